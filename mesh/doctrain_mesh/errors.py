@@ -1,0 +1,164 @@
+"""One tree of errors: a sentence for a person, a reason for a machine, a gRPC status; translated once, in rpc/.
+
+``reason`` is the name of an ``ErrorReason`` of ``doctrain.v1`` without its prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One field of a request that is wrong: its path (``documents[3].uri``) and a sentence that says what to do."""
+
+    field: str
+    description: str
+
+
+class DoctrainError(Exception):
+    """Base of all errors that may reach a person.
+
+    Args:
+        sentence: what was wrong and what to do; no secret, no other tenant's name, no stack.
+        metadata: machine-readable facts for ``ErrorInfo.metadata``.
+        retry_after_seconds: set when the same call may succeed later (``RetryInfo``).
+    """
+
+    status: grpc.StatusCode = grpc.StatusCode.INTERNAL
+    reason: str = "INTERNAL"
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        violations: Sequence[FieldViolation] = (),
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.metadata = dict(metadata or {})
+        self.violations = tuple(violations)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequestError(DoctrainError):
+    """The request can never succeed as it is."""
+
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+
+class InvalidManifestError(InvalidRequestError):
+    """A line of a manifest is wrong; metadata carries ``line`` (1-based)."""
+
+    reason = "INVALID_MANIFEST"
+
+
+class InvalidResumePositionError(InvalidRequestError):
+    """A page token or a resume position that this service did not make for this call."""
+
+    reason = "INVALID_RESUME_POSITION"
+
+
+class RequestTooLargeError(DoctrainError):
+    """More than one request may carry."""
+
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "REQUEST_TOO_LARGE"
+
+
+class TrainingNotFoundError(DoctrainError):
+    """No such training of this tenant: the same answer whether it never was or is another's."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "TRAINING_NOT_FOUND"
+
+
+class TenantNotFoundError(DoctrainError):
+    """No such tenant (operators only)."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "TENANT_NOT_FOUND"
+
+
+class PlanNotFoundError(DoctrainError):
+    """No such plan (operators only)."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "PLAN_NOT_FOUND"
+
+
+class TrainingExistsError(DoctrainError):
+    """The id is taken by a training with other content."""
+
+    status = grpc.StatusCode.ALREADY_EXISTS
+    reason = "TRAINING_EXISTS"
+
+
+class AlreadyExistsError(DoctrainError):
+    """A tenant or plan of that name exists with other settings."""
+
+    status = grpc.StatusCode.ALREADY_EXISTS
+    reason = "ALREADY_EXISTS"
+
+
+class UnauthenticatedError(DoctrainError):
+    """No key, or none that we know."""
+
+    status = grpc.StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(DoctrainError):
+    """The key's role may not make this call."""
+
+    status = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+
+class QuotaExceededError(DoctrainError):
+    """A limit of the tenant's plan is reached (``QuotaFailure``)."""
+
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "QUOTA_EXCEEDED"
+
+
+class UnavailableError(DoctrainError):
+    """A part this call needs is away; the same call may be made again."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+    reason = "DEPENDENCY_UNAVAILABLE"
+
+
+class StoreUnavailableError(UnavailableError):
+    """Postgres did not answer."""
+
+
+class BrokerUnavailableError(UnavailableError):
+    """The broker did not confirm: the outcome is unknown, not failed."""
+
+
+class RegistryUnavailableError(UnavailableError):
+    """The registry did not answer."""
+
+
+class BlobUnavailableError(UnavailableError):
+    """The object store did not answer."""
+
+
+class OperationTimeoutError(UnavailableError):
+    """An awaited operation took longer than its named timeout."""
+
+    reason = "TIMEOUT"
+
+
+class ConfigurationError(DoctrainError):
+    """A setting is unknown or out of range; said at start."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CONFIGURATION"
