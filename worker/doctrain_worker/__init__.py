@@ -1,0 +1,1 @@
+"""The worker: takes shards, processes their documents in children, reports."""

@@ -1,0 +1,1 @@
+"""Pure decisions of the worker: no I/O, no clock, no randomness."""

@@ -1,0 +1,1 @@
+"""The stages a document passes: fetch, read, chunk, embed, index."""

@@ -1,0 +1,135 @@
+"""What a worker hands to the processing of one document, and what it gets back.
+
+``Processor`` is the one door between a lane and whatever processes documents: the pipeline, a function in children, or
+a plain function in the worker for benchmarks. This module imports neither I/O nor gRPC, so children import it too.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+
+class ErrorClass(enum.IntEnum):
+    """What kind of failure; the numbers of ``doctrain.v1.ErrorClass``."""
+
+    TRANSIENT = 1
+    PERMANENT = 2
+    RESOURCE = 3
+    CRASH = 4
+
+
+class ShardContext(msgspec.Struct, frozen=True):
+    """What all documents of one hold of a shard share; made once a hold.
+
+    Args:
+        tenant: the tenant's key in Postgres; ``tenant_id`` its name, which blobs are kept under.
+        training: the training's key in Postgres; ``training_task_id`` its id, for logs.
+        shard: the shard's key in Postgres.
+        number: the dispatch number, which is the attempt.
+        session: the worker's session that holds the shard: the fence of every index row written.
+        traceparent: W3C trace context; empty when the training is not traced.
+    """
+
+    tenant: int
+    tenant_id: str
+    training: int
+    training_task_id: str
+    shard: int
+    number: int
+    session: int
+    traceparent: str = ""
+
+
+class DocumentTask(msgspec.Struct, frozen=True):
+    """One document to process.
+
+    Args:
+        ordinal: its place in the training.
+        document_id: the tenant's name for it.
+        uri: where its bytes are; empty only for processors that read none.
+        media_type: what it claims to be; a hint.
+        metadata: a JSON object, or empty.
+    """
+
+    ordinal: int
+    document_id: str
+    uri: str
+    media_type: str = ""
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTiming:
+    """One stage of one document, for a span.
+
+    Args:
+        name: the stage, such as ``fetch``.
+        start: seconds since the Unix epoch.
+        seconds: how long it took.
+        attributes: small facts, such as ``pages``.
+    """
+
+    name: str
+    start: float
+    seconds: float
+    attributes: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The document is processed.
+
+    Args:
+        chunks: how many index rows it has.
+        superseded: a newer training of the same document stands in the index; nothing was written.
+        stages: what ran, in order.
+    """
+
+    chunks: int = 0
+    superseded: bool = False
+    stages: tuple[StageTiming, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The document could not be processed.
+
+    Args:
+        error_class: TRANSIENT may be tried again; the others end the document.
+        code: a short constant, such as ``ENCRYPTED``.
+        sentence: what was wrong and what to do, for the document's owner.
+        retry_after_seconds: for TRANSIENT, how long its source asked to be left alone; 0 when it said nothing.
+        stages: what ran before it failed.
+    """
+
+    error_class: ErrorClass
+    code: str
+    sentence: str
+    retry_after_seconds: float = 0.0
+    stages: tuple[StageTiming, ...] = ()
+
+
+Outcome = Done | Failure
+
+DONE = Done()
+"""The outcome of a processor that has nothing to tell."""
+
+
+class FencedError(Exception):
+    """The shard is no longer held under this number by this session: nothing was written, nothing may be reported."""
+
+
+class Processor(Protocol):
+    """Processes documents; one object serves all lanes of a worker at once."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        """Answers what came of the document; running it again replaces what it wrote before.
+
+        Cancelling the call kills the document's child at once. Raises FencedError when the shard is no longer held.
+        Any other exception is a fault of the processor's, not of the document's.
+        """

@@ -1,0 +1,1 @@
+"""Children for untrusted work, and the guardian that ends them."""
