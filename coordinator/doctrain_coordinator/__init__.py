@@ -1,0 +1,1 @@
+"""The coordinator: the tenants', workers' and operators' services, and the dispatcher that one of them leads."""

@@ -1,0 +1,166 @@
+-- The tables of doctrain. docs/states.md draws the states; docs/architecture.md gives the rules that the columns serve.
+--
+-- Locks are taken in one order everywhere: tenant, training, session, shard, document, each sorted by id.
+-- Counts are counted, never kept: slots in use are the sum of width over the shards in flight.
+-- Rows that change often (document, shard) leave room on their pages and no index holds a column that a report changes,
+-- so that reports are heap-only updates.
+
+create extension if not exists vector;
+
+create table plan (
+    name text primary key,
+    slots int not null check (slots between 1 and 10000)
+);
+
+insert into plan (name, slots) values ('free', 5), ('paid', 30);
+
+create table tenant (
+    id bigint generated always as identity primary key,
+    name text not null unique,
+    plan text not null references plan (name),
+    weight double precision not null default 1 check (weight > 0),
+    created_at timestamptz not null default now()
+);
+
+-- Role: 1 tenant, 2 worker, 3 operator (doctrain.v1.Role).
+create table api_key (
+    id bigint generated always as identity primary key,
+    hash bytea not null unique,
+    role smallint not null check (role between 1 and 3),
+    tenant bigint references tenant (id),
+    label text not null default '',
+    created_at timestamptz not null default now(),
+    revoked_at timestamptz,
+    check ((role = 1) = (tenant is not null))
+);
+
+-- State: doctrain.v1.TrainingState (1 QUEUED, 2 PROCESSING, 3 COMPLETED, 4 COMPLETED_WITH_FAILURES, 5 FAILED, 6 CANCELLED).
+-- A training is sealed when its total is final. Documents differ by number only where uri_template is set.
+create table training (
+    id bigint generated always as identity primary key,
+    tenant bigint not null,
+    task_id text not null,
+    request_hash bytea not null,
+    state smallint not null default 1,
+    paused boolean not null default false,
+    sealed boolean not null,
+    loaded int not null default 0,
+    load_offset bigint not null default 0,
+    load_etag text,
+    manifest_uri text,
+    uri_template text,
+    number_offset int not null default 0,
+    total int not null,
+    completed int not null default 0,
+    failed int not null default 0,
+    version bigint not null default 1,
+    retry_of bigint,
+    reason text,
+    traceparent text not null default '',
+    created_at timestamptz not null default now(),
+    started_at timestamptz,
+    ended_at timestamptz
+) with (fillfactor = 50);
+
+create unique index training_task on training (tenant, task_id);
+create index training_unsealed on training (id) where not sealed;
+
+-- State: 0 PENDING, 1 DISPATCHED, 2 RUNNING, 3 STOPPING, 4 DONE, 5 CANCELLED.
+-- number is the dispatch number and the attempt; version is the training's version of the shard's last change.
+-- order_kind: 0 none, or doctrain_mesh.v1.OrderKind (1 yield, 2 stop, 3 width).
+create table shard (
+    id bigint generated always as identity primary key,
+    training bigint not null,
+    tenant bigint not null,
+    shard_number int not null,
+    first int not null,
+    count int not null,
+    open int not null,
+    state smallint not null default 0,
+    number int not null default 0,
+    holder bigint,
+    width int not null default 0,
+    order_kind smallint not null default 0,
+    order_width int not null default 0,
+    not_before timestamptz not null default '-infinity',
+    yield_reason text,
+    running int[] not null default '{}',
+    losses int not null default 0,
+    suspects int[] not null default '{}',
+    trial int,
+    version bigint not null default 1
+) with (fillfactor = 40);
+
+create unique index shard_of_training on shard (training, shard_number);
+create index shard_pending on shard (tenant, training, shard_number) where state = 0;
+create index shard_in_flight on shard (tenant) where state in (1, 2, 3);
+create index shard_in_flight_of_training on shard (training) where state in (1, 2, 3);
+create index shard_open_of_training on shard (training, first) where state < 4;
+create index shard_held on shard (holder) where state in (2, 3);
+
+-- State: 0 OPEN, 1 DONE, 2 FAILED. document_id and uri are null where the training has a uri_template.
+create table document (
+    training bigint not null,
+    ordinal int not null,
+    state smallint not null default 0,
+    error_class smallint not null default 0,
+    attempt int not null default 0,
+    tries int not null default 0,
+    losses int not null default 0,
+    took_ms int,
+    started_at timestamptz,
+    document_id text,
+    uri text,
+    media_type text,
+    metadata text,
+    error_code text,
+    error text,
+    primary key (training, ordinal)
+) with (fillfactor = 45);
+
+create unique index document_by_id on document (training, document_id) where document_id is not null;
+
+-- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
+create table session (
+    id bigint generated always as identity primary key,
+    worker_id text not null,
+    state smallint not null default 1,
+    beat bigint not null default 0,
+    attached int not null default 0,
+    lanes int not null,
+    draining boolean not null default false,
+    predecessor bigint,
+    version text not null default '',
+    opened_at timestamptz not null default now()
+) with (fillfactor = 50);
+
+create index session_live on session (id) where state = 1;
+
+-- What search reads. A document is (tenant, document_id); the newer training wins.
+create table indexed_document (
+    tenant bigint not null,
+    document_id text not null,
+    training bigint not null,
+    ordinal int not null,
+    content_hash bytea not null,
+    media_type text not null,
+    metadata text not null default '{}',
+    model text not null,
+    chunk_count int not null,
+    indexed_at timestamptz not null default now(),
+    primary key (tenant, document_id)
+);
+
+create table chunk (
+    tenant bigint not null,
+    document_id text not null,
+    seq int not null,
+    training bigint not null,
+    page int,
+    heading text not null default '',
+    start_offset int not null,
+    end_offset int not null,
+    text text not null,
+    embedding halfvec(384) not null,
+    primary key (tenant, document_id, seq)
+);

@@ -1,0 +1,93 @@
+"""Postgres: pools and connections whose every wait has a limit. Only here and in the coordinator's store is asyncpg seen.
+
+``pool.acquire()`` waits without limit and ``command_timeout`` was seen to return late on a frozen server, so both are
+given explicitly and ``available`` turns what a lost or overdue server raises into StoreUnavailableError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from doctrain_mesh.errors import OperationTimeoutError, StoreUnavailableError
+from doctrain_mesh.supervise import guard_cancellation
+
+Record: TypeAlias = asyncpg.Record
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+UniqueViolationError = asyncpg.UniqueViolationError
+DataError = asyncpg.DataError
+
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
+ACQUIRE_SECONDS = 10.0
+
+# What a server that is away, restarting, full or in recovery makes asyncpg raise.
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidTransactionStateError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ReadOnlySQLTransactionError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+
+
+@asynccontextmanager
+async def available(operation: str) -> AsyncIterator[None]:
+    """Names the operation in the StoreUnavailableError that replaces a lost or overdue server's many errors."""
+    try:
+        async with guard_cancellation(operation):
+            yield
+    except (*_AWAY, OperationTimeoutError) as error:
+        raise StoreUnavailableError(
+            f"Postgres did not answer ({operation}). The call may be made again.", retry_after_seconds=1.0
+        ) from error
+
+
+async def connect(url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS) -> asyncpg.Connection[Record]:
+    """One connection of its own, for a listener, a leader or a committer."""
+    async with available("connecting"):
+        return await asyncpg.connect(
+            url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=dict(settings or {})
+        )
+
+
+async def create_pool(url: str, *, size: int, name: str) -> Pool:
+    """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start."""
+    async with available("opening a pool"):
+        return await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings={"application_name": name, "idle_in_transaction_session_timeout": "60s"},
+        )
+
+
+@asynccontextmanager
+async def acquired(pool: Pool, operation: str) -> AsyncIterator[Connection]:
+    """A connection of the pool for one operation, within limits."""
+    async with available(operation), pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+        yield connection
+
+
+async def close_connection(connection: asyncpg.Connection[Record]) -> None:
+    """Closes within 2 s, or drops the connection."""
+    try:
+        async with asyncio.timeout(2):
+            await connection.close()
+    except (*_AWAY, TimeoutError):
+        connection.terminate()

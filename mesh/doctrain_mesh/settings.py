@@ -1,0 +1,131 @@
+"""The settings of every process: one frozen object, read once from ``DOCTRAIN_*`` variables, checked at start.
+
+Units stand in the names. docs/reference/settings.md is made from the field metadata here (``scripts/gen_settings.py``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import socket
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_type_hints
+
+from doctrain_mesh.errors import ConfigurationError
+
+PREFIX = "DOCTRAIN_"
+CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE", "DOCTRAIN_PREDECESSOR"})
+
+
+def _setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None, secret: bool = False) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a deployment may choose. Every field is the variable ``DOCTRAIN_`` + its name in capitals."""
+
+    # Where the parts are
+    database_url: str = _setting("", "Postgres, as a libpq URL. Required by the services; `doctrain dev` brings its own.", secret=True)
+    broker_url: str = _setting("memory:", "RabbitMQ as `amqp://` or `amqps://` URL, or `memory:` within one process.", secret=True)
+    broker_queue: str = _setting("doctrain.shards", "Name of the shard queue; its dead letters go to this name with `.dead`.")
+    registry_url: str = _setting("memory:", "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS), or `memory:`.", secret=True)
+    registry_ca: str = _setting("", "File of the CA that signed etcd's certificate; empty: the system's.")
+    blob_url: str = _setting("", "Where document bytes are kept: `file:///folder`, `s3://bucket/prefix` or another object store's URL.")
+
+    # What documents may be
+    file_root: str = _setting("", "Folder below which `file://` URIs may point; empty: `file://` is refused.")
+    allow_private_addresses: bool = _setting(False, "Let `https://` and `http://` URIs reach private addresses; for tests and closed networks.")
+    max_document_bytes: int = _setting(512 * 2**20, "Largest document.", low=1)
+    max_request_bytes: int = _setting(64 * 2**20, "Largest StartTraining request.", low=2**20, high=2**30)
+    max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)
+    max_manifest_documents: int = _setting(10_000_000, "Most documents of a manifest or a numbered request.", low=1)
+
+    # Coordinator
+    listen: str = _setting("127.0.0.1:7700", "Address the coordinator serves on, as `host:port`; port 0 takes a free one.")
+    advertise: str = _setting("", "Address that workers reach this coordinator at; empty: the one it listens on.")
+    name: str = _setting("", "Name of this process in the registry, unique in the fleet; empty: host name and process id.")
+    tls_certificate: str = _setting("", "File with the server's certificate chain (PEM); empty: no TLS.")
+    tls_key: str = _setting("", "File with the server's private key (PEM).")
+    reflection: bool = _setting(True, "Whether the server describes its services (gRPC server reflection).")
+    lease_seconds: float = _setting(10.0, "A session whose beat stands still for this long is taken back.", low=1, high=600)
+    beat_seconds: float = _setting(1.0, "Time between a worker's heartbeats.", low=0.05, high=60)
+    loss_before_trial: int = _setting(2, "Losses of a shard before its suspects go on trial.", low=1)
+    losses_on_trial: int = _setting(3, "Losses on trial that fail a document.", low=1)
+    watch_heartbeat_seconds: float = _setting(10.0, "Time without change after which a watcher gets a sign of life.", low=0.1)
+    drain_seconds: float = _setting(25.0, "Longest time that a process takes to shut down in order.", low=0)
+
+    # Worker
+    coordinators: str = _setting("", "Fixed list of coordinators, `host:port[,host:port]`, beside those the registry knows.")
+    worker_key: str = _setting("", "API key of role worker.", secret=True)
+    tls_ca: str = _setting("", "File of the CA that signed the coordinators' certificates; empty: connections without TLS.")
+    lanes: int = _setting(6, "Shards that the worker runs at once.", low=1, high=256)
+    lane_slots: int = _setting(5, "Documents at once within a shard, at most.", low=1, high=64)
+    children: int = _setting(0, "Processes that read documents; 0: one a core.", low=0, high=1024)
+    fence_margin_seconds: float = _setting(2.0, "How much earlier than the lease a worker fences itself.", low=0.2)
+    hold_seconds: float = _setting(900.0, "Longest time a worker holds a shard before it hands the rest back.", low=1)
+    document_seconds: float = _setting(300.0, "Longest time that one document may take.", low=0.1)
+    document_memory_bytes: int = _setting(2 * 2**30, "Most memory that the process reading a document may take.", low=64 * 2**20)
+    max_tries: int = _setting(4, "Tries of a document whose failures are transient.", low=1, high=100)
+    processor: str = _setting("", "Replaces the whole pipeline: an entry point of `doctrain.processors` or `package.module:attribute`.")
+    sandbox: str = _setting("auto", "How children are shut in: `auto`, `bwrap` or `rlimit`.")
+    execution_log: str = _setting("", "File to which the worker appends a line at each start and end of a document; empty: none.")
+
+    # Telemetry
+    otlp_endpoint: str = _setting("", "OTLP/gRPC collector for traces, as `http://host:port`; empty: no traces.")
+    trace_documents: float = _setting(0.01, "Share of documents that get a span of their own.", low=0, high=1)
+    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = _setting("text", "`text` for people, `json` for machines.")
+
+    @property
+    def process_name(self) -> str:
+        """``name``, or host name and process id."""
+        return self.name or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """Reads the settings; raises ConfigurationError that says which variable is wrong and what to do."""
+    kinds = get_type_hints(Settings)
+    known = {PREFIX + f.name.upper(): f for f in dataclasses.fields(Settings)}
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES or variable.startswith(PREFIX + "STAGE_"):
+            continue
+        setting = known.get(variable)
+        if setting is None:
+            near = difflib.get_close_matches(variable, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ConfigurationError(f"The setting {variable} is unknown.{hint}")
+        values[setting.name] = _parse(variable, text, kinds[setting.name])
+    values.update(overrides)
+    settings = Settings(**values)
+    for setting in dataclasses.fields(Settings):
+        _check_range(setting, getattr(settings, setting.name))
+    if settings.fence_margin_seconds + 2 * settings.beat_seconds >= settings.lease_seconds:
+        raise ConfigurationError(
+            "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
+            "else workers fence themselves while all is well."
+        )
+    return settings
+
+
+def _parse(variable: str, text: str, kind: Any) -> Any:
+    if isinstance(kind, types.UnionType):
+        kind = get_args(kind)[0]
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.strip().lower()]
+        return kind(text)
+    except (ValueError, KeyError) as error:
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
+        raise ConfigurationError(f"{variable} is not {wanted}.") from error
+
+
+def _check_range(setting: dataclasses.Field[Any], value: Any) -> None:
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = " and ".join(s for s in (f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else "") if s)
+        raise ConfigurationError(f"{PREFIX}{setting.name.upper()} is {value}; it must be {bounds}.")
