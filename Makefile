@@ -1,0 +1,73 @@
+# Everything a developer runs. `make` alone lists it. Needs python3 (3.11 to 3.13) with venv, and nothing else.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.setup-done
+ARGS   ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test check format protos test demo bench lock build clean distclean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the locked dependencies and this project in it
+
+$(STAMP): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "doctrain needs Python 3.11 to 3.13; say which: make setup PYTHON=python3.12")'
+	@echo "Installing the locked dependencies into $(VENV) (the first time takes a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e clients/python
+	@touch $@
+
+setup-test: ## Install the servers that the tests start: RabbitMQ, etcd, bubblewrap (Debian packages; root or sudo)
+	@scripts/setup_test.sh
+
+check: setup ## Everything short of the tests: format, lint, types, architecture, protos, stubs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/python scripts/gen_protos.py --check
+
+format: setup ## Format Python and protos, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/buf format --write
+
+protos: setup ## Regenerate the stubs from protos/
+	$(BIN)/python scripts/gen_protos.py
+
+test: setup setup-test ## Run the tests on real servers; ARGS go to pytest: make test ARGS="-k shard -x"
+	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+
+demo: setup ## Train the small corpus on an embedded mesh and search it
+	$(BIN)/doctrain-server demo
+
+bench: setup ## Measure documents a second; ARGS go to the benchmark
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# No file names an index or a host: what is locked are names, versions and hashes. Releases younger than three days wait.
+COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --exclude-newer "3 days" \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package doctrain $(ARGS)
+
+lock: setup ## Resolve the dependencies anew; keeps locked versions unless ARGS=--upgrade
+	$(COMPILE) --group dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml -o requirements/server.txt
+	printf 'hatchling\neditables\n' | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
+
+build: setup ## Build both distributions into dist/
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m build --no-isolation --outdir dist clients/python
+
+clean: ## Remove caches and build results
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find clients mesh coordinator worker tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv as well
+	rm -rf $(VENV)
