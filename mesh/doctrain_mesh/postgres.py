@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from doctrain_mesh.errors import OperationTimeoutError, StoreUnavailableError
-from doctrain_mesh.supervise import guard_cancellation
+from doctrain_mesh.supervise import deadline, guard_cancellation
 
 Record: TypeAlias = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -56,12 +56,12 @@ async def available(operation: str) -> AsyncIterator[None]:
         ) from error
 
 
-async def connect(url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS) -> asyncpg.Connection[Record]:
+async def connect(
+    url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS
+) -> asyncpg.Connection[Record]:
     """One connection of its own, for a listener, a leader or a committer."""
     async with available("connecting"):
-        return await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=dict(settings or {})
-        )
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=dict(settings or {}))
 
 
 async def create_pool(url: str, *, size: int, name: str) -> Pool:
@@ -78,9 +78,13 @@ async def create_pool(url: str, *, size: int, name: str) -> Pool:
 
 
 @asynccontextmanager
-async def acquired(pool: Pool, operation: str) -> AsyncIterator[Connection]:
-    """A connection of the pool for one operation, within limits."""
-    async with available(operation), pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+async def acquired(pool: Pool, operation: str, *, seconds: float = COMMAND_SECONDS) -> AsyncIterator[Connection]:
+    """A connection of the pool for one operation, which has ``seconds`` in all."""
+    async with (
+        available(operation),
+        deadline(operation[0].upper() + operation[1:], seconds),
+        pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
+    ):
         yield connection
 
 

@@ -38,7 +38,9 @@ class Settings:
 
     # What documents may be
     file_root: str = _setting("", "Folder below which `file://` URIs may point; empty: `file://` is refused.")
-    allow_private_addresses: bool = _setting(False, "Let `https://` and `http://` URIs reach private addresses; for tests and closed networks.")
+    allow_private_addresses: bool = _setting(
+        False, "Let `https://` and `http://` URIs reach private addresses; for tests and closed networks."
+    )
     max_document_bytes: int = _setting(512 * 2**20, "Largest document.", low=1)
     max_request_bytes: int = _setting(64 * 2**20, "Largest StartTraining request.", low=2**20, high=2**30)
     max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)

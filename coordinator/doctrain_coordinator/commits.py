@@ -1,0 +1,338 @@
+"""The group commit: begins and results of every stream of this coordinator, merged into one transaction at a time.
+
+Locks are taken first and in one order (trainings, sessions, shards, each by id), so that what the ledger decides from the
+locked rows is still true when it is written. An answer is given after the commit that it tells of, never before. When the
+outcome of a commit is unknown, the batch is run again: every part of it is guarded, so that repeating records nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.blocks import Block, clean, fault, without_results
+from doctrain_coordinator.core.ledger import Begun, Ledger, ShardRow, TrainingRow
+from doctrain_coordinator.core.pacing import Pace, Pacer
+from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import Record
+from doctrain_mesh.supervise import deadline
+
+log = logging.getLogger(__name__)
+SQL = statements.load("commits")
+COMMIT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What of a shard never changes."""
+
+    id: int
+    training: int
+    tenant: int
+    first: int
+    count: int
+
+
+@dataclass(slots=True)
+class Begin:
+    """A begin to commit; ``answer`` is called after the commit with the outcome and the locked training's row."""
+
+    session: int
+    shard: int
+    number: int
+    answer: Callable[[Begun, ShardFacts | None], None]
+    urgent: bool = True
+
+
+@dataclass(slots=True)
+class Report:
+    """A block to commit; ``answer`` gets (recorded, shard_done, invalid ordinals) after the commit."""
+
+    session: int
+    shard: int
+    number: int
+    block: Block
+    answer: Callable[[bool, bool, Sequence[int]], None]
+    urgent: bool
+    invalid: Sequence[int] = ()
+
+
+Item = Begin | Report
+
+
+@dataclass(slots=True)
+class _Batch:
+    begins: list[Begin] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    answers: list[Callable[[], None]] = field(default_factory=list)
+    trainings: list[int] = field(default_factory=list)
+    freed: bool = False
+
+
+class Committer:
+    """Owns one connection and the queue in front of it; ``run`` is supervised by the application."""
+
+    def __init__(self, database_url: str, changes: Changes, pace: Pace | None = None) -> None:
+        self._url = database_url
+        self._changes = changes
+        self._pacer = Pacer(pace or Pace())
+        self._items: list[Item] = []
+        self._oldest = 0.0
+        self._urgent = False
+        self._arrived = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._facts: dict[int, ShardFacts] = {}
+        self._connection: Any = None
+        self._clock = time.monotonic
+
+    def submit(self, items: Sequence[Item]) -> None:
+        """Queues items for the next commit; their ``answer`` is called after it."""
+        if not items:
+            return
+        if not self._items:
+            self._oldest = self._clock()
+        self._items.extend(items)
+        self._arrived.set()
+        if any(item.urgent for item in items) or len(self._items) >= 64:
+            self._urgent = self._urgent or any(item.urgent for item in items)
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Commits until cancelled; a lost Postgres is waited for, with the batch in hand."""
+        try:
+            while True:
+                await self._arrived.wait()
+                await self._pause()
+                items, self._items = self._items, []
+                self._arrived.clear()
+                self._hurry.clear()
+                self._urgent = False
+                self._pacer.started(self._clock())
+                await self._commit_until_done(items)
+        finally:
+            if self._connection is not None:
+                await postgres.close_connection(self._connection)
+
+    async def _pause(self) -> None:
+        while True:
+            pause = self._pacer.wait(self._clock(), waiting=len(self._items), oldest=self._oldest, urgent=self._urgent)
+            if pause <= 0:
+                return
+            if self._hurry.is_set():
+                await asyncio.sleep(pause)
+                continue
+            try:
+                async with asyncio.timeout(pause):
+                    await self._hurry.wait()
+            except TimeoutError:
+                continue
+
+    async def _commit_until_done(self, items: list[Item]) -> None:
+        while True:
+            try:
+                await self._commit(items)
+                return
+            except postgres.DataError as error:
+                if len(items) > 1:
+                    middle = len(items) // 2
+                    await self._commit_until_done(items[:middle])
+                    await self._commit_until_done(items[middle:])
+                    return
+                items = [self._recordable(items[0], error)]
+            except StoreUnavailableError as error:
+                log.warning("A commit of %d items is repeated: %s", len(items), error)
+                await self._reconnect_later()
+
+    @staticmethod
+    def _recordable(item: Item, error: Exception) -> Item:
+        if isinstance(item, Begin) or item.invalid:
+            raise error
+        log.error("Results of shard %d could not be stored as sent and are recorded as failures: %s", item.shard, error)
+        item.invalid = item.block.reported()
+        item.block = without_results(item.block)
+        return item
+
+    async def _reconnect_later(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        await asyncio.sleep(0.25)
+
+    async def _commit(self, items: Sequence[Item]) -> None:
+        if self._connection is None:
+            self._connection = await postgres.connect(
+                self._url,
+                settings={
+                    "application_name": "doctrain commits",
+                    "enable_seqscan": "off",
+                    "idle_in_transaction_session_timeout": "30s",
+                },
+            )
+        batch = _Batch()
+        async with (
+            postgres.available("committing results"),
+            deadline("A commit of results", COMMIT_SECONDS),
+            self._connection.transaction(),
+        ):
+            await self._transact(items, batch)
+        for answer in batch.answers:
+            answer()
+        self._changes.trainings(batch.trainings)
+        if batch.freed:
+            self._changes.work()
+
+    async def _transact(self, items: Sequence[Item], batch: _Batch) -> None:
+        await self._learn({item.shard for item in items})
+        batch.begins = [item for item in items if isinstance(item, Begin)]
+        batch.reports = [item for item in items if isinstance(item, Report)]
+        ledger = await self._lock(items, batch)
+        for begin in batch.begins:
+            outcome = ledger.begin(begin.session, begin.shard, begin.number)
+            facts = self._facts.get(begin.shard)
+            batch.answers.append(partial(begin.answer, outcome, facts))
+        accepted = []
+        for report in batch.reports:
+            if ledger.accepts(report.session, report.shard, report.number) and self._is_sound(report):
+                accepted.append(report)
+            else:
+                done = ledger.already_done(report.session, report.shard, report.number)
+                batch.answers.append(partial(report.answer, done, done, ()))
+        await self._record(accepted, ledger, batch)
+        ledger.settle()
+        await self._write(ledger, batch)
+
+    def _is_sound(self, report: Report) -> bool:
+        facts = self._facts[report.shard]
+        wrong = fault(report.block, facts.first, facts.count)
+        if wrong is not None:
+            log.error("A worker's results of shard %d are refused: %s.", report.shard, wrong)
+        return wrong is None
+
+    async def _learn(self, shards: set[int]) -> None:
+        unknown = shards - self._facts.keys()
+        if not unknown:
+            return
+        if len(self._facts) > 100_000:
+            self._facts.clear()
+            unknown = shards
+        for row in await self._connection.fetch(SQL["shard_facts"], list(unknown)):
+            self._facts[row["id"]] = ShardFacts(*row)
+
+    async def _lock(self, items: Sequence[Item], batch: _Batch) -> Ledger:
+        known = {item.shard: self._facts[item.shard] for item in items if item.shard in self._facts}
+        trainings = await self._connection.fetch(SQL["lock_trainings"], list({f.training for f in known.values()}))
+        sessions: list[Record] = []
+        if batch.begins:
+            sessions = await self._connection.fetch(SQL["lock_live_sessions"], list({b.session for b in batch.begins}))
+        shards = await self._connection.fetch(SQL["lock_shards"], list(known))
+        return Ledger(
+            [
+                TrainingRow(
+                    row["id"], TrainingState(row["state"]), row["sealed"], row["total"], row["completed"], row["failed"], row["version"]
+                )
+                for row in trainings
+            ],
+            [
+                ShardRow(
+                    row["id"],
+                    row["training"],
+                    ShardState(row["state"]),
+                    row["number"],
+                    row["holder"],
+                    row["open"],
+                    row["suspects"],
+                    row["trial"],
+                )
+                for row in shards
+            ],
+            [row["id"] for row in sessions],
+        )
+
+    async def _record(self, accepted: Sequence[Report], ledger: Ledger, batch: _Batch) -> None:
+        blocks = [(report, self._facts[report.shard]) for report in accepted]
+        completed = await self._record_done([(r, f) for r, f in blocks if r.block.started])
+        failed = await self._record_failed(blocks)
+        tries = [(f.training, o, r.number, n) for r, f in blocks for o, n in r.block.tries]
+        if tries:
+            await self._connection.executemany(SQL["set_tries"], tries)
+        for report, _ in blocks:
+            done = ledger.record(
+                report.shard,
+                completed=completed.get(id(report), 0),
+                failed=failed.get(id(report), 0),
+                reported=report.block.reported()
+                if ledger.shards[report.shard].suspects or ledger.shards[report.shard].trial is not None
+                else (),
+                running=report.block.running,
+            )
+            batch.freed = batch.freed or done
+            batch.answers.append(partial(report.answer, True, done, report.invalid))
+
+    async def _record_done(self, blocks: Sequence[tuple[Report, ShardFacts]]) -> dict[int, int]:
+        rows = []
+        for report, facts in blocks:
+            block = report.block
+            started = list(block.started)
+            for failure in block.failed:
+                started[failure.ordinal - block.first] = -1
+            base = datetime.fromtimestamp(block.base_ms / 1000, UTC)
+            rows.append((facts.training, block.first, block.last, report.number, base, started, list(block.took)))
+        if not rows:
+            return {}
+        counts = await self._connection.fetchmany(SQL["record_done"], rows)
+        return {id(report): row[0] for (report, _), row in zip(blocks, counts, strict=True)}
+
+    async def _record_failed(self, blocks: Sequence[tuple[Report, ShardFacts]]) -> dict[int, int]:
+        rows, owners = [], []
+        for report, facts in blocks:
+            block = report.block
+            base = datetime.fromtimestamp(block.base_ms / 1000, UTC)
+            for f in block.failed:
+                place = f.ordinal - block.first
+                rows.append(
+                    (
+                        facts.training,
+                        f.ordinal,
+                        report.number,
+                        f.error_class,
+                        clean(f.code),
+                        clean(f.message),
+                        base,
+                        block.started[place],
+                        block.took[place],
+                    )
+                )
+                owners.append(id(report))
+        counts: dict[int, int] = {}
+        if rows:
+            for owner, row in zip(owners, await self._connection.fetchmany(SQL["record_failed"], rows), strict=True):
+                counts[owner] = counts.get(owner, 0) + row[0]
+        return counts
+
+    async def _write(self, ledger: Ledger, batch: _Batch) -> None:
+        shards = [
+            (s.id, s.state, s.holder, s.open, list(s.running), list(s.suspects), s.trial, s.version)
+            for s in ledger.shards.values()
+            if s.changed
+        ]
+        if shards:
+            await self._connection.executemany(SQL["update_shard"], shards)
+        now = datetime.now(UTC)
+        trainings = [
+            (t.id, t.state, t.completed, t.failed, t.version, now if t.begun else None, now if t.state.ended else None)
+            for t in ledger.trainings.values()
+            if t.changed
+        ]
+        if trainings:
+            await self._connection.executemany(SQL["update_training"], trainings)
+        batch.trainings = [row[0] for row in trainings]

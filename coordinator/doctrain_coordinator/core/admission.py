@@ -1,0 +1,93 @@
+"""Which shards are granted next: within each tenant's plan, within the fleet's room, fairly.
+
+The tenant with the fewest slots in use for its weight goes first; within a tenant, the training with the fewest slots in
+use, then the oldest. A decision only proposes: the grant's own transaction counts again under the tenant's lock
+(PROTOCOL "Grant").
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A shard that could run now: its documents still open, and whether some of them are suspects."""
+
+    shard: int
+    open: int
+    suspected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The next pending shards of one training, in order, and the slots that its shards in flight are counted for."""
+
+    training: int
+    used: int
+    shards: Sequence[Pending]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one tenant may have (``slots``), has (``used``) and wants (``backlogs``)."""
+
+    tenant: int
+    slots: int
+    used: int
+    weight: float
+    backlogs: Sequence[Backlog]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A shard to dispatch, counted for ``width`` slots."""
+
+    shard: int
+    training: int
+    tenant: int
+    width: int
+
+
+def width_of(shard: Pending, free_slots: int, lane_slots: int) -> int:
+    """Slots to count a shard for: one while suspects are left, else what it can use of what is free."""
+    return min(1 if shard.suspected else lane_slots, shard.open, free_slots)
+
+
+def choose(claims: Iterable[Claim], room: int, lane_slots: int) -> list[Grant]:
+    """At most ``room`` grants, in the order in which they are to be made."""
+    grants: list[Grant] = []
+    queue = [(claim.used / claim.weight, claim.tenant, _Tenant(claim)) for claim in claims if claim.used < claim.slots]
+    heapq.heapify(queue)
+    while queue and len(grants) < room:
+        _, _, tenant = heapq.heappop(queue)
+        grant = tenant.next(lane_slots)
+        if grant is None:
+            continue
+        grants.append(grant)
+        heapq.heappush(queue, (tenant.used / tenant.claim.weight, tenant.claim.tenant, tenant))
+    return grants
+
+
+class _Tenant:
+    """One tenant's part of a decision while it is being made."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.used = claim.used
+        self._trainings = [(backlog.used, backlog.training, 0, backlog) for backlog in claim.backlogs if backlog.shards]
+        heapq.heapify(self._trainings)
+
+    def next(self, lane_slots: int) -> Grant | None:
+        free = self.claim.slots - self.used
+        if free <= 0 or not self._trainings:
+            return None
+        used, training, place, backlog = heapq.heappop(self._trainings)
+        shard = backlog.shards[place]
+        width = width_of(shard, free, lane_slots)
+        self.used += width
+        if place + 1 < len(backlog.shards):
+            heapq.heappush(self._trainings, (used + width, training, place + 1, backlog))
+        return Grant(shard.shard, training, self.claim.tenant, width)

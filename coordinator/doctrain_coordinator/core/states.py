@@ -1,0 +1,67 @@
+"""The states of trainings, shards, documents and sessions, and what an ended training is called (docs/states.md draws them).
+
+The numbers stand in Postgres (``store/schema.sql``); those of trainings are ``doctrain.v1.TrainingState``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class TrainingState(IntEnum):
+    """QUEUED and PROCESSING may change; the others are final."""
+
+    QUEUED = 1
+    PROCESSING = 2
+    COMPLETED = 3
+    COMPLETED_WITH_FAILURES = 4
+    FAILED = 5
+    CANCELLED = 6
+
+    @property
+    def ended(self) -> bool:
+        return self > TrainingState.PROCESSING
+
+
+class ShardState(IntEnum):
+    """DISPATCHED, RUNNING and STOPPING shards are in flight: their width counts against the tenant's plan."""
+
+    PENDING = 0
+    DISPATCHED = 1
+    RUNNING = 2
+    STOPPING = 3
+    DONE = 4
+    CANCELLED = 5
+
+
+class DocumentState(IntEnum):
+    """An OPEN document of a training that ended early reads as cancelled."""
+
+    OPEN = 0
+    DONE = 1
+    FAILED = 2
+
+
+class SessionState(IntEnum):
+    """LOST is final: a worker that finds its session LOST opens another."""
+
+    LIVE = 1
+    LOST = 2
+
+
+class Order(IntEnum):
+    """What a held shard is to do (``doctrain_mesh.v1.OrderKind``)."""
+
+    NONE = 0
+    YIELD = 1
+    STOP = 2
+    WIDTH = 3
+
+
+def after_counts(state: TrainingState, *, sealed: bool, total: int, completed: int, failed: int) -> TrainingState:
+    """The training's state once ``completed`` and ``failed`` documents are recorded; ended states stay."""
+    if state.ended or not sealed or completed + failed < total:
+        return state
+    if failed == 0:
+        return TrainingState.COMPLETED
+    return TrainingState.FAILED if completed == 0 else TrainingState.COMPLETED_WITH_FAILURES

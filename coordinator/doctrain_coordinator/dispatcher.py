@@ -1,0 +1,168 @@
+"""What the leader does: grants shards, publishes overdue grants again, takes lost sessions back.
+
+Grants are decided from a snapshot by a pure function and then made under the tenants' locks, where they are counted
+again; commit first, publish after. The loop is woken by whoever frees a slot or loads work, with a slow poll behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry import trace
+
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core import admission
+from doctrain_coordinator.core.observation import MassLoss, Observer, Sighting
+from doctrain_coordinator.core.overdue import Overdue
+from doctrain_coordinator.losses import Guard, Losses
+from doctrain_coordinator.publisher import Publisher
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres, telemetry
+from doctrain_mesh.ports import Message
+from doctrain_mesh.postgres import Record
+from doctrain_mesh.supervise import deadline
+from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
+
+log = logging.getLogger(__name__)
+SQL = statements.load("dispatch")
+SESSIONS = statements.load("sessions")
+POLL_SECONDS = 1.0
+ROUND_SECONDS = 20.0
+MOST_GRANTS = 256
+
+
+class Dispatcher:
+    """The leader's loop. ``lane_slots`` is the most documents at once within a shard."""
+
+    def __init__(
+        self, changes: Changes, publisher: Publisher, losses: Losses, mass: MassLoss, *, lease_seconds: float, lane_slots: int
+    ) -> None:
+        self._changes, self._publisher, self._losses, self._mass = changes, publisher, losses, mass
+        self._lease, self._lane_slots = lease_seconds, lane_slots
+
+    async def lead(self, connection: Any) -> None:
+        """Leads on this connection, the one that holds the lock, until it is lost or the task is cancelled."""
+        term = _Term(self, connection)
+        while True:
+            async with postgres.available("leading"), deadline("The leader's round", ROUND_SECONDS):
+                pause = await term.round()
+            await self._changes.wait_for_work(pause)
+
+
+class _Term:
+    """One spell of leading: what the leader remembers ends with it."""
+
+    def __init__(self, dispatcher: Dispatcher, connection: Any) -> None:
+        self._d, self._c = dispatcher, connection
+        self._overdue = Overdue()
+        self._observer = Observer(dispatcher._lease, max_gap=2.5 * POLL_SECONDS)
+        self._swept = float("-inf")
+
+    async def round(self) -> float:
+        """Grants what can be granted and, once a poll, sweeps; answers how long to wait for the next round."""
+        while await self._grant():
+            pass
+        now = time.monotonic()
+        if now - self._swept >= POLL_SECONDS:
+            self._swept = now
+            await self._republish()
+            await self._take_back()
+        delayed = await self._c.fetchval(SQL["next_runnable_in"])
+        until_sweep = max(0.0, self._swept + POLL_SECONDS - time.monotonic())
+        return min(until_sweep, delayed) if delayed is not None and delayed > 0 else until_sweep
+
+    async def _grant(self) -> bool:
+        """Makes one transaction's grants; answers whether there may be more."""
+        in_flight = await self._c.fetch(SQL["in_flight"])
+        lanes = await self._c.fetchval(SQL["room"])
+        room = min(2 * lanes - sum(row["shards"] for row in in_flight), MOST_GRANTS)
+        if room <= 0:
+            return False
+        runnable = await self._c.fetch(SQL["runnable"], room)
+        if not runnable:
+            return False
+        plans = await self._c.fetch(SQL["plans_of"], list({row["tenant"] for row in runnable}))
+        grants = admission.choose(_claims(in_flight, runnable, plans), room, self._d._lane_slots)
+        if not grants:
+            return False
+        made = await self._make(grants)
+        return bool(made) and len(made) == room == MOST_GRANTS
+
+    async def _make(self, grants: Sequence[admission.Grant]) -> list[Record]:
+        async with self._c.transaction():
+            tenants = {row["id"]: row for row in await self._c.fetch(SQL["lock_tenants"], list({g.tenant for g in grants}))}
+            trainings = {row["id"]: row for row in await self._c.fetch(SQL["lock_startable_trainings"], list({g.training for g in grants}))}
+            rows = [
+                (g.shard, g.width, g.tenant, tenants[g.tenant]["slots"])
+                for g in sorted(grants, key=lambda g: g.shard)
+                if g.tenant in tenants and g.training in trainings
+            ]
+            made = await self._c.fetchmany(SQL["grant"], rows) if rows else []
+        now = time.monotonic()
+        for shard in made:
+            self._overdue.granted(now, shard["id"], shard["number"])
+        self._d._publisher.submit(
+            (shard["id"], _message(shard, tenants[shard["tenant"]]["name"], tenants[shard["tenant"]]["plan"], trainings[shard["training"]]))
+            for shard in made
+        )
+        return list(made)
+
+    async def _republish(self) -> None:
+        rows = {(row["id"], row["number"]): row for row in await self._c.fetch(SQL["dispatched"])}
+        due = self._overdue.due(time.monotonic(), rows)
+        if due:
+            log.info("%d granted shards were not begun in time and are published again.", len(due))
+        self._d._publisher.submit((key[0], _message(rows[key], rows[key]["tenant_name"], rows[key]["plan"], rows[key])) for key in due)
+
+    async def _take_back(self) -> None:
+        live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SESSIONS["live_sessions"])]
+        now = time.monotonic()
+        lapses = self._observer.observe(now, live)
+        for lapse in lapses:
+            self._d._mass.note(now, lapse.sighting.session)
+        for lapse in lapses:
+            seen = lapse.sighting
+            charged = lapse.charged and not self._d._mass.excuses(now, len(live) - len(lapses))
+            await self._d._losses.take_back(Guard(seen.session, seen.beat, seen.attached), charged=charged, why="its beat stood still")
+
+
+def _claims(in_flight: Sequence[Record], runnable: Sequence[Record], plans: Sequence[Record]) -> list[admission.Claim]:
+    used = {(row["tenant"], row["training"]): row["used"] for row in in_flight}
+    shards: dict[int, dict[int, list[admission.Pending]]] = {}
+    for row in runnable:
+        pending = admission.Pending(row["id"], row["open"], row["suspected"])
+        shards.setdefault(row["tenant"], {}).setdefault(row["training"], []).append(pending)
+    return [
+        admission.Claim(
+            plan["id"],
+            plan["slots"],
+            sum(slots for (tenant, _), slots in used.items() if tenant == plan["id"]),
+            plan["weight"],
+            [admission.Backlog(t, used.get((plan["id"], t), 0), pending) for t, pending in shards[plan["id"]].items()],
+        )
+        for plan in plans
+    ]
+
+
+def _message(shard: Record, tenant_name: str, plan: str, training: Record) -> Message:
+    body = ShardMessage(
+        tenant_id=tenant_name,
+        training_task_id=training["task_id"],
+        pricing_plan=plan,
+        shard=shard["id"],
+        number=shard["number"],
+        first=shard["first"],
+        count=shard["count"],
+        max_concurrency=shard["width"],
+        last_processed_ordinal=shard["last_processed"],
+        shard_number=shard["shard_number"],
+    )
+    headers: dict[str, str] = {}
+    if training["traceparent"]:
+        attributes = {"doctrain.shard": shard["id"], "doctrain.number": shard["number"], "doctrain.tenant_id": tenant_name}
+        with telemetry.span("shard publish", parent=training["traceparent"], kind=trace.SpanKind.PRODUCER, attributes=attributes):
+            headers = telemetry.headers()
+    return Message(body.SerializeToString(), headers, f"{shard['id']}:{shard['number']}")

@@ -1,0 +1,104 @@
+"""Workers' signs of life: one small transaction for all that came within a few milliseconds, then the orders that stand.
+
+A shard of a session that its own heartbeat does not name was lost on the way to the worker; it is released, not charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from doctrain_coordinator.core.states import Order, ShardState
+from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import Pool, Record
+
+log = logging.getLogger(__name__)
+SQL = statements.load("sessions")
+BEAT_SECONDS = 5.0
+GATHER_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands of a session: None for ``beat`` when it is lost; orders as (shard, number, kind, width)."""
+
+    beat: int | None
+    orders: Sequence[tuple[int, int, Order, int]] = ()
+    not_yours: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(slots=True)
+class Beat:
+    """One heartbeat. ``asked`` are shards begun since it was sent: they may be the session's without being named."""
+
+    session: int
+    attached: int
+    draining: bool
+    held: Mapping[int, int]
+    asked: Callable[[], set[int]]
+    answer: Callable[[Standing], None]
+    unnamed: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Heartbeats:
+    """Gathers beats and answers them; ``run`` is supervised by the application."""
+
+    def __init__(self, pool: Pool, losses: Losses) -> None:
+        self._pool, self._losses = pool, losses
+        self._waiting: list[Beat] = []
+        self._arrived = asyncio.Event()
+
+    def submit(self, beat: Beat) -> None:
+        """Queues a heartbeat; it is answered once it is committed, and not at all while Postgres is away."""
+        self._waiting.append(beat)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Answers heartbeats until cancelled."""
+        while True:
+            await self._arrived.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            beats, self._waiting = self._waiting, []
+            self._arrived.clear()
+            try:
+                await self._answer(beats)
+            except StoreUnavailableError as error:
+                log.warning("%d heartbeats stay unanswered: %s", len(beats), error)
+
+    async def _answer(self, beats: Sequence[Beat]) -> None:
+        newest = {beat.session: beat for beat in sorted(beats, key=lambda b: b.attached)}
+        rows = sorted((b.session, b.attached, b.draining) for b in newest.values())
+        async with postgres.acquired(self._pool, "committing heartbeats", seconds=BEAT_SECONDS) as c:
+            alive: dict[int, int] = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)}
+            held = await c.fetch(SQL["held_shards"], list(alive))
+        by_holder: dict[int, list[Record]] = {}
+        for shard in held:
+            by_holder.setdefault(shard["holder"], []).append(shard)
+        for beat in newest.values():
+            number = alive.get(beat.session)
+            beat.answer(Standing(None) if number is None else _standing(beat, number, by_holder.get(beat.session, [])))
+        for beat in newest.values():
+            if beat.unnamed:
+                log.warning("Session %d does not name %d of its shards; they are dispatched again.", beat.session, len(beat.unnamed))
+                await self._losses.release(beat.session, beat.unnamed, why="not named by its holder")
+
+
+def _standing(beat: Beat, number: int, shards: Sequence[Record]) -> Standing:
+    own = {shard["id"]: shard["number"] for shard in shards}
+    asked = beat.asked()
+    orders = []
+    for shard in shards:
+        if beat.held.get(shard["id"]) != shard["number"]:
+            if shard["id"] not in asked:
+                beat.unnamed.append((shard["id"], shard["number"]))
+            continue
+        kind = Order.STOP if shard["state"] == ShardState.STOPPING else Order(shard["order_kind"])
+        if kind is not Order.NONE:
+            orders.append((shard["id"], shard["number"], kind, shard["order_width"]))
+    foreign = [(s, n) for s, n in beat.held.items() if own.get(s) != n and s not in asked]
+    return Standing(number, orders, foreign)

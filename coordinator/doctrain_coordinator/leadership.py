@@ -1,0 +1,66 @@
+"""One coordinator leads at a time: a session advisory lock on a connection that runs all of the leader's statements.
+
+A leader whose connection is gone cannot write, one that is frozen loses the lock after ``idle_session_timeout``, and two
+that overlap for a moment do no harm: every grant counts under the tenant's lock (PROTOCOL "Grant").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import StoreUnavailableError
+
+log = logging.getLogger(__name__)
+SQL = statements.load("dispatch")
+LOCK = 0x646F63747261696F
+IDLE_SECONDS = 6
+CAMPAIGN_SECONDS = 1.0
+WAIT_SECONDS = 10.0
+COMMAND_SECONDS = 15.0
+
+
+class Leadership:
+    """Campaigns for the lock and runs ``lead`` while it holds; ``run`` is supervised by the application."""
+
+    def __init__(self, database_url: str, lead: Callable[[Any], Awaitable[None]]) -> None:
+        self._url, self._lead = database_url, lead
+        self.leading = False
+
+    async def run(self) -> None:
+        """Campaigns until cancelled; losing Postgres or the lock starts over."""
+        while True:
+            try:
+                await self._term()
+            except StoreUnavailableError as error:
+                log.warning("Leading is interrupted: %s", error)
+            finally:
+                self.leading = False
+            await asyncio.sleep(CAMPAIGN_SECONDS)
+
+    async def _term(self) -> None:
+        connection = await postgres.connect(
+            self._url,
+            settings={
+                "application_name": "doctrain leader",
+                "idle_session_timeout": f"{IDLE_SECONDS}s",
+                "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+                "enable_seqscan": "off",
+            },
+            command_seconds=COMMAND_SECONDS,
+        )
+        try:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS), postgres.available("campaigning"):
+                    await connection.execute(SQL["lead"], LOCK)
+            except TimeoutError:
+                return
+            self.leading = True
+            log.info("This coordinator leads.")
+            await self._lead(connection)
+        finally:
+            await postgres.close_connection(connection)

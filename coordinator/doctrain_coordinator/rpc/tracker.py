@@ -1,0 +1,282 @@
+"""TrackerService: the stream a worker (PROTOCOL "Messages"); translates, submits, and writes the answers back.
+
+A stream has exactly one writer; answers that come while it writes are merged into the next response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+
+from doctrain_coordinator.commits import Begin, Committer, Report, ShardFacts
+from doctrain_coordinator.core.blocks import Block, Failure
+from doctrain_coordinator.core.ledger import Begun
+from doctrain_coordinator.core.states import Order
+from doctrain_coordinator.heartbeats import Beat, Heartbeats, Standing
+from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.opened import Opened
+from doctrain_coordinator.sessions import Attachment, Opening, Sessions
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError
+from doctrain_mesh.postgres import Pool
+from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_mesh.v1 import tracker_pb2_grpc
+
+log = logging.getLogger(__name__)
+SQL = statements.load("sessions")
+RETRY_SECONDS = 0.25
+STALL_SECONDS = 20.0
+_OUTCOMES = {
+    Begun.BEGUN: pb.BEGIN_OUTCOME_BEGUN,
+    Begun.NOT_YOURS: pb.BEGIN_OUTCOME_NOT_YOURS,
+    Begun.SESSION_LOST: pb.BEGIN_OUTCOME_SESSION_LOST,
+}
+_ORDERS = {
+    Order.NONE: pb.ORDER_KIND_UNSPECIFIED,
+    Order.YIELD: pb.ORDER_KIND_YIELD,
+    Order.STOP: pb.ORDER_KIND_STOP,
+    Order.WIDTH: pb.ORDER_KIND_WIDTH,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerParts:
+    """What the service needs; ``spawn`` runs a coroutine under the application's supervision."""
+
+    pool: Pool
+    committer: Committer
+    heartbeats: Heartbeats
+    sessions: Sessions
+    losses: Losses
+    opened: Opened
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    lease_seconds: float
+    beat_seconds: float
+
+
+class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
+    """Serves every worker's stream of this coordinator."""
+
+    def __init__(self, parts: TrackerParts) -> None:
+        self._parts = parts
+        self._streams: set[_Stream] = set()
+        self._draining = False
+
+    def drain(self) -> None:
+        """Tells every worker to move to another coordinator; ends of streams from now on are ours, not theirs."""
+        self._draining = True
+        for stream in self._streams:
+            stream.outbox.draining = True
+            stream.wake()
+
+    async def Track(  # type: ignore[override]
+        self, request_iterator: AsyncIterator[pb.TrackRequest], context: grpc.aio.ServicerContext[pb.TrackRequest, pb.TrackResponse]
+    ) -> None:
+        """One worker's stream, until either side ends it."""
+        first = await context.read()
+        if not isinstance(first, pb.TrackRequest) or not first.HasField("hello") or not first.hello.worker_id:
+            raise InvalidRequestError("The first request of a stream must carry `hello` with a `worker_id`.")
+        attachment = await self._parts.sessions.open(_opening(first.hello))
+        if attachment is None:
+            await context.write(pb.TrackResponse(welcome=pb.Welcome()))
+            return
+        stream = _Stream(self._parts, attachment, context, draining=self._draining)
+        self._streams.add(stream)
+        try:
+            await stream.run()
+        finally:
+            self._streams.discard(stream)
+            if not stream.left and not self._draining and not stream.stalled:
+                self._parts.spawn(self._parts.sessions.closed(attachment))
+
+
+def _opening(hello: pb.Hello) -> Opening:
+    return Opening(
+        hello.worker_id,
+        max(1, hello.lanes),
+        hello.version,
+        hello.session,
+        hello.predecessor,
+        hello.predecessor_end == pb.PREDECESSOR_END_DIED,
+    )
+
+
+class _Stream:
+    """One attached stream: reads requests, gathers answers, writes them."""
+
+    def __init__(self, parts: TrackerParts, attachment: Attachment, context: Any, *, draining: bool) -> None:
+        self._parts, self._attachment, self._context = parts, attachment, context
+        self.outbox = pb.TrackResponse(
+            welcome=pb.Welcome(
+                session=attachment.session,
+                attached=attachment.attached,
+                beat_ms=int(parts.beat_seconds * 1000),
+                lease_ms=int(parts.lease_seconds * 1000),
+            ),
+            draining=draining,
+        )
+        self._wakeup = asyncio.Event()
+        self._wakeup.set()
+        self._begun_at: dict[int, int] = {}
+        self._heartbeats = 0
+        self.left = False
+        self.stalled = False
+
+    def wake(self) -> None:
+        """There is something in the outbox."""
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Reads and writes until the worker leaves or closes its end, or does not take its answers."""
+        reader = asyncio.create_task(self._read(), name=f"requests of session {self._attachment.session}")
+        writer = asyncio.create_task(self._write(), name=f"answers to session {self._attachment.session}")
+        both = {reader, writer}
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+        for task in done:
+            task.result()
+
+    async def _read(self) -> None:
+        while not self.left and (request := await self._context.read()) is not grpc.aio.EOF:
+            await self._take(request)
+
+    async def _write(self) -> None:
+        while not self.stalled:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            response, self.outbox = self.outbox, pb.TrackResponse()
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await self._context.write(response)
+            except TimeoutError:
+                self.stalled = True
+
+    async def _take(self, request: pb.TrackRequest) -> None:
+        if request.HasField("heartbeat"):
+            self._beat(request.heartbeat)
+        if request.begins or request.blocks:
+            session = self._attachment.session
+            items: list[Begin | Report] = [self._begin(session, b.shard) for b in request.begins]
+            items += [self._report(session, block) for block in request.blocks]
+            self._parts.committer.submit(items)
+        if request.trials or request.yields or request.stopped or request.HasField("goodbye"):
+            await self._hand_back(request)
+
+    def _begin(self, session: int, ref: pb.ShardRef) -> Begin:
+        shard, number = ref.shard, ref.number
+        self._begun_at[shard] = self._heartbeats
+
+        def answer(outcome: Begun, facts: ShardFacts | None) -> None:
+            if outcome is Begun.BEGUN and facts is not None:
+                self._parts.spawn(self._tell(shard, number, facts))
+                return
+            self.outbox.begins.add(shard=pb.ShardRef(shard=shard, number=number), outcome=_OUTCOMES[outcome])
+            self.wake()
+
+        return Begin(session, shard, number, answer)
+
+    async def _tell(self, shard: int, number: int, facts: ShardFacts) -> None:
+        ref = pb.ShardRef(shard=shard, number=number)
+        while True:
+            try:
+                answer = await self._parts.opened.describe(facts, ref)
+                break
+            except StoreUnavailableError as error:
+                log.warning("The documents of shard %d are read again: %s", shard, error)
+                await asyncio.sleep(RETRY_SECONDS)
+        self.outbox.begins.append(answer)
+        self.wake()
+
+    def _report(self, session: int, block: pb.Block) -> Report:
+        sequence, shard, number = block.sequence, block.shard.shard, block.shard.number
+
+        def answer(recorded: bool, done: bool, invalid: Any) -> None:
+            self.outbox.blocks.add(
+                sequence=sequence,
+                shard=pb.ShardRef(shard=shard, number=number),
+                outcome=pb.BLOCK_OUTCOME_RECORDED if recorded else pb.BLOCK_OUTCOME_STALE,
+                invalid=invalid,
+                shard_done=done,
+            )
+            self.wake()
+
+        return Report(session, shard, number, _block(block), answer, urgent=not block.running)
+
+    def _beat(self, heartbeat: pb.Heartbeat) -> None:
+        self._heartbeats += 1
+        mine, sequence = self._heartbeats, heartbeat.sequence
+        held = {ref.shard: ref.number for ref in heartbeat.held}
+        self._begun_at = {shard: at for shard, at in self._begun_at.items() if at >= mine - 2}
+
+        def answer(standing: Standing) -> None:
+            if standing.beat is not None:
+                self._attachment.beat = standing.beat
+            self.outbox.heartbeat.CopyFrom(
+                pb.HeartbeatAnswer(
+                    sequence=sequence,
+                    session_lost=standing.beat is None,
+                    orders=[
+                        pb.Order(shard=pb.ShardRef(shard=s, number=n), kind=_ORDERS[kind], width=w) for s, n, kind, w in standing.orders
+                    ],
+                    not_yours=[pb.ShardRef(shard=s, number=n) for s, n in standing.not_yours],
+                )
+            )
+            self.wake()
+
+        def asked() -> set[int]:
+            return {shard for shard, at in self._begun_at.items() if at >= mine - 1}
+
+        session, attached = self._attachment.session, self._attachment.attached
+        self._parts.heartbeats.submit(Beat(session, attached, heartbeat.draining, held, asked, answer))
+
+    async def _hand_back(self, request: pb.TrackRequest) -> None:
+        """Rare, so each in its own transaction; what fails while Postgres is away is asked again by the worker."""
+        session = self._attachment.session
+        try:
+            await self._start_trials(session, request)
+            for item in request.yields:
+                until = datetime.now(UTC) + timedelta(milliseconds=max(0, item.delay_ms)) if item.delay_ms > 0 else None
+                await self._parts.losses.release(
+                    session, [(item.shard.shard, item.shard.number)], why=item.reason[:500].replace("\x00", " "), not_before=until
+                )
+                self.outbox.yields.append(item.shard)
+            if request.stopped:
+                refs = [item.shard for item in request.stopped]
+                await self._parts.losses.release(session, [(r.shard, r.number) for r in refs], why="stopped")
+                self.outbox.stopped.extend(refs)
+            if request.HasField("goodbye"):
+                await self._parts.sessions.leave(session)
+                self.left = True
+        except StoreUnavailableError as error:
+            log.warning("A hand-back of session %d stays unanswered: %s", session, error)
+        self.wake()
+
+    async def _start_trials(self, session: int, request: pb.TrackRequest) -> None:
+        for trial in request.trials:
+            async with postgres.acquired(self._parts.pool, "starting a trial") as c:
+                row = await c.fetchval(SQL["start_trial"], trial.shard.shard, trial.shard.number, session, trial.ordinal)
+            if row is not None:
+                self.outbox.trials.append(trial.shard)
+
+
+def _block(block: pb.Block) -> Block:
+    return Block(
+        block.first,
+        block.base_ms,
+        list(block.started),
+        list(block.took),
+        [Failure(f.ordinal, f.error_class, f.code, f.message) for f in block.failed],
+        list(block.running),
+        list(zip(block.retried, block.tries, strict=False)),
+    )

@@ -1,0 +1,96 @@
+"""Opens, attaches and ends the workers' sessions (PROTOCOL "session", "Closed stream")."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.observation import MassLoss
+from doctrain_coordinator.losses import Guard, Losses
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import Pool
+
+log = logging.getLogger(__name__)
+SQL = statements.load("sessions")
+SESSION_SECONDS = 10.0
+GRACE_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+MOST_TRIES = 20
+
+
+@dataclass(slots=True)
+class Attachment:
+    """One stream of a session: ``attached`` counts the session's streams, ``beat`` is the last that was committed."""
+
+    session: int
+    attached: int
+    beat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a worker says when it opens a stream; ``predecessor`` 0 is none."""
+
+    worker_id: str
+    lanes: int
+    version: str
+    session: int
+    predecessor: int
+    predecessor_charged: bool
+
+
+class Sessions:
+    """Every stream's door to the session rows."""
+
+    def __init__(self, pool: Pool, losses: Losses, changes: Changes, mass: MassLoss) -> None:
+        self._pool, self._losses, self._changes, self._mass = pool, losses, changes, mass
+
+    async def open(self, opening: Opening) -> Attachment | None:
+        """Attaches to the session named, or opens a new one; None when the session named is lost."""
+        if opening.predecessor:
+            await self._succeed(opening)
+        async with postgres.acquired(self._pool, "opening a session", seconds=SESSION_SECONDS) as c:
+            if opening.session:
+                row = await c.fetchrow(SQL["attach_session"], opening.session, opening.worker_id, opening.lanes)
+            else:
+                row = await c.fetchrow(SQL["open_session"], opening.worker_id, opening.lanes, opening.version, opening.predecessor or None)
+        if row is None:
+            return None
+        self._changes.work()
+        return Attachment(row["id"], row["attached"], row["beat"])
+
+    async def _succeed(self, opening: Opening) -> None:
+        async with postgres.acquired(self._pool, "reading a session", seconds=SESSION_SECONDS) as c:
+            known = await c.fetchrow(SQL["predecessor"], opening.predecessor, opening.worker_id)
+        if known is not None:
+            await self._losses.take_back(
+                Guard(opening.predecessor, None, None), charged=opening.predecessor_charged, why="its successor opened"
+            )
+
+    async def leave(self, session: int) -> None:
+        """The worker said goodbye: nothing of it runs, nobody is charged."""
+        await self._losses.take_back(Guard(session, None, None), charged=False, why="it said goodbye")
+
+    async def closed(self, attachment: Attachment) -> None:
+        """The stream ended by itself without a goodbye: the session is taken back a second later, unless it moved on."""
+        self._mass.note(time.monotonic(), attachment.session)
+        await asyncio.sleep(GRACE_SECONDS)
+        for _ in range(MOST_TRIES):
+            try:
+                await self._take_back_closed(attachment)
+                return
+            except StoreUnavailableError as error:
+                log.warning("Session %d is not taken back yet: %s", attachment.session, error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _take_back_closed(self, attachment: Attachment) -> None:
+        async with postgres.acquired(self._pool, "counting sessions") as c:
+            live = len(await c.fetch(SQL["live_sessions"]))
+        charged = not self._mass.excuses(time.monotonic(), max(0, live - 1))
+        guard = Guard(attachment.session, attachment.beat, attachment.attached)
+        await self._losses.take_back(guard, charged=charged, why="its stream closed")

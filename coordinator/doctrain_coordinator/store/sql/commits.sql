@@ -1,0 +1,47 @@
+-- name: shard_facts
+-- What of a shard never changes.
+select id, training, tenant, first, count from shard where id = any($1::bigint[])
+
+-- name: lock_trainings
+select id, state, sealed, total, completed, failed, version, uri_template, number_offset, traceparent, task_id, tenant
+from training where id = any($1::bigint[]) order by id for no key update
+
+-- name: lock_live_sessions
+select id from session where id = any($1::bigint[]) and state = 1 order by id for share
+
+-- name: lock_shards
+select id, training, tenant, state, number, holder, width, first, count, open, suspects, trial
+from shard where id = any($1::bigint[]) order by id for no key update
+
+-- name: record_done
+-- Indexing dense arrays by ordinal has one plan, whatever the statistics say.
+with recorded as (
+    update document d
+    set state = 1, attempt = $4, tries = 1,
+        started_at = $5::timestamptz + ($6::int[])[d.ordinal - $2 + 1] * interval '1 millisecond',
+        took_ms = ($7::int[])[d.ordinal - $2 + 1]
+    where d.training = $1 and d.ordinal between $2 and $3 and d.state = 0 and ($6::int[])[d.ordinal - $2 + 1] >= 0
+    returning 1
+)
+select count(*)::int from recorded
+
+-- name: record_failed
+with recorded as (
+    update document d
+    set state = 2, attempt = $3, tries = 1, error_class = $4, error_code = $5, error = $6,
+        started_at = $7::timestamptz + $8::int * interval '1 millisecond', took_ms = $9
+    where d.training = $1 and d.ordinal = $2 and d.state = 0
+    returning 1
+)
+select count(*)::int from recorded
+
+-- name: set_tries
+update document set tries = $4 where training = $1 and ordinal = $2 and attempt = $3 and state > 0
+
+-- name: update_shard
+update shard set state = $2, holder = $3, open = $4, running = $5, suspects = $6, trial = $7, version = $8 where id = $1
+
+-- name: update_training
+update training
+set state = $2, completed = $3, failed = $4, version = $5, started_at = coalesce(started_at, $6), ended_at = coalesce(ended_at, $7)
+where id = $1

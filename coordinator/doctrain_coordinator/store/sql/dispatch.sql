@@ -1,0 +1,69 @@
+-- name: lead
+-- Waits for the leader before to go.
+select pg_advisory_lock($1)
+
+-- name: room
+-- Lanes of the workers that take new work.
+select coalesce(sum(lanes), 0)::int from session where state = 1 and not draining
+
+-- name: in_flight
+select tenant, training, sum(width)::int as used, count(*)::int as shards from shard where state in (1, 2, 3) group by tenant, training
+
+-- name: runnable
+-- Walks the index from one (tenant, training) with pending shards to the next, so that a million pending shards of one
+-- training cost one step.
+with recursive pair as (
+    (select tenant, training from shard where state = 0 order by tenant, training limit 1)
+    union all
+    select following.tenant, following.training
+    from pair,
+        lateral (
+            select tenant, training from shard
+            where state = 0 and (tenant, training) > (pair.tenant, pair.training)
+            order by tenant, training limit 1
+        ) following
+)
+select pair.tenant, pair.training, pending.id, pending.open, pending.suspected
+from pair
+join training on training.id = pair.training and training.state in (1, 2) and not training.paused
+cross join lateral (
+    select id, open, cardinality(suspects) > 0 as suspected, shard_number
+    from shard
+    where state = 0 and tenant = pair.tenant and training = pair.training and not_before <= now()
+    order by shard_number limit $1
+) pending
+order by pair.tenant, pair.training, pending.shard_number
+
+-- name: plans_of
+select tenant.id, plan.slots, tenant.weight from tenant join plan on plan.name = tenant.plan where tenant.id = any($1::bigint[])
+
+-- name: lock_tenants
+select tenant.id, tenant.name, tenant.plan, plan.slots
+from tenant join plan on plan.name = tenant.plan
+where tenant.id = any($1::bigint[]) order by tenant.id for no key update of tenant
+
+-- name: lock_startable_trainings
+select id, task_id, traceparent from training
+where id = any($1::bigint[]) and state in (1, 2) and not paused order by id for share
+
+-- name: grant
+update shard
+set state = 1, number = number + 1, width = $2, holder = null, order_kind = 0, order_width = 0
+where id = $1 and state = 0 and not_before <= now()
+    and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (1, 2, 3)) <= $4
+returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (
+    select coalesce(min(ordinal), first + count) - 1 from document
+    where document.training = shard.training and ordinal between first and first + count - 1 and document.state = 0
+) end as last_processed
+
+-- name: dispatched
+select shard.id, shard.number, shard.tenant, shard.training, shard.first, shard.count, shard.width, shard.shard_number,
+    -1 as last_processed, tenant.name as tenant_name, tenant.plan, training.task_id, training.traceparent
+from shard
+join training on training.id = shard.training
+join tenant on tenant.id = shard.tenant
+where shard.state = 1
+
+-- name: next_runnable_in
+-- Seconds until a shard that was handed back with a delay may be granted.
+select extract(epoch from min(not_before) - now())::float8 from shard where state = 0 and not_before > now()
