@@ -13,6 +13,21 @@ from typing import Protocol
 
 import msgspec
 
+from doctrain_worker.sandbox.fenced import FencedError
+
+__all__ = [
+    "DONE",
+    "DocumentTask",
+    "Done",
+    "ErrorClass",
+    "Failure",
+    "FencedError",
+    "Outcome",
+    "Processor",
+    "ShardContext",
+    "StageTiming",
+]
+
 
 class ErrorClass(enum.IntEnum):
     """What kind of failure; the numbers of ``doctrain.v1.ErrorClass``."""
@@ -118,10 +133,6 @@ Outcome = Done | Failure
 
 DONE = Done()
 """The outcome of a processor that has nothing to tell."""
-
-
-class FencedError(Exception):
-    """The shard is no longer held under this number by this session: nothing was written, nothing may be reported."""
 
 
 class Processor(Protocol):

@@ -1,0 +1,171 @@
+"""One child as the event loop sees it: a call at a time on its channel, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+
+import msgspec
+
+from doctrain_worker.sandbox import frames, results
+from doctrain_worker.sandbox.fenced import FencedError
+from doctrain_worker.sandbox.frames import HEADER_BYTES
+from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
+
+log = logging.getLogger(__name__)
+
+EXIT_SECONDS = 10.0
+_MOST_OF_THE_MEMORY = 0.7
+
+
+class ChildBrokenError(Exception):
+    """The child cannot answer any more; ``Child.ended`` tells why."""
+
+
+class ReplyTooLargeError(ChildBrokenError):
+    """The child announced more than it may send, or sent what is no reply."""
+
+
+class Child(asyncio.Protocol):
+    """A running child and its channel.
+
+    Args:
+        guardian: its parent.
+        spawned: the process.
+        reply_bytes: the largest reply it may send.
+        memory_bytes: its limit, to tell a lack of memory from a crash.
+    """
+
+    def __init__(self, guardian: Guardian, spawned: Spawned, *, reply_bytes: int, memory_bytes: int) -> None:
+        self._guardian = guardian
+        self._spawned = spawned
+        self._reply_bytes = reply_bytes
+        self._memory_bytes = memory_bytes
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._waiting: asyncio.Future[frames.Reply] | None = None
+        self._broken: ChildBrokenError | None = None
+        self.calls = 0
+
+    async def connect(self, seconds: float) -> None:
+        """Waits until the child is ready. Raises ChildBrokenError or TimeoutError."""
+        channel: socket.socket = self._spawned.channel
+        channel.setblocking(False)
+        self._waiting = self._loop.create_future()
+        await self._loop.create_connection(lambda: self, sock=channel)
+        async with asyncio.timeout(seconds):
+            await self._waiting
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be called."""
+        return self._broken is None
+
+    @property
+    def pid(self) -> int:
+        """The process that the guardian started; in a sandbox, the sandbox's."""
+        return self._spawned.pid
+
+    def call(self, frame: bytes) -> asyncio.Future[frames.Reply]:
+        """Sends one call; the future ends with the reply or ChildBrokenError. One at a time."""
+        waiting = self._waiting = self._loop.create_future()
+        self.calls += 1
+        if self._broken is not None or self._transport is None:
+            waiting.set_exception(self._broken or ChildBrokenError())
+        else:
+            self._transport.write(frame)
+        return waiting
+
+    def kill(self) -> None:
+        """Ends the child and all below it."""
+        self._break(ChildBrokenError())
+        if not self._spawned.exited.done():
+            self._guardian.kill(self._spawned.key)
+
+    async def ended(self) -> Exit:
+        """Waits until nothing of it is left. Raises FencedError when all children were killed, GuardianLostError."""
+        self.kill_if_broken()
+        try:
+            async with asyncio.timeout(EXIT_SECONDS):
+                ended = await asyncio.shield(self._spawned.exited)
+        except TimeoutError as error:
+            raise GuardianLostError(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
+        if ended.cause == "fenced":
+            raise FencedError("The children of this session were stopped.")
+        return ended
+
+    def kill_if_broken(self) -> None:
+        """A child that closed its channel but lives on is ended."""
+        if self._broken is not None and not self._spawned.exited.done():
+            self._loop.call_later(0.2, self._kill_lingering)
+
+    def _kill_lingering(self) -> None:
+        if not self._spawned.exited.done():
+            self._guardian.kill(self._spawned.key)
+
+    async def why(self) -> results.CallResult:
+        """What the end of this child, by itself, means for the call that ran in it."""
+        broken = self._broken
+        ended = await self.ended()
+        if isinstance(broken, ReplyTooLargeError):
+            return results.TooMuchOutput(self._reply_bytes)
+        number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
+        if number is None:
+            return results.Crashed(f"status {ended.code}")
+        if number == signal.SIGKILL and ended.cause == "own":
+            return results.OutOfMemory(self._memory_bytes)  # nobody but the kernel's OOM killer sends it
+        if ended.peak_rss_bytes > self._memory_bytes * _MOST_OF_THE_MEMORY:
+            return results.OutOfMemory(self._memory_bytes)  # native code aborts when an allocation fails
+        return results.Crashed(signal.Signals(number).name)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) < HEADER_BYTES:
+            return
+        size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
+        if size > self._reply_bytes:
+            self._refuse("announced a reply of %d bytes", size)
+        elif len(self._buffer) >= HEADER_BYTES + size:
+            self._take(size)
+
+    def _take(self, size: int) -> None:
+        waiting = self._waiting
+        if waiting is None or len(self._buffer) > HEADER_BYTES + size:
+            self._refuse("sent %d bytes that nobody asked for", len(self._buffer))
+            return
+        try:
+            reply = frames.read_reply(memoryview(self._buffer)[HEADER_BYTES:])
+        except (msgspec.DecodeError, RecursionError):
+            self._refuse("sent %d bytes that are no reply", size)
+            return
+        finally:
+            self._buffer = bytearray()
+        self._waiting = None
+        if not waiting.done():
+            waiting.set_result(reply)
+
+    def _refuse(self, what: str, size: int) -> None:
+        log.warning("a child " + what + " and is ended", size)  # noqa: G003 - constants only
+        self._break(ReplyTooLargeError())
+        if not self._spawned.exited.done():
+            self._guardian.kill(self._spawned.key)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break(ChildBrokenError())
+
+    def _break(self, error: ChildBrokenError) -> None:
+        if self._broken is None:
+            self._broken = error
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(self._broken)
+            self._waiting.exception()  # seen: a call that was cancelled does not look
+        self._waiting = None
+        if self._transport is not None:
+            self._transport.abort()

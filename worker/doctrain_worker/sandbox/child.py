@@ -1,0 +1,116 @@
+"""The entry of a child: ``python -m doctrain_worker.sandbox.child FUNCTION [PREPARE]``, each ``package.module:attribute``.
+
+Calls FUNCTION with the task of each frame and answers what it returned, one at a time, until the channel ends. PREPARE
+runs once before the first, for imports and models. Nothing here imports gRPC or a database driver.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import logging
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from doctrain_worker.sandbox import frames
+from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
+from doctrain_worker.sandbox.refusal import Refusal
+
+log = logging.getLogger("doctrain_worker.child")
+
+_LONGEST_MESSAGE = 500
+
+
+class _TraceFilter(logging.Filter):
+    """Puts the traceparent of the running call into every log line."""
+
+    traceparent = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.traceparent = self.traceparent
+        return True
+
+
+def load(reference: str) -> Any:
+    """The object behind ``package.module:attribute``."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def answer(function: Callable[[Any], Any], task: Any) -> frames.Reply:
+    """What came of one call, whatever the function raised."""
+    try:
+        value = function(task)
+    except Refusal as refusal:
+        return frames.Refused(refusal.code, refusal.sentence, refusal.resource)
+    except MemoryError:
+        return frames.OutOfMemory()
+    except Exception as error:  # told as it is; the caller decides what it means for the document
+        log.warning("%s raised %s", getattr(function, "__qualname__", function), type(error).__name__, exc_info=True)
+        return frames.Raised(type(error).__name__, str(error)[:_LONGEST_MESSAGE])
+    return frames.Answered(value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def serve(channel: socket.socket, function: Callable[[Any], Any], trace: _TraceFilter) -> None:
+    """Answers calls until the main process closes the channel."""
+    while (header := _receive(channel, frames.HEADER_BYTES)) is not None:
+        body = _receive(channel, int.from_bytes(header, "big"))
+        if body is None:
+            return
+        call = frames.read_call(body)
+        trace.traceparent = call.traceparent
+        channel.sendall(_pack_reply(answer(function, call.task)))
+
+
+def _pack_reply(reply: frames.Reply) -> bytes:
+    try:
+        return frames.pack(reply)
+    except (TypeError, ValueError, MemoryError) as error:
+        return frames.pack(frames.Raised(type(error).__name__, str(error)[:_LONGEST_MESSAGE]))
+
+
+def _receive(channel: socket.socket, size: int) -> bytearray | None:
+    """Exactly ``size`` bytes, or None when the channel ended before."""
+    buffer = bytearray(size)
+    view = memoryview(buffer)
+    filled = 0
+    while filled < size:
+        count = channel.recv_into(view[filled:])
+        if count == 0:
+            return None
+        filled += count
+    return buffer
+
+
+def _offer_to_the_oom_killer() -> None:
+    """When the machine runs out of memory, the kernel takes this process first, not the worker or the database."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError as error:
+        log.debug("oom_score_adj stays as it is: %s", error)
+
+
+def main(argv: list[str]) -> None:
+    """Serves one function until the channel ends."""
+    trace = _TraceFilter()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(trace)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(traceparent)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    faulthandler.enable()
+    _offer_to_the_oom_killer()
+    function = load(argv[0])
+    if len(argv) > 1:
+        load(argv[1])()
+    with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel:
+        channel.sendall(frames.pack(frames.Ready()))
+        serve(channel, function, trace)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

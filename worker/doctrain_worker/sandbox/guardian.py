@@ -1,0 +1,343 @@
+"""The guardian: a tiny process that ends a worker's children in time, whatever state the worker's main process is in.
+
+It is the parent of every child and, standalone, of the main process too. A frozen process fires no timer, and the
+parent-death signal misses grandchildren, so this process does what the main process cannot be trusted to do:
+
+- The main process moves a deadline in shared memory at each answered heartbeat. When it passes, every child and all
+  below it are killed; when the last is dead, the deadline becomes 0 and the epoch is raised ("fenced").
+- Deadline 0 means that there is no session: nothing is killed for time. The main process runs no documents then.
+- When the main process dies or closes its socket, all children are killed. Standalone, it is then started again with
+  ``DOCTRAIN_PREDECESSOR`` naming the session that died, later and later when it keeps dying young.
+- When the guardian dies, the kernel kills its children, and the main process reads the end of the socket.
+
+It imports the standard library only: it must start fast, stay small, and never load gRPC. One thread; nothing in its
+loop waits, so no child, and no main process that stopped reading, can keep it from the deadline.
+
+Orders and events are JSON messages on a SOCK_SEQPACKET pair; a child's channel comes to the main process by SCM_RIGHTS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from doctrain_worker.sandbox import process_tree
+from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE, GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory
+from doctrain_worker.sandbox.process_tree import now_ns
+
+EXIT_CONFIGURATION = 78
+"""A main process that ends with this (EX_CONFIG) is not started again: it would end the same way."""
+
+_POLL_SECONDS = 0.04
+_BUSY_SECONDS = 0.001
+_YOUNG_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 30.0
+_LARGEST_ORDER = 1 << 18
+
+
+@dataclass
+class _Child:
+    key: int
+    pid: int
+    cause: str = "own"
+    status: int | None = None
+    peak_rss_kb: int = 0
+
+
+class Children:
+    """The processes below this one, but for the main process."""
+
+    def __init__(self) -> None:
+        self._by_pid: dict[int, _Child] = {}
+        self._ended: list[_Child] = []
+        self.main_pid: int | None = None
+        self.main_status: int | None = None
+
+    def spawn(self, order: dict[str, Any]) -> tuple[int, socket.socket]:
+        """Starts a child; answers its pid and the main process's end of its channel."""
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        guardian = os.getpid()
+        limits = [(getattr(resource, name), value) for name, value in order["limits"].items()]
+
+        def enter() -> None:
+            process_tree.die_with_parent(guardian)
+            for limit, value in limits:
+                resource.setrlimit(limit, (value, value))
+
+        with far:
+            process = subprocess.Popen(  # noqa: S603 - the order comes from our own main process
+                order["argv"],
+                env={**order["env"], CHANNEL_VARIABLE: str(far.fileno())},
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                pass_fds=(far.fileno(),),
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=enter,  # noqa: PLW1509 - one thread, so nothing can hold a lock over the fork
+            )
+        process.returncode = 0  # reaped by reap(), not by this object
+        self._by_pid[process.pid] = _Child(order["key"], process.pid)
+        return process.pid, near
+
+    def kill(self, key: int, cause: str) -> None:
+        """Begins to end one child with all below it; ``sweep`` tells when it is gone."""
+        for child in self._by_pid.values():
+            if child.key == key:
+                child.cause = cause
+                process_tree.kill_tree(child.pid)
+
+    def kill_all(self, cause: str) -> bool:
+        """Kills all that descends from this process, but for the main process; answers whether nothing was left."""
+        for child in self._by_pid.values():
+            child.cause = cause
+        alive = process_tree.descendants(os.getpid(), spare=() if self.main_pid is None else (self.main_pid,))
+        process_tree.kill(alive)
+        return not alive
+
+    def reap(self) -> None:
+        """Collects what has ended."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.main_pid:
+                self.main_pid, self.main_status = None, status
+            elif pid in self._by_pid:
+                child = self._by_pid.pop(pid)
+                child.status, child.peak_rss_kb = status, usage.ru_maxrss
+                self._ended.append(child)
+
+    def sweep(self) -> list[_Child]:
+        """Kills orphans that children left; answers the children of which nothing is left."""
+        strays = [p for p in process_tree.children() if p not in self._by_pid and p != self.main_pid]
+        for pid in strays:
+            process_tree.kill_tree(pid)
+        if strays:
+            return []
+        ended, self._ended = self._ended, []
+        return ended
+
+    @property
+    def ending(self) -> bool:
+        """Whether some child was killed or has ended, but is not yet told gone."""
+        return bool(self._ended) or any(child.cause != "own" for child in self._by_pid.values())
+
+
+class Guardian:
+    """The loop: orders of the main process, ends of children, the deadline.
+
+    Args:
+        memory: shared with the main process.
+        link: the socket to the main process; None until one is started.
+        main_argv: how to start the main process; None when it started us.
+    """
+
+    def __init__(self, memory: FenceMemory, link: socket.socket | None, main_argv: list[str] | None) -> None:
+        self._memory = memory
+        self._link = link
+        self._main_argv = main_argv
+        self._children = Children()
+        self._outbox: deque[tuple[bytes, list[socket.socket]]] = deque()
+        self._fencing: str | None = None
+        self._stopping = False
+        self._predecessor = 0
+        self._main_started_ns = 0
+        self._start_at_ns = now_ns()
+        self._pause_seconds = 0.0
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> int:
+        """Runs until the main process is gone for good and every child dead; answers the exit status."""
+        process_tree.become_subreaper()
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_stop_signal)
+        while True:
+            exit_status = self._step()
+            if exit_status is not None:
+                return exit_status
+            self._wait(_BUSY_SECONDS if self._fencing or self._children.ending else _POLL_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            if self._link is not None:
+                wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
+                selector.register(self._link, wanted)
+            ready = selector.select(seconds)
+        for key, _ in ready:
+            if key.fd == self._wake_read:
+                os.read(self._wake_read, 4096)
+
+    def _step(self) -> int | None:
+        self._memory.polled_ns = now = now_ns()
+        deadline = self._memory.deadline_ns
+        if deadline and now > deadline:
+            self._fence("deadline")
+        self._take_orders()
+        self._children.reap()
+        for child in self._children.sweep():
+            self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": child.cause})
+        if self._children.main_status is not None:
+            self._drop_link()
+        if self._fencing is not None and self._children.kill_all("fenced"):
+            self._finish_fence()
+        if self._fencing is None and self._link is None and self._children.main_pid is None:
+            return self._main_is_gone(now)
+        self._flush()
+        return None
+
+    def _fence(self, cause: str) -> None:
+        if self._fencing is None:
+            self._fencing = cause
+
+    def _finish_fence(self) -> None:
+        self._children.reap()
+        for child in self._children.sweep():
+            self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": "fenced"})
+        self._memory.deadline_ns = 0
+        self._memory.epoch += 1
+        self._tell({"event": "fenced", "epoch": self._memory.epoch, "cause": self._fencing})
+        self._fencing = None
+
+    def _main_is_gone(self, now: int) -> int | None:
+        status, self._children.main_status = self._children.main_status, None
+        if self._main_argv is None:
+            return 0
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            if self._stopping or code in (0, EXIT_CONFIGURATION):
+                return code if code >= 0 else 128 - code
+            self._plan_restart(code, now)
+        if self._stopping:
+            return 0
+        if now >= self._start_at_ns:
+            self._start_main(self._main_argv)
+        return None
+
+    def _plan_restart(self, code: int, now: int) -> None:
+        young = now - self._main_started_ns < _YOUNG_SECONDS * 1e9
+        self._pause_seconds = min(max(self._pause_seconds * 2, 0.25), _LONGEST_PAUSE_SECONDS) if young else 0.0
+        self._start_at_ns = now + int(self._pause_seconds * 1e9)
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+        print(  # noqa: T201 - no logging here: the guardian stays tiny
+            f"doctrain guardian: the worker's main process ended {how}; its children are dead; "
+            f"starting it again in {self._pause_seconds:g} s.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _start_main(self, argv: list[str]) -> None:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        near.setblocking(False)
+        self._predecessor = self._memory.session or self._predecessor
+        self._memory.session = 0
+        self._memory.deadline_ns = 0
+        environment = {**os.environ, GUARDIAN_VARIABLE: f"{far.fileno()},{self._memory.fd}"}
+        if self._predecessor:
+            environment[PREDECESSOR_VARIABLE] = str(self._predecessor)
+        with far:
+            process = subprocess.Popen(  # noqa: S603 - our own command line
+                argv, env=environment, pass_fds=(far.fileno(), self._memory.fd), start_new_session=True
+            )
+        process.returncode = 0  # reaped by Children.reap, not by this object
+        self._children.main_pid = process.pid
+        self._main_started_ns = now_ns()
+        self._link = near
+
+    def _on_stop_signal(self, *_: object) -> None:
+        if self._main_argv is None:
+            return  # ours to obey is the main process: it closes the socket
+        self._stopping = True
+        if self._children.main_pid is not None:
+            os.kill(self._children.main_pid, signal.SIGTERM)
+
+    def _drop_link(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+            for _, sockets in self._outbox:
+                for held in sockets:
+                    held.close()
+            self._outbox.clear()
+            self._fence("main process gone")
+
+    def _take_orders(self) -> None:
+        while self._link is not None:
+            try:
+                message = self._link.recv(_LARGEST_ORDER)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                message = b""
+            if not message:
+                self._drop_link()
+                return
+            self._obey(json.loads(message))
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        if order["order"] == "fence":
+            self._fence("ordered")
+        elif order["order"] == "kill":
+            self._children.kill(order["key"], "killed")
+        elif self._fencing is not None:
+            self._tell({"event": "refused", "key": order["key"], "why": "all children are being killed"})
+        else:
+            try:
+                pid, channel = self._children.spawn(order)
+            except (OSError, subprocess.SubprocessError) as error:
+                self._tell({"event": "refused", "key": order["key"], "why": str(error)})
+            else:
+                self._tell({"event": "spawned", "key": order["key"], "pid": pid}, channel)
+
+    def _tell(self, event: dict[str, Any], *sockets: socket.socket) -> None:
+        if self._link is None:
+            for held in sockets:
+                held.close()
+            return
+        self._outbox.append((json.dumps(event).encode(), list(sockets)))
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._outbox and self._link is not None:
+            message, sockets = self._outbox[0]
+            try:
+                socket.send_fds(self._link, [message], [held.fileno() for held in sockets])
+            except BlockingIOError:
+                return  # the main process does not read now; it may be frozen
+            except ConnectionError:
+                self._drop_link()
+                return
+            self._outbox.popleft()
+            for held in sockets:
+                held.close()
+
+
+def main(argv: list[str]) -> int:
+    """``--attached SOCKET,MEMORY`` below a running main process, else ``COMMAND…`` to be started and kept running."""
+    if argv[:1] == ["--attached"]:
+        link_fd, memory_fd = map(int, argv[1].split(","))
+        link = socket.socket(fileno=link_fd)
+        link.setblocking(False)
+        return Guardian(FenceMemory(memory_fd), link, None).run()
+    if not argv:
+        print("usage: python -m doctrain_worker.sandbox.guardian COMMAND [ARGUMENT…]", file=sys.stderr)  # noqa: T201
+        return 2
+    return Guardian(FenceMemory.create(), None, argv).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

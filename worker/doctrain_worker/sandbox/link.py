@@ -1,0 +1,297 @@
+"""The main process's side of the guardian: orders, events, the deadline, and whether it is fenced.
+
+``Guardian.open()`` attaches to the guardian that started this process, or starts one (embedded). From then on:
+
+- ``note_session(id)`` when a session is open, then ``extend(deadline)`` at each answered heartbeat;
+- ``check()`` before work starts: raises FencedError once the children are killed, or are about to be;
+- after ``wait_fenced()`` every child is dead; ``note_session`` of the next session makes work possible again;
+- ``fence()`` kills all children at once and answers when they are dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from doctrain_worker.sandbox.fenced import FencedError
+from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory
+from doctrain_worker.sandbox.process_tree import now_ns
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+SPAWN_SECONDS = 10.0
+FENCE_SECONDS = 2.0
+CLOSE_SECONDS = 5.0
+STALE_SECONDS = 2.0
+"""A guardian that has not looked at the deadline for this long is not to be relied on."""
+
+_LARGEST_EVENT = 1 << 16
+
+
+class GuardianLostError(Exception):
+    """The guardian is dead or frozen. Its children die with it; the worker's main process must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended, told when nothing below it is left.
+
+    Args:
+        code: its exit status, or None.
+        signal: the signal that killed it, or None.
+        peak_rss_bytes: the most memory that it, or a process below it, had at once.
+        cause: ``own``, ``killed`` (on order) or ``fenced``.
+    """
+
+    code: int | None
+    signal: int | None
+    peak_rss_bytes: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A running child: its key in orders, its pid, our end of its channel, and its end when it comes."""
+
+    key: int
+    pid: int
+    channel: socket.socket
+    exited: asyncio.Future[Exit]
+
+
+class Guardian:
+    """See the module. Made by ``open``; all methods are for the event loop's thread."""
+
+    def __init__(self, link: socket.socket, memory: FenceMemory, pid: int) -> None:
+        self._link = link
+        self._memory = memory
+        self._pid = pid
+        self._loop = asyncio.get_running_loop()
+        self._keys = itertools.count(1)
+        self._spawning: dict[int, asyncio.Future[Spawned]] = {}
+        self._exits: dict[int, asyncio.Future[Exit]] = {}
+        self._epoch = memory.epoch
+        self._fences: list[asyncio.Future[str]] = []
+        self._fenced_why = "deadline"
+        self._lost: str | None = None
+        link.setblocking(False)
+        self._loop.add_reader(link.fileno(), self._on_readable)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Guardian]:
+        """Attaches to the guardian that started this process, else starts one; at exit all children are killed."""
+        inherited = os.environ.pop(GUARDIAN_VARIABLE, None)
+        process = None
+        if inherited is not None:
+            link_fd, memory_fd = map(int, inherited.split(","))
+            os.set_inheritable(link_fd, False)
+            os.set_inheritable(memory_fd, False)
+            link, memory = socket.socket(fileno=link_fd), FenceMemory(memory_fd)
+        else:
+            link, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            memory = FenceMemory.create()
+            with far:
+                process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own command line; vfork and exec, done in a millisecond
+                    [sys.executable, "-m", "doctrain_worker.sandbox.guardian", "--attached", f"{far.fileno()},{memory.fd}"],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(far.fileno(), memory.fd),
+                    start_new_session=True,
+                )
+        guardian = cls(link, memory, os.getppid() if process is None else process.pid)
+        try:
+            yield guardian
+        finally:
+            guardian._close()
+            if process is not None:
+                await asyncio.shield(asyncio.to_thread(_await_end, process))
+            memory.close()
+
+    @property
+    def predecessor(self) -> int:
+        """The session of the main process before this one, all of whose children are dead; 0: there was none."""
+        return int(os.environ.get(PREDECESSOR_VARIABLE, "0"))
+
+    @property
+    def fenced(self) -> bool:
+        """Whether work may not go on: the children are dead, or the deadline has passed, or the guardian is lost."""
+        deadline = self._memory.deadline_ns
+        return self._lost is not None or self._memory.epoch != self._epoch or (deadline != 0 and now_ns() > deadline)
+
+    def check(self) -> None:
+        """Raises FencedError or GuardianLostError when work may not start."""
+        if self._lost is not None:
+            raise GuardianLostError(self._lost)
+        if self.fenced:
+            raise FencedError("The children of this session were stopped.")
+
+    def note_session(self, session: int) -> None:
+        """A new session begins: work may start again, and a guardian that restarts us names this session."""
+        self._memory.deadline_ns = 0
+        self._epoch = self._memory.epoch
+        self._memory.session = session
+
+    def extend(self, deadline_seconds: float) -> bool:
+        """Moves the deadline to this time of CLOCK_MONOTONIC (``time.monotonic``); never back.
+
+        Answers False when it was not moved: too late (see ``fenced``), or the guardian has not looked at it for a while, as
+        after a freeze of the whole machine; then the next heartbeat may do it.
+        """
+        if self._lost is not None:
+            raise GuardianLostError(self._lost)
+        if self.fenced:
+            return False
+        polled = self._memory.polled_ns
+        if polled and now_ns() - polled > STALE_SECONDS * 1e9:
+            log.warning("the guardian has not looked at the deadline for more than %g s", STALE_SECONDS)
+            return False
+        self._memory.deadline_ns = max(self._memory.deadline_ns, int(deadline_seconds * 1e9))
+        return not self.fenced
+
+    async def wait_fenced(self) -> str:
+        """Waits until all children were killed at once, and are dead; answers why. Raises GuardianLostError."""
+        if self._memory.epoch != self._epoch:
+            return self._fenced_why
+        if self._lost is not None:
+            raise GuardianLostError(self._lost)
+        told = self._loop.create_future()
+        self._fences.append(told)
+        return str(await told)
+
+    async def fence(self) -> None:
+        """Kills all children; returns when they are dead.
+
+        A guardian that does not say so within FENCE_SECONDS is killed itself, which kills its children, and
+        GuardianLostError is raised.
+        """
+        if self._memory.epoch == self._epoch:
+            self._order({"order": "fence"})
+            await self._bounded(self.wait_fenced(), "to kill all children", FENCE_SECONDS)
+
+    async def spawn(self, argv: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]) -> Spawned:
+        """Starts a child below the guardian. Raises OSError when it could not be started."""
+        key = next(self._keys)
+        started = self._spawning[key] = self._loop.create_future()
+        self._order({"order": "spawn", "key": key, "argv": list(argv), "env": dict(environment), "limits": dict(limits)})
+        try:
+            return await self._bounded(started, "to start a child", SPAWN_SECONDS)
+        except asyncio.CancelledError:
+            self._spawning.pop(key, None)
+            raise
+
+    def kill(self, key: int) -> None:
+        """Orders the end of a child and all below it; its ``exited`` tells when they are dead."""
+        if key in self._exits:
+            self._order({"order": "kill", "key": key})
+
+    async def _bounded(self, waiting: Awaitable[T], what: str, seconds: float) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await waiting
+        except TimeoutError as error:
+            os.kill(self._pid, signal.SIGKILL)  # frozen or worse; the kernel kills its children with it
+            self._lose(f"The guardian took more than {seconds:g} s {what}.")
+            raise GuardianLostError(self._lost) from error
+
+    def _order(self, order: dict[str, Any]) -> None:
+        if self._lost is not None:
+            raise GuardianLostError(self._lost)
+        try:
+            self._link.send(json.dumps(order).encode())
+        except (BlockingIOError, ConnectionError) as error:
+            self._lose(f"The guardian takes no orders ({error}).")
+            raise GuardianLostError(self._lost) from error
+
+    def _on_readable(self) -> None:
+        while self._lost is None:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(self._link, _LARGEST_EVENT, 1)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                message, descriptors = b"", []
+            if not message:
+                self._lose("The guardian is dead.")
+                return
+            self._on_event(json.loads(message), descriptors)
+
+    def _on_event(self, event: dict[str, Any], descriptors: list[int]) -> None:
+        kind = event["event"]
+        if kind == "fenced":
+            log.warning("all children were stopped and are dead (%s)", event["cause"])
+            self._fenced_why = event["cause"]
+            self._tell_fenced()
+        elif kind == "spawned":
+            self._on_spawned(event, socket.socket(fileno=descriptors[0]))
+        elif kind == "refused":
+            started = self._spawning.pop(event["key"], None)
+            if started is not None and not started.done():
+                started.set_exception(OSError(f"The child could not be started: {event['why']}"))
+        elif kind == "exited":
+            exited = self._exits.pop(event["key"], None)
+            if exited is not None and not exited.done():
+                code = os.waitstatus_to_exitcode(event["status"])
+                exited.set_result(
+                    Exit(
+                        code=code if code >= 0 else None,
+                        signal=-code if code < 0 else None,
+                        peak_rss_bytes=event["rss_kb"] * 1024,
+                        cause=event["cause"],
+                    )
+                )
+
+    def _on_spawned(self, event: dict[str, Any], channel: socket.socket) -> None:
+        key = event["key"]
+        exited = self._exits[key] = self._loop.create_future()
+        started = self._spawning.pop(key, None)
+        if started is None or started.done():
+            channel.close()  # whoever asked has gone; the child ends with its channel, but not on our word alone
+            self._order({"order": "kill", "key": key})
+            return
+        started.set_result(Spawned(key, event["pid"], channel, exited))
+
+    def _tell_fenced(self) -> None:
+        waiting, self._fences = self._fences, []
+        for told in waiting:
+            if not told.done():
+                told.set_result(self._fenced_why)
+
+    def _lose(self, why: str) -> None:
+        if self._lost is not None:
+            return
+        self._lost = why
+        self._loop.remove_reader(self._link.fileno())
+        waiting: list[asyncio.Future[Any]] = [*self._spawning.values(), *self._fences, *self._exits.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(GuardianLostError(why))
+                future.exception()  # seen: not everyone who may wait does
+        self._spawning.clear()
+        self._fences.clear()
+        self._exits.clear()
+
+    def _close(self) -> None:
+        self._lose("The guardian is closed.")
+        self._link.close()
+
+
+def _await_end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(CLOSE_SECONDS)
+    except subprocess.TimeoutExpired:
+        log.warning("the guardian did not end within %g s of its socket's; it is killed", CLOSE_SECONDS)
+        process.kill()
+        process.wait()

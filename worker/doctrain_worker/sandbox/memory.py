@@ -1,0 +1,91 @@
+"""The few words that a worker's main process and its guardian share in memory.
+
+They stay readable while either of them is frozen or dead, which no socket does: the guardian goes by the deadline of a
+main process that does not run, and the next main process learns which session the last one had. Standard library only.
+
+Each word is eight bytes, aligned, written by one side and read by the other, so a reader sees the old or the new value.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+GUARDIAN_VARIABLE = "_DOCTRAIN_GUARDIAN"
+"""Tells a main process that a guardian started it: the descriptors ``SOCKET,MEMORY``."""
+
+PREDECESSOR_VARIABLE = "DOCTRAIN_PREDECESSOR"
+"""Tells a main process which session the one before it had, all of whose children are dead."""
+
+CHANNEL_VARIABLE = "_DOCTRAIN_CHANNEL"
+"""Tells a child the descriptor of its channel."""
+
+_WORDS = 4
+_DEADLINE, _SESSION, _EPOCH, _POLLED = range(_WORDS)
+
+
+class FenceMemory:
+    """The shared words.
+
+    Attributes:
+        fd: to be inherited by the other process.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map = mmap.mmap(fd, _WORDS * 8)
+        self._view = memoryview(self._map)
+        self._words = self._view.cast("Q")
+
+    @classmethod
+    def create(cls) -> FenceMemory:
+        """New memory, all words 0."""
+        fd = os.memfd_create("doctrain-fence")
+        os.ftruncate(fd, _WORDS * 8)
+        return cls(fd)
+
+    @property
+    def deadline_ns(self) -> int:
+        """When the children are killed, in nanoseconds of CLOCK_MONOTONIC; 0: no session, nothing is killed for time.
+
+        The main process writes it; the guardian sets it to 0 when it has killed.
+        """
+        return self._words[_DEADLINE]
+
+    @deadline_ns.setter
+    def deadline_ns(self, value: int) -> None:
+        self._words[_DEADLINE] = value
+
+    @property
+    def session(self) -> int:
+        """The session of the main process; 0: none yet. Written by the main process."""
+        return self._words[_SESSION]
+
+    @session.setter
+    def session(self, value: int) -> None:
+        self._words[_SESSION] = value
+
+    @property
+    def epoch(self) -> int:
+        """How often all children were killed at once; raised by the guardian after the last of them is dead."""
+        return self._words[_EPOCH]
+
+    @epoch.setter
+    def epoch(self, value: int) -> None:
+        self._words[_EPOCH] = value
+
+    @property
+    def polled_ns(self) -> int:
+        """When the guardian last looked at the deadline, in nanoseconds of CLOCK_MONOTONIC."""
+        return self._words[_POLLED]
+
+    @polled_ns.setter
+    def polled_ns(self, value: int) -> None:
+        self._words[_POLLED] = value
+
+    def close(self) -> None:
+        """Unmaps the memory and closes the descriptor."""
+        self._words.release()
+        self._view.release()
+        self._map.close()
+        os.close(self.fd)

@@ -1,0 +1,215 @@
+"""Children that call one function, each one call at a time; a crash, a hang or an excess costs one call.
+
+A child is kept warm between calls and replaced after a number of them, or when it has grown. Children start when they
+are needed, so none is started for lanes that wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from doctrain_worker.sandbox import frames, isolation, results
+from doctrain_worker.sandbox.channel import Child, ChildBrokenError
+from doctrain_worker.sandbox.fenced import FencedError
+from doctrain_worker.sandbox.isolation import Isolation
+from doctrain_worker.sandbox.link import Guardian, GuardianLostError
+from doctrain_worker.sandbox.results import CallResult
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 30.0
+_MIB = 1 << 20
+
+
+class ChildStartError(Exception):
+    """A child could not be started: a fault of the installation or the machine, not of any document."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What the children of a pool do, and what they may.
+
+    Args:
+        function: ``package.module:attribute`` of a function from one msgpack value to another.
+        prepare: the same of a function without arguments that a child runs once at its start; empty: none.
+        memory_bytes: most memory that a child may allocate.
+        reply_bytes: largest reply.
+        recycle_calls: a child is replaced after this many calls.
+        recycle_rss_bytes: and after a call that left it larger than this.
+        environment: beside the clean one of ``isolation.environment``.
+    """
+
+    function: str
+    prepare: str = ""
+    memory_bytes: int = 2048 * _MIB
+    reply_bytes: int = 64 * _MIB
+    recycle_calls: int = 1000
+    recycle_rss_bytes: int = 768 * _MIB
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+class ChildPool:
+    """At most ``size`` children of one kind. Made by ``open``."""
+
+    def __init__(self, guardian: Guardian, spec: ChildSpec, size: int, shut_in: Isolation) -> None:
+        self._guardian = guardian
+        self._spec = spec
+        self._isolation = shut_in
+        self._idle: list[Child] = []
+        self._free = size
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._running: set[Child] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, guardian: Guardian, spec: ChildSpec, size: int, shut_in: Isolation) -> AsyncIterator[ChildPool]:
+        """The pool; at exit its children are ended. Raises ChildStartError when not even the first child starts."""
+        pool = cls(guardian, spec, size, shut_in)
+        try:
+            pool._idle.append(await pool._start())
+            yield pool
+        finally:
+            pool._end_all()
+
+    async def run(self, task: Any, seconds: float, traceparent: str = "") -> CallResult:
+        """Calls the function once in a child; waits for a free one without limit, then at most ``seconds`` for the answer.
+
+        Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError, or
+        ChildStartError.
+        """
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._wait_turn()
+        try:
+            child = await self._take()
+            self._running.add(child)
+            try:
+                return await self._call(child, frames.pack(frames.Call(task, traceparent)), seconds)
+            finally:
+                self._running.discard(child)
+        finally:
+            self._pass_on()
+
+    @property
+    def running(self) -> int:
+        """Calls in children now."""
+        return len(self._running)
+
+    async def _call(self, child: Child, frame: bytes, seconds: float) -> CallResult:
+        loop = asyncio.get_running_loop()
+        overdue = False
+
+        def cut() -> None:
+            nonlocal overdue
+            overdue = True
+            child.kill()
+
+        timer = loop.call_later(seconds, cut)
+        try:
+            reply = await child.call(frame)
+        except ChildBrokenError:
+            if overdue:
+                await child.ended()
+                return results.TimedOut(seconds)
+            return await child.why()
+        except asyncio.CancelledError:
+            child.kill()
+            await self._see_dead(child)
+            raise
+        finally:
+            timer.cancel()
+        self._put_back(child, reply)
+        return self._translate(reply)
+
+    async def _see_dead(self, child: Child) -> None:
+        """For one who says that nothing of a call runs: waits until that is so, also when all were killed."""
+        try:
+            await child.ended()
+        except (FencedError, GuardianLostError) as error:
+            log.debug("a cancelled call's child is dead: %s", error)
+
+    def _translate(self, reply: frames.Reply) -> CallResult:
+        if isinstance(reply, frames.Answered):
+            return results.Result(reply.value)
+        if isinstance(reply, frames.Refused):
+            return results.Refused(reply.code, reply.sentence, reply.resource)
+        if isinstance(reply, frames.OutOfMemory):
+            return results.OutOfMemory(self._spec.memory_bytes)
+        if isinstance(reply, frames.Raised):
+            return results.Raised(reply.kind, reply.message)
+        return results.Crashed("a second start")
+
+    def _put_back(self, child: Child, reply: frames.Reply) -> None:
+        spec = self._spec
+        grown = not isinstance(reply, frames.Answered) or reply.peak_rss_kb * 1024 > spec.recycle_rss_bytes
+        worn = child.calls >= spec.recycle_calls or (grown and not isinstance(reply, frames.Refused))
+        if worn:
+            child.kill()
+        else:
+            self._idle.append(child)
+
+    async def _wait_turn(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        """Gives a slot to the next who waits, else back."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    async def _take(self) -> Child:
+        self._guardian.check()
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+        return await self._start()
+
+    async def _start(self) -> Child:
+        spec = self._spec
+        argv = [sys.executable, "-m", "doctrain_worker.sandbox.child", spec.function, *([spec.prepare] if spec.prepare else [])]
+        try:
+            spawned = await self._guardian.spawn(
+                self._isolation.wrap(argv), isolation.environment(dict(spec.environment)), isolation.limits(spec.memory_bytes)
+            )
+        except OSError as error:
+            raise ChildStartError(str(error)) from error
+        child = Child(self._guardian, spawned, reply_bytes=spec.reply_bytes, memory_bytes=spec.memory_bytes)
+        try:
+            await child.connect(START_SECONDS)
+        except TimeoutError as error:
+            child.kill()
+            raise ChildStartError(f"A child for {spec.function} was not ready within {START_SECONDS:g} s.") from error
+        except ChildBrokenError as error:
+            ended = await child.ended()
+            raise ChildStartError(f"A child for {spec.function} ended before it was ready ({ended}).") from error
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        return child
+
+    def _end_all(self) -> None:
+        for child in [*self._idle, *self._running]:
+            try:
+                child.kill()
+            except GuardianLostError:
+                log.debug("the guardian is gone, and its children with it")
+        self._idle.clear()
