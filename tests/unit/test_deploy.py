@@ -1,0 +1,89 @@
+"""docker-compose.yml, the collector's configuration and the Dockerfile against the code that they start."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from doctrain_mesh import settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def compose() -> dict[str, Any]:
+    """The file as compose reads it, with the defaults of its variables."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    loaded = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text))
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+SERVICES: dict[str, dict[str, Any]] = compose()["services"]
+OURS = [name for name, service in SERVICES.items() if "build" in service]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_service_starts_with_settings_that_the_code_knows(name: str) -> None:
+    loaded = settings.load({key: str(value) for key, value in SERVICES[name]["environment"].items()})
+    assert loaded.database_url.startswith("postgresql://")
+    assert loaded.broker_url.startswith("amqp://")
+    assert loaded.registry_url.startswith("etcd://")
+
+
+def test_the_mesh_has_two_coordinators_and_three_workers() -> None:
+    counts = {"coordinator": 0, "worker": 0}
+    for name in OURS:
+        role = SERVICES[name]["command"][0]
+        counts[role] = counts.get(role, 0) + SERVICES[name].get("deploy", {}).get("replicas", 1)
+    assert counts["coordinator"] == 2
+    assert counts["worker"] == 3
+
+
+def test_what_others_wait_for_has_a_health_check() -> None:
+    awaited = {
+        dependency
+        for service in SERVICES.values()
+        for dependency, condition in service.get("depends_on", {}).items()
+        if condition["condition"] == "service_healthy"
+    }
+    assert awaited
+    assert all("healthcheck" in SERVICES[name] for name in awaited)
+
+
+def test_images_have_versions_and_ports_are_open_to_this_machine_only() -> None:
+    for name, service in SERVICES.items():
+        assert re.fullmatch(r"[\w./-]+:(?!latest)[\w.-]+", service["image"]), name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+
+
+def test_volumes_exist() -> None:
+    named = set(compose()["volumes"])
+    for service in SERVICES.values():
+        for source in (volume.partition(":")[0] for volume in service.get("volumes", [])):
+            assert source in named or (ROOT / source).exists()
+
+
+def test_the_processes_get_longer_to_stop_than_they_take_to_drain() -> None:
+    for name in OURS:
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > settings.load({}).drain_seconds
+
+
+def test_the_collector_s_pipelines_name_parts_that_are_configured() -> None:
+    collector = yaml.safe_load((ROOT / "deploy/otel-collector.yaml").read_text())
+    assert set(collector["service"]["extensions"]) <= set(collector["extensions"])
+    for pipeline in collector["service"]["pipelines"].values():
+        for kind in ("receivers", "processors", "exporters"):
+            assert set(pipeline[kind]) <= set(collector[kind])
+    assert collector["exporters"]["otlp/jaeger"]["endpoint"].partition(":")[0] in SERVICES
+
+
+def test_the_image_runs_as_nobody_special_and_holds_only_what_the_lock_names() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE)[-1] not in {"root", "0"}
+    installs = re.findall(r"pip install (.*)", dockerfile)
+    assert installs
+    assert all("--require-hashes" in install or "--no-index" in install for install in installs)
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.MULTILINE)
+    assert all((ROOT / source).exists() for sources in copied for source in sources.split())
