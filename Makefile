@@ -8,7 +8,7 @@ ARGS   ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos test demo bench lock build clean distclean
+.PHONY: help setup setup-test check format protos docs test demo bench lock build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ check: setup ## Everything short of the tests: format, lint, types, architecture
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/python scripts/gen_protos.py --check
+	$(BIN)/python scripts/gen_settings.py --check
 
 format: setup ## Format Python and protos, and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -42,6 +43,9 @@ format: setup ## Format Python and protos, and mend what ruff can mend
 
 protos: setup ## Regenerate the stubs from protos/
 	$(BIN)/python scripts/gen_protos.py
+
+docs: setup ## Regenerate docs/reference/settings.md
+	$(BIN)/python scripts/gen_settings.py
 
 test: setup setup-test ## Run the tests on real servers; ARGS go to pytest: make test ARGS="-k shard -x"
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
