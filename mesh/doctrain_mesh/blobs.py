@@ -1,0 +1,283 @@
+"""Where tenants' bytes are kept: any object store's URL, under a prefix for each tenant, named by their content.
+
+The same bytes have the same URI, so an upload or a request that is repeated stores nothing twice. A ``blob://`` URI
+holds no tenant: the caller's own prefix is put before it, so it cannot name what another tenant stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore import exceptions as obstore_errors
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, OperationTimeoutError, RequestTooLargeError
+from doctrain_mesh.supervise import deadline
+from doctrain_mesh.uris import BlobKey, parse_blob
+
+PUT_SECONDS = 60.0
+STREAM_SECONDS = 900.0
+OPEN_SECONDS = 20.0
+READ_SECONDS = 60.0
+"""Longest wait for the next piece of an object."""
+
+_PIECE_BYTES = 1 << 20
+_STAGED_BYTES = 8 << 20
+_PACK_BYTES = 8 << 20
+_PACKED_BELOW_BYTES = 256 << 10
+_PACK_FROM = 4
+_AT_ONCE = 16
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+class BlobNotFoundError(InvalidRequestError):
+    """Nothing is there, or nothing that this tenant may see: asking again will not help."""
+
+
+class BlobForbiddenError(InvalidRequestError):
+    """What is there may not be read: by its owner's rules, or by ours (an address, a link that leaves the root)."""
+
+
+class BlobTooLargeError(RequestTooLargeError):
+    """More bytes than the limit; metadata carries ``limit`` and ``unit``."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"It is larger than {limit:,} bytes, the limit here.", metadata={"limit": str(limit), "unit": "bytes"})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What was stored: its ``blob://`` URI, its size in bytes, its SHA-256 in hexadecimal."""
+
+    uri: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedObject:
+    """An object being read.
+
+    Args:
+        size: bytes of the whole object.
+        etag: changes when the object does; compare it before reading on at an offset.
+        pieces: the bytes from the offset on.
+    """
+
+    size: int
+    etag: str
+    pieces: AsyncIterator[bytes]
+
+
+class BlobStore:
+    """The tenants' bytes at one object store.
+
+    Args:
+        url: ``file:///folder`` (made when missing), ``memory:///``, ``s3://bucket/prefix`` or another that obstore takes.
+        options: the store's own, such as ``endpoint``; else they come from the environment (``AWS_…``).
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._store = open_store(url, **options)
+
+    async def put(self, tenant_id: str, content: bytes) -> StoredBlob:
+        """Stores bytes. Raises BlobUnavailableError."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        async with reached("storing a blob", PUT_SECONDS):
+            await obstore.put_async(self._store, _path(tenant_id, sha256), content)
+        return StoredBlob(f"blob://{sha256}", len(content), sha256)
+
+    async def put_many(self, tenant_id: str, contents: Sequence[bytes]) -> list[str]:
+        """Stores the inline documents of one request, small ones packed together; answers their URIs in order.
+
+        Two thousand documents are a few objects, not two thousand. Raises BlobUnavailableError.
+        """
+        small = [i for i, content in enumerate(contents) if len(content) <= _PACKED_BELOW_BYTES]
+        if len(small) < _PACK_FROM:
+            small = []
+        uris = [""] * len(contents)
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def put_pack(pack: Sequence[int]) -> None:
+            async with gate:
+                blob = await self.put(tenant_id, b"".join(contents[i] for i in pack))
+            offset = 0
+            for i in pack:
+                uris[i] = f"{blob.uri}/{offset}/{len(contents[i])}"
+                offset += len(contents[i])
+
+        async def put_alone(i: int) -> None:
+            async with gate:
+                uris[i] = (await self.put(tenant_id, contents[i])).uri
+
+        packed = set(small)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for pack in _packs(small, contents):
+                    group.create_task(put_pack(pack))
+                for i in range(len(contents)):
+                    if i not in packed:
+                        group.create_task(put_alone(i))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return uris
+
+    async def put_stream(self, tenant_id: str, pieces: AsyncIterator[bytes], max_bytes: int) -> StoredBlob:
+        """Stores bytes as they come, never all in memory. Raises BlobTooLargeError, BlobUnavailableError."""
+        digest = hashlib.sha256()
+        size = 0
+
+        async def counted() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for piece in pieces:
+                size += len(piece)
+                if size > max_bytes:
+                    raise BlobTooLargeError(max_bytes)
+                digest.update(piece)
+                yield piece
+
+        source = counted()
+        head = bytearray()
+        async for piece in source:
+            head += piece
+            if len(head) >= _STAGED_BYTES:
+                break
+        else:
+            return await self.put(tenant_id, bytes(head))
+        return await self._put_staged(tenant_id, bytes(head), source, digest, lambda: size)
+
+    async def _put_staged(self, tenant_id: str, head: bytes, rest: AsyncIterator[bytes], digest: Any, size: Any) -> StoredBlob:
+        """The name follows from the content, so a long stream is stored under a name of its own and then renamed."""
+
+        async def whole() -> AsyncIterator[bytes]:
+            yield head
+            async for piece in rest:
+                yield piece
+
+        staged = f"{_prefix(tenant_id)}/uploading/{uuid.uuid4().hex}"
+        async with reached("storing an upload", STREAM_SECONDS):
+            await obstore.put_async(self._store, staged, whole())
+            sha256 = digest.hexdigest()
+            await obstore.rename_async(self._store, staged, _path(tenant_id, sha256))
+        return StoredBlob(f"blob://{sha256}", size(), sha256)
+
+    async def get(self, tenant_id: str, uri: str, max_bytes: int) -> bytes:
+        """The bytes behind a ``blob://`` URI of this tenant's. Raises BlobNotFoundError, BlobTooLargeError, BlobUnavailableError."""
+        key = _key(uri)
+        if key.length is not None:
+            if key.length > max_bytes:
+                raise BlobTooLargeError(max_bytes)
+            if key.length == 0:
+                return b""
+            async with reached("reading a blob", READ_SECONDS):
+                found = await obstore.get_range_async(self._store, _path(tenant_id, key.sha256), start=key.offset, length=key.length)
+            return bytes(found)
+        return await read_object(self._store, _path(tenant_id, key.sha256), max_bytes)
+
+    def open_ranged(self, tenant_id: str, uri: str, offset: int) -> Any:
+        """An async context manager of an OpenedObject that reads from ``offset`` on."""
+        return open_object(self._store, _path(tenant_id, _key(uri).sha256), offset)
+
+
+def open_store(url: str, **options: Any) -> ObjectStore:
+    """An object store with bounded waits; a folder is made when it is missing."""
+    if url.startswith("file://"):
+        folder = Path(url[len("file://") :])
+        folder.mkdir(parents=True, exist_ok=True)
+        return LocalStore(folder)
+    if url.startswith("memory:"):
+        return from_url("memory:///")
+    return from_url(
+        url,
+        client_options={"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=READ_SECONDS), "allow_http": True},
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=15)},
+        **options,
+    )
+
+
+@asynccontextmanager
+async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
+    """Bounds what is asked of an object store, and puts our errors in the place of its own."""
+    try:
+        async with deadline(operation, seconds):
+            yield
+    except (obstore_errors.NotFoundError, FileNotFoundError) as error:
+        raise BlobNotFoundError("There is nothing at this URI.") from error
+    except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
+        raise BlobForbiddenError("The object store does not let doctrain read this.") from error
+    except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
+        raise BlobUnavailableError(f"The object store did not answer ({operation}).", retry_after_seconds=2.0) from error
+
+
+async def read_object(store: ObjectStore, path: str, max_bytes: int) -> bytes:
+    """A whole object. Raises BlobNotFoundError, BlobForbiddenError, BlobTooLargeError, BlobUnavailableError."""
+    async with reached("opening an object", OPEN_SECONDS):
+        found = await obstore.get_async(store, path)
+    if found.meta["size"] > max_bytes:
+        raise BlobTooLargeError(max_bytes)
+    async with reached("reading an object", READ_SECONDS):
+        return bytes(await found.bytes_async())
+
+
+@asynccontextmanager
+async def open_object(store: ObjectStore, path: str, offset: int) -> AsyncIterator[OpenedObject]:
+    """An object from ``offset`` on, in pieces of about a MiB."""
+    async with reached("opening an object", OPEN_SECONDS):
+        meta = await obstore.head_async(store, path)
+    etag = meta["e_tag"] or f"{meta['size']}-{meta['last_modified'].isoformat()}"
+    yield OpenedObject(meta["size"], etag, _pieces(store, path, offset, meta["size"]))
+
+
+async def _pieces(store: ObjectStore, path: str, offset: int, size: int) -> AsyncIterator[bytes]:
+    if offset >= size:
+        return
+    async with reached("opening an object", OPEN_SECONDS):
+        found = await obstore.get_async(store, path, options={"range": {"offset": offset}})
+    stream = found.stream(min_chunk_size=_PIECE_BYTES).__aiter__()
+    while True:
+        async with reached("reading an object", READ_SECONDS):
+            try:
+                piece = bytes(await anext(stream))
+            except StopAsyncIteration:
+                return
+        yield piece
+
+
+def _packs(small: Sequence[int], contents: Sequence[bytes]) -> list[list[int]]:
+    packs: list[list[int]] = []
+    room = 0
+    for i in small:
+        if len(contents[i]) > room:
+            packs.append([])
+            room = _PACK_BYTES
+        packs[-1].append(i)
+        room -= len(contents[i])
+    return packs
+
+
+def _key(uri: str) -> BlobKey:
+    key = parse_blob(uri)
+    if key is None:
+        raise BlobNotFoundError("There is nothing at this URI.")
+    return key
+
+
+def _prefix(tenant_id: str) -> str:
+    """A folder for a tenant, whatever its name holds; two tenants never share one."""
+    if _PLAIN_NAME.fullmatch(tenant_id):
+        return f"tenants/{tenant_id}"
+    return f"tenants/.{hashlib.sha256(tenant_id.encode()).hexdigest()}"
+
+
+def _path(tenant_id: str, sha256: str) -> str:
+    return f"{_prefix(tenant_id)}/{sha256[:2]}/{sha256}"

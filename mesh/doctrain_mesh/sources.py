@@ -1,0 +1,147 @@
+"""Reads what a tenant's URI names, wherever it is: ``blob://``, ``file://``, ``s3://`` or ``https://``.
+
+``uris`` has judged the text of a URI; here the rest is checked while it is opened: a link that leaves the allowed
+folder, the addresses behind a name, the size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import stat
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from obstore.store import ObjectStore
+
+from doctrain_mesh import blobs, uris
+from doctrain_mesh.blobs import (
+    OPEN_SECONDS,
+    READ_SECONDS,
+    BlobForbiddenError,
+    BlobNotFoundError,
+    BlobStore,
+    BlobTooLargeError,
+    OpenedObject,
+)
+from doctrain_mesh.errors import InvalidRequestError
+from doctrain_mesh.uris import UriRules
+from doctrain_mesh.web import Web
+
+_PIECE_BYTES = 1 << 20
+_BUCKETS = 64
+
+
+class Sources:
+    """All places that documents and manifests are read from.
+
+    Args:
+        store: the tenants' uploads.
+        rules: which URIs may be opened.
+        s3_options: for ``s3://`` URIs, such as ``endpoint``; else they come from the environment (``AWS_…``).
+        tls: for ``https://``, when the system's authorities are not the right ones.
+    """
+
+    def __init__(
+        self, store: BlobStore, rules: UriRules, *, s3_options: dict[str, Any] | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._blobs = store
+        self._rules = rules
+        self._s3_options = s3_options or {}
+        self._buckets: dict[str, ObjectStore] = {}
+        self._web = Web(rules, tls)
+
+    def close(self) -> None:
+        """Gives threads back."""
+        self._web.close()
+
+    async def get(self, tenant_id: str, uri: str, max_bytes: int) -> bytes:
+        """All bytes behind a URI.
+
+        Raises InvalidRequestError (a URI that may not be opened), BlobNotFoundError, BlobForbiddenError, BlobTooLargeError,
+        BlobUnavailableError (may go well another time).
+        """
+        self._check(uri)
+        if uri.startswith("blob://"):
+            return await self._blobs.get(tenant_id, uri, max_bytes)
+        if uri.startswith("file://"):
+            async with blobs.reached("reading a file", READ_SECONDS):
+                return await asyncio.to_thread(self._read_file, uri, max_bytes)
+        if uri.startswith("s3://"):
+            return await blobs.read_object(*self._s3(uri), max_bytes)
+        return await self._web.get(uri, max_bytes)
+
+    def open_ranged(self, tenant_id: str, uri: str, offset: int) -> AbstractAsyncContextManager[OpenedObject]:
+        """Opens what a URI names, to be read from ``offset`` on; raises as ``get`` does."""
+        self._check(uri)
+        if uri.startswith("blob://"):
+            opened: AbstractAsyncContextManager[OpenedObject] = self._blobs.open_ranged(tenant_id, uri, offset)
+            return opened
+        if uri.startswith("file://"):
+            return self._open_file_ranged(uri, offset)
+        if uri.startswith("s3://"):
+            return blobs.open_object(*self._s3(uri), offset)
+        return self._web.open_ranged(uri, offset)
+
+    def _check(self, uri: str) -> None:
+        reason = self._rules.reason(uri)
+        if reason is not None:
+            raise InvalidRequestError(reason)
+
+    def _s3(self, uri: str) -> tuple[ObjectStore, str]:
+        bucket, _, key = uri[len("s3://") :].partition("/")
+        store = self._buckets.get(bucket)
+        if store is None:
+            if len(self._buckets) >= _BUCKETS:
+                self._buckets.clear()
+            store = self._buckets[bucket] = blobs.open_store(f"s3://{bucket}", **self._s3_options)
+        return store, key
+
+    def _open_file(self, uri: str) -> BinaryIO:
+        path = uris.file_path(uri)
+        assert path is not None, "judged before"
+        # Opened first and asked where it is then, so that no link can be changed in between. NONBLOCK: not to wait for a pipe's writer.
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not Path(f"/proc/self/fd/{opened}").readlink().is_relative_to(Path(self._rules.file_root).resolve()):
+                raise BlobForbiddenError("The path leads outside the folder that doctrain may read.")
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise BlobNotFoundError("There is no file at this URI, but a folder or something else.")
+            return os.fdopen(opened, "rb", buffering=0)
+        except BaseException:
+            os.close(opened)
+            raise
+
+    def _read_file(self, uri: str, max_bytes: int) -> bytes:
+        with self._open_file(uri) as file:
+            if os.fstat(file.fileno()).st_size > max_bytes:
+                raise BlobTooLargeError(max_bytes)
+            content = bytearray()
+            while piece := file.read(_PIECE_BYTES):
+                content += piece
+                if len(content) > max_bytes:
+                    raise BlobTooLargeError(max_bytes)
+        return bytes(content)
+
+    @asynccontextmanager
+    async def _open_file_ranged(self, uri: str, offset: int) -> AsyncIterator[OpenedObject]:
+        async with blobs.reached("opening a file", OPEN_SECONDS):
+            file = await asyncio.to_thread(self._open_file, uri)
+        try:
+            facts = os.fstat(file.fileno())
+            yield OpenedObject(facts.st_size, f"{facts.st_ino}-{facts.st_size}-{facts.st_mtime_ns}", _file_pieces(file, offset))
+        finally:
+            file.close()
+
+
+async def _file_pieces(file: BinaryIO, offset: int) -> AsyncIterator[bytes]:
+    file.seek(offset)
+    while True:
+        async with blobs.reached("reading a file", READ_SECONDS):
+            piece = await asyncio.to_thread(file.read, _PIECE_BYTES)
+        if not piece:
+            return
+        yield piece
