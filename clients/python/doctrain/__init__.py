@@ -1,0 +1,84 @@
+"""Client of doctrain, which trains documents for search.
+
+    from doctrain import AsyncClient
+
+    async with AsyncClient("localhost:7700", api_key=key) as client:
+        started = await client.train_folder("documents")
+        async for update in client.watch(started.training.training_task_id):
+            print(update.training.message)
+
+``Client`` is the same without asyncio. Names are imported at their first use, so that the generated messages
+(``doctrain.v1``) and the command line load no more than they need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from doctrain.client import AsyncClient, Timeouts, new_training_task_id
+    from doctrain.errors import DoctrainError
+    from doctrain.sync import Client
+    from doctrain.v1.fleet_pb2 import Plan, Role, Tenant, Worker
+    from doctrain.v1.training_pb2 import (
+        Document,
+        DocumentInput,
+        DocumentState,
+        NumberedDocuments,
+        StartTrainingResponse,
+        Training,
+        TrainingState,
+        UploadDocumentResponse,
+    )
+    from doctrain.watch import Update, has_ended
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DoctrainError",
+    "Document",
+    "DocumentInput",
+    "DocumentState",
+    "NumberedDocuments",
+    "Plan",
+    "Role",
+    "StartTrainingResponse",
+    "Tenant",
+    "Timeouts",
+    "Training",
+    "TrainingState",
+    "Update",
+    "UploadDocumentResponse",
+    "Worker",
+    "__version__",
+    "has_ended",
+    "new_training_task_id",
+]
+
+_HOMES = {
+    "doctrain.client": ("AsyncClient", "Timeouts", "new_training_task_id"),
+    "doctrain.errors": ("DoctrainError",),
+    "doctrain.sync": ("Client",),
+    "doctrain.v1.fleet_pb2": ("Plan", "Role", "Tenant", "Worker"),
+    "doctrain.v1.training_pb2": (
+        *("Document", "DocumentInput", "DocumentState", "NumberedDocuments", "StartTrainingResponse", "Training"),
+        *("TrainingState", "UploadDocumentResponse"),
+    ),
+    "doctrain.watch": ("Update", "has_ended"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,281 @@
+"""The client for asyncio.
+
+Calls return the generated messages of ``doctrain.v1`` as they are: they are the contract itself, carry its
+documentation, stay in step with it, and turn into stable JSON (``google.protobuf.json_format``). Only a watch has a type of
+its own, ``Update``, since what it yields is put together from several streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc.aio
+
+from doctrain import folder as folders
+from doctrain import upload as uploads
+from doctrain.endpoints import Endpoint, Endpoints
+from doctrain.errors import DoctrainError, UnavailableError
+from doctrain.fleet import AsyncFleet
+from doctrain.v1 import training_pb2
+from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Update, Watching
+
+UPLOADS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long calls may take, retries included."""
+
+    call_seconds: float = 10.0
+    """Every call that is not named here."""
+    start_seconds: float = 60.0
+    """StartTraining, which may carry megabytes of documents or read the first part of a manifest."""
+    upload_seconds: float = 600.0
+    """One document's upload."""
+    silence_seconds: float = SILENCE_SECONDS
+    """A watch without any message for this long is opened again elsewhere."""
+
+
+class AsyncClient:
+    """A tenant's, or with an operator's key an operator's, access to a doctrain service.
+
+    Args:
+        addresses: ``host:port``, several of them separated by commas, or a sequence. With several, a call goes to the next
+            one when one is away.
+        api_key: sent with each call.
+        ca: file of the certificate authority that signed the service's certificates, or ``"system"`` for the public ones;
+            None: a connection without TLS.
+        timeouts: how long calls may take.
+        interceptors: gRPC's, such as OpenTelemetry's, to be called around each call.
+
+    Use it in ``async with``, or call ``close``. Every error is a ``doctrain.errors.DoctrainError``.
+    """
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        *,
+        api_key: str = "",
+        ca: str | Path | None = None,
+        timeouts: Timeouts | None = None,
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._endpoints = Endpoints(addresses, api_key=api_key, ca=ca, interceptors=interceptors)
+        self.fleet = AsyncFleet(self._endpoints, call_seconds=self._timeouts.call_seconds)
+        """What operators call."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends all calls and connections."""
+        await self._endpoints.close()
+
+    async def start_training(
+        self,
+        documents: Iterable[training_pb2.DocumentInput] = (),
+        *,
+        manifest_uri: str = "",
+        numbered: training_pb2.NumberedDocuments | None = None,
+        training_task_id: str | None = None,
+        validate_only: bool = False,
+    ) -> training_pb2.StartTrainingResponse:
+        """Starts a training of ``documents``, of a manifest, or of numbered documents: exactly one of them.
+
+        The training always has an id before the call is made (``training_task_id`` or a random one), so that a call made
+        again finds the training that the first one started. ``validate_only`` checks and starts nothing.
+        """
+        request = training_pb2.StartTrainingRequest(
+            training_task_id=training_task_id or new_training_task_id(),
+            documents=documents,
+            manifest_uri=manifest_uri,
+            numbered=numbered,
+            validate_only=validate_only,
+        )
+        seconds = self._timeouts.start_seconds
+        return await self._endpoints.call("start the training", lambda e: e.training.StartTraining, request, seconds=seconds)
+
+    async def get_training(self, training_task_id: str) -> training_pb2.Training:
+        """The present state of one training."""
+        request = training_pb2.GetTrainingRequest(training_task_id=training_task_id)
+        seconds = self._timeouts.call_seconds
+        answer = await self._endpoints.call("read the training", lambda e: e.training.GetTraining, request, seconds=seconds)
+        return answer.training
+
+    async def list_trainings(
+        self, states: Iterable[training_pb2.TrainingState.ValueType] = (), *, page_size: int = 0
+    ) -> AsyncGenerator[training_pb2.Training, None]:
+        """The tenant's trainings, newest first, all or those in ``states``; fetches page after page while it is read."""
+        request = training_pb2.ListTrainingsRequest(states=states, page_size=page_size)
+        seconds = self._timeouts.call_seconds
+        while True:
+            page = await self._endpoints.call("list the trainings", lambda e: e.training.ListTrainings, request, seconds=seconds)
+            for training in page.trainings:
+                yield training
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def list_documents(
+        self,
+        training_task_id: str,
+        states: Iterable[training_pb2.DocumentState.ValueType] = (),
+        *,
+        page_size: int = 0,
+    ) -> AsyncGenerator[training_pb2.Document, None]:
+        """A training's documents in their order, all or those in ``states``; fetches page after page while it is read."""
+        request = training_pb2.ListDocumentsRequest(training_task_id=training_task_id, states=states, page_size=page_size)
+        seconds = self._timeouts.call_seconds
+        while True:
+            page = await self._endpoints.call("list the documents", lambda e: e.training.ListDocuments, request, seconds=seconds)
+            for document in page.documents:
+                yield document
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def cancel(self, training_task_id: str) -> training_pb2.Training:
+        """Ends a training that has not ended; an ended one is returned as it is."""
+        request = training_pb2.CancelTrainingRequest(training_task_id=training_task_id)
+        seconds = self._timeouts.call_seconds
+        answer = await self._endpoints.call("cancel the training", lambda e: e.training.CancelTraining, request, seconds=seconds)
+        return answer.training
+
+    async def watch(
+        self,
+        training_task_id: str,
+        *,
+        include_documents: bool = False,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> AsyncGenerator[Update, None]:
+        """Yields the present state, then every change, and ends after the last one.
+
+        Goes on by itself, at another address if there is one, when a stream breaks or falls silent; counts never fall.
+        Raises the failure when none could be opened for ``patience_seconds`` (for 10 s at the beginning). A document, if
+        asked for, may come twice around a break.
+        """
+        now = asyncio.get_running_loop().time
+        watching = Watching(
+            training_task_id,
+            include_documents=include_documents,
+            addresses=len(self._endpoints),
+            now=now(),
+            patience_seconds=patience_seconds,
+        )
+        while not watching.finished:
+            endpoint = self._endpoints.current()
+            call = endpoint.training.WatchStatus(watching.request(), metadata=self._endpoints.metadata)
+            failure = None
+            try:
+                while not watching.finished and failure is None:
+                    message = await self._next_message(call, endpoint)
+                    if isinstance(message, training_pb2.WatchStatusResponse):
+                        update = watching.received(message, now())
+                        if update is not None:
+                            yield update
+                    else:
+                        failure = message or watching.stream_ended()
+            finally:
+                # A stream that is dropped without being cancelled would stay open at the service.
+                call.cancel()
+            if failure is not None:
+                self._endpoints.failed(endpoint)
+                await asyncio.sleep(watching.pause_after(failure, now(), random.random()))  # noqa: S311 (jitter)
+
+    async def _next_message(
+        self,
+        call: grpc.aio.UnaryStreamCall[training_pb2.WatchStatusRequest, training_pb2.WatchStatusResponse],
+        endpoint: Endpoint,
+    ) -> training_pb2.WatchStatusResponse | DoctrainError | None:
+        """The next message; the failure that broke the stream; None at its orderly end."""
+        silence = self._timeouts.silence_seconds
+        try:
+            async with asyncio.timeout(silence):
+                message = await call.read()
+        except TimeoutError:
+            return UnavailableError(f"The service at {endpoint.address} gave no sign of life for {silence:g} s.")
+        except grpc.aio.AioRpcError as error:
+            return self._endpoints.translate(error, "watch the training", endpoint, silence)
+        return message if isinstance(message, training_pb2.WatchStatusResponse) else None
+
+    async def wait(self, training_task_id: str) -> training_pb2.Training:
+        """Waits for the training's end and returns it as it ended."""
+        last = training_pb2.Training()
+        async for update in self.watch(training_task_id):
+            last = update.training
+        return last
+
+    async def upload(self, source: uploads.Source) -> training_pb2.UploadDocumentResponse:
+        """Stores the bytes of a file (a path), of ``bytes`` or of an async iterator, and returns their ``blob://`` URI.
+
+        The URI follows from the content, so storing the same twice does no harm.
+        """
+        return await uploads.upload(self._endpoints, source, seconds=self._timeouts.upload_seconds)
+
+    async def upload_folder(
+        self,
+        folder: str | Path,
+        pattern: str = folders.ALL_FILES,
+        *,
+        concurrency: int = UPLOADS_AT_ONCE,
+        on_stored: Callable[[Path], None] = lambda path: None,
+    ) -> list[training_pb2.DocumentInput]:
+        """Stores the files of a folder, ``concurrency`` at once, and returns them as documents in the order of their names.
+
+        A document's id is the file's path below the folder. Hidden and empty files are left out. ``on_stored`` is told
+        each file when it is stored. The first failure ends it.
+        """
+        root = Path(folder)
+        files = (await asyncio.to_thread(folders.scan, root, pattern)).files
+        waiting = iter(files)
+        documents: dict[Path, training_pb2.DocumentInput] = {}
+
+        async def store_next() -> None:
+            for path in waiting:
+                stored = await self.upload(path)
+                documents[path] = folders.describe(root, path, stored.uri)
+                on_stored(path)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(store_next())
+        except ExceptionGroup as failures:
+            # Those that fail together do so for one cause, and the first failure stops the others: one error says it.
+            raise failures.exceptions[0] from None
+        return [documents[path] for path in files]
+
+    async def train_folder(
+        self,
+        folder: str | Path,
+        pattern: str = folders.ALL_FILES,
+        *,
+        training_task_id: str | None = None,
+        validate_only: bool = False,
+        on_stored: Callable[[Path], None] = lambda path: None,
+    ) -> training_pb2.StartTrainingResponse:
+        """Stores the files of a folder and starts their training.
+
+        Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest.
+        """
+        documents = await self.upload_folder(folder, pattern, on_stored=on_stored)
+        if len(documents) <= folders.MAX_INLINE_DOCUMENTS:
+            return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only)
+        stored = await self.upload(folders.manifest(documents))
+        return await self.start_training(manifest_uri=stored.uri, training_task_id=training_task_id, validate_only=validate_only)
+
+
+def new_training_task_id() -> str:
+    """A random id that no other training has."""
+    return str(uuid.uuid4())

@@ -1,0 +1,165 @@
+"""The addresses of a service and a gRPC channel to each.
+
+A client keeps to one address while it answers and moves on when it does not. It begins at a random one, so that the
+clients of a service spread over its coordinators.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+
+from doctrain import errors, retry
+from doctrain.v1 import fleet_pb2_grpc, training_pb2_grpc
+
+CONNECT_SECONDS = 2.0
+"""How long one connection may take to come about before the address counts as away."""
+SYSTEM_ROOTS = "system"
+"""As ``ca``: TLS with the certificate authorities that gRPC ships."""
+
+_OPTIONS = [
+    # A page of a thousand documents with all their metadata may pass gRPC's 4 MiB.
+    ("grpc.max_receive_message_length", 128 * 2**20),
+    # Also the limit of one connection's making; the default of 20 s is longer than most calls may take.
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_SECONDS * 1000)),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", int(retry.LONGEST_PAUSE_SECONDS * 1000)),
+]
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One address with its channel and the stubs on it."""
+
+    address: str
+    channel: grpc.aio.Channel
+    training: training_pb2_grpc.TrainingServiceAsyncStub
+    fleet: fleet_pb2_grpc.FleetServiceAsyncStub
+
+
+def parse_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
+    """Splits ``host:port[,host:port]`` or takes a sequence of ``host:port``; raises ValueError that says what is wrong."""
+    given = addresses.split(",") if isinstance(addresses, str) else addresses
+    parsed = tuple(dict.fromkeys(address.strip() for address in given if address.strip()))
+    if not parsed:
+        raise ValueError("No address of a doctrain service was given; an address looks like localhost:7700.")
+    for address in parsed:
+        host, _, port = address.rpartition(":")
+        if "://" in address or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError(f"{address!r} is not an address; write host:port, such as localhost:7700.")
+    return parsed
+
+
+class Endpoints:
+    """Opens channels at their first use, since a channel belongs to the event loop that runs then."""
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        *,
+        api_key: str,
+        ca: str | Path | None,
+        interceptors: Sequence[grpc.aio.ClientInterceptor],
+    ) -> None:
+        self._addresses = parse_addresses(addresses)
+        self._ca = ca
+        self._interceptors = list(interceptors)
+        self._open: dict[int, Endpoint] = {}
+        self._preferred = random.randrange(len(self._addresses))  # noqa: S311 (spreads clients; no secret)
+        self._closed = False
+        self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+
+    def __len__(self) -> int:
+        return len(self._addresses)
+
+    def current(self) -> Endpoint:
+        """The endpoint to use now."""
+        if self._closed:
+            raise RuntimeError("This client is closed.")
+        endpoint = self._open.get(self._preferred)
+        if endpoint is None:
+            endpoint = self._open[self._preferred] = self._connect(self._addresses[self._preferred])
+        return endpoint
+
+    def failed(self, endpoint: Endpoint) -> None:
+        """Moves on to the next address, unless another call did so already."""
+        if endpoint.address == self._addresses[self._preferred]:
+            self._preferred = (self._preferred + 1) % len(self._addresses)
+
+    async def close(self) -> None:
+        """Ends all calls and connections."""
+        self._closed = True
+        channels = [endpoint.channel for endpoint in self._open.values()]
+        self._open.clear()
+        for channel in channels:
+            await channel.close()
+
+    async def call(
+        self,
+        operation: str,
+        method: Callable[[Endpoint], grpc.aio.UnaryUnaryMultiCallable[Request, Response]],
+        request: Request,
+        *,
+        seconds: float,
+        repeatable: bool = True,
+    ) -> Response:
+        """Makes one call within ``seconds``, retries included; raises the DoctrainError that ended it."""
+
+        async def attempt(endpoint: Endpoint, remaining_seconds: float) -> Response:
+            return await method(endpoint)(request, timeout=remaining_seconds, metadata=self.metadata)
+
+        return await self.attempts(operation, attempt, turns=retry.turns(len(self)) if repeatable else 1, seconds=seconds)
+
+    async def attempts(
+        self,
+        operation: str,
+        attempt: Callable[[Endpoint, float], Awaitable[Response]],
+        *,
+        turns: int,
+        seconds: float,
+    ) -> Response:
+        """Tries ``attempt`` at one address after the other while it ends UNAVAILABLE, ``turns`` times at most."""
+        end = asyncio.get_running_loop().time() + seconds
+        for turn in range(1, turns + 1):
+            endpoint = self.current()
+            remaining = end - asyncio.get_running_loop().time()
+            try:
+                return await attempt(endpoint, remaining)
+            except grpc.aio.AioRpcError as error:
+                failure = self.translate(error, operation, endpoint, seconds)
+                pause = retry.pause_seconds(turn, len(self), random.random(), failure.retry_after_seconds)  # noqa: S311
+                late = asyncio.get_running_loop().time() + pause >= end
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or turn == turns or late:
+                    raise failure from error
+            await asyncio.sleep(pause)
+        raise AssertionError("The last turn returns or raises.")
+
+    def translate(self, error: grpc.aio.AioRpcError, operation: str, endpoint: Endpoint, seconds: float) -> errors.DoctrainError:
+        """The error as this client raises it; an address that did not answer loses its turn."""
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            self.failed(endpoint)
+        failure = errors.from_rpc_error(error, operation=operation, address=endpoint.address)
+        if isinstance(failure, errors.CallTimeoutError) and not failure.reason:
+            sentence = f"The service at {endpoint.address} did not {operation} within {seconds:g} s; whether it did so later is unknown."
+            return errors.CallTimeoutError(sentence, status=failure.status, details=failure.details)
+        return failure
+
+    def _connect(self, address: str) -> Endpoint:
+        options = [*_OPTIONS, ("grpc.service_config", retry.service_config(len(self)))]
+        if self._ca is None:
+            channel = grpc.aio.insecure_channel(address, options=options, interceptors=self._interceptors)
+        else:
+            roots = None if self._ca == SYSTEM_ROOTS else Path(self._ca).read_bytes()
+            credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+            channel = grpc.aio.secure_channel(address, credentials, options=options, interceptors=self._interceptors)
+        return Endpoint(address, channel, training_pb2_grpc.TrainingServiceStub(channel), fleet_pb2_grpc.FleetServiceStub(channel))

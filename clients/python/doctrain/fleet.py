@@ -1,0 +1,71 @@
+"""What operators call, with a key of role operator: workers, queue, tenants, plans and keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from doctrain.endpoints import Endpoints
+from doctrain.v1 import fleet_pb2
+
+
+class AsyncFleet:
+    """The fleet's side of an ``AsyncClient``, as ``client.fleet``. Every call ends within ``call_seconds``."""
+
+    def __init__(self, endpoints: Endpoints, *, call_seconds: float) -> None:
+        self._endpoints = endpoints
+        self._seconds = call_seconds
+
+    async def list_workers(self) -> fleet_pb2.ListWorkersResponse:
+        """The workers in session; ``registry_answered`` is False when loads and versions are missing."""
+        request = fleet_pb2.ListWorkersRequest()
+        return await self._endpoints.call("list the workers", lambda e: e.fleet.ListWorkers, request, seconds=self._seconds)
+
+    async def get_queue(self) -> fleet_pb2.GetQueueResponse:
+        """How much work waits and runs, in all and by tenant."""
+        request = fleet_pb2.GetQueueRequest()
+        return await self._endpoints.call("read the queue", lambda e: e.fleet.GetQueue, request, seconds=self._seconds)
+
+    async def create_tenant(self, tenant_id: str, *, plan: str, weight: float = 1.0) -> fleet_pb2.Tenant:
+        """Makes a tenant; safe to repeat with the same plan and weight."""
+        request = fleet_pb2.CreateTenantRequest(tenant=fleet_pb2.Tenant(tenant_id=tenant_id, plan=plan, weight=weight))
+        answer = await self._endpoints.call("make the tenant", lambda e: e.fleet.CreateTenant, request, seconds=self._seconds)
+        return answer.tenant
+
+    async def update_tenant(self, tenant_id: str, *, plan: str, weight: float) -> fleet_pb2.Tenant:
+        """Gives a tenant this plan and weight, for waiting work too."""
+        request = fleet_pb2.UpdateTenantRequest(tenant=fleet_pb2.Tenant(tenant_id=tenant_id, plan=plan, weight=weight))
+        answer = await self._endpoints.call("change the tenant", lambda e: e.fleet.UpdateTenant, request, seconds=self._seconds)
+        return answer.tenant
+
+    async def list_tenants(self) -> AsyncGenerator[fleet_pb2.Tenant, None]:
+        """All tenants by name, page after page."""
+        request = fleet_pb2.ListTenantsRequest()
+        while True:
+            page = await self._endpoints.call("list the tenants", lambda e: e.fleet.ListTenants, request, seconds=self._seconds)
+            for tenant in page.tenants:
+                yield tenant
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def put_plan(self, name: str, *, slots: int) -> fleet_pb2.Plan:
+        """Makes or changes a plan: ``slots`` documents at once over all trainings of a tenant."""
+        request = fleet_pb2.PutPlanRequest(plan=fleet_pb2.Plan(name=name, slots=slots))
+        answer = await self._endpoints.call("put the plan", lambda e: e.fleet.PutPlan, request, seconds=self._seconds)
+        return answer.plan
+
+    async def list_plans(self) -> list[fleet_pb2.Plan]:
+        """All plans by name."""
+        request = fleet_pb2.ListPlansRequest()
+        answer = await self._endpoints.call("list the plans", lambda e: e.fleet.ListPlans, request, seconds=self._seconds)
+        return list(answer.plans)
+
+    async def create_key(self, role: fleet_pb2.Role.ValueType, *, tenant_id: str = "", label: str = "") -> fleet_pb2.CreateKeyResponse:
+        """Makes an API key and returns it, this once. Every call makes another key, so it is not retried."""
+        request = fleet_pb2.CreateKeyRequest(role=role, tenant_id=tenant_id, label=label)
+        return await self._endpoints.call("make a key", lambda e: e.fleet.CreateKey, request, seconds=self._seconds, repeatable=False)
+
+    async def revoke_key(self, key_id: int) -> None:
+        """Takes a key out of force within seconds; safe to repeat."""
+        request = fleet_pb2.RevokeKeyRequest(key_id=key_id)
+        await self._endpoints.call("revoke the key", lambda e: e.fleet.RevokeKey, request, seconds=self._seconds)

@@ -1,0 +1,247 @@
+"""The client for programs without asyncio: the same methods, each waiting for its answer.
+
+A thread of its own runs the event loop, so a ``Client`` may be shared by threads. Iterators fetch while they are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc.aio
+
+from doctrain import folder as folders
+from doctrain.client import UPLOADS_AT_ONCE, AsyncClient, Timeouts
+from doctrain.fleet import AsyncFleet
+from doctrain.v1 import fleet_pb2, training_pb2
+from doctrain.watch import PATIENCE_SECONDS, Update
+
+Result = TypeVar("Result")
+
+
+class _Loop:
+    """An event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        started: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=self._serve, args=(started,), name="doctrain-client", daemon=True)
+        self._thread.start()
+        self._loop = started.result()
+
+    @staticmethod
+    def _serve(started: Future[asyncio.AbstractEventLoop]) -> None:
+        # The runner cancels what still runs and closes what is still open when the loop stops.
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            started.set_result(loop)
+            loop.run_forever()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the thread has ended."""
+        return not self._thread.is_alive()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Waits for ``work``; an interrupt of the waiting thread cancels it."""
+        if self.closed:
+            work.close()
+            raise RuntimeError("This client is closed.")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, items: AsyncGenerator[Result, None]) -> Iterator[Result]:
+        """Reads ``items`` one at a time; leaving the iteration early closes them."""
+        turn = asyncio.Lock()  # an interrupted step may still be ending when the items are closed
+
+        async def step() -> tuple[Result, ...]:
+            async with turn:
+                try:
+                    return (await anext(items),)
+                except StopAsyncIteration:
+                    return ()
+
+        async def close() -> None:
+            async with turn:
+                await items.aclose()
+
+        try:
+            while item := self.run(step()):
+                yield item[0]
+        finally:
+            if threading.current_thread() is self._thread:  # collected as garbage there: it must not wait for itself
+                asyncio.run_coroutine_threadsafe(close(), self._loop)
+            elif not self.closed:
+                self.run(close())
+
+    def close(self) -> None:
+        """Stops the thread."""
+        if not self.closed:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+
+class Client:
+    """Access to a doctrain service; arguments and methods are those of ``AsyncClient``.
+
+    Use it in ``with``, or call ``close``. Every error is a ``doctrain.errors.DoctrainError``.
+    """
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str],
+        *,
+        api_key: str = "",
+        ca: str | Path | None = None,
+        timeouts: Timeouts | None = None,
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> None:
+        self._client = AsyncClient(addresses, api_key=api_key, ca=ca, timeouts=timeouts, interceptors=interceptors)
+        self._loop = _Loop()
+        self.fleet = Fleet(self._client.fleet, self._loop)
+        """What operators call."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all calls and connections, and the thread."""
+        if not self._loop.closed:
+            self._loop.run(self._client.close())
+            self._loop.close()
+
+    def start_training(
+        self,
+        documents: Iterable[training_pb2.DocumentInput] = (),
+        *,
+        manifest_uri: str = "",
+        numbered: training_pb2.NumberedDocuments | None = None,
+        training_task_id: str | None = None,
+        validate_only: bool = False,
+    ) -> training_pb2.StartTrainingResponse:
+        """See ``AsyncClient.start_training``."""
+        return self._loop.run(
+            self._client.start_training(
+                documents,
+                manifest_uri=manifest_uri,
+                numbered=numbered,
+                training_task_id=training_task_id,
+                validate_only=validate_only,
+            )
+        )
+
+    def get_training(self, training_task_id: str) -> training_pb2.Training:
+        """See ``AsyncClient.get_training``."""
+        return self._loop.run(self._client.get_training(training_task_id))
+
+    def list_trainings(
+        self, states: Iterable[training_pb2.TrainingState.ValueType] = (), *, page_size: int = 0
+    ) -> Iterator[training_pb2.Training]:
+        """See ``AsyncClient.list_trainings``."""
+        return self._loop.iterate(self._client.list_trainings(states, page_size=page_size))
+
+    def list_documents(
+        self, training_task_id: str, states: Iterable[training_pb2.DocumentState.ValueType] = (), *, page_size: int = 0
+    ) -> Iterator[training_pb2.Document]:
+        """See ``AsyncClient.list_documents``."""
+        return self._loop.iterate(self._client.list_documents(training_task_id, states, page_size=page_size))
+
+    def cancel(self, training_task_id: str) -> training_pb2.Training:
+        """See ``AsyncClient.cancel``."""
+        return self._loop.run(self._client.cancel(training_task_id))
+
+    def watch(
+        self, training_task_id: str, *, include_documents: bool = False, patience_seconds: float = PATIENCE_SECONDS
+    ) -> Iterator[Update]:
+        """See ``AsyncClient.watch``."""
+        return self._loop.iterate(
+            self._client.watch(training_task_id, include_documents=include_documents, patience_seconds=patience_seconds)
+        )
+
+    def wait(self, training_task_id: str) -> training_pb2.Training:
+        """See ``AsyncClient.wait``."""
+        return self._loop.run(self._client.wait(training_task_id))
+
+    def upload(self, source: str | Path | bytes) -> training_pb2.UploadDocumentResponse:
+        """See ``AsyncClient.upload``."""
+        return self._loop.run(self._client.upload(source))
+
+    def upload_folder(
+        self,
+        folder: str | Path,
+        pattern: str = folders.ALL_FILES,
+        *,
+        concurrency: int = UPLOADS_AT_ONCE,
+        on_stored: Callable[[Path], None] = lambda path: None,
+    ) -> list[training_pb2.DocumentInput]:
+        """See ``AsyncClient.upload_folder``; ``on_stored`` is called in the client's own thread."""
+        return self._loop.run(self._client.upload_folder(folder, pattern, concurrency=concurrency, on_stored=on_stored))
+
+    def train_folder(
+        self,
+        folder: str | Path,
+        pattern: str = folders.ALL_FILES,
+        *,
+        training_task_id: str | None = None,
+        validate_only: bool = False,
+        on_stored: Callable[[Path], None] = lambda path: None,
+    ) -> training_pb2.StartTrainingResponse:
+        """See ``AsyncClient.train_folder``; ``on_stored`` is called in the client's own thread."""
+        return self._loop.run(
+            self._client.train_folder(folder, pattern, training_task_id=training_task_id, validate_only=validate_only, on_stored=on_stored)
+        )
+
+
+class Fleet:
+    """What operators call; methods are those of ``AsyncFleet``."""
+
+    def __init__(self, fleet: AsyncFleet, loop: _Loop) -> None:
+        self._fleet = fleet
+        self._loop = loop
+
+    def list_workers(self) -> fleet_pb2.ListWorkersResponse:
+        """See ``AsyncFleet.list_workers``."""
+        return self._loop.run(self._fleet.list_workers())
+
+    def get_queue(self) -> fleet_pb2.GetQueueResponse:
+        """See ``AsyncFleet.get_queue``."""
+        return self._loop.run(self._fleet.get_queue())
+
+    def create_tenant(self, tenant_id: str, *, plan: str, weight: float = 1.0) -> fleet_pb2.Tenant:
+        """See ``AsyncFleet.create_tenant``."""
+        return self._loop.run(self._fleet.create_tenant(tenant_id, plan=plan, weight=weight))
+
+    def update_tenant(self, tenant_id: str, *, plan: str, weight: float) -> fleet_pb2.Tenant:
+        """See ``AsyncFleet.update_tenant``."""
+        return self._loop.run(self._fleet.update_tenant(tenant_id, plan=plan, weight=weight))
+
+    def list_tenants(self) -> Iterator[fleet_pb2.Tenant]:
+        """See ``AsyncFleet.list_tenants``."""
+        return self._loop.iterate(self._fleet.list_tenants())
+
+    def put_plan(self, name: str, *, slots: int) -> fleet_pb2.Plan:
+        """See ``AsyncFleet.put_plan``."""
+        return self._loop.run(self._fleet.put_plan(name, slots=slots))
+
+    def list_plans(self) -> list[fleet_pb2.Plan]:
+        """See ``AsyncFleet.list_plans``."""
+        return self._loop.run(self._fleet.list_plans())
+
+    def create_key(self, role: fleet_pb2.Role.ValueType, *, tenant_id: str = "", label: str = "") -> fleet_pb2.CreateKeyResponse:
+        """See ``AsyncFleet.create_key``."""
+        return self._loop.run(self._fleet.create_key(role, tenant_id=tenant_id, label=label))
+
+    def revoke_key(self, key_id: int) -> None:
+        """See ``AsyncFleet.revoke_key``."""
+        self._loop.run(self._fleet.revoke_key(key_id))

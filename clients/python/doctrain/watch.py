@@ -1,0 +1,141 @@
+"""Following a training over broken streams: what is shown, from where it goes on, when it is given up.
+
+Pure: no clock, no network, no randomness of its own; ``doctrain.client`` reads the streams. What holds, whatever
+coordinators come and go:
+
+- versions shown never fall, and so neither do counts: a coordinator that is behind is not listened to;
+- the last state is always shown, or an error raised;
+- documents, when asked for, may be told again after a stream broke.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+
+from doctrain import retry
+from doctrain.errors import DoctrainError, UnavailableError
+from doctrain.v1 import training_pb2
+
+SILENCE_SECONDS = 25.0
+"""A stream without any message for this long is broken; the service sends a heartbeat every 10 s."""
+CONNECT_PATIENCE_SECONDS = 10.0
+"""How long the first message may take, over all tries, before the watch is given up."""
+PATIENCE_SECONDS = 300.0
+"""How long a watch that has seen messages tries to go on without another one."""
+
+ENDED_STATES = frozenset(
+    {
+        training_pb2.TRAINING_STATE_COMPLETED,
+        training_pb2.TRAINING_STATE_COMPLETED_WITH_FAILURES,
+        training_pb2.TRAINING_STATE_FAILED,
+        training_pb2.TRAINING_STATE_CANCELLED,
+    }
+)
+
+# How a dying or restarting service, or something between, ends a stream without the service's own word.
+_BROKEN_ON_THE_WAY = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A state of the training, later than every one shown before, or the same one with more documents."""
+
+    training: training_pb2.Training
+    documents: tuple[training_pb2.Document, ...] = ()
+    """Documents that ended, when they were asked for."""
+
+
+def has_ended(training: training_pb2.Training) -> bool:
+    """Whether the training's state is final."""
+    return training.state in ENDED_STATES
+
+
+class Watching:
+    """One watch of one training. Times are seconds of any clock that does not go back."""
+
+    def __init__(
+        self,
+        training_task_id: str,
+        *,
+        include_documents: bool,
+        addresses: int,
+        now: float,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._training_task_id = training_task_id
+        self._include_documents = include_documents
+        self._addresses = addresses
+        self._patience_seconds = patience_seconds
+        self._position = ""
+        self._last: training_pb2.Training | None = None
+        self._behind = False
+        self._heard: float | None = None
+        self._began = now
+        self._failures = 0
+        self.finished = False
+
+    def request(self) -> training_pb2.WatchStatusRequest:
+        """What to open the next stream with."""
+        self._behind = False
+        return training_pb2.WatchStatusRequest(
+            training_task_id=self._training_task_id,
+            resume_position=self._position,
+            include_documents=self._include_documents,
+        )
+
+    def received(self, message: training_pb2.WatchStatusResponse, now: float) -> Update | None:
+        """Takes one message; returns what to show, if it says anything new."""
+        self._heard = now
+        self._failures = 0
+        news = False
+        if message.HasField("training"):
+            known = self._last.version if self._last is not None else -1
+            self._behind = message.training.version < known
+            news = message.training.version > known
+        if message.resume_position and not self._behind:
+            self._position = message.resume_position
+        if news:
+            self._last = message.training
+        # The end may be told before the last documents are; then the stream's own end is waited for.
+        if self._last is not None and has_ended(self._last) and not self._include_documents:
+            self.finished = True
+        if self._last is None or not (news or message.documents):
+            return None
+        return Update(self._last, tuple(message.documents))
+
+    def stream_ended(self) -> DoctrainError | None:
+        """The service closed the stream in order. Returns the failure to go on from, unless the watch is finished."""
+        if self._last is not None and has_ended(self._last):
+            self.finished = True
+            return None
+        return UnavailableError(f"The service closed the watch of {self._training_task_id} before the training ended.")
+
+    def pause_after(self, failure: DoctrainError, now: float, chance: float) -> float:
+        """Seconds to wait before the next stream; raises ``failure`` when another stream cannot help or came too often.
+
+        ``chance`` is random in [0, 1).
+        """
+        if not _is_passing(failure):
+            raise failure
+        since, patience = (self._began, min(CONNECT_PATIENCE_SECONDS, self._patience_seconds))
+        if self._heard is not None:
+            since, patience = self._heard, self._patience_seconds
+        if now - since >= patience:
+            raise failure
+        self._failures += 1
+        return retry.pause_seconds(self._failures, self._addresses, chance, failure.retry_after_seconds)
+
+
+def _is_passing(failure: DoctrainError) -> bool:
+    if isinstance(failure, UnavailableError):
+        return True
+    return not failure.reason and failure.status in _BROKEN_ON_THE_WAY

@@ -1,0 +1,237 @@
+"""A doctrain service whose answers a test decides, behind a real gRPC server on a free port.
+
+For tests of the client: it keeps trainings, documents and blobs in memory, fails the calls it is told to fail, and lets a test
+write the watch streams.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, training_pb2, training_pb2_grpc
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error as the services send it; without a reason, as gRPC itself makes it."""
+
+    status: grpc.StatusCode
+    sentence: str
+    reason: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    violations: dict[str, str] = field(default_factory=dict)
+    quota: str = ""
+    retry_after_seconds: float | None = None
+
+    def status_message(self) -> status_pb2.Status:
+        details: list[Message] = []
+        if self.reason:
+            details.append(error_details_pb2.ErrorInfo(reason=self.reason, domain="doctrain.dev", metadata=self.metadata))
+        if self.violations:
+            fields = [error_details_pb2.BadRequest.FieldViolation(field=k, description=v) for k, v in self.violations.items()]
+            details.append(error_details_pb2.BadRequest(field_violations=fields))
+        if self.quota:
+            violation = error_details_pb2.QuotaFailure.Violation(subject="plan", description=self.quota)
+            details.append(error_details_pb2.QuotaFailure(violations=[violation]))
+        if self.retry_after_seconds is not None:
+            delay = duration_pb2.Duration()
+            delay.FromMilliseconds(int(self.retry_after_seconds * 1000))
+            details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        status = status_pb2.Status(code=self.status.value[0], message=self.sentence)
+        for detail in details:
+            packed = any_pb2.Any()
+            packed.Pack(detail)
+            status.details.append(packed)
+        return status
+
+    async def abort(self, context: Any) -> NoReturn:
+        trailing = [("grpc-status-details-bin", self.status_message().SerializeToString())] if self.reason else []
+        await context.abort(self.status, self.sentence, tuple(trailing))
+        raise AssertionError("abort raises")
+
+
+UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "Postgres did not answer.", "DEPENDENCY_UNAVAILABLE", retry_after_seconds=0.1)
+
+Watch = Callable[[training_pb2.WatchStatusRequest, Any], AsyncIterator[training_pb2.WatchStatusResponse]]
+
+
+class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.FleetServiceServicer):
+    def __init__(self) -> None:
+        self.requests: list[Message] = []
+        self.keys: set[str] = set()
+        self.failures: defaultdict[str, list[Failure]] = defaultdict(list)
+        self.trainings: dict[str, training_pb2.Training] = {}
+        self.documents: list[training_pb2.Document] = []
+        self.blobs: dict[str, bytes] = {}
+        self.uploads_now = 0
+        self.most_uploads = 0
+        self.tenants: dict[str, fleet_pb2.Tenant] = {}
+        self.plans: dict[str, fleet_pb2.Plan] = {}
+        self.revoked: list[int] = []
+        self.watch: Watch | None = None
+        self.broken_watches: list[BaseException] = []
+        self.page = 2
+
+    def asked(self, kind: type[Message]) -> list[Any]:
+        """The requests of one kind, in their order."""
+        return [request for request in self.requests if isinstance(request, kind)]
+
+    async def _enter(self, method: str, request: Message | None, context: Any) -> None:
+        if request is not None:
+            self.requests.append(request)
+        self.keys |= {value for key, value in context.invocation_metadata() if key == "authorization"}
+        if self.failures[method]:
+            await self.failures[method].pop(0).abort(context)
+
+    async def StartTraining(self, request: training_pb2.StartTrainingRequest, context: Any) -> training_pb2.StartTrainingResponse:
+        await self._enter("StartTraining", request, context)
+        count = len(request.documents) or request.numbered.count
+        summary = training_pb2.TrainingSummary(documents=count, max_concurrency=5, plan="free")
+        if request.validate_only:
+            return training_pb2.StartTrainingResponse(summary=summary)
+        summary.existed = request.training_task_id in self.trainings
+        training = self.trainings.setdefault(
+            request.training_task_id,
+            training_pb2.Training(training_task_id=request.training_task_id, state=training_pb2.TRAINING_STATE_QUEUED, total=count),
+        )
+        return training_pb2.StartTrainingResponse(training=training, summary=summary)
+
+    async def _training(self, training_task_id: str, context: Any) -> training_pb2.Training:
+        if training_task_id not in self.trainings:
+            sentence = f"There is no training {training_task_id}."
+            await Failure(grpc.StatusCode.NOT_FOUND, sentence, "TRAINING_NOT_FOUND").abort(context)
+        return self.trainings[training_task_id]
+
+    async def GetTraining(self, request: training_pb2.GetTrainingRequest, context: Any) -> training_pb2.GetTrainingResponse:
+        await self._enter("GetTraining", request, context)
+        return training_pb2.GetTrainingResponse(training=await self._training(request.training_task_id, context))
+
+    async def ListTrainings(self, request: training_pb2.ListTrainingsRequest, context: Any) -> training_pb2.ListTrainingsResponse:
+        await self._enter("ListTrainings", request, context)
+        items = [t for t in self.trainings.values() if not request.states or t.state in request.states]
+        start = int(request.page_token or 0)
+        token = str(start + self.page) if start + self.page < len(items) else ""
+        return training_pb2.ListTrainingsResponse(trainings=items[start : start + self.page], next_page_token=token)
+
+    async def ListDocuments(self, request: training_pb2.ListDocumentsRequest, context: Any) -> training_pb2.ListDocumentsResponse:
+        await self._enter("ListDocuments", request, context)
+        await self._training(request.training_task_id, context)
+        items = [d for d in self.documents if not request.states or d.state in request.states]
+        start = int(request.page_token or 0)
+        token = str(start + self.page) if start + self.page < len(items) else ""
+        return training_pb2.ListDocumentsResponse(documents=items[start : start + self.page], next_page_token=token)
+
+    async def CancelTraining(self, request: training_pb2.CancelTrainingRequest, context: Any) -> training_pb2.CancelTrainingResponse:
+        await self._enter("CancelTraining", request, context)
+        training = await self._training(request.training_task_id, context)
+        training.state = training_pb2.TRAINING_STATE_CANCELLED
+        return training_pb2.CancelTrainingResponse(training=training)
+
+    async def WatchStatus(self, request: training_pb2.WatchStatusRequest, context: Any) -> AsyncIterator[training_pb2.WatchStatusResponse]:
+        await self._enter("WatchStatus", request, context)
+        try:
+            if self.watch is None:
+                training = await self._training(request.training_task_id, context)
+                yield training_pb2.WatchStatusResponse(training=training, resume_position="0")
+                return
+            async for message in self.watch(request, context):
+                yield message
+        except BaseException as broken:
+            self.broken_watches.append(broken)
+            raise
+
+    async def UploadDocument(
+        self, request: AsyncIterator[training_pb2.UploadDocumentRequest], context: Any
+    ) -> training_pb2.UploadDocumentResponse:
+        await self._enter("UploadDocument", None, context)
+        self.uploads_now += 1
+        self.most_uploads = max(self.most_uploads, self.uploads_now)
+        content = b"".join([piece.chunk async for piece in request])
+        self.uploads_now -= 1
+        if not content:
+            sentence = "The document is empty."
+            await Failure(grpc.StatusCode.INVALID_ARGUMENT, sentence, "INVALID_REQUEST").abort(context)
+        digest = hashlib.sha256(content).hexdigest()
+        uri = f"blob://{digest}"
+        self.blobs[uri] = content
+        return training_pb2.UploadDocumentResponse(uri=uri, size=len(content), sha256=digest)
+
+    async def ListWorkers(self, request: fleet_pb2.ListWorkersRequest, context: Any) -> fleet_pb2.ListWorkersResponse:
+        await self._enter("ListWorkers", request, context)
+        worker = fleet_pb2.Worker(worker_id="worker-1", session_id=7, lanes=6, lanes_in_use=2, slots_in_use=9, cpu=0.5, memory_bytes=2**30)
+        return fleet_pb2.ListWorkersResponse(workers=[worker], registry_answered=True)
+
+    async def GetQueue(self, request: fleet_pb2.GetQueueRequest, context: Any) -> fleet_pb2.GetQueueResponse:
+        await self._enter("GetQueue", request, context)
+        tenant = fleet_pb2.TenantQueue(tenant_id="acme", pending_shards=3, slots_in_use=5, slots=5)
+        return fleet_pb2.GetQueueResponse(pending_shards=3, running_shards=1, open_documents=40, broker_messages=-1, tenants=[tenant])
+
+    async def CreateTenant(self, request: fleet_pb2.CreateTenantRequest, context: Any) -> fleet_pb2.CreateTenantResponse:
+        await self._enter("CreateTenant", request, context)
+        self.tenants[request.tenant.tenant_id] = request.tenant
+        return fleet_pb2.CreateTenantResponse(tenant=request.tenant)
+
+    async def UpdateTenant(self, request: fleet_pb2.UpdateTenantRequest, context: Any) -> fleet_pb2.UpdateTenantResponse:
+        await self._enter("UpdateTenant", request, context)
+        self.tenants[request.tenant.tenant_id] = request.tenant
+        return fleet_pb2.UpdateTenantResponse(tenant=request.tenant)
+
+    async def ListTenants(self, request: fleet_pb2.ListTenantsRequest, context: Any) -> fleet_pb2.ListTenantsResponse:
+        await self._enter("ListTenants", request, context)
+        items = list(self.tenants.values())
+        start = int(request.page_token or 0)
+        token = str(start + self.page) if start + self.page < len(items) else ""
+        return fleet_pb2.ListTenantsResponse(tenants=items[start : start + self.page], next_page_token=token)
+
+    async def PutPlan(self, request: fleet_pb2.PutPlanRequest, context: Any) -> fleet_pb2.PutPlanResponse:
+        await self._enter("PutPlan", request, context)
+        self.plans[request.plan.name] = request.plan
+        return fleet_pb2.PutPlanResponse(plan=request.plan)
+
+    async def ListPlans(self, request: fleet_pb2.ListPlansRequest, context: Any) -> fleet_pb2.ListPlansResponse:
+        await self._enter("ListPlans", request, context)
+        return fleet_pb2.ListPlansResponse(plans=self.plans.values())
+
+    async def CreateKey(self, request: fleet_pb2.CreateKeyRequest, context: Any) -> fleet_pb2.CreateKeyResponse:
+        await self._enter("CreateKey", request, context)
+        return fleet_pb2.CreateKeyResponse(key="a-new-key", key_id=12)
+
+    async def RevokeKey(self, request: fleet_pb2.RevokeKeyRequest, context: Any) -> fleet_pb2.RevokeKeyResponse:
+        await self._enter("RevokeKey", request, context)
+        self.revoked.append(request.key_id)
+        return fleet_pb2.RevokeKeyResponse()
+
+
+@dataclass(frozen=True)
+class Serving:
+    address: str
+    server: grpc.aio.Server
+
+    async def die(self) -> None:
+        """Ends every call and the port at once, as a killed process does."""
+        await self.server.stop(0)
+
+
+@asynccontextmanager
+async def serving(service: ScriptedService, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Serving]:
+    """Serves on a free port of this machine until left."""
+    server = grpc.aio.server()
+    training_pb2_grpc.add_TrainingServiceServicer_to_server(service, server)
+    fleet_pb2_grpc.add_FleetServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0") if credentials is None else server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    try:
+        yield Serving(f"localhost:{port}", server)
+    finally:
+        await server.stop(0)
