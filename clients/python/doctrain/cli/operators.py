@@ -1,0 +1,188 @@
+"""The commands of operators: workers, queue, tenants, plans and keys. They need an operator's key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from doctrain.cli import output
+from doctrain.cli.connection import Access
+from doctrain.cli.session import Session, connected
+
+if TYPE_CHECKING:
+    from doctrain.v1.fleet_pb2 import GetQueueResponse, Plan, Tenant, Worker
+
+ROLES = ("tenant", "worker", "operator")
+
+
+@click.command()
+@connected(Access.OPERATOR)
+async def workers(session: Session) -> None:
+    """List the workers in session and what they run."""
+    async with session.client() as client:
+        fleet = await client.fleet.list_workers()
+    if session.as_json:
+        for worker in fleet.workers:
+            output.print_message(worker)
+    else:
+        headings = ("WORKER", "LANES", "SLOTS", "CPU", "MEMORY", "VERSION", "STATE", "SINCE")
+        output.print_table(headings, [_worker_row(worker) for worker in fleet.workers], nothing="No worker is in session.")
+    if not fleet.registry_answered:
+        click.echo("The registry did not answer: loads and versions are missing. Work goes on without it.", err=True)
+
+
+def _worker_row(worker: Worker) -> tuple[object, ...]:
+    return (
+        worker.worker_id,
+        f"{worker.lanes_in_use}/{worker.lanes}",
+        worker.slots_in_use,
+        f"{worker.cpu:.0%}" if worker.cpu >= 0 else "?",
+        f"{worker.memory_bytes / 2**20:.0f} MiB" if worker.memory_bytes >= 0 else "?",
+        worker.version or "?",
+        "draining" if worker.draining else "in session" if worker.registered else "not in the registry",
+        output.moment(worker.open_time),
+    )
+
+
+@click.command()
+@connected(Access.OPERATOR)
+async def queue(session: Session) -> None:
+    """Show how much work waits and runs."""
+    async with session.client() as client:
+        present = await client.fleet.get_queue()
+    if session.as_json:
+        output.print_message(present)
+    else:
+        _tell_queue(present)
+
+
+def _tell_queue(present: GetQueueResponse) -> None:
+    oldest = f", the oldest since {output.seconds(present.oldest_wait):.0f} s" if present.HasField("oldest_wait") else ""
+    click.echo(f"{present.open_documents} documents are open.")
+    click.echo(f"Shards: {present.pending_shards} wait{oldest}, {present.dispatched_shards} dispatched, {present.running_shards} running.")
+    messages = f"{present.broker_messages} messages ready" if present.broker_messages >= 0 else "did not answer"
+    click.echo(f"Broker: {messages}.")
+    rows = [(tenant.tenant_id, tenant.pending_shards, f"{tenant.slots_in_use}/{tenant.slots}") for tenant in present.tenants]
+    output.print_table(("TENANT", "SHARDS WAITING", "SLOTS"), rows, nothing="No tenant has open work.")
+
+
+@click.group()
+def tenants() -> None:
+    """List, create and change tenants."""
+
+
+@tenants.command("list")
+@connected(Access.OPERATOR)
+async def list_tenants(session: Session) -> None:
+    """List all tenants by name."""
+    async with session.client() as client:
+        _tell_tenants(session, [tenant async for tenant in client.fleet.list_tenants()])
+
+
+@tenants.command("create")
+@click.argument("tenant_id", metavar="NAME")
+@click.option("--plan", required=True, help="The plan whose limits hold.")
+@click.option("--weight", default=1.0, show_default=True, help="Its share when tenants compete.")
+@connected(Access.OPERATOR)
+async def create_tenant(session: Session, tenant_id: str, plan: str, weight: float) -> None:
+    """Make a tenant; make its key with `doctrain keys create --tenant NAME`."""
+    async with session.client() as client:
+        _tell_tenants(session, [await client.fleet.create_tenant(tenant_id, plan=plan, weight=weight)])
+
+
+@tenants.command("update")
+@click.argument("tenant_id", metavar="NAME")
+@click.option("--plan", help="The new plan; without it: as it is.")
+@click.option("--weight", type=float, help="The new share; without it: as it is.")
+@connected(Access.OPERATOR)
+async def update_tenant(session: Session, tenant_id: str, plan: str | None, weight: float | None) -> None:
+    """Change a tenant's plan or weight, for waiting work too."""
+    if plan is None and weight is None:
+        raise click.UsageError("Give --plan, --weight or both.")
+    async with session.client() as client:
+        if plan is None or weight is None:
+            present = [tenant async for tenant in client.fleet.list_tenants() if tenant.tenant_id == tenant_id]
+            if not present:
+                raise click.UsageError(f"There is no tenant {tenant_id}.")
+            plan, weight = plan or present[0].plan, weight if weight is not None else present[0].weight
+        _tell_tenants(session, [await client.fleet.update_tenant(tenant_id, plan=plan, weight=weight)])
+
+
+def _tell_tenants(session: Session, found: list[Tenant]) -> None:
+    if session.as_json:
+        for tenant in found:
+            output.print_message(tenant)
+        return
+    rows = [(tenant.tenant_id, tenant.plan, f"{tenant.weight:g}", output.moment(tenant.create_time)) for tenant in found]
+    output.print_table(("TENANT", "PLAN", "WEIGHT", "MADE"), rows, nothing="No tenants.")
+
+
+@click.group()
+def plans() -> None:
+    """List, make and change plans."""
+
+
+@plans.command("list")
+@connected(Access.OPERATOR)
+async def list_plans(session: Session) -> None:
+    """List all plans by name."""
+    async with session.client() as client:
+        _tell_plans(session, await client.fleet.list_plans())
+
+
+@plans.command("put")
+@click.argument("name")
+@click.option("--slots", required=True, type=int, help="Documents at once over all trainings of a tenant.")
+@connected(Access.OPERATOR)
+async def put_plan(session: Session, name: str, slots: int) -> None:
+    """Make or change a plan, for waiting work too."""
+    async with session.client() as client:
+        _tell_plans(session, [await client.fleet.put_plan(name, slots=slots)])
+
+
+def _tell_plans(session: Session, found: list[Plan]) -> None:
+    if session.as_json:
+        for plan in found:
+            output.print_message(plan)
+        return
+    output.print_table(("PLAN", "SLOTS"), [(plan.name, plan.slots) for plan in found], nothing="No plans.")
+
+
+@click.group()
+def keys() -> None:
+    """Make and revoke API keys."""
+
+
+@keys.command("create")
+@click.option("--role", type=click.Choice(ROLES), default="tenant", show_default=True, help="What the key may do.")
+@click.option("--tenant", "tenant_id", default="", help="Whose key, for role tenant.")
+@click.option("--label", default="", help="A note for people.")
+@connected(Access.OPERATOR)
+async def create_key(session: Session, role: str, tenant_id: str, label: str) -> None:
+    """Make an API key and print it, this once."""
+    from doctrain.v1.fleet_pb2 import Role
+
+    async with session.client() as client:
+        made = await client.fleet.create_key(Role.Value(f"ROLE_{role.upper()}"), tenant_id=tenant_id, label=label)
+    if session.as_json:
+        output.print_message(made)
+    else:
+        click.echo(made.key)
+        click.echo(f"Keep it: it is shown this once. Take it out of force with: doctrain keys revoke {made.key_id}", err=True)
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID", type=int)
+@connected(Access.OPERATOR)
+async def revoke_key(session: Session, key_id: int) -> None:
+    """Take a key out of force within seconds; ID is its number, not the key."""
+    async with session.client() as client:
+        await client.fleet.revoke_key(key_id)
+    if session.as_json:
+        output.print_json({"key_id": str(key_id)})
+    else:
+        click.echo(f"Key {key_id} is out of force.")
+
+
+COMMANDS: tuple[click.Command, ...] = (workers, queue, tenants, plans, keys)

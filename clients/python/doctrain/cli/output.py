@@ -1,0 +1,94 @@
+"""How answers are printed: JSON lines for programs, words and columns for people.
+
+JSON is the canonical one of the messages with the field names of the protos. Numbers of 64 bits are strings there; fields
+without a value print their default, times and messages that are not set are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.message import Message
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from doctrain.v1.training_pb2 import Document, Training
+    from doctrain.watch import Update
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """The message's JSON object."""
+    from google.protobuf import json_format
+
+    return json_format.MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """One object, one line, at once."""
+    click.echo(json.dumps(content, ensure_ascii=False))
+
+
+def print_message(message: Message) -> None:
+    """One message as one line of JSON."""
+    print_json(as_dict(message))
+
+
+def print_update(update: Update) -> None:
+    """One step of a watch as one line of JSON."""
+    print_json({"training": as_dict(update.training), "documents": [as_dict(document) for document in update.documents]})
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: str) -> None:
+    """Columns as wide as their content, or the sentence ``nothing`` when there are no rows."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    if not cells:
+        click.echo(nothing)
+        return
+    widths = [max(len(row[column]) for row in [list(headings), *cells]) for column in range(len(headings))]
+    for row in [list(headings), *cells]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal: names and messages come from others."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def training_state(training: Training) -> str:
+    """The state in words, such as ``completed with failures``."""
+    from doctrain.v1.training_pb2 import TrainingState
+
+    return TrainingState.Name(training.state).removeprefix("TRAINING_STATE_").replace("_", " ").lower()
+
+
+def training_sentence(training: Training) -> str:
+    """Where a training stands, in a line."""
+    ended = training.completed + training.failed
+    total = f"{training.total}" if training.sealed else f"{training.total} read so far"
+    failed = f", {training.failed} failed" if training.failed else ""
+    why = training.reason or training.waiting_reason
+    return printable(f"{training_state(training)}: {ended} of {total} documents ended{failed}{f'; {why}' if why else ''}")
+
+
+def document_sentence(document: Document) -> str:
+    """Where a document stands, in a line."""
+    from doctrain.v1.training_pb2 import DocumentState
+
+    state = DocumentState.Name(document.state).removeprefix("DOCUMENT_STATE_").lower()
+    error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
+    return printable(f"{state:<10}  {document.document_id}{error}")
+
+
+def moment(timestamp: Timestamp) -> str:
+    """A time in this machine's zone; empty when it is not set."""
+    return timestamp.ToDatetime().astimezone().strftime("%Y-%m-%d %H:%M:%S") if timestamp.seconds else ""
+
+
+def seconds(duration: Duration) -> float:
+    """A duration in seconds."""
+    return duration.seconds + duration.nanos / 1e9

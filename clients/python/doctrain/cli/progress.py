@@ -1,0 +1,137 @@
+"""What a person sees while documents are stored and trained: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from doctrain.cli import output
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from doctrain.v1.training_pb2 import Training
+    from doctrain.watch import Update
+
+LINE_SECONDS = 1.0
+"""Plain lines come no faster than this, but for a change of state."""
+
+
+class Follower(Protocol):
+    """Shows the updates of a watch."""
+
+    def show(self, update: Update) -> None:
+        """Shows where the training stands now."""
+
+
+class JsonLines:
+    """Every update as a line of JSON."""
+
+    def show(self, update: Update) -> None:
+        output.print_update(update)
+
+
+class PlainLines:
+    """A sentence at each change of state, and in between at most one a second."""
+
+    def __init__(self) -> None:
+        self._state = 0
+        self._told = float("-inf")
+
+    def show(self, update: Update) -> None:
+        for document in update.documents:
+            click.echo(output.document_sentence(document))
+        now = time.monotonic()
+        if update.training.state != self._state or now - self._told >= LINE_SECONDS:
+            self._state, self._told = update.training.state, now
+            click.echo(output.training_sentence(update.training))
+
+
+class _Bar:
+    """A live bar that moves a document at a time."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("queued", total=None, note="")
+
+    def show(self, update: Update) -> None:
+        for document in update.documents:
+            self._progress.console.print(output.document_sentence(document), markup=False, highlight=False)
+        training = update.training
+        self._progress.update(
+            self._task,
+            description=output.training_state(training),
+            total=training.total or None,
+            completed=training.completed + training.failed,
+            note=_note(training),
+        )
+
+
+def _note(training: Training) -> str:
+    notes = [f"{training.failed} failed"] if training.failed else []
+    if not training.sealed:
+        notes.append("the manifest is being read")
+    if training.waiting_reason:
+        notes.append(training.waiting_reason)
+    return output.printable(", ".join(notes))
+
+
+@contextmanager
+def following(*, as_json: bool) -> Iterator[Follower]:
+    """What shows a watch here: JSON lines, a bar, or plain lines."""
+    if as_json:
+        yield JsonLines()
+    elif sys.stdout.isatty():
+        with _progress() as progress:
+            yield _Bar(progress)
+    else:
+        yield PlainLines()
+
+
+class Storing(Protocol):
+    """Counts the files that are stored."""
+
+    def stored(self) -> None:
+        """One more file is stored."""
+
+
+class _StoringQuietly:
+    def stored(self) -> None:
+        pass
+
+
+class _StoringBar:
+    def __init__(self, progress: Progress, files: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("storing", total=files, note="")
+
+    def stored(self) -> None:
+        self._progress.advance(self._task)
+
+
+@contextmanager
+def storing(files: int, *, as_json: bool) -> Iterator[Storing]:
+    """What shows how many of so many files are stored."""
+    if as_json or not sys.stdout.isatty():
+        yield _StoringQuietly()
+    else:
+        with _progress() as progress:
+            yield _StoringBar(progress, files)
+
+
+def _progress() -> Progress:
+    # rich takes a tenth of a second to import, and only a terminal needs it.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
