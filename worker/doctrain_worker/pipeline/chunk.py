@@ -1,0 +1,37 @@
+"""The stage ``chunk``: from a document's text to pieces that the embedding model takes whole. Runs in the parsing child.
+
+``core.chunking`` cuts along the text's own structure, counting in the model's tokens (a character of Chinese may be
+one); a single block that is too long is cut by semantic-text-splitter. A replacement is a function of the same argument
+and result (entry point group ``doctrain.stages``, name ``chunk``).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from semantic_text_splitter import MarkdownSplitter
+
+from doctrain_mesh.embedding.minilm import tokenizer
+from doctrain_worker.core import chunking
+from doctrain_worker.core.pages import page_at
+from doctrain_worker.pipeline.readable import Chunk, Readable
+
+MOST_TOKENS = 220
+"""Leaves room for the headings below the model's 256."""
+
+
+@cache
+def _splitter() -> MarkdownSplitter:
+    return MarkdownSplitter.from_huggingface_tokenizer(tokenizer(), MOST_TOKENS)
+
+
+def chunk(readable: Readable) -> list[Chunk]:
+    """The pieces, in their order, each of at most ``MOST_TOKENS`` tokens."""
+    return [
+        Chunk(piece.start, piece.end, page_at(readable.page_starts, piece.start), piece.heading, piece.text)
+        for piece in chunking.cut(readable.text, _tokens, MOST_TOKENS, _splitter().chunk_indices)
+    ]
+
+
+def _tokens(text: str) -> int:
+    return len(tokenizer().encode(text, add_special_tokens=False).ids)

@@ -1,0 +1,32 @@
+"""HTML to Markdown: the main content of a page, without navigation; all of it when there is no main content to be found."""
+
+from __future__ import annotations
+
+from doctrain_worker.pipeline import markdown, media, text
+
+_TOO_LITTLE = 0.02
+"""Main content below this share of the whole page's text is taken for a mistake of the finder's."""
+
+
+def read(content: bytes) -> str:
+    """Markdown of the page."""
+    import trafilatura  # 0.3 s that only children which meet HTML pay
+
+    page = text.decode(content, html=True)
+    main = trafilatura.extract(page, output_format="markdown", include_tables=True, include_formatting=True, favor_recall=True) or ""
+    whole = markdown.convert(page.encode(), media.HTML) if len(main) < len(page) * _TOO_LITTLE else ""
+    chosen = whole if len(whole) > 4 * len(main) else main
+    return _with_title(text.clean(chosen), page)
+
+
+def _with_title(body: str, page: str) -> str:
+    """The page's title above its text, which the finder of main content leaves out."""
+    import lxml.etree  # type: ignore[import-untyped]
+    import lxml.html  # type: ignore[import-untyped]
+
+    try:
+        title = lxml.html.document_fromstring(page.encode(), parser=lxml.html.HTMLParser(encoding="utf-8")).findtext(".//title")
+    except lxml.etree.ParserError:
+        return body  # nothing but comments or space
+    title = " ".join((title or "").split())
+    return body if not title or title in body[: len(title) + 200] else f"# {title}\n\n{body}"
