@@ -2,11 +2,15 @@
 
 Shared (one server for the whole run, all xdist workers; each test gets its own part of it; never harm it):
     postgres      str: URL of a new, empty database on PostgreSQL 18 with pgvector; dropped after the test.
+    rabbitmq      testkit.rabbitmq.QueuePlace: ``.url``, and ``.queue``, a name of the test's own for DOCTRAIN_BROKER_QUEUE.
+    etcd          str: URL for DOCTRAIN_REGISTRY_URL. One key space for all tests: use keys of your own, or own_etcd.
 
 A server of its own (may be killed, frozen, wiped: ``kill()``, ``freeze()``, ``thaw()``, ``await restart()``, ``await wipe()``;
 one a worker process, running again at the next test's start). Give such tests ``@pytest.mark.xdist_group("postgres-faults")``
 or the like, so that one process runs them all and one server is started:
     own_postgres  testkit.postgres.PostgresServer: ``.url("database")``, ``async with .database() as url``.
+    own_rabbitmq  testkit.rabbitmq.RabbitMQServer: ``.url``, ``async with .place() as place``.
+    own_etcd      testkit.etcd.EtcdServer: ``.url``.
 
 A missing server skips the test, and fails it where CI=true.
 """
@@ -19,7 +23,9 @@ from pathlib import Path
 
 import pytest
 
+from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer
+from testkit.rabbitmq import QueuePlace, RabbitMQServer
 from testkit.server import own_server, shared_server
 
 
@@ -52,3 +58,50 @@ def started_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postg
 def own_postgres(started_postgres: PostgresServer) -> PostgresServer:
     started_postgres.ensure_started()
     return started_postgres
+
+
+@pytest.fixture(scope="session")
+def shared_rabbitmq(run_folder: Path) -> Iterator[RabbitMQServer]:
+    with shared_server(RabbitMQServer, run_folder / "shared-rabbitmq") as server:
+        yield server
+
+
+@pytest.fixture
+async def rabbitmq(shared_rabbitmq: RabbitMQServer) -> AsyncIterator[QueuePlace]:
+    async with shared_rabbitmq.place() as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def started_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQServer]:
+    with own_server(RabbitMQServer, tmp_path_factory.mktemp("own-rabbitmq")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_rabbitmq(started_rabbitmq: RabbitMQServer) -> RabbitMQServer:
+    started_rabbitmq.ensure_started()
+    return started_rabbitmq
+
+
+@pytest.fixture(scope="session")
+def shared_etcd(run_folder: Path) -> Iterator[EtcdServer]:
+    with shared_server(EtcdServer, run_folder / "shared-etcd") as server:
+        yield server
+
+
+@pytest.fixture
+def etcd(shared_etcd: EtcdServer) -> str:
+    return shared_etcd.url
+
+
+@pytest.fixture(scope="session")
+def started_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    with own_server(EtcdServer, tmp_path_factory.mktemp("own-etcd")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_etcd(started_etcd: EtcdServer) -> EtcdServer:
+    started_etcd.ensure_started()
+    return started_etcd

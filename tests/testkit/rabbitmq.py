@@ -1,0 +1,114 @@
+"""RabbitMQ, one node, kept apart from the machine's own: node name, cookie, name service, folders and ports are all its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import aio_pika
+
+from testkit.server import Server, free_port, unavailable
+
+# Debian's rabbitmq-server on PATH is a wrapper that becomes the user rabbitmq in /var/lib; this is what it wraps.
+_DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a test's broker is: the server's URL, and a queue name that no other test has."""
+
+    url: str
+    queue: str
+
+
+class RabbitMQServer(Server):
+    """A RabbitMQ node on 127.0.0.1; ``advanced`` is the text of its advanced.config from its next start on."""
+
+    name = "RabbitMQ"
+
+    def __init__(self, folder: Path, users_lock: Path, port: int | None = None) -> None:
+        super().__init__(folder, users_lock, port)
+        self.advanced = "[]."
+        self._names_port, self._node_port = free_port(), free_port()
+
+    @property
+    def url(self) -> str:
+        """As the setting ``broker_url`` takes it."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def prepare(self) -> None:
+        settings = {
+            "listeners.tcp.1": f"127.0.0.1:{self.port}",
+            "num_acceptors.tcp": "2",
+            "vm_memory_high_watermark.absolute": "2GB",
+            "disk_free_limit.absolute": "50MB",
+            "raft.wal_max_size_bytes": "16000000",
+        }
+        (self.folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        (self.folder / "advanced.config").write_text(self.advanced)
+        (self.folder / "plugins").write_text("[].")
+        (self.folder / "environment.conf").write_text("")
+
+    def command(self) -> list[str]:
+        program = str(_DEBIAN) if _DEBIAN.exists() else shutil.which("rabbitmq-server")
+        epmd = shutil.which("epmd")
+        if program is None or epmd is None:
+            unavailable(self.name)
+        # The name service first and in this process group: one that the node starts by itself would become a daemon.
+        script = f'"{epmd}" -port {self._names_port} & exec "{program}" -noinput'
+        return ["/bin/sh", "-c", script]
+
+    def environment(self) -> dict[str, str]:
+        folder = self.folder
+        return {
+            "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin",
+            "HOME": str(folder),  # the Erlang cookie's place
+            "ERL_EPMD_PORT": str(self._names_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_CRASH_DUMP_SECONDS": "0",
+            "RABBITMQ_ALLOW_INPUT": "1",  # the script becomes the node instead of waiting for it
+            "RABBITMQ_NODENAME": f"doctrain{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._node_port),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "environment.conf"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +A 16 +sbwt none",
+        }
+
+    def answers(self) -> bool:
+        """Greets and waits for the node's own greeting (Connection.Start)."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
+                connection.settimeout(2)
+                connection.sendall(b"AMQP\x00\x00\x09\x01")
+                return connection.recv(1) == b"\x01"
+        except OSError:
+            return False
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[QueuePlace]:
+        """A queue name of the caller's own; the queue and what belongs to it are deleted at the end."""
+        place = QueuePlace(self.url, f"t{uuid4().hex[:12]}")
+        try:
+            yield place
+        finally:
+            if self.answers():
+                await _delete(place)
+
+
+async def _delete(place: QueuePlace) -> None:
+    connection = await aio_pika.connect(place.url, timeout=10)
+    async with connection, connection.channel() as channel:
+        for queue in (place.queue, f"{place.queue}.dead"):
+            await channel.queue_delete(queue, timeout=10)
+        await channel.exchange_delete(f"{place.queue}.dead", timeout=10)
