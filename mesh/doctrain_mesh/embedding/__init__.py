@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # not for those who only need to know the dimensions
+    import numpy as np
+    import numpy.typing as npt
 
 DIMENSIONS = 384
 """Of the index's column; another model's vectors must have as many."""

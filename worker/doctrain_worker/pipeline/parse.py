@@ -9,12 +9,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from doctrain_worker.pipeline.child_stages import CHUNK_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.readable import Chunk, Parsed, Readable, StageSpan
 from doctrain_worker.sandbox.child import load
-
-READ_VARIABLE = "_DOCTRAIN_READ"
-CHUNK_VARIABLE = "_DOCTRAIN_CHUNK"
-"""Tell the child which functions the stages are, as ``package.module:attribute``."""
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -24,6 +25,13 @@ class Readable:
     pages_without_text: int = 0
 
 
+Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""A place in a text, or a page's number."""
+
+Said = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+"""Text that Postgres can store: without NUL."""
+
+
 class Chunk(msgspec.Struct, array_like=True):
     """A piece of a document, small enough for the embedding model.
 
@@ -35,11 +43,11 @@ class Chunk(msgspec.Struct, array_like=True):
         text: the piece.
     """
 
-    start: int
-    end: int
-    page: int
-    heading: str
-    text: str
+    start: Place
+    end: Place
+    page: Place
+    heading: Said
+    text: Said
 
 
 class StageSpan(msgspec.Struct, array_like=True):
@@ -54,7 +62,7 @@ class StageSpan(msgspec.Struct, array_like=True):
 class Parsed(msgspec.Struct, array_like=True):
     """What a parsing child answers for one document; all of it is checked against these types."""
 
-    sha256: bytes
-    media_type: str
+    sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    media_type: Said
     chunks: list[Chunk]
     stages: list[StageSpan]

@@ -112,6 +112,7 @@ class ChildPool:
             overdue = True
             child.kill()
 
+        began = loop.time()
         timer = loop.call_later(seconds, cut)
         try:
             reply = await child.call(frame)
@@ -127,7 +128,7 @@ class ChildPool:
         finally:
             timer.cancel()
         self._put_back(child, reply)
-        return self._translate(reply)
+        return self._translate(reply, loop.time() - began)
 
     async def _see_dead(self, child: Child) -> None:
         """For one who says that nothing of a call runs: waits until that is so, also when all were killed."""
@@ -136,9 +137,9 @@ class ChildPool:
         except (FencedError, GuardianLostError) as error:
             log.debug("a cancelled call's child is dead: %s", error)
 
-    def _translate(self, reply: frames.Reply) -> CallResult:
+    def _translate(self, reply: frames.Reply, seconds: float) -> CallResult:
         if isinstance(reply, frames.Answered):
-            return results.Result(reply.value)
+            return results.Result(reply.value, seconds)
         if isinstance(reply, frames.Refused):
             return results.Refused(reply.code, reply.sentence, reply.resource)
         if isinstance(reply, frames.OutOfMemory):

@@ -8,9 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The function returned."""
+    """The function returned; ``seconds`` from the call to its answer, without the wait for a free child."""
 
     value: Any
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,46 @@
+"""A processor that runs one function in children: for work that needs no pipeline, and to measure what children cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from doctrain_worker.pipeline import failures
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
+from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.isolation import Isolation
+from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+
+
+class ChildProcessor:
+    """A ``Processor``. Made by ``open``; the function takes a dict with the document's id, ordinal, URI and metadata."""
+
+    def __init__(self, pool: ChildPool, document_seconds: float) -> None:
+        self._pool = pool
+        self._document_seconds = document_seconds
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, guardian: Guardian, function: str, *, children: int, document_seconds: float, document_memory_bytes: int, isolation: Isolation
+    ) -> AsyncIterator[ChildProcessor]:
+        """Children for ``function``, as ``package.module:attribute``. Raises ChildStartError."""
+        spec = ChildSpec(function, memory_bytes=document_memory_bytes, recycle_calls=100_000)
+        async with ChildPool.open(guardian, spec, children, isolation) as pool:
+            yield cls(pool, document_seconds)
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        """See ``Processor``."""
+        task = {
+            "tenant_id": shard.tenant_id,
+            "document_id": document.document_id,
+            "ordinal": document.ordinal,
+            "uri": document.uri,
+            "metadata": document.metadata,
+        }
+        try:
+            result = await self._pool.run(task, self._document_seconds, shard.traceparent)
+        except ChildStartError as error:
+            return failures.transient("NO_CHILD", f"No process for the document could be started. {error}")
+        return DONE if isinstance(result, results.Result) else failures.of_call(result, "processing")

@@ -1,0 +1,60 @@
+"""What goes wrong, as a failure of the document: its class, a code, and a sentence for its owner. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobTooLargeError
+from doctrain_mesh.errors import DoctrainError, InvalidRequestError, UnavailableError
+from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
+from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.results import CallResult
+
+_MIB = 1 << 20
+
+
+def of_error(error: DoctrainError) -> Failure:
+    """A failure to fetch or to store."""
+    if isinstance(error, UnavailableError):
+        return Failure(ErrorClass.TRANSIENT, "UNAVAILABLE", error.sentence, error.retry_after_seconds or 0.0)
+    if isinstance(error, BlobTooLargeError):
+        return Failure(ErrorClass.RESOURCE, "TOO_LARGE", f"The document is too large. {error.sentence}")
+    if isinstance(error, BlobNotFoundError):
+        return Failure(ErrorClass.PERMANENT, "NOT_FOUND", f"The document was not found. {error.sentence}")
+    if isinstance(error, BlobForbiddenError):
+        return Failure(ErrorClass.PERMANENT, "FORBIDDEN", error.sentence)
+    code = "INVALID_URI" if isinstance(error, InvalidRequestError) else error.reason
+    return Failure(ErrorClass.PERMANENT, code, error.sentence)
+
+
+def of_call(result: CallResult, doing: str) -> Failure:
+    """A call in a child that gave no result; ``doing`` is what it was to do, as in "reading"."""
+    match result:
+        case results.Refused(code, sentence, resource):
+            return Failure(ErrorClass.RESOURCE if resource else ErrorClass.PERMANENT, code, sentence)
+        case results.Raised(kind, _):
+            return Failure(ErrorClass.PERMANENT, "UNREADABLE", f"The document could not be processed; {doing} it ended with {kind}.")
+        case results.Crashed(how):
+            sentence = f"The document crashed the process that was {doing} it ({how}); it may be damaged. Repair it or leave it out."
+            return Failure(ErrorClass.CRASH, "CRASHED", sentence)
+        case results.TimedOut(seconds):
+            sentence = f"The document took more than {seconds:g} s, the limit here; split it or ask the operator for more."
+            return Failure(ErrorClass.RESOURCE, "TIME_LIMIT", sentence)
+        case results.OutOfMemory(limit):
+            sentence = (
+                f"The document needed more than {limit // _MIB} MiB of memory, the limit here; split it or ask the operator for more."
+            )
+            return Failure(ErrorClass.RESOURCE, "MEMORY_LIMIT", sentence)
+        case results.TooMuchOutput(limit):
+            return Failure(ErrorClass.RESOURCE, "TOO_MUCH_TEXT", f"The document holds more than {limit // _MIB} MiB of text; split it.")
+    raise AssertionError(f"{result} is a result")
+
+
+def transient(code: str, sentence: str) -> Failure:
+    """A fault of ours that may be gone the next time."""
+    return Failure(ErrorClass.TRANSIENT, code, sentence, 1.0)
+
+
+def with_stages(failure: Failure, stages: list[StageTiming]) -> Failure:
+    """The failure, with what ran before it."""
+    return dataclasses.replace(failure, stages=tuple(stages))
