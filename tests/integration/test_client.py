@@ -144,10 +144,14 @@ async def test_an_upload_is_sent_again_from_its_beginning_but_a_stream_is_not(cl
         await client.upload(stream())
 
 
-async def test_a_refusal_in_the_middle_of_an_upload_is_told(client: AsyncClient, service: ScriptedService) -> None:
-    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "At most 1 MiB.", "REQUEST_TOO_LARGE")]
-    with pytest.raises(errors.RequestTooLargeError, match="At most 1 MiB"):
-        await client.upload(b"x" * 20_000_000)
+async def test_what_ends_an_upload_in_its_middle_is_told_whoever_wins_the_race(client: AsyncClient, service: ScriptedService) -> None:
+    refusal = Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "At most 1 MiB.", "REQUEST_TOO_LARGE")
+    service.failures["UploadDocument"] = [refusal] * 20
+    refused = await asyncio.gather(*(client.upload(b"x" * 8_000_000) for _ in range(20)), return_exceptions=True)
+    assert {(type(error), str(error)) for error in refused} == {(errors.RequestTooLargeError, "At most 1 MiB.")}
+    service.failures["UploadDocument"] = [UNAVAILABLE] * 2
+    stored = await asyncio.gather(*(client.upload(b"x" * 8_000_000) for _ in range(4)))
+    assert [answer.size for answer in stored] == [8_000_000] * 4
 
 
 async def test_a_folder_is_stored_with_bounded_concurrency_and_trained(

@@ -6,10 +6,12 @@ What can be read again from its beginning (a file, bytes) is sent again when the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
+import grpc
 import grpc.aio
 
 from doctrain import retry
@@ -19,6 +21,7 @@ from doctrain.v1 import training_pb2
 CHUNK_BYTES = 512 * 1024
 """Bytes in one message; the service takes 1 MiB at most."""
 
+Result = TypeVar("Result")
 Source: TypeAlias = "str | Path | bytes | AsyncIterator[bytes]"
 
 
@@ -27,9 +30,13 @@ async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> tra
 
     async def attempt(endpoint: Endpoint, remaining_seconds: float) -> training_pb2.UploadDocumentResponse:
         call = endpoint.training.UploadDocument(timeout=remaining_seconds, metadata=endpoints.metadata)
+        outcome = _FirstOutcome()
+        call.add_done_callback(outcome.remember)
         try:
             await _send(call, _chunks(source))
             return await call
+        except grpc.aio.AioRpcError as error:
+            raise outcome.error or error from None
         finally:
             call.cancel()
 
@@ -38,18 +45,45 @@ async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> tra
     return await endpoints.attempts(f"store {_name(source)}", attempt, turns=turns, seconds=seconds)
 
 
+class _FirstOutcome:
+    """What the service answered, kept from being overwritten.
+
+    When the service refuses an upload that is still being written, the write fails too, and gRPC then puts "Internal error
+    from Core" in the place of the service's own words, before or after they arrive (seen in half of such uploads with grpcio
+    1.85). Whichever comes first is remembered here; after the core's error gRPC itself still reports the service's words.
+    """
+
+    def __init__(self) -> None:
+        self.error: grpc.aio.AioRpcError | None = None
+
+    def remember(self, call: grpc.aio.Call) -> None:
+        """To be called as soon as the call has a status."""
+        code, details = _value(call.code()), _value(call.details())
+        if self.error is None and code is not grpc.StatusCode.OK and details != "Internal error from Core":
+            trailing_metadata = _value(call.trailing_metadata()) or ()
+            self.error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing_metadata), details)
+
+
+def _value(ready: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that has nothing to wait for: an ended call's status is there."""
+    try:
+        ready.send(None)
+    except StopIteration as end:
+        value: Result = end.value
+        return value
+    ready.close()
+    raise RuntimeError("An ended call had no status.")
+
+
 async def _send(
     call: grpc.aio.StreamUnaryCall[training_pb2.UploadDocumentRequest, training_pb2.UploadDocumentResponse],
     chunks: AsyncIterator[bytes],
 ) -> None:
-    """Writes all chunks, or stops early when the service has answered already; the answer says why."""
-    try:
+    """Writes all chunks, or stops early when the service has answered already; awaiting the call says what."""
+    with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
         async for chunk in chunks:
             await call.write(training_pb2.UploadDocumentRequest(chunk=chunk))
         await call.done_writing()
-    except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-        if not call.done():
-            raise
 
 
 async def _chunks(source: Source) -> AsyncIterator[bytes]:

@@ -76,7 +76,7 @@ def test_a_plug_in_adds_a_command_and_a_broken_one_says_why(tmp_path: Path) -> N
     (tmp_path / "extra_commands.py").write_text(module)
 
     def doctrain_with_plugin(*arguments: str) -> tuple[int, str]:
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(CLIENT.parent)])}
         done = subprocess.run(
             [sys.executable, "-m", "doctrain", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=30
         )
