@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -94,6 +95,24 @@ class RabbitMQServer(Server):
                 return connection.recv(1) == b"\x01"
         except OSError:
             return False
+
+    @asynccontextmanager
+    async def alarm(self) -> AsyncIterator[None]:
+        """While open the node believes itself short of memory: it reads no connection that publishes."""
+        await self._ask("set_vm_memory_high_watermark", "absolute", "1MB")
+        try:
+            yield
+        finally:
+            await self._ask("set_vm_memory_high_watermark", "absolute", "2GB")
+
+    async def _ask(self, *arguments: str) -> None:
+        """rabbitmqctl; takes a second or two."""
+        program = _DEBIAN.with_name("rabbitmqctl")
+        command = [str(program) if program.exists() else "rabbitmqctl", "-n", self.environment()["RABBITMQ_NODENAME"], *arguments]
+        process = await asyncio.create_subprocess_exec(
+            *command, env={**os.environ, **self.environment()}, stdout=asyncio.subprocess.DEVNULL
+        )
+        assert await process.wait() == 0, f"rabbitmqctl {' '.join(arguments)} failed"
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[QueuePlace]:

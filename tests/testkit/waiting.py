@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 PACE_SECONDS = 0.02
 
 
-async def wait_until(predicate: Callable[[], T | Awaitable[T]], timeout: float = 10.0, what: str = "") -> T:
+async def wait_until(predicate: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
     """Asks ``predicate`` (plain or async) until its answer is true and returns it; fails the test after ``timeout`` seconds."""
-    last: object = None
+    last: Any = None
     try:
         async with asyncio.timeout(timeout):
             while True:

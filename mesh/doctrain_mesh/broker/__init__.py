@@ -1,0 +1,1 @@
+"""The broker's two adapters: RabbitMQ, and an in-process stand-in."""

@@ -1,0 +1,112 @@
+"""The broker within one process: what RabbitMQ does for doctrain, without a server and without durability."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from doctrain_mesh.errors import BrokerUnavailableError
+from doctrain_mesh.ports import Consumer, Delivery, Message
+
+
+class MemoryBroker:
+    """One shard queue. All that use it share the object; ``dead`` holds what was rejected."""
+
+    def __init__(self) -> None:
+        self.dead: list[Message] = []
+        self._ready: deque[tuple[Message, bool]] = deque()
+        self._consumers: deque[_MemoryConsumer] = deque()
+        self._closed = False
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self._check_open()
+        self._ready.extend((message, False) for message in messages)
+        self.dispatch()
+
+    @asynccontextmanager
+    async def consume(self, prefetch: int) -> AsyncIterator[Consumer]:
+        consumer = _MemoryConsumer(self, prefetch)
+        self._consumers.append(consumer)
+        self.dispatch()
+        try:
+            yield consumer
+        finally:
+            self._consumers.remove(consumer)
+            self._ready.extendleft((delivery.message, True) for delivery in reversed(consumer.take_back()))
+            self.dispatch()
+
+    async def depth(self) -> int:
+        self._check_open()
+        return len(self._ready)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def dispatch(self) -> None:
+        """Lends what is ready to the consumers with room, in turn."""
+        waiting = len(self._consumers)
+        while self._ready and waiting:
+            consumer = self._consumers[0]
+            self._consumers.rotate(-1)
+            if consumer.has_room:
+                consumer.lend(*self._ready.popleft())
+                waiting = len(self._consumers)
+            else:
+                waiting -= 1
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BrokerUnavailableError("The broker was closed by this process.")
+
+
+class _MemoryConsumer:
+    def __init__(self, broker: MemoryBroker, prefetch: int) -> None:
+        self._broker = broker
+        self._prefetch = prefetch
+        self._lent: dict[_MemoryDelivery, None] = {}  # in the order of delivery
+        self._unseen: asyncio.Queue[_MemoryDelivery] = asyncio.Queue()
+
+    def __aiter__(self) -> AsyncIterator[Delivery]:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        return await self._unseen.get()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._lent) < self._prefetch
+
+    def lend(self, message: Message, redelivered: bool) -> None:
+        delivery = _MemoryDelivery(self, message, redelivered)
+        self._lent[delivery] = None
+        self._unseen.put_nowait(delivery)
+
+    def settle(self, delivery: _MemoryDelivery, *, dead: bool) -> None:
+        """Does nothing for a delivery that was settled or taken back."""
+        if delivery in self._lent:
+            del self._lent[delivery]
+            if dead:
+                self._broker.dead.append(delivery.message)
+            self._broker.dispatch()
+
+    def take_back(self) -> list[_MemoryDelivery]:
+        """Ends all loans."""
+        lent, self._lent = list(self._lent), {}
+        return lent
+
+
+class _MemoryDelivery:
+    __slots__ = ("_consumer", "message", "redelivered")
+
+    def __init__(self, consumer: _MemoryConsumer, message: Message, redelivered: bool) -> None:
+        self._consumer = consumer
+        self.message = message
+        self.redelivered = redelivered
+
+    async def ack(self) -> None:
+        self._consumer.settle(self, dead=False)
+
+    async def reject(self) -> None:
+        self._consumer.settle(self, dead=True)

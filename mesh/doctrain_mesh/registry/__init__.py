@@ -1,0 +1,1 @@
+"""The registry's two adapters: etcd, and an in-process stand-in."""
