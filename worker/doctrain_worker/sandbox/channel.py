@@ -112,6 +112,8 @@ class Child(asyncio.Protocol):
         ended = await self.ended()
         if isinstance(broken, ReplyTooLargeError):
             return results.TooMuchOutput(self._reply_bytes)
+        if ended.cause == "killed":
+            return results.Crashed("closed its channel")
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
         if number is None:
             return results.Crashed(f"status {ended.code}")

@@ -1,0 +1,303 @@
+"""Children with real processes: what a document may do to one, and that none outlives its time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from doctrain_worker.sandbox import isolation, results
+from doctrain_worker.sandbox.fenced import FencedError
+from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.link import Guardian, GuardianLostError
+from doctrain_worker.sandbox.memory import PREDECESSOR_VARIABLE
+from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+from testkit.waiting import wait_until
+
+TESTS = str(Path(__file__).resolve().parents[1])
+SPEC = ChildSpec("testkit.child_functions:act", memory_bytes=512 << 20, reply_bytes=1 << 20, environment=(("PYTHONPATH", TESTS),))
+SECRET = "DOCTRAIN_WORKER_KEY"
+
+
+@pytest.fixture(scope="session", params=isolation.WAYS)
+def shut_in(request: pytest.FixtureRequest) -> Isolation:
+    try:
+        return isolation.choose(request.param)
+    except IsolationUnavailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def strongest() -> Isolation:
+    return isolation.choose()
+
+
+@pytest.fixture
+async def guardian() -> AsyncIterator[Guardian]:
+    async with Guardian.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def pool(guardian: Guardian, shut_in: Isolation) -> AsyncIterator[ChildPool]:
+    async with ChildPool.open(guardian, SPEC, 2, shut_in) as opened:
+        yield opened
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """A word that stands on the command lines of what a test's children start."""
+    word = f"mark-{secrets.token_hex(8)}"
+    yield word
+    for process in marked(word):
+        process.kill()
+
+
+def marked(word: str) -> list[psutil.Process]:
+    """Living processes with the mark, wherever they hide."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if (
+                word in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+                and "sandboxed_main" not in " ".join(process.cmdline())
+            ):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> results.CallResult:
+    return await pool.run(task, seconds)
+
+
+async def works(pool: ChildPool) -> bool:
+    answer = await act(pool, do="echo", value=[1, "two", b"three"])
+    return isinstance(answer, results.Result) and answer.value == [1, "two", b"three"]
+
+
+async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: ChildPool) -> None:
+    assert await works(pool)
+    assert await act(pool, do="refuse") == results.Refused("ENCRYPTED", "It is locked.", False)
+    assert await act(pool, do="fail") == results.Raised("LookupError", "nothing here")
+    assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
+    assert await act(pool, do="leave") == results.Crashed("status 7")
+    assert await act(pool, do="hog") == results.OutOfMemory(SPEC.memory_bytes)
+    closed = (results.Crashed("closed its channel"), results.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
+    assert await act(pool, 2.0, do="close_channel") in closed
+    assert await act(pool, do="talk_nonsense") == results.TooMuchOutput(SPEC.reply_bytes)
+    assert await act(pool, do="large", size=SPEC.reply_bytes) == results.TooMuchOutput(SPEC.reply_bytes)
+    assert await works(pool)
+
+
+async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
+    began = time.monotonic()
+    assert await act(pool, 1.0, do="hang", mark=mark) == results.TimedOut(1.0)
+    assert marked(mark) == []
+    assert await act(pool, 1.0, do="fork_often", mark=mark) == results.TimedOut(1.0)
+    assert marked(mark) == []
+    assert time.monotonic() - began < 8
+    assert await works(pool)
+
+
+async def test_what_a_crashed_child_started_dies_too(pool: ChildPool, mark: str) -> None:
+    assert isinstance(await act(pool, do="mark", mark=mark), results.Result)
+    assert isinstance(await act(pool, do="orphan", mark=mark), results.Result)
+    await act(pool, do="crash")
+    assert marked(mark) == []
+
+
+async def test_cancelling_a_call_ends_when_its_processes_are_dead(pool: ChildPool, mark: str) -> None:
+    call = asyncio.ensure_future(act(pool, do="hang", mark=mark))
+    await wait_until(lambda: marked(mark))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert marked(mark) == []
+    assert await works(pool)
+
+
+async def test_fence_kills_all_and_nothing_starts_until_a_new_session(guardian: Guardian, pool: ChildPool, mark: str) -> None:
+    guardian.note_session(5)
+    calls = [asyncio.ensure_future(act(pool, do="hang", mark=mark)) for _ in range(2)]
+    await wait_until(lambda: len(marked(mark)) == 2)
+    await guardian.fence()
+    assert marked(mark) == []
+    for call in calls:
+        with pytest.raises(FencedError):
+            await call
+    with pytest.raises(FencedError):
+        await works(pool)
+    assert not guardian.extend(time.monotonic() + 10)
+    guardian.note_session(6)
+    assert guardian.extend(time.monotonic() + 10)
+    assert await works(pool)
+
+
+async def test_a_deadline_that_is_moved_holds_and_one_that_passes_kills(guardian: Guardian, pool: ChildPool, mark: str) -> None:
+    guardian.note_session(5)
+    assert guardian.extend(time.monotonic() + 0.3)
+    assert guardian.extend(time.monotonic() + 0.9)
+    assert guardian.extend(time.monotonic())  # never back
+    began = time.monotonic()
+    call = asyncio.ensure_future(act(pool, do="hang", mark=mark))
+    assert await guardian.wait_fenced() == "deadline"
+    assert 0.7 < time.monotonic() - began < 2
+    assert marked(mark) == []
+    with pytest.raises(FencedError):
+        await call
+    assert not guardian.extend(time.monotonic() + 10)
+
+
+async def test_children_die_with_their_guardian(guardian: Guardian, pool: ChildPool, shut_in: Isolation, mark: str) -> None:
+    call = asyncio.ensure_future(act(pool, do="hang", **({} if shut_in.way == "rlimit" else {"mark": mark})))
+    children = await wait_until(lambda: psutil.Process().children(recursive=True)[1:])
+    os.kill(guardian_pid(), signal.SIGKILL)
+    with pytest.raises(GuardianLostError):
+        await call
+    with pytest.raises(GuardianLostError):
+        guardian.check()
+    await wait_until(lambda: not any(alive(child) for child in children), 0.5)
+    assert marked(mark) == []
+
+
+def guardian_pid() -> int:
+    return next(p.pid for p in psutil.Process().children() if "doctrain_worker.sandbox.guardian" in p.cmdline())
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(guardian: Guardian, strongest: Isolation) -> None:
+    async with ChildPool.open(guardian, SPEC, 2, strongest) as pool:
+        most = 0
+
+        async def call(number: int) -> Any:
+            nonlocal most
+            answer = await act(pool, do="echo", value=number)
+            most = max(most, pool.running)
+            assert isinstance(answer, results.Result)
+            return answer.value
+
+        cancelled = asyncio.ensure_future(call(-1))
+        answers = asyncio.gather(*map(call, range(50)))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        assert await answers == list(range(50))
+        assert most <= 2
+
+
+async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian, strongest: Isolation) -> None:
+    spec = replace(SPEC, recycle_calls=3)
+    async with ChildPool.open(guardian, spec, 1, Isolation("rlimit", ())) as pool:
+        pids = [getattr(await act(pool, do="pid"), "value", 0) for _ in range(6)]
+    assert len(set(pids[:3])) == len(set(pids[3:])) == 1
+    assert pids[0] != pids[3]
+
+
+async def test_a_child_sees_no_secret_and_no_driver(
+    pool: ChildPool, shut_in: Isolation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(SECRET, "very secret")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("very secret")
+    await act(pool, do="crash")  # a child that starts now, with the secret set
+    seen = await act(pool, do="environment")
+    assert isinstance(seen, results.Result)
+    assert SECRET not in seen.value
+    assert getattr(await act(pool, do="imported"), "value", None) == []
+    file = getattr(await act(pool, do="read_file", path=str(secret)), "value", None)
+    assert file == ("FileNotFoundError" if shut_in.way == "bwrap" else "very secret")
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        reached = getattr(await act(pool, do="reach", port=port), "value", None)
+    assert (reached == "reached") == (shut_in.way == "rlimit")
+
+
+async def test_a_function_that_cannot_be_loaded_is_told_at_the_start(guardian: Guardian, strongest: Isolation) -> None:
+    with pytest.raises(ChildStartError, match="nothing_of:this"):
+        async with ChildPool.open(guardian, replace(SPEC, function="nothing_of:this"), 1, strongest):
+            pass
+
+
+@asynccontextmanager
+async def main_process(*arguments: object, standalone: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
+    command = [sys.executable, "-m", "testkit.sandboxed_main", *map(str, arguments)]
+    if standalone:
+        command = [sys.executable, "-m", "doctrain_worker.sandbox.guardian", *command]
+    environment = {**os.environ, "PYTHONPATH": TESTS}
+    environment.pop(PREDECESSOR_VARIABLE, None)
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+            process.kill()
+        await process.wait()
+
+
+async def told(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def test_children_die_with_the_main_process(shut_in: Isolation, mark: str) -> None:
+    async with main_process(shut_in.way, mark, 0, 1) as process:
+        assert await told(process) == "predecessor 0"
+        assert await told(process) == "running"
+        await wait_until(lambda: len(marked(mark)) == 2)
+        process.kill()
+        await wait_until(lambda: not marked(mark), 0.5)
+
+
+async def test_children_of_a_frozen_main_process_die_at_its_deadline(shut_in: Isolation, mark: str) -> None:
+    async with main_process(shut_in.way, mark, 2.5, 1) as process:
+        assert await told(process) == "predecessor 0"
+        assert await told(process) == "running"
+        await wait_until(lambda: len(marked(mark)) == 2, 2)
+        process.send_signal(signal.SIGSTOP)
+        await wait_until(lambda: not marked(mark), 3)
+        process.send_signal(signal.SIGCONT)
+        assert sorted([await told(process), await told(process), await told(process)]) == ["fenced deadline False", "stopped", "stopped"]
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_a_guardian_starts_its_main_process_again_and_names_the_session_that_died(shut_in: Isolation, mark: str) -> None:
+    async with main_process(shut_in.way, mark, 30, 41, standalone=True) as guardian:
+        for predecessor in ("predecessor 0", "predecessor 41", "predecessor 41"):
+            assert await told(guardian) == predecessor
+            assert await told(guardian) == "running"
+            await wait_until(lambda: len(marked(mark)) == 2)
+            (main,) = (p for p in psutil.Process(guardian.pid).children() if "testkit.sandboxed_main" in p.cmdline())
+            if predecessor != "predecessor 41":
+                main.kill()
+                await wait_until(lambda: not marked(mark), 0.5)
+            else:
+                main.send_signal(signal.SIGKILL)
+        assert await told(guardian) == "predecessor 41"
+        assert await told(guardian) == "running"
+        guardian.terminate()
+        async with asyncio.timeout(10):
+            assert await guardian.wait() == 0
+        assert marked(mark) == []

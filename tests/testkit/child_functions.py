@@ -1,0 +1,119 @@
+"""What children are made to do in tests of the sandbox. Runs in children: imports the standard library only at first."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
+from doctrain_worker.sandbox.refusal import Refusal
+
+
+def act(task: dict[str, Any]) -> Any:
+    """Does what ``task["do"]`` names, with ``task`` as its argument."""
+    return globals()[task["do"]](task)
+
+
+def echo(task: dict[str, Any]) -> Any:
+    return task["value"]
+
+
+def pid(_task: dict[str, Any]) -> int:
+    return os.getpid()
+
+
+def environment(_task: dict[str, Any]) -> dict[str, str]:
+    return dict(os.environ)
+
+
+def imported(_task: dict[str, Any]) -> list[str]:
+    return [name for name in ("grpc", "asyncpg", "aio_pika", "aetcd") if name in sys.modules]
+
+
+def refuse(_task: dict[str, Any]) -> None:
+    raise Refusal("ENCRYPTED", "It is locked.")
+
+
+def fail(_task: dict[str, Any]) -> None:
+    raise LookupError("nothing here")
+
+
+def crash(_task: dict[str, Any]) -> None:
+    ctypes.string_at(0)
+
+
+def leave(_task: dict[str, Any]) -> None:
+    os._exit(7)
+
+
+def mark(task: dict[str, Any]) -> None:
+    """A program whose command line holds the mark, in a session, and so a group, of its own."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", task["mark"]], start_new_session=True)
+
+
+def orphan(task: dict[str, Any]) -> None:
+    """The same, left by its parent at once."""
+    if os.fork() == 0:
+        mark(task)
+        os._exit(0)
+    os.wait()
+
+
+def hang(task: dict[str, Any]) -> None:
+    if "mark" in task:
+        mark(task)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        time.sleep(60)
+
+
+def fork_often(task: dict[str, Any]) -> None:
+    """A small fork bomb: sixty processes below one another and beside, none of which waits for any."""
+    for _ in range(60):
+        if os.fork() == 0:
+            os.setsid()
+            os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)", task["mark"]])
+    hang({})
+
+
+def hog(_task: dict[str, Any]) -> int:
+    kept = []
+    while True:
+        kept.append(bytearray(16 << 20))
+
+
+def close_channel(_task: dict[str, Any]) -> None:
+    os.close(int(os.environ[CHANNEL_VARIABLE]))
+    time.sleep(60)
+
+
+def talk_nonsense(_task: dict[str, Any]) -> None:
+    os.write(int(os.environ[CHANNEL_VARIABLE]), b"\0\0\0\x04what")
+    time.sleep(60)
+
+
+def large(task: dict[str, Any]) -> bytes:
+    return bytes(task["size"])
+
+
+def read_file(task: dict[str, Any]) -> str:
+    try:
+        return Path(task["path"]).read_text()
+    except OSError as error:
+        return type(error).__name__
+
+
+def reach(task: dict[str, Any]) -> str:
+    try:
+        socket.create_connection(("127.0.0.1", task["port"]), timeout=2).close()
+    except OSError as error:
+        return type(error).__name__
+    return "reached"
