@@ -1,0 +1,245 @@
+"""Documents through every stage, in real children, into a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from doctrain_coordinator.store.migrate import migrate
+from doctrain_mesh import postgres as database
+from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
+from doctrain_mesh.sources import Sources
+from doctrain_mesh.uris import UriRules
+from doctrain_worker.pipeline.child_processor import ChildProcessor
+from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
+from doctrain_worker.pipeline.plugins import Stages
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorClass, Failure, FencedError, Outcome, ShardContext
+from doctrain_worker.sandbox import isolation
+from doctrain_worker.sandbox.link import Guardian
+from testkit import documents
+from testkit.postgres import PostgresServer
+
+TESTS = str(Path(__file__).resolve().parents[1])
+MIB = 1 << 20
+
+
+@dataclass
+class Bench:
+    """A pipeline, the place it reads from, and the database it writes to."""
+
+    pipeline: Pipeline
+    root: Path
+    pool: database.Pool
+    shard: ShardContext
+
+    async def train(self, name: str, content: bytes, *, shard: ShardContext | None = None, **fields: Any) -> Outcome:
+        (self.root / name).write_bytes(content)
+        task = DocumentTask(ordinal=0, document_id=fields.pop("document_id", name), uri=f"file://{self.root}/{name}", **fields)
+        return await self.pipeline.process(task, shard or self.shard)
+
+    async def rows(self, document_id: str) -> list[database.Record]:
+        async with database.acquired(self.pool, "test") as connection:
+            return await connection.fetch("select * from chunk where document_id = $1 order by seq", document_id)
+
+    async def document(self, document_id: str) -> database.Record | None:
+        async with database.acquired(self.pool, "test") as connection:
+            return await connection.fetchrow("select * from indexed_document where document_id = $1", document_id)
+
+    async def nearest(self, query: str) -> str:
+        """The document that the query's vector is nearest to."""
+        from doctrain_mesh.embedding.minilm import MiniLm
+
+        vector = str(MiniLm().embed([query])[0].tolist())
+        async with database.acquired(self.pool, "test") as connection:
+            found: str = await connection.fetchval("select document_id from chunk order by embedding <=> $1::text::halfvec limit 1", vector)
+            return found
+
+
+async def running_shard(pool: database.Pool, training: int = 1) -> ShardContext:
+    """A shard that session 9 runs under number 3."""
+    async with database.acquired(pool, "test") as connection:
+        shard = await connection.fetchval(
+            "insert into shard (training, tenant, shard_number, first, count, open, state, number, holder) "
+            "values ($1, 1, 0, 0, 10, 10, 2, 3, 9) returning id",
+            training,
+        )
+    return ShardContext(tenant=1, tenant_id="acme", training=training, training_task_id="t", shard=shard, number=3, session=9)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    root = tmp_path_factory.mktemp("documents")
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(shared_postgres.database())
+        await migrate(url)
+        pool = await database.create_pool(url, size=4, name="test")
+        stack.push_async_callback(pool.close)
+        guardian = await stack.enter_async_context(Guardian.open())
+        sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(root)))
+        stack.callback(sources.close)
+        pipeline = await stack.enter_async_context(
+            open_pipeline(
+                guardian, sources=sources, database=pool, isolation=isolation.choose(), children=1,
+                document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=4 * MIB,
+            )
+        )  # fmt: skip
+        yield Bench(pipeline, root, pool, await running_shard(pool))
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SENTENCES = {
+    "reef.md": "# The reef\n\nCoral polyps build limestone that shelters thousands of kinds of fish.\n",
+    "bread.txt": "A sourdough starter is flour and water in which wild yeast and bacteria live.\n",
+    "rail.html": "<html><head><title>Rails</title></head><body><nav>Home About</nav><article><h1>Rails</h1><p>The gauge of a railway is "
+    "the distance between the inner sides of its two rails; trains of one gauge cannot run on another.</p></article></body></html>",
+}
+
+
+async def test_each_kind_of_document_is_found_by_what_it_means(bench: Bench) -> None:
+    for name, text in SENTENCES.items():
+        assert isinstance(await bench.train(name, text.encode()), Done)
+    assert isinstance(
+        await bench.train("comet.pdf", documents.pdf([["A comet is a body of ice and dust", "that grows a tail near the sun."]])), Done
+    )
+    assert await bench.nearest("fish that live around corals") == "reef.md"
+    assert await bench.nearest("yeast for baking") == "bread.txt"
+    assert await bench.nearest("width of train tracks") == "rail.html"
+    assert await bench.nearest("icy objects in the solar system") == "comet.pdf"
+
+
+async def test_rows_say_where_in_the_document_a_chunk_stands(bench: Bench) -> None:
+    lines = [[f"Page {page} tells of item {page} number {line} in its long list of things." for line in range(30)] for page in (1, 2, 3)]
+    outcome = await bench.train("pages.pdf", documents.pdf(lines), metadata='{"author": "Ann"}')
+    rows = await bench.rows("pages.pdf")
+    assert isinstance(outcome, Done)
+    assert outcome.chunks == len(rows) > 5
+    assert [stage.name for stage in outcome.stages] == ["fetch", "read", "chunk", "embed", "index"]
+    assert all(stage.seconds >= 0 and stage.start > 1e9 for stage in outcome.stages)
+    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    assert {row["page"] for row in rows} == {1, 2, 3}
+    assert all(f"Page {row['page']} " in row["text"] for row in rows)
+    document = await bench.document("pages.pdf")
+    assert document is not None
+    assert (document["media_type"], document["chunk_count"], document["training"]) == ("application/pdf", len(rows), 1)
+    assert json.loads(document["metadata"]) == {"author": "Ann"}
+
+
+async def test_training_again_replaces_and_the_newer_training_wins(bench: Bench) -> None:
+    newer = await running_shard(bench.pool, training=2)
+    long = "\n\n".join(f"# Part {n}\n\n" + f"Sentence {n} of the long one. " * 40 for n in range(4))
+    assert isinstance(await bench.train("again.md", long.encode()), Done)
+    assert len(await bench.rows("again.md")) >= 4
+    assert isinstance(await bench.train("again.md", b"Short now.\n", shard=newer), Done)
+    assert [row["text"] for row in await bench.rows("again.md")] == ["Short now."]
+    late = await bench.train("again.md", long.encode())
+    assert isinstance(late, Done)
+    assert late.superseded
+    assert [(row["text"], row["training"]) for row in await bench.rows("again.md")] == [("Short now.", 2)]
+
+
+async def test_nothing_is_written_for_a_shard_that_is_no_longer_held(bench: Bench) -> None:
+    for changed in ({"number": 4}, {"session": 8}, {"shard": bench.shard.shard + 1000}):
+        with pytest.raises(FencedError):
+            await bench.train("lost.md", b"Never written.\n", shard=msgspec.structs.replace(bench.shard, **changed))
+    assert await bench.document("lost.md") is None
+    assert await bench.rows("lost.md") == []
+
+
+BROKEN = {
+    "empty.pdf": (b"", "EMPTY", ErrorClass.PERMANENT),
+    "blank.txt": (b" \n\t\n", "EMPTY", ErrorClass.PERMANENT),
+    "cut.pdf": (documents.pdf([["Whole once."]])[:200], "CORRUPT", ErrorClass.PERMANENT),
+    "locked.pdf": (documents.encrypted_pdf(), "ENCRYPTED", ErrorClass.PERMANENT),
+    "scan.pdf": (documents.pdf([[]]), "NO_TEXT", ErrorClass.PERMANENT),
+    "program.pdf": (b"\x7fELF\x02\x01\x01" + bytes(200), "UNSUPPORTED", ErrorClass.PERMANENT),
+    "noise.txt": (bytes(range(256)) * 4, "UNSUPPORTED", ErrorClass.PERMANENT),
+    "large.txt": (b"a word " * MIB, "TOO_LARGE", ErrorClass.RESOURCE),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_what_cannot_be_read_fails_with_a_reason(bench: Bench, name: str) -> None:
+    content, code, error_class = BROKEN[name]
+    outcome = await bench.train(name, content, media_type="application/pdf" if name.endswith("pdf") else "")
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.error_class) == (code, error_class)
+    assert outcome.sentence.endswith(".")
+    assert len(outcome.sentence) > 20
+    assert await bench.document(name) is None
+
+
+async def test_places_that_may_not_be_read_or_are_not_there_fail(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "outside.txt").write_text("secret")
+    (bench.root / "link.txt").symlink_to(tmp_path / "outside.txt")
+    for uri, code in (
+        (f"file://{bench.root}/missing.txt", "NOT_FOUND"),
+        (f"file://{bench.root}/link.txt", "FORBIDDEN"),
+        (f"file://{bench.root}/../x", "INVALID_URI"),
+        (f"file://{bench.root}", "INVALID_URI"),
+        ("https://localhost/x", "INVALID_URI"),
+        ("blob://" + "0" * 64, "NOT_FOUND"),
+    ):
+        outcome = await bench.pipeline.process(DocumentTask(0, "x", uri), bench.shard)
+        assert isinstance(outcome, Failure), uri
+        assert (outcome.error_class, outcome.code) == (ErrorClass.PERMANENT, code), uri
+
+
+async def test_many_at_once_are_kept_apart(bench: Bench) -> None:
+    names = [f"many-{n}.txt" for n in range(40)]
+    outcomes = await asyncio.gather(*(bench.train(name, f"This is the document {name}.".encode()) for name in names))
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    for name in names:
+        assert [row["text"] for row in await bench.rows(name)] == [f"This is the document {name}."]
+
+
+async def test_a_store_or_an_index_that_is_away_is_worth_another_try(bench: Bench) -> None:
+    async def away(*_: object) -> bytes:
+        raise BlobUnavailableError("The object store did not answer.", retry_after_seconds=7.0)
+
+    async def no_index(*_: object) -> bool:
+        raise StoreUnavailableError("Postgres did not answer.")
+
+    for replaced in ({"_fetch": away}, {"_index": no_index}):
+        pipeline = object.__new__(Pipeline)
+        pipeline.__dict__ = bench.pipeline.__dict__ | replaced
+        outcome = await Bench(pipeline, bench.root, bench.pool, bench.shard).train("away.txt", b"Words.")
+        assert isinstance(outcome, Failure)
+        assert (outcome.error_class, outcome.code) == (ErrorClass.TRANSIENT, "UNAVAILABLE")
+
+
+async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(bench.root)))
+    async with (
+        Guardian.open() as guardian,
+        open_pipeline(
+            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=1, document_seconds=20,
+            document_memory_bytes=1024 * MIB, max_document_bytes=MIB, stages=Stages(read="testkit.stages:shout"),
+        ) as pipeline,
+    ):  # fmt: skip
+        own = Bench(pipeline, bench.root, bench.pool, bench.shard)
+        assert isinstance(await own.train("quiet.txt", b"Not so loud."), Done)
+    sources.close()
+    assert [row["text"] for row in await bench.rows("quiet.txt")] == ["NOT SO LOUD."]
+
+
+async def test_a_plain_function_runs_in_children() -> None:
+    shard = ShardContext(1, "acme", 1, "t", 1, 1, 1)
+    async with (
+        Guardian.open() as guardian,
+        ChildProcessor.open(
+            guardian, "builtins:len", children=1, document_seconds=5, document_memory_bytes=256 * MIB, isolation=isolation.choose()
+        ) as processor,
+    ):
+        assert await processor.process(DocumentTask(0, "a", ""), shard) is DONE
