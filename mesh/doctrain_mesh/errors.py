@@ -157,6 +157,12 @@ class OperationTimeoutError(UnavailableError):
     reason = "TIMEOUT"
 
 
+class ShuttingDownError(UnavailableError):
+    """This coordinator goes away; another answers."""
+
+    reason = "SHUTTING_DOWN"
+
+
 class ConfigurationError(DoctrainError):
     """A setting is unknown or out of range; said at start."""
 

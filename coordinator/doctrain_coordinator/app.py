@@ -1,0 +1,176 @@
+"""Wires a coordinator: what it serves, what runs behind it, and in which order it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.commits import Committer
+from doctrain_coordinator.core.charging import Budgets
+from doctrain_coordinator.core.observation import MassLoss
+from doctrain_coordinator.dispatcher import Dispatcher
+from doctrain_coordinator.heartbeats import Heartbeats
+from doctrain_coordinator.keys import Keys
+from doctrain_coordinator.leadership import Leadership
+from doctrain_coordinator.loaders import Loaders
+from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.opened import Opened
+from doctrain_coordinator.publisher import Publisher
+from doctrain_coordinator.rpc import server as rpc_server
+from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
+from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
+from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
+from doctrain_coordinator.rpc.validation import Limits
+from doctrain_coordinator.sessions import Sessions
+from doctrain_coordinator.starting import Starting
+from doctrain_coordinator.store.migrate import migrate
+from doctrain_coordinator.tenants import Tenants
+from doctrain_coordinator.trainings import Trainings
+from doctrain_coordinator.watchers import WatchHub
+from doctrain_mesh import postgres
+from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.sources import Sources
+from doctrain_mesh.uris import UriRules
+
+log = logging.getLogger(__name__)
+POOL_SIZE = 16
+REGISTRY_SECONDS = 10
+COORDINATORS_PREFIX = "/doctrain/coordinators/"
+MOVE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A coordinator that serves."""
+
+    address: str
+    keys: Keys
+    tenants: Tenants
+    leadership: Leadership
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[Running]:
+    """Serves while open; at the end workers and watchers are sent elsewhere before the server stops.
+
+    Raises StoreUnavailableError when Postgres is away at the start; later it is waited for.
+    """
+    await migrate(settings.database_url)
+    pool = await postgres.create_pool(settings.database_url, size=POOL_SIZE, name="doctrain coordinator")
+    try:
+        async with asyncio.TaskGroup() as loops:
+            coordinator = _Coordinator(settings, pool, broker, registry, loops)
+            try:
+                async with coordinator.serving() as address:
+                    yield Running(address, coordinator.keys, coordinator.tenants, coordinator.leadership)
+            finally:
+                coordinator.end()
+    finally:
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+class _Coordinator:
+    def __init__(self, settings: Settings, pool: postgres.Pool, broker: Broker, registry: Registry, loops: asyncio.TaskGroup) -> None:
+        self._settings, self._registry, self._loops = settings, registry, loops
+        self._tasks: list[asyncio.Task[None]] = []
+        self._asides: set[asyncio.Task[None]] = set()
+        url = settings.database_url
+        changes = Changes(url)
+        uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses)
+        blobs = BlobStore(settings.blob_url)
+        sources = Sources(blobs, uris)
+        mass = MassLoss()
+        losses = Losses(pool, changes, Budgets(settings.loss_before_trial, settings.losses_on_trial))
+        publisher = Publisher(broker)
+        committer = Committer(url, changes)
+        heartbeats = Heartbeats(pool, losses)
+        loaders = Loaders(url, sources, uris, changes, settings.max_manifest_documents)
+        trainings = Trainings(pool)
+        dispatcher = Dispatcher(changes, publisher, losses, mass, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
+        self.keys, self.tenants = Keys(pool), Tenants(pool)
+        self.leadership = Leadership(url, dispatcher.lead)
+        self._hub = WatchHub(trainings, changes)
+        limits = Limits(
+            settings.max_request_bytes, settings.max_request_documents, settings.max_document_bytes, settings.max_manifest_documents
+        )
+        self._tracker = TrackerService(
+            TrackerParts(
+                pool=pool,
+                committer=committer,
+                heartbeats=heartbeats,
+                sessions=Sessions(pool, losses, changes, mass),
+                losses=losses,
+                opened=Opened(pool),
+                spawn=self._spawn,
+                lease_seconds=settings.lease_seconds,
+                beat_seconds=settings.beat_seconds,
+            )
+        )
+        training = TrainingService(
+            TrainingParts(
+                pool=pool,
+                trainings=trainings,
+                starting=Starting(pool, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
+                hub=self._hub,
+                blobs=blobs,
+                changes=changes,
+                max_document_bytes=settings.max_document_bytes,
+                heartbeat_seconds=settings.watch_heartbeat_seconds,
+            )
+        )
+        fleet = FleetService(FleetParts(pool, self.tenants, self.keys, changes, broker, registry))
+        self._served = rpc_server.build(settings, self.keys, training, fleet, self._tracker)
+        for name, loop in (
+            ("changes", changes.run),
+            ("commits", committer.run),
+            ("heartbeats", heartbeats.run),
+            ("publisher", publisher.run),
+            ("loads", loaders.run),
+            ("watch hub", self._hub.run),
+            ("leadership", self.leadership.run),
+        ):
+            self._tasks.append(loops.create_task(loop(), name=name))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loops.create_task(work)
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Listens, tells the registry, and at the end drains."""
+        await self._served.server.start()
+        host = self._settings.listen.rpartition(":")[0]
+        address = self._settings.advertise or f"{host}:{self._served.port}"
+        record = json.dumps({"address": address, "name": self._settings.process_name}, indent=2).encode()
+        registration = await self._registry.register(
+            COORDINATORS_PREFIX + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
+        )
+        await self._served.ready()
+        log.info("Serving on %s.", address)
+        try:
+            yield address
+        finally:
+            await registration.close()
+            await self._served.leaving()
+            self._tracker.drain()
+            self._hub.close()
+            await asyncio.sleep(MOVE_SECONDS)
+            await self._served.server.stop(self._settings.drain_seconds / 2)
+
+    def end(self) -> None:
+        """Ends what runs in the background."""
+        for task in (*self._tasks, *self._asides):
+            task.cancel()

@@ -1,0 +1,127 @@
+"""What this coordinator's commits changed and what the others' did: wakes local waiters at once, tells the others by NOTIFY.
+
+NOTIFY takes a lock of the whole database at its commit, so it never rides in a group commit: a task of its own sends what
+has gathered, seldom. A LISTEN connection may die without a word, so whoever waits here also polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import StoreUnavailableError
+
+log = logging.getLogger(__name__)
+CHANNEL = "doctrain"
+GAP_SECONDS = 0.02
+PROBE_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+WORK = "work"
+# NOTIFY carries at most 8,000 bytes; with more trainings changed than this, listeners are told that any may have.
+MOST_NAMED = 300
+ANY = "any"
+
+Listener = Callable[[frozenset[int] | None], None]
+"""Called with the trainings that changed; None: any may have."""
+
+
+class Changes:
+    """One a coordinator. ``run`` is supervised by the application."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._listeners: set[Listener] = set()
+        self._work = asyncio.Event()
+        self._untold_trainings: set[int] = set()
+        self._untold_work = False
+        self._untold = asyncio.Event()
+
+    def trainings(self, ids: Iterable[int]) -> None:
+        """These trainings were changed by a commit of this coordinator."""
+        changed = frozenset(ids)
+        if changed:
+            self._tell(changed)
+            self._untold_trainings |= changed
+            self._untold.set()
+
+    def work(self) -> None:
+        """Shards may be granted now: a load, a freed slot, a new session."""
+        self._work.set()
+        self._untold_work = True
+        self._untold.set()
+
+    async def wait_for_work(self, timeout_seconds: float) -> bool:
+        """Waits to be woken; answers False at the timeout. What came since the last call counts."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._work.wait()
+        woken = self._work.is_set()
+        self._work.clear()
+        return woken
+
+    @contextlib.contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Calls ``listener`` at every change, of whichever coordinator, while open."""
+        self._listeners.add(listener)
+        try:
+            yield
+        finally:
+            self._listeners.discard(listener)
+
+    async def run(self) -> None:
+        """Listens and tells until cancelled; a lost connection is opened again."""
+        while True:
+            try:
+                await self._session()
+            except StoreUnavailableError as error:
+                log.warning("Changes of other coordinators are seen late until Postgres is back: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _session(self) -> None:
+        connection = await postgres.connect(self._url, settings={"application_name": "doctrain changes"}, command_seconds=10)
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _: ended.set())
+        try:
+            async with postgres.available("listening for changes"):
+                await connection.add_listener(CHANNEL, self._heard)
+                self._tell(None)
+                self._work.set()
+                while not ended.is_set():
+                    await self._tell_others(connection)
+        finally:
+            await postgres.close_connection(connection)
+
+    async def _tell_others(self, connection: Any) -> None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._untold.wait()
+        except TimeoutError:
+            await connection.execute("select 1")
+            return
+        self._untold.clear()
+        named, work = self._untold_trainings, self._untold_work
+        self._untold_trainings, self._untold_work = set(), False
+        words = [ANY] if len(named) > MOST_NAMED else [str(training) for training in named]
+        await connection.execute("select pg_notify($1, $2)", CHANNEL, " ".join([*words, *([WORK] if work else [])]))
+        await asyncio.sleep(GAP_SECONDS)
+
+    def _heard(self, connection: Any, pid: int, _channel: str, payload: object) -> None:
+        if pid == connection.get_server_pid():
+            return
+        words = str(payload).split()
+        if WORK in words:
+            self._work.set()
+        if ANY in words:
+            self._tell(None)
+            return
+        named = frozenset(int(word) for word in words if word.isdecimal())
+        if named:
+            self._tell(named)
+
+    def _tell(self, changed: frozenset[int] | None) -> None:
+        for listener in tuple(self._listeners):
+            listener(changed)

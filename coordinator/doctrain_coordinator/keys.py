@@ -1,0 +1,93 @@
+"""API keys: made once and shown once, kept as a hash, looked up with a short memory."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass
+
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import InvalidRequestError, TenantNotFoundError, UnauthenticatedError
+from doctrain_mesh.postgres import Pool
+
+SQL = statements.load("keys")
+READ_SECONDS = 5.0
+REMEMBERED_SECONDS = 4.0
+MOST_REMEMBERED = 10_000
+ROLE_TENANT, ROLE_WORKER, ROLE_OPERATOR = 1, 2, 3
+ROLE_NAMES = {ROLE_TENANT: "tenant", ROLE_WORKER: "worker", ROLE_OPERATOR: "operator"}
+UNKNOWN = "The API key is unknown or no longer in force. Send one that is, as metadata `authorization: Bearer KEY`."
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls: a role, and for tenants the tenant's key in Postgres and name."""
+
+    role: int
+    tenant: int = 0
+    tenant_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A new key; this is the only time that it is seen."""
+
+    key: str
+    key_id: int
+
+
+class Keys:
+    """Keys in Postgres. A revoked key is out of force everywhere within ``REMEMBERED_SECONDS``."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._remembered: dict[bytes, tuple[float, Identity]] = {}
+
+    async def identify(self, key: str) -> Identity:
+        """Whose key it is; raises UnauthenticatedError, StoreUnavailableError."""
+        digest, now = _hash(key), time.monotonic()
+        known = self._remembered.get(digest)
+        if known is not None and known[0] > now:
+            return known[1]
+        async with postgres.acquired(self._pool, "reading an API key", seconds=READ_SECONDS) as c:
+            row = await c.fetchrow(SQL["identify"], digest)
+        if row is None:
+            self._remembered.pop(digest, None)
+            raise UnauthenticatedError(UNKNOWN)
+        identity = Identity(row["role"], row["tenant"] or 0, row["tenant_id"] or "")
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[digest] = (now + REMEMBERED_SECONDS, identity)
+        return identity
+
+    async def knows(self, key: str) -> bool:
+        """Whether the key is in force."""
+        try:
+            await self.identify(key)
+        except UnauthenticatedError:
+            return False
+        return True
+
+    async def create(self, role: int, tenant_id: str, label: str) -> MadeKey:
+        """Makes a key; raises TenantNotFoundError, InvalidRequestError."""
+        if (role == ROLE_TENANT) != bool(tenant_id):
+            raise InvalidRequestError("Name a tenant for a key of role tenant, and none for the other roles.")
+        key = f"dt_{ROLE_NAMES[role]}_{secrets.token_urlsafe(32)}"
+        async with postgres.acquired(self._pool, "making an API key", seconds=READ_SECONDS) as c:
+            tenant = await c.fetchval(SQL["tenant_by_name"], tenant_id) if tenant_id else None
+            if tenant_id and tenant is None:
+                raise TenantNotFoundError(f"There is no tenant {tenant_id!r}.")
+            key_id: int = await c.fetchval(SQL["create"], _hash(key), role, tenant, label)
+        return MadeKey(key, key_id)
+
+    async def revoke(self, key_id: int) -> None:
+        """Takes a key out of force; one that is not there is no error."""
+        async with postgres.acquired(self._pool, "revoking an API key", seconds=READ_SECONDS) as c:
+            await c.execute(SQL["revoke"], key_id)
+        self._remembered.clear()
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

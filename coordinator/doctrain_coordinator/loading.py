@@ -1,0 +1,151 @@
+"""Puts a training's documents into Postgres: small ones in one transaction, large ones chunk by chunk while they already run.
+
+A chunk is read into memory first and copied in one go, so that no slow source holds locks. Each commit moves the durable
+offset on under a guard, so two loaders of one training cannot load anything twice, and any coordinator goes on where a
+dead one stopped (PROTOCOL "StartTraining").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from doctrain_coordinator.core.sharding import cut, shard_size
+from doctrain_coordinator.core.states import TrainingState, after_counts
+from doctrain_coordinator.manifests import Row, fault
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import InvalidManifestError
+from doctrain_mesh.postgres import Pool
+
+SQL = statements.load("loading")
+COMMIT_SECONDS = 120.0
+FIRST_CHUNK = 5_000
+CHUNK = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewTraining:
+    """What a training row begins with. ``size`` is the expected number of documents, for the size of shards."""
+
+    tenant: int
+    task_id: str
+    request_hash: bytes
+    traceparent: str
+    size: int
+    manifest_uri: str | None = None
+    load_etag: str | None = None
+    uri_template: str | None = None
+    number_offset: int = 0
+    load_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Documents to store: ``rows``, or, for numbered ones, only how many. ``offset`` and ``lines`` are where the next begins."""
+
+    count: int
+    rows: Sequence[Row]
+    line_of: Sequence[int]
+    offset: int
+    lines: int
+    last: bool
+
+
+class ExistsError(Exception):
+    """Another call made a training of that id first."""
+
+
+async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
+    """Stores the training with its first documents in one transaction; answers its key.
+
+    Raises ExistsError, InvalidManifestError (an id that stands twice), StoreUnavailableError.
+    """
+    async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
+        lanes = await c.fetchval(SQL["lanes"])
+        training: int = await c.fetchval(SQL["next_training"])
+        await _copy_documents(c, training, 0, first)
+        await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, size=shard_size(new.size, lanes))
+        made = await c.fetchval(
+            SQL["insert_training"],
+            training,
+            new.tenant,
+            new.task_id,
+            new.request_hash,
+            first.last,
+            first.count,
+            first.offset,
+            first.lines,
+            new.load_etag,
+            new.manifest_uri,
+            new.uri_template,
+            new.number_offset,
+            new.traceparent,
+            new.load_count,
+        )
+        if made is None:
+            raise ExistsError
+    return training
+
+
+async def extend(c: Any, training: int, tenant: int, *, loaded: int, size: int, piece: Piece) -> bool:
+    """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
+
+    Raises InvalidManifestError for an id that stands twice.
+    """
+    async with postgres.available("loading documents"):
+        transaction = c.transaction()
+        await transaction.start()
+        try:
+            await _copy_documents(c, training, loaded, piece)
+            number = await c.fetchval(SQL["next_shard_number"], training)
+            await _copy_shards(c, training, tenant, number=number, first=loaded, count=piece.count, size=size)
+            row = await c.fetchrow(SQL["lock_loading"], training, loaded)
+            if row is None:
+                await transaction.rollback()
+                return False
+            total = loaded + piece.count
+            state = after_counts(
+                TrainingState(row["state"]), sealed=piece.last, total=total, completed=row["completed"], failed=row["failed"]
+            )
+            ended = datetime.now(UTC) if state.ended else None
+            await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, row["version"] + 1, ended)
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
+    return True
+
+
+async def _copy_documents(c: Any, training: int, first: int, piece: Piece) -> None:
+    if not piece.rows:
+        if piece.count:
+            await c.execute(SQL["insert_numbered"], training, first, first + piece.count - 1)
+        return
+    records = [
+        (training, ordinal, document_id, uri, media_type, metadata)
+        for ordinal, (document_id, uri, media_type, metadata) in enumerate(piece.rows, first)
+    ]
+    try:
+        await c.copy_records_to_table(
+            "document", records=records, columns=["training", "ordinal", "document_id", "uri", "media_type", "metadata"]
+        )
+    except postgres.UniqueViolationError as error:
+        raise _stands_twice(error, piece) from None
+
+
+def _stands_twice(error: postgres.UniqueViolationError, piece: Piece) -> InvalidManifestError:
+    # Postgres tells "Key (training, document_id)=(7, the id) already exists."
+    key = (error.detail or "").partition("=(")[2].rpartition(") already")[0].partition(", ")[2]
+    places = [place for place, row in enumerate(piece.rows) if row[0] == key]
+    line = piece.line_of[places[-1]] if places and piece.line_of else 0
+    return fault(line, f"The id {json.dumps(key, ensure_ascii=False)} stands more than once.")
+
+
+async def _copy_shards(c: Any, training: int, tenant: int, *, number: int, first: int, count: int, size: int) -> None:
+    records = [(training, tenant, number + place, start, length, length) for place, (start, length) in enumerate(cut(first, count, size))]
+    if records:
+        await c.copy_records_to_table("shard", records=records, columns=["training", "tenant", "shard_number", "first", "count", "open"])

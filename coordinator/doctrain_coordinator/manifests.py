@@ -1,0 +1,111 @@
+"""Reads a manifest in pieces: JSON lines, decoded and checked chunk by chunk, never all in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from doctrain_coordinator.rpc.validation import document_id_fault, media_type_fault, metadata_fault
+from doctrain_mesh.errors import InvalidManifestError
+from doctrain_mesh.uris import UriRules
+
+MAX_LINE_BYTES = 64 * 1024
+
+
+class Line(msgspec.Struct, forbid_unknown_fields=True):
+    """One line of a manifest."""
+
+    document_id: str
+    uri: str
+    media_type: str = ""
+    metadata: dict[str, str] = {}
+
+
+Row = tuple[str, str, str | None, str | None]
+"""(document_id, uri, media type, metadata as JSON) as the document table takes them."""
+
+_decode = msgspec.json.Decoder(Line).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Documents of consecutive lines; ``offset`` and ``lines`` are where the next chunk begins. ``line_of[i]`` is row i's line."""
+
+    rows: Sequence[Row]
+    line_of: Sequence[int]
+    offset: int
+    lines: int
+    last: bool
+
+
+def fault(line: int, sentence: str) -> InvalidManifestError:
+    """What is wrong with one line, counted from 1."""
+    return InvalidManifestError(f"Line {line:,} of the manifest: {sentence}", metadata={"line": str(line)})
+
+
+class ManifestReader:
+    """Cuts the bytes from ``offset`` on into chunks of lines; ``lines`` were read before."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], uris: UriRules, *, offset: int = 0, lines: int = 0) -> None:
+        self._pieces, self._uris = pieces, uris
+        self._offset, self._lines = offset, lines
+        self._whole: list[bytes] = []
+        self._rest = b""
+        self._ended = False
+
+    async def next_chunk(self, most: int) -> Chunk:
+        """The next ``most`` lines or what is left; raises InvalidManifestError that names the line."""
+        while len(self._whole) < most and not self._ended:
+            await self._read_on()
+        lines, self._whole = self._whole[:most], self._whole[most:]
+        rows, line_of = await asyncio.to_thread(self._parse, lines, self._lines + 1)
+        self._offset += sum(map(len, lines)) + len(lines)
+        self._lines += len(lines)
+        return Chunk(rows, line_of, self._offset, self._lines, self._ended and not self._whole)
+
+    async def _read_on(self) -> None:
+        try:
+            piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            self._ended = True
+            if self._rest:
+                self._whole.append(self._rest)
+            return
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        self._whole += whole
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise fault(self._lines + len(self._whole) + 1, f"A line has at most {MAX_LINE_BYTES:,} bytes.")
+
+    def _parse(self, lines: Sequence[bytes], first: int) -> tuple[list[Row], list[int]]:
+        rows: list[Row] = []
+        line_of: list[int] = []
+        seen: set[str] = set()
+        reason_of = self._uris.reason
+        for number, text in enumerate(lines, first):
+            if not text or text.isspace():
+                continue
+            if len(text) > MAX_LINE_BYTES:
+                raise fault(number, f"A line has at most {MAX_LINE_BYTES:,} bytes.")
+            try:
+                line = _decode(text)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise fault(number, f"It is not the JSON object of a document: {error}.") from None
+            name = line.document_id
+            if not name.isprintable() or not 0 < len(name) <= 128:
+                wrong = document_id_fault(name)
+                if wrong is not None:
+                    raise fault(number, wrong)
+            wrong = reason_of(line.uri) or (media_type_fault(line.media_type) if line.media_type else None)
+            wrong = wrong or (metadata_fault(line.metadata) if line.metadata else None)
+            if wrong is not None:
+                raise fault(number, wrong)
+            if name in seen:
+                raise fault(number, f"The id {name!r} stands more than once.")
+            seen.add(name)
+            rows.append((name, line.uri, line.media_type or None, _encode(line.metadata).decode() if line.metadata else None))
+            line_of.append(number)
+        return rows, line_of

@@ -1,0 +1,184 @@
+"""FleetService: what operators see and set."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from doctrain.v1 import fleet_pb2 as pb
+from doctrain.v1 import fleet_pb2_grpc
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.keys import Keys
+from doctrain_coordinator.rpc import tokens
+from doctrain_coordinator.rpc.validation import check_name, invalid, page_size
+from doctrain_coordinator.store import statements
+from doctrain_coordinator.tenants import Tenants
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import UnavailableError
+from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.supervise import deadline
+
+log = logging.getLogger(__name__)
+SQL = statements.load("fleet")
+READ_SECONDS = 10.0
+ASIDE_SECONDS = 2.0
+WORKERS_PREFIX = "/doctrain/workers/"
+MOST_SLOTS = 10_000
+MAX_LABEL_BYTES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class FleetParts:
+    """What the service needs."""
+
+    pool: Pool
+    tenants: Tenants
+    keys: Keys
+    changes: Changes
+    broker: Broker
+    registry: Registry
+
+
+class FleetService(fleet_pb2_grpc.FleetServiceServicer):
+    """What operators call."""
+
+    def __init__(self, parts: FleetParts) -> None:
+        self._parts = parts
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
+        async with postgres.acquired(self._parts.pool, "listing workers", seconds=READ_SECONDS) as c:
+            sessions = await c.fetch(SQL["workers"])
+        records = await self._records()
+        workers = [_worker(row, (records or {}).get(row["worker_id"])) for row in sessions]
+        return pb.ListWorkersResponse(workers=workers, registry_answered=records is not None)
+
+    async def _records(self) -> dict[str, dict[str, Any]] | None:
+        try:
+            async with deadline("Reading the registry", ASIDE_SECONDS):
+                listed = await self._parts.registry.list(WORKERS_PREFIX)
+        except UnavailableError as error:
+            log.warning("Workers are listed without their loads: %s", error)
+            return None
+        records = {}
+        for key, value in listed.items():
+            try:
+                record = json.loads(value)
+            except ValueError:
+                log.warning("The registry's record %s is not JSON.", key)
+                continue
+            if isinstance(record, dict):
+                records[key.removeprefix(WORKERS_PREFIX)] = record
+        return records
+
+    async def GetQueue(self, request: pb.GetQueueRequest, context: Any) -> pb.GetQueueResponse:
+        async with postgres.acquired(self._parts.pool, "reading the queue", seconds=READ_SECONDS) as c:
+            row = await c.fetchrow(SQL["queue"])
+            oldest = await c.fetchval(SQL["oldest_wait"])
+            tenants = await c.fetch(SQL["queue_by_tenant"])
+        assert row is not None
+        response = pb.GetQueueResponse(
+            pending_shards=row["pending"],
+            dispatched_shards=row["dispatched"],
+            running_shards=row["running"],
+            open_documents=row["open"],
+            broker_messages=await self._depth(),
+            tenants=[
+                pb.TenantQueue(tenant_id=t["name"], pending_shards=t["pending"], slots_in_use=t["used"], slots=t["slots"]) for t in tenants
+            ],
+        )
+        if oldest is not None:
+            response.oldest_wait.FromTimedelta(timedelta(seconds=max(0.0, oldest)))
+        return response
+
+    async def _depth(self) -> int:
+        try:
+            async with deadline("Reading the broker's queue", ASIDE_SECONDS):
+                return await self._parts.broker.depth()
+        except UnavailableError as error:
+            log.warning("The queue is shown without the broker's: %s", error)
+            return -1
+
+    async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.CreateTenantResponse:
+        name, plan, weight = _checked(request.tenant)
+        return pb.CreateTenantResponse(tenant=_tenant(await self._parts.tenants.create(name, plan, weight)))
+
+    async def UpdateTenant(self, request: pb.UpdateTenantRequest, context: Any) -> pb.UpdateTenantResponse:
+        name, plan, weight = _checked(request.tenant)
+        row = await self._parts.tenants.update(name, plan, weight)
+        self._parts.changes.work()
+        return pb.UpdateTenantResponse(tenant=_tenant(row))
+
+    async def ListTenants(self, request: pb.ListTenantsRequest, context: Any) -> pb.ListTenantsResponse:
+        size = page_size(request.page_size, 100, 1000)
+        after = tokens.read("ListTenants", request.page_token, 1, "page token")[0] if request.page_token else 0
+        rows = await self._parts.tenants.page(after, size)
+        token = tokens.make("ListTenants", rows[-1]["id"]) if len(rows) == size else ""
+        return pb.ListTenantsResponse(tenants=[_tenant(row) for row in rows], next_page_token=token)
+
+    async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
+        check_name("plan.name", request.plan.name)
+        if not 1 <= request.plan.slots <= MOST_SLOTS:
+            raise invalid("plan.slots", f"A plan has 1 to {MOST_SLOTS:,} slots.")
+        await self._parts.tenants.put_plan(request.plan.name, request.plan.slots)
+        self._parts.changes.work()
+        return pb.PutPlanResponse(plan=request.plan)
+
+    async def ListPlans(self, request: pb.ListPlansRequest, context: Any) -> pb.ListPlansResponse:
+        rows = await self._parts.tenants.plans()
+        return pb.ListPlansResponse(plans=[pb.Plan(name=row["name"], slots=row["slots"]) for row in rows])
+
+    async def CreateKey(self, request: pb.CreateKeyRequest, context: Any) -> pb.CreateKeyResponse:
+        if request.role not in (pb.ROLE_TENANT, pb.ROLE_WORKER, pb.ROLE_OPERATOR):
+            raise invalid("role", "Name the role: tenant, worker or operator.")
+        if len(request.label.encode()) > MAX_LABEL_BYTES or (request.label and not request.label.isprintable()):
+            raise invalid("label", f"A label is at most {MAX_LABEL_BYTES} bytes without control characters.")
+        if request.tenant_id:
+            check_name("tenant_id", request.tenant_id)
+        made = await self._parts.keys.create(request.role, request.tenant_id, request.label)
+        return pb.CreateKeyResponse(key=made.key, key_id=made.key_id)
+
+    async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Any) -> pb.RevokeKeyResponse:
+        await self._parts.keys.revoke(request.key_id)
+        return pb.RevokeKeyResponse()
+
+
+def _checked(tenant: pb.Tenant) -> tuple[str, str, float]:
+    check_name("tenant.tenant_id", tenant.tenant_id)
+    check_name("tenant.plan", tenant.plan)
+    weight = tenant.weight or 1.0
+    if not (math.isfinite(weight) and 0 < weight <= 1000):
+        raise invalid("tenant.weight", "A weight is above 0 and at most 1,000.")
+    return tenant.tenant_id, tenant.plan, weight
+
+
+def _tenant(row: Record) -> pb.Tenant:
+    tenant = pb.Tenant(tenant_id=row["name"], plan=row["plan"], weight=row["weight"])
+    tenant.create_time.FromDatetime(row["created_at"])
+    return tenant
+
+
+def _worker(row: Record, record: dict[str, Any] | None) -> pb.Worker:
+    said = record or {}
+    worker = pb.Worker(
+        worker_id=row["worker_id"],
+        session_id=row["id"],
+        lanes=row["lanes"],
+        lanes_in_use=row["shards"],
+        slots_in_use=row["slots"],
+        draining=row["draining"],
+        version=row["version"],
+        cpu=_number(said.get("cpu")),
+        memory_bytes=int(_number(said.get("memory_bytes"))),
+        registered=record is not None,
+    )
+    worker.open_time.FromDatetime(row["opened_at"])
+    return worker
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else -1.0

@@ -1,0 +1,43 @@
+"""Who may call what: every method has a role, and a method without one is nobody's."""
+
+from __future__ import annotations
+
+from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+
+PUBLIC = 0
+"""Answered without a key: health and reflection tell nothing of tenants."""
+
+POLICIES: dict[str, int] = {
+    **{
+        f"/doctrain.v1.TrainingService/{method}": ROLE_TENANT
+        for method in (
+            "StartTraining",
+            "GetTraining",
+            "ListTrainings",
+            "ListDocuments",
+            "WatchStatus",
+            "CancelTraining",
+            "UploadDocument",
+        )
+    },
+    **{
+        f"/doctrain.v1.FleetService/{method}": ROLE_OPERATOR
+        for method in (
+            "ListWorkers",
+            "GetQueue",
+            "CreateTenant",
+            "UpdateTenant",
+            "ListTenants",
+            "PutPlan",
+            "ListPlans",
+            "CreateKey",
+            "RevokeKey",
+        )
+    },
+    "/doctrain_mesh.v1.TrackerService/Track": ROLE_WORKER,
+    "/grpc.health.v1.Health/Check": PUBLIC,
+    "/grpc.health.v1.Health/List": PUBLIC,
+    "/grpc.health.v1.Health/Watch": PUBLIC,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": PUBLIC,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": PUBLIC,
+}

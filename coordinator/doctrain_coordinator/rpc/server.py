@@ -1,0 +1,74 @@
+"""The gRPC server: every service, what surrounds each call, health and reflection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, training_pb2, training_pb2_grpc
+from doctrain_coordinator.keys import Keys
+from doctrain_coordinator.rpc.fleet import FleetService
+from doctrain_coordinator.rpc.interceptors import CallInterceptor
+from doctrain_coordinator.rpc.tracker import TrackerService
+from doctrain_coordinator.rpc.training import TrainingService
+from doctrain_mesh import rpc
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
+
+SERVICES = (
+    training_pb2.DESCRIPTOR.services_by_name["TrainingService"].full_name,
+    fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name,
+    tracker_pb2.DESCRIPTOR.services_by_name["TrackerService"].full_name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that listens, and what its health says."""
+
+    server: grpc.aio.Server
+    health: health.aio.HealthServicer
+    port: int
+
+    async def ready(self) -> None:
+        """All services answer."""
+        for service in ("", *SERVICES):
+            await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def leaving(self) -> None:
+        """Load balancers should look elsewhere."""
+        await self.health.enter_graceful_shutdown()
+
+
+def build(settings: Settings, keys: Keys, training: TrainingService, fleet: FleetService, tracker: TrackerService) -> Served:
+    """A server with every service, bound but not started; raises ConfigurationError when it cannot listen."""
+    server = grpc.aio.server(interceptors=[CallInterceptor(keys)], options=rpc.server_options(settings.max_request_bytes))
+    training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
+    fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
+    tracker_pb2_grpc.add_TrackerServiceServicer_to_server(tracker, server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    if settings.reflection:
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    try:
+        if settings.tls_certificate:
+            port = server.add_secure_port(settings.listen, _credentials(settings))
+        else:
+            port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        raise ConfigurationError(f"The coordinator cannot listen on {settings.listen}; set DOCTRAIN_LISTEN to a free address.") from error
+    return Served(server, healthy, port)
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials:
+    try:
+        pair = Path(settings.tls_key).read_bytes(), Path(settings.tls_certificate).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"DOCTRAIN_TLS_CERTIFICATE and DOCTRAIN_TLS_KEY cannot be read: {error}.") from error
+    return grpc.ssl_server_credentials([pair])

@@ -1,0 +1,69 @@
+"""One WatchStatus stream: the present state, then every change, documents when asked for, and signs of life."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.rpc import tokens, translate
+from doctrain_coordinator.store import statements
+from doctrain_coordinator.trainings import Seen
+from doctrain_coordinator.watchers import WatchHub
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Pool
+
+SQL = statements.load("trainings")
+READ_SECONDS = 10.0
+MOST_DOCUMENTS = 1_000
+
+
+class Watching:
+    """Follows one training for one caller. What is sent is taken from the hub's mailbox, so a slow reader skips states."""
+
+    def __init__(self, pool: Pool, hub: WatchHub, training: int, heartbeat_seconds: float) -> None:
+        self._pool, self._hub, self._training, self._heartbeat = pool, hub, training, heartbeat_seconds
+        self._told: dict[int, set[int]] = {}
+
+    async def responses(self, resume_position: str, *, documents: bool) -> AsyncIterator[pb.WatchStatusResponse]:
+        """What to send, until the training has ended; raises InvalidResumePositionError, ShuttingDownError."""
+        scope = f"WatchStatus {self._training}"
+        known = tokens.read(scope, resume_position, 1, "resume position")[0] if resume_position else 0
+        sent = -1
+        with self._hub.watching(self._training) as mailbox:
+            while True:
+                seen = await mailbox.take(self._heartbeat)
+                if seen is None:
+                    yield pb.WatchStatusResponse(heartbeat=True, resume_position=tokens.make(scope, max(known, sent)))
+                    continue
+                version = seen.row["version"]
+                if version <= sent or version < known:
+                    continue
+                position = tokens.make(scope, version)
+                if documents:
+                    async for batch in self._documents(seen, known):
+                        yield pb.WatchStatusResponse(documents=batch, resume_position=tokens.make(scope, known))
+                known = sent = version
+                yield pb.WatchStatusResponse(training=translate.training(seen), resume_position=position)
+                if seen.state.ended:
+                    return
+
+    async def _documents(self, seen: Seen, known: int) -> AsyncIterator[list[pb.Document]]:
+        """Documents that ended since the version that is known, in batches."""
+        async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
+            shards = await c.fetch(SQL["changed_shards"], self._training, known)
+        for shard in shards:
+            async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
+                rows = await c.fetch(SQL["ended_documents"], self._training, shard["first"], shard["first"] + shard["count"] - 1)
+            told = self._told.setdefault(shard["id"], set())
+            fresh = [row for row in rows if row["ordinal"] not in told]
+            told.update(row["ordinal"] for row in fresh)
+            for batch in _batches(fresh):
+                yield [translate.document(row, seen.row) for row in batch]
+            if shard["open"] == 0 and shard["version"] <= seen.row["version"]:
+                del self._told[shard["id"]]
+
+
+def _batches(rows: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), MOST_DOCUMENTS):
+        yield rows[start : start + MOST_DOCUMENTS]

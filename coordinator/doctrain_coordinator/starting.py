@@ -1,0 +1,190 @@
+"""Accepts trainings: the same request is accepted once, whatever is repeated or races (PROTOCOL "StartTraining")."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator import loading
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.keys import Identity
+from doctrain_coordinator.loaders import Loaders
+from doctrain_coordinator.loading import CHUNK, FIRST_CHUNK, NewTraining, Piece
+from doctrain_coordinator.manifests import ManifestReader, Row
+from doctrain_coordinator.rpc.validation import Limits, Violations, check_start, duplicates, invalid
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres, telemetry
+from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
+from doctrain_mesh.errors import TrainingExistsError
+from doctrain_mesh.postgres import Pool
+from doctrain_mesh.sources import Sources
+from doctrain_mesh.uris import UriRules
+
+SQL = statements.load("trainings")
+READ_SECONDS = 10.0
+MOST_DUPLICATES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a request came to; ``training`` is 0 for a dry run."""
+
+    training: int
+    documents: int
+    existed: bool = False
+    duplicate_ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of a tenant."""
+
+    name: str
+    slots: int
+
+
+class Starting:
+    """Everything that StartTraining does after it was authorised."""
+
+    def __init__(
+        self, pool: Pool, changes: Changes, *, blobs: BlobStore, sources: Sources, uris: UriRules, limits: Limits, loaders: Loaders
+    ) -> None:
+        self._pool, self._blobs, self._sources, self._uris, self._limits = pool, blobs, sources, uris, limits
+        self._loaders, self._changes = loaders, changes
+
+    async def plan_of(self, caller: Identity) -> Plan:
+        """The limit that applies to the tenant."""
+        async with postgres.acquired(self._pool, "reading a plan", seconds=READ_SECONDS) as c:
+            row = await c.fetchrow(SQL["tenant_limit"], caller.tenant)
+        assert row is not None
+        return Plan(row["plan"], row["slots"])
+
+    async def start(self, caller: Identity, request: pb.StartTrainingRequest) -> Accepted:
+        """Stores the training, or finds the one that the same request made before.
+
+        Raises InvalidRequestError, InvalidManifestError, RequestTooLargeError, TrainingExistsError, UnavailableError.
+        """
+        check_start(request, request.ByteSize(), self._limits, self._uris)
+        twice = duplicates(document.document_id for document in request.documents)
+        if request.validate_only:
+            return await self._dry_run(caller, request, twice)
+        if twice:
+            _refuse_duplicates(request, set(twice))
+        task_id = request.training_task_id or f"training-{uuid.uuid4().hex}"
+        digest = request_hash(request)
+        known = await self._known(caller, task_id, digest)
+        if known is None:
+            known = await self._store(caller, request, task_id, digest)
+        return known
+
+    async def _dry_run(self, caller: Identity, request: pb.StartTrainingRequest, twice: list[str]) -> Accepted:
+        count = request.numbered.count or len(request.documents)
+        if request.manifest_uri:
+            async with self._manifest(caller, request.manifest_uri) as (reader, _, _):
+                count = len((await reader.next_chunk(FIRST_CHUNK)).rows)
+        return Accepted(0, count, duplicate_ids=twice[:MOST_DUPLICATES])
+
+    async def _known(self, caller: Identity, task_id: str, digest: bytes) -> Accepted | None:
+        async with postgres.acquired(self._pool, "looking a training up", seconds=READ_SECONDS) as c:
+            row = await c.fetchrow(SQL["by_task"], caller.tenant, task_id)
+        if row is None:
+            return None
+        if row["request_hash"] != digest:
+            raise TrainingExistsError(
+                f"The id {task_id!r} names a training with other content; choose another id, or send the same content again."
+            )
+        return Accepted(row["id"], 0, existed=True)
+
+    async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
+        traceparent = telemetry.headers().get("traceparent", "")
+        common: dict[str, Any] = {"tenant": caller.tenant, "task_id": task_id, "request_hash": digest, "traceparent": traceparent}
+        try:
+            if request.manifest_uri:
+                training, piece = await self._store_manifest(caller, request.manifest_uri, common)
+            elif request.HasField("numbered"):
+                training, piece = await self._store_numbered(request.numbered, common)
+            else:
+                rows = await self._rows(caller, request)
+                piece = Piece(len(rows), rows, (), 0, 0, True)
+                training = await loading.create(self._pool, NewTraining(size=len(rows), **common), piece)
+        except loading.ExistsError:
+            known = await self._known(caller, task_id, digest)
+            assert known is not None
+            return known
+        self._changes.work()
+        if not piece.last:
+            self._loaders.poke()
+        return Accepted(training, piece.count)
+
+    async def _store_numbered(self, numbered: pb.NumberedDocuments, common: dict[str, Any]) -> tuple[int, Piece]:
+        first = min(numbered.count, CHUNK if numbered.count > FIRST_CHUNK else FIRST_CHUNK)
+        piece = Piece(first, (), (), first, 0, first == numbered.count)
+        new = NewTraining(
+            size=numbered.count,
+            uri_template=numbered.uri_template,
+            number_offset=numbered.first,
+            load_count=numbered.count,
+            **common,
+        )
+        return await loading.create(self._pool, new, piece), piece
+
+    async def _store_manifest(self, caller: Identity, uri: str, common: dict[str, Any]) -> tuple[int, Piece]:
+        async with self._manifest(caller, uri) as (reader, etag, size):
+            chunk = await reader.next_chunk(FIRST_CHUNK)
+        if not chunk.rows and chunk.last:
+            raise invalid("manifest_uri", "The manifest is empty.")
+        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * len(chunk.rows))
+        piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
+        new = NewTraining(size=expected, manifest_uri=uri, load_etag=etag, load_count=expected, **common)
+        return await loading.create(self._pool, new, piece), piece
+
+    @asynccontextmanager
+    async def _manifest(self, caller: Identity, uri: str) -> Any:
+        try:
+            async with self._sources.open_ranged(caller.tenant_id, uri, 0) as opened:
+                yield ManifestReader(opened.pieces, self._uris), opened.etag, opened.size
+        except (BlobNotFoundError, BlobForbiddenError) as error:
+            raise invalid("manifest_uri", f"The manifest cannot be read: {error}") from error
+
+    async def _rows(self, caller: Identity, request: pb.StartTrainingRequest) -> list[Row]:
+        inline = [document.content for document in request.documents if document.WhichOneof("source") == "content"]
+        uris = iter(await self._blobs.put_many(caller.tenant_id, inline))
+        return list(_rows(request, uris))
+
+
+def _rows(request: pb.StartTrainingRequest, blobs: Iterator[str]) -> Iterator[Row]:
+    for document in request.documents:
+        uri = document.uri if document.WhichOneof("source") == "uri" else next(blobs)
+        metadata = json.dumps(dict(document.metadata), ensure_ascii=False) if document.metadata else None
+        yield document.document_id, uri, document.media_type or None, metadata
+
+
+def _refuse_duplicates(request: pb.StartTrainingRequest, twice: set[str]) -> None:
+    found = Violations()
+    for place, document in enumerate(request.documents):
+        if document.document_id in twice:
+            found.add(f"documents[{place}].document_id", f"The id {document.document_id!r} stands more than once.")
+    found.raise_any()
+
+
+def request_hash(request: pb.StartTrainingRequest) -> bytes:
+    """The same for requests of the same content: order counts, the order of metadata does not."""
+    digest = hashlib.sha256()
+
+    def add(*parts: bytes) -> None:
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big") + part)
+
+    add(request.manifest_uri.encode(), request.numbered.uri_template.encode())
+    add(str(request.numbered.first).encode(), str(request.numbered.count).encode())
+    for document in request.documents:
+        content = hashlib.sha256(document.content).digest() if document.WhichOneof("source") == "content" else b""
+        add(document.document_id.encode(), document.uri.encode(), content, document.media_type.encode())
+        add(json.dumps(sorted(document.metadata.items())).encode())
+    return digest.digest()

@@ -1,0 +1,51 @@
+-- name: workers
+select session.id, session.worker_id, session.lanes, session.draining, session.opened_at, session.version,
+    coalesce(held.shards, 0)::int as shards, coalesce(held.slots, 0)::int as slots
+from session
+left join lateral (
+    select count(*) as shards, sum(width) as slots from shard where holder = session.id and state in (2, 3)
+) held on true
+where session.state = 1 order by session.worker_id, session.id
+
+-- name: queue
+select
+    count(*) filter (where state = 0) as pending,
+    count(*) filter (where state = 1) as dispatched,
+    count(*) filter (where state in (2, 3)) as running,
+    coalesce(sum(open), 0) as open
+from shard where state < 4
+
+-- name: oldest_wait
+select extract(epoch from now() - min(training.created_at))::float8
+from training
+where training.state in (1, 2) and not training.paused
+    and exists (select 1 from shard where shard.training = training.id and shard.state = 0 and shard.not_before <= now())
+
+-- name: queue_by_tenant
+select tenant.name, plan.slots, count(*) filter (where shard.state = 0) as pending,
+    coalesce(sum(shard.width) filter (where shard.state in (1, 2, 3)), 0)::int as used
+from shard
+join tenant on tenant.id = shard.tenant
+join plan on plan.name = tenant.plan
+where shard.state < 4 group by tenant.name, plan.slots order by tenant.name limit 1000
+
+-- name: create_tenant
+insert into tenant (name, plan, weight) values ($1, $2, $3) on conflict (name) do nothing
+
+-- name: tenant
+select name, plan, weight, created_at from tenant where name = $1
+
+-- name: update_tenant
+update tenant set plan = $2, weight = $3 where name = $1 returning name, plan, weight, created_at
+
+-- name: tenants
+select id, name, plan, weight, created_at from tenant where id > $1 order by id limit $2
+
+-- name: plan
+select name, slots from plan where name = $1
+
+-- name: put_plan
+insert into plan (name, slots) values ($1, $2) on conflict (name) do update set slots = excluded.slots
+
+-- name: plans
+select name, slots from plan order by name

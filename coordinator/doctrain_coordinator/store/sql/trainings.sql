@@ -1,0 +1,91 @@
+-- name: by_task
+select id, request_hash from training where tenant = $1 and task_id = $2
+
+-- name: progress
+-- Trainings as they stand; prefix_end is the ordinal of the first open document, null when none is open.
+select g.id, g.tenant, g.task_id, g.state, g.paused, g.sealed, g.total, g.completed, g.failed, g.version, g.created_at,
+    g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
+    coalesce(flight.documents, 0)::int as in_progress,
+    flight.shards::int as in_flight, flight.running::int as running,
+    prefix.ordinal as first_open, last.document_id as last_id
+from training g
+cross join lateral (
+    select sum(cardinality(s.running)) as documents, count(*) as shards, count(*) filter (where s.state = 2) as running
+    from shard s where s.training = g.id and s.state in (1, 2, 3)
+) flight
+left join lateral (
+    select s.first, s.count from shard s where g.state < 3 and s.training = g.id and s.state < 4 order by s.first limit 1
+) open_shard on true
+left join lateral (
+    select s.first, s.count from shard s where g.state > 4 and s.training = g.id and s.open > 0 order by s.first limit 1
+) left_shard on true
+left join lateral (
+    select min(d.ordinal) as ordinal from document d
+    where d.training = g.id and d.state = 0
+        and d.ordinal between coalesce(open_shard.first, left_shard.first)
+            and coalesce(open_shard.first, left_shard.first) + coalesce(open_shard.count, left_shard.count) - 1
+) prefix on true
+left join document last on last.training = g.id and last.ordinal = coalesce(prefix.ordinal, g.total) - 1
+where g.id = any($1::bigint[])
+
+-- name: list
+select id from training
+where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = any($3)) order by id desc limit $4
+
+-- name: waiting
+-- What may hold trainings back.
+select g.id, plan.slots,
+    (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (1, 2, 3))::int as slots_used,
+    delayed.yield_reason, extract(epoch from delayed.not_before - now())::float8 as yield_seconds
+from training g
+join tenant on tenant.id = g.tenant
+join plan on plan.name = tenant.plan
+left join lateral (
+    select s.yield_reason, s.not_before from shard s
+    where s.state = 0 and s.tenant = g.tenant and s.training = g.id and s.not_before > now() limit 1
+) delayed on true
+where g.id = any($1::bigint[])
+
+-- name: fleet
+select (select coalesce(sum(lanes), 0) from session where state = 1 and not draining)::int as lanes,
+    (select count(*) from shard where state in (1, 2, 3))::int as lanes_used
+
+-- name: running_ordinals
+select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (1, 2, 3)
+
+-- name: documents
+select * from (
+    select d.*, case
+        when d.state = 1 then 3
+        when d.state = 2 then 4
+        when $2 then 5
+        when d.ordinal = any($3::int[]) then 2
+        else 1 end as shown
+    from document d where d.training = $1 and d.ordinal > $4 and d.ordinal <= $5
+) as listed
+where cardinality($6::smallint[]) = 0 or shown = any($6)
+order by ordinal limit $7
+
+-- name: changed_shards
+select id, first, count, open, version from shard where training = $1 and version > $2 order by id
+
+-- name: ended_documents
+select *, case when state = 1 then 3 else 4 end as shown
+from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal
+
+-- name: lock_for_end
+select id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
+
+-- name: end_training
+update training set state = $2, reason = $3, version = version + 1, ended_at = now(), sealed = true where id = $1 returning version
+
+-- name: lock_open_shards
+select id from shard where training = $1 and state in (0, 1, 2) order by id for update
+
+-- name: end_shards
+update shard
+set state = case when state = 2 then 3 else 5 end, order_kind = case when state = 2 then 2 else 0 end, version = $2
+where training = $1 and state in (0, 1, 2)
+
+-- name: tenant_limit
+select plan.name as plan, plan.slots from tenant join plan on plan.name = tenant.plan where tenant.id = $1

@@ -1,0 +1,58 @@
+"""Tenants and plans, as operators make them."""
+
+from __future__ import annotations
+
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import AlreadyExistsError, PlanNotFoundError, TenantNotFoundError
+from doctrain_mesh.postgres import Pool, Record
+
+SQL = statements.load("fleet")
+SECONDS = 10.0
+
+
+class Tenants:
+    """Every change holds at once, for work that waits too: limits are read at each grant."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(self, name: str, plan: str, weight: float) -> Record:
+        """Makes a tenant or finds the same one; raises PlanNotFoundError, AlreadyExistsError."""
+        async with postgres.acquired(self._pool, "making a tenant", seconds=SECONDS) as c:
+            await _require_plan(c, plan)
+            await c.execute(SQL["create_tenant"], name, plan, weight)
+            row = await c.fetchrow(SQL["tenant"], name)
+        assert row is not None
+        if (row["plan"], row["weight"]) != (plan, weight):
+            raise AlreadyExistsError(f"The tenant {name!r} exists with another plan or weight; update it instead.")
+        return row
+
+    async def update(self, name: str, plan: str, weight: float) -> Record:
+        """Moves a tenant; raises PlanNotFoundError, TenantNotFoundError."""
+        async with postgres.acquired(self._pool, "changing a tenant", seconds=SECONDS) as c:
+            await _require_plan(c, plan)
+            row = await c.fetchrow(SQL["update_tenant"], name, plan, weight)
+        if row is None:
+            raise TenantNotFoundError(f"There is no tenant {name!r}.")
+        return row
+
+    async def page(self, after: int, size: int) -> list[Record]:
+        """Tenants in the order in which they were made."""
+        async with postgres.acquired(self._pool, "listing tenants", seconds=SECONDS) as c:
+            return list(await c.fetch(SQL["tenants"], after, size))
+
+    async def put_plan(self, name: str, slots: int) -> None:
+        """Makes or changes a plan."""
+        async with postgres.acquired(self._pool, "changing a plan", seconds=SECONDS) as c:
+            await c.execute(SQL["put_plan"], name, slots)
+
+    async def plans(self) -> list[Record]:
+        """All plans by name."""
+        async with postgres.acquired(self._pool, "listing plans", seconds=SECONDS) as c:
+            return list(await c.fetch(SQL["plans"]))
+
+
+async def _require_plan(c: postgres.Connection, plan: str) -> None:
+    if await c.fetchrow(SQL["plan"], plan) is None:
+        raise PlanNotFoundError(f"There is no plan {plan!r}.")

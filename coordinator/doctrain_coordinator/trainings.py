@@ -1,0 +1,104 @@
+"""Reads trainings and their documents as a tenant sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from doctrain_coordinator.core.progress import Facts, waiting_reason
+from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import TrainingNotFoundError
+from doctrain_mesh.postgres import Pool, Record
+
+SQL = statements.load("trainings")
+READ_SECONDS = 10.0
+DOCUMENT_WINDOW = 100_000
+"""Ordinals that one page of documents looks through, at most: a page may be short, never slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A training as it stands, with the reason why it waits."""
+
+    row: Record
+    waiting: str
+
+    @property
+    def state(self) -> TrainingState:
+        return TrainingState(self.row["state"])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Documents in order, with the training's row; ``next_ordinal`` is where to go on, None after the last."""
+
+    training: Record
+    rows: Sequence[Record]
+    next_ordinal: int | None
+
+
+class Trainings:
+    """Every read checks the tenant: another's training is the same as none."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find(self, tenant: int, task_id: str) -> int:
+        """The training's key; raises TrainingNotFoundError."""
+        async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
+            row = await c.fetchrow(SQL["by_task"], tenant, task_id)
+        if row is None:
+            raise TrainingNotFoundError(f"There is no training {task_id!r}.")
+        return int(row["id"])
+
+    async def read(self, ids: Collection[int]) -> list[Seen]:
+        """Those trainings as they stand, in no order; unknown ones are left out."""
+        async with postgres.acquired(self._pool, "reading trainings", seconds=READ_SECONDS) as c:
+            rows = await c.fetch(SQL["progress"], list(ids))
+            idle = [row["id"] for row in rows if row["state"] < TrainingState.COMPLETED and not row["running"]]
+            waiting = {row["id"]: row for row in await c.fetch(SQL["waiting"], idle)} if idle else {}
+            fleet = await c.fetchrow(SQL["fleet"]) if idle else None
+        return [Seen(row, _waiting(row, waiting.get(row["id"]), fleet)) for row in rows]
+
+    async def get(self, tenant: int, task_id: str) -> Seen:
+        """One training; raises TrainingNotFoundError."""
+        found = await self.read([await self.find(tenant, task_id)])
+        return found[0]
+
+    async def page(self, tenant: int, before: int, states: Sequence[int], size: int) -> list[Seen]:
+        """Trainings with keys below ``before``, newest first."""
+        async with postgres.acquired(self._pool, "listing trainings", seconds=READ_SECONDS) as c:
+            ids = [row["id"] for row in await c.fetch(SQL["list"], tenant, before, list(states), size)]
+        return sorted(await self.read(ids), key=lambda seen: -seen.row["id"]) if ids else []
+
+    async def documents(self, training: int, after: int, states: Sequence[int], size: int) -> Page:
+        """Documents with ordinals above ``after`` in some states; ``shown`` is their state as doctrain.v1.DocumentState."""
+        (seen,) = await self.read([training])
+        async with postgres.acquired(self._pool, "listing documents", seconds=READ_SECONDS) as c:
+            running = [row["ordinal"] for row in await c.fetch(SQL["running_ordinals"], training)]
+            until = after + DOCUMENT_WINDOW
+            rows = await c.fetch(SQL["documents"], training, seen.state.ended, running, after, until, list(states), size)
+        if len(rows) == size:
+            return Page(seen.row, rows, rows[-1]["ordinal"])
+        return Page(seen.row, rows, until if until < seen.row["total"] - 1 else None)
+
+
+def _waiting(row: Record, facts: Record | None, fleet: Record | None) -> str:
+    if facts is None or fleet is None:
+        return ""
+    return waiting_reason(
+        Facts(
+            state=TrainingState(row["state"]),
+            paused=row["paused"],
+            in_flight=row["in_flight"],
+            running=row["running"],
+            slots=facts["slots"],
+            slots_used=facts["slots_used"],
+            lanes=fleet["lanes"],
+            lanes_used=fleet["lanes_used"],
+            yield_reason=facts["yield_reason"],
+            yield_seconds=facts["yield_seconds"],
+        )
+    )

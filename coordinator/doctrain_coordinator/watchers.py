@@ -1,0 +1,126 @@
+"""The watch hub: one read a change for all watchers of this coordinator, and a mailbox each that holds the latest state only.
+
+A watcher that is slow finds, when it comes back, the newest state and none of those between. Woken by ``Changes``, with a
+slow poll behind it for what a lost NOTIFY would have told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.trainings import Seen, Trainings
+from doctrain_mesh.errors import ShuttingDownError, StoreUnavailableError
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 1.0
+GAP_SECONDS = 0.02
+RETRY_SECONDS = 0.5
+
+
+class Mailbox:
+    """The latest state of one training for one watcher."""
+
+    def __init__(self) -> None:
+        self._latest: Seen | None = None
+        self._arrived = asyncio.Event()
+        self.closed = False
+
+    def put(self, seen: Seen) -> None:
+        """Replaces what is there, unless it is newer."""
+        if self._latest is None or seen.row["version"] >= self._latest.row["version"]:
+            self._latest = seen
+            self._arrived.set()
+
+    def close(self) -> None:
+        """The hub goes away."""
+        self.closed = True
+        self._arrived.set()
+
+    async def take(self, timeout_seconds: float) -> Seen | None:
+        """The latest state once there is one; None at the timeout. Raises ShuttingDownError."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._arrived.wait()
+        self._arrived.clear()
+        latest, self._latest = self._latest, None
+        if self.closed:
+            raise ShuttingDownError("This coordinator shuts down; watch on at another one.", retry_after_seconds=0.1)
+        return latest
+
+
+class WatchHub:
+    """One a coordinator. ``run`` is supervised by the application."""
+
+    def __init__(self, trainings: Trainings, changes: Changes) -> None:
+        self._trainings, self._changes = trainings, changes
+        self._mailboxes: dict[int, set[Mailbox]] = {}
+        self._dirty: set[int] = set()
+        self._woken = asyncio.Event()
+        self._closed = False
+
+    @property
+    def watchers(self) -> int:
+        """How many watch now."""
+        return sum(map(len, self._mailboxes.values()))
+
+    @contextlib.contextmanager
+    def watching(self, training: int) -> Iterator[Mailbox]:
+        """A mailbox that gets the present state soon and every later one, while open."""
+        mailbox = Mailbox()
+        if self._closed:
+            mailbox.close()
+        self._mailboxes.setdefault(training, set()).add(mailbox)
+        self._dirty.add(training)
+        self._woken.set()
+        try:
+            yield mailbox
+        finally:
+            boxes = self._mailboxes[training]
+            boxes.discard(mailbox)
+            if not boxes:
+                del self._mailboxes[training]
+
+    def close(self) -> None:
+        """Sends every watcher to another coordinator."""
+        self._closed = True
+        for boxes in self._mailboxes.values():
+            for mailbox in boxes:
+                mailbox.close()
+
+    async def run(self) -> None:
+        """Reads and delivers until cancelled."""
+        with self._changes.listening(self._changed):
+            while True:
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._woken.wait()
+                except TimeoutError:
+                    self._dirty.update(self._mailboxes)
+                self._woken.clear()
+                wanted, self._dirty = self._dirty & self._mailboxes.keys(), set()
+                if wanted:
+                    await self._deliver(wanted)
+                    await asyncio.sleep(GAP_SECONDS)
+
+    def _changed(self, trainings: frozenset[int] | None) -> None:
+        watched = self._mailboxes.keys()
+        touched = set(watched) if trainings is None else trainings & watched
+        if touched:
+            self._dirty |= touched
+            self._woken.set()
+
+    async def _deliver(self, wanted: set[int]) -> None:
+        try:
+            found = await self._trainings.read(wanted)
+        except StoreUnavailableError as error:
+            log.warning("Watchers are told late: %s", error)
+            self._dirty |= wanted
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        for seen in found:
+            for mailbox in self._mailboxes.get(seen.row["id"], ()):
+                mailbox.put(seen)

@@ -1,0 +1,76 @@
+"""gRPC as every part uses it: channel and server options, and the one place that turns errors into statuses."""
+
+from __future__ import annotations
+
+import logging
+from typing import NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from opentelemetry import trace
+
+from doctrain_mesh.errors import DoctrainError
+
+log = logging.getLogger(__name__)
+DOMAIN = "doctrain.dev"
+DETAILS_KEY = "grpc-status-details-bin"
+
+# A peer that froze is noticed after 7 s. Clients ping every 5 s; servers must allow it, or cut them off after three.
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+
+
+def server_options(max_request_bytes: int) -> list[tuple[str, int]]:
+    """Room for the largest request and a little more, so that one that is too large is told so by us and not by gRPC."""
+    return [
+        ("grpc.max_receive_message_length", 2 * max_request_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def details(error: DoctrainError) -> list[Message]:
+    """The google.rpc details of an error: ErrorInfo always, the others where they apply."""
+    found: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    if error.violations:
+        found.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description) for v in error.violations
+                ]
+            )
+        )
+    if error.retry_after_seconds is not None:
+        delay = Duration()
+        delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
+        found.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if error.status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        violation = error_details_pb2.QuotaFailure.Violation(subject=error.metadata.get("unit", ""), description=error.sentence)
+        found.append(error_details_pb2.QuotaFailure(violations=[violation]))
+    return found
+
+
+async def abort(context: grpc.aio.ServicerContext[object, object], error: DoctrainError) -> NoReturn:
+    """Ends a call with an error's status, sentence and details."""
+    status = status_pb2.Status(code=error.status.value[0], message=error.sentence)
+    for detail in details(error):
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    await context.abort(error.status, error.sentence, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def internal(error: BaseException, method: str) -> DoctrainError:
+    """What a caller is told of a fault of ours; the log gets the rest."""
+    log.error("%s failed", method, exc_info=error)
+    span = trace.get_current_span().get_span_context()
+    trace_id = f"{span.trace_id:032x}" if span.is_valid else ""
+    suffix = f" Please report the trace id {trace_id}." if trace_id else ""
+    return DoctrainError(f"The service failed at this call; its operators can see why in the log.{suffix}", metadata={"trace_id": trace_id})
