@@ -136,12 +136,21 @@ def _fitted(pieces: Iterable[Piece], size: Size, most: int, split: Split) -> Ite
             yield piece
             continue
         head = table_head(piece.text)
-        for offset, part in split(piece.text):
+        for offset, part in _hard_cut(split(piece.text), size, most):
             if _says_something(part):
                 start = piece.start + offset
                 repeated = f"{head}\n{part}" if head and offset > 0 and part.startswith("|") else ""
                 told = repeated if repeated and size(repeated) <= most else part
                 yield Piece(start, start + len(part), told, piece.heading)
+
+
+def _hard_cut(parts: Iterable[tuple[int, str]], size: Size, most: int) -> Iterator[tuple[int, str]]:
+    """What a splitter left too large, having found no place to cut, is cut anywhere."""
+    for offset, part in parts:
+        measured = size(part)
+        step = len(part) if measured <= most else max(1, len(part) * most // measured)
+        for start in range(0, len(part), step):
+            yield offset + start, part[start : start + step]
 
 
 def _says_something(text: str) -> bool:

@@ -19,6 +19,9 @@ from doctrain_worker.pipeline.readable import Chunk, Readable
 MOST_TOKENS = 220
 """Leaves room for the headings below the model's 256."""
 
+_LETTERS_A_TOKEN = 10
+"""More than words have: what the tokenizer takes for one unknown word, however long, is cut by its letters."""
+
 
 @cache
 def _splitter() -> MarkdownSplitter:
@@ -29,9 +32,9 @@ def chunk(readable: Readable) -> list[Chunk]:
     """The pieces, in their order, each of at most ``MOST_TOKENS`` tokens."""
     return [
         Chunk(piece.start, piece.end, page_at(readable.page_starts, piece.start), piece.heading, piece.text)
-        for piece in chunking.cut(readable.text, _tokens, MOST_TOKENS, _splitter().chunk_indices)
+        for piece in chunking.cut(readable.text, _size, MOST_TOKENS, _splitter().chunk_indices)
     ]
 
 
-def _tokens(text: str) -> int:
-    return len(tokenizer().encode(text, add_special_tokens=False).ids)
+def _size(text: str) -> int:
+    return max(len(tokenizer().encode(text, add_special_tokens=False).ids), -(-len(text) // _LETTERS_A_TOKEN))

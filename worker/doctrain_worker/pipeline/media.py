@@ -94,7 +94,7 @@ def _zipped(content: bytes) -> str:
 
 
 def _text(head: bytes, claimed: str, name: str) -> str:
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").replace(b"\0", b"")
+    start = head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     if _HTML_START.match(start) or (start[:5].lower() == b"<?xml" and b"<html" in start.lower()):
         return HTML
     if start[:5].lower() == b"<?xml":

@@ -9,6 +9,12 @@ import charset_normalizer
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
+_LIKELY = [
+    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "iso8859_2", "koi8_r"),
+    *("cp932", "euc_jp", "gb18030", "big5", "cp949", "tis_620"),
+]
+"""What documents without a mark are in; among all that Python knows, short texts are mistaken for those of old machines."""
+
 _LOOKED_AT = 64 << 10
 
 # Postgres stores no NUL; the rest are controls that say nothing in text (tab, newline and return stay).
@@ -35,12 +41,12 @@ def encoding_of(content: bytes, *, html: bool = False) -> str:
         declared = _known(told[1].decode("ascii"))
         if declared is not None:
             return declared
-    if _decodes(content, "utf-8") and b"\0" not in head:
-        return "utf-8"
     zeros = head.count(0)
     if zeros > len(head) // 3:
         return "utf-16-le" if head[1::2].count(0) == zeros else "utf-16-be"
-    found = charset_normalizer.from_bytes(head).best()
+    if _decodes(content, "utf-8"):
+        return "utf-8"
+    found = charset_normalizer.from_bytes(head, cp_isolation=_LIKELY).best()
     return found.encoding if found is not None else "cp1252"
 
 

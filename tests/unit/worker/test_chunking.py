@@ -1,0 +1,112 @@
+"""Pieces of a text: whole, small enough, and where they say they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doctrain_worker.core.chunking import Piece, cut, embedded_text, heading_path
+from doctrain_worker.core.pages import page_at, page_starts, unwrap_cjk
+
+MOST = 20
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def every_ten_words(text: str) -> Iterator[tuple[int, str]]:
+    at = 0
+    parts = text.split(" ")
+    for start in range(0, len(parts), 10):
+        part = " ".join(parts[start : start + 10])
+        yield at, part
+        at += len(part) + 1
+
+
+def pieces(text: str) -> list[Piece]:
+    return list(cut(text, words, MOST, every_ten_words))
+
+
+def test_blocks_are_put_together_and_a_heading_begins_a_piece() -> None:
+    text = "# One\n\nfour words in here\n\nand four words more\n\n## Two\n\n" + "word " * 15 + "\n\n# Three\n\nlast words\n"
+    found = pieces(text)
+    assert [piece.text.split("\n")[0] for piece in found] == ["# One", "## Two", "# Three"]
+    assert [piece.heading for piece in found] == ["One", "One > Two", "Three"]
+    assert all(text[piece.start : piece.end] == piece.text for piece in found)
+
+
+def test_a_heading_is_never_the_last_of_a_piece() -> None:
+    found = pieces("a b c d e f g h i j k l m n o p q r\n\n# Head\n\nits words follow here\n")
+    assert [piece.text.split("\n")[-1] for piece in found] == ["a b c d e f g h i j k l m n o p q r", "its words follow here"]
+
+
+def test_a_heading_within_a_listing_is_none() -> None:
+    (piece,) = pieces("```sh\n# a comment\n\nls\n```\n")
+    assert piece.heading == ""
+    assert "ls" in piece.text
+
+
+def test_the_parts_of_a_long_table_keep_its_head() -> None:
+    def by_lines(text: str) -> Iterator[tuple[int, str]]:
+        at = 0
+        for line in text.splitlines(keepends=True):
+            yield at, line.rstrip("\n")
+            at += len(line)
+
+    table = "| a | b |\n| --- | --- |\n" + "".join(f"| {n} | {n * n} |\n" for n in range(9))
+    found = list(cut(table, words, MOST, by_lines))
+    assert all(piece.text.startswith("| a | b |\n| --- | --- |") for piece in found[2:])
+    assert found[-1].text.endswith("| 8 | 64 |")
+
+
+texts = st.lists(
+    st.one_of(st.just("\n"), st.just("# Title\n"), st.just("### Sub\n"), st.just("```\n"), st.just("| a | b |\n"), st.text(max_size=80)),
+    max_size=30,
+).map("".join)
+
+
+@given(texts)
+def test_nothing_is_lost_and_everything_is_in_its_place(text: str) -> None:
+    found = pieces(text)
+    kept: list[str] = []
+    at = 0
+    for piece in found:
+        assert at <= piece.start < piece.end <= len(text)
+        between = text[at : piece.start]
+        assert not any(map(str.isalnum, between))
+        kept.append(text[piece.start : piece.end])
+        at = piece.end
+    assert not any(map(str.isalnum, text[at:]))
+    assert [c for c in text if c.isalnum()] == [c for part in kept for c in part if c.isalnum()]
+
+
+def test_long_paths_of_headings_keep_the_innermost() -> None:
+    assert heading_path(["One", " ", "Two"]) == "One > Two"
+    assert heading_path(["x" * 300, "Two"]).endswith(" > Two")
+    assert len(heading_path(["x" * 300, "Two"])) <= 160
+
+
+def test_the_model_sees_the_headings_once() -> None:
+    assert embedded_text("One > Two", "words") == "One > Two\nwords"
+    assert embedded_text("One > Two", "## Two\n\nwords") == "## Two\n\nwords"
+    assert embedded_text("", "words") == "words"
+
+
+def test_pages_are_found_in_text_with_other_marks_between() -> None:
+    pages = ["The first page ends here.", "", "A third page\nhas two lines.", "Fourth, and last."]
+    text = "# The first page\n\nends **here**.\n\n- A third page has two lines.\n\nFourth, and last."
+    starts = page_starts(text, pages)
+    assert [page_at(starts, text.index(word)) for word in ("first", "ends", "A third", "two lines", "Fourth")] == [1, 1, 3, 3, 4]
+    assert page_starts("", []) == ()
+    assert page_at((), 5) == 0
+
+
+def test_words_wrapped_within_are_joined_and_headings_stay() -> None:
+    assert (
+        unwrap_cjk("들어가며\n코로나바이러스감염증의 국내 확\n진자는 많다. \n이와")
+        == "들어가며\n코로나바이러스감염증의 국내 확진자는 많다. \n이와"
+    )
+    assert unwrap_cjk("plain lines\nstay as they are") == "plain lines\nstay as they are"
