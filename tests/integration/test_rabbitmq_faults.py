@@ -1,0 +1,190 @@
+"""RabbitMQ killed, frozen, wiped, out of memory: doctrain waits, says so in time, and goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import aio_pika
+import pytest
+
+from doctrain_mesh.broker import rabbitmq
+from doctrain_mesh.broker.rabbitmq import CLOSE_SECONDS, RabbitMQBroker
+from doctrain_mesh.errors import BrokerUnavailableError
+from doctrain_mesh.ports import Consumer, Delivery, Message
+from testkit.rabbitmq import QueuePlace, RabbitMQServer
+from testkit.server import free_port
+from testkit.waiting import wait_until
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.chaos, pytest.mark.xdist_group("rabbitmq-faults")]
+
+PUBLISH_SECONDS = 1.0
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rabbitmq, "PUBLISH_SECONDS", PUBLISH_SECONDS)
+
+
+@pytest.fixture
+async def place(own_rabbitmq: RabbitMQServer) -> AsyncIterator[QueuePlace]:
+    async with own_rabbitmq.place() as place:
+        yield place
+        await asyncio.to_thread(own_rabbitmq.ensure_started)
+
+
+@pytest.fixture
+async def broker(place: QueuePlace) -> AsyncIterator[RabbitMQBroker]:
+    broker = RabbitMQBroker(place.url, queue=place.queue, heartbeat_seconds=1)
+    yield broker
+    await broker.close()
+
+
+async def publish_when_possible(broker: RabbitMQBroker, *messages: Message) -> None:
+    """As the dispatcher does: again and again until confirmed."""
+
+    async def published() -> bool:
+        try:
+            await broker.publish(messages)
+        except BrokerUnavailableError:
+            return False
+        return True
+
+    await wait_until(published, 30)
+
+
+async def receive(consumer: Consumer, body: bytes = b"") -> Delivery:
+    """The next delivery, or the next with this body; the others are acked."""
+    async with asyncio.timeout(30):
+        async for delivery in consumer:
+            if not body or delivery.message.body == body:
+                return delivery
+            await delivery.ack()
+    raise AssertionError("a consumer does not end")
+
+
+async def test_a_consumer_goes_on_after_a_kill_and_gets_again_what_it_held(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.publish([Message(b"held"), Message(b"waiting")])
+    await own_rabbitmq.settle()
+    async with broker.consume(1) as consumer:
+        held = await receive(consumer)
+        own_rabbitmq.kill()
+        await held.ack()  # nobody hears it
+        await own_rabbitmq.restart()
+        again = [await receive(consumer)]
+        await again[0].ack()
+        again.append(await receive(consumer))
+        await again[1].ack()
+        assert {delivery.message.body for delivery in again} == {b"held", b"waiting"}
+        await publish_when_possible(broker, Message(b"new"))
+        assert (await receive(consumer)).message.body == b"new"
+
+
+async def test_a_wiped_server_gets_its_queues_again(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker, place: QueuePlace) -> None:
+    async with broker.consume(5) as consumer:
+        await broker.publish([Message(b"lost")])
+        await own_rabbitmq.wipe()
+        await publish_when_possible(broker, Message(b"after"))
+        await (await receive(consumer, b"after")).reject()
+
+    async def dead() -> bool:
+        async with await aio_pika.connect(place.url) as connection, connection.channel() as channel:
+            queue = await channel.get_queue(f"{place.queue}.dead")
+            return queue.declaration_result.message_count == 1
+
+    await wait_until(dead)
+
+
+async def test_a_frozen_server_costs_a_publication_its_time_limit_and_no_more(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.publish([Message(b"before")])
+    own_rabbitmq.freeze()
+    for _ in range(2):  # on the open connection, then on a new one
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailableError, match="did not finish within"):
+            await broker.publish([Message(b"unknown")])
+        assert time.monotonic() - started < PUBLISH_SECONDS + CLOSE_SECONDS + 0.5
+    own_rabbitmq.thaw()
+    await publish_when_possible(broker, Message(b"after"))
+    async with broker.consume(10) as consumer:
+        assert (await receive(consumer, b"after")).message.body == b"after"
+
+
+async def test_a_silent_connection_is_given_up_and_cancels_nobody(
+    own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aio-pika ends a stuck publication by CancelledError, which would silently end the loop that published."""
+    monkeypatch.setattr(rabbitmq, "PUBLISH_SECONDS", 30.0)
+    async with broker.consume(1) as consumer:
+        await broker.publish([Message(b"held")])
+        held = await receive(consumer)
+        own_rabbitmq.freeze()
+        with pytest.raises(BrokerUnavailableError, match="did not confirm 1 of 1"):
+            await broker.publish([Message(b"unknown")])
+        await wait_until(lambda: "subscription to RabbitMQ was lost" in caplog.text, 15)
+        own_rabbitmq.thaw()
+        await held.ack()
+        again = await receive(consumer)
+        assert again.message.body == b"held"
+        assert again.redelivered
+
+
+async def test_leaving_a_frozen_server_takes_no_longer_than_closing_may(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    async with broker.consume(1) as consumer:
+        await broker.publish([Message(b"held")])
+        await receive(consumer)
+        own_rabbitmq.freeze()
+        started = time.monotonic()
+    await broker.close()
+    assert time.monotonic() - started < 2 * CLOSE_SECONDS + 1
+
+
+async def test_an_unroutable_message_is_an_error_and_the_next_call_mends_it(broker: RabbitMQBroker, place: QueuePlace) -> None:
+    await broker.publish([Message(b"1")])
+    async with await aio_pika.connect(place.url) as connection, connection.channel() as channel:
+        await channel.queue_delete(place.queue)
+    with pytest.raises(BrokerUnavailableError, match="2 of 2 messages"):
+        await broker.publish([Message(b"2", message_id="same"), Message(b"2", message_id="same")])
+    await broker.publish([Message(b"3")])
+    assert await broker.depth() == 1
+
+
+async def test_a_consumer_whose_queue_is_deleted_subscribes_anew(broker: RabbitMQBroker, place: QueuePlace) -> None:
+    async with broker.consume(1) as consumer:
+        await broker.publish([Message(b"1")])
+        await (await receive(consumer)).ack()
+        async with await aio_pika.connect(place.url) as connection, connection.channel() as channel:
+            await channel.queue_delete(place.queue)
+        await publish_when_possible(broker, Message(b"2"))
+        assert (await receive(consumer)).message.body == b"2"
+
+
+async def test_a_process_starts_before_its_broker_and_begins_when_it_comes(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    own_rabbitmq.kill()
+    async with broker.consume(1) as consumer:
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailableError):
+            await broker.publish([Message(b"1")])
+        assert time.monotonic() - started < 1
+        await own_rabbitmq.restart()
+        await publish_when_possible(broker, Message(b"2"))
+        assert (await receive(consumer, b"2")).message.body == b"2"
+
+
+async def test_acks_arrive_while_an_alarm_holds_publications_back(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
+    await broker.publish([Message(b"1"), Message(b"2")])
+    async with broker.consume(1) as consumer:
+        first = await receive(consumer)
+        async with own_rabbitmq.alarm():
+            with pytest.raises(BrokerUnavailableError):
+                await broker.publish([Message(b"3")])
+            await first.ack()
+            assert (await receive(consumer)).message.body == b"2"
+        await publish_when_possible(broker, Message(b"4"))
+
+
+async def test_wrong_credentials_and_a_closed_port_are_said_without_the_password() -> None:
+    broker = RabbitMQBroker(f"amqp://doctrain:hunter2@127.0.0.1:{free_port()}/", queue="q")
+    with pytest.raises(BrokerUnavailableError, match="RabbitMQ did not answer") as caught:
+        await broker.publish([Message(b"1")])
+    assert "hunter2" not in caught.value.sentence
