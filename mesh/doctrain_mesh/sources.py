@@ -106,7 +106,10 @@ class Sources:
         # Opened first and asked where it is then, so that no link can be changed in between. NONBLOCK: not to wait for a pipe's writer.
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            if not Path(f"/proc/self/fd/{opened}").readlink().is_relative_to(Path(self._rules.file_root).resolve()):
+            real = Path(f"/proc/self/fd/{opened}").readlink()
+            blob_folder = self._rules.blob_folder
+            into_blobs = bool(blob_folder) and real.is_relative_to(Path(blob_folder).resolve())
+            if into_blobs or not real.is_relative_to(Path(self._rules.file_root).resolve()):
                 raise BlobForbiddenError("The path leads outside the folder that doctrain may read.")
             if not stat.S_ISREG(os.fstat(opened).st_mode):
                 raise BlobNotFoundError("There is no file at this URI, but a folder or something else.")

@@ -30,6 +30,7 @@ _REMEMBERED = 4096
 
 _CREDENTIALS = "The URI holds credentials; take them out and let the operator give doctrain access."
 _NO_HOST = "The URI has no valid host name."
+_OWN_STORE = "The URI leads into doctrain's own store of uploads; use the blob:// URI that UploadDocument answered."
 _PRIVATE = "The URI leads to a private or local address; only public ones may be reached."
 
 
@@ -67,12 +68,16 @@ class UriRules:
     Args:
         file_root: folder below which ``file://`` URIs may point; empty: they are refused.
         allow_private_addresses: whether ``https://`` may reach private addresses, and ``http://`` is taken at all.
+        blob_url: where tenants' uploads are kept; only ``blob://`` leads there, which keeps tenants apart.
     """
 
-    def __init__(self, *, file_root: str = "", allow_private_addresses: bool = False) -> None:
+    def __init__(self, *, file_root: str = "", allow_private_addresses: bool = False, blob_url: str = "") -> None:
         self.file_root = posixpath.normpath(file_root) if file_root else ""
         self.allow_private_addresses = allow_private_addresses
         self._file_prefix = f"file://{self.file_root.rstrip('/')}/" if file_root else ""
+        self.blob_folder = (file_path(blob_url) or "") if blob_url.startswith("file://") else ""
+        self._blob_folder_uri = f"file://{self.blob_folder}" if self.blob_folder else ""
+        self._blob_bucket = blob_url.removeprefix("s3://").partition("/")[0] if blob_url.startswith("s3://") else ""
         self._remembered: dict[str, str | None] = {}
 
     def reason(self, uri: str) -> str | None:
@@ -110,13 +115,8 @@ class UriRules:
     def _file_reason(self, uri: str) -> str | None:
         if not self.file_root:
             return "file:// URIs are switched off here; upload the document, or ask the operator to set DOCTRAIN_FILE_ROOT."
-        if (
-            uri.startswith(self._file_prefix)
-            and "/." not in uri
-            and "%" not in uri
-            and "//" not in uri[7:]
-            and len(uri) > len(self._file_prefix)
-        ):
+        plain = uri.startswith(self._file_prefix) and "/." not in uri and "%" not in uri and "//" not in uri[7:]
+        if plain and len(uri) > len(self._file_prefix) and not (self._blob_folder_uri and uri.startswith(self._blob_folder_uri)):
             return None
         return self._path_reason(uri)
 
@@ -131,6 +131,8 @@ class UriRules:
             return "The path in the URI holds control characters."
         if path == self.file_root or not PurePosixPath(path).is_relative_to(self.file_root):
             return "The path is outside the folder that doctrain may read."
+        if self.blob_folder and PurePosixPath(path).is_relative_to(self.blob_folder):
+            return _OWN_STORE
         return None
 
     def _judge_start(self, start: str) -> str | None:
@@ -150,6 +152,8 @@ class UriRules:
     def _s3_reason(self, bucket: str) -> str | None:
         if "@" in bucket:
             return _CREDENTIALS
+        if self._blob_bucket and bucket == self._blob_bucket:
+            return _OWN_STORE
         return None if _BUCKET.fullmatch(bucket) else "The URI names no valid bucket, as in s3://bucket/object."
 
     def _web_reason(self, start: str) -> str | None:
