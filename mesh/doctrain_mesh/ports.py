@@ -6,7 +6,7 @@ same contract tests. Losing either costs time or sight, never correctness: Postg
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -95,7 +95,10 @@ class Registry(Protocol):
 
     async def list(self, prefix: str) -> dict[str, bytes]: ...
 
-    def watch(self, prefix: str) -> AsyncIterator[Change]:
-        """The present keys first, then every change; lists again after a gap, telling what vanished meanwhile."""
+    def watch(self, prefix: str) -> AsyncGenerator[Change, None]:
+        """The present keys first, then every change; lists again after a gap, telling what vanished meanwhile.
+
+        Close it (``contextlib.aclosing``) unless it is read until cancelled.
+        """
 
     async def close(self) -> None: ...
