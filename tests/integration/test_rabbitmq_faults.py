@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aio_pika
 import pytest
@@ -13,6 +15,7 @@ from doctrain_mesh.broker import rabbitmq
 from doctrain_mesh.broker.rabbitmq import CLOSE_SECONDS, RabbitMQBroker
 from doctrain_mesh.errors import BrokerUnavailableError
 from doctrain_mesh.ports import Consumer, Delivery, Message
+from testkit.certificates import self_signed
 from testkit.rabbitmq import QueuePlace, RabbitMQServer
 from testkit.server import free_port
 from testkit.waiting import wait_until
@@ -183,8 +186,22 @@ async def test_acks_arrive_while_an_alarm_holds_publications_back(own_rabbitmq: 
         await publish_when_possible(broker, Message(b"4"))
 
 
-async def test_wrong_credentials_and_a_closed_port_are_said_without_the_password() -> None:
-    broker = RabbitMQBroker(f"amqp://doctrain:hunter2@127.0.0.1:{free_port()}/", queue="q")
-    with pytest.raises(BrokerUnavailableError, match="RabbitMQ did not answer") as caught:
-        await broker.publish([Message(b"1")])
-    assert "hunter2" not in caught.value.sentence
+async def test_tls_with_the_right_authority_and_with_a_wrong_one(own_rabbitmq: RabbitMQServer, place: QueuePlace, tmp_path: Path) -> None:
+    own_rabbitmq.tls = self_signed(tmp_path)
+    stranger, _ = self_signed(tmp_path, "stranger")
+    await own_rabbitmq.restart()
+    url = f"amqps://guest:guest@127.0.0.1:{own_rabbitmq.tls_port}/?cafile="
+    for authority, outcome in ((own_rabbitmq.tls[0], contextlib.nullcontext()), (stranger, pytest.raises(BrokerUnavailableError))):
+        broker = RabbitMQBroker(f"{url}{authority}", queue=place.queue)
+        with outcome:
+            await broker.publish([Message(b"1")])
+            assert await broker.depth() == 1
+        await broker.close()
+
+
+async def test_a_wrong_password_and_a_closed_port_are_said_without_the_password(own_rabbitmq: RabbitMQServer) -> None:
+    for port in (own_rabbitmq.port, free_port()):
+        broker = RabbitMQBroker(f"amqp://doctrain:hunter2@127.0.0.1:{port}/", queue="q")
+        with pytest.raises(BrokerUnavailableError, match="RabbitMQ did not answer") as caught:
+            await broker.publish([Message(b"1")])
+        assert "hunter2" not in caught.value.sentence

@@ -29,13 +29,19 @@ class QueuePlace:
 
 
 class RabbitMQServer(Server):
-    """A RabbitMQ node on 127.0.0.1; ``advanced`` is the text of its advanced.config from its next start on."""
+    """A RabbitMQ node on 127.0.0.1.
+
+    From its next start on ``advanced`` is the text of its advanced.config, and with ``tls`` (certificate, key) it listens on
+    ``tls_port`` too.
+    """
 
     name = "RabbitMQ"
 
     def __init__(self, folder: Path, users_lock: Path, port: int | None = None) -> None:
         super().__init__(folder, users_lock, port)
         self.advanced = "[]."
+        self.tls: tuple[Path, Path] | None = None
+        self.tls_port = free_port()
         self._names_port, self._node_port = free_port(), free_port()
 
     @property
@@ -51,6 +57,12 @@ class RabbitMQServer(Server):
             "disk_free_limit.absolute": "50MB",
             "raft.wal_max_size_bytes": "16000000",
         }
+        if self.tls:
+            settings |= {
+                "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+                "ssl_options.certfile": str(self.tls[0]),
+                "ssl_options.keyfile": str(self.tls[1]),
+            }
         (self.folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         (self.folder / "advanced.config").write_text(self.advanced)
         (self.folder / "plugins").write_text("[].")
