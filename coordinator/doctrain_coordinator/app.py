@@ -74,11 +74,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
             finally:
                 coordinator.end()
     finally:
-        try:
-            async with asyncio.timeout(5):
-                await pool.close()
-        except TimeoutError:
-            pool.terminate()
+        await postgres.close_pool(pool)
 
 
 class _Coordinator:

@@ -19,11 +19,11 @@ from typing import Any
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.blocks import Block, clean, fault, without_results
 from doctrain_coordinator.core.ledger import Begun, Ledger, ShardRow, TrainingRow
-from doctrain_coordinator.core.pacing import Pace, Pacer
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.pacing import Pace, Pacer
 from doctrain_mesh.postgres import Record
 from doctrain_mesh.supervise import deadline
 

@@ -88,6 +88,15 @@ async def acquired(pool: Pool, operation: str, *, seconds: float = COMMAND_SECON
         yield connection
 
 
+async def close_pool(pool: Pool) -> None:
+    """Closes within 5 s, or drops the connections."""
+    try:
+        async with asyncio.timeout(5):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
 async def close_connection(connection: asyncpg.Connection[Record]) -> None:
     """Closes within 2 s, or drops the connection."""
     try:

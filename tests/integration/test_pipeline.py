@@ -96,7 +96,7 @@ async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPa
         yield Bench(pipeline, root, pool, await running_shard(pool))
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("pipeline")]
 
 SENTENCES = {
     "reef.md": "# The reef\n\nCoral polyps build limestone that shelters thousands of kinds of fish.\n",

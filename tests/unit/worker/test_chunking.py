@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain_worker.core.chunking import Piece, cut, embedded_text, heading_path
-from doctrain_worker.core.pages import page_at, page_starts, unwrap_cjk
+from doctrain_worker.core.pages import page_at
 
 MOST = 20
 
@@ -95,18 +95,6 @@ def test_the_model_sees_the_headings_once() -> None:
     assert embedded_text("", "words") == "words"
 
 
-def test_pages_are_found_in_text_with_other_marks_between() -> None:
-    pages = ["The first page ends here.", "", "A third page\nhas two lines.", "Fourth, and last."]
-    text = "# The first page\n\nends **here**.\n\n- A third page has two lines.\n\nFourth, and last."
-    starts = page_starts(text, pages)
-    assert [page_at(starts, text.index(word)) for word in ("first", "ends", "A third", "two lines", "Fourth")] == [1, 1, 3, 3, 4]
-    assert page_starts("", []) == ()
+def test_a_place_is_on_the_page_that_began_last() -> None:
+    assert [page_at((0, 10, 10, 25), offset) for offset in (0, 9, 10, 24, 25, 99)] == [1, 1, 3, 3, 4, 4]
     assert page_at((), 5) == 0
-
-
-def test_words_wrapped_within_are_joined_and_headings_stay() -> None:
-    assert (
-        unwrap_cjk("들어가며\n코로나바이러스감염증의 국내 확\n진자는 많다. \n이와")
-        == "들어가며\n코로나바이러스감염증의 국내 확진자는 많다. \n이와"
-    )
-    assert unwrap_cjk("plain lines\nstay as they are") == "plain lines\nstay as they are"

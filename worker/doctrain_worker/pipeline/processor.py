@@ -7,7 +7,7 @@ a plain function in the worker for benchmarks. This module imports neither I/O n
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -138,8 +138,8 @@ DONE = Done()
 class Processor(Protocol):
     """Processes documents; one object serves all lanes of a worker at once."""
 
-    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
-        """Answers what came of the document; running it again replaces what it wrote before.
+    def process(self, document: DocumentTask, shard: ShardContext) -> Outcome | Awaitable[Outcome]:
+        """Answers what came of the document, at once or when awaited; running it again replaces what it wrote before.
 
         Cancelling the call kills the document's child at once. Raises FencedError when the shard is no longer held.
         Any other exception is a fault of the processor's, not of the document's.

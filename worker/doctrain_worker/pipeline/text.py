@@ -21,6 +21,9 @@ _LOOKED_AT = 64 << 10
 _UNWANTED: dict[int, str | None] = dict.fromkeys((c for c in range(32) if c not in (9, 10, 13)), None) | {
     0x7F: None,
     0xFEFF: None,
+    0xAD: None,
+    0xFFFE: None,
+    0xFFFF: None,
     11: "\n",
     12: "\n",
 }

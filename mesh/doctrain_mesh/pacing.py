@@ -1,4 +1,4 @@
-"""When a group commit starts: seldom enough to be large, at once where somebody waits (SPEED "Pacing")."""
+"""When a batch goes out, of results or of commits: seldom enough to be large, at once where somebody waits (docs/architecture.md).""" 
 
 from __future__ import annotations
 

@@ -1,0 +1,98 @@
+"""``doctrain-server``: runs one part of the mesh. Settings come from ``DOCTRAIN_*`` (docs/reference/settings.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from doctrain_mesh import settings as settings_module
+from doctrain_mesh.errors import DoctrainError
+
+
+@click.group()
+def cli() -> None:
+    """Runs the parts of the mesh; everything is set by DOCTRAIN_* variables."""
+
+
+@cli.command()
+def coordinator() -> None:
+    """Serve tenants, workers and operators, and dispatch when this one leads."""
+    from doctrain_server.processes import run_coordinator
+
+    asyncio.run(run_coordinator(settings_module.load()))
+
+
+@cli.command()
+def worker() -> None:
+    """Read documents: a guardian, the worker's main process, and its children."""
+    from doctrain_server.worker import run_guarded
+
+    sys.exit(run_guarded(settings_module.load()))
+
+
+@cli.command("worker-main", hidden=True)
+def worker_main() -> None:
+    """The worker's main process, started by its guardian."""
+    from doctrain_server.worker import run_main
+
+    asyncio.run(run_main(settings_module.load()))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this program's schema; coordinators do so by themselves when they start."""
+    from doctrain_coordinator.store.migrate import migrate as bring_up
+
+    asyncio.run(bring_up(settings_module.load().database_url))
+
+
+@cli.command()
+def bootstrap() -> None:
+    """Make a first operator key and a worker key, straight in the database, and print them as JSON."""
+    from doctrain_server.bootstrap import first_keys
+
+    click.echo(json.dumps(asyncio.run(first_keys(settings_module.load())), indent=2))
+
+
+@cli.command()
+@click.option("--address", default="127.0.0.1:7700", show_default=True, help="The coordinator to ask.")
+@click.option("--ca", default="", help="File of the CA that signed its certificate.")
+def healthcheck(address: str, ca: str) -> None:
+    """Exit 0 when the coordinator at an address serves (grpc.health.v1)."""
+    from doctrain_server.healthcheck import serves
+
+    if not asyncio.run(serves(address, ca)):
+        raise SystemExit(1)
+
+
+@cli.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=None, help="Documents to train instead of the shipped ones.")
+def demo(folder: Path | None) -> None:
+    """Train the shipped documents on an embedded mesh, show how, and end."""
+    from doctrain_server.demo import run_demo
+
+    sys.exit(asyncio.run(run_demo(folder)))
+
+
+def main() -> None:
+    """Runs the command line; what a person can mend is told as a sentence, without a stack trace."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except DoctrainError as error:
+        click.echo(f"doctrain-server: {error.sentence}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Commands that the server adds to ``doctrain``: ``dev`` and ``doctor``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from doctrain_mesh import settings as settings_module
+from doctrain_mesh.errors import DoctrainError
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("doctrain-data"),
+    show_default=True,
+    help="Folder for its data.",
+)
+@click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="How many workers.")
+@click.option("--listen", default="127.0.0.1:7700", show_default=True, help="Where to serve; port 0 takes a free one.")
+def dev(data: Path, workers: int, listen: str) -> None:
+    """Run a whole mesh in this process: Postgres, a coordinator and workers."""
+    from doctrain_server.dev import run_dev
+
+    try:
+        asyncio.run(run_dev(settings_module.load(listen=listen), data, workers))
+    except DoctrainError as error:
+        click.echo(f"doctrain dev: {error.sentence}", err=True)
+        sys.exit(1)
+
+
+@click.command()
+def doctor() -> None:
+    """Say what is set, what answers, and what is unsafe."""
+    from doctrain_server.doctor import examine
+
+    try:
+        findings = asyncio.run(examine(settings_module.load()))
+    except DoctrainError as error:
+        click.echo(f"doctrain doctor: {error.sentence}", err=True)
+        sys.exit(1)
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.subject}: {finding.sentence}")
+    sys.exit(0 if all(finding.good for finding in findings) else 1)

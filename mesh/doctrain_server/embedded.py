@@ -1,0 +1,91 @@
+"""The embedded mesh: Postgres, a coordinator and workers in one process, for a laptop, a demo and most tests.
+
+The broker and the registry are the in-process ones; everything else is what production runs: gRPC over loopback, a real
+Postgres, and for each worker a guardian with its children in processes of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from doctrain_coordinator import app as coordinator
+from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_mesh.settings import Settings
+from doctrain_server import adapters, worker
+from doctrain_server.postgres import embedded_postgres
+
+TENANT = "demo"
+PLAN = "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A running embedded mesh: where it answers and the keys it made."""
+
+    address: str
+    tenant_key: str
+    operator_key: str
+    profile: Path
+    database_url: str
+
+
+@asynccontextmanager
+async def embedded_mesh(folder: Path, settings: Settings, *, workers: int) -> AsyncIterator[Embedded]:
+    """Runs the mesh on ``folder`` while open; its data and keys stay there for the next time."""
+    folder = _prepared(folder)
+    async with AsyncExitStack() as stack:
+        database_url = settings.database_url or await stack.enter_async_context(embedded_postgres(folder / "postgres"))
+        blob_url = settings.blob_url or (folder / "blobs").as_uri()
+        settings = dataclasses.replace(settings, database_url=database_url, blob_url=blob_url)
+        broker = await stack.enter_async_context(adapters.open_broker(settings))
+        registry = await stack.enter_async_context(adapters.open_registry(settings))
+        served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
+        keys = await _keys(folder / "keys.json", served)
+        for number in range(1, workers + 1):
+            own = dataclasses.replace(settings, name=f"worker-{number}", worker_key=keys["worker_key"], coordinators=served.address)
+            await stack.enter_async_context(worker.running(own, broker=broker, registry=registry))
+        profile = folder / "client.json"
+        _write_private(
+            profile,
+            {"address": served.address, "tenant_key": keys["tenant_key"], "operator_key": keys["operator_key"]},
+        )
+        yield Embedded(served.address, keys["tenant_key"], keys["operator_key"], profile, database_url)
+
+
+async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
+    """The keys of this folder's mesh: made on first use, kept in a file that only its owner reads."""
+    kept = _read(file)
+    if kept and await served.keys.knows(kept["worker_key"]):
+        return kept
+    await served.tenants.create(TENANT, PLAN, 1.0)
+    made = {
+        "tenant_key": (await served.keys.create(ROLE_TENANT, TENANT, "doctrain dev")).key,
+        "worker_key": (await served.keys.create(ROLE_WORKER, "", "doctrain dev")).key,
+        "operator_key": (await served.keys.create(ROLE_OPERATOR, "", "doctrain dev")).key,
+    }
+    _write_private(file, made)
+    return made
+
+
+def _prepared(folder: Path) -> Path:
+    folder = folder.resolve()
+    (folder / "blobs").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _read(file: Path) -> dict[str, str]:
+    kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return kept
+
+
+def _write_private(file: Path, content: dict[str, str]) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        json.dump(content, handle, indent=2)
+        handle.write("\n")

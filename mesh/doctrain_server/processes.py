@@ -1,0 +1,52 @@
+"""A part of the mesh as a process of its own: settings, telemetry, adapters, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from doctrain_coordinator import app as coordinator
+from doctrain_mesh import telemetry
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.settings import Settings
+from doctrain_server import adapters
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@asynccontextmanager
+async def stop_requested() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; a second signal takes its usual course."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        event.set()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield event
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def run_coordinator(settings: Settings) -> None:
+    """Serves until it is told to stop, then drains within ``drain_seconds``."""
+    telemetry.configure_logging(settings.log_level, settings.log_format)
+    if not settings.database_url:
+        raise ConfigurationError("DOCTRAIN_DATABASE_URL is not set; `doctrain dev` runs a mesh that brings its own Postgres.")
+    if not settings.blob_url:
+        raise ConfigurationError("DOCTRAIN_BLOB_URL is not set: the folder or bucket that keeps the documents' bytes.")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-coordinator", instance=settings.process_name))
+        stop = await stack.enter_async_context(stop_requested())
+        broker = await stack.enter_async_context(adapters.open_broker(settings))
+        registry = await stack.enter_async_context(adapters.open_registry(settings))
+        served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
+        print(f"serving on {served.address}", flush=True)
+        await stop.wait()

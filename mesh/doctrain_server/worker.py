@@ -1,0 +1,98 @@
+"""A worker: within this process for the embedded mesh, or standalone below its guardian."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import metadata
+
+from doctrain_mesh import postgres, telemetry
+from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.sources import Sources
+from doctrain_mesh.uris import UriRules
+from doctrain_server import adapters
+from doctrain_server.processes import stop_requested
+from doctrain_worker import app
+from doctrain_worker.pipeline import plugins
+from doctrain_worker.pipeline.child_processor import ChildProcessor
+from doctrain_worker.pipeline.pipeline import open_pipeline
+from doctrain_worker.pipeline.processor import Processor
+from doctrain_worker.sandbox import isolation
+from doctrain_worker.sandbox.link import Guardian
+
+CHILD_PREFIX = "child:"
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[app.Running]:
+    """A worker in this process; its children are below a guardian of its own."""
+    async with AsyncExitStack() as stack:
+        guardian = await stack.enter_async_context(Guardian.open())
+        processor = await _processor(settings, guardian, stack)
+        worker = app.running(
+            settings, broker=broker, registry=registry, guardian=guardian, processor=processor, version=metadata.version("doctrain-server")
+        )
+        yield await stack.enter_async_context(worker)
+
+
+async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitStack) -> Processor:
+    children = settings.children or os.cpu_count() or 1
+    if settings.processor.startswith(CHILD_PREFIX):
+        return await stack.enter_async_context(
+            ChildProcessor.open(
+                guardian,
+                settings.processor.removeprefix(CHILD_PREFIX),
+                children=children,
+                document_seconds=settings.document_seconds,
+                document_memory_bytes=settings.document_memory_bytes,
+                isolation=isolation.choose(settings.sandbox),
+            )
+        )
+    if settings.processor:
+        return plugins.processor("DOCTRAIN_PROCESSOR", settings.processor)
+    if not settings.database_url or not settings.blob_url:
+        raise ConfigurationError("A worker needs DOCTRAIN_DATABASE_URL for the index and DOCTRAIN_BLOB_URL for the documents' bytes.")
+    uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses)
+    sources = Sources(BlobStore(settings.blob_url), uris)
+    stack.callback(sources.close)
+    database = await postgres.create_pool(settings.database_url, size=children + 2, name="doctrain worker")
+    stack.push_async_callback(postgres.close_pool, database)
+    return await stack.enter_async_context(
+        open_pipeline(
+            guardian,
+            sources=sources,
+            database=database,
+            isolation=isolation.choose(settings.sandbox),
+            children=children,
+            document_seconds=settings.document_seconds,
+            document_memory_bytes=settings.document_memory_bytes,
+            max_document_bytes=settings.max_document_bytes,
+            stages=plugins.stages(os.environ),
+        )
+    )
+
+
+def run_guarded(settings: Settings) -> int:
+    """Replaces this process by the guardian, which starts the main process and starts it again when it dies."""
+    if not settings.worker_key:
+        raise ConfigurationError("DOCTRAIN_WORKER_KEY is not set; `doctrain-server bootstrap` or an operator makes one.")
+    main = [sys.executable, "-m", "doctrain_server", "worker-main"]
+    os.execv(sys.executable, [sys.executable, "-m", "doctrain_worker.sandbox.guardian", *main])  # noqa: S606 - our own command line
+
+
+async def run_main(settings: Settings) -> None:
+    """Works until it is told to stop, then drains."""
+    telemetry.configure_logging(settings.log_level, settings.log_format)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-worker", instance=settings.process_name))
+        stop = await stack.enter_async_context(stop_requested())
+        broker = await stack.enter_async_context(adapters.open_broker(settings))
+        registry = await stack.enter_async_context(adapters.open_registry(settings))
+        worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
+        print(f"working as {worker.worker_id}, session {worker.session.id}", flush=True)
+        await stop.wait()

@@ -1,0 +1,30 @@
+"""The whole mesh on real servers, each part a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testkit.mesh import Mesh, mesh
+
+
+@pytest.fixture
+async def real_mesh(postgres: str, rabbitmq: Any, etcd: Any, tmp_path: Path) -> AsyncIterator[Mesh]:
+    """No part started yet; servers migrated, an operator and a worker key made."""
+    environment = {
+        "DOCTRAIN_DATABASE_URL": postgres,
+        "DOCTRAIN_BROKER_URL": rabbitmq,
+        "DOCTRAIN_REGISTRY_URL": etcd,
+        "DOCTRAIN_BLOB_URL": (tmp_path / "blobs").as_uri(),
+        "DOCTRAIN_FILE_ROOT": str(tmp_path / "documents"),
+        "DOCTRAIN_LOG_LEVEL": "INFO",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    for folder in ("blobs", "documents"):
+        (tmp_path / folder).mkdir()
+    async with mesh(tmp_path, environment) as running:
+        yield running

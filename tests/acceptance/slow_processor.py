@@ -1,0 +1,19 @@
+"""A processor for acceptance tests, run in the worker: each document takes as long as its URI says, in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
+
+
+class SlowProcessor:
+    """Waits; ``s3://test/20/anything`` takes 20 ms."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        """Done when the time is over."""
+        await asyncio.sleep(int(document.uri.split("/")[3]) / 1000)
+        return DONE
+
+
+slow = SlowProcessor()

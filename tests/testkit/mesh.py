@@ -1,0 +1,129 @@
+"""The mesh as processes: coordinators and workers started, killed and watched from outside, as an operator would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+READY_SECONDS = 30.0
+
+
+@dataclass
+class Part:
+    """One started process of the mesh; ``ready`` is the line that it printed."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+    ready: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where a coordinator serves."""
+        return self.ready.removeprefix("serving on ").strip()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Sends a signal to the process alone (not to its children)."""
+        self.process.send_signal(number)
+
+    async def stop(self, seconds: float = 40.0) -> int:
+        """Asks it to drain and waits; kills its whole group when it does not."""
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self.process.wait()
+            except TimeoutError:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return await self.process.wait()
+
+
+@dataclass
+class Mesh:
+    """What runs, over which servers, and the keys that were made."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    operator_key: str = ""
+    worker_key: str = ""
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of the coordinators, in the order in which they were started."""
+        return [part.address for part in self.parts.values() if part.address.startswith("127.") and part.process.returncode is None]
+
+    async def bootstrap(self) -> None:
+        """Migrates and makes the first keys, as an operator would."""
+        await self._run("migrate")
+        keys = json.loads(await self._run("bootstrap"))
+        self.operator_key, self.worker_key = keys["operator_key"], keys["worker_key"]
+
+    async def coordinator(self, name: str, **settings: str) -> Part:
+        """Starts a coordinator on a free port."""
+        return await self._start("coordinator", name, {"DOCTRAIN_LISTEN": "127.0.0.1:0", **settings})
+
+    async def worker(self, name: str, **settings: str) -> Part:
+        """Starts a worker: its guardian, and what that starts."""
+        log = self.folder / f"{name}.executions.jsonl"
+        return await self._start("worker", name, {"DOCTRAIN_WORKER_KEY": self.worker_key, "DOCTRAIN_EXECUTION_LOG": str(log), **settings})
+
+    def executions(self) -> list[dict[str, object]]:
+        """What the workers' own logs say was started and ended, in the order of their monotonic clock."""
+        lines = [line for file in self.folder.glob("*.executions.jsonl") for line in file.read_text().splitlines()]
+        return sorted((json.loads(line) for line in lines), key=lambda event: event["monotonic"])
+
+    async def _start(self, command: str, name: str, settings: Mapping[str, str]) -> Part:
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "doctrain_server",
+                command,
+                env={**os.environ, **self.environment, "DOCTRAIN_NAME": name, **settings},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        part = Part(name, process, log)
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                part.ready = (await process.stdout.readline()).decode()
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+        if not part.ready:
+            raise AssertionError(f"{name} did not start:\n{log.read_text()}")
+        self.parts[name] = part
+        return part
+
+    async def _run(self, command: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "doctrain_server", command, env={**os.environ, **self.environment}, stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(READY_SECONDS):
+            output, _ = await process.communicate()
+        assert process.returncode == 0, f"doctrain-server {command} ended with {process.returncode}"
+        return output.decode()
+
+
+@asynccontextmanager
+async def mesh(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Mesh]:
+    """A mesh over the servers that ``environment`` names (DOCTRAIN_DATABASE_URL and the others); all stops at the end."""
+    running = Mesh(folder, environment)
+    await running.bootstrap()
+    try:
+        yield running
+    finally:
+        for part in running.parts.values():
+            if part.process.returncode is None:
+                os.killpg(part.process.pid, signal.SIGKILL)
+            await part.process.wait()

@@ -1,0 +1,98 @@
+"""Wires a worker's main process: consumer, holds, session, registration, and the order in which it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.settings import Settings
+from doctrain_worker import executions
+from doctrain_worker.coordinators import Coordinators
+from doctrain_worker.core.retry import RetryPolicy
+from doctrain_worker.gate import Gate
+from doctrain_worker.holds import Holds
+from doctrain_worker.pipeline.processor import Processor
+from doctrain_worker.registration import keep_registered
+from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.session import Identity, Session
+from doctrain_worker.shard import Lane
+from doctrain_worker.tracker import Tracker
+
+log = logging.getLogger(__name__)
+ON_DECK = 2
+GOODBYE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A worker with an open session."""
+
+    worker_id: str
+    session: Session
+    holds: Holds
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, *, broker: Broker, registry: Registry, guardian: Guardian, processor: Processor, version: str
+) -> AsyncIterator[Running]:
+    """Works while open; at the end it drains. Waits for a first session before it is ready, as long as it takes."""
+    worker_id = settings.process_name
+    tracker, gate = Tracker(), Gate()
+    coordinators = Coordinators(settings.coordinators, settings.tls_ca)
+    lane = Lane(
+        tracker,
+        gate,
+        processor,
+        RetryPolicy(most=settings.max_tries),
+        settings.hold_seconds,
+        executions.open_log(settings.execution_log, worker_id),
+    )
+    holds = Holds(lane, settings.lanes, worker_id, settings.trace_documents)
+    identity = Identity(worker_id, settings.worker_key, settings.lanes, version, settings.fence_margin_seconds)
+    session = Session(identity, coordinators, guardian, tracker, gate, held=holds.keys, on_orders=holds.orders, on_lost=holds.lost)
+    holds.session = lambda: session
+
+    def facts() -> dict[str, Any]:
+        return {
+            "session": session.id,
+            "version": version,
+            "lanes": settings.lanes,
+            "lanes_in_use": holds.lanes_in_use,
+            "slots_in_use": holds.slots_in_use,
+            "draining": session.draining,
+        }
+
+    try:
+        async with asyncio.TaskGroup() as loops:
+            tasks = [
+                loops.create_task(coordinators.follow(registry), name="coordinators"),
+                loops.create_task(session.run(), name="session"),
+                loops.create_task(keep_registered(registry, worker_id, facts), name="registration"),
+                loops.create_task(_consume(broker, settings.lanes + ON_DECK, holds), name="consumer"),
+            ]
+            try:
+                await session.opened.wait()
+                yield Running(worker_id, session, holds)
+            finally:
+                session.draining = True
+                await holds.drain(settings.drain_seconds)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GOODBYE_SECONDS):
+                        await session.goodbye("the worker goes away")
+                for task in tasks:
+                    task.cancel()
+    finally:
+        await coordinators.close()
+
+
+async def _consume(broker: Broker, prefetch: int, holds: Holds) -> None:
+    """Takes deliveries until cancelled; what is held then goes back to the queue, which harms nothing."""
+    async with broker.consume(prefetch) as deliveries, asyncio.TaskGroup() as group:
+        async for delivery in deliveries:
+            await holds.take(delivery, group)

@@ -1,0 +1,91 @@
+"""Which coordinators there are: a fixed list and what the registry says, with a warm channel to each."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import grpc
+
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.ports import Registry
+from doctrain_mesh.rpc import CHANNEL_OPTIONS
+
+log = logging.getLogger(__name__)
+PREFIX = "/doctrain/coordinators/"
+# A peer that froze is noticed by the heartbeat's own deadline, well before gRPC's keepalive would.
+OPTIONS = (
+    *CHANNEL_OPTIONS,
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+)
+
+
+class Coordinators:
+    """Addresses in the order in which they are to be tried; the one that failed last goes to the end."""
+
+    def __init__(self, fixed: str, ca_file: str) -> None:
+        self._order = [address.strip() for address in fixed.split(",") if address.strip()]
+        self._fixed = frozenset(self._order)
+        self._by_key: dict[str, str] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._credentials = _credentials(ca_file)
+
+    async def follow(self, registry: Registry) -> None:
+        """Keeps up with the registry until cancelled."""
+        async for change in registry.watch(PREFIX):
+            known = self._by_key.pop(change.key, None)
+            if change.value is not None:
+                try:
+                    self._by_key[change.key] = str(json.loads(change.value)["address"])
+                except (ValueError, KeyError, TypeError):
+                    log.warning("The registry's record %s names no address.", change.key)
+            for address in self._by_key.values():
+                if address not in self._order:
+                    self._order.append(address)
+            if known is not None and known not in self._fixed and known not in self._by_key.values() and known in self._order:
+                self._order.remove(known)
+            self.warm()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """In the order in which they are to be tried."""
+        return tuple(self._order)
+
+    def failed(self, address: str) -> None:
+        """Others are tried before this one."""
+        if address in self._order:
+            self._order.remove(address)
+            self._order.append(address)
+
+    def channel(self, address: str) -> grpc.aio.Channel:
+        """The channel to an address, the same every time."""
+        channel = self._channels.get(address)
+        if channel is None:
+            if self._credentials is None:
+                channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+            else:
+                channel = grpc.aio.secure_channel(address, self._credentials, options=OPTIONS)
+            self._channels[address] = channel
+        return channel
+
+    def warm(self) -> None:
+        """Connects to all, so that moving to another takes no time."""
+        for address in self._order:
+            self.channel(address).get_state(try_to_connect=True)
+
+    async def close(self) -> None:
+        """Closes every channel."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+def _credentials(ca_file: str) -> grpc.ChannelCredentials | None:
+    if not ca_file:
+        return None
+    try:
+        return grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"DOCTRAIN_TLS_CA cannot be read: {error}.") from error

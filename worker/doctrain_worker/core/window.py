@@ -1,0 +1,56 @@
+"""Which documents of a shard may start: a sliding window over its open ordinals, with retries that wait their turn elsewhere.
+
+Times are seconds of the ``now`` that is passed in. A document that waits for its next try holds no slot.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+
+
+class Window:
+    """Hands out ordinals in order, those whose retry is due first."""
+
+    def __init__(self, ordinals: Iterable[int]) -> None:
+        self._fresh: Iterator[int] = iter(ordinals)
+        self._next = next(self._fresh, None)
+        self._retries: list[tuple[float, int]] = []
+        self._tries: dict[int, int] = {}
+
+    def take(self, now: float) -> int | None:
+        """The next ordinal to start; None when none may start now (see ``empty`` and ``next_due``)."""
+        if self._retries and self._retries[0][0] <= now:
+            return heapq.heappop(self._retries)[1]
+        ordinal = self._next
+        if ordinal is not None:
+            self._next = next(self._fresh, None)
+        return ordinal
+
+    def retry(self, ordinal: int, due: float) -> None:
+        """The document is to be tried again at ``due``."""
+        self._tries[ordinal] = self._tries.get(ordinal, 1) + 1
+        heapq.heappush(self._retries, (due, ordinal))
+
+    def withdraw(self, ordinal: int) -> float | None:
+        """Takes a retry back and answers when it was due; None when the document waits for none."""
+        for place, (due, waiting) in enumerate(self._retries):
+            if waiting == ordinal:
+                del self._retries[place]
+                heapq.heapify(self._retries)
+                return due
+        return None
+
+    def tries(self, ordinal: int) -> int:
+        """Which try of the document runs now, or would next."""
+        return self._tries.get(ordinal, 1) if self._tries else 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to hand out, now or later."""
+        return self._next is None and not self._retries
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next retry is due."""
+        return self._retries[0][0] if self._retries else None

@@ -1,0 +1,152 @@
+"""The shards that a worker has: delivered, asked for, run, and acked only when Postgres no longer needs the message."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from doctrain_mesh.ports import Delivery
+from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
+from doctrain_worker.session import Session
+from doctrain_worker.shard import End, Lane, ShardRun
+from doctrain_worker.spans import shard_span
+from doctrain_worker.tracker import Key, SessionLostError
+
+log = logging.getLogger(__name__)
+DRAIN_REASON = "the worker goes away"
+
+
+@dataclass(slots=True)
+class _Hold:
+    key: Key
+    delivery: Delivery
+    run: ShardRun | None = None
+
+
+class Holds:
+    """One a worker. A delivery of a shard that is held already is adopted: it replaces the one to ack."""
+
+    def __init__(self, lane: Lane, lanes: int, worker: str, trace_share: float) -> None:
+        self._lane, self._worker, self._trace_share = lane, worker, trace_share
+        self._free_lanes = asyncio.Semaphore(lanes)
+        self._holds: dict[Key, _Hold] = {}
+        self._draining = False
+        self._all_ended = asyncio.Event()
+        self.session: Callable[[], Session]
+
+    def keys(self) -> list[Key]:
+        """What is held or asked for."""
+        return list(self._holds)
+
+    @property
+    def lanes_in_use(self) -> int:
+        """Shards that run."""
+        return sum(hold.run is not None for hold in self._holds.values())
+
+    @property
+    def slots_in_use(self) -> int:
+        """Documents at once that they may run."""
+        return sum(hold.run.width for hold in self._holds.values() if hold.run is not None)
+
+    async def take(self, delivery: Delivery, group: asyncio.TaskGroup) -> None:
+        """Takes a delivery in; returns once there is a lane for the next one."""
+        key = _key(delivery)
+        if key is None:
+            log.warning("A message in the shard queue is not a shard's; it goes to the dead letters.")
+            await delivery.reject()
+            return
+        known = self._holds.get(key)
+        if known is not None:
+            known.delivery = delivery
+            return
+        if self._draining:
+            return
+        await self._free_lanes.acquire()
+        hold = self._holds[key] = _Hold(key, delivery)
+        group.create_task(self._keep(hold), name=f"shard {key}")
+
+    async def drain(self, seconds: float) -> None:
+        """Takes nothing more, lets what runs end, hands the rest back; returns when nothing is held or the time is over."""
+        self._draining = True
+        for hold in self._holds.values():
+            if hold.run is not None:
+                hold.run.hand_back(DRAIN_REASON)
+        if not self._holds:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._all_ended.wait()
+        except TimeoutError:
+            log.warning("%d shards did not end within %g s.", len(self._holds), seconds)
+
+    def lost(self) -> None:
+        """The session is over: nothing of any shard may run on."""
+        for hold in self._holds.values():
+            if hold.run is not None:
+                hold.run.interrupt(End.LOST)
+
+    def orders(self, answer: pb.HeartbeatAnswer) -> None:
+        """Obeys what a heartbeat's answer says."""
+        for ref in answer.not_yours:
+            hold = self._holds.get((ref.shard, ref.number))
+            if hold is not None and hold.run is not None:
+                hold.run.interrupt(End.STALE)
+        for order in answer.orders:
+            hold = self._holds.get((order.shard.shard, order.shard.number))
+            if hold is None or hold.run is None:
+                continue
+            if order.kind == pb.ORDER_KIND_STOP:
+                hold.run.interrupt(End.STOPPED)
+            elif order.kind == pb.ORDER_KIND_YIELD:
+                hold.run.hand_back("the tracker asked for it")
+            elif order.kind == pb.ORDER_KIND_WIDTH:
+                hold.run.set_width(order.width)
+        for hold in self._holds.values():
+            if hold.run is not None:
+                hold.run.beat()
+
+    async def _keep(self, hold: _Hold) -> None:
+        try:
+            while not (self._draining or await self._attempt(hold)):
+                await self.session().opened.wait()
+        finally:
+            del self._holds[hold.key]
+            self._free_lanes.release()
+            if not self._holds:
+                self._all_ended.set()
+
+    async def _attempt(self, hold: _Hold) -> bool:
+        """Asks for the shard and runs it; False when the session was lost and it must be asked for again."""
+        traceparent = hold.delivery.message.headers.get("traceparent", "")
+        try:
+            answer = await self._lane.tracker.begin(hold.key)
+            if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
+                return False
+            if answer.outcome == pb.BEGIN_OUTCOME_BEGUN:
+                with shard_span(traceparent or answer.traceparent, hold.key, self._worker, self._trace_share) as spans:
+                    hold.run = ShardRun(self._lane, answer, spans, self.session().id)
+                    try:
+                        if self._draining:
+                            hold.run.hand_back(DRAIN_REASON)
+                        end = await hold.run.run()
+                    finally:
+                        hold.run = None
+                if end is End.LOST:
+                    return False
+        except SessionLostError:
+            return False
+        await hold.delivery.ack()
+        return True
+
+
+def _key(delivery: Delivery) -> Key | None:
+    try:
+        message = ShardMessage.FromString(delivery.message.body)
+    except DecodeError:
+        return None
+    return (message.shard, message.number) if message.shard > 0 and message.number > 0 else None

@@ -1,0 +1,60 @@
+"""What the worker says of itself in the registry, for operators: JSON that a person reads, under a lease."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from doctrain_mesh.ports import Registry
+
+PREFIX = "/doctrain/workers/"
+LEASE_SECONDS = 10
+PAUSE_SECONDS = 5.0
+
+
+async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[], dict[str, Any]]) -> None:
+    """Registers and renews the record until cancelled, then removes it. A registry that is away stops nothing."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    load = _Load()
+
+    def record() -> bytes:
+        fixed = {"worker_id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": started}
+        return json.dumps({**fixed, **facts(), **load.measure()}, indent=2).encode()
+
+    registration = await registry.register(PREFIX + worker_id, record(), LEASE_SECONDS)
+    try:
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            await registration.update(record())
+    finally:
+        await asyncio.shield(registration.close())
+
+
+class _Load:
+    """CPU and memory of this process and all below it."""
+
+    def __init__(self) -> None:
+        self._at, self._spent = time.monotonic(), 0.0
+
+    def measure(self) -> dict[str, float | int]:
+        spent, memory = 0.0, 0
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            try:
+                times = process.cpu_times()
+                spent += times.user + times.system
+                memory += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        now = time.monotonic()
+        share = max(0.0, spent - self._spent) / max(0.001, now - self._at) / (os.cpu_count() or 1)
+        self._at, self._spent = now, spent
+        return {"cpu": round(min(1.0, share), 3), "memory_bytes": memory, "load1": round(os.getloadavg()[0], 2)}
