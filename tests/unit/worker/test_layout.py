@@ -45,7 +45,7 @@ def test_words_that_were_cut_are_whole_again() -> None:
     latin = lines(LONG + " docu-", "ment goes on here as long as it takes to be a line", LONG)
     assert "here document goes on" in markdown(latin)
     assert "확진자는 9,661명" in markdown(lines("코로나바이러스감염증의 국내 확", "진자는 9,661명, 사망자는 158명"))
-    assert "국내 확진자는" in markdown(lines("코로나바이러스감염증의 국내 ", "확진자는 9,661명, 사망자는 158명"))
+    assert "국내 확진자는" in markdown(lines("이와 관련하여 코로나바이러스감염증의 국내 ", "확진자는 9,661명, 사망자는 158명"))
 
 
 def test_text_that_begins_like_a_heading_is_none() -> None:
