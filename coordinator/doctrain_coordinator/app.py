@@ -84,7 +84,7 @@ class _Coordinator:
         self._asides: set[asyncio.Task[None]] = set()
         url = settings.database_url
         changes = Changes(url)
-        uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses)
+        uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
         blobs = BlobStore(settings.blob_url)
         sources = Sources(blobs, uris)
         mass = MassLoss()

@@ -57,7 +57,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
         return plugins.processor("DOCTRAIN_PROCESSOR", settings.processor)
     if not settings.database_url or not settings.blob_url:
         raise ConfigurationError("A worker needs DOCTRAIN_DATABASE_URL for the index and DOCTRAIN_BLOB_URL for the documents' bytes.")
-    uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses)
+    uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
     sources = Sources(BlobStore(settings.blob_url), uris)
     stack.callback(sources.close)
     database = await postgres.create_pool(settings.database_url, size=children + 2, name="doctrain worker")
