@@ -90,7 +90,7 @@ async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPa
         pipeline = await stack.enter_async_context(
             open_pipeline(
                 guardian, sources=sources, database=pool, isolation=isolation.choose(), children=1,
-                document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=4 * MIB,
+                document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB,
             )
         )  # fmt: skip
         yield Bench(pipeline, root, pool, await running_shard(pool))
@@ -164,7 +164,7 @@ BROKEN = {
     "scan.pdf": (documents.pdf([[]]), "NO_TEXT", ErrorClass.PERMANENT),
     "program.pdf": (b"\x7fELF\x02\x01\x01" + bytes(200), "UNSUPPORTED", ErrorClass.PERMANENT),
     "noise.txt": (bytes(range(256)) * 4, "UNSUPPORTED", ErrorClass.PERMANENT),
-    "large.txt": (b"a word " * MIB, "TOO_LARGE", ErrorClass.RESOURCE),
+    "large.txt": (b"a word " * (6 * MIB), "TOO_LARGE", ErrorClass.RESOURCE),
 }
 
 
@@ -201,6 +201,13 @@ async def test_many_at_once_are_kept_apart(bench: Bench) -> None:
     assert all(isinstance(outcome, Done) for outcome in outcomes)
     for name in names:
         assert [row["text"] for row in await bench.rows(name)] == [f"This is the document {name}."]
+
+
+async def test_large_documents_are_read_too(bench: Bench) -> None:
+    outcome = await bench.train("spacious.txt", b"The only words." + b" " * (36 * MIB))
+    assert isinstance(outcome, Done)
+    assert [stage.name for stage in outcome.stages] == ["fetch", "read", "chunk", "embed", "index"]
+    assert [row["text"] for row in await bench.rows("spacious.txt")] == ["The only words."]
 
 
 async def test_a_store_or_an_index_that_is_away_is_worth_another_try(bench: Bench) -> None:

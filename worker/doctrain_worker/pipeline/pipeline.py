@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
+from doctrain_mesh.blobs import BlobTooLargeError
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.postgres import DataError, Pool
 from doctrain_mesh.sources import Sources
@@ -34,6 +35,7 @@ Index = Callable[[Pool, ShardContext, DocumentTask, IndexedDocument], Awaitable[
 _TEXTS_A_CALL = 32
 _WAITING_DOCUMENTS = 4
 _MIB = 1 << 20
+_SMALL_BYTES = 32 * _MIB
 _EMBEDDER_BYTES = 2048 * _MIB
 
 
@@ -54,7 +56,7 @@ class Pipeline:
         embedders: children that embed.
         index: the stage ``index``.
         database: where index rows go.
-        held: how many documents' bytes may be in memory at once.
+        held: how many documents' bytes may be in memory at once, beside one large one.
         document_seconds: longest time in children, for each of the two kinds.
         max_document_bytes: largest document.
     """
@@ -77,6 +79,7 @@ class Pipeline:
         self._index = index
         self._database = database
         self._held = asyncio.Semaphore(held)
+        self._large = asyncio.Lock()
         self._document_seconds = document_seconds
         self._max_document_bytes = max_document_bytes
 
@@ -84,10 +87,7 @@ class Pipeline:
         """See ``Processor``."""
         stages: list[StageTiming] = []
         try:
-            async with self._held:
-                content = await self._fetched(document, shard, stages)
-                parsed = await self._parsed(content, document, shard, stages)
-                del content
+            parsed = await self._read(document, shard, stages)
             model, vectors = await self._embedded(parsed, shard, stages)
             indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, parsed.chunks, vectors)
             with _timed(stages, "index", {"chunks": len(parsed.chunks)}):
@@ -104,10 +104,23 @@ class Pipeline:
             )
         return Done(chunks=len(parsed.chunks), superseded=not written, stages=tuple(stages))
 
-    async def _fetched(self, document: DocumentTask, shard: ShardContext, stages: list[StageTiming]) -> bytes:
+    async def _read(self, document: DocumentTask, shard: ShardContext, stages: list[StageTiming]) -> Parsed:
+        """Fetches and parses; large documents one at a time, so that a few of them do not exhaust this process."""
+        small = min(self._max_document_bytes, _SMALL_BYTES)
+        try:
+            async with self._held:
+                return await self._parsed(await self._fetched(document, shard, stages, small), document, shard, stages)
+        except BlobTooLargeError:
+            if small == self._max_document_bytes:
+                raise
+        stages.clear()
+        async with self._large:
+            return await self._parsed(await self._fetched(document, shard, stages, self._max_document_bytes), document, shard, stages)
+
+    async def _fetched(self, document: DocumentTask, shard: ShardContext, stages: list[StageTiming], max_bytes: int) -> bytes:
         facts: dict[str, str | int | float] = {"scheme": document.uri.partition("://")[0]}
         with _timed(stages, "fetch", facts):
-            content = await self._fetch(shard.tenant_id, document.uri, self._max_document_bytes)
+            content = await self._fetch(shard.tenant_id, document.uri, max_bytes)
             facts["bytes"] = len(content)
         return content
 

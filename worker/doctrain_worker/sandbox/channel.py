@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 EXIT_SECONDS = 10.0
 _MOST_OF_THE_MEMORY = 0.7
+_WINDOW_BYTES = 1 << 16
 
 
 class ChildBrokenError(Exception):
@@ -28,7 +29,7 @@ class ReplyTooLargeError(ChildBrokenError):
     """The child announced more than it may send, or sent what is no reply."""
 
 
-class Child(asyncio.Protocol):
+class Child(asyncio.BufferedProtocol):
     """A running child and its channel.
 
     Args:
@@ -46,6 +47,8 @@ class Child(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        # Read into over and over: asyncio's own buffer, made anew for each read, costs more than the rest of a call.
+        self._window = memoryview(bytearray(_WINDOW_BYTES))
         self._waiting: asyncio.Future[frames.Reply] | None = None
         self._broken: ChildBrokenError | None = None
         self.calls = 0
@@ -69,7 +72,7 @@ class Child(asyncio.Protocol):
         """The process that the guardian started; in a sandbox, the sandbox's."""
         return self._spawned.pid
 
-    def call(self, frame: bytes) -> asyncio.Future[frames.Reply]:
+    def call(self, frame: bytearray) -> asyncio.Future[frames.Reply]:
         """Sends one call; the future ends with the reply or ChildBrokenError. One at a time."""
         waiting = self._waiting = self._loop.create_future()
         self.calls += 1
@@ -127,8 +130,11 @@ class Child(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._window
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._buffer += self._window[:nbytes]
         if len(self._buffer) < HEADER_BYTES:
             return
         size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
@@ -149,6 +155,8 @@ class Child(asyncio.Protocol):
             return
         finally:
             self._buffer = bytearray()
+        # Read into over and over: asyncio's own buffer, made anew for each read, costs more than the rest of a call.
+        self._window = memoryview(bytearray(_WINDOW_BYTES))
         self._waiting = None
         if not waiting.done():
             waiting.set_result(reply)

@@ -67,7 +67,7 @@ def serve(channel: socket.socket, function: Callable[[Any], Any], trace: _TraceF
         channel.sendall(_pack_reply(answer(function, call.task)))
 
 
-def _pack_reply(reply: frames.Reply) -> bytes:
+def _pack_reply(reply: frames.Reply) -> bytearray:
     try:
         return frames.pack(reply)
     except (TypeError, ValueError, MemoryError) as error:

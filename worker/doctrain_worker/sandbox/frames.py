@@ -61,12 +61,12 @@ _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 _calls = msgspec.msgpack.Decoder(Call)
 
 
-def pack(message: Call | Reply) -> bytes:
+def pack(message: Call | Reply) -> bytearray:
     """The frame of a message."""
     buffer = bytearray(HEADER_BYTES)
     _encoder.encode_into(message, buffer, HEADER_BYTES)
     buffer[:HEADER_BYTES] = (len(buffer) - HEADER_BYTES).to_bytes(HEADER_BYTES, "big")
-    return bytes(buffer)
+    return buffer
 
 
 def read_reply(body: bytes | bytearray | memoryview) -> Reply:

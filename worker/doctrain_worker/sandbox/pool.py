@@ -103,7 +103,7 @@ class ChildPool:
         """Calls in children now."""
         return len(self._running)
 
-    async def _call(self, child: Child, frame: bytes, seconds: float) -> CallResult:
+    async def _call(self, child: Child, frame: bytearray, seconds: float) -> CallResult:
         loop = asyncio.get_running_loop()
         overdue = False
 
