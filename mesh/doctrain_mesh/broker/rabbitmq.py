@@ -92,7 +92,8 @@ class RabbitMQBroker:
 
     async def close(self) -> None:
         self._closed = True
-        link, self._link = self._link, None
+        async with self._opening:  # what is being opened would be left behind
+            link, self._link = self._link, None
         if link is not None:
             await link.close()
 
@@ -192,31 +193,32 @@ class _RabbitMQConsumer:
 
     async def _subscription(self) -> None:
         link = await self._broker.open_link("consume")
+        lost = asyncio.Event()
         try:
             async with _available("subscribing"), deadline("Subscribing to the shard queue", CALL_SECONDS):
-                lost = await self._subscribe(link)
+                await self._subscribe(link, lost)
             await lost.wait()
             log.warning("The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
         finally:
+            lost.set()
             while not self._deliveries.empty():
                 self._deliveries.get_nowait()
             await link.close()
 
-    async def _subscribe(self, link: _Link) -> asyncio.Event:
-        """Starts deliveries; the event is set when they have ended: connection, channel or queue gone."""
-        lost = asyncio.Event()
+    async def _subscribe(self, link: _Link, lost: asyncio.Event) -> None:
+        """Starts deliveries. ``lost`` is set when they have ended: connection, channel or queue gone; nothing is taken after it."""
         raw = await link.channel.get_underlay_channel()
         link.channel.close_callbacks.add(lambda *_: lost.set())
         link.connection.close_callbacks.add(lambda *_: lost.set())
         raw.on_consumer_cancel_callbacks.add(lambda _: lost.set())
 
         async def receive(message: AbstractIncomingMessage) -> None:
-            self._deliveries.put_nowait(_RabbitMQDelivery(raw, message))
+            if not lost.is_set():
+                self._deliveries.put_nowait(_RabbitMQDelivery(raw, message))
 
         await link.channel.set_qos(prefetch_count=self._prefetch)
         self._subscribed = await link.channel.get_queue(self._broker.queue, ensure=False)
         await self._subscribed.consume(receive)
-        return lost
 
 
 class _RabbitMQDelivery:
