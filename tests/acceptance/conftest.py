@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from testkit.etcd import EtcdServer
 from testkit.mesh import Mesh, mesh
+from testkit.rabbitmq import QueuePlace
 
 
 @pytest.fixture
-async def real_mesh(postgres: str, rabbitmq: Any, etcd: Any, tmp_path: Path) -> AsyncIterator[Mesh]:
+async def real_mesh(postgres: str, rabbitmq: QueuePlace, own_etcd: EtcdServer, tmp_path: Path) -> AsyncIterator[Mesh]:
     """No part started yet; servers migrated, an operator and a worker key made."""
     environment = {
         "DOCTRAIN_DATABASE_URL": postgres,
-        "DOCTRAIN_BROKER_URL": rabbitmq,
-        "DOCTRAIN_REGISTRY_URL": etcd,
+        "DOCTRAIN_BROKER_URL": rabbitmq.url,
+        "DOCTRAIN_BROKER_QUEUE": rabbitmq.queue,
+        "DOCTRAIN_REGISTRY_URL": own_etcd.url,
         "DOCTRAIN_BLOB_URL": (tmp_path / "blobs").as_uri(),
         "DOCTRAIN_FILE_ROOT": str(tmp_path / "documents"),
         "DOCTRAIN_LOG_LEVEL": "INFO",

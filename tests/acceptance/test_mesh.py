@@ -23,11 +23,13 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
 PROCESSOR = {"DOCTRAIN_PROCESSOR": "slow_processor:slow"}
 
 
-async def start(real_mesh: Mesh, *, coordinators: int = 2, workers: int = 3, **settings: str) -> None:
-    for number in range(coordinators):
-        await real_mesh.coordinator(f"coordinator-{number + 1}")
+async def start(real_mesh: Mesh, *, workers: int = 3, broker_url: str = "") -> None:
+    """Two coordinators and some workers."""
+    for number in (1, 2):
+        await real_mesh.coordinator(f"coordinator-{number}")
+    settings = {"DOCTRAIN_BROKER_URL": broker_url} if broker_url else {}
     for number in range(workers):
-        await real_mesh.worker(f"worker-{number + 1}", **settings)
+        await real_mesh.worker(f"worker-{number + 1}", **PROCESSOR, **settings)
 
 
 async def tenant(real_mesh: Mesh, name: str, plan: str) -> doctrain.AsyncClient:
@@ -66,7 +68,7 @@ def main_process(part: Part) -> psutil.Process:
 
 
 async def test_ten_tenants_at_once_keep_their_plans(real_mesh: Mesh, postgres: str) -> None:
-    await start(real_mesh, **PROCESSOR)
+    await start(real_mesh)
     plans = ["free" if n % 2 else "paid" for n in range(10)]
     clients = [await tenant(real_mesh, f"tenant-{n}", plan) for n, plan in enumerate(plans)]
 
@@ -90,7 +92,7 @@ async def test_ten_tenants_at_once_keep_their_plans(real_mesh: Mesh, postgres: s
 
 
 async def test_a_killed_workers_shards_go_on_elsewhere_and_nothing_is_recorded_twice(real_mesh: Mesh) -> None:
-    await start(real_mesh, workers=2, **PROCESSOR)
+    await start(real_mesh, workers=2)
     async with await tenant(real_mesh, "acme", "paid") as client:
         started = await client.start_training(numbered=numbered(600, 50))
         name = started.training.training_task_id
@@ -107,12 +109,9 @@ async def test_a_killed_workers_shards_go_on_elsewhere_and_nothing_is_recorded_t
 
 
 async def test_a_watch_survives_the_death_of_its_coordinator(real_mesh: Mesh) -> None:
-    await start(real_mesh, workers=1, **PROCESSOR)
-    first, second = real_mesh.addresses
-    async with await tenant(real_mesh, "acme", "paid") as client:
-        started = await client.start_training(numbered=numbered(400, 100))
-    key = client.api_key
-    async with doctrain.AsyncClient([first, second], api_key=key) as watcher:
+    await start(real_mesh, workers=1)
+    async with await tenant(real_mesh, "acme", "paid") as watcher:
+        started = await watcher.start_training(numbered=numbered(400, 100))
         counts: list[int] = []
         killed = False
         last = started.training
@@ -133,7 +132,7 @@ async def test_a_cut_broker_connection_repeats_nothing(real_mesh: Mesh) -> None:
     async with proxy(broker.hostname or "", broker.port or 5672) as between:
         netloc = broker.netloc.replace(f":{broker.port}", f":{between.port}")
         through = urlunsplit(broker._replace(netloc=netloc))
-        await start(real_mesh, workers=2, **PROCESSOR, DOCTRAIN_BROKER_URL=through)
+        await start(real_mesh, workers=2, broker_url=through)
         async with await tenant(real_mesh, "acme", "paid") as client:
             started = await client.start_training(numbered=numbered(300, 100))
             name = started.training.training_task_id

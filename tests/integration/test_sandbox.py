@@ -6,10 +6,11 @@ import asyncio
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -237,32 +238,31 @@ async def test_a_function_that_cannot_be_loaded_is_told_at_the_start(guardian: G
             pass
 
 
-@asynccontextmanager
-async def main_process(*arguments: object, standalone: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
+@contextmanager
+def main_process(*arguments: object, standalone: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "testkit.sandboxed_main", *map(str, arguments)]
     if standalone:
         command = [sys.executable, "-m", "doctrain_worker.sandbox.guardian", *command]
     environment = {**os.environ, "PYTHONPATH": TESTS}
     environment.pop(PREDECESSOR_VARIABLE, None)
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            for child in psutil.Process(process.pid).children():
-                child.kill()
-            process.kill()
-        await process.wait()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children():
+                    child.kill()
+                process.kill()
 
 
-async def told(process: asyncio.subprocess.Process) -> str:
+async def told(process: subprocess.Popen[bytes]) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(20):
-        return (await process.stdout.readline()).decode().strip()
+        return (await asyncio.to_thread(process.stdout.readline)).decode().strip()
 
 
 async def test_children_die_with_the_main_process(shut_in: Isolation, mark: str) -> None:
-    async with main_process(shut_in.way, mark, 0, 1) as process:
+    with main_process(shut_in.way, mark, 1) as process:
         assert await told(process) == "predecessor 0"
         assert await told(process) == "running"
         await wait_until(lambda: len(marked(mark)) == 2)
@@ -271,33 +271,31 @@ async def test_children_die_with_the_main_process(shut_in: Isolation, mark: str)
 
 
 async def test_children_of_a_frozen_main_process_die_at_its_deadline(shut_in: Isolation, mark: str) -> None:
-    async with main_process(shut_in.way, mark, 2.5, 1) as process:
+    with main_process(shut_in.way, mark, 1) as process:
         assert await told(process) == "predecessor 0"
         assert await told(process) == "running"
-        await wait_until(lambda: len(marked(mark)) == 2, 2)
+        await wait_until(lambda: len(marked(mark)) == 2)
+        process.send_signal(signal.SIGUSR1)
+        assert await told(process) == "extended"
         process.send_signal(signal.SIGSTOP)
-        await wait_until(lambda: not marked(mark), 3)
+        await wait_until(lambda: not marked(mark), 1.5)
         process.send_signal(signal.SIGCONT)
         assert sorted([await told(process), await told(process), await told(process)]) == ["fenced deadline False", "stopped", "stopped"]
         process.terminate()
-        assert await process.wait() == 0
+        assert await asyncio.to_thread(process.wait, 10) == 0
 
 
 async def test_a_guardian_starts_its_main_process_again_and_names_the_session_that_died(shut_in: Isolation, mark: str) -> None:
-    async with main_process(shut_in.way, mark, 30, 41, standalone=True) as guardian:
-        for predecessor in ("predecessor 0", "predecessor 41", "predecessor 41"):
+    with main_process(shut_in.way, mark, 41, standalone=True) as guardian:
+        for predecessor in ("predecessor 0", "predecessor 41"):
             assert await told(guardian) == predecessor
             assert await told(guardian) == "running"
             await wait_until(lambda: len(marked(mark)) == 2)
             (main,) = (p for p in psutil.Process(guardian.pid).children() if "testkit.sandboxed_main" in p.cmdline())
-            if predecessor != "predecessor 41":
-                main.kill()
-                await wait_until(lambda: not marked(mark), 0.5)
-            else:
-                main.send_signal(signal.SIGKILL)
+            main.kill()
+            await wait_until(lambda: not marked(mark), 0.5)
         assert await told(guardian) == "predecessor 41"
         assert await told(guardian) == "running"
         guardian.terminate()
-        async with asyncio.timeout(10):
-            assert await guardian.wait() == 0
+        assert await asyncio.to_thread(guardian.wait, 10) == 0
         assert marked(mark) == []

@@ -28,7 +28,8 @@ with shared_server(EtcdServer, pathlib.Path(sys.argv[1])) as server:
 
 
 async def _user(folder: Path) -> tuple[asyncio.subprocess.Process, int]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    search_path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": search_path}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", _PROGRAM, str(folder), env=environment, stdin=pipe, stdout=pipe)
     assert process.stdout is not None

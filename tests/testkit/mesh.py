@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 READY_SECONDS = 30.0
 
@@ -41,8 +44,19 @@ class Part:
                 async with asyncio.timeout(seconds):
                     await self.process.wait()
             except TimeoutError:
-                os.killpg(self.process.pid, signal.SIGKILL)
+                self.destroy()
         return await self.process.wait()
+
+    def destroy(self) -> None:
+        """Kills it and all below it."""
+        try:
+            top = psutil.Process(self.process.pid)
+            below = top.children(recursive=True)
+        except psutil.NoSuchProcess:
+            return
+        for process in (top, *below):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @dataclass
@@ -99,7 +113,7 @@ class Mesh:
             async with asyncio.timeout(READY_SECONDS):
                 part.ready = (await process.stdout.readline()).decode()
         except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
+            part.destroy()
         if not part.ready:
             raise AssertionError(f"{name} did not start:\n{log.read_text()}")
         self.parts[name] = part
@@ -124,6 +138,5 @@ async def mesh(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Me
         yield running
     finally:
         for part in running.parts.values():
-            if part.process.returncode is None:
-                os.killpg(part.process.pid, signal.SIGKILL)
+            part.destroy()
             await part.process.wait()

@@ -1,7 +1,8 @@
 """A worker's main process in small, for tests that kill or freeze one: a session, a deadline, and children that hang.
 
-Arguments: isolation, mark of the children, seconds until the deadline (0: none), session. Writes lines to standard
-output: ``predecessor N``, ``running``, and ``fenced WHY`` when it learns of it. Ends with status 0 on SIGTERM.
+Arguments: isolation, mark of the children, session. Writes lines to standard output: ``predecessor N``, ``running``,
+``extended`` when SIGUSR1 has made it set a deadline DEADLINE_SECONDS from then, ``fenced WHY`` and ``stopped`` for each
+call when it learns of it. Ends with status 0 on SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
 
+DEADLINE_SECONDS = 0.8
 TESTS = str(Path(__file__).resolve().parents[1])
 
 
@@ -32,15 +34,20 @@ async def hang(pool: ChildPool, mark: str) -> None:
         say("stopped")
 
 
-async def main(way: str, mark: str, seconds: float, session: int) -> None:
+async def main(way: str, mark: str, session: int) -> None:
     ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
     spec = ChildSpec("testkit.child_functions:act", environment=(("PYTHONPATH", TESTS),))
     async with Guardian.open() as guardian:
         say(f"predecessor {guardian.predecessor}")
         guardian.note_session(session)
-        if seconds:
-            guardian.extend(time.monotonic() + seconds)
+
+        def extend() -> None:
+            assert guardian.extend(time.monotonic() + DEADLINE_SECONDS)
+            say("extended")
+
+        loop.add_signal_handler(signal.SIGUSR1, extend)
         async with ChildPool.open(guardian, spec, 2, isolation.choose(way)) as pool, asyncio.TaskGroup() as group:
             hanging = [group.create_task(hang(pool, mark)) for _ in range(2)]
             say("running")
@@ -55,4 +62,4 @@ async def main(way: str, mark: str, seconds: float, session: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -76,17 +76,15 @@ async def running(
                 loops.create_task(keep_registered(registry, worker_id, facts), name="registration"),
                 loops.create_task(_consume(broker, settings.lanes + ON_DECK, holds), name="consumer"),
             ]
-            try:
-                await session.opened.wait()
-                yield Running(worker_id, session, holds)
-            finally:
-                session.draining = True
-                await holds.drain(settings.drain_seconds)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(GOODBYE_SECONDS):
-                        await session.goodbye("the worker goes away")
-                for task in tasks:
-                    task.cancel()
+            await session.opened.wait()
+            yield Running(worker_id, session, holds)
+            session.draining = True
+            await holds.drain(settings.drain_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await session.goodbye("the worker goes away")
+            for task in tasks:
+                task.cancel()
     finally:
         await coordinators.close()
 

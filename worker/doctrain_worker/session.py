@@ -162,6 +162,7 @@ class Session:
             asyncio.create_task(self._beat(stream), name="heartbeats"),
             asyncio.create_task(self._move.wait(), name="move"),
             asyncio.create_task(self._over.wait(), name="over"),
+            asyncio.create_task(self._watch_guardian(), name="guardian"),
         }
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -175,6 +176,12 @@ class Session:
                     raise error
                 log.info("%s", error)
         self._coordinators.failed(self._address)
+
+    async def _watch_guardian(self) -> None:
+        """The session is over when its children were killed; a guardian that is lost ends the worker."""
+        why = await self._guardian.wait_fenced()
+        log.warning("Session %d was fenced by its guardian: %s.", self.id, why)
+        self._over.set()
 
     async def _beat(self, stream: Stream) -> None:
         """Heartbeats on one stream; ends the session when they stay unanswered for too long."""
