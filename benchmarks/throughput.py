@@ -22,9 +22,10 @@ import asyncpg
 import psutil
 
 import doctrain
+from benchmarks.servers import Servers, servers
+from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from testkit.mesh import Mesh, mesh
-from testkit.servers import Servers, servers
 
 SLOTS = 120
 TENANT = "benchmark"
@@ -34,7 +35,7 @@ DURABLE = """
     from document d join training t on t.id = d.training
     where t.task_id = $1 and d.state = 1 and d.ordinal % greatest(1, t.total / 10000) = 0
 """
-FIRST = "select extract(epoch from min(started_at))::float8 from document d join training t on t.id = d.training where t.task_id = $1"
+FIRST = "select extract(epoch from min(d.started_at))::float8 from document d join training t on t.id = d.training where t.task_id = $1"
 
 
 @dataclass
@@ -52,8 +53,8 @@ class Bench:
         for name, part in self.mesh.parts.items():
             key = "workers" if name.startswith("worker") else "coordinator"
             spent[key] += _tree_seconds(part.process.pid)
-        spent["postgres"] = _tree_seconds(self.servers.postgres_pid)
-        spent["rabbitmq"] = _tree_seconds(self.servers.rabbitmq_pid)
+        spent["postgres"] = _tree_seconds(self.servers.postgres.pid)
+        spent["rabbitmq"] = _tree_seconds(self.servers.rabbitmq.pid)
         return spent
 
     def memory(self) -> dict[str, int]:
@@ -94,11 +95,11 @@ async def bench(real: Servers, processor: str, **worker_settings: str) -> AsyncI
                 DOCTRAIN_FILE_ROOT=str(folder),
                 **worker_settings,
             )
-        operator = await stack.enter_async_context(doctrain.AsyncClient(running.addresses, running.operator_key))
-        await operator.put_plan("benchmark", SLOTS)
-        await operator.create_tenant(TENANT, "benchmark")
-        key = (await operator.create_key(role="tenant", tenant_id=TENANT)).key
-        client = await stack.enter_async_context(doctrain.AsyncClient(running.addresses, key))
+        operator = await stack.enter_async_context(doctrain.AsyncClient(running.addresses, api_key=running.operator_key))
+        await operator.fleet.put_plan("benchmark", slots=SLOTS)
+        await operator.fleet.create_tenant(TENANT, plan="benchmark")
+        key = (await operator.fleet.create_key(fleet_pb2.ROLE_TENANT, tenant_id=TENANT)).key
+        client = await stack.enter_async_context(doctrain.AsyncClient(running.addresses, api_key=key))
         database = await asyncpg.connect(environment["DOCTRAIN_DATABASE_URL"])
         stack.push_async_callback(database.close)
         yield Bench(running, real, client, database)
@@ -166,7 +167,7 @@ def write_manifest(file: Path, count: int) -> str:
 async def main(cases: list[str]) -> None:
     """Runs the cases, all of them by default."""
     wanted = set(cases) or {"noop", "sleep", "cpu", "children", "latency", "manifest", "million"}
-    async with servers() as real:
+    with servers() as real:
         if wanted & {"noop", "latency", "manifest", "million"}:
             async with bench(real, "benchmarks.processors:noop") as b:
                 if "latency" in wanted:

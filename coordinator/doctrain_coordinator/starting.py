@@ -15,7 +15,7 @@ from doctrain_coordinator import loading
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
-from doctrain_coordinator.loading import CHUNK, FIRST_CHUNK, NewTraining, Piece
+from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.manifests import ManifestReader, Row
 from doctrain_coordinator.rpc.validation import Limits, Violations, check_start, duplicates, invalid
 from doctrain_coordinator.store import statements
@@ -123,7 +123,7 @@ class Starting:
         return Accepted(training, piece.count)
 
     async def _store_numbered(self, numbered: pb.NumberedDocuments, common: dict[str, Any]) -> tuple[int, Piece]:
-        first = min(numbered.count, CHUNK if numbered.count > FIRST_CHUNK else FIRST_CHUNK)
+        first = min(numbered.count, FIRST_CHUNK)
         piece = Piece(first, (), (), first, 0, first == numbered.count)
         new = NewTraining(
             size=numbered.count,

@@ -156,6 +156,12 @@ class Server:
             return True
         return False
 
+    @property
+    def pid(self) -> int:
+        """The process that all of the server's are below."""
+        assert self._keeper is not None
+        return self._keeper.pid
+
     def _processes(self) -> list[psutil.Process]:
         if self._keeper is None:
             return []
