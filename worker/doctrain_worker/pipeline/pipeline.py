@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,6 +32,8 @@ from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
 
 Fetch = Callable[[str, str, int], Awaitable[bytes]]
 Index = Callable[[Pool, ShardContext, DocumentTask, IndexedDocument], Awaitable[bool]]
+
+log = logging.getLogger(__name__)
 
 _TEXTS_A_CALL = 32
 _WAITING_DOCUMENTS = 4
@@ -189,6 +192,7 @@ async def open_pipeline(
         recycle_calls=10_000,
         environment=((EMBED_VARIABLE, chosen.embed),),
     )
+    log.log(logging.INFO if isolation.way == "bwrap" else logging.WARNING, "%s", isolation.describe())
     async with AsyncExitStack() as stack:
         try:
             async with asyncio.TaskGroup() as group:  # both start at once: each takes half a second

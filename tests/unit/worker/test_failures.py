@@ -1,0 +1,50 @@
+"""What goes wrong, told to the owner of a document."""
+
+from __future__ import annotations
+
+import pytest
+
+from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobTooLargeError
+from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError
+from doctrain_worker.pipeline import failures
+from doctrain_worker.pipeline.processor import ErrorClass
+from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.results import CallResult
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class", "code"),
+    [
+        (BlobUnavailableError("Away.", retry_after_seconds=3), ErrorClass.TRANSIENT, "UNAVAILABLE"),
+        (OperationTimeoutError("Slow."), ErrorClass.TRANSIENT, "UNAVAILABLE"),
+        (BlobTooLargeError(5), ErrorClass.RESOURCE, "TOO_LARGE"),
+        (BlobNotFoundError("Not there."), ErrorClass.PERMANENT, "NOT_FOUND"),
+        (BlobForbiddenError("Not yours."), ErrorClass.PERMANENT, "FORBIDDEN"),
+        (InvalidRequestError("Not so."), ErrorClass.PERMANENT, "INVALID_URI"),
+    ],
+)
+def test_errors_of_stores(error: DoctrainError, error_class: ErrorClass, code: str) -> None:
+    failure = failures.of_error(error)
+    assert (failure.error_class, failure.code) == (error_class, code)
+    assert failure.retry_after_seconds == (3 if code == "UNAVAILABLE" and error.retry_after_seconds else 0)
+    assert failure.sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("result", "error_class", "code", "word"),
+    [
+        (results.Refused("ENCRYPTED", "It is locked.", False), ErrorClass.PERMANENT, "ENCRYPTED", "locked"),
+        (results.Refused("TOO_MANY", "Too many pages.", True), ErrorClass.RESOURCE, "TOO_MANY", "pages"),
+        (results.Raised("KeyError", "secret"), ErrorClass.PERMANENT, "UNREADABLE", "KeyError"),
+        (results.Crashed("SIGSEGV"), ErrorClass.CRASH, "CRASHED", "SIGSEGV"),
+        (results.TimedOut(5.0), ErrorClass.RESOURCE, "TIME_LIMIT", "5 s"),
+        (results.OutOfMemory(512 << 20), ErrorClass.RESOURCE, "MEMORY_LIMIT", "512 MiB"),
+        (results.TooMuchOutput(64 << 20), ErrorClass.RESOURCE, "TOO_MUCH_TEXT", "64 MiB"),
+    ],
+)
+def test_ends_of_calls(result: CallResult, error_class: ErrorClass, code: str, word: str) -> None:
+    failure = failures.of_call(result, "reading")
+    assert (failure.error_class, failure.code) == (error_class, code)
+    assert word in failure.sentence
+    assert "secret" not in failure.sentence
+    assert failure.sentence.endswith(".")

@@ -1,0 +1,48 @@
+"""Settings that replace stages, and the sentences when they name nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_worker.pipeline import plugins
+from doctrain_worker.pipeline.plugins import Stages
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
+
+
+class Nothing:
+    """A processor for the tests."""
+
+    def process(self, _document: DocumentTask, _shard: ShardContext) -> Outcome:
+        return DONE
+
+
+ready = Nothing()
+
+
+def test_stages_are_ours_unless_a_setting_names_others() -> None:
+    assert plugins.stages({"PATH": "/bin", "DOCTRAIN_STAGE_READ": ""}) == Stages()
+    assert plugins.stages({"DOCTRAIN_STAGE_READ": "my.module:read"}) == Stages(read="my.module:read")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "word"),
+    [("DOCTRAIN_STAGE_SPELL", "a:b", "there are fetch, read, chunk, embed, index"), ("DOCTRAIN_STAGE_READ", "nobody", "no entry point")],
+)
+def test_a_stage_that_is_none_is_told(variable: str, value: str, word: str) -> None:
+    with pytest.raises(ConfigurationError, match=word):
+        plugins.stages({variable: value})
+
+
+@pytest.mark.parametrize("reference", ["Nothing", "ready"])
+def test_a_processor_is_an_object_or_a_class(reference: str) -> None:
+    made = plugins.processor("DOCTRAIN_PROCESSOR", f"{__name__}:{reference}")
+    assert made.process(DocumentTask(0, "a", ""), ShardContext(1, "t", 1, "t", 1, 1, 1)) is DONE
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [("json:nothing", "cannot be loaded"), ("no_such_module:x", "cannot be loaded"), ("json:dumps", "process")]
+)
+def test_what_is_no_processor_is_told(value: str, word: str) -> None:
+    with pytest.raises(ConfigurationError, match=word):
+        plugins.processor("DOCTRAIN_PROCESSOR", value)
