@@ -175,6 +175,22 @@ async def test_children_die_with_their_guardian(guardian: Guardian, pool: ChildP
     assert marked(mark) == []
 
 
+async def test_a_frozen_guardian_is_killed_and_its_children_with_it(guardian: Guardian, strongest: Isolation, mark: str) -> None:
+    if strongest.way == "rlimit":
+        pytest.skip("without namespaces an orphan outlives a guardian that is killed, as the sentence of this way says")
+    async with ChildPool.open(guardian, SPEC, 1, strongest) as pool:
+        guardian.note_session(5)
+        call = asyncio.ensure_future(act(pool, do="hang", mark=mark))
+        await wait_until(lambda: marked(mark))
+        os.kill(guardian_pid(), signal.SIGSTOP)
+        await wait_until(lambda: not guardian.extend(time.monotonic() + 60), 5)
+        with pytest.raises(GuardianLostError):
+            await guardian.fence()
+        with pytest.raises(GuardianLostError):
+            await call
+        await wait_until(lambda: not marked(mark), 0.5)
+
+
 def guardian_pid() -> int:
     return next(p.pid for p in psutil.Process().children() if "doctrain_worker.sandbox.guardian" in p.cmdline())
 
