@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-import selectors
+import select
 import signal
 import socket
 import subprocess
@@ -172,14 +172,12 @@ class Guardian:
             self._wait(_BUSY_SECONDS if self._fencing or self._children.ending else _POLL_SECONDS)
 
     def _wait(self, seconds: float) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake_read, selectors.EVENT_READ)
-            if self._link is not None:
-                wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox else 0)
-                selector.register(self._link, wanted)
-            ready = selector.select(seconds)
-        for key, _ in ready:
-            if key.fd == self._wake_read:
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        if self._link is not None:
+            poll.register(self._link, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        for descriptor, _ in poll.poll(seconds * 1000):
+            if descriptor == self._wake_read:
                 os.read(self._wake_read, 4096)
 
     def _step(self) -> int | None:
