@@ -106,7 +106,7 @@ class _Coordinator:
                 pool=pool,
                 committer=committer,
                 heartbeats=heartbeats,
-                sessions=Sessions(pool, losses, changes, mass),
+                sessions=Sessions(pool, losses, changes, mass, lease_seconds=settings.lease_seconds),
                 losses=losses,
                 opened=Opened(pool),
                 spawn=self._spawn,

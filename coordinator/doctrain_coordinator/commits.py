@@ -43,14 +43,23 @@ class ShardFacts:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class BegunShard:
+    """A shard that was begun, and the rows of it and of its training as they were locked."""
+
+    facts: ShardFacts
+    shard: Record
+    training: Record
+
+
 @dataclass(slots=True)
 class Begin:
-    """A begin to commit; ``answer`` is called after the commit with the outcome and the locked training's row."""
+    """A begin to commit; ``answer`` is called after the commit with the outcome and, when begun, the shard."""
 
     session: int
     shard: int
     number: int
-    answer: Callable[[Begun, ShardFacts | None], None]
+    answer: Callable[[Begun, BegunShard | None], None]
     urgent: bool = True
 
 
@@ -76,6 +85,7 @@ class _Batch:
     reports: list[Report] = field(default_factory=list)
     answers: list[Callable[[], None]] = field(default_factory=list)
     trainings: list[int] = field(default_factory=list)
+    rows: dict[int, tuple[Record, Record]] = field(default_factory=dict)
     freed: bool = False
 
 
@@ -198,8 +208,8 @@ class Committer:
         ledger = await self._lock(items, batch)
         for begin in batch.begins:
             outcome = ledger.begin(begin.session, begin.shard, begin.number)
-            facts = self._facts.get(begin.shard)
-            batch.answers.append(partial(begin.answer, outcome, facts))
+            begun = BegunShard(self._facts[begin.shard], *batch.rows[begin.shard]) if outcome is Begun.BEGUN else None
+            batch.answers.append(partial(begin.answer, outcome, begun))
         accepted = []
         for report in batch.reports:
             if ledger.accepts(report.session, report.shard, report.number) and self._is_sound(report):
@@ -235,6 +245,9 @@ class Committer:
         if batch.begins:
             sessions = await self._connection.fetch(SQL["lock_live_sessions"], list({b.session for b in batch.begins}))
         shards = await self._connection.fetch(SQL["lock_shards"], list(known))
+        if batch.begins:
+            by_id = {row["id"]: row for row in trainings}
+            batch.rows = {row["id"]: (row, by_id[row["training"]]) for row in shards if row["training"] in by_id}
         return Ledger(
             [
                 TrainingRow(

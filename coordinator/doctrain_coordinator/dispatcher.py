@@ -89,7 +89,7 @@ class _Term:
         if not grants:
             return False
         made = await self._make(grants)
-        return bool(made) and len(made) == room == MOST_GRANTS
+        return bool(made) and len(grants) == MOST_GRANTS
 
     async def _make(self, grants: Sequence[admission.Grant]) -> list[Record]:
         async with self._c.transaction():
@@ -125,7 +125,7 @@ class _Term:
             self._d._mass.note(now, lapse.sighting.session)
         for lapse in lapses:
             seen = lapse.sighting
-            charged = lapse.charged and not self._d._mass.excuses(now, len(live) - len(lapses))
+            charged = lapse.charged and not self._d._mass.excuses(seen.session, [sighting.session for sighting in live])
             await self._d._losses.take_back(Guard(seen.session, seen.beat, seen.attached), charged=charged, why="its beat stood still")
 
 
@@ -157,7 +157,7 @@ def _message(shard: Record, tenant_name: str, plan: str, training: Record) -> Me
         first=shard["first"],
         count=shard["count"],
         max_concurrency=shard["width"],
-        last_processed_ordinal=shard["last_processed"],
+        last_processed_ordinal=-1 if shard["last_processed"] is None else shard["last_processed"],
         shard_number=shard["shard_number"],
     )
     headers: dict[str, str] = {}

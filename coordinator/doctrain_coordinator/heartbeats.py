@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from doctrain_coordinator.core.states import Order, ShardState
-from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.losses import Losses, Unless
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
@@ -52,6 +52,8 @@ class Heartbeats:
         self._pool, self._losses = pool, losses
         self._waiting: list[Beat] = []
         self._arrived = asyncio.Event()
+        self._unnamed: dict[int, Beat] = {}
+        self._forgotten = asyncio.Event()
 
     def submit(self, beat: Beat) -> None:
         """Queues a heartbeat; it is answered once it is committed, and not at all while Postgres is away."""
@@ -59,7 +61,12 @@ class Heartbeats:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Answers heartbeats until cancelled."""
+        """Answers heartbeats until cancelled; what they leave unnamed is released beside, so that no lock delays a beat."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._answer_all(), name="answers to heartbeats")
+            loops.create_task(self._release_all(), name="shards that no heartbeat names")
+
+    async def _answer_all(self) -> None:
         while True:
             await self._arrived.wait()
             await asyncio.sleep(GATHER_SECONDS)
@@ -82,10 +89,21 @@ class Heartbeats:
         for beat in newest.values():
             number = alive.get(beat.session)
             beat.answer(Standing(None) if number is None else _standing(beat, number, by_holder.get(beat.session, [])))
-        for beat in newest.values():
             if beat.unnamed:
+                self._unnamed[beat.session] = beat
+                self._forgotten.set()
+
+    async def _release_all(self) -> None:
+        while True:
+            await self._forgotten.wait()
+            self._forgotten.clear()
+            beats, self._unnamed = self._unnamed, {}
+            for beat in beats.values():
                 log.warning("Session %d does not name %d of its shards; they are dispatched again.", beat.session, len(beat.unnamed))
-                await self._losses.release(beat.session, beat.unnamed, why="not named by its holder")
+                try:
+                    await self._losses.release(beat.session, beat.unnamed, unless=Unless(beat.attached, beat.asked))
+                except StoreUnavailableError as error:
+                    log.warning("They are released after a later heartbeat: %s", error)
 
 
 def _standing(beat: Beat, number: int, shards: Sequence[Record]) -> Standing:

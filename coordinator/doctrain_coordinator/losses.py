@@ -6,7 +6,7 @@ Any coordinator may run any of these; the guards on beat, stream and holder make
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +35,15 @@ class Guard:
     session: int
     beat: int | None
     attached: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """When shards that a heartbeat left unnamed are the session's all the same: it has another stream than ``attached`` by
+    now, or ``asked`` answers, once their rows are locked, that it has asked for them since."""
+
+    attached: int
+    asked: Callable[[], Collection[int]]
 
 
 class _Moved(Exception):
@@ -69,13 +78,14 @@ class Losses:
     async def _end(self, c: Any, guard: Guard, charged: bool) -> list[int] | None:
         held = [row[0] for row in await c.fetch(SQL["trainings_held"], guard.session)]
         rows = {row["id"]: training_row(row) for row in await c.fetch(COMMITS["lock_trainings"], held)}
-        if await c.fetchval(SQL["end_session"], guard.session, guard.beat, guard.attached) is None:
+        draining = await c.fetchval(SQL["end_session"], guard.session, guard.beat, guard.attached)
+        if draining is None:
             return None
         shards = await c.fetch(SQL["lock_held_shards"], guard.session)
         if any(shard["training"] not in rows for shard in shards):
             raise _Moved
         for shard in shards:
-            await self._free(c, shard, rows[shard["training"]], charged)
+            await self._free(c, shard, rows[shard["training"]], charged and not draining)
         await write_trainings(c, rows.values())
         return list(rows)
 
@@ -122,7 +132,15 @@ class Losses:
         training.failed += 1
         return 1
 
-    async def release(self, session: int, shards: Sequence[tuple[int, int]], *, why: str, not_before: datetime | None = None) -> list[int]:
+    async def release(
+        self,
+        session: int,
+        shards: Sequence[tuple[int, int]],
+        *,
+        why: str = "",
+        not_before: datetime | None = None,
+        unless: Unless | None = None,
+    ) -> None:
         """Frees shards (id, number) that the session holds: RUNNING to PENDING, STOPPING to CANCELLED, uncharged.
 
         What is not (any more) as named is left alone. For a yield, ``why`` is kept as the reason until ``not_before``.
@@ -135,14 +153,18 @@ class Losses:
             facts = await c.fetch(COMMITS["shard_facts"], list(wanted))
             locked = await c.fetch(COMMITS["lock_trainings"], list({fact["training"] for fact in facts}))
             rows = {row["id"]: training_row(row) for row in locked}
-            for shard in await c.fetch(SQL["lock_held_shards_of"], session, list(wanted)):
-                if wanted[shard["id"]] == shard["number"]:
+            if unless is not None and await c.fetchval(SQL["lock_attached_session"], session, unless.attached) is None:
+                return
+            held = await c.fetch(SQL["lock_held_shards_of"], session, list(wanted))
+            asked = unless.asked() if unless is not None else ()
+            for shard in held:
+                if wanted[shard["id"]] == shard["number"] and shard["id"] not in asked:
                     await self._hand_back(c, shard, rows[shard["training"]], why, not_before)
             await write_trainings(c, rows.values())
         changed = [row.id for row in rows.values() if row.changed]
-        self._changes.trainings(changed)
-        self._changes.work()
-        return changed
+        if changed:
+            self._changes.trainings(changed)
+            self._changes.work()
 
     @staticmethod
     async def _hand_back(c: Any, shard: Record, training: TrainingRow, why: str, not_before: datetime | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doctrain_coordinator.commits import ShardFacts
+from doctrain_coordinator.commits import BegunShard
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record
@@ -12,6 +12,7 @@ from doctrain_mesh.v1 import tracker_pb2 as pb
 
 SQL = statements.load("opened")
 READ_SECONDS = 10.0
+MOST_TENANTS = 100_000
 
 
 class Opened:
@@ -19,33 +20,45 @@ class Opened:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._tenant_names: dict[int, str] = {}
 
-    async def describe(self, facts: ShardFacts, ref: pb.ShardRef) -> pb.BeginAnswer:
-        """The answer to a begin that succeeded; raises StoreUnavailableError."""
+    def known(self, begun: BegunShard) -> pb.BeginAnswer | None:
+        """The answer where nothing needs to be read: a shard of numbered documents that are all open."""
+        facts = begun.facts
+        if begun.training["uri_template"] is None or begun.shard["open"] != facts.count or facts.tenant not in self._tenant_names:
+            return None
+        return self._answer(begun, pb.OpenDocuments(run_first=[facts.first], run_count=[facts.count]))
+
+    async def read(self, begun: BegunShard) -> pb.BeginAnswer:
+        """The answer with what is open now; raises StoreUnavailableError."""
+        facts = begun.facts
         last = facts.first + facts.count - 1
         async with postgres.acquired(self._pool, "reading a shard", seconds=READ_SECONDS) as c:
-            shard = await c.fetchrow(SQL["shard"], facts.id)
-            assert shard is not None
-            if shard["uri_template"] is not None and shard["open"] == facts.count:
-                documents = pb.OpenDocuments(run_first=[facts.first], run_count=[facts.count])
-            elif shard["uri_template"] is not None:
-                rows = await c.fetch(SQL["open_ordinals"], facts.training, facts.first, last)
-                documents = _runs([row["ordinal"] for row in rows])
+            if facts.tenant not in self._tenant_names:
+                if len(self._tenant_names) >= MOST_TENANTS:
+                    self._tenant_names.clear()
+                self._tenant_names[facts.tenant] = await c.fetchval(SQL["tenant_name"], facts.tenant)
+            if begun.training["uri_template"] is not None:
+                documents = _runs([row["ordinal"] for row in await c.fetch(SQL["open_ordinals"], facts.training, facts.first, last)])
             else:
                 documents = _columns(await c.fetch(SQL["open_documents"], facts.training, facts.first, last))
-        if shard["uri_template"] is not None:
-            documents.uri_template, documents.number_offset = shard["uri_template"], shard["number_offset"]
+        return self._answer(begun, documents)
+
+    def _answer(self, begun: BegunShard, documents: pb.OpenDocuments) -> pb.BeginAnswer:
+        facts, shard, training = begun.facts, begun.shard, begun.training
+        if training["uri_template"] is not None:
+            documents.uri_template, documents.number_offset = training["uri_template"], training["number_offset"]
         return pb.BeginAnswer(
-            shard=ref,
+            shard=pb.ShardRef(shard=facts.id, number=shard["number"]),
             outcome=pb.BEGIN_OUTCOME_BEGUN,
             tenant=facts.tenant,
-            tenant_id=shard["tenant_id"],
+            tenant_id=self._tenant_names[facts.tenant],
             training=facts.training,
-            training_task_id=shard["task_id"],
+            training_task_id=training["task_id"],
             width=shard["width"],
             documents=documents,
             suspects=shard["suspects"],
-            traceparent=shard["traceparent"],
+            traceparent=training["traceparent"],
         )
 
 

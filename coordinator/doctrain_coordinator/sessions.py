@@ -25,11 +25,19 @@ MOST_TRIES = 20
 
 @dataclass(slots=True)
 class Attachment:
-    """One stream of a session: ``attached`` counts the session's streams, ``beat`` is the last that was committed."""
+    """One stream of a session: ``attached`` counts the session's streams, ``beat`` is the last that was committed.
+
+    ``answered`` is when that was, in seconds of this process's monotonic clock.
+    """
 
     session: int
     attached: int
     beat: int
+    answered: float
+
+    def beaten(self, beat: int) -> None:
+        """A heartbeat was committed and is answered now."""
+        self.beat, self.answered = beat, time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,9 @@ class Opening:
 class Sessions:
     """Every stream's door to the session rows."""
 
-    def __init__(self, pool: Pool, losses: Losses, changes: Changes, mass: MassLoss) -> None:
+    def __init__(self, pool: Pool, losses: Losses, changes: Changes, mass: MassLoss, *, lease_seconds: float) -> None:
         self._pool, self._losses, self._changes, self._mass = pool, losses, changes, mass
+        self._lease = lease_seconds
 
     async def open(self, opening: Opening) -> Attachment | None:
         """Attaches to the session named, or opens a new one; None when the session named is lost."""
@@ -62,35 +71,42 @@ class Sessions:
         if row is None:
             return None
         self._changes.work()
-        return Attachment(row["id"], row["attached"], row["beat"])
+        return Attachment(row["id"], row["attached"], row["beat"], time.monotonic())
 
     async def _succeed(self, opening: Opening) -> None:
         async with postgres.acquired(self._pool, "reading a session", seconds=SESSION_SECONDS) as c:
             known = await c.fetchrow(SQL["predecessor"], opening.predecessor, opening.worker_id)
-        if known is not None:
-            await self._losses.take_back(
-                Guard(opening.predecessor, None, None), charged=opening.predecessor_charged, why="its successor opened"
-            )
+        if known is None:
+            return
+        charged = opening.predecessor_charged
+        if charged:
+            self._mass.note(time.monotonic(), opening.predecessor)
+            charged = not self._mass.excuses(opening.predecessor, await self._live())
+        await self._losses.take_back(Guard(opening.predecessor, None, None), charged=charged, why="its successor opened")
 
     async def leave(self, session: int) -> None:
         """The worker said goodbye: nothing of it runs, nobody is charged."""
         await self._losses.take_back(Guard(session, None, None), charged=False, why="it said goodbye")
 
     async def closed(self, attachment: Attachment) -> None:
-        """The stream ended by itself without a goodbye: the session is taken back a second later, unless it moved on."""
-        self._mass.note(time.monotonic(), attachment.session)
+        """The stream ended by itself without a goodbye: the session is taken back a second later, unless it moved on.
+
+        A worker that was left unanswered for long ends its stream because it fenced itself: that is nobody's fault.
+        """
+        now = time.monotonic()
+        self._mass.note(now, attachment.session)
+        fenced = now - attachment.answered > self._lease / 2
         await asyncio.sleep(GRACE_SECONDS)
         for _ in range(MOST_TRIES):
             try:
-                await self._take_back_closed(attachment)
+                guard = Guard(attachment.session, attachment.beat, attachment.attached)
+                charged = not fenced and not self._mass.excuses(attachment.session, await self._live())
+                await self._losses.take_back(guard, charged=charged, why="its stream closed")
                 return
             except StoreUnavailableError as error:
                 log.warning("Session %d is not taken back yet: %s", attachment.session, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _take_back_closed(self, attachment: Attachment) -> None:
-        async with postgres.acquired(self._pool, "counting sessions") as c:
-            live = len(await c.fetch(SQL["live_sessions"]))
-        charged = not self._mass.excuses(time.monotonic(), max(0, live - 1))
-        guard = Guard(attachment.session, attachment.beat, attachment.attached)
-        await self._losses.take_back(guard, charged=charged, why="its stream closed")
+    async def _live(self) -> list[int]:
+        async with postgres.acquired(self._pool, "counting sessions", seconds=SESSION_SECONDS) as c:
+            return [row["id"] for row in await c.fetch(SQL["live_sessions"])]

@@ -1,4 +1,4 @@
-"""When a batch goes out, of results or of commits: seldom enough to be large, at once where somebody waits (docs/architecture.md).""" 
+"""When a batch goes out, of results or of commits: seldom enough to be large, at once where somebody waits."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -51,6 +52,7 @@ async def running(
         processor,
         RetryPolicy(most=settings.max_tries),
         settings.hold_seconds,
+        not inspect.iscoroutinefunction(processor.process),
         executions.open_log(settings.execution_log, worker_id),
     )
     holds = Holds(lane, settings.lanes, worker_id, settings.trace_documents)

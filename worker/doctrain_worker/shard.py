@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.results import FailedResult, Results
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 BATCH_SECONDS = 0.025
 MOST_UNANSWERED = 512
 TURN = 128
-REPORTED = 15
 STORM_SECONDS = 15.0
 STORM_REASON = "most documents failed for a reason outside them, as when a service that they need is down"
 HOLD_REASON = "the shard was held as long as one may be"
@@ -48,13 +48,14 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What every shard of a worker runs with."""
+    """What every shard of a worker runs with. ``instant``: the processor's ``process`` is a plain function."""
 
     tracker: Tracker
     gate: Gate
     processor: Processor
     retries: RetryPolicy
     hold_seconds: float
+    instant: bool = False
     log_execution: Write | None = None
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
@@ -204,7 +205,7 @@ class ShardRun:
         self._open_slots += 1
 
     async def _slot(self, index: int) -> None:
-        lane, gate, window, turns = self._lane, self._lane.gate, self._window, 0
+        lane, gate, window = self._lane, self._lane.gate, self._window
         try:
             while index < self._width and not self._stop_starting:
                 if gate.shut:
@@ -220,11 +221,11 @@ class ShardRun:
                         break
                     due = window.next_due
                     await self._wait_moved(None if due is None else max(0.0, due - now))
-                    continue
-                await self._process(ordinal, now)
-                turns += 1
-                if turns % TURN == 0:
+                elif lane.instant:
+                    self._burst(ordinal, now)
                     await asyncio.sleep(0)
+                else:
+                    await self._process(ordinal, now)
         finally:
             self._open_slots -= 1
             self._moved.set()
@@ -243,6 +244,31 @@ class ShardRun:
         except TimeoutError:
             return
 
+    def _burst(self, first: int, started: float) -> None:
+        """Runs documents one after the other, for one turn of the event loop, with a processor that answers at once."""
+        lane, window, context = self._lane, self._window, self._context
+        process, task, clock, log_execution = lane.processor.process, self._documents.task, lane.clock, lane.log_execution
+        ordinal: int | None = first
+        left = TURN
+        while ordinal is not None:
+            document = task(ordinal)
+            if log_execution is not None:
+                log_execution("start", document, context)
+            try:
+                outcome = process(document, context)
+            except Exception as error:
+                outcome = self._fault(ordinal, error)
+            if log_execution is not None:
+                log_execution("end", document, context)
+            now = clock()
+            self._ended(ordinal, started, now, cast("Outcome", outcome))
+            started = now
+            left -= 1
+            if not left or self._stop_starting or self._must_wait(now):
+                break
+            ordinal = window.take(now)
+        self._report()
+
     async def _process(self, ordinal: int, started: float) -> None:
         lane = self._lane
         document = self._documents.task(ordinal)
@@ -257,37 +283,46 @@ class ShardRun:
             self.interrupt(End.STALE)
             return
         except Exception as error:
-            log.exception("The processor failed at document %d of training %d.", ordinal, self._context.training)
-            outcome = Failure(ErrorClass.TRANSIENT, "PROCESSOR_FAULT", f"The processor failed ({type(error).__name__}).")
+            outcome = self._fault(ordinal, error)
         finally:
             self._running.discard(ordinal)
             lane.gate.left()
             if lane.log_execution is not None:
                 lane.log_execution("end", document, self._context)
-        self._ended(ordinal, started, outcome)
+        self._ended(ordinal, started, lane.clock(), outcome)
+        self._report()
 
-    def _ended(self, ordinal: int, started: float, outcome: Outcome) -> None:
-        now = self._lane.clock()
-        failure = None if isinstance(outcome, Done) else outcome
-        transient = failure is not None and failure.error_class == ErrorClass.TRANSIENT
-        if transient or self._weather.noted:
-            self._weather.note(transient=transient)
+    def _fault(self, ordinal: int, error: Exception) -> Failure:
+        log.error("The processor failed at document %d of training %d.", ordinal, self._context.training, exc_info=error)
+        return Failure(ErrorClass.TRANSIENT, "PROCESSOR_FAULT", f"The processor failed ({type(error).__name__}).")
+
+    def _ended(self, ordinal: int, started: float, now: float, outcome: Outcome) -> None:
+        """Takes a result in, or leaves the document for another try."""
+        failure = None if outcome.__class__ is Done else outcome
         tries = self._window.tries(ordinal)
         if self._spans.recording:
             self._spans.document(self._documents.task(ordinal), tries, now - started, outcome)
-        if failure is not None and transient and self._try_later(ordinal, tries, now, failure.retry_after_seconds):
-            return
+        if isinstance(failure, Failure):
+            transient = failure.error_class == ErrorClass.TRANSIENT
+            self._weather.note(transient=transient)
+            if transient and self._try_later(ordinal, tries, now, failure.retry_after_seconds):
+                return
+            self._results.fail(FailedResult(ordinal, failure.error_class, failure.code, failure.sentence))
+        elif self._weather.noted:
+            self._weather.note(transient=False)
         if not self._results:
             self._unsent_since = now
-        self._results.add(ordinal, int((started - self._began) * 1000), int((now - started) * 1000))
+        at = int((started - self._began) * 1000)
+        self._results.add(ordinal, at, int((now - self._began) * 1000) - at)
         self._unanswered_results += 1
-        if failure is not None:
-            self._results.fail(FailedResult(ordinal, failure.error_class, failure.code, failure.sentence))
         if tries > 1:
             self._results.tried(ordinal, tries)
+
+    def _report(self) -> None:
+        """Tells the tracker that there are results, and the other slots when these were the last."""
         gathered = len(self._results)
         last = self._window.empty and not self._running
-        if last or gathered == 1 or gathered % REPORTED == 0:
+        if gathered:
             self._lane.tracker.report(self.key[0], self, results=gathered, urgent=last)
         if last:
             self._moved.set()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 MAX_ERROR_LENGTH = 2000
 # 2000-01-01 and 2200-01-01 in milliseconds since the epoch.
 _EARLIEST_MS, _LATEST_MS = 946_684_800_000, 7_258_118_400_000
+# What the column of error classes holds: newer workers may know more of them than this coordinator.
+_LARGEST_CLASS = 2**15 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ def fault(block: Block, shard_first: int, shard_count: int) -> str | None:
     for failure in block.failed:
         if not 0 <= failure.ordinal - block.first < places or block.started[failure.ordinal - block.first] < 0:
             return "a failure has no place in its columns"
+        if not 0 <= failure.error_class <= _LARGEST_CLASS:
+            return "a failure is of no known class"
+    if any(not 0 <= ordinal - block.first < places for ordinal, _ in block.tries):
+        return "a count of tries has no place in its columns"
     if any(not shard_first <= o < end for o in block.running):
         return "a running document is not of its shard"
     return None
@@ -66,8 +72,7 @@ def fault(block: Block, shard_first: int, shard_count: int) -> str | None:
 def without_results(block: Block) -> Block:
     """The block with every result turned into a failure that any database can store."""
     failures = [Failure(o, 2, "UNRECORDABLE", "The result could not be stored as the worker sent it.") for o in block.reported()]
-    now = _LATEST_MS if block.base_ms > _LATEST_MS else max(block.base_ms, _EARLIEST_MS)
-    return replace(block, base_ms=now, failed=failures, took=[0] * len(block.took), tries=())
+    return replace(block, failed=failures, took=[0] * len(block.took), tries=())
 
 
 def clean(text: str) -> str:

@@ -6,8 +6,7 @@ uncharged; so does the loss of a large part of the fleet at once (PROTOCOL "Char
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -61,20 +60,28 @@ class Observer:
 
 
 class MassLoss:
-    """Tells when at least three sessions and more than a third of the fleet went within ``window`` seconds."""
+    """Tells when at least ``least`` sessions and more than ``share`` of the fleet went within ``window`` seconds.
 
-    def __init__(self, window: float = 2.0, least: int = 3, share: float = 1 / 3) -> None:
-        self._window, self._least, self._share = window, least, share
-        self._losses: deque[tuple[float, int]] = deque()
+    The window is exact: a document that kills one worker after another does so more slowly than that, because each loss
+    is followed by a second of grace, and must not pass for a power cut.
+    """
+
+    def __init__(self, window: float = 2.0, least: int = 3, share: float = 1 / 3, memory: float = 60.0) -> None:
+        self._window, self._least, self._share, self._memory = window, least, share, memory
+        self._gone: dict[int, float] = {}
 
     def note(self, now: float, session: int) -> None:
-        """A session was seen to go."""
-        if all(session != known for _, known in self._losses):
-            self._losses.append((now, session))
+        """A session was seen to go; what is said again soon after counts as of the first time."""
+        self._gone = {known: at for known, at in self._gone.items() if now - at <= self._memory}
+        if now - self._gone.get(session, float("-inf")) > 2 * self._window:
+            self._gone[session] = now
 
-    def excuses(self, now: float, live: int) -> bool:
-        """Whether losses around ``now`` are the fleet's, not a document's; ``live`` counts the sessions that remain."""
-        while self._losses and now - self._losses[0][0] > 2 * self._window:
-            self._losses.popleft()
-        lost = len(self._losses)
-        return lost >= self._least and lost > (live + lost) * self._share
+    def excuses(self, session: int, live: Collection[int]) -> bool:
+        """Whether that session's loss is the fleet's, not a document's; ``live`` are sessions that Postgres has as live."""
+        if session not in self._gone:
+            return False
+        at = self._gone[session]
+        near = {known: other for known, other in self._gone.items() if abs(other - at) <= self._window}
+        starts = [other for other in near.values() if other <= at]
+        lost = max(sum(1 for other in near.values() if start <= other <= start + self._window) for start in starts)
+        return lost >= self._least and lost > len(near.keys() | set(live)) * self._share

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from doctrain_coordinator.commits import Begin, Committer, Report, ShardFacts
+from doctrain_coordinator.commits import Begin, BegunShard, Committer, Report
 from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import Order
@@ -177,23 +177,27 @@ class _Stream:
         shard, number = ref.shard, ref.number
         self._begun_at[shard] = self._heartbeats
 
-        def answer(outcome: Begun, facts: ShardFacts | None) -> None:
-            if outcome is Begun.BEGUN and facts is not None:
-                self._parts.spawn(self._tell(shard, number, facts))
+        def answer(outcome: Begun, begun: BegunShard | None) -> None:
+            if begun is not None:
+                known = self._parts.opened.known(begun)
+                if known is None:
+                    self._parts.spawn(self._tell(begun))
+                    return
+                self.outbox.begins.append(known)
+                self.wake()
                 return
             self.outbox.begins.add(shard=pb.ShardRef(shard=shard, number=number), outcome=_OUTCOMES[outcome])
             self.wake()
 
         return Begin(session, shard, number, answer)
 
-    async def _tell(self, shard: int, number: int, facts: ShardFacts) -> None:
-        ref = pb.ShardRef(shard=shard, number=number)
+    async def _tell(self, begun: BegunShard) -> None:
         while True:
             try:
-                answer = await self._parts.opened.describe(facts, ref)
+                answer = await self._parts.opened.read(begun)
                 break
             except StoreUnavailableError as error:
-                log.warning("The documents of shard %d are read again: %s", shard, error)
+                log.warning("The documents of shard %d are read again: %s", begun.facts.id, error)
                 await asyncio.sleep(RETRY_SECONDS)
         self.outbox.begins.append(answer)
         self.wake()

@@ -95,6 +95,7 @@ create table shard (
 
 create unique index shard_of_training on shard (training, shard_number);
 create index shard_pending on shard (tenant, training, shard_number) where state = 0;
+create index shard_delayed on shard (not_before) where state = 0 and not_before > '-infinity';
 create index shard_in_flight on shard (tenant) where state in (1, 2, 3);
 create index shard_in_flight_of_training on shard (training) where state in (1, 2, 3);
 create index shard_open_of_training on shard (training, first) where state < 4;

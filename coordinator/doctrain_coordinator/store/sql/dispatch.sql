@@ -52,13 +52,17 @@ set state = 1, number = number + 1, width = $2, holder = null, order_kind = 0, o
 where id = $1 and state = 0 and not_before <= now()
     and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (1, 2, 3)) <= $4
 returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (
-    select coalesce(min(ordinal), first + count) - 1 from document
+    select nullif(coalesce(min(ordinal), first + count), first) - 1 from document
     where document.training = shard.training and ordinal between first and first + count - 1 and document.state = 0
 ) end as last_processed
 
 -- name: dispatched
 select shard.id, shard.number, shard.tenant, shard.training, shard.first, shard.count, shard.width, shard.shard_number,
-    -1 as last_processed, tenant.name as tenant_name, tenant.plan, training.task_id, training.traceparent
+    case when shard.open = shard.count then -1 else (
+        select nullif(coalesce(min(ordinal), shard.first + shard.count), shard.first) - 1 from document
+        where document.training = shard.training and ordinal between shard.first and shard.first + shard.count - 1
+            and document.state = 0
+    ) end as last_processed, tenant.name as tenant_name, tenant.plan, training.task_id, training.traceparent
 from shard
 join training on training.id = shard.training
 join tenant on tenant.id = shard.tenant
@@ -66,4 +70,6 @@ where shard.state = 1
 
 -- name: next_runnable_in
 -- Seconds until a shard that was handed back with a delay may be granted.
-select extract(epoch from min(not_before) - now())::float8 from shard where state = 0 and not_before > now()
+-- The bound at -infinity is there for the partial index: of a million pending shards, few were ever handed back.
+select extract(epoch from min(not_before) - now())::float8 from shard
+where state = 0 and not_before > '-infinity' and not_before > now()

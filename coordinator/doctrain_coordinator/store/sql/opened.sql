@@ -1,10 +1,5 @@
--- name: shard
-select shard.open, shard.width, shard.suspects, training.task_id, training.uri_template, training.number_offset,
-    training.traceparent, tenant.name as tenant_id
-from shard
-join training on training.id = shard.training
-join tenant on tenant.id = shard.tenant
-where shard.id = $1
+-- name: tenant_name
+select name from tenant where id = $1
 
 -- name: open_documents
 select ordinal, document_id, uri, media_type, metadata

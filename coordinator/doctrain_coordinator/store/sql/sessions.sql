@@ -22,12 +22,16 @@ select beat, attached from session where id = $1 and worker_id = $2 and state = 
 select distinct training from shard where holder = $1 and state in (2, 3)
 
 -- name: end_session
+-- Answers whether the session was draining: nobody is charged for what is lost with one that goes away.
 update session set state = 2
-where id = $1 and state = 1 and ($2::bigint is null or beat = $2) and ($3::int is null or attached = $3) returning id
+where id = $1 and state = 1 and ($2::bigint is null or beat = $2) and ($3::int is null or attached = $3) returning draining
 
 -- name: lock_held_shards
 select id, training, tenant, state, number, width, first, count, open, running, losses, suspects, trial
 from shard where holder = $1 and state in (2, 3) order by id for update
+
+-- name: lock_attached_session
+select id from session where id = $1 and state = 1 and attached = $2 for share
 
 -- name: lock_held_shards_of
 select id, training, state, number, open, losses, suspects
@@ -52,4 +56,5 @@ where training = $1 and ordinal = $2 and state = 0
 returning ordinal
 
 -- name: start_trial
-update shard set trial = $4 where id = $1 and state = 2 and number = $2 and holder = $3 returning id
+-- A late copy finds its document no longer suspected, so that it cannot take the place of the trial that runs.
+update shard set trial = $4 where id = $1 and state = 2 and number = $2 and holder = $3 and $4 = any(suspects) returning id
