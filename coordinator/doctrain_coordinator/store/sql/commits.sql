@@ -3,14 +3,14 @@
 select id, training, tenant, first, count from shard where id = any($1::bigint[])
 
 -- name: lock_trainings
-select id, state, sealed, total, completed, failed, version
+select id, state, sealed, total, completed, failed, version, uri_template, number_offset, traceparent, task_id
 from training where id = any($1::bigint[]) order by id for no key update
 
 -- name: lock_live_sessions
 select id from session where id = any($1::bigint[]) and state = 1 order by id for share
 
 -- name: lock_shards
-select id, training, state, number, holder, open, suspects, trial
+select id, training, state, number, holder, width, open, suspects, trial
 from shard where id = any($1::bigint[]) order by id for no key update
 
 -- name: record_done
