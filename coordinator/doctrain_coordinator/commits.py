@@ -30,6 +30,8 @@ from doctrain_mesh.supervise import deadline
 log = logging.getLogger(__name__)
 SQL = statements.load("commits")
 COMMIT_SECONDS = 20.0
+# A coordinator that freezes within a commit keeps its trainings' rows locked for that long.
+IDLE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +160,19 @@ class Committer:
                     await self._commit_until_done(items[:middle])
                     await self._commit_until_done(items[middle:])
                     return
-                items = [self._recordable(items[0], error)]
+                self._recordable(items[0], error)
             except StoreUnavailableError as error:
                 log.warning("A commit of %d items is repeated: %s", len(items), error)
                 await self._reconnect_later()
 
     @staticmethod
-    def _recordable(item: Item, error: Exception) -> Item:
-        if isinstance(item, Begin) or item.invalid:
+    def _recordable(item: Item, error: Exception) -> None:
+        if isinstance(item, Begin) or set(item.invalid) >= set(item.block.reported()):
             raise error
         log.error("Results of shard %d could not be stored as sent and are recorded as failures: %s", item.shard, error)
-        item.invalid = item.block.reported()
-        item.block = without_results(item.block)
-        return item
+        failed = [failure.ordinal for failure in item.block.failed]
+        item.invalid = failed if failed and not item.invalid else item.block.reported()
+        item.block = without_results(item.block, item.invalid)
 
     async def _reconnect_later(self) -> None:
         if self._connection is not None:
@@ -185,16 +187,19 @@ class Committer:
                 settings={
                     "application_name": "doctrain commits",
                     "enable_seqscan": "off",
-                    "idle_in_transaction_session_timeout": "30s",
+                    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
                 },
             )
         batch = _Batch()
-        async with (
-            postgres.available("committing results"),
-            deadline("A commit of results", COMMIT_SECONDS),
-            self._connection.transaction(),
-        ):
-            await self._transact(items, batch)
+        async with postgres.available("committing results"), deadline("A commit of results", COMMIT_SECONDS):
+            # Not ``transaction()``: on a connection that does not answer, its rollback would wait all over again.
+            await self._connection.execute("begin")
+            try:
+                await self._transact(items, batch)
+            except postgres.DataError:
+                await self._connection.execute("rollback")
+                raise
+            await self._connection.execute("commit")
         for answer in batch.answers:
             answer()
         self._changes.trainings(batch.trainings)
@@ -216,7 +221,8 @@ class Committer:
                 accepted.append(report)
             else:
                 done = ledger.already_done(report.session, report.shard, report.number)
-                batch.answers.append(partial(report.answer, done, done, ()))
+                batch.freed = batch.freed or done
+                batch.answers.append(partial(report.answer, done, done, report.invalid))
         await self._record(accepted, ledger, batch)
         ledger.settle()
         await self._write(ledger, batch)

@@ -39,8 +39,11 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Unless:
-    """When shards that a heartbeat left unnamed are the session's all the same: it has another stream than ``attached`` by
-    now, or ``asked`` answers, once their rows are locked, that it has asked for them since."""
+    """When shards that a heartbeat left unnamed are the session's all the same.
+
+    It has another stream than ``attached`` by now, or ``asked`` names them: called once their rows are locked, it answers
+    the shards that the session has asked for since.
+    """
 
     attached: int
     asked: Callable[[], Collection[int]]

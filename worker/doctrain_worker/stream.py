@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 PING_SECONDS = 0.25
 WELCOME_SECONDS = 5.0
 WRITE_SECONDS = 10.0
+GOODBYE_SECONDS = 3.0
 
 
 class StreamEndedError(UnavailableError):
@@ -87,6 +88,8 @@ class Stream:
                 await self._call.write(request)
             if self._goodbye is not None:
                 await self._call.done_writing()
+                # The coordinator closes the stream once the goodbye is committed; to cancel it now could outrun the goodbye.
+                await asyncio.sleep(GOODBYE_SECONDS)
                 return
 
     async def _wait(self, tracker: Tracker) -> None:

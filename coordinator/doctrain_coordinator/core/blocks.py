@@ -5,7 +5,7 @@ Postgres refuses NUL in text and times out of range; either would fail the whole
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 MAX_ERROR_LENGTH = 2000
@@ -49,30 +49,33 @@ class Block:
 
 def fault(block: Block, shard_first: int, shard_count: int) -> str | None:
     """Why the block cannot be a result of that shard, or None."""
-    end = shard_first + shard_count
-    if len(block.started) != len(block.took):
-        return "its columns differ in length"
-    if block.started and not (shard_first <= block.first and block.last < end):
-        return "it reaches beyond its shard"
-    if not _EARLIEST_MS <= block.base_ms <= _LATEST_MS:
-        return "its base time is out of range"
+    return next(_faults(block, shard_first, shard_first + shard_count), None)
+
+
+def _faults(block: Block, start: int, end: int) -> Iterator[str]:
     places = len(block.started)
-    for failure in block.failed:
-        if not 0 <= failure.ordinal - block.first < places or block.started[failure.ordinal - block.first] < 0:
-            return "a failure has no place in its columns"
-        if not 0 <= failure.error_class <= _LARGEST_CLASS:
-            return "a failure is of no known class"
+    if places != len(block.took):
+        yield "its columns differ in length"
+    if places and not (start <= block.first and block.last < end):
+        yield "it reaches beyond its shard"
+    if not _EARLIEST_MS <= block.base_ms <= _LATEST_MS:
+        yield "its base time is out of range"
+    if any(not 0 <= o - block.first < places or block.started[o - block.first] < 0 for o in (f.ordinal for f in block.failed)):
+        yield "a failure has no place in its columns"
+    if any(not 0 <= failure.error_class <= _LARGEST_CLASS for failure in block.failed):
+        yield "a failure is of no known class"
     if any(not 0 <= ordinal - block.first < places for ordinal, _ in block.tries):
-        return "a count of tries has no place in its columns"
-    if any(not shard_first <= o < end for o in block.running):
-        return "a running document is not of its shard"
-    return None
+        yield "a count of tries has no place in its columns"
+    if any(not start <= ordinal < end for ordinal in block.running):
+        yield "a running document is not of its shard"
 
 
-def without_results(block: Block) -> Block:
-    """The block with every result turned into a failure that any database can store."""
-    failures = [Failure(o, 2, "UNRECORDABLE", "The result could not be stored as the worker sent it.") for o in block.reported()]
-    return replace(block, failed=failures, took=[0] * len(block.took), tries=())
+def without_results(block: Block, ordinals: Collection[int]) -> Block:
+    """The block with the results of ``ordinals`` turned into failures that any database can store."""
+    failures = [Failure(o, 2, "UNRECORDABLE", "The result could not be stored as the worker sent it.") for o in ordinals]
+    kept = [failure for failure in block.failed if failure.ordinal not in ordinals]
+    took = [0 if block.first + i in ordinals else took for i, took in enumerate(block.took)]
+    return replace(block, failed=[*kept, *failures], took=took, tries=[(o, n) for o, n in block.tries if o not in ordinals])
 
 
 def clean(text: str) -> str:

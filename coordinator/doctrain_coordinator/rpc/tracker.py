@@ -126,6 +126,8 @@ class _Stream:
         self._wakeup.set()
         self._begun_at: dict[int, int] = {}
         self._heartbeats = 0
+        self._hand_backs: asyncio.Queue[pb.TrackRequest] = asyncio.Queue()
+        self._ended = False
         self.left = False
         self.stalled = False
 
@@ -135,21 +137,32 @@ class _Stream:
 
     async def run(self) -> None:
         """Reads and writes until the worker leaves or closes its end, or does not take its answers."""
-        reader = asyncio.create_task(self._read(), name=f"requests of session {self._attachment.session}")
-        writer = asyncio.create_task(self._write(), name=f"answers to session {self._attachment.session}")
-        both = {reader, writer}
+        session = self._attachment.session
+        tasks = {
+            asyncio.create_task(self._read(), name=f"requests of session {session}"),
+            asyncio.create_task(self._write(), name=f"answers to session {session}"),
+            asyncio.create_task(self._hand_all_back(), name=f"hand-backs of session {session}"),
+        }
         try:
-            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in both:
+            self._ended = True
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(both)
+            await asyncio.wait(tasks)
         for task in done:
             task.result()
 
     async def _read(self) -> None:
-        while not self.left and (request := await self._context.read()) is not grpc.aio.EOF:
-            await self._take(request)
+        while (request := await self._context.read()) is not grpc.aio.EOF:
+            self._take(request)
+        await self._hand_backs.join()
+
+    async def _hand_all_back(self) -> None:
+        # Beside the reader: a hand-back may wait for locks, heartbeats must not.
+        while not self.left:
+            await self._hand_back(await self._hand_backs.get())
+            self._hand_backs.task_done()
 
     async def _write(self) -> None:
         while not self.stalled:
@@ -162,7 +175,7 @@ class _Stream:
             except TimeoutError:
                 self.stalled = True
 
-    async def _take(self, request: pb.TrackRequest) -> None:
+    def _take(self, request: pb.TrackRequest) -> None:
         if request.HasField("heartbeat"):
             self._beat(request.heartbeat)
         if request.begins or request.blocks:
@@ -171,7 +184,7 @@ class _Stream:
             items += [self._report(session, block) for block in request.blocks]
             self._parts.committer.submit(items)
         if request.trials or request.yields or request.stopped or request.HasField("goodbye"):
-            await self._hand_back(request)
+            self._hand_backs.put_nowait(request)
 
     def _begin(self, session: int, ref: pb.ShardRef) -> Begin:
         shard, number = ref.shard, ref.number
@@ -192,15 +205,14 @@ class _Stream:
         return Begin(session, shard, number, answer)
 
     async def _tell(self, begun: BegunShard) -> None:
-        while True:
+        while not self._ended:
             try:
-                answer = await self._parts.opened.read(begun)
-                break
+                self.outbox.begins.append(await self._parts.opened.read(begun))
+                self.wake()
+                return
             except StoreUnavailableError as error:
                 log.warning("The documents of shard %d are read again: %s", begun.facts.id, error)
                 await asyncio.sleep(RETRY_SECONDS)
-        self.outbox.begins.append(answer)
-        self.wake()
 
     def _report(self, session: int, block: pb.Block) -> Report:
         sequence, shard, number = block.sequence, block.shard.shard, block.shard.number
@@ -225,7 +237,7 @@ class _Stream:
 
         def answer(standing: Standing) -> None:
             if standing.beat is not None:
-                self._attachment.beat = standing.beat
+                self._attachment.beaten(standing.beat)
             self.outbox.heartbeat.CopyFrom(
                 pb.HeartbeatAnswer(
                     sequence=sequence,
@@ -257,7 +269,7 @@ class _Stream:
                 self.outbox.yields.append(item.shard)
             if request.stopped:
                 refs = [item.shard for item in request.stopped]
-                await self._parts.losses.release(session, [(r.shard, r.number) for r in refs], why="stopped")
+                await self._parts.losses.release(session, [(r.shard, r.number) for r in refs])
                 self.outbox.stopped.extend(refs)
             if request.HasField("goodbye"):
                 await self._parts.sessions.leave(session)
