@@ -17,9 +17,11 @@ from pathlib import Path
 from doctrain_coordinator import app as coordinator
 from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.settings import Settings
+from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters, worker
 from doctrain_server.postgres import embedded_postgres
 
+SESSION_SECONDS = 20.0
 TENANT = "demo"
 PLAN = "paid"
 
@@ -49,7 +51,9 @@ async def embedded_mesh(folder: Path, settings: Settings, *, workers: int) -> As
         keys = await _keys(folder / "keys.json", served)
         for number in range(1, workers + 1):
             own = dataclasses.replace(settings, name=f"worker-{number}", worker_key=keys["worker_key"], coordinators=served.address)
-            await stack.enter_async_context(worker.running(own, broker=broker, registry=registry))
+            working = await stack.enter_async_context(worker.running(own, broker=broker, registry=registry))
+            async with deadline("Opening a worker's session", SESSION_SECONDS):
+                await working.session.opened.wait()
         profile = folder / "client.json"
         _write_private(
             profile,

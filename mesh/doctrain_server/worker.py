@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ CHILD_PREFIX = "child:"
 
 @asynccontextmanager
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[app.Running]:
-    """A worker in this process; its children are below a guardian of its own."""
+    """A worker in this process, its children below a guardian; ``session.opened`` tells when it has a session."""
     async with AsyncExitStack() as stack:
         guardian = await stack.enter_async_context(Guardian.open())
         processor = await _processor(settings, guardian, stack)
@@ -94,5 +95,11 @@ async def run_main(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
-        print(f"working as {worker.worker_id}, session {worker.session.id}", flush=True)
-        await stop.wait()
+        opened = asyncio.create_task(worker.session.opened.wait(), name="first session")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        stack.callback(opened.cancel)
+        stack.callback(stopped.cancel)
+        await asyncio.wait({opened, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            print(f"working as {worker.worker_id}, session {worker.session.id}", flush=True)
+        await stopped

@@ -31,7 +31,7 @@ GOODBYE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A worker with an open session."""
+    """A worker; ``session.opened`` tells when it has a session."""
 
     worker_id: str
     session: Session
@@ -42,7 +42,7 @@ class Running:
 async def running(
     settings: Settings, *, broker: Broker, registry: Registry, guardian: Guardian, processor: Processor, version: str
 ) -> AsyncIterator[Running]:
-    """Works while open; at the end it drains. Waits for a first session before it is ready, as long as it takes."""
+    """Works while open; at the end it drains. Ready at once: a session opens as soon as there is a coordinator."""
     worker_id = settings.process_name
     tracker, gate = Tracker(), Gate()
     coordinators = Coordinators(settings.coordinators, settings.tls_ca)
@@ -57,7 +57,7 @@ async def running(
     )
     holds = Holds(lane, settings.lanes, worker_id, settings.trace_documents)
     identity = Identity(worker_id, settings.worker_key, settings.lanes, version, settings.fence_margin_seconds)
-    session = Session(identity, coordinators, guardian, tracker, gate, held=holds.keys, on_orders=holds.orders, on_lost=holds.lost)
+    session = Session(identity, coordinators, guardian, tracker, gate, held=holds)
     holds.session = lambda: session
 
     def facts() -> dict[str, Any]:
@@ -75,13 +75,14 @@ async def running(
             tasks = [
                 loops.create_task(coordinators.follow(registry), name="coordinators"),
                 loops.create_task(session.run(), name="session"),
-                loops.create_task(keep_registered(registry, worker_id, facts), name="registration"),
-                loops.create_task(_consume(broker, settings.lanes + ON_DECK, holds), name="consumer"),
+                loops.create_task(keep_registered(registry, worker_id, facts, guardian.pid), name="registration"),
             ]
-            await session.opened.wait()
+            consumer = loops.create_task(_consume(broker, settings.lanes + ON_DECK, holds, loops), name="consumer")
             yield Running(worker_id, session, holds)
             session.draining = True
+            consumer.cancel()
             await holds.drain(settings.drain_seconds)
+            await asyncio.wait({consumer})
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await session.goodbye("the worker goes away")
@@ -91,8 +92,8 @@ async def running(
         await coordinators.close()
 
 
-async def _consume(broker: Broker, prefetch: int, holds: Holds) -> None:
-    """Takes deliveries until cancelled; what is held then goes back to the queue, which harms nothing."""
-    async with broker.consume(prefetch) as deliveries, asyncio.TaskGroup() as group:
+async def _consume(broker: Broker, prefetch: int, holds: Holds, shards: asyncio.TaskGroup) -> None:
+    """Takes deliveries until cancelled. What is unacked then goes back to the queue, for others: of what runs here they hear NOT_YOURS."""
+    async with broker.consume(prefetch) as deliveries:
         async for delivery in deliveries:
-            await holds.take(delivery, group)
+            await holds.take(delivery, shards)

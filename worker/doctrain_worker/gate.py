@@ -1,4 +1,8 @@
-"""The worker-wide door to starting documents: shut while detached from every coordinator, or while a suspect is tried alone."""
+"""The worker-wide door to starting documents.
+
+Shut while detached from every coordinator, while a suspect is tried alone, and once the session's deadline has passed: a
+process that was frozen starts nothing when it wakes, before it has learnt that it was fenced.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+LATE = "late"
+
 
 class Gate:
-    """``running`` counts the documents that run in the worker; whoever starts one looks at ``shut`` first."""
+    """``running`` counts the documents that run in the worker; whoever starts one asks ``admits`` first."""
 
     def __init__(self) -> None:
         self.running = 0
+        self.until = float("inf")
         self._reasons: set[str] = set()
         self._open = asyncio.Event()
         self._open.set()
@@ -31,6 +38,17 @@ class Gate:
         if not self._reasons:
             self.shut = False
             self._open.set()
+
+    def extend(self, until: float) -> None:
+        """Documents may start up to this time of the monotonic clock."""
+        self.until = until
+        self.open(LATE)
+
+    def admits(self, now: float) -> bool:
+        """Whether a document may start; ask right before."""
+        if now > self.until:
+            self.close(LATE)
+        return not self.shut
 
     async def wait_open(self) -> None:
         """Waits until documents may start."""

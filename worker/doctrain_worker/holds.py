@@ -24,24 +24,28 @@ DRAIN_REASON = "the worker goes away"
 @dataclass(slots=True)
 class _Hold:
     key: Key
-    delivery: Delivery
+    deliveries: list[Delivery]
     run: ShardRun | None = None
+    task: asyncio.Task[None] | None = None
 
 
 class Holds:
-    """One a worker. A delivery of a shard that is held already is adopted: it replaces the one to ack."""
+    """One a worker. A delivery of a shard that is held already is adopted: it is acked with the others of its grant."""
 
     def __init__(self, lane: Lane, lanes: int, worker: str, trace_share: float) -> None:
         self._lane, self._worker, self._trace_share = lane, worker, trace_share
         self._free_lanes = asyncio.Semaphore(lanes)
         self._holds: dict[Key, _Hold] = {}
         self._draining = False
-        self._all_ended = asyncio.Event()
         self.session: Callable[[], Session]
 
-    def keys(self) -> list[Key]:
-        """What is held or asked for."""
-        return list(self._holds)
+    def named(self) -> list[Key]:
+        """What is held or asked for; of two grants of one shard, the one that runs."""
+        named: dict[int, int] = {}
+        for (shard, number), hold in self._holds.items():
+            if hold.run is not None or shard not in named:
+                named[shard] = number
+        return list(named.items())
 
     @property
     def lanes_in_use(self) -> int:
@@ -62,27 +66,31 @@ class Holds:
             return
         known = self._holds.get(key)
         if known is not None:
-            known.delivery = delivery
+            known.deliveries.append(delivery)
             return
         if self._draining:
             return
         await self._free_lanes.acquire()
-        hold = self._holds[key] = _Hold(key, delivery)
-        group.create_task(self._keep(hold), name=f"shard {key}")
+        hold = self._holds[key] = _Hold(key, [delivery])
+        hold.task = group.create_task(self._keep(hold), name=f"shard {key}")
 
     async def drain(self, seconds: float) -> None:
-        """Takes nothing more, lets what runs end, hands the rest back; returns when nothing is held or the time is over."""
+        """Takes nothing more, lets what runs end, hands the rest back; what does not end in time is killed. Then nothing is held."""
         self._draining = True
+        tasks = [hold.task for hold in self._holds.values() if hold.task is not None]
         for hold in self._holds.values():
             if hold.run is not None:
                 hold.run.hand_back(DRAIN_REASON)
-        if not self._holds:
+            elif hold.task is not None:
+                hold.task.cancel()
+        if not tasks:
             return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._all_ended.wait()
-        except TimeoutError:
-            log.warning("%d shards did not end within %g s.", len(self._holds), seconds)
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        if late:
+            log.warning("%d shards did not end within %g s and are stopped.", len(late), seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late)
 
     def lost(self) -> None:
         """The session is over: nothing of any shard may run on."""
@@ -110,22 +118,37 @@ class Holds:
             if hold.run is not None:
                 hold.run.beat()
 
+    async def ended(self) -> None:
+        """Returns once nothing runs in this process of what was interrupted."""
+        for run in [hold.run for hold in self._holds.values() if hold.run is not None]:
+            await run.ended.wait()
+
     async def _keep(self, hold: _Hold) -> None:
         try:
+            await self._outlive_older(hold.key)
             while not (self._draining or await self._attempt(hold)):
                 await self.session().opened.wait()
         finally:
             del self._holds[hold.key]
             self._free_lanes.release()
-            if not self._holds:
-                self._all_ended.set()
+
+    async def _outlive_older(self, key: Key) -> None:
+        """A later grant of a shard proves that an earlier one is over: it ends here before the later one may run."""
+        older = [hold for hold in self._holds.values() if hold.key[0] == key[0] and hold.key[1] < key[1]]
+        for hold in older:
+            if hold.run is not None:
+                hold.run.interrupt(End.STALE)
+        tasks = [hold.task for hold in older if hold.task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _attempt(self, hold: _Hold) -> bool:
         """Asks for the shard and runs it; False when the session was lost and it must be asked for again."""
-        traceparent = hold.delivery.message.headers.get("traceparent", "")
+        traceparent = hold.deliveries[0].message.headers.get("traceparent", "")
         try:
             answer = await self._lane.tracker.begin(hold.key)
             if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
+                self.session().lost()
                 return False
             if answer.outcome == pb.BEGIN_OUTCOME_BEGUN:
                 with shard_span(traceparent or answer.traceparent, hold.key, self._worker, self._trace_share) as spans:
@@ -140,7 +163,8 @@ class Holds:
                     return False
         except SessionLostError:
             return False
-        await hold.delivery.ack()
+        for delivery in hold.deliveries:
+            await delivery.ack()
         return True
 
 

@@ -20,10 +20,10 @@ LEASE_SECONDS = 10
 PAUSE_SECONDS = 5.0
 
 
-async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[], dict[str, Any]]) -> None:
+async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[], dict[str, Any]], guardian_pid: int) -> None:
     """Registers and renews the record until cancelled, then removes it. A registry that is away stops nothing."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    load = _Load()
+    load = _Load(guardian_pid)
 
     def record() -> bytes:
         fixed = {"worker_id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": started}
@@ -39,21 +39,33 @@ async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[]
 
 
 class _Load:
-    """CPU and memory of this process and all below it."""
+    """CPU and memory of this process, of its guardian and of the children below that."""
 
-    def __init__(self) -> None:
-        self._at, self._spent = time.monotonic(), 0.0
+    def __init__(self, guardian_pid: int) -> None:
+        self._guardian = guardian_pid
+        self._spent, _ = self._sum()
+        self._at = time.monotonic()
 
-    def measure(self) -> dict[str, float | int]:
+    def _sum(self) -> tuple[float, int]:
         spent, memory = 0.0, 0
-        me = psutil.Process()
-        for process in (me, *me.children(recursive=True)):
+        for process in {psutil.Process(), *self._family()}:
             try:
                 times = process.cpu_times()
                 spent += times.user + times.system
                 memory += process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
+        return spent, memory
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            guardian = psutil.Process(self._guardian)
+            return [guardian, *guardian.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def measure(self) -> dict[str, float | int]:
+        spent, memory = self._sum()
         now = time.monotonic()
         share = max(0.0, spent - self._spent) / max(0.001, now - self._at) / (os.cpu_count() or 1)
         self._at, self._spent = now, spent

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.coordinators import Coordinators
@@ -23,7 +24,13 @@ from doctrain_worker.tracker import Key, Tracker
 
 log = logging.getLogger(__name__)
 REATTACH_SECONDS = 0.4
-RETRY_SECONDS = 0.25
+WELCOME_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 2.0
+STALL_BEATS = 2.5
+STALL_SHARE = 0.3
+"""A stream whose heartbeats stay unanswered for this share of the lease is left for another coordinator's."""
+
 DETACHED = "detached"
 
 
@@ -38,13 +45,33 @@ class Identity:
     margin_seconds: float
 
 
+class Held(Protocol):
+    """The shards that the worker holds or asks for."""
+
+    def named(self) -> list[Key]:
+        """All of them, for heartbeats."""
+
+    def orders(self, answer: pb.HeartbeatAnswer) -> None:
+        """A heartbeat was answered."""
+
+    def lost(self) -> None:
+        """The session is over: whatever runs is to end at once."""
+
+    async def ended(self) -> None:
+        """Returns once nothing runs in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attachment:
+    stream: Stream
+    address: str
+    closing: AsyncExitStack
+
+
 class Session:
     """Runs one session after another; ``run`` ends only by cancellation or when its guardian is lost.
 
-    Args:
-        held: the shards that the worker holds or asks for, for heartbeats.
-        on_orders: called with each heartbeat's answer.
-        on_lost: called when the session is over; returns once nothing of it runs in this process.
+    ``opened`` is set while a session is open.
     """
 
     def __init__(
@@ -55,12 +82,10 @@ class Session:
         tracker: Tracker,
         gate: Gate,
         *,
-        held: Callable[[], list[Key]],
-        on_orders: Callable[[pb.HeartbeatAnswer], None],
-        on_lost: Callable[[], None],
+        held: Held,
     ) -> None:
         self._identity, self._coordinators, self._guardian, self._tracker, self._gate = identity, coordinators, guardian, tracker, gate
-        self._held, self._on_orders, self._on_lost = held, on_orders, on_lost
+        self._held = held
         self.id = 0
         self.draining = False
         self.opened = asyncio.Event()
@@ -70,6 +95,10 @@ class Session:
         self._deadline = 0.0
         self._sent: dict[int, float] = {}
         self._beats = 0
+        self._heard = 0.0
+        self._succeeding = False
+        self._left = False
+        self._refusals: dict[str, str] = {}
         self._stream: Stream | None = None
         self._move = asyncio.Event()
         self._over = asyncio.Event()
@@ -83,43 +112,74 @@ class Session:
 
     async def goodbye(self, reason: str) -> None:
         """Ends the session in order; nothing of it may run."""
+        self._left = True
         if self._stream is not None:
             await self._stream.goodbye(self._tracker, reason)
+
+    def lost(self) -> None:
+        """A coordinator answered that the session was taken back."""
+        if not self._over.is_set():
+            log.warning("Session %d was taken back.", self.id)
+        self._over.set()
+        self.opened.clear()
 
     async def _live(self) -> None:
         """One session, over as many streams as it takes; returns when it is over."""
         self._over.clear()
-        detached = time.monotonic()
-        while not self._over.is_set():
-            async with AsyncExitStack() as stack:
-                stream = await self._attach(stack, detached)
-                if stream is None:
-                    return
-                await self._carry(stream)
-            self._gate.close(DETACHED)
-            self._stream = None
-            detached = time.monotonic()
+        attachment = await self._attach(time.monotonic())
+        while attachment is not None and not self._over.is_set():
+            async with attachment.closing:
+                successor = await self._carry(attachment)
+            if successor is None and not self._over.is_set():
+                self._gate.close(DETACHED)
+                self._stream = None
+                if self._left:
+                    await asyncio.Event().wait()  # nothing of it is left to keep; whoever said goodbye cancels
+                successor = await self._attach(time.monotonic())
+            attachment = successor
+        if attachment is not None:
+            await attachment.closing.aclose()
 
-    async def _attach(self, stack: AsyncExitStack, detached: float) -> Stream | None:
+    async def _attach(self, detached: float) -> _Attachment | None:
         """A stream of this session, or of a new one when there is none; None when the session cannot be kept."""
+        pause = FIRST_PAUSE_SECONDS
         while True:
-            for address in self._coordinators.addresses:
-                hello = self._hello()
-                try:
-                    async with asyncio.timeout(None if not self.id else max(0.05, detached + REATTACH_SECONDS - time.monotonic())):
-                        stream = await stack.enter_async_context(attached(self._coordinators.channel(address), self._identity.key, hello))
-                except (StreamEndedError, TimeoutError) as error:
-                    log.info("Coordinator %s: %s", address, error)
-                    self._coordinators.failed(address)
-                    continue
-                if not self._welcomed(stream):
+            addresses = self._coordinators.addresses
+            for place, address in enumerate(addresses):
+                left = detached + REATTACH_SECONDS - time.monotonic()
+                attachment = await self._try(address, max(0.05, left / (len(addresses) - place)) if self.id else WELCOME_SECONDS)
+                if attachment is not None:
+                    return attachment
+                if self._over.is_set():
                     return None
-                self._address = address
-                return stream
-            if self.id and time.monotonic() - detached >= REATTACH_SECONDS:
-                log.warning("No coordinator took the session on within %g s.", REATTACH_SECONDS)
+            if not self.id:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that a fleet does not come at once
+                pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+            elif time.monotonic() - detached >= REATTACH_SECONDS:
+                log.warning("No coordinator took session %d on within %g s.", self.id, REATTACH_SECONDS)
                 return None
-            await asyncio.sleep(RETRY_SECONDS if not self.id else 0.05)
+            else:
+                await asyncio.sleep(0.05)
+
+    async def _try(self, address: str, seconds: float) -> _Attachment | None:
+        """One attempt; None when the coordinator does not welcome the session. Sets ``_over`` when the session is lost."""
+        closing = AsyncExitStack()
+        try:
+            stream = await closing.enter_async_context(
+                attached(self._coordinators.channel(address), self._identity.key, self._hello(), seconds)
+            )
+        except StreamEndedError as error:
+            # A person looks for why a worker does not start: once at each new reason, not at each attempt.
+            log.log(logging.DEBUG if str(error) == self._refusals.get(address) else logging.WARNING, "Coordinator %s: %s", address, error)
+            self._refusals[address] = str(error)
+            self._coordinators.failed(address)
+            return None
+        self._refusals.pop(address, None)
+        if not self._welcomed(stream):
+            self._over.set()
+            await closing.aclose()
+            return None
+        return _Attachment(stream, address, closing)
 
     def _hello(self) -> pb.Hello:
         return pb.Hello(
@@ -149,18 +209,21 @@ class Session:
         deadline = sent + self._lease - self._identity.margin_seconds
         self._guardian.extend(deadline)
         self._deadline = max(self._deadline, deadline)
+        self._gate.extend(self._deadline)
         return not self._guardian.fenced
 
-    async def _carry(self, stream: Stream) -> None:
-        """Works over one stream until it ends, the session is over, or the coordinator asks to move."""
-        self._stream, self._sent = stream, {}
+    async def _carry(self, attachment: _Attachment) -> _Attachment | None:
+        """Works over one stream until it ends, the session is over, or another stream has taken over, which it answers."""
+        stream = self._stream = attachment.stream
+        self._sent, self._heard, self._succeeding = {}, stream.opened, False
         self._move.clear()
         self._gate.open(DETACHED)
         self.opened.set()
-        tasks = {
+        successor = asyncio.create_task(self._succeed(attachment.address), name="the next stream")
+        tasks: set[asyncio.Task[Any]] = {
+            successor,
             asyncio.create_task(stream.run(self._tracker, self._on_response), name="stream"),
             asyncio.create_task(self._beat(stream), name="heartbeats"),
-            asyncio.create_task(self._move.wait(), name="move"),
             asyncio.create_task(self._over.wait(), name="over"),
             asyncio.create_task(self._watch_guardian(), name="guardian"),
         }
@@ -175,7 +238,21 @@ class Session:
                 if not isinstance(error, StreamEndedError):
                     raise error
                 log.info("%s", error)
-        self._coordinators.failed(self._address)
+        self._coordinators.failed(attachment.address)
+        return None if successor.cancelled() else successor.result()
+
+    async def _succeed(self, address: str) -> _Attachment | None:
+        """Once asked to move, a stream to another coordinator; the one in use works on until then."""
+        await self._move.wait()
+        while True:
+            for other in self._coordinators.addresses:
+                if other == address:
+                    continue
+                self._succeeding = True
+                attachment = await self._try(other, WELCOME_SECONDS)
+                if attachment is not None or self._over.is_set():
+                    return attachment
+            await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
     async def _watch_guardian(self) -> None:
         """The session is over when its children were killed; a guardian that is lost ends the worker."""
@@ -193,8 +270,10 @@ class Session:
                 log.warning("Session %d heard nothing in time and fences itself.", self.id)
                 self._over.set()
                 return
+            if now - self._heard > max(STALL_BEATS * pause, self._lease * STALL_SHARE):
+                self._move.set()
             self._sent = {n: at for n, at in self._sent.items() if now - at < 2 * self._lease} | {self._beats: now}
-            held = [pb.ShardRef(shard=shard, number=number) for shard, number in self._held()]
+            held = [pb.ShardRef(shard=shard, number=number) for shard, number in self._held.named()]
             stream.beat(pb.Heartbeat(sequence=self._beats, held=held, draining=self.draining))
             self._tracker.wakeup.set()
             await asyncio.sleep(pause)
@@ -206,20 +285,25 @@ class Session:
             return
         answer = response.heartbeat
         if answer.session_lost:
-            log.warning("Session %d was taken back.", self.id)
-            self._over.set()
+            # While a next stream is being attached, this one's beats count for nothing, and that is all this answer may mean.
+            if not self._succeeding:
+                self.lost()
             return
+        self._heard = time.monotonic()
         sent = self._sent.pop(answer.sequence, None)
         if sent is not None and not self._extend(sent):
             self._over.set()
-        self._on_orders(answer)
+        self._held.orders(answer)
 
     async def _fence(self) -> None:
         """Nothing of the session runs afterwards, in this process or in children; the next one names it."""
         self._gate.close(DETACHED)
-        self._on_lost()
+        self.opened.clear()
+        self._stream = None
+        self._held.lost()
         self._tracker.session_lost()
         await self._guardian.fence()
-        self._predecessor, self._predecessor_end = self.id, pb.PREDECESSOR_END_SELF_FENCED
+        await self._held.ended()
+        if self.id:
+            self._predecessor, self._predecessor_end = self.id, pb.PREDECESSOR_END_SELF_FENCED
         self.id = 0
-        self._stream = None

@@ -11,19 +11,18 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import cast
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.results import FailedResult, Results
-from doctrain_worker.core.retry import RetryPolicy, Weather
+from doctrain_worker.core.retry import RetryPolicy, Weather, storm_pause
 from doctrain_worker.core.window import Window
 from doctrain_worker.documents import Documents
 from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
-from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
+from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
 from doctrain_worker.spans import DocumentSpans
 from doctrain_worker.tracker import Key, Tracker
 
@@ -31,7 +30,6 @@ log = logging.getLogger(__name__)
 BATCH_SECONDS = 0.025
 MOST_UNANSWERED = 512
 TURN = 128
-STORM_SECONDS = 15.0
 STORM_REASON = "most documents failed for a reason outside them, as when a service that they need is down"
 HOLD_REASON = "the shard was held as long as one may be"
 
@@ -95,6 +93,7 @@ class ShardRun:
         self._unanswered_results = 0
         self._unsent_since = 0.0
         self._moved = asyncio.Event()
+        self.ended = asyncio.Event()
         self._stop_starting = False
         self._yield: tuple[float, str] | None = None
         self._interrupt: asyncio.Future[End] = asyncio.get_running_loop().create_future()
@@ -114,7 +113,8 @@ class ShardRun:
         finally:
             work.cancel()
             await asyncio.wait({work})
-            self._lane.tracker.forget(self.key[0])
+            self._lane.tracker.forget(self.key)
+            self.ended.set()
         end = self._interrupt.result()
         if end is End.STOPPED:
             await self._lane.tracker.stopped(self.key)
@@ -143,7 +143,7 @@ class ShardRun:
     def beat(self) -> None:
         """Once a heartbeat: reports what runs when that changed, and hands back what was held too long."""
         if sorted(self._running) != self._told_running:
-            self._lane.tracker.report(self.key[0], self, results=0)
+            self._lane.tracker.report(self.key, self, results=0)
         if self._lane.clock() - self._began > self._lane.hold_seconds:
             self.hand_back(HOLD_REASON)
 
@@ -156,7 +156,8 @@ class ShardRun:
             return None
         columns = self._results.take()
         self._told_running = running
-        self._unanswered.append((sequence, columns.count, self._unsent_since if columns.count else self._lane.clock()))
+        if columns.count:
+            self._unanswered.append((sequence, columns.count, self._unsent_since))
         return pb.Block(
             sequence=sequence,
             shard=pb.ShardRef(shard=self.key[0], number=self.key[1]),
@@ -208,10 +209,10 @@ class ShardRun:
         lane, gate, window = self._lane, self._lane.gate, self._window
         try:
             while index < self._width and not self._stop_starting:
-                if gate.shut:
+                now = lane.clock()
+                if not gate.admits(now):
                     await gate.wait_open()
                     continue
-                now = lane.clock()
                 if self._must_wait(now):
                     await self._wait_moved(None)
                     continue
@@ -222,8 +223,8 @@ class ShardRun:
                     due = window.next_due
                     await self._wait_moved(None if due is None else max(0.0, due - now))
                 elif lane.instant:
-                    self._burst(ordinal, now)
-                    await asyncio.sleep(0)
+                    later = self._burst(ordinal, now)
+                    await (asyncio.sleep(0) if later is None else later)
                 else:
                     await self._process(ordinal, now)
         finally:
@@ -234,7 +235,9 @@ class ShardRun:
         """Whether more than a report batch is unanswered."""
         if self._unanswered_results >= MOST_UNANSWERED:
             return True
-        return bool(self._unanswered) and now - self._unanswered[0][2] > BATCH_SECONDS
+        if self._unanswered:
+            return now - self._unanswered[0][2] > BATCH_SECONDS
+        return bool(self._results) and now - self._unsent_since > BATCH_SECONDS
 
     async def _wait_moved(self, seconds: float | None) -> None:
         self._moved.clear()
@@ -244,8 +247,11 @@ class ShardRun:
         except TimeoutError:
             return
 
-    def _burst(self, first: int, started: float) -> None:
-        """Runs documents one after the other, for one turn of the event loop, with a processor that answers at once."""
+    def _burst(self, first: int, started: float) -> Awaitable[None] | None:
+        """Runs documents one after the other, for one turn of the event loop, with a processor that answers at once.
+
+        Should it answer with something to await all the same, that document's end is to be awaited.
+        """
         lane, window, context = self._lane, self._window, self._context
         process, task, clock, log_execution = lane.processor.process, self._documents.task, lane.clock, lane.log_execution
         ordinal: int | None = first
@@ -258,26 +264,38 @@ class ShardRun:
                 outcome = process(document, context)
             except Exception as error:
                 outcome = self._fault(ordinal, error)
+            if outcome.__class__ is not Done and not isinstance(outcome, Done | Failure):
+                self._report()
+                return self._settle(ordinal, document, started, outcome)
             if log_execution is not None:
                 log_execution("end", document, context)
             now = clock()
-            self._ended(ordinal, started, now, cast("Outcome", outcome))
+            self._ended(ordinal, started, now, outcome)
             started = now
             left -= 1
             if not left or self._stop_starting or self._must_wait(now):
                 break
             ordinal = window.take(now)
         self._report()
+        return None
 
     async def _process(self, ordinal: int, started: float) -> None:
         lane = self._lane
         document = self._documents.task(ordinal)
-        self._running.add(ordinal)
-        lane.gate.running += 1
         if lane.log_execution is not None:
             lane.log_execution("start", document, self._context)
         try:
             answer = lane.processor.process(document, self._context)
+        except Exception as error:
+            answer = self._fault(ordinal, error)
+        await self._settle(ordinal, document, started, answer)
+
+    async def _settle(self, ordinal: int, document: DocumentTask, started: float, answer: Outcome | Awaitable[Outcome]) -> None:
+        """Waits for the outcome of a document that was started."""
+        lane = self._lane
+        self._running.add(ordinal)
+        lane.gate.running += 1
+        try:
             outcome = answer if isinstance(answer, Done | Failure) else await answer
         except FencedError:
             self.interrupt(End.STALE)
@@ -323,14 +341,14 @@ class ShardRun:
         gathered = len(self._results)
         last = self._window.empty and not self._running
         if gathered:
-            self._lane.tracker.report(self.key[0], self, results=gathered, urgent=last)
+            self._lane.tracker.report(self.key, self, results=gathered, urgent=last)
         if last:
             self._moved.set()
 
     def _try_later(self, ordinal: int, tries: int, now: float, retry_after: float) -> bool:
         """Whether a transient failure is left open: for another try here, or with the whole shard for later."""
-        if self._weather.stormy:
-            self.hand_back(STORM_REASON, STORM_SECONDS)
+        if self._weather.stormy and (calm := storm_pause(self.key[1])) is not None:
+            self.hand_back(STORM_REASON, calm)
             return True
         pause = self._lane.retries.pause(tries, retry_after, self._lane.draw())
         if pause is None:
@@ -344,14 +362,20 @@ class ShardRun:
             for ordinal in self._suspects:
                 if self._stop_starting:
                     return
-                await self._lane.tracker.trial(self.key, ordinal)
-                await self._process(ordinal, self._lane.clock())
-                while (due := self._window.withdraw(ordinal)) is not None:
-                    await asyncio.sleep(max(0.0, due - self._lane.clock()))
-                    await self._process(ordinal, self._lane.clock())
+                await self._try_alone(ordinal)
                 await self._all_answered()
+
+    async def _try_alone(self, ordinal: int) -> None:
+        """Each try is announced: the answer is also the proof that the shard is still ours."""
+        while not self._stop_starting:
+            await self._lane.tracker.trial(self.key, ordinal)
+            await self._process(ordinal, self._lane.clock())
+            due = self._window.withdraw(ordinal)
+            if due is None:
+                return
+            await asyncio.sleep(max(0.0, due - self._lane.clock()))
 
     async def _all_answered(self) -> None:
         while self._results or self._unanswered:
-            self._lane.tracker.report(self.key[0], self, results=0, urgent=True)
+            self._lane.tracker.report(self.key, self, results=0, urgent=True)
             await self._wait_moved(1.0)

@@ -18,7 +18,6 @@ from doctrain_worker.tracker import Tracker
 
 log = logging.getLogger(__name__)
 PING_SECONDS = 0.25
-WELCOME_SECONDS = 5.0
 WRITE_SECONDS = 10.0
 GOODBYE_SECONDS = 3.0
 
@@ -58,6 +57,10 @@ class Stream:
                 task.result()
         except grpc.aio.AioRpcError as error:
             raise StreamEndedError(f"The stream ended: {error.code().name}: {error.details()}") from error
+        except asyncio.InvalidStateError as error:  # how grpc refuses a write to a call that has just ended
+            raise StreamEndedError("The stream ended while the worker wrote.") from error
+        except TimeoutError as error:
+            raise StreamEndedError(f"The coordinator took nothing for {WRITE_SECONDS:g} s.") from error
         finally:
             self._said_goodbye.set()
             for task in both:
@@ -107,8 +110,8 @@ class Stream:
 
 
 @asynccontextmanager
-async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello) -> AsyncIterator[Stream]:
-    """Opens a stream; raises StreamEndedError when the coordinator does not welcome it in time."""
+async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, seconds: float) -> AsyncIterator[Stream]:
+    """Opens a stream; raises StreamEndedError when the coordinator does not welcome it within ``seconds``."""
     method = channel.stream_stream(
         "/doctrain_mesh.v1.TrackerService/Track",
         request_serializer=pb.TrackRequest.SerializeToString,
@@ -118,13 +121,13 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello) -> Asyn
     call = method(metadata=(("authorization", f"Bearer {key}"),))
     try:
         try:
-            async with asyncio.timeout(WELCOME_SECONDS):
+            async with asyncio.timeout(seconds):
                 await call.write(pb.TrackRequest(hello=hello))
                 first = await call.read()
                 if not isinstance(first, pb.TrackResponse):
                     raise StreamEndedError(f"The coordinator refused the stream: {await call.details()}")
         except TimeoutError as error:
-            raise StreamEndedError(f"The coordinator did not answer within {WELCOME_SECONDS:g} s.") from error
+            raise StreamEndedError(f"The coordinator did not answer within {seconds:.2g} s.") from error
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise StreamEndedError(f"The coordinator refused the stream: {error}") from error
         yield Stream(call, first.welcome, opened)

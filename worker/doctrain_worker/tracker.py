@@ -67,7 +67,7 @@ class Tracker:
         self._clock = clock
         self._waiting = _Waiting()
         self._blocks: dict[int, _Block] = {}
-        self._dirty: dict[int, Reporting] = {}
+        self._dirty: dict[Key, Reporting] = {}
         self._dirty_since = 0.0
         self._results = 0
         self._sequence = 0
@@ -96,21 +96,21 @@ class Tracker:
         """Returns once the tracker knows that nothing of the shard runs; raises SessionLostError."""
         await self._ask(self._waiting.stopped, key, pb.Stopped(shard=_ref(key)))
 
-    def report(self, shard: int, owner: Reporting, *, results: int, urgent: bool = False) -> None:
+    def report(self, key: Key, owner: Reporting, *, results: int, urgent: bool = False) -> None:
         """The shard has something to report: ``results`` of its documents ended since its last block."""
         first = not self._dirty
         if first:
             self._dirty_since = self._clock()
-        self._dirty[shard] = owner
+        self._dirty[key] = owner
         self._results = max(self._results, results)
         self._urgent = self._urgent or urgent
         if first or urgent or results >= ENOUGH:
             self.wakeup.set()
 
-    def forget(self, shard: int) -> None:
-        """The shard reports nothing more and waits for no answer."""
-        self._dirty.pop(shard, None)
-        for sequence in [s for s, block in self._blocks.items() if block.message.shard.shard == shard]:
+    def forget(self, key: Key) -> None:
+        """This hold of the shard reports nothing more and waits for no answer; a later one of the same shard may."""
+        self._dirty.pop(key, None)
+        for sequence in [s for s, block in self._blocks.items() if (block.message.shard.shard, block.message.shard.number) == key]:
             del self._blocks[sequence]
 
     # What the stream carries

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+STORM_SECONDS = 15.0
+LONGEST_STORM_SECONDS = 300.0
+MOST_STORMS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -19,6 +23,15 @@ class RetryPolicy:
         if tries >= self.most:
             return None
         return retry_after + random * min(self.longest, self.base * 2.0**tries)
+
+
+def storm_pause(number: int) -> float | None:
+    """Seconds for which a shard is handed back when most of its documents fail transiently, by its dispatch number.
+
+    Longer each time, five minutes at most; None from the 21st dispatch on, an hour later: then its documents are judged by
+    their own tries, so that a training whose source never comes back ends all the same.
+    """
+    return None if number > MOST_STORMS else min(LONGEST_STORM_SECONDS, STORM_SECONDS * number)
 
 
 class Weather:

@@ -121,6 +121,11 @@ class Guardian:
             memory.close()
 
     @property
+    def pid(self) -> int:
+        """The guardian's process, which all children are below."""
+        return self._pid
+
+    @property
     def predecessor(self) -> int:
         """The session of the main process before this one, all of whose children are dead; 0: there was none."""
         return int(os.environ.get(PREDECESSOR_VARIABLE, "0"))
