@@ -1,0 +1,179 @@
+"""Grants on a real Postgres: within every plan whoever leads, published after the commit, again when overdue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from doctrain_coordinator.core.ledger import Begun
+from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState
+from doctrain_mesh import postgres as mesh_postgres
+from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
+from testkit.core import Core, core, drained, message, results
+from testkit.waiting import wait_until
+
+
+@pytest.fixture
+async def one(postgres: str) -> AsyncIterator[Core]:
+    async with core(postgres, leads=True) as made:
+        yield made
+
+
+async def test_grants_stay_within_the_plan_and_go_on_as_slots_get_free(one: Core) -> None:
+    tenant = await one.tenant("a")
+    session = (await one.open("w", lanes=12)).session
+    async with one.broker.consume(100) as consumer:
+        training = await one.training(tenant, "t", 30)
+        first = await message(consumer)
+        assert (first.tenant_id, first.training_task_id, first.pricing_plan) == ("a", "t", "free")
+        assert (first.number, first.first, first.count, first.max_concurrency, first.last_processed_ordinal) == (1, 0, 10, 5, -1)
+        assert await drained(consumer) == []
+        assert await one.used(tenant) == 5
+        for expected in (10, 20, None):
+            assert await one.begin(session, first.shard, first.number) is Begun.BEGUN
+            await one.report(session, first.shard, first.number, results(first.first, 10))
+            if expected is not None:
+                first = await message(consumer)
+                assert (first.first, first.shard_number) == (expected, expected // 10)
+    assert (await one.row("training", training))["state"] == TrainingState.COMPLETED
+
+
+async def test_nothing_is_granted_without_room_and_twice_the_lanes_with(one: Core) -> None:
+    tenant = await one.tenant("a", "paid")
+    async with one.broker.consume(100) as consumer:
+        await one.training(tenant, "t", 60)
+        assert await drained(consumer) == []
+        await one.open("w", lanes=2)
+        assert len(await drained(consumer)) == 4
+
+
+async def test_a_shard_with_suspects_is_granted_one_slot(one: Core) -> None:
+    tenant = await one.tenant("a")
+    training = await one.training(tenant, "t", 10)
+    await one.pool.execute("update shard set suspects = '{3}' where training = $1", training)
+    async with one.broker.consume(10) as consumer:
+        await one.open("w")
+        assert (await message(consumer)).max_concurrency == 1
+
+
+async def test_a_shard_handed_back_comes_again_after_its_delay_with_what_is_left(one: Core) -> None:
+
+    tenant = await one.tenant("a")
+    session = (await one.open("w")).session
+    async with one.broker.consume(10) as consumer:
+        await one.training(tenant, "t", 10)
+        granted = await message(consumer)
+        await one.begin(session, granted.shard, granted.number)
+        await one.report(session, granted.shard, granted.number, results(0, 4))
+        until = datetime.now(UTC) + timedelta(seconds=0.7)
+        await one.losses.release(session, [(granted.shard, granted.number)], why="later", not_before=until)
+        again = await message(consumer)
+        assert datetime.now(UTC) >= until
+        assert (again.shard, again.number, again.last_processed_ordinal) == (granted.shard, granted.number + 1, 3)
+
+
+async def test_a_paused_training_is_not_granted(one: Core) -> None:
+    tenant = await one.tenant("a")
+    training = await one.training(tenant, "t", 10)
+    await one.pool.execute("update training set paused = true where id = $1", training)
+    async with one.broker.consume(10) as consumer:
+        await one.open("w")
+        assert await drained(consumer) == []
+        await one.pool.execute("update training set paused = false where id = $1", training)
+        one.changes.work()
+        await message(consumer)
+
+
+async def test_cancel_frees_what_waits_and_others_are_granted(one: Core) -> None:
+    tenant = await one.tenant("a")
+    async with one.broker.consume(10) as consumer:
+        await one.open("w")
+        cancelled = await one.training(tenant, "t1", 10)
+        await message(consumer)
+        other = await one.training(tenant, "t2", 10)
+        await one.cancel(cancelled)
+        granted = await message(consumer)
+        assert granted.training_task_id == "t2"
+    assert (await one.shards(cancelled))[0]["state"] == ShardState.CANCELLED
+    assert (await one.shards(other))[0]["state"] == ShardState.DISPATCHED
+
+
+async def test_the_next_leader_publishes_what_the_last_one_granted(postgres: str) -> None:
+    broker = MemoryBroker()
+    async with core(postgres, broker=broker, leads=True) as first:
+        await first.open("w")
+        await first.training(await first.tenant("a"), "t", 10)
+        async with broker.consume(10) as consumer:
+            lost = await message(consumer)
+    async with core(postgres, broker=broker, leads=True) as second, broker.consume(10) as consumer:
+        again = await message(consumer)
+        assert again == lost
+        assert await drained(consumer, 1.5) == []
+        session = (await second.open("w2")).session
+        assert await second.begin(session, again.shard, again.number) is Begun.BEGUN
+
+
+async def test_two_leaders_at_once_stay_within_every_plan(postgres: str) -> None:
+    """The lock is left out on purpose: both run the leader's loop, as a frozen one that comes back would."""
+    broker = MemoryBroker()
+    async with core(postgres, broker=broker) as left, core(postgres, broker=broker) as right:
+        tenants = {await left.tenant("free-1"): 5, await left.tenant("free-2"): 5, await left.tenant("paid", "paid"): 30}
+        session = (await left.open("w", lanes=40)).session
+        trainings = [await left.training(tenant, f"t{tenant}-{n}", 60) for tenant in tenants for n in range(2)]
+        connections = [await mesh_postgres.connect(postgres) for _ in range(2)]
+        seen: set[tuple[int, int]] = set()
+
+        async def finish(granted: ShardMessage) -> None:
+            used = await left.pool.fetch("select tenant, sum(width) as used from shard where state in (1, 2, 3) group by tenant")
+            assert all(row["used"] <= tenants[row["tenant"]] for row in used), used
+            side = left if granted.shard % 2 else right
+            if await side.begin(session, granted.shard, granted.number) is Begun.BEGUN:
+                assert (granted.shard, granted.number) not in seen
+                seen.add((granted.shard, granted.number))
+                await side.report(session, granted.shard, granted.number, results(granted.first, granted.count))
+
+        async with asyncio.TaskGroup() as group:
+            leaders = [
+                group.create_task(side.dispatcher.lead(connection)) for side, connection in zip((left, right), connections, strict=True)
+            ]
+            async with broker.consume(100) as consumer:
+                while len(seen) < 36:
+                    await finish(await message(consumer))
+            for leader in leaders:
+                leader.cancel()
+        for connection in connections:
+            await mesh_postgres.close_connection(connection)
+        for training in trainings:
+            await left.sums_hold(training)
+            assert (await left.row("training", training))["state"] == TrainingState.COMPLETED
+
+
+async def test_a_beat_that_stands_still_loses_its_session(postgres: str) -> None:
+    async with core(postgres, leads=True, lease_seconds=2.0) as one:
+        training = await one.training(await one.tenant("a"), "t", 10)
+        alive, dead = await one.open("w1", lanes=1), await one.open("w2", lanes=1)
+        async with one.broker.consume(10) as consumer:
+            granted = await message(consumer)
+            assert await one.begin(dead.session, granted.shard, granted.number) is Begun.BEGUN
+
+            async def beats() -> bool:
+                await one.beat(alive)
+                return bool((await one.row("session", dead.session))["state"] == SessionState.LOST)
+
+            await wait_until(beats)
+            again = await message(consumer)
+            assert (again.shard, again.number) == (granted.shard, granted.number + 1)
+        assert (await one.row("session", alive.session))["state"] == SessionState.LIVE
+        assert (await one.shards(training))[0]["losses"] == 1
+
+
+async def test_another_leads_once_the_first_is_gone(postgres: str) -> None:
+    async with core(postgres, leads=True) as second:
+        async with core(postgres, leads=True) as first:
+            await wait_until(lambda: first.leadership.leading or second.leadership.leading)
+            assert not (first.leadership.leading and second.leadership.leading)
+        await wait_until(lambda: second.leadership.leading)

@@ -1,0 +1,195 @@
+"""Take-back on a real Postgres: what is charged, what is not, and where a poison document ends (PROTOCOL "Take-back", "Charge")."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from doctrain_coordinator.core.ledger import Begun
+from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.losses import CRASH_CODE, Guard
+from doctrain_coordinator.store import statements
+from testkit.core import Core, core, results
+
+SESSIONS = statements.load("sessions")
+
+
+@pytest.fixture
+async def one(postgres: str) -> AsyncIterator[Core]:
+    async with core(postgres) as made:
+        yield made
+
+
+async def start_trial(one: Core, session: int, shard: int, number: int, ordinal: int) -> bool:
+    return await one.pool.fetchval(SESSIONS["start_trial"], shard, number, session, ordinal) is not None
+
+
+async def lose(one: Core, session: int, *, charged: bool = True) -> None:
+    assert await one.losses.take_back(Guard(session, None, None), charged=charged, why="a test says so")
+
+
+async def test_a_lost_shard_goes_on_under_another_number_and_its_holder_is_fenced(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    first, second = await one.open("w1"), await one.open("w2")
+    shard, number = await one.running_shard(first.session, training)
+    await one.report(first.session, shard, number, results(0, 3, running=[3, 4]))
+    await lose(one, first.session)
+    row = (await one.shards(training))[0]
+    assert (row["state"], row["holder"], row["losses"], row["running"], row["suspects"]) == (ShardState.PENDING, None, 1, [], [])
+    assert await one.report(first.session, shard, number, results(3, 7)) == (False, False, [])
+    again, later = await one.running_shard(second.session, training)
+    assert (again, later) == (shard, number + 1)
+    assert await one.report(second.session, shard, later, results(0, 10)) == (True, True, [])
+    await one.sums_hold(training)
+    attempts = [row[0] for row in await one.pool.fetch("select attempt from document where training = $1 order by ordinal", training)]
+    assert attempts == [1] * 3 + [2] * 7
+    assert (await one.row("training", training))["state"] == TrainingState.COMPLETED
+
+
+async def test_a_poison_document_is_tried_alone_and_fails_after_three_losses(one: Core) -> None:
+    tenant = await one.tenant("a")
+    training = await one.training(tenant, "t", 10)
+    for _ in range(2):
+        session = (await one.open("w")).session
+        shard, number = await one.running_shard(session, training)
+        await one.report(session, shard, number, results(0, 1, running=[5, 6]))
+        await lose(one, session)
+    row = (await one.shards(training))[0]
+    assert (row["losses"], row["suspects"]) == (2, [1, 2, 3, 4, 5, 6, 7])
+
+    session = (await one.open("w")).session
+    shard, number = await one.running_shard(session, training, width=1)
+    assert not await start_trial(one, session, shard, number, 8), "no suspect"
+    assert not await start_trial(one, session, shard, number - 1, 1), "an old hold"
+    for ordinal in range(1, 5):
+        assert await start_trial(one, session, shard, number, ordinal)
+        await one.report(session, shard, number, results(ordinal, 1))
+        row = (await one.shards(training))[0]
+        assert row["trial"] is None
+        assert not await start_trial(one, session, shard, number, ordinal), "a late copy"
+    assert row["suspects"] == [5, 6, 7]
+
+    document: Any = None
+    for loss in range(3):
+        if loss:
+            session = (await one.open("w")).session
+            shard, number = await one.running_shard(session, training, width=1)
+        assert await start_trial(one, session, shard, number, 5)
+        await lose(one, session)
+        document = await one.pool.fetchrow("select * from document where training = $1 and ordinal = 5", training)
+        assert document is not None
+        assert (document["losses"], document["state"]) == (loss + 1, 2 if loss == 2 else 0)
+    assert (document["error_code"], document["error_class"], document["attempt"]) == (CRASH_CODE, 4, number)
+    row = (await one.shards(training))[0]
+    assert (row["state"], row["suspects"], row["losses"], row["open"]) == (ShardState.PENDING, [6, 7], 2, 4)
+    await one.sums_hold(training)
+
+
+async def test_the_last_document_that_fails_on_trial_ends_its_shard_and_training(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 1)
+    for _ in range(5):
+        session = (await one.open("w")).session
+        shard, number = await one.running_shard(session, training, width=1)
+        await start_trial(one, session, shard, number, 0)
+        await lose(one, session)
+    row = await one.row("training", training)
+    assert (row["state"], row["failed"]) == (TrainingState.FAILED, 1)
+    assert row["ended_at"] is not None
+    assert (await one.shards(training))[0]["state"] == ShardState.DONE
+    await one.sums_hold(training)
+
+
+@pytest.mark.parametrize("why", ["not charged", "draining"])
+async def test_what_is_nobodys_fault_is_not_charged(one: Core, why: str) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    for _ in range(4):
+        attachment = await one.open("w")
+        held = await one.running_shard(attachment.session, training)
+        if why == "draining":
+            await one.beat(attachment, held, draining=True)
+        await lose(one, attachment.session, charged=why == "draining")
+    row = (await one.shards(training))[0]
+    assert (row["losses"], row["suspects"], row["number"]) == (0, [], 4)
+
+
+async def test_a_guard_that_no_longer_holds_takes_nothing(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    held = await one.running_shard(attachment.session, training)
+    old = Guard(attachment.session, attachment.beat, attachment.attached)
+    await one.beat(attachment, held)
+    assert not await one.losses.take_back(old, charged=True, why="a beat came since")
+    now = Guard(attachment.session, attachment.beat, attachment.attached)
+    assert await one.attach("w", attachment.session) is not None
+    assert not await one.losses.take_back(now, charged=True, why="another stream came since")
+    assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
+    assert await one.losses.take_back(Guard(attachment.session, attachment.beat, 2), charged=True, why="true")
+    assert not await one.losses.take_back(Guard(attachment.session, None, None), charged=True, why="lost already")
+    assert (await one.beat(attachment, held)).beat is None
+    assert (await one.shards(training))[0]["losses"] == 1
+
+
+async def test_a_stopping_shard_keeps_its_slots_until_its_worker_stopped_or_is_lost(one: Core) -> None:
+    tenant = await one.tenant("a", "paid")
+    training = await one.training(tenant, "t", 40)
+    attachment, other = await one.open("w1"), await one.open("w2")
+    stopped, _ = [await one.running_shard(at.session, training, place) for place, at in enumerate((attachment, other))]
+    dispatched = (await one.shards(training))[2]["id"]
+    number = await one.grant(dispatched)
+    await one.cancel(training)
+    assert [shard["state"] for shard in await one.shards(training)] == [3, 3, 5, 5]
+    assert await one.used(tenant) == 10
+    assert await one.begin(attachment.session, dispatched, number) is Begun.NOT_YOURS
+    for _ in range(2):
+        standing = await one.beat(attachment, stopped)
+        assert [(s, n, kind.name) for s, n, kind, _ in standing.orders] == [(*stopped, "STOP")]
+    for _ in range(2):
+        await one.losses.release(attachment.session, [stopped])
+    assert await one.used(tenant) == 5
+    await lose(one, other.session)
+    assert await one.used(tenant) == 0
+    assert [shard["state"] for shard in await one.shards(training)] == [5, 5, 5, 5]
+    assert {shard["losses"] for shard in await one.shards(training)} == {0}
+    assert (await one.row("training", training))["state"] == TrainingState.CANCELLED
+    assert (await one.beat(attachment, stopped)).not_yours == [stopped]
+
+
+async def test_a_yield_hands_the_rest_back_for_later(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    shard, number = await one.running_shard(attachment.session, training)
+    await one.report(attachment.session, shard, number, results(0, 4))
+    until = datetime.now(UTC) + timedelta(seconds=60)
+    await one.losses.release(attachment.session, [(shard, number + 1)], why="another hold's", not_before=until)
+    assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
+    for _ in range(2):
+        await one.losses.release(attachment.session, [(shard, number)], why="the store is down", not_before=until)
+        row = (await one.shards(training))[0]
+        assert (row["state"], row["holder"], row["not_before"], row["yield_reason"]) == (0, None, until, "the store is down")
+        assert (row["losses"], row["open"]) == (0, 6)
+    assert await one.begin(attachment.session, shard, number) is Begun.NOT_YOURS
+
+
+async def test_a_take_back_races_with_reports_and_every_count_still_holds(one: Core) -> None:
+    tenant = await one.tenant("a", "paid")
+    training = await one.training(tenant, "t", 100)
+    for spell in range(6):
+        attachment = await one.open("w")
+        places = [place for place, shard in enumerate(await one.shards(training)) if shard["state"] == ShardState.PENDING][:5]
+        held = [await one.running_shard(attachment.session, training, place) for place in places]
+        firsts = {shard["id"]: shard["first"] for shard in await one.shards(training)}
+
+        async def tell(session: int, shard: int, number: int, first: int) -> None:
+            for start in range(5):
+                await one.report(session, shard, number, results(first + start * 2, 2))
+
+        async with asyncio.TaskGroup() as group:
+            for shard, number in held:
+                group.create_task(tell(attachment.session, shard, number, firsts[shard]))
+            await asyncio.sleep(0.004 * spell)
+            group.create_task(lose(one, attachment.session, charged=False))
+        await one.sums_hold(training)

@@ -1,0 +1,138 @@
+"""Sessions on a real Postgres: beats, orders, streams that close, successors (PROTOCOL "Heartbeat", "Closed stream")."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from doctrain_coordinator.core.ledger import Begun
+from doctrain_coordinator.core.states import SessionState, ShardState
+from doctrain_coordinator.losses import Unless
+from testkit.core import Core, core
+from testkit.waiting import wait_until
+
+
+@pytest.fixture
+async def one(postgres: str) -> AsyncIterator[Core]:
+    async with core(postgres) as made:
+        yield made
+
+
+async def test_a_beat_is_counted_once_committed_and_an_old_streams_counts_for_nothing(one: Core) -> None:
+    old = await one.open("w")
+    assert (await one.beat(old)).beat == 1
+    new = await one.attach("w", old.session)
+    assert new is not None
+    assert new.attached == old.attached + 1
+    assert (await one.beat(old)).beat is None
+    assert (await one.beat(new)).beat == 2
+
+
+async def test_nobody_attaches_to_a_lost_session_or_to_another_workers(one: Core) -> None:
+    session = (await one.open("w")).session
+    assert await one.attach("thief", session) is None
+    await one.sessions.leave(session)
+    assert await one.attach("w", session) is None
+
+
+async def test_a_shard_that_its_holder_does_not_name_is_released_uncharged(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    shard, number = await one.running_shard(attachment.session, training)
+    standing = await one.beat(attachment, (shard, number))
+    assert (standing.orders, standing.not_yours) == ([], [])
+    await one.beat(attachment, asked=[shard])
+    await one.beat(attachment, (shard, number))
+    assert (await one.shards(training))[0]["state"] == ShardState.RUNNING, "it was asked for since"
+    await one.beat(attachment)
+    await wait_until(lambda: _state(one, training, ShardState.PENDING))
+    assert (await one.shards(training))[0]["losses"] == 0
+    assert (await one.beat(attachment, (shard, number))).not_yours == [(shard, number)]
+
+
+async def test_what_is_asked_for_while_it_waits_for_its_release_is_kept(one: Core) -> None:
+    """The begin comes between the heartbeat's look and the release's lock: exactly one of them wins."""
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    shard, number = await one.running_shard(attachment.session, training)
+    names: set[int] = set()
+    async with one.pool.acquire() as c:
+        transaction = c.transaction()
+        await transaction.start()
+        await c.execute("select 1 from shard where id = $1 for key share", shard)
+        await c.execute("select 1 from training where id = $1 for update", training)
+
+        release = asyncio.create_task(
+            one.losses.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, lambda: names))
+        )
+        await asyncio.sleep(0.05)
+        names.add(shard)
+        await transaction.commit()
+    await release
+    assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
+    await one.attach("w", attachment.session)
+    await one.losses.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, set))
+    assert (await one.shards(training))[0]["state"] == ShardState.RUNNING, "another stream knows better"
+
+
+async def _state(one: Core, training: int, state: ShardState) -> bool:
+    return bool((await one.shards(training))[0]["state"] == state)
+
+
+async def test_a_closed_stream_is_taken_back_and_charged_a_second_later(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    held = await one.running_shard(attachment.session, training)
+    await one.beat(attachment, held)
+    start = time.monotonic()
+    await one.sessions.closed(attachment)
+    assert 1.0 <= time.monotonic() - start < 3
+    assert (await one.row("session", attachment.session))["state"] == SessionState.LOST
+    row = (await one.shards(training))[0]
+    assert (row["state"], row["losses"]) == (ShardState.PENDING, 1)
+
+
+async def test_a_session_that_found_another_stream_is_not_taken_back(one: Core) -> None:
+    attachment = await one.open("w")
+    closed = asyncio.create_task(one.sessions.closed(attachment))
+    assert await one.attach("w", attachment.session) is not None
+    await closed
+    assert (await one.row("session", attachment.session))["state"] == SessionState.LIVE
+
+
+async def test_who_was_left_unanswered_had_to_fence_itself_and_is_not_charged(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    await one.running_shard(attachment.session, training)
+    attachment.answered -= 6
+    await one.sessions.closed(attachment)
+    row = (await one.shards(training))[0]
+    assert (row["state"], row["losses"]) == (ShardState.PENDING, 0)
+
+
+async def test_many_workers_lost_at_once_are_not_charged(one: Core) -> None:
+    training = await one.training(await one.tenant("a", "paid"), "t", 30)
+    attachments = [await one.open(f"w{n}") for n in range(3)]
+    for place, attachment in enumerate(attachments):
+        await one.running_shard(attachment.session, training, place)
+    await asyncio.gather(*(one.sessions.closed(attachment) for attachment in attachments))
+    rows = await one.shards(training)
+    assert [(row["state"], row["losses"]) for row in rows] == [(ShardState.PENDING, 0)] * 3
+
+
+@pytest.mark.parametrize("charged", [False, True])
+async def test_a_successor_takes_its_predecessor_back_at_once(one: Core, charged: bool) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    before = await one.open("w")
+    shard, number = await one.running_shard(before.session, training)
+    await one.open("thief", predecessor=before.session, charged=True)
+    assert (await one.row("session", before.session))["state"] == SessionState.LIVE
+    after = await one.open("w", predecessor=before.session, charged=charged)
+    assert (await one.row("session", before.session))["state"] == SessionState.LOST
+    row = (await one.shards(training))[0]
+    assert (row["state"], row["losses"]) == (ShardState.PENDING, int(charged))
+    assert await one.begin(before.session, shard, number) is Begun.SESSION_LOST
+    assert await one.begin(after.session, shard, number) is Begun.NOT_YOURS

@@ -1,0 +1,90 @@
+"""Grants: never above a plan, never idle without need, fair by weight."""
+
+from __future__ import annotations
+
+import collections
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doctrain_coordinator.core.admission import Backlog, Claim, Pending, choose, width_of
+
+LANE_SLOTS = 5
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> list[Claim]:
+    numbers = iter(range(1, 10_000))
+    made = []
+    for tenant in range(1, draw(st.integers(0, 5)) + 1):
+        backlogs = []
+        for training in range(draw(st.integers(0, 3))):
+            shards = [Pending(next(numbers), draw(st.integers(1, 20)), draw(st.booleans())) for _ in range(draw(st.integers(0, 6)))]
+            backlogs.append(Backlog(tenant * 100 + training, draw(st.integers(0, 10)), shards))
+        slots = draw(st.integers(1, 40))
+        made.append(Claim(tenant, slots, draw(st.integers(0, 45)), draw(st.sampled_from([0.5, 1.0, 2.0])), backlogs))
+    return made
+
+
+@given(claims(), st.integers(0, 40))
+def test_no_tenant_gets_more_than_its_plan_and_no_shard_twice(wanted: list[Claim], room: int) -> None:
+    grants = choose(wanted, room, LANE_SLOTS)
+    assert len(grants) <= room
+    assert len({grant.shard for grant in grants}) == len(grants)
+    used = collections.Counter({claim.tenant: claim.used for claim in wanted})
+    slots = {claim.tenant: claim.slots for claim in wanted}
+    for grant in grants:
+        assert 1 <= grant.width <= LANE_SLOTS
+        used[grant.tenant] += grant.width
+        assert used[grant.tenant] <= slots[grant.tenant]
+
+
+@given(claims(), st.integers(0, 40))
+def test_room_is_left_only_when_nobody_may_have_more(wanted: list[Claim], room: int) -> None:
+    grants = choose(wanted, room, LANE_SLOTS)
+    if len(grants) == room:
+        return
+    granted = {grant.shard for grant in grants}
+    for claim in wanted:
+        used = claim.used + sum(grant.width for grant in grants if grant.tenant == claim.tenant)
+        left = [shard for backlog in claim.backlogs for shard in backlog.shards if shard.shard not in granted]
+        assert not left or used >= claim.slots
+
+
+@given(claims(), st.integers(0, 40))
+def test_suspects_run_one_at_a_time_and_others_as_wide_as_they_can(wanted: list[Claim], room: int) -> None:
+    shards = {shard.shard: shard for claim in wanted for backlog in claim.backlogs for shard in backlog.shards}
+    used = {claim.tenant: claim.used for claim in wanted}
+    slots = {claim.tenant: claim.slots for claim in wanted}
+    for grant in choose(wanted, room, LANE_SLOTS):
+        assert grant.width == width_of(shards[grant.shard], slots[grant.tenant] - used[grant.tenant], LANE_SLOTS)
+        assert grant.width == 1 or not shards[grant.shard].suspected
+        used[grant.tenant] += grant.width
+
+
+@given(claims(), st.integers(0, 40))
+def test_a_training_keeps_the_order_of_its_shards(wanted: list[Claim], room: int) -> None:
+    grants = choose(wanted, room, LANE_SLOTS)
+    for claim in wanted:
+        for backlog in claim.backlogs:
+            order = [grant.shard for grant in grants if grant.training == backlog.training]
+            assert order == [shard.shard for shard in backlog.shards][: len(order)]
+
+
+def endless(tenant: int, weight: float) -> Claim:
+    return Claim(tenant, 1000, 0, weight, [Backlog(tenant, 0, [Pending(tenant * 1000 + n, 500, False) for n in range(100)])])
+
+
+@given(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=2, max_size=6), st.integers(20, 90))
+def test_scarce_room_is_shared_by_weight(weights: list[float], room: int) -> None:
+    wanted = [endless(tenant, weight) for tenant, weight in enumerate(weights, 1)]
+    grants = choose(wanted, room, LANE_SLOTS)
+    used = collections.Counter(grant.tenant for grant in grants)
+    shares = [used[claim.tenant] * LANE_SLOTS / claim.weight for claim in wanted]
+    assert max(shares) - min(shares) <= LANE_SLOTS / min(weights) + 1e-9
+
+
+def test_one_with_a_million_documents_does_not_delay_one_with_ten() -> None:
+    large, small = endless(1, 1.0), Claim(2, 5, 0, 1.0, [Backlog(2, 0, [Pending(1, 10, False)])])
+    busy = Claim(1, 1000, 300, 1.0, large.backlogs)
+    assert choose([busy, small], 1, LANE_SLOTS)[0].tenant == 2

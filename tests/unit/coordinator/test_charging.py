@@ -1,0 +1,92 @@
+"""What a lost session costs (PROTOCOL "Charge")."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doctrain_coordinator.core.charging import Budgets, Held, Verdict, charge
+
+BUDGETS = Budgets(before_trial=2, on_trial=3)
+
+
+@st.composite
+def helds(draw: st.DrawFn) -> Held:
+    opened = sorted(draw(st.sets(st.integers(0, 30), min_size=1, max_size=12)))
+    return Held(
+        width=draw(st.integers(1, 5)),
+        losses=draw(st.integers(0, 5)),
+        suspects=sorted(draw(st.sets(st.sampled_from(opened)))),
+        trial=draw(st.none() | st.integers(0, 30)),
+        trial_losses=draw(st.integers(0, 3)),
+        running=sorted(draw(st.sets(st.integers(0, 30), max_size=5))),
+        open=opened,
+    )
+
+
+@given(helds())
+def test_only_a_document_on_trial_is_charged(held: Held) -> None:
+    verdict = charge(held, BUDGETS)
+    if held.trial is not None and held.trial in held.open:
+        assert verdict.charged_document == held.trial
+        assert verdict.losses == held.losses
+        assert verdict.fails == (held.trial_losses + 1 >= BUDGETS.on_trial)
+        assert set(verdict.suspects) == set(held.suspects) - ({held.trial} if verdict.fails else set())
+    else:
+        assert verdict.charged_document is None
+        assert not verdict.fails
+        assert verdict.losses == held.losses + 1
+
+
+@given(helds())
+def test_suspects_are_open_and_no_innocent_crowd(held: Held) -> None:
+    verdict = charge(held, BUDGETS)
+    assert set(verdict.suspects) <= set(held.open)
+    assert len(set(verdict.suspects) - set(held.suspects)) <= len(held.running) + held.width
+
+
+@given(helds())
+def test_what_ran_is_suspected_once_the_losses_are_too_many(held: Held) -> None:
+    verdict = charge(held, BUDGETS)
+    if verdict.charged_document is None and verdict.losses >= BUDGETS.before_trial:
+        assert set(held.running) & set(held.open) <= set(verdict.suspects)
+        assert verdict.suspects
+
+
+def test_a_first_loss_suspects_nobody() -> None:
+    held = Held(width=5, losses=0, suspects=(), trial=None, trial_losses=0, running=(3, 4), open=(3, 4, 5))
+    assert charge(held, BUDGETS) == Verdict(1, ())
+
+
+@given(st.integers(2, 40), st.data())
+def test_a_poison_document_is_found_and_fails_alone(count: int, data: st.DataObject) -> None:
+    """A worker dies whenever the poison runs; whatever it had reported as running, the poison alone fails in the end."""
+    poison = data.draw(st.integers(0, count - 1))
+    opened, losses, trial_losses = list(range(count)), 0, 0
+    suspects: tuple[int, ...] = ()
+    for _ in range(3 * count + 20):
+        if suspects:
+            # One after another, each alone: those before the poison end well.
+            trial = None
+            for suspect in suspects:
+                if suspect == poison:
+                    trial = suspect
+                    break
+                opened.remove(suspect)
+                suspects = tuple(o for o in suspects if o != suspect)
+            held = Held(1, losses, suspects, trial, trial_losses, (), opened)
+            if trial is None:
+                continue
+        else:
+            place = opened.index(poison)
+            done = data.draw(st.integers(max(0, place - 4), place))
+            del opened[:done]
+            stale = data.draw(st.booleans())
+            held = Held(5, losses, (), None, 0, () if stale else opened[:5], opened)
+        verdict = charge(held, BUDGETS)
+        assert verdict.charged_document in {None, poison}
+        if verdict.fails:
+            return
+        trial_losses += verdict.charged_document is not None
+        losses, suspects = verdict.losses, verdict.suspects
+    raise AssertionError("the poison was never found")

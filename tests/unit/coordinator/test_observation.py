@@ -1,0 +1,99 @@
+"""Leases by the leader's own clock, and losses that are nobody's fault."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doctrain_coordinator.core.observation import Lapse, MassLoss, Observer, Sighting
+
+LEASE, GAP = 10.0, 2.5
+
+
+def watch(observer: Observer, start: float, end: float, *sightings: Sighting) -> list[Lapse]:
+    lapses: list[Lapse] = []
+    now = start
+    while now <= end:
+        lapses = observer.observe(now, sightings)
+        now += 1
+    return lapses
+
+
+def test_a_beat_that_stands_still_for_the_lease_lapses_and_is_charged() -> None:
+    observer, seen = Observer(LEASE, GAP), Sighting(1, 7, 1)
+    assert watch(observer, 100, 109, seen) == []
+    assert watch(observer, 110, 110, seen) == [Lapse(seen, charged=True)]
+
+
+def test_a_beat_or_a_new_stream_begins_the_lease_anew() -> None:
+    for fresh in (Sighting(1, 8, 1), Sighting(1, 7, 2)):
+        observer = Observer(LEASE, GAP)
+        watch(observer, 100, 105, Sighting(1, 7, 1))
+        assert watch(observer, 106, 115, fresh) == []
+        assert watch(observer, 116, 116, fresh) == [Lapse(fresh, charged=True)]
+
+
+def test_a_lease_with_a_gap_in_it_is_not_charged() -> None:
+    observer, seen = Observer(LEASE, GAP), Sighting(1, 7, 1)
+    watch(observer, 100, 103, seen)
+    assert watch(observer, 111, 111, seen) == [Lapse(seen, charged=False)]
+    again = Sighting(1, 8, 1)
+    watch(observer, 112, 121, again)
+    assert watch(observer, 122, 122, again) == [Lapse(again, charged=True)]
+
+
+def test_a_session_that_is_gone_is_forgotten() -> None:
+    observer = Observer(LEASE, GAP)
+    watch(observer, 100, 105, Sighting(1, 7, 1))
+    watch(observer, 106, 106)
+    assert watch(observer, 107, 112, Sighting(1, 7, 1)) == []
+
+
+@given(st.lists(st.tuples(st.floats(0.05, 4), st.booleans()), max_size=40))
+def test_nobody_lapses_before_the_lease_has_passed(steps: list[tuple[float, bool]]) -> None:
+    observer, now, beat, since = Observer(LEASE, GAP), 0.0, 0, None
+    for pause, beats in steps:
+        now += pause
+        if beats or since is None:
+            beat, since = beat + 1, now
+        lapses = observer.observe(now, [Sighting(1, beat, 1)])
+        assert bool(lapses) == (now - since >= LEASE)
+
+
+def test_three_of_six_at_once_are_the_fleets_loss() -> None:
+    mass = MassLoss()
+    for at, session in ((10.0, 1), (10.3, 2), (11.9, 3)):
+        mass.note(at, session)
+    live = range(1, 7)
+    assert all(mass.excuses(session, live) for session in (1, 2, 3))
+    assert not mass.excuses(4, live)
+
+
+def test_two_or_a_small_part_or_one_after_another_are_not() -> None:
+    two = MassLoss()
+    two.note(10, 1)
+    two.note(10, 2)
+    assert not two.excuses(1, (3, 4))
+    part = MassLoss()
+    for session in (1, 2, 3):
+        part.note(10, session)
+    assert not part.excuses(1, range(1, 10))
+    assert part.excuses(1, range(1, 9))
+    slow = MassLoss()
+    for session in (1, 2, 3, 4):
+        slow.note(10 + 1.1 * session, session)
+    assert not any(slow.excuses(session, range(1, 5)) for session in (1, 2, 3, 4))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1.5), st.integers(1, 8)), max_size=20))
+def test_what_is_excused_fell_into_one_window(steps: list[tuple[float, int]]) -> None:
+    mass, now = MassLoss(), 0.0
+    last: dict[int, list[float]] = {}
+    for pause, session in steps:
+        now += pause
+        mass.note(now, session)
+        last.setdefault(session, []).append(now)
+    for session in last:
+        if mass.excuses(session, range(1, 9)):
+            times = [(at, s) for s, seen in last.items() for at in seen]
+            assert any(len({s for at, s in times if start <= at <= start + 2.0}) >= 3 for start, _ in times)

@@ -1,0 +1,32 @@
+"""What an ended training is called."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.core.states import Order, TrainingState, after_counts
+from doctrain_mesh.v1 import tracker_pb2
+
+
+def test_the_numbers_are_those_of_the_api() -> None:
+    assert {f"TRAINING_STATE_{state.name}": int(state) for state in TrainingState} == {
+        name: number for name, number in pb.TrainingState.items() if number
+    }
+    assert {f"ORDER_KIND_{order.name}": int(order) for order in Order if order} == {
+        name: number for name, number in tracker_pb2.OrderKind.items() if number
+    }
+
+
+@given(st.sampled_from(TrainingState), st.booleans(), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_a_training_ends_when_it_is_whole_and_all_ended(
+    state: TrainingState, sealed: bool, completed: int, failed: int, still_open: int
+) -> None:
+    after = after_counts(state, sealed=sealed, total=completed + failed + still_open, completed=completed, failed=failed)
+    if state.ended or not sealed or still_open:
+        assert after is state
+    elif failed == 0:
+        assert after is TrainingState.COMPLETED
+    else:
+        assert after is (TrainingState.COMPLETED_WITH_FAILURES if completed else TrainingState.FAILED)
