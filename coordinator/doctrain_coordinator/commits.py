@@ -21,7 +21,7 @@ from doctrain_coordinator.core.blocks import Block, clean, fault, without_result
 from doctrain_coordinator.core.ledger import Begun, Ledger, ShardRow, TrainingRow
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.pacing import Pace, Pacer
 from doctrain_mesh.postgres import Record
@@ -88,6 +88,7 @@ class _Batch:
     answers: list[Callable[[], None]] = field(default_factory=list)
     trainings: list[int] = field(default_factory=list)
     rows: dict[int, tuple[Record, Record]] = field(default_factory=dict)
+    traceparents: list[str] = field(default_factory=list)
     freed: bool = False
 
 
@@ -190,7 +191,7 @@ class Committer:
                     "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
                 },
             )
-        batch = _Batch()
+        batch, started_ns = _Batch(), time.time_ns()
         async with postgres.available("committing results"), deadline("A commit of results", COMMIT_SECONDS):
             # Not ``transaction()``: on a connection that does not answer, its rollback would wait all over again.
             await self._connection.execute("begin")
@@ -200,6 +201,8 @@ class Committer:
                 await self._connection.execute("rollback")
                 raise
             await self._connection.execute("commit")
+        for traceparent in batch.traceparents:
+            telemetry.record_span("commit", parent=traceparent, start_ns=started_ns, attributes={"doctrain.items": len(items)})
         for answer in batch.answers:
             answer()
         self._changes.trainings(batch.trainings)
@@ -247,6 +250,7 @@ class Committer:
     async def _lock(self, items: Sequence[Item], batch: _Batch) -> Ledger:
         known = {item.shard: self._facts[item.shard] for item in items if item.shard in self._facts}
         trainings = await self._connection.fetch(SQL["lock_trainings"], list({f.training for f in known.values()}))
+        batch.traceparents = [row["traceparent"] for row in trainings if row["traceparent"]]
         sessions: list[Record] = []
         if batch.begins:
             sessions = await self._connection.fetch(SQL["lock_live_sessions"], list({b.session for b in batch.begins}))

@@ -47,6 +47,11 @@ def span(
         yield current
 
 
+def record_span(name: str, *, parent: str, start_ns: int, attributes: Mapping[str, Any]) -> None:
+    """A span of what took from ``start_ns`` (nanoseconds since the epoch) until now, below a ``traceparent``."""
+    _TRACER.start_span(name, context_of(parent), attributes=dict(attributes), start_time=start_ns).end()
+
+
 def trace_id_of(traceparent: str) -> str:
     """The 32 hexadecimal digits of a ``traceparent``; empty for none."""
     parts = traceparent.split("-")
