@@ -69,7 +69,7 @@ async def measure(url: str, server: psutil.Process, documents: int) -> None:
         seconds = time.perf_counter() - start
         own, postgres = time.process_time() - own, cpu(server) - before
         await one.sums_hold(1)
-    print(  # noqa: T201
+    print(
         f"{documents} documents in {seconds:.2f} s: {documents / seconds:,.0f}/s; "
         f"CPU a document: coordinator's half {own / documents * 1e6:.2f} us, Postgres {postgres / documents * 1e6:.2f} us"
     )
