@@ -1,0 +1,458 @@
+"""A worker's main process against scripted coordinators on real gRPC, with a guardian of its own and the in-process broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.ports import Message
+from doctrain_mesh.registry.memory import MemoryRegistry
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker import app
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
+from doctrain_worker.sandbox.link import Guardian
+from testkit.scripted_tracker import Script, begun, message, tracker_server
+from testkit.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@dataclass
+class Documents:
+    """A processor whose documents end when the test lets them; ``running`` and ``most`` count them."""
+
+    free: bool = False
+    outcome: Outcome = DONE
+    started: list[int] = field(default_factory=list)
+    cancelled: list[int] = field(default_factory=list)
+    running: set[int] = field(default_factory=set)
+    most: int = 0
+    _let_go: dict[int, asyncio.Event] = field(default_factory=dict)
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        self.started.append(document.ordinal)
+        self.running.add(document.ordinal)
+        self.most = max(self.most, len(self.running))
+        try:
+            if not self.free:
+                await self._let_go.setdefault(document.ordinal, asyncio.Event()).wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(document.ordinal)
+            raise
+        finally:
+            self.running.discard(document.ordinal)
+        return self.outcome
+
+    def end(self, *ordinals: int) -> None:
+        """Lets documents end, now or once they start."""
+        for ordinal in ordinals:
+            self._let_go.setdefault(ordinal, asyncio.Event()).set()
+
+    def end_all(self) -> None:
+        """Lets every document end, also those that start later."""
+        self.free = True
+        self.end(*self._let_go)
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[MemoryBroker]:
+    made = MemoryBroker()
+    yield made
+    await made.close()
+
+
+@asynccontextmanager
+async def worker(
+    broker: MemoryBroker, processor: Any, *coordinators: str, registry: MemoryRegistry | None = None, wait: bool = True, **settings: Any
+) -> AsyncIterator[app.Running]:
+    """A worker; with ``wait``, one that has a session."""
+    chosen = {"lanes": 2, "fence_margin_seconds": 0.5, "drain_seconds": 5.0, **settings}
+    own = Settings(name="worker", coordinators=",".join(coordinators), **chosen)
+    async with (
+        Guardian.open() as guardian,
+        app.running(
+            own, broker=broker, registry=registry or MemoryRegistry(), guardian=guardian, processor=processor, version="1"
+        ) as running,
+    ):
+        if wait:
+            async with asyncio.timeout(10):
+                await running.session.opened.wait()
+        yield running
+
+
+async def settled(broker: MemoryBroker) -> bool:
+    """Whether, with no consumer left, no message came back: all were acked."""
+    return await broker.depth() == 0
+
+
+async def test_a_shard_is_acked_only_when_its_last_result_is_answered(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 10)}, answer_blocks=False)
+    documents = Documents(free=True)
+    async with tracker_server(script) as tracker:
+        async with worker(broker, documents, tracker.address, drain_seconds=0.1):
+            await broker.publish([message(1, 1)])
+            await wait_until(lambda: script.told("block"))
+        assert await broker.depth() == 1
+        script.answer_blocks = True
+        documents.started.clear()
+        script.shards[1, 1] = begun(1, 1, 10)
+        async with worker(broker, documents, tracker.address) as running:
+            await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert await settled(broker)
+    assert sorted(documents.started) == list(range(10))
+
+
+async def test_a_window_slides_over_its_shard_and_never_runs_more_than_its_width(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 6, width=3)})
+    documents = Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1, 2})
+        documents.end(1, 2)
+        await wait_until(lambda: documents.running == {0, 3, 4})
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)))
+    assert documents.most == 3
+    assert documents.started == [0, 1, 2, 3, 4, 5]
+    assert await settled(broker)
+
+
+async def test_a_shard_that_is_not_ours_is_acked_and_not_run(broker: MemoryBroker) -> None:
+    script, documents = Script(), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("begin") and not running.holds.named())
+    assert documents.started == []
+    assert await settled(broker)
+
+
+async def test_deliveries_of_one_grant_are_begun_once_and_all_acked(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 2)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1), message(1, 1), message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        documents.end_all()
+        await wait_until(lambda: not running.holds.named())
+    assert script.told("begin") == [(1, 1)]
+    assert await settled(broker)
+
+
+async def test_a_later_grant_of_a_shard_ends_the_earlier_one_before_it_runs(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 2), (1, 2): begun(1, 2, 2)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.on_event = lambda event, detail: documents.cancelled.append(-1) if (event, detail) == ("begin", (1, 2)) else None
+        await broker.publish([message(1, 2)])
+        await wait_until(lambda: len(documents.started) == 4)
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 2)))
+    assert documents.cancelled[-1] == -1
+    assert documents.most == 2
+    assert (1, 1) not in script.results
+    assert await settled(broker)
+
+
+async def test_garbage_goes_to_the_dead_letters(broker: MemoryBroker) -> None:
+    async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address):
+        await broker.publish([Message(b"\xff\xff"), Message(b"")])
+        await wait_until(lambda: len(broker.dead) == 2)
+    assert await settled(broker)
+
+
+@pytest.mark.parametrize("told_by", ["block", "heartbeat"])
+async def test_a_shard_taken_away_is_stopped_and_acked(broker: MemoryBroker, told_by: str) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        if told_by == "block":
+            script.stale.add((1, 1))
+            documents.end(0)
+        else:
+            script.not_yours.append((1, 1))
+        await wait_until(lambda: not running.holds.named())
+        assert not documents.running
+    assert script.told("stopped") == []
+    assert await settled(broker)
+
+
+async def test_an_order_to_stop_is_obeyed_before_it_is_said_so(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
+    running_then: list[set[int]] = []
+    script.on_event = lambda event, _: running_then.append(set(documents.running)) if event == "stopped" else None
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.orders.append(pb.Order(shard=pb.ShardRef(shard=1, number=1), kind=pb.ORDER_KIND_STOP))
+        await wait_until(lambda: not running.holds.named())
+    assert running_then == [set()]
+    assert sorted(documents.cancelled) == [0, 1]
+    assert await settled(broker)
+
+
+async def test_an_order_to_yield_lets_what_runs_end_and_hands_the_rest_back(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.orders.append(pb.Order(shard=pb.ShardRef(shard=1, number=1), kind=pb.ORDER_KIND_YIELD))
+        beats = len(script.told("beat"))
+        await wait_until(lambda: len(script.told("beat")) > beats + 2)
+        assert script.told("yield") == []
+        documents.end_all()
+        await wait_until(lambda: not running.holds.named())
+    assert documents.started == [0, 1]
+    assert script.results[1, 1].keys() == {0, 1}
+    assert [(item.shard.number, item.delay_ms) for item in script.told("yield")] == [(1, 0)]
+    assert await settled(broker)
+
+
+async def test_a_shard_held_too_long_is_handed_back(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 500)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, hold_seconds=0.1):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        beats = len(script.told("beat"))
+        await wait_until(lambda: len(script.told("beat")) > beats + 5)
+        documents.end_all()
+        await wait_until(lambda: script.told("yield"))
+    assert "held" in script.told("yield")[0].reason
+    assert script.results[1, 1].keys() == {0, 1}
+
+
+async def test_a_narrower_width_is_kept_to_and_a_wider_one_used(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 20, width=3)}), Documents()
+    ref = pb.ShardRef(shard=1, number=1)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1, 2})
+        script.orders[:] = [pb.Order(shard=ref, kind=pb.ORDER_KIND_WIDTH, width=1)]
+        await wait_until(lambda: running.holds.slots_in_use == 1)
+        documents.end(0, 1, 2, 3)
+        await wait_until(lambda: documents.running == {4})
+        script.orders[:] = [pb.Order(shard=ref, kind=pb.ORDER_KIND_WIDTH, width=4)]
+        await wait_until(lambda: documents.running == {4, 5, 6, 7})
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)))
+    assert documents.most == 4
+
+
+async def test_suspects_run_alone_each_announced_before(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 4, suspects=(1, 3)), (2, 1): begun(2, 1, 3)})
+    documents, order = Documents(), list[tuple[str, int]]()
+    script.on_event = lambda event, detail: order.append((event, detail.ordinal)) if event == "trial" else None
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(2, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: (1, 1) in script.told("begin"))
+        documents.end(0)
+        await wait_until(lambda: documents.running == {1})
+        assert order == []  # another's document still runs
+        documents.started.clear()
+        documents.end(1)
+        await wait_until(lambda: documents.started[:2] == [1, 3] and order == [("trial", 1), ("trial", 3)])
+        assert documents.running == {3}
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)) and script.is_done((2, 1)))
+
+
+async def test_transient_failures_are_tried_again_and_then_fail_alone(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 2)})
+    documents = Documents(free=True, outcome=Failure(ErrorClass.TRANSIENT, "SLOW", "Too slow."))
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, max_tries=2):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.is_done((1, 1)))
+    assert script.results[1, 1] == {0: "SLOW", 1: "SLOW"}
+    assert sorted(documents.started) == [0, 0, 1, 1]
+    retried = {o: tries for block in script.told("block") for o, tries in zip(block.retried, block.tries, strict=True)}
+    assert retried == {0: 2, 1: 2}
+
+
+async def test_when_most_documents_fail_transiently_the_shard_goes_back_for_a_while(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 50)})
+    documents = Documents(free=True, outcome=Failure(ErrorClass.TRANSIENT, "DOWN", "The source is down."))
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("yield"))
+    handed_back = script.told("yield")[0]
+    assert handed_back.delay_ms == 15_000
+    assert "down" in handed_back.reason
+    assert not script.results.get((1, 1))
+    assert await settled(broker)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_plain_processor_is_done_at_once_and_may_answer_something_to_await(broker: MemoryBroker, plain: bool) -> None:
+    class Mixed:
+        ended = 0
+
+        def process(self, document: DocumentTask, shard: ShardContext) -> Outcome | Awaitable[Outcome]:
+            return DONE if plain or document.ordinal % 2 else self.later()
+
+        async def later(self) -> Outcome:
+            await asyncio.sleep(0)
+            self.ended += 1
+            return Failure(ErrorClass.PERMANENT, "LATER", "It failed later.")
+
+    script, processor = Script({(1, 1): begun(1, 1, 600)}), Mixed()
+    async with tracker_server(script) as tracker, worker(broker, processor, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.is_done((1, 1)))
+    assert processor.ended == (0 if plain else 300)
+    assert list(script.results[1, 1].values()).count("LATER") == processor.ended
+
+
+async def test_an_ended_stream_is_replaced_elsewhere_and_nothing_is_repeated(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 4)}), Documents()
+    async with (
+        tracker_server(script, "first") as first,
+        tracker_server(script, "second") as second,
+        worker(broker, documents, first.address, second.address) as running,
+    ):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.answer_blocks = False
+        documents.end(0)
+        await wait_until(lambda: script.told("block") and 0 in _ordinals(script.told("block")[-1]))
+        script.answer_blocks = True
+        await first.stop()
+        await wait_until(lambda: 0 in script.results.get((1, 1), {}), 3)  # said again on the new stream
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+        assert [(name, hello.session) for name, hello in script.told("open")] == [("first", 0), ("second", 1)]
+    assert documents.started == [0, 1, 2, 3]
+    assert await settled(broker)
+
+
+def _ordinals(block: pb.Block) -> list[int]:
+    return [block.first + place for place, started in enumerate(block.started) if started >= 0]
+
+
+async def test_a_worker_that_lost_every_coordinator_fences_itself_and_opens_another_session(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}), Documents()
+    running_then: list[set[int]] = []
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.on_event = lambda event, _: running_then.append(set(documents.running)) if event == "open" else None
+        script.lost_sessions.add(1)
+        del script.shards[1, 1]
+        tracker.end_streams()
+        await wait_until(lambda: script.sessions == 2)
+        await wait_until(lambda: not running.holds.named())
+        hello = script.told("open")[-1][1]
+        assert (hello.session, hello.predecessor, hello.predecessor_end) == (0, 1, pb.PREDECESSOR_END_SELF_FENCED)
+        assert running_then[-1] == set()
+        assert running.session.id == 2
+    assert script.told("begin") == [(1, 1), (1, 1)]
+    assert await settled(broker)
+
+
+async def test_unanswered_heartbeats_fence_a_worker_with_no_other_coordinator(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.answer_beats = False
+        await wait_until(lambda: script.sessions == 2)
+        assert sorted(documents.cancelled) == [0, 1]
+
+
+async def test_unanswered_heartbeats_make_a_worker_move_to_another_coordinator(broker: MemoryBroker) -> None:
+    script, silent, documents = Script({(1, 1): begun(1, 1, 3)}), Script(answer_beats=False), Documents()
+    async with tracker_server(silent) as first, tracker_server(script) as second:
+        silent.shards = script.shards
+        async with worker(broker, documents, first.address, second.address):
+            await broker.publish([message(1, 1)])
+            await wait_until(lambda: documents.running == {0, 1})
+            await wait_until(lambda: script.told("open"))
+            documents.end_all()
+            await wait_until(lambda: script.is_done((1, 1)))
+    assert script.told("open")[0][1].session == 1
+    assert documents.cancelled == []
+
+
+async def test_a_draining_coordinator_is_left_only_once_another_has_taken_over(broker: MemoryBroker) -> None:
+    script, documents, registry = Script({(1, 1): begun(1, 1, 2)}), Documents(), MemoryRegistry()
+    async with tracker_server(script, "first") as first, worker(broker, documents, first.address, registry=registry) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        first.send(pb.TrackResponse(draining=True))
+        beats = len(script.told("beat"))
+        await wait_until(lambda: len(script.told("beat")) > beats + 3)  # with nowhere to go, it stays
+        assert script.told("end") == []
+        async with tracker_server(script, "second") as second:
+            await registry.register("/doctrain/coordinators/second", json.dumps({"address": second.address}).encode(), 10)
+            await wait_until(lambda: script.told("end"))
+            assert [event for event, _ in script.events if event in {"open", "end"}] == ["open", "open", "end"]
+            documents.end_all()
+            await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert documents.cancelled == []
+    assert script.sessions == 1
+
+
+async def test_a_session_that_was_taken_back_is_followed_by_another_that_asks_again(broker: MemoryBroker) -> None:
+    script, documents = Script(answer_begins=False), Documents(free=True)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("begin"))
+        script.lost_sessions.add(1)
+        script.answer_begins = True
+        script.shards[1, 1] = begun(1, 1, 3)
+        await wait_until(lambda: script.is_done((1, 1)))
+        assert script.sessions == 2
+    assert await settled(broker)
+
+
+async def test_a_worker_that_goes_away_ends_what_runs_hands_the_rest_back_and_says_goodbye(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
+    async with tracker_server(script) as tracker:
+        async with worker(broker, documents, tracker.address):
+            await broker.publish([message(1, 1)])
+            await wait_until(lambda: documents.running == {0, 1})
+            asyncio.get_running_loop().call_later(0.3, documents.end_all)
+        assert script.results[1, 1].keys() == {0, 1}
+        assert [event for event, _ in script.events if event in {"yield", "goodbye"}] == ["yield", "goodbye"]
+    assert documents.cancelled == []
+
+
+async def test_what_does_not_end_in_time_is_killed_before_the_goodbye(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
+    running_then: list[set[int]] = []
+    script.on_event = lambda event, _: running_then.append(set(documents.running)) if event == "goodbye" else None
+    async with tracker_server(script) as tracker:
+        async with worker(broker, documents, tracker.address, drain_seconds=0.2):
+            await broker.publish([message(1, 1), message(9, 9)])
+            await wait_until(lambda: documents.running == {0, 1})
+        assert running_then == [set()]
+    assert sorted(documents.cancelled) == [0, 1]
+    assert script.told("yield") == []
+
+
+async def test_a_worker_tells_the_registry_what_operators_ask_for(broker: MemoryBroker) -> None:
+    script, documents, registry = Script({(1, 1): begun(1, 1, 2)}), Documents(), MemoryRegistry()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, registry=registry):
+        record = json.loads((await registry.list("/doctrain/workers/"))["/doctrain/workers/worker"])
+    assert record["worker_id"] == "worker"
+    assert record["lanes"] == 2
+    assert 0 <= record["cpu"] <= 1
+    assert record["memory_bytes"] > 2**20
+    assert await registry.list("/doctrain/workers/") == {}
+
+
+async def test_a_worker_waits_for_its_first_coordinator_and_may_be_stopped_meanwhile(broker: MemoryBroker) -> None:
+    async with worker(broker, Documents(), "127.0.0.1:1", wait=False) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: running.holds.named() == [(1, 1)])
+        assert not running.session.opened.is_set()
+    assert await broker.depth() == 1
