@@ -350,6 +350,9 @@ class Committer:
         ]
         if shards:
             await self._connection.executemany(SQL["update_shard"], shards)
+        cleared = [s.id for s in ledger.shards.values() if s.cleared and s.open > 1]
+        if cleared:
+            await self._connection.execute(SQL["order_yield"], cleared)
         now = datetime.now(UTC)
         trainings = [
             (t.id, t.state, t.completed, t.failed, t.version, now if t.begun else None, now if t.state.ended else None)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from doctrain_coordinator.core.ledger import Begun
-from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.core.states import Order, ShardState, TrainingState
 from doctrain_coordinator.losses import CRASH_CODE, Guard
 from doctrain_coordinator.store import statements
 from testkit.core import Core, core, results
@@ -87,6 +87,14 @@ async def test_a_poison_document_is_tried_alone_and_fails_after_three_losses(one
     row = (await one.shards(training))[0]
     assert (row["state"], row["suspects"], row["losses"], row["open"]) == (ShardState.PENDING, [6, 7], 2, 4)
     await one.sums_hold(training)
+
+    attachment = await one.open("w")
+    shard, number = await one.running_shard(attachment.session, training, width=1)
+    await one.report(attachment.session, shard, number, results(6, 1))
+    assert (await one.beat(attachment, (shard, number))).orders == []
+    await one.report(attachment.session, shard, number, results(7, 1))
+    orders = (await one.beat(attachment, (shard, number))).orders
+    assert [kind for _, _, kind, _ in orders] == [Order.YIELD], "so that the rest is granted more than one slot"
 
 
 async def test_the_last_document_that_fails_on_trial_ends_its_shard_and_training(one: Core) -> None:

@@ -7,7 +7,7 @@ the rows to write. It holds no connection and no clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from doctrain_coordinator.core.states import ShardState, TrainingState, after_counts
@@ -51,7 +51,7 @@ class TrainingRow:
 
 @dataclass(slots=True)
 class ShardRow:
-    """A locked shard; ``suspects`` and ``running`` are ordinals."""
+    """A locked shard; ``suspects`` and ``running`` are ordinals. ``cleared``: its last suspect ended in this commit."""
 
     id: int
     training: int
@@ -63,7 +63,8 @@ class ShardRow:
     trial: int | None = None
     running: Sequence[int] = ()
     version: int = 0
-    changed: bool = field(default=False)
+    changed: bool = False
+    cleared: bool = False
 
 
 class Ledger:
@@ -116,7 +117,9 @@ class Ledger:
         row.running = running
         if row.suspects or row.trial is not None:
             ended = set(reported)
-            row.suspects = tuple(o for o in row.suspects if o not in ended)
+            suspects = tuple(o for o in row.suspects if o not in ended)
+            row.cleared = bool(row.suspects) and not suspects
+            row.suspects = suspects
             if row.trial in ended:
                 row.trial = None
         if row.open == 0:

@@ -41,6 +41,10 @@ update document set tries = $4 where training = $1 and ordinal = $2 and attempt 
 -- name: update_shard
 update shard set state = $2, holder = $3, open = $4, running = $5, suspects = $6, trial = $7, version = $8 where id = $1
 
+-- name: order_yield
+-- A shard whose suspects have all ended was granted one slot for them: handed back, it is granted what it can use.
+update shard set order_kind = 1 where id = any($1::bigint[])
+
 -- name: update_training
 update training
 set state = $2, completed = $3, failed = $4, version = $5, started_at = coalesce(started_at, $6), ended_at = coalesce(ended_at, $7)
