@@ -1,0 +1,303 @@
+"""What tenants get for good and for bad requests, from a coordinator on a real Postgres without workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+import doctrain
+from doctrain.errors import DoctrainError
+from doctrain.v1 import training_pb2 as pb
+from doctrain.v1 import training_pb2_grpc
+from testkit.coordinator import Coordinators, coordinators
+from testkit.waiting import wait_until
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    async with coordinators(postgres, tmp_path, max_request_bytes=2**20, max_request_documents=50) as running:
+        yield running
+
+
+@pytest.fixture
+async def acme(served: Coordinators) -> doctrain.AsyncClient:
+    return await served.tenant("acme")
+
+
+def document(document_id: str = "one", **fields: object) -> pb.DocumentInput:
+    source = {} if {"uri", "content"} & fields.keys() else {"content": b"text"}
+    return pb.DocumentInput(document_id=document_id, **source, **fields)  # type: ignore[arg-type]
+
+
+def numbered(count: int) -> pb.NumberedDocuments:
+    return pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=5, count=count)
+
+
+def details(error: grpc.aio.AioRpcError) -> tuple[str, list[str]]:
+    """The reason of an error and the fields that it names."""
+    sent = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status_pb2.Status.FromString(sent).details:
+        if not detail.Unpack(info):
+            detail.Unpack(request)
+    assert info.domain == "doctrain.dev"
+    return info.reason, [violation.field for violation in request.field_violations]
+
+
+async def refused(call: object) -> DoctrainError:
+    with pytest.raises(DoctrainError) as caught:
+        await call  # type: ignore[misc]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.StartTrainingRequest(), "documents"),
+        (pb.StartTrainingRequest(documents=[document("a"), document("a")]), "documents[0].document_id"),
+        (pb.StartTrainingRequest(documents=[document("")]), "documents[0].document_id"),
+        (pb.StartTrainingRequest(documents=[document("x" * 513)]), "documents[0].document_id"),
+        (pb.StartTrainingRequest(documents=[document("a\x07b")]), "documents[0].document_id"),
+        (pb.StartTrainingRequest(documents=[document("a\x00b")]), "documents[0].document_id"),
+        (pb.StartTrainingRequest(documents=[pb.DocumentInput(document_id="a")]), "documents[0]"),
+        (pb.StartTrainingRequest(documents=[document("a", content=b"")]), "documents[0].content"),
+        (pb.StartTrainingRequest(documents=[document("a", uri="ftp://host/x")]), "documents[0].uri"),
+        (pb.StartTrainingRequest(documents=[document("a", uri="file:///etc/passwd")]), "documents[0].uri"),
+        (pb.StartTrainingRequest(documents=[document("a", uri="https://user:secret@example.org/x")]), "documents[0].uri"),
+        (pb.StartTrainingRequest(documents=[document("a", uri="https://127.0.0.1/x")]), "documents[0].uri"),
+        (pb.StartTrainingRequest(documents=[document("a", media_type="x" * 256)]), "documents[0].media_type"),
+        (pb.StartTrainingRequest(documents=[document("a", metadata={"k": "v" * 1025})]), "documents[0].metadata"),
+        (pb.StartTrainingRequest(training_task_id="no spaces", documents=[document()]), "training_task_id"),
+        (pb.StartTrainingRequest(manifest_uri="ftp://x/y"), "manifest_uri"),
+        (pb.StartTrainingRequest(manifest_uri="s3://a/b", documents=[document()]), "documents"),
+        (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://b/x", count=1)), "numbered.uri_template"),
+        (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=0)), "numbered.count"),
+    ],
+)
+async def test_a_wrong_request_names_its_field_and_stores_nothing(
+    served: Coordinators, acme: doctrain.AsyncClient, request_: pb.StartTrainingRequest, field: str
+) -> None:
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    key = await served.key(1, "acme")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.StartTraining(request_, metadata=(("authorization", f"Bearer {key}"),))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    reason, fields = details(caught.value)
+    assert reason == "INVALID_REQUEST"
+    assert field in fields
+    assert [training async for training in acme.list_trainings()] == []
+
+
+async def test_too_much_for_a_request_is_told_about_the_manifest(acme: doctrain.AsyncClient) -> None:
+    many = await refused(acme.start_training([document(str(n)) for n in range(51)]))
+    assert many.reason == "REQUEST_TOO_LARGE"
+    assert "manifest" in str(many)
+    large = await refused(acme.start_training([document("a", content=b"x" * (2**20 + 1))]))
+    assert large.reason == "REQUEST_TOO_LARGE"
+
+
+async def test_no_key_a_wrong_key_and_a_wrong_role_are_told_apart(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    codes = []
+    for metadata in ((), (("authorization", "Bearer dt_tenant_wrong"),), (("authorization", f"Bearer {await served.key(3)}"),)):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetTraining(pb.GetTrainingRequest(training_task_id="x"), metadata=metadata)
+        codes.append(caught.value.code())
+    assert codes == [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED]
+
+
+async def test_a_repeated_start_is_the_same_training_and_other_content_is_refused(acme: doctrain.AsyncClient) -> None:
+    first = await acme.start_training([document("a"), document("b")], training_task_id="t1")
+    again = await acme.start_training([document("a"), document("b")], training_task_id="t1")
+    assert not first.summary.existed
+    assert again.summary.existed
+    assert again.training.total == 2
+    other = await refused(acme.start_training([document("a")], training_task_id="t1"))
+    assert other.reason == "TRAINING_EXISTS"
+
+
+async def test_equal_starts_that_race_make_one_training(acme: doctrain.AsyncClient) -> None:
+    answers = await asyncio.gather(*(acme.start_training([document()], training_task_id="race") for _ in range(8)))
+    assert sum(not answer.summary.existed for answer in answers) == 1
+    assert len([training async for training in acme.list_trainings()]) == 1
+
+
+async def test_a_dry_run_counts_and_stores_nothing(acme: doctrain.AsyncClient) -> None:
+    answer = await acme.start_training([document("a"), document("a"), document("b")], validate_only=True)
+    assert (answer.summary.documents, list(answer.summary.duplicate_ids)) == (3, ["a"])
+    assert (answer.summary.plan, answer.summary.max_concurrency) == ("paid", 30)
+    assert not answer.HasField("training")
+    assert [training async for training in acme.list_trainings()] == []
+
+
+async def test_a_waiting_training_says_why(acme: doctrain.AsyncClient) -> None:
+    started = await acme.start_training([document()])
+    assert started.training.state == pb.TRAINING_STATE_QUEUED
+    assert "worker" in started.training.waiting_reason
+
+
+async def test_another_tenants_training_is_the_same_as_none(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    await acme.start_training([document()], training_task_id="secret")
+    other = await served.tenant("other")
+    for name in ("secret", "nothing"):
+        for call in (other.get_training(name), other.cancel(name), anext(other.watch(name)), anext(other.list_documents(name))):
+            error = await refused(call)
+            assert error.reason == "TRAINING_NOT_FOUND"
+            assert str(error) == f"There is no training {name!r}."
+    assert [training async for training in other.list_trainings()] == []
+
+
+async def test_lists_go_by_pages_and_refuse_foreign_tokens(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    for n in range(5):
+        await acme.start_training([document()], training_task_id=f"t{n}")
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
+    names, token = [], ""
+    while True:
+        page = await stub.ListTrainings(pb.ListTrainingsRequest(page_size=2, page_token=token), metadata=key)
+        names += [training.training_task_id for training in page.trainings]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == ["t4", "t3", "t2", "t1", "t0"]
+    for wrong in ("rubbish", "%%%", token + "AAAA" * 30):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ListTrainings(pb.ListTrainingsRequest(page_token=wrong), metadata=key)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ListTrainings(pb.ListTrainingsRequest(page_size=-1), metadata=key)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_documents_are_listed_by_state_with_what_was_given(acme: doctrain.AsyncClient) -> None:
+    await acme.start_training([document("a", metadata={"lang": "en"}), document("b")], training_task_id="t")
+    listed = [one async for one in acme.list_documents("t")]
+    assert [one.document_id for one in listed] == ["a", "b"]
+    assert dict(listed[0].metadata) == {"lang": "en"}
+    assert [one async for one in acme.list_documents("t", states=[pb.DOCUMENT_STATE_FAILED])] == []
+    assert len([one async for one in acme.list_documents("t", states=[pb.DOCUMENT_STATE_QUEUED])]) == 2
+
+
+async def test_cancel_ends_at_once_and_may_be_repeated(acme: doctrain.AsyncClient) -> None:
+    await acme.start_training([document("a"), document("b")], training_task_id="t")
+    assert (await acme.cancel("t")).state == pb.TRAINING_STATE_CANCELLED
+    again = await acme.cancel("t")
+    assert again.state == pb.TRAINING_STATE_CANCELLED
+    assert [one.state async for one in acme.list_documents("t")] == [pb.DOCUMENT_STATE_CANCELLED] * 2
+    updates = [update async for update in acme.watch("t")]
+    assert updates[-1].training.state == pb.TRAINING_STATE_CANCELLED
+
+
+async def test_uploads_answer_a_uri_that_only_their_tenant_can_use(acme: doctrain.AsyncClient) -> None:
+    stored = await acme.upload(b"some text")
+    assert stored.uri.startswith("blob://")
+    assert (await acme.upload(b"some text")).uri == stored.uri
+    empty = await refused(acme.upload(b""))
+    assert empty.reason == "INVALID_REQUEST"
+
+
+async def test_numbered_documents_load_whole_and_are_named_by_their_number(acme: doctrain.AsyncClient) -> None:
+    started = await acme.start_training(numbered=numbered(120_000), training_task_id="n")
+    assert started.training.total >= 5_000
+
+    async def sealed() -> bool:
+        return (await acme.get_training("n")).sealed
+
+    await wait_until(sealed, 20)
+    assert (await acme.get_training("n")).total == 120_000
+    first = await anext(acme.list_documents("n"))
+    assert (first.document_id, first.uri) == ("5", "s3://bucket/5")
+
+
+def manifest(folder: Path, lines: list[str]) -> str:
+    file = folder / "documents" / "manifest.jsonl"
+    file.write_text("\n".join(lines))
+    return file.as_uri()
+
+
+def line(n: int) -> str:
+    return f'{{"document_id": "d{n}", "uri": "s3://bucket/{n}"}}'
+
+
+async def test_a_manifest_loads_whole(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    await acme.start_training(manifest_uri=manifest(tmp_path, [line(n) for n in range(12_000)]), training_task_id="m")
+
+    async def sealed() -> bool:
+        return (await acme.get_training("m")).sealed
+
+    await wait_until(sealed, 20)
+    training = await acme.get_training("m")
+    assert (training.total, training.state) == (12_000, pb.TRAINING_STATE_QUEUED)
+    listed = [one.document_id async for one in acme.list_documents("m")]
+    assert listed == [f"d{n}" for n in range(12_000)]
+
+
+async def test_a_wrong_line_among_the_first_stores_nothing(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    for wrong in ("not json", '{"document_id": "", "uri": "s3://b/x"}', '{"document_id": "x", "uri": "ftp://b/x"}', line(1)):
+        error = await refused(acme.start_training(manifest_uri=manifest(tmp_path, [line(0), line(1), "", wrong])))
+        assert error.reason == "INVALID_MANIFEST", wrong
+        assert "Line 4 " in str(error)
+    assert [training async for training in acme.list_trainings()] == []
+
+
+@pytest.mark.parametrize("wrong", ["not json", line(17)])
+async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme: doctrain.AsyncClient, tmp_path: Path, wrong: str) -> None:
+    lines = [line(n) for n in range(7_000)]
+    lines[6_500] = wrong
+    await acme.start_training(manifest_uri=manifest(tmp_path, lines), training_task_id="m")
+    ended = await acme.wait("m")
+    assert ended.state == pb.TRAINING_STATE_FAILED
+    assert "Line 6,501 " in ended.reason
+    assert ended.total == 5_000
+    first = await anext(acme.list_documents("m"))
+    assert first.state == pb.DOCUMENT_STATE_CANCELLED
+
+
+async def test_a_manifest_that_is_not_there_is_the_callers_mistake(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    error = await refused(acme.start_training(manifest_uri=(tmp_path / "documents" / "none").as_uri()))
+    assert error.reason == "INVALID_REQUEST"
+
+
+async def test_a_watch_refuses_a_position_that_is_not_ours(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    await acme.start_training([document()], training_task_id="t")
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
+    call = stub.WatchStatus(pb.WatchStatusRequest(training_task_id="t", resume_position="elsewhere"), metadata=key)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_watch_goes_on_at_another_coordinator_from_its_position(postgres: str, tmp_path: Path) -> None:
+    async with coordinators(postgres, tmp_path, count=2, watch_heartbeat_seconds=0.2) as served:
+        acme = await served.tenant("acme")
+        await acme.start_training([document()], training_task_id="t")
+        key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
+        stubs = [
+            training_pb2_grpc.TrainingServiceStub(await served.stack.enter_async_context(grpc.aio.insecure_channel(one.address)))
+            for one in served.running
+        ]
+        call = stubs[0].WatchStatus(pb.WatchStatusRequest(training_task_id="t"), metadata=key)
+        first = await _read(call)
+        assert first.training.state == pb.TRAINING_STATE_QUEUED
+        assert (await _read(call)).heartbeat
+        call.cancel()
+        resumed = stubs[1].WatchStatus(pb.WatchStatusRequest(training_task_id="t", resume_position=first.resume_position), metadata=key)
+        assert (await _read(resumed)).training.version == first.training.version
+        await acme.cancel("t")
+        while (response := await _read(resumed)).heartbeat:
+            pass
+        assert response.training.state == pb.TRAINING_STATE_CANCELLED
+        assert await resumed.read() is grpc.aio.EOF
+
+
+async def _read(call: Any) -> pb.WatchStatusResponse:
+    response = await call.read()
+    assert isinstance(response, pb.WatchStatusResponse)
+    return response
