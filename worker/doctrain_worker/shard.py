@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 BATCH_SECONDS = 0.025
 MOST_UNANSWERED = 512
 TURN = 128
+TURN_SECONDS = 0.005
+"""A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
 STORM_REASON = "most documents failed for a reason outside them, as when a service that they need is down"
 HOLD_REASON = "the shard was held as long as one may be"
 
@@ -255,7 +257,7 @@ class ShardRun:
         lane, window, context = self._lane, self._window, self._context
         process, task, clock, log_execution = lane.processor.process, self._documents.task, lane.clock, lane.log_execution
         ordinal: int | None = first
-        left = TURN
+        left, until = min(TURN, MOST_UNANSWERED - self._unanswered_results), started + TURN_SECONDS
         while ordinal is not None:
             document = task(ordinal)
             if log_execution is not None:
@@ -273,7 +275,7 @@ class ShardRun:
             self._ended(ordinal, started, now, outcome)
             started = now
             left -= 1
-            if not left or self._stop_starting or self._must_wait(now):
+            if not left or now > until or self._stop_starting:
                 break
             ordinal = window.take(now)
         self._report()
