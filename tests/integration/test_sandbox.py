@@ -165,7 +165,7 @@ async def test_a_deadline_that_is_moved_holds_and_one_that_passes_kills(guardian
 
 async def test_children_die_with_their_guardian(guardian: Guardian, pool: ChildPool, shut_in: Isolation, mark: str) -> None:
     call = asyncio.ensure_future(act(pool, do="hang", **({} if shut_in.way == "rlimit" else {"mark": mark})))
-    children = await wait_until(lambda: psutil.Process().children(recursive=True)[1:])
+    children = await wait_until(lambda: psutil.Process(guardian_pid()).children(recursive=True))
     os.kill(guardian_pid(), signal.SIGKILL)
     with pytest.raises(GuardianLostError):
         await call
