@@ -1,0 +1,243 @@
+"""The tracker's stream as a worker sees it: every message answered, repeated ones too, and what the end of a stream means."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+import pytest
+
+from doctrain_coordinator import app
+from doctrain_coordinator.keys import ROLE_WORKER
+from doctrain_mesh import postgres as mesh_postgres
+from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.registry.memory import MemoryRegistry
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_mesh.v1 import tracker_pb2_grpc
+from testkit.core import NOW_MS, Core, drained, message
+from testkit.waiting import wait_until
+
+ANSWER_SECONDS = 10.0
+
+
+@dataclass
+class Served:
+    """A coordinator, and the hands of a test on its database."""
+
+    address: str
+    key: str
+    core: Core
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Served]:
+    settings = Settings(
+        database_url=postgres,
+        blob_url=tmp_path.as_uri(),
+        listen="127.0.0.1:0",
+        name="coordinator",
+        lease_seconds=4.0,
+        drain_seconds=1.0,
+    )
+    broker = MemoryBroker()
+    async with app.running(settings, broker=broker, registry=MemoryRegistry()) as running:
+        key = (await running.keys.create(ROLE_WORKER, "", "test")).key
+        pool = await mesh_postgres.create_pool(postgres, size=4, name="test")
+        try:
+            yield Served(running.address, key, Core(postgres, pool, broker, 4.0))
+        finally:
+            await mesh_postgres.close_pool(pool)
+
+
+class Worker:
+    """One stream, spoken by hand."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self.welcome = pb.Welcome()
+        self._kept: list[pb.TrackResponse] = []
+
+    async def say(self, **parts: Any) -> None:
+        await self._call.write(pb.TrackRequest(**parts))
+
+    async def hear(self, wanted: Callable[[pb.TrackResponse], Any]) -> Any:
+        """The first answer, earlier ones included, of which ``wanted`` finds something."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            for place, response in enumerate(self._kept):
+                if found := wanted(response):
+                    del self._kept[place]
+                    return found
+            while (response := await self._call.read()) is not grpc.aio.EOF:
+                if found := wanted(response):
+                    return found
+                self._kept.append(response)
+        raise AssertionError("the stream ended")
+
+    async def begin(self, ref: pb.ShardRef) -> pb.BeginAnswer:
+        await self.say(begins=[pb.Begin(shard=ref)])
+        return (await self.hear(lambda r: list(r.begins)))[0]  # type: ignore[no-any-return]
+
+    async def report(self, ref: pb.ShardRef, first: int, count: int, sequence: int = 1) -> pb.BlockAnswer:
+        block = pb.Block(sequence=sequence, shard=ref, first=first, base_ms=NOW_MS, started=list(range(count)), took=[1] * count)
+        await self.say(blocks=[block])
+        return (await self.hear(lambda r: list(r.blocks)))[0]  # type: ignore[no-any-return]
+
+    async def beat(self, *held: pb.ShardRef, sequence: int = 1, draining: bool = False) -> pb.HeartbeatAnswer:
+        await self.say(heartbeat=pb.Heartbeat(sequence=sequence, held=held, draining=draining))
+        return await self.hear(lambda r: r.heartbeat if r.HasField("heartbeat") else None)  # type: ignore[no-any-return]
+
+    async def ended(self) -> grpc.StatusCode:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while await self._call.read() is not grpc.aio.EOF:
+                pass
+            return await self._call.code()  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def stream(served: Served, worker: str = "w", **hello: Any) -> AsyncIterator[Worker]:
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        call = tracker_pb2_grpc.TrackerServiceStub(channel).Track(metadata=(("authorization", f"Bearer {served.key}"),))
+        try:
+            made = Worker(call)
+            await made.say(hello=pb.Hello(worker_id=worker, lanes=2, **hello))
+            made.welcome = await made.hear(lambda r: r.welcome if r.HasField("welcome") else None)
+            yield made
+        finally:
+            call.cancel()
+
+
+@asynccontextmanager
+async def granted(served: Served, count: int = 10) -> AsyncIterator[tuple[int, pb.ShardRef, Any]]:
+    """A training whose first shard is on its way; needs a session with lanes."""
+    async with served.core.broker.consume(50) as consumer:
+        tenant = await served.core.tenant("a")
+        training = await served.core.training(tenant, "t", count)
+        first = await message(consumer)
+        yield training, pb.ShardRef(shard=first.shard, number=first.number), consumer
+
+
+async def test_a_shard_from_its_begin_to_its_last_answer(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        assert (worker.welcome.attached, worker.welcome.lease_ms) == (1, 4000)
+        for _ in range(2):
+            answer = await worker.begin(ref)
+            assert answer.outcome == pb.BEGIN_OUTCOME_BEGUN
+            assert (answer.tenant_id, answer.training, answer.training_task_id, answer.width) == ("a", training, "t", 5)
+            assert (list(answer.documents.run_first), list(answer.documents.run_count)) == ([0], [10])
+            assert answer.documents.uri_template == "s3://b/{n}"
+        assert (await worker.begin(pb.ShardRef(shard=ref.shard, number=9))).outcome == pb.BEGIN_OUTCOME_NOT_YOURS
+        beat = await worker.beat(ref, sequence=7)
+        assert (beat.sequence, beat.session_lost, list(beat.not_yours)) == (7, False, [])
+        half = await worker.report(ref, 0, 5, sequence=1)
+        assert (half.outcome, half.shard_done, half.sequence) == (pb.BLOCK_OUTCOME_RECORDED, False, 1)
+        again = await worker.begin(ref)
+        assert (list(again.documents.run_first), list(again.documents.run_count)) == ([5], [5])
+        for sequence in (2, 3):
+            last = await worker.report(ref, 5, 5, sequence=sequence)
+            assert (last.outcome, last.shard_done) == (pb.BLOCK_OUTCOME_RECORDED, True)
+        await served.core.sums_hold(training)
+
+
+async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: Served) -> None:
+    async with stream(served) as worker, granted(served, 20) as (training, ref, consumer):
+        await worker.begin(ref)
+        await worker.say(yields=[pb.Yield(shard=ref, delay_ms=0, reason="a test says so")])
+        assert await worker.hear(lambda r: list(r.yields)) == [ref]
+        again = await message(consumer)
+        assert (again.shard, again.number) == (ref.shard, ref.number + 1)
+        second = pb.ShardRef(shard=again.shard, number=again.number)
+        await worker.begin(second)
+        await served.core.cancel(training)
+        beat = await worker.beat(second)
+        assert [(order.shard, order.kind) for order in beat.orders] == [(second, pb.ORDER_KIND_STOP)]
+        await worker.say(stopped=[pb.Stopped(shard=second)])
+        assert await worker.hear(lambda r: list(r.stopped)) == [second]
+        assert {shard["state"] for shard in await served.core.shards(training)} == {5}
+        await worker.say(goodbye=pb.Goodbye(reason="done"))
+        assert await worker.ended() is grpc.StatusCode.OK
+        assert (await served.core.row("session", worker.welcome.session))["state"] == 2
+
+
+async def test_a_trial_is_answered_for_a_suspect_only(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)
+        assert list((await worker.begin(ref)).suspects) == [3, 4]
+        await worker.say(trials=[pb.Trial(shard=ref, ordinal=9)])
+        await worker.say(trials=[pb.Trial(shard=ref, ordinal=4)])
+        assert await worker.hear(lambda r: list(r.trials)) == [ref]
+        assert (await served.core.shards(training))[0]["trial"] == 4
+
+
+async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later(served: Served) -> None:
+    async with stream(served, "other"), granted(served) as (training, ref, consumer):
+        async with stream(served) as worker:
+            assert (await worker.begin(ref)).outcome == pb.BEGIN_OUTCOME_BEGUN
+        start = time.monotonic()
+        again = await message(consumer)
+        assert 0.9 <= time.monotonic() - start < 3
+        assert (again.shard, again.number) == (ref.shard, ref.number + 1)
+        assert (await served.core.shards(training))[0]["losses"] == 1
+        async with stream(served, session=worker.welcome.session) as late:
+            assert late.welcome.session == 0
+
+
+async def test_another_stream_in_time_keeps_the_session_and_its_shards(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (_, ref, consumer):
+        await worker.begin(ref)
+        async with stream(served, session=worker.welcome.session) as next_one:
+            assert (next_one.welcome.session, next_one.welcome.attached) == (worker.welcome.session, 2)
+            assert (await worker.beat(ref)).session_lost, "an old stream's beat counts for nothing"
+            worker._call.cancel()
+            end = time.monotonic() + 1.8
+            while time.monotonic() < end:
+                assert not (await next_one.beat(ref)).session_lost
+                await asyncio.sleep(0.2)
+            assert (await next_one.report(ref, 0, 10)).shard_done
+            assert await drained(consumer, 0.3) == []
+
+
+async def test_heartbeats_are_answered_while_a_hand_back_waits_for_a_lock(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        await worker.begin(ref)
+        blocker = await asyncpg.connect(served.core.url)
+        try:
+            transaction = blocker.transaction()
+            await transaction.start()
+            await blocker.execute("select 1 from training where id = $1 for update", training)
+            await worker.say(yields=[pb.Yield(shard=ref)])
+            for sequence in range(1, 4):
+                assert (await worker.beat(ref, sequence=sequence)).sequence == sequence
+            await transaction.rollback()
+            assert await worker.hear(lambda r: list(r.yields)) == [ref]
+        finally:
+            await blocker.close()
+
+
+async def test_a_goodbye_is_heard_though_its_stream_is_closed_right_behind_it(served: Served) -> None:
+    async with stream(served) as worker:
+        await worker.say(goodbye=pb.Goodbye(reason="done"))
+        await worker._call.done_writing()
+        assert await worker.ended() is grpc.StatusCode.OK
+        await wait_until(lambda: _lost(served, worker.welcome.session), timeout=0.9)
+
+
+async def _lost(served: Served, session: int) -> bool:
+    return bool((await served.core.row("session", session))["state"] == 2)
+
+
+async def test_a_stream_begins_with_a_hello(served: Served) -> None:
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        call = tracker_pb2_grpc.TrackerServiceStub(channel).Track(metadata=(("authorization", f"Bearer {served.key}"),))
+        await call.write(pb.TrackRequest(heartbeat=pb.Heartbeat()))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await call.read()
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
