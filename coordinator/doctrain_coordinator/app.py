@@ -164,6 +164,7 @@ class _Coordinator:
             self._tracker.drain()
             self._hub.close()
             await asyncio.sleep(MOVE_SECONDS)
+            self._tracker.cut()
             await self._served.server.stop(self._settings.drain_seconds / 2)
 
     def end(self) -> None:

@@ -73,6 +73,33 @@ async def test_a_worker_that_was_frozen_starts_nothing_of_its_lost_session(real_
     assert late == []
 
 
+async def test_coordinators_restart_one_after_the_other_and_no_document_runs_twice(real_mesh: Mesh) -> None:
+    for name in ("coordinator-1", "coordinator-2"):
+        await real_mesh.coordinator(name)
+    await real_mesh.worker("worker-1", DOCTRAIN_PROCESSOR="slow_processor:slow")
+    async with doctrain.AsyncClient(real_mesh.addresses, api_key=real_mesh.operator_key) as operator:
+        await operator.fleet.create_tenant("acme", plan="paid")
+        key = (await operator.fleet.create_key(fleet_pb2.ROLE_TENANT, tenant_id="acme")).key
+    async with doctrain.AsyncClient(real_mesh.addresses[1:], api_key=key) as client:
+        documents = pb.NumberedDocuments(uri_template="s3://test/400/{n}", first=0, count=300)
+        started = await client.start_training(numbered=documents)
+        await wait_until(lambda: len(real_mesh.executions()) > 40, 30)
+        began = time.monotonic()
+        assert await real_mesh.parts["coordinator-1"].stop() == 0
+        assert time.monotonic() - began < 8
+        ended = await client.wait(started.training.training_task_id)
+    assert ended.completed == 300
+    assert sum(event["event"] == "start" for event in real_mesh.executions()) == 300
+
+
+async def test_a_lone_coordinator_does_not_wait_for_workers_that_have_nowhere_to_go(real_mesh: Mesh) -> None:
+    lone = await real_mesh.coordinator("coordinator")
+    await real_mesh.worker("worker-1", DOCTRAIN_PROCESSOR="slow_processor:slow")
+    began = time.monotonic()
+    assert await lone.stop() == 0
+    assert time.monotonic() - began < 8
+
+
 def main_process(guardian: int) -> psutil.Process | None:
     """The main process below a worker's guardian, once there is one."""
     below = psutil.Process(guardian).children(recursive=True)

@@ -76,6 +76,12 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
             stream.outbox.draining = True
             stream.wake()
 
+    def cut(self) -> None:
+        """Ends the streams of workers that found no other coordinator: they would stay as long as this one lets them."""
+        for stream in self._streams:
+            stream.left_alone = True
+            stream.wake()
+
     async def Track(  # type: ignore[override]
         self, request_iterator: AsyncIterator[pb.TrackRequest], context: grpc.aio.ServicerContext[pb.TrackRequest, pb.TrackResponse]
     ) -> None:
@@ -130,6 +136,7 @@ class _Stream:
         self._ended = False
         self.left = False
         self.stalled = False
+        self.left_alone = False
 
     def wake(self) -> None:
         """There is something in the outbox."""
@@ -165,7 +172,7 @@ class _Stream:
             self._hand_backs.task_done()
 
     async def _write(self) -> None:
-        while not self.stalled:
+        while not (self.stalled or self.left_alone):
             await self._wakeup.wait()
             self._wakeup.clear()
             response, self.outbox = self.outbox, pb.TrackResponse()
