@@ -44,8 +44,11 @@ class Mix:
     async def run(self, granted: ShardMessage) -> None:
         """One delivery, by whichever worker and coordinator."""
         place, side, key = self.draw.randrange(4), self.draw.choice(self.sides), (granted.shard, granted.number)
-        while await side.begin(self.attachments[place].session, *key) is Begun.SESSION_LOST:
-            await asyncio.sleep(0.01)  # its successor is just being opened; a worker keeps the message until then
+
+        async def answered() -> bool:
+            return await side.begin(self.attachments[place].session, *key) is not Begun.SESSION_LOST
+
+        await wait_until(answered)  # while a session's successor is being opened, a worker keeps its messages
         row = await side.row("shard", granted.shard)
         attachment = self.attachments[place]
         if (row["holder"], row["number"]) != (attachment.session, granted.number):
