@@ -6,6 +6,7 @@ Whatever is unanswered when a stream ends, or for a while on a stream, is said a
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from doctrain_mesh.pacing import Pace, Pacer
 from doctrain_mesh.v1 import tracker_pb2 as pb
 
+log = logging.getLogger(__name__)
 REPEAT_SECONDS = 5.0
 ENOUGH = 15
 
@@ -37,7 +39,7 @@ class SessionLostError(Exception):
 
 @dataclass(slots=True)
 class _Asked:
-    message: object
+    message: Any
     future: asyncio.Future[object]
     sent: float = 0.0
 
@@ -69,6 +71,7 @@ class Tracker:
         self._blocks: dict[int, _Block] = {}
         self._dirty: dict[Key, Reporting] = {}
         self._dirty_since = 0.0
+        self._gathered: dict[Key, int] = {}
         self._results = 0
         self._sequence = 0
         self._urgent = False
@@ -102,14 +105,16 @@ class Tracker:
         if first:
             self._dirty_since = self._clock()
         self._dirty[key] = owner
-        self._results = max(self._results, results)
+        self._results += results - self._gathered.get(key, 0)
+        self._gathered[key] = results
         self._urgent = self._urgent or urgent
-        if first or urgent or results >= ENOUGH:
+        if first or urgent or self._results >= ENOUGH:
             self.wakeup.set()
 
     def forget(self, key: Key) -> None:
         """This hold of the shard reports nothing more and waits for no answer; a later one of the same shard may."""
         self._dirty.pop(key, None)
+        self._results -= self._gathered.pop(key, 0)
         for sequence in [s for s, block in self._blocks.items() if (block.message.shard.shard, block.message.shard.number) == key]:
             del self._blocks[sequence]
 
@@ -130,13 +135,16 @@ class Tracker:
         for target, kind in zip(targets, self._waiting.kinds(), strict=True):
             for asked in kind.values():
                 if now - asked.sent >= REPEAT_SECONDS:
+                    _tell_repeated(asked.sent, asked.message)
                     asked.sent = now
                     target.append(asked.message)
         for block in self._blocks.values():
             if now - block.sent >= REPEAT_SECONDS:
+                _tell_repeated(block.sent, block.message)
                 block.sent = now
                 request.blocks.append(block.message)
         dirty, self._dirty = self._dirty, {}
+        self._gathered.clear()
         self._results, self._urgent = 0, False
         for owner in dirty.values():
             message = owner.block(self._sequence + 1)
@@ -197,6 +205,12 @@ class Tracker:
         now = self._clock()
         overdue = any(now - asked.sent >= REPEAT_SECONDS for kind in self._waiting.kinds() for asked in kind.values())
         return overdue or any(now - block.sent >= REPEAT_SECONDS for block in self._blocks.values())
+
+
+def _tell_repeated(sent: float, message: Any) -> None:
+    if sent != float("-inf"):
+        kind, ref = type(message).__name__, message.shard
+        log.warning("%s of shard %d (%d) stayed unanswered for %g s and is said again.", kind, ref.shard, ref.number, REPEAT_SECONDS)
 
 
 def _ref(key: Key) -> pb.ShardRef:

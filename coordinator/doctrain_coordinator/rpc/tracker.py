@@ -214,7 +214,8 @@ class _Stream:
     async def _tell(self, begun: BegunShard) -> None:
         while not self._ended:
             try:
-                self.outbox.begins.append(await self._parts.opened.read(begun))
+                answer = await self._parts.opened.read(begun)
+                self.outbox.begins.append(answer)  # looked up after the wait: the writer replaces the outbox meanwhile
                 self.wake()
                 return
             except StoreUnavailableError as error:
