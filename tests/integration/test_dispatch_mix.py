@@ -28,6 +28,7 @@ class Mix:
         self.slots: dict[int, int] = {}
         self.attachments: list[Attachment] = []
         self.trainings: list[int] = []
+        self.ended: set[int] = set()
 
     async def begin(self) -> None:
         left = self.sides[0]
@@ -67,6 +68,9 @@ class Mix:
     async def goes_wrong(self, side: Core, place: int, attachment: Attachment, granted: ShardMessage, training: int) -> bool:
         chance = self.draw.random()
         if chance < 0.05:
+            if attachment.session in self.ended:  # by another lane of that worker
+                return True
+            self.ended.add(attachment.session)
             charged = self.draw.random() < 0.5
             self.attachments[place] = await side.open(f"w{place}", predecessor=attachment.session, charged=charged)
         elif chance < 0.15:
