@@ -90,6 +90,7 @@ async def test_coordinators_restart_one_after_the_other_and_no_document_runs_twi
         ended = await client.wait(started.training.training_task_id)
     assert ended.completed == 300
     assert sum(event["event"] == "start" for event in real_mesh.executions()) == 300
+    assert "said again" not in real_mesh.parts["worker-1"].log.read_text()  # nothing that a coordinator was told stayed unanswered
 
 
 async def test_a_lone_coordinator_does_not_wait_for_workers_that_have_nowhere_to_go(real_mesh: Mesh) -> None:
