@@ -105,6 +105,11 @@ class ShardRun:
         """Documents at once."""
         return self._width
 
+    @property
+    def _slot_count(self) -> int:
+        """Slots that run documents: a processor that answers at once has no use for more than one."""
+        return 1 if self._lane.instant else self._width
+
     async def run(self) -> End:
         """Runs to the end; raises SessionLostError. Cancelling it kills what runs."""
         work = asyncio.create_task(self._work(), name=f"shard {self.key}")
@@ -139,7 +144,7 @@ class ShardRun:
     def set_width(self, width: int) -> None:
         """From now on so many documents at once."""
         self._width = max(1, width)
-        while self._slots is not None and self._open_slots < self._width and not self._stop_starting:
+        while self._slots is not None and self._open_slots < self._slot_count and not self._stop_starting:
             self._open_slot(self._slots)
 
     def beat(self) -> None:
@@ -193,7 +198,7 @@ class ShardRun:
             await self._try_suspects()
         async with asyncio.TaskGroup() as slots:
             self._slots = slots
-            while self._open_slots < self._width:
+            while self._open_slots < self._slot_count:
                 self._open_slot(slots)
         self._slots = None
         await self._all_answered()
@@ -210,7 +215,7 @@ class ShardRun:
     async def _slot(self, index: int) -> None:
         lane, gate, window = self._lane, self._lane.gate, self._window
         try:
-            while index < self._width and not self._stop_starting:
+            while index < self._slot_count and not self._stop_starting:
                 now = lane.clock()
                 if not gate.admits(now):
                     await gate.wait_open()
@@ -234,12 +239,17 @@ class ShardRun:
             self._moved.set()
 
     def _must_wait(self, now: float) -> bool:
-        """Whether more than a report batch is unanswered."""
+        """Whether no slot is free: a document holds its slot until it is answered, but for what ended in the last 25 ms."""
         if self._unanswered_results >= MOST_UNANSWERED:
             return True
-        if self._unanswered:
-            return now - self._unanswered[0][2] > BATCH_SECONDS
-        return bool(self._results) and now - self._unsent_since > BATCH_SECONDS
+        held = len(self._running)
+        for _, count, ended in self._unanswered:
+            if now - ended <= BATCH_SECONDS:
+                break
+            held += count
+        if self._results and now - self._unsent_since > BATCH_SECONDS:
+            held += len(self._results)
+        return held >= self._width
 
     async def _wait_moved(self, seconds: float | None) -> None:
         self._moved.clear()
