@@ -186,10 +186,8 @@ async def main(cases: list[str]) -> None:
             async with bench(real, "benchmarks.processors:burn") as b:
                 await run(b, "5 ms CPU, in the worker", 1_000)
         if "children" in wanted:
-            async with bench(real, "child:benchmarks.children:noop") as b:
+            async with bench(real, "child:builtins:bool") as b:
                 await run(b, "no-op, through children", 100_000)
-            async with bench(real, "child:benchmarks.children:burn") as b:
-                await run(b, "5 ms CPU, through children", 1_000)
 
 
 if __name__ == "__main__":
