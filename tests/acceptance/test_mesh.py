@@ -39,9 +39,7 @@ def peaks(executions: list[dict[str, Any]]) -> dict[str, int]:
 
 def times_started(real_mesh: Mesh, training: str) -> collections.Counter[int]:
     return collections.Counter(
-        int(event["ordinal"])  # type: ignore[call-overload]
-        for event in real_mesh.executions()
-        if event["event"] == "start" and event["training_task_id"] == training
+        int(event["ordinal"]) for event in real_mesh.executions() if event["event"] == "start" and event["training_task_id"] == training
     )
 
 

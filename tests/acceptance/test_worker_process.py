@@ -66,7 +66,7 @@ async def test_a_worker_that_was_frozen_starts_nothing_of_its_lost_session(real_
     late = [
         event
         for event in real_mesh.executions()
-        if event["worker"] == "worker-1" and event["event"] == "start" and event["monotonic"] > woke  # type: ignore[operator]
+        if event["worker"] == "worker-1" and event["event"] == "start" and event["monotonic"] > woke
         if event["ordinal"] in again and event["attempt"] == 1
     ]
     assert again

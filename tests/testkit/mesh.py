@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -89,7 +90,7 @@ class Mesh:
         log = self.folder / f"{name}.executions.jsonl"
         return await self._start("worker", name, {"DOCTRAIN_WORKER_KEY": self.worker_key, "DOCTRAIN_EXECUTION_LOG": str(log), **settings})
 
-    def executions(self) -> list[dict[str, object]]:
+    def executions(self) -> list[dict[str, Any]]:
         """What the workers' own logs say was started and ended, in the order of their monotonic clock."""
         lines = [line for file in self.folder.glob("*.executions.jsonl") for line in file.read_text().splitlines()]
         return sorted((json.loads(line) for line in lines), key=lambda event: event["monotonic"])

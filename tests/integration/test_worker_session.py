@@ -1,0 +1,163 @@
+"""A worker's session against scripted coordinators on real gRPC: moved, fenced, lost, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.registry.memory import MemoryRegistry
+from doctrain_mesh.v1 import tracker_pb2 as pb
+from testkit.scripted_tracker import Script, begun, message, tracker_server
+from testkit.waiting import wait_until
+from testkit.worker import Documents, settled, worker
+
+pytestmark = pytest.mark.timeout(30)
+
+
+async def test_an_ended_stream_is_replaced_elsewhere_and_nothing_is_repeated(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 4)}), Documents()
+    async with (
+        tracker_server(script, "first") as first,
+        tracker_server(script, "second") as second,
+        worker(broker, documents, first.address, second.address) as running,
+    ):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.answer_blocks = False
+        documents.end(0)
+        await wait_until(lambda: script.told("block") and 0 in _ordinals(script.told("block")[-1]))
+        script.answer_blocks = True
+        await first.stop()
+        await wait_until(lambda: 0 in script.results.get((1, 1), {}), 3)  # said again on the new stream
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+        assert [(name, hello.session) for name, hello in script.told("open")] == [("first", 0), ("second", 1)]
+    assert documents.started == [0, 1, 2, 3]
+    assert await settled(broker)
+
+
+def _ordinals(block: pb.Block) -> list[int]:
+    return [block.first + place for place, started in enumerate(block.started) if started >= 0]
+
+
+async def test_a_worker_that_lost_every_coordinator_fences_itself_and_opens_another_session(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}), Documents()
+    running_then: list[set[int]] = []
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.on_event = lambda event, _: running_then.append(set(documents.running)) if event == "open" else None
+        script.lost_sessions.add(1)
+        del script.shards[1, 1]
+        tracker.end_streams()
+        await wait_until(lambda: script.sessions == 2)
+        await wait_until(lambda: not running.holds.named())
+        hello = script.told("open")[-1][1]
+        assert (hello.session, hello.predecessor, hello.predecessor_end) == (0, 1, pb.PREDECESSOR_END_SELF_FENCED)
+        assert running_then[-1] == set()
+        assert running.session.id == 2
+    assert script.told("begin") == [(1, 1), (1, 1)]
+    assert await settled(broker)
+
+
+async def test_unanswered_heartbeats_fence_a_worker_with_no_other_coordinator(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.answer_beats = False
+        await wait_until(lambda: script.sessions == 2)
+        assert sorted(documents.cancelled) == [0, 1]
+
+
+async def test_unanswered_heartbeats_make_a_worker_move_to_another_coordinator(broker: MemoryBroker) -> None:
+    script, silent, documents = Script({(1, 1): begun(1, 1, 3)}), Script(answer_beats=False), Documents()
+    async with tracker_server(silent) as first, tracker_server(script) as second:
+        silent.shards = script.shards
+        async with worker(broker, documents, first.address, second.address):
+            await broker.publish([message(1, 1)])
+            await wait_until(lambda: documents.running == {0, 1})
+            await wait_until(lambda: script.told("open"))
+            documents.end_all()
+            await wait_until(lambda: script.is_done((1, 1)))
+    assert script.told("open")[0][1].session == 1
+    assert documents.cancelled == []
+
+
+async def test_a_draining_coordinator_is_left_only_once_another_has_taken_over(broker: MemoryBroker) -> None:
+    script, documents, registry = Script({(1, 1): begun(1, 1, 2)}), Documents(), MemoryRegistry()
+    async with tracker_server(script, "first") as first, worker(broker, documents, first.address, registry=registry) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        first.send(pb.TrackResponse(draining=True))
+        beats = len(script.told("beat"))
+        await wait_until(lambda: len(script.told("beat")) > beats + 3)  # with nowhere to go, it stays
+        assert script.told("end") == []
+        async with tracker_server(script, "second") as second:
+            await registry.register("/doctrain/coordinators/second", json.dumps({"address": second.address}).encode(), 10)
+            await wait_until(lambda: script.told("end"))
+            assert [event for event, _ in script.events if event in {"open", "end"}] == ["open", "open", "end"]
+            documents.end_all()
+            await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert documents.cancelled == []
+    assert script.sessions == 1
+
+
+async def test_a_session_that_was_taken_back_is_followed_by_another_that_asks_again(broker: MemoryBroker) -> None:
+    script, documents = Script(answer_begins=False), Documents(free=True)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("begin"))
+        script.lost_sessions.add(1)
+        script.answer_begins = True
+        script.shards[1, 1] = begun(1, 1, 3)
+        await wait_until(lambda: script.is_done((1, 1)))
+        assert script.sessions == 2
+    assert await settled(broker)
+
+
+async def test_a_worker_that_goes_away_ends_what_runs_hands_the_rest_back_and_says_goodbye(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
+    async with tracker_server(script) as tracker:
+        async with worker(broker, documents, tracker.address):
+            await broker.publish([message(1, 1)])
+            await wait_until(lambda: documents.running == {0, 1})
+            asyncio.get_running_loop().call_later(0.3, documents.end_all)
+        assert script.results[1, 1].keys() == {0, 1}
+        assert [event for event, _ in script.events if event in {"yield", "goodbye"}] == ["yield", "goodbye"]
+    assert documents.cancelled == []
+
+
+async def test_what_does_not_end_in_time_is_killed_before_the_goodbye(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
+    running_then: list[set[int]] = []
+    script.on_event = lambda event, _: running_then.append(set(documents.running)) if event == "goodbye" else None
+    async with tracker_server(script) as tracker:
+        async with worker(broker, documents, tracker.address, drain_seconds=0.2):
+            await broker.publish([message(1, 1), message(9, 9)])
+            await wait_until(lambda: documents.running == {0, 1})
+        assert running_then == [set()]
+    assert sorted(documents.cancelled) == [0, 1]
+    assert script.told("yield") == []
+
+
+async def test_a_worker_tells_the_registry_what_operators_ask_for(broker: MemoryBroker) -> None:
+    script, documents, registry = Script({(1, 1): begun(1, 1, 2)}), Documents(), MemoryRegistry()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, registry=registry):
+        record = json.loads((await registry.list("/doctrain/workers/"))["/doctrain/workers/worker"])
+    assert record["worker_id"] == "worker"
+    assert record["lanes"] == 2
+    assert 0 <= record["cpu"] <= 1
+    assert record["memory_bytes"] > 2**20
+    assert await registry.list("/doctrain/workers/") == {}
+
+
+async def test_a_worker_waits_for_its_first_coordinator_and_may_be_stopped_meanwhile(broker: MemoryBroker) -> None:
+    async with worker(broker, Documents(), "127.0.0.1:1", wait=False) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: running.holds.named() == [(1, 1)])
+        assert not running.session.opened.is_set()
+    assert await broker.depth() == 1
