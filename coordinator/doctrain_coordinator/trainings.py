@@ -14,6 +14,7 @@ from doctrain_mesh.postgres import Pool, Record
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
+MOST_SHOWN = 128
 DOCUMENT_WINDOW = 100_000
 """Ordinals that one page of documents looks through, at most: a page may be short, never slow."""
 
@@ -47,10 +48,13 @@ class Trainings:
 
     async def find(self, tenant: int, task_id: str) -> int:
         """The training's key; raises TrainingNotFoundError."""
+        unknown = TrainingNotFoundError(f"There is no training {task_id[:MOST_SHOWN]!r}.")
+        if "\x00" in task_id:  # Postgres takes no such text, so nothing is stored under it
+            raise unknown
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
             row = await c.fetchrow(SQL["by_task"], tenant, task_id)
         if row is None:
-            raise TrainingNotFoundError(f"There is no training {task_id!r}.")
+            raise unknown
         return int(row["id"])
 
     async def read(self, ids: Collection[int]) -> list[Seen]:

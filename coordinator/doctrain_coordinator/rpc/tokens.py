@@ -21,8 +21,8 @@ def make(scope: str, *numbers: int) -> str:
     return base64.urlsafe_b64encode(_check(scope, body) + body).decode().rstrip("=")
 
 
-def read(scope: str, token: str, count: int, what: str) -> list[int]:
-    """The numbers of a token that ``make`` made for the same scope; raises InvalidResumePositionError."""
+def read(scope: str, token: str, count: int, what: str, *, most: int = 2**63 - 1) -> list[int]:
+    """The numbers, up to ``most``, of a token that ``make`` made for the same scope; raises InvalidResumePositionError."""
     wrong = InvalidResumePositionError(f"The {what} is not one that this call answered; leave it empty to start over.")
     if len(token) > 200:
         raise wrong
@@ -31,7 +31,7 @@ def read(scope: str, token: str, count: int, what: str) -> list[int]:
         numbers = [int(number) for number in raw[_CHECK_BYTES:].split(b",")]
     except (binascii.Error, ValueError):
         raise wrong from None
-    if raw[:_CHECK_BYTES] != _check(scope, raw[_CHECK_BYTES:]) or len(numbers) != count:
+    if raw[:_CHECK_BYTES] != _check(scope, raw[_CHECK_BYTES:]) or len(numbers) != count or any(not -1 <= n <= most for n in numbers):
         raise wrong
     return numbers
 

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 SQL = statements.load("sessions")
 RETRY_SECONDS = 0.25
 STALL_SECONDS = 20.0
+MAX_NAME = 200
+MOST_LANES = 256
 _OUTCOMES = {
     Begun.BEGUN: pb.BEGIN_OUTCOME_BEGUN,
     Begun.NOT_YOURS: pb.BEGIN_OUTCOME_NOT_YOURS,
@@ -104,9 +106,16 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
 
 
 def _opening(hello: pb.Hello) -> Opening:
+    """Raises InvalidRequestError for what no worker says."""
+    if not hello.worker_id.isprintable() or len(hello.worker_id) > MAX_NAME:
+        raise InvalidRequestError(f"A worker_id is 1 to {MAX_NAME} characters that can be shown.")
+    if not 1 <= hello.lanes <= MOST_LANES:
+        raise InvalidRequestError(f"A worker has 1 to {MOST_LANES} lanes.")
+    if not hello.version.isprintable() or len(hello.version) > MAX_NAME:
+        raise InvalidRequestError(f"A version is at most {MAX_NAME} characters that can be shown.")
     return Opening(
         hello.worker_id,
-        max(1, hello.lanes),
+        hello.lanes,
         hello.version,
         hello.session,
         hello.predecessor,

@@ -24,6 +24,7 @@ from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.postgres import Pool
 
 MOST_KEY = 2**63 - 1
+MOST_ORDINAL = 2**30
 CANCEL_SECONDS = 20.0
 UPLOAD_SILENCE_SECONDS = 60.0
 
@@ -86,7 +87,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         states = _states(request.states, pb.DocumentState)
         training = await self._parts.trainings.find(CALLER.get().tenant, request.training_task_id)
         scope = f"ListDocuments {training}"
-        after = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else -1
+        after = tokens.read(scope, request.page_token, 1, "page token", most=MOST_ORDINAL)[0] if request.page_token else -1
         page = await self._parts.trainings.documents(training, after, states, size)
         token = tokens.make(scope, page.next_ordinal) if page.next_ordinal is not None else ""
         documents = [translate.document(row, page.training) for row in page.rows]
