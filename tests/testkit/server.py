@@ -119,8 +119,10 @@ class Server:
             self._keeper = None
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
-        self._send(signal.SIGSTOP, self._processes())
+        """SIGSTOP: connections stay open and nothing answers; returns when every process stands still."""
+        processes = self._processes()
+        self._send(signal.SIGSTOP, processes)
+        wait_blocking(lambda: all(_stands_still(process) for process in processes), KILL_SECONDS, f"{self.name} stands still")
 
     def thaw(self) -> None:
         """SIGCONT: it goes on where it stopped."""
@@ -231,3 +233,9 @@ def _users(folder: Path) -> Iterator[Path]:
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield path
+
+
+def _stands_still(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE})
+    return True
