@@ -7,7 +7,7 @@ from collections.abc import Iterator
 SMALLEST = 10
 LARGEST = 500
 LARGEST_OF_MANY = 1_000
-MANY = 500_000
+MANY = 100_000
 DEFAULT_LANES = 12
 
 
