@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from doctrain_mesh import settings as settings_module
-from doctrain_mesh.errors import DoctrainError
+from doctrain_server.sentences import told
 
 
 @click.group()
@@ -81,7 +81,8 @@ def demo(folder: Path | None) -> None:
 def main() -> None:
     """Runs the command line; what a person can mend is told as a sentence, without a stack trace."""
     try:
-        cli(standalone_mode=False)
+        with told("doctrain-server"):
+            cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -89,9 +90,6 @@ def main() -> None:
         sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
-    except DoctrainError as error:
-        click.echo(f"doctrain-server: {error.sentence}", err=True)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from doctrain_mesh import settings as settings_module
-from doctrain_mesh.errors import DoctrainError
+from doctrain_server.sentences import told
 
 
 @click.command()
@@ -26,23 +26,18 @@ def dev(data: Path, workers: int, listen: str) -> None:
     """Run a whole mesh in this process: Postgres, a coordinator and workers."""
     from doctrain_server.dev import run_dev
 
-    try:
+    with told("doctrain dev"):
         asyncio.run(run_dev(settings_module.load(listen=listen), data, workers))
-    except DoctrainError as error:
-        click.echo(f"doctrain dev: {error.sentence}", err=True)
-        sys.exit(1)
 
 
 @click.command()
 def doctor() -> None:
     """Say what is set, what answers, and what is unsafe."""
-    from doctrain_server.doctor import examine
+    from doctrain_server.doctor import Finding, examine
 
-    try:
+    findings: list[Finding] = []
+    with told("doctrain doctor"):
         findings = asyncio.run(examine(settings_module.load()))
-    except DoctrainError as error:
-        click.echo(f"doctrain doctor: {error.sentence}", err=True)
-        sys.exit(1)
     for finding in findings:
         click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.subject}: {finding.sentence}")
     sys.exit(0 if all(finding.good for finding in findings) else 1)
