@@ -14,7 +14,10 @@ from doctrain_mesh.errors import ConfigurationError, DoctrainError
 
 @contextmanager
 def told(program: str) -> Iterator[None]:
-    """Turns our errors, also those that a task group wrapped, into sentences and an exit status: 78 (EX_CONFIG) for a wrong setting, else 1."""
+    """Turns our errors, also those that a task group wrapped, into sentences and an exit status; others pass.
+
+    The status is 78 (EX_CONFIG) for a wrong setting, else 1.
+    """
     errors: list[DoctrainError] = []
     try:
         yield
