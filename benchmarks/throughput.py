@@ -180,7 +180,7 @@ async def main(cases: list[str]) -> None:
                 if "manifest" in wanted:
                     await run(b, "no-op, manifest with ids", 1_000_000, manifest=write_manifest(b.mesh.folder / "million.jsonl", 1_000_000))
         if "sleep" in wanted:
-            async with bench(real, "benchmarks.processors:sleep", DOCTRAIN_LANES="12") as b:
+            async with bench(real, "benchmarks.processors:sleep") as b:
                 await run(b, "10 ms sleep", 10_000)
         if "cpu" in wanted:
             async with bench(real, "benchmarks.processors:burn") as b:
