@@ -10,7 +10,6 @@ from typing import Any
 
 from doctrain_coordinator import endings, loading
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.sharding import shard_size
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.loading import CHUNK, Piece
 from doctrain_coordinator.manifests import ManifestReader
@@ -105,8 +104,8 @@ class Loaders:
             async for piece in pieces:
                 if loaded + piece.count > self._most:
                     raise InvalidRequestError(f"The manifest has more than {self._most:,} documents; split it.")
-                size = shard_size(max(expected, loaded + piece.count), lanes)
-                if not await loading.extend(connection, row["id"], row["tenant"], loaded=loaded, size=size, piece=piece):
+                training, tenant = row["id"], row["tenant"]
+                if not await loading.extend(connection, training, tenant, loaded=loaded, expected=expected, lanes=lanes, piece=piece):
                     return
                 loaded += piece.count
                 self._changes.trainings([row["id"]])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from doctrain_coordinator.core.sharding import cut, shard_size
+from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import TrainingState, after_counts
 from doctrain_coordinator.manifests import Row, fault
 from doctrain_coordinator.store import statements
@@ -68,7 +68,7 @@ async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
         lanes = await c.fetchval(SQL["lanes"])
         training: int = await c.fetchval(SQL["next_training"])
         await _copy_documents(c, training, 0, first)
-        await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, size=shard_size(new.size, lanes))
+        await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
         made = await c.fetchval(
             SQL["insert_training"],
             training,
@@ -91,7 +91,7 @@ async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
     return training
 
 
-async def extend(c: Any, training: int, tenant: int, *, loaded: int, size: int, piece: Piece) -> bool:
+async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
     """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
 
     Raises InvalidManifestError for an id that stands twice.
@@ -102,7 +102,7 @@ async def extend(c: Any, training: int, tenant: int, *, loaded: int, size: int, 
         try:
             await _copy_documents(c, training, loaded, piece)
             number = await c.fetchval(SQL["next_shard_number"], training)
-            await _copy_shards(c, training, tenant, number=number, first=loaded, count=piece.count, size=size)
+            await _copy_shards(c, training, tenant, number=number, first=loaded, count=piece.count, expected=expected, lanes=lanes)
             row = await c.fetchrow(SQL["lock_loading"], training, loaded)
             if row is None:
                 await transaction.rollback()
@@ -145,7 +145,8 @@ def _stands_twice(error: postgres.UniqueViolationError, piece: Piece) -> Invalid
     return fault(line, f"The id {json.dumps(key, ensure_ascii=False)} stands more than once.")
 
 
-async def _copy_shards(c: Any, training: int, tenant: int, *, number: int, first: int, count: int, size: int) -> None:
-    records = [(training, tenant, number + place, start, length, length) for place, (start, length) in enumerate(cut(first, count, size))]
+async def _copy_shards(c: Any, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int) -> None:
+    shards = cut(first, count, expected=expected, lanes=lanes)
+    records = [(training, tenant, place, start, length, length) for place, (start, length) in enumerate(shards, number)]
     if records:
         await c.copy_records_to_table("shard", records=records, columns=["training", "tenant", "shard_number", "first", "count", "open"])

@@ -25,7 +25,7 @@ from doctrain_worker.shard import Lane
 from doctrain_worker.tracker import Tracker
 
 log = logging.getLogger(__name__)
-ON_DECK = 2
+ON_DECK = 6
 GOODBYE_SECONDS = 3.0
 
 

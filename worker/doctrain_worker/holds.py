@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -25,6 +26,7 @@ DRAIN_REASON = "the worker goes away"
 class _Hold:
     key: Key
     deliveries: list[Delivery]
+    has_lane: bool = True
     run: ShardRun | None = None
     task: asyncio.Task[None] | None = None
 
@@ -49,8 +51,8 @@ class Holds:
 
     @property
     def lanes_in_use(self) -> int:
-        """Shards that run."""
-        return sum(hold.run is not None for hold in self._holds.values())
+        """Shards that run and have documents left to start."""
+        return sum(hold.has_lane and hold.run is not None for hold in self._holds.values())
 
     @property
     def slots_in_use(self) -> int:
@@ -130,6 +132,12 @@ class Holds:
                 await self.session().opened.wait()
         finally:
             del self._holds[hold.key]
+            self._leave_lane(hold)
+
+    def _leave_lane(self, hold: _Hold) -> None:
+        """The next shard is asked for while the last documents of this one run and their answers are waited for."""
+        if hold.has_lane:
+            hold.has_lane = False
             self._free_lanes.release()
 
     async def _outlive_older(self, key: Key) -> None:
@@ -152,7 +160,7 @@ class Holds:
                 return False
             if answer.outcome == pb.BEGIN_OUTCOME_BEGUN:
                 with shard_span(traceparent or answer.traceparent, hold.key, self._worker, self._trace_share) as spans:
-                    hold.run = ShardRun(self._lane, answer, spans, self.session().id)
+                    hold.run = ShardRun(self._lane, answer, spans, self.session().id, partial(self._leave_lane, hold))
                     try:
                         if self._draining:
                             hold.run.hand_back(DRAIN_REASON)

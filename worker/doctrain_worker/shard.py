@@ -64,8 +64,9 @@ class Lane:
 class ShardRun:
     """One hold of one shard, from its begin to its last answer. ``run`` once."""
 
-    def __init__(self, lane: Lane, answer: pb.BeginAnswer, spans: DocumentSpans, session: int) -> None:
-        self._lane = lane
+    def __init__(self, lane: Lane, answer: pb.BeginAnswer, spans: DocumentSpans, session: int, all_started: Callable[[], None]) -> None:
+        # ``all_started`` is called, maybe more than once, when no document is left to start.
+        self._lane, self._all_started = lane, all_started
         self.key: Key = (answer.shard.shard, answer.shard.number)
         self._context = ShardContext(
             answer.tenant,
@@ -91,9 +92,8 @@ class ShardRun:
         self._told_running: list[int] = []
         self._began = lane.clock()
         self._base_ms = int(time.time() * 1000)
-        self._unanswered: deque[tuple[int, int, float]] = deque()
-        self._unanswered_results = 0
-        self._unsent_since = 0.0
+        self._sent: dict[int, int] = {}
+        self._unanswered: deque[float] = deque()
         self._moved = asyncio.Event()
         self.ended = asyncio.Event()
         self._stop_starting = False
@@ -164,7 +164,7 @@ class ShardRun:
         columns = self._results.take()
         self._told_running = running
         if columns.count:
-            self._unanswered.append((sequence, columns.count, self._unsent_since))
+            self._sent[sequence] = columns.count
         return pb.Block(
             sequence=sequence,
             shard=pb.ShardRef(shard=self.key[0], number=self.key[1]),
@@ -184,11 +184,8 @@ class ShardRun:
         """A block is recorded, or the shard is not ours."""
         if answer.outcome == pb.BLOCK_OUTCOME_STALE:
             self.interrupt(End.STALE)
-        for place, (sequence, count, _) in enumerate(self._unanswered):
-            if sequence == answer.sequence:
-                self._unanswered_results -= count
-                del self._unanswered[place]
-                break
+        for _ in range(self._sent.pop(answer.sequence, 0)):
+            self._unanswered.popleft()
         self._moved.set()
 
     # The work
@@ -224,6 +221,8 @@ class ShardRun:
                     await self._wait_moved(None)
                     continue
                 ordinal = window.take(now)
+                if window.empty:
+                    self._all_started()
                 if ordinal is None:
                     if window.empty and not self._running:
                         break
@@ -240,15 +239,13 @@ class ShardRun:
 
     def _must_wait(self, now: float) -> bool:
         """Whether no slot is free: a document holds its slot until it is answered, but for what ended in the last 25 ms."""
-        if self._unanswered_results >= MOST_UNANSWERED:
+        unanswered, held = self._unanswered, len(self._running)
+        if len(unanswered) >= MOST_UNANSWERED:
             return True
-        held = len(self._running)
-        for _, count, ended in self._unanswered:
-            if now - ended <= BATCH_SECONDS:
+        for ended in unanswered:
+            if held >= self._width or now - ended <= BATCH_SECONDS:
                 break
-            held += count
-        if self._results and now - self._unsent_since > BATCH_SECONDS:
-            held += len(self._results)
+            held += 1
         return held >= self._width
 
     async def _wait_moved(self, seconds: float | None) -> None:
@@ -267,7 +264,7 @@ class ShardRun:
         lane, window, context = self._lane, self._window, self._context
         process, task, clock, log_execution = lane.processor.process, self._documents.task, lane.clock, lane.log_execution
         ordinal: int | None = first
-        left, until = min(TURN, MOST_UNANSWERED - self._unanswered_results), started + TURN_SECONDS
+        left, until = min(TURN, MOST_UNANSWERED - len(self._unanswered)), started + TURN_SECONDS
         while ordinal is not None:
             document = task(ordinal)
             if log_execution is not None:
@@ -340,11 +337,9 @@ class ShardRun:
             self._results.fail(FailedResult(ordinal, failure.error_class, failure.code, failure.sentence))
         elif self._weather.noted:
             self._weather.note(transient=False)
-        if not self._results:
-            self._unsent_since = now
         at = int((started - self._began) * 1000)
         self._results.add(ordinal, at, int((now - self._began) * 1000) - at)
-        self._unanswered_results += 1
+        self._unanswered.append(now)
         if tries > 1:
             self._results.tried(ordinal, tries)
 

@@ -1,4 +1,8 @@
-"""How a training is cut into shards: enough that all lanes are busy to the end, few enough that messages stay cheap."""
+"""How a training is cut into shards: large ones first, for the messages they save, small ones last, so that all lanes end together.
+
+Each shard takes its part of half of what is left ("factoring", Hummel, Schonberg and Flynn, CACM 35(8), 1992): equal ones leave
+most lanes idle while the last few run.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,22 @@ SMALLEST = 10
 LARGEST = 500
 LARGEST_OF_MANY = 1_000
 MANY = 100_000
+ROUNDS = 16
+"""No shard is smaller than a lane's share over so many: below that, what a shard costs outweighs what it levels out."""
 DEFAULT_LANES = 12
 
 
-def shard_size(documents: int, lanes: int) -> int:
-    """Documents a shard, for a training of about so many on so many lanes (0: not known yet)."""
-    if documents >= MANY:
-        return LARGEST_OF_MANY
-    return max(SMALLEST, min(LARGEST, documents // (4 * (lanes or DEFAULT_LANES))))
+def cut(first: int, count: int, *, expected: int, lanes: int) -> Iterator[tuple[int, int]]:
+    """(first, count) of each shard of the ``count`` documents from ordinal ``first`` on.
 
-
-def cut(first: int, count: int, size: int) -> Iterator[tuple[int, int]]:
-    """(first, count) of each shard of ``count`` documents from ordinal ``first`` on."""
-    for start in range(first, first + count, size):
-        yield start, min(size, first + count - start)
+    ``expected`` is about how many the whole training has, ``lanes`` how many shards may run at once (0: not known yet).
+    """
+    end, lanes = first + count, lanes or DEFAULT_LANES
+    expected = max(expected, end)
+    largest = LARGEST_OF_MANY if expected >= MANY else LARGEST
+    smallest = min(largest, max(SMALLEST, expected // (ROUNDS * lanes)))
+    while first < end:
+        size = min(largest, max(smallest, (expected - first) // (2 * lanes)))
+        size = min(size, end - first)
+        yield first, size
+        first += size
