@@ -216,22 +216,33 @@ async def test_when_most_documents_fail_transiently_the_shard_goes_back_for_a_wh
     assert await settled(broker)
 
 
-@pytest.mark.parametrize("plain", [True, False])
-async def test_a_plain_processor_is_done_at_once_and_may_answer_something_to_await(broker: MemoryBroker, plain: bool) -> None:
-    class Mixed:
-        ended = 0
+async def test_a_plain_processor_runs_one_shard_after_the_other(broker: MemoryBroker) -> None:
+    class Plain:
+        def __init__(self) -> None:
+            self.shards: list[int] = []
 
-        def process(self, document: DocumentTask, shard: ShardContext) -> Outcome | Awaitable[Outcome]:
-            return DONE if plain or document.ordinal % 2 else self.later()
+        def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+            if not self.shards or self.shards[-1] != shard.shard:
+                self.shards.append(shard.shard)
+            return DONE
 
-        async def later(self) -> Outcome:
-            await asyncio.sleep(0)
-            self.ended += 1
-            return Failure(ErrorClass.PERMANENT, "LATER", "It failed later.")
-
-    script, processor = Script({(1, 1): begun(1, 1, 600)}), Mixed()
+    grants = [(1, 1), (2, 1)]
+    script, processor = Script({grant: begun(*grant, 300) for grant in grants}), Plain()
     async with tracker_server(script) as tracker, worker(broker, processor, tracker.address):
+        await broker.publish([message(*grant) for grant in grants])
+        await wait_until(lambda: all(script.is_done(grant) for grant in grants))
+    assert sorted(processor.shards) == [1, 2]
+
+
+async def test_a_plain_processor_that_answers_something_to_await_is_told_to_be_async(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wrong:
+        def process(self, document: DocumentTask, shard: ShardContext) -> Awaitable[Outcome]:
+            return asyncio.sleep(0, DONE)
+
+    script = Script({(1, 1): begun(1, 1, 20)})
+    async with tracker_server(script) as tracker, worker(broker, Wrong(), tracker.address):
         await broker.publish([message(1, 1)])
-        await wait_until(lambda: script.is_done((1, 1)))
-    assert processor.ended == (0 if plain else 300)
-    assert list(script.results[1, 1].values()).count("LATER") == processor.ended
+        await wait_until(lambda: script.told("yield"))
+    assert "async def" in caplog.text

@@ -7,28 +7,27 @@ one report batch: what ended in the last 25 ms, at most 512 (docs/architecture.m
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.results import FailedResult, Results
 from doctrain_worker.core.retry import RetryPolicy, Weather, storm_pause
+from doctrain_worker.core.unanswered import Unanswered
 from doctrain_worker.core.window import Window
 from doctrain_worker.documents import Documents
 from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
-from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
+from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
 from doctrain_worker.spans import DocumentSpans
 from doctrain_worker.tracker import Key, Tracker
 
 log = logging.getLogger(__name__)
-BATCH_SECONDS = 0.025
-MOST_UNANSWERED = 512
 TURN = 128
 TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
@@ -48,7 +47,11 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What every shard of a worker runs with. ``instant``: the processor's ``process`` is a plain function."""
+    """What every shard of a worker runs with.
+
+    ``instant``: the processor's ``process`` is a plain function. It keeps the worker's ``thread`` to itself, so one shard
+    at a time runs until it has to wait: heartbeats wait for one turn, and reports hold one shard's results.
+    """
 
     tracker: Tracker
     gate: Gate
@@ -59,6 +62,7 @@ class Lane:
     log_execution: Write | None = None
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
+    thread: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class ShardRun:
@@ -92,8 +96,7 @@ class ShardRun:
         self._told_running: list[int] = []
         self._began = lane.clock()
         self._base_ms = int(time.time() * 1000)
-        self._sent: dict[int, int] = {}
-        self._unanswered: deque[float] = deque()
+        self._unanswered = Unanswered()
         self._moved = asyncio.Event()
         self.ended = asyncio.Event()
         self._stop_starting = False
@@ -164,7 +167,7 @@ class ShardRun:
         columns = self._results.take()
         self._told_running = running
         if columns.count:
-            self._sent[sequence] = columns.count
+            self._unanswered.sent(sequence, columns.count)
         return pb.Block(
             sequence=sequence,
             shard=pb.ShardRef(shard=self.key[0], number=self.key[1]),
@@ -184,8 +187,7 @@ class ShardRun:
         """A block is recorded, or the shard is not ours."""
         if answer.outcome == pb.BLOCK_OUTCOME_STALE:
             self.interrupt(End.STALE)
-        for _ in range(self._sent.pop(answer.sequence, 0)):
-            self._unanswered.popleft()
+        self._unanswered.answered(answer.sequence)
         self._moved.set()
 
     # The work
@@ -210,43 +212,32 @@ class ShardRun:
         self._open_slots += 1
 
     async def _slot(self, index: int) -> None:
-        lane, gate, window = self._lane, self._lane.gate, self._window
+        lane, window = self._lane, self._window
         try:
             while index < self._slot_count and not self._stop_starting:
                 now = lane.clock()
-                if not gate.admits(now):
-                    await gate.wait_open()
-                    continue
-                if self._must_wait(now):
+                if not lane.gate.admits(now):
+                    await lane.gate.wait_open()
+                elif not self._leaves_slot(now):
                     await self._wait_moved(None)
-                    continue
-                ordinal = window.take(now)
-                if window.empty:
-                    self._all_started()
-                if ordinal is None:
+                elif not window.ready(now):
                     if window.empty and not self._running:
                         break
                     due = window.next_due
                     await self._wait_moved(None if due is None else max(0.0, due - now))
                 elif lane.instant:
-                    later = self._burst(ordinal, now)
-                    await (asyncio.sleep(0) if later is None else later)
-                else:
+                    async with lane.thread:
+                        await self._turns()
+                elif (ordinal := window.take(now)) is not None:
+                    if window.empty:
+                        self._all_started()
                     await self._process(ordinal, now)
         finally:
             self._open_slots -= 1
             self._moved.set()
 
-    def _must_wait(self, now: float) -> bool:
-        """Whether no slot is free: a document holds its slot until it is answered, but for what ended in the last 25 ms."""
-        unanswered, held = self._unanswered, len(self._running)
-        if len(unanswered) >= MOST_UNANSWERED:
-            return True
-        for ended in unanswered:
-            if held >= self._width or now - ended <= BATCH_SECONDS:
-                break
-            held += 1
-        return held >= self._width
+    def _leaves_slot(self, now: float) -> bool:
+        return self._unanswered.leaves_slot(now, self._width - len(self._running))
 
     async def _wait_moved(self, seconds: float | None) -> None:
         self._moved.clear()
@@ -256,16 +247,20 @@ class ShardRun:
         except TimeoutError:
             return
 
-    def _burst(self, first: int, started: float) -> Awaitable[None] | None:
-        """Runs documents one after the other, for one turn of the event loop, with a processor that answers at once.
+    async def _turns(self) -> None:
+        """Runs documents with a processor that answers at once, turn by turn of the event loop, until it has to wait."""
+        while not self._stop_starting:
+            now = self._lane.clock()
+            if not (self._lane.gate.admits(now) and self._leaves_slot(now) and self._window.ready(now)):
+                return
+            self._turn(now)
+            await asyncio.sleep(0)
 
-        Should it answer with something to await all the same, that document's end is to be awaited.
-        """
+    def _turn(self, started: float) -> None:
         lane, window, context = self._lane, self._window, self._context
         process, task, clock, log_execution = lane.processor.process, self._documents.task, lane.clock, lane.log_execution
-        ordinal: int | None = first
-        left, until = min(TURN, MOST_UNANSWERED - len(self._unanswered)), started + TURN_SECONDS
-        while ordinal is not None:
+        left, until = min(TURN, self._unanswered.room), started + TURN_SECONDS
+        while left and started <= until and not self._stop_starting and (ordinal := window.take(started)) is not None:
             document = task(ordinal)
             if log_execution is not None:
                 log_execution("start", document, context)
@@ -274,37 +269,28 @@ class ShardRun:
             except Exception as error:
                 outcome = self._fault(ordinal, error)
             if outcome.__class__ is not Done and not isinstance(outcome, Done | Failure):
-                self._report()
-                return self._settle(ordinal, document, started, outcome)
+                if inspect.iscoroutine(outcome):
+                    outcome.close()
+                outcome = self._fault(ordinal, TypeError("process must be `async def`, or answer with Done or Failure"))
             if log_execution is not None:
                 log_execution("end", document, context)
             now = clock()
             self._ended(ordinal, started, now, outcome)
             started = now
             left -= 1
-            if not left or now > until or self._stop_starting:
-                break
-            ordinal = window.take(now)
+        if window.empty:
+            self._all_started()
         self._report()
-        return None
 
     async def _process(self, ordinal: int, started: float) -> None:
         lane = self._lane
         document = self._documents.task(ordinal)
+        self._running.add(ordinal)
+        lane.gate.running += 1
         if lane.log_execution is not None:
             lane.log_execution("start", document, self._context)
         try:
             answer = lane.processor.process(document, self._context)
-        except Exception as error:
-            answer = self._fault(ordinal, error)
-        await self._settle(ordinal, document, started, answer)
-
-    async def _settle(self, ordinal: int, document: DocumentTask, started: float, answer: Outcome | Awaitable[Outcome]) -> None:
-        """Waits for the outcome of a document that was started."""
-        lane = self._lane
-        self._running.add(ordinal)
-        lane.gate.running += 1
-        try:
             outcome = answer if isinstance(answer, Done | Failure) else await answer
         except FencedError:
             self.interrupt(End.STALE)
@@ -339,7 +325,7 @@ class ShardRun:
             self._weather.note(transient=False)
         at = int((started - self._began) * 1000)
         self._results.add(ordinal, at, int((now - self._began) * 1000) - at)
-        self._unanswered.append(now)
+        self._unanswered.ended(now)
         if tries > 1:
             self._results.tried(ordinal, tries)
 

@@ -18,6 +18,10 @@ class Window:
         self._retries: list[tuple[float, int]] = []
         self._tries: dict[int, int] = {}
 
+    def ready(self, now: float) -> bool:
+        """Whether ``take`` has one to hand out now."""
+        return self._next is not None or (bool(self._retries) and self._retries[0][0] <= now)
+
     def take(self, now: float) -> int | None:
         """The next ordinal to start; None when none may start now (see ``empty`` and ``next_due``)."""
         if self._retries and self._retries[0][0] <= now:

@@ -139,7 +139,9 @@ class Processor(Protocol):
     """Processes documents; one object serves all lanes of a worker at once."""
 
     def process(self, document: DocumentTask, shard: ShardContext) -> Outcome | Awaitable[Outcome]:
-        """Answers what came of the document, at once or when awaited; running it again replaces what it wrote before.
+        """Answers what came of the document: a plain function at once, an ``async def`` when awaited.
+
+        Running it again replaces what it wrote before.
 
         Cancelling the call kills the document's child at once. Raises FencedError when the shard is no longer held.
         Any other exception is a fault of the processor's, not of the document's.
