@@ -30,17 +30,19 @@ BLOCK = 500
 ON_DECK = 6
 
 
-async def work(one: Core, session: int, shards: list[tuple[int, int]]) -> None:
-    """Begins shards and reports each in one block, several at a time, as a worker's lanes do."""
+async def work(one: Core, session: int, shards: list[tuple[int, int, int]]) -> None:
+    """Begins shards and reports each in blocks, several shards at a time, as a worker's lanes do."""
     waiting = iter(shards)
 
     async def lane() -> None:
-        for shard, first in waiting:
+        for shard, first, count in waiting:
             outcome = await one.begin(session, shard, 1)
             assert outcome is Begun.BEGUN
-            block = Block(first, int(time.time() * 1000), list(range(BLOCK)), [1] * BLOCK)
-            recorded, done, _ = await one.report(session, shard, 1, block)
-            assert recorded
+            for start in range(first, first + count, BLOCK):
+                places = min(BLOCK, first + count - start)
+                block = Block(start, int(time.time() * 1000), list(range(places)), [1] * places)
+                recorded, done, _ = await one.report(session, shard, 1, block)
+                assert recorded
             assert done
 
     await asyncio.gather(*(lane() for _ in range(ON_DECK)))
@@ -60,8 +62,8 @@ async def measure(url: str, server: psutil.Process, documents: int) -> None:
         new = loading.NewTraining(tenant, "bench", b"", "", size=500 * 4 * 12, uri_template="s3://b/{n}")
         await loading.create(one.pool, new, loading.Piece(documents, (), (), 0, 0, last=True))
         await one.pool.execute("checkpoint")
-        rows = await one.pool.fetch("update shard set state = 1, number = 1, width = 5 returning id, first")
-        shards = [(row["id"], row["first"]) for row in rows]
+        rows = await one.pool.fetch("update shard set state = 1, number = 1, width = 5 returning id, first, count")
+        shards = [(row["id"], row["first"], row["count"]) for row in rows]
         sessions = [(await one.open(f"w{n}")).session for n in range(2)]
         before, own, start = cpu(server), time.process_time(), time.perf_counter()
         await asyncio.gather(*(work(one, session, shards[n::2]) for n, session in enumerate(sessions)))

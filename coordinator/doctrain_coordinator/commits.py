@@ -309,7 +309,7 @@ class Committer:
             for failure in block.failed:
                 started[failure.ordinal - block.first] = -1
             base = datetime.fromtimestamp(block.base_ms / 1000, UTC)
-            rows.append((facts.training, block.first, block.last, report.number, base, started, list(block.took)))
+            rows.append((facts.training, block.first, block.last, report.number, base, _array(started), _array(block.took)))
         if not rows:
             return {}
         counts = await self._connection.fetchmany(SQL["record_done"], rows)
@@ -362,3 +362,8 @@ class Committer:
         if trainings:
             await self._connection.executemany(SQL["update_training"], trainings)
         batch.trainings = [row[0] for row in trainings]
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """As Postgres reads an array."""
+    return f"{{{','.join(map(str, numbers))}}}"

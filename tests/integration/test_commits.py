@@ -213,8 +213,8 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
 
         done = await plan(
             COMMITS["record_done"],
-            "bigint, int, int, int, timestamptz, int[], int[]",
-            "1, 10, 19, 1, now(), array_fill(1, array[10]), array_fill(1, array[10])",
+            "bigint, int, int, int, timestamptz, text, text",
+            "1, 10, 19, 1, now(), '{1,1,1,1,1,1,1,1,1,1}', '{1,1,1,1,1,1,1,1,1,1}'",
         )
         assert "document_pkey" in done
         assert "Join" not in done
@@ -230,18 +230,19 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
 async def test_reports_are_heap_only_updates(one: Core) -> None:
     training = await one.training(await one.tenant("a", "paid"), "t", 500)
     session = await one.open("w")
-    for place in range(50):
+    for place, row in enumerate(await one.shards(training)):
         shard, number = await one.running_shard(session.session, training, place)
-        for start in range(5):
-            await one.report(session.session, shard, number, results(place * 10 + start * 2, 2))
+        for first in range(row["first"], row["first"] + row["count"], 2):
+            recorded, _, _ = await one.report(session.session, shard, number, results(first, min(2, row["first"] + row["count"] - first)))
+            assert recorded
 
     async def hot() -> dict[str, float]:
         rows = await one.pool.fetch("select relname, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where n_tup_upd > 0")
-        return {row["relname"]: row["n_tup_hot_upd"] / row["n_tup_upd"] for row in rows if row["n_tup_upd"] >= 300}
+        return {row["relname"]: row["n_tup_hot_upd"] / row["n_tup_upd"] for row in rows if row["n_tup_upd"] >= 250}
 
     ratios = await wait_until(lambda: _when(hot, "document"), timeout=15, what="statistics of the updates")
     assert ratios["document"] == 1.0
-    # Grant, begin and the last report change the state, which partial indexes hold; the four reports between do not.
+    # Grant, begin and the last report change the state, which partial indexes hold; the reports between do not.
     assert ratios["shard"] >= 0.5
 
 

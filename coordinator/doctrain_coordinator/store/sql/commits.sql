@@ -14,13 +14,14 @@ select id, training, state, number, holder, width, open, suspects, trial
 from shard where id = any($1::bigint[]) order by id for no key update
 
 -- name: record_done
--- Indexing dense arrays by ordinal has one plan, whatever the statistics say.
+-- Indexing dense arrays by ordinal has one plan, whatever the statistics say. They come as text: a driver that encodes arrays
+-- element by element took longer for it than the rest of the commit.
 with recorded as (
     update document d
     set state = 1, attempt = $4, tries = 1,
-        started_at = $5::timestamptz + ($6::int[])[d.ordinal - $2 + 1] * interval '1 millisecond',
-        took_ms = ($7::int[])[d.ordinal - $2 + 1]
-    where d.training = $1 and d.ordinal between $2 and $3 and d.state = 0 and ($6::int[])[d.ordinal - $2 + 1] >= 0
+        started_at = $5::timestamptz + (select $6::text::int[])[d.ordinal - $2 + 1] * interval '1 millisecond',
+        took_ms = (select $7::text::int[])[d.ordinal - $2 + 1]
+    where d.training = $1 and d.ordinal between $2 and $3 and d.state = 0 and (select $6::text::int[])[d.ordinal - $2 + 1] >= 0
     returning 1
 )
 select count(*)::int from recorded

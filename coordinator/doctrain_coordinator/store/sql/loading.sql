@@ -15,9 +15,6 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14)
 on conflict (tenant, task_id) do nothing
 returning id
 
--- name: insert_numbered
-insert into document (training, ordinal) select $1, ordinal from generate_series($2::int, $3::int) as ordinal
-
 -- name: next_shard_number
 select coalesce(max(shard_number), -1) + 1 from shard where training = $1
 
