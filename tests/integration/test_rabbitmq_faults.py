@@ -23,6 +23,8 @@ from testkit.waiting import wait_until
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.chaos, pytest.mark.xdist_group("rabbitmq-faults")]
 
 PUBLISH_SECONDS = 1.0
+SLACK_SECONDS = 5.0
+"""What a busy machine adds to a time limit; without the limit it would take minutes."""
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +70,7 @@ async def receive(consumer: Consumer, body: bytes = b"") -> Delivery:
 
 
 async def test_a_consumer_goes_on_after_a_kill_and_gets_again_what_it_held(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
-    await broker.publish([Message(b"held"), Message(b"waiting")])
+    await publish_when_possible(broker, Message(b"held"), Message(b"waiting"))
     await own_rabbitmq.settle()
     async with broker.consume(1) as consumer:
         held = await receive(consumer)
@@ -86,7 +88,7 @@ async def test_a_consumer_goes_on_after_a_kill_and_gets_again_what_it_held(own_r
 
 async def test_a_wiped_server_gets_its_queues_again(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker, place: QueuePlace) -> None:
     async with broker.consume(5) as consumer:
-        await broker.publish([Message(b"lost")])
+        await publish_when_possible(broker, Message(b"lost"))
         await own_rabbitmq.wipe()
         await publish_when_possible(broker, Message(b"after"))
         await (await receive(consumer, b"after")).reject()
@@ -100,13 +102,13 @@ async def test_a_wiped_server_gets_its_queues_again(own_rabbitmq: RabbitMQServer
 
 
 async def test_a_frozen_server_costs_a_publication_its_time_limit_and_no_more(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
-    await broker.publish([Message(b"before")])
+    await publish_when_possible(broker, Message(b"before"))
     own_rabbitmq.freeze()
     for _ in range(2):  # on the open connection, then on a new one
         started = time.monotonic()
         with pytest.raises(BrokerUnavailableError, match="did not finish within"):
             await broker.publish([Message(b"unknown")])
-        assert time.monotonic() - started < PUBLISH_SECONDS + CLOSE_SECONDS + 0.5
+        assert time.monotonic() - started < PUBLISH_SECONDS + CLOSE_SECONDS + SLACK_SECONDS
     own_rabbitmq.thaw()
     await publish_when_possible(broker, Message(b"after"))
     async with broker.consume(10) as consumer:
@@ -119,7 +121,7 @@ async def test_a_silent_connection_is_given_up_and_cancels_nobody(
     """aio-pika ends a stuck publication by CancelledError, which would silently end the loop that published."""
     monkeypatch.setattr(rabbitmq, "PUBLISH_SECONDS", 30.0)
     async with broker.consume(1) as consumer:
-        await broker.publish([Message(b"held")])
+        await publish_when_possible(broker, Message(b"held"))
         held = await receive(consumer)
         own_rabbitmq.freeze()
         with pytest.raises(BrokerUnavailableError, match="did not confirm 1 of 1"):
@@ -134,12 +136,12 @@ async def test_a_silent_connection_is_given_up_and_cancels_nobody(
 
 async def test_leaving_a_frozen_server_takes_no_longer_than_closing_may(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
     async with broker.consume(1) as consumer:
-        await broker.publish([Message(b"held")])
+        await publish_when_possible(broker, Message(b"held"))
         await receive(consumer)
         own_rabbitmq.freeze()
         started = time.monotonic()
     await broker.close()
-    assert time.monotonic() - started < 2 * CLOSE_SECONDS + 1
+    assert time.monotonic() - started < 2 * CLOSE_SECONDS + SLACK_SECONDS
 
 
 async def test_an_unroutable_message_is_an_error_and_the_next_call_mends_it(broker: RabbitMQBroker, place: QueuePlace) -> None:
