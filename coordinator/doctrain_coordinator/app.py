@@ -12,8 +12,10 @@ from typing import Any
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.commits import Committer
+from doctrain_coordinator.control import Control
 from doctrain_coordinator.core.charging import Budgets
 from doctrain_coordinator.core.observation import MassLoss
+from doctrain_coordinator.dead_letters import DeadLetters
 from doctrain_coordinator.dispatcher import Dispatcher
 from doctrain_coordinator.heartbeats import Heartbeats
 from doctrain_coordinator.keys import Keys
@@ -22,6 +24,7 @@ from doctrain_coordinator.loaders import Loaders
 from doctrain_coordinator.losses import Losses
 from doctrain_coordinator.opened import Opened
 from doctrain_coordinator.publisher import Publisher
+from doctrain_coordinator.retrying import Retrying
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
@@ -92,6 +95,7 @@ class _Coordinator:
         publisher = Publisher(broker)
         committer = Committer(url, changes)
         heartbeats = Heartbeats(pool, losses)
+        dead_letters = DeadLetters(pool, broker)
         loaders = Loaders(url, sources, uris, changes, settings.max_manifest_documents)
         trainings = Trainings(pool)
         dispatcher = Dispatcher(changes, publisher, losses, mass, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
@@ -119,14 +123,16 @@ class _Coordinator:
                 pool=pool,
                 trainings=trainings,
                 starting=Starting(pool, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
+                retrying=Retrying(pool, changes),
+                control=Control(pool, changes),
                 hub=self._hub,
                 blobs=blobs,
-                changes=changes,
+                broker=broker,
                 max_document_bytes=settings.max_document_bytes,
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        fleet = FleetService(FleetParts(pool, self.tenants, self.keys, changes, broker, registry))
+        fleet = FleetService(FleetParts(pool, self.tenants, self.keys, changes, broker, registry, dead_letters))
         self._served = rpc_server.build(settings, self.keys, training, fleet, self._tracker)
         for name, loop in (
             ("changes", changes.run),
@@ -134,6 +140,7 @@ class _Coordinator:
             ("heartbeats", heartbeats.run),
             ("publisher", publisher.run),
             ("loads", loaders.run),
+            ("dead letters", dead_letters.run),
             ("watch hub", self._hub.run),
             ("leadership", self.leadership.run),
         ):

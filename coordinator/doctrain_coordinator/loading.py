@@ -43,6 +43,7 @@ class NewTraining:
     uri_template: str | None = None
     number_offset: int = 0
     load_count: int | None = None
+    retry_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +72,56 @@ async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
         training: int = await c.fetchval(SQL["next_training"])
         await _copy_documents(c, training, 0, first)
         await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
-        made = await c.fetchval(
-            SQL["insert_training"],
-            training,
-            new.tenant,
-            new.task_id,
-            new.request_hash,
-            first.last,
-            first.count,
-            first.offset,
-            first.lines,
-            new.load_etag,
-            new.manifest_uri,
-            new.uri_template,
-            new.number_offset,
-            new.traceparent,
-            new.load_count,
-        )
-        if made is None:
-            raise ExistsError
+        await _insert(c, training, new, first)
     return training
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Which failed documents of a training; empty ``classes`` or ``ids``: all."""
+
+    training: int
+    classes: Sequence[int]
+    ids: Sequence[str]
+
+
+async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> int:
+    """Stores a training of documents that failed in another; answers its key, or 0 when there are none.
+
+    Raises ExistsError, StoreUnavailableError.
+    """
+    async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
+        lanes = await c.fetchval(SQL["lanes"])
+        training: int = await c.fetchval(SQL["next_training"])
+        count: int = await c.fetchval(SQL["copy_failed"], training, failed.training, list(failed.classes), list(failed.ids))
+        if not count:
+            return 0
+        await _copy_shards(c, training, new.tenant, number=0, first=0, count=count, expected=count, lanes=lanes)
+        await _insert(c, training, new, Piece(count, (), (), 0, 0, True))
+    return training
+
+
+async def _insert(c: Any, training: int, new: NewTraining, first: Piece) -> None:
+    made = await c.fetchval(
+        SQL["insert_training"],
+        training,
+        new.tenant,
+        new.task_id,
+        new.request_hash,
+        first.last,
+        first.count,
+        first.offset,
+        first.lines,
+        new.load_etag,
+        new.manifest_uri,
+        new.uri_template,
+        new.number_offset,
+        new.traceparent,
+        new.load_count,
+        new.retry_of,
+    )
+    if made is None:
+        raise ExistsError
 
 
 async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:

@@ -76,9 +76,9 @@ class Starting:
             return await self._dry_run(caller, request, twice)
         if twice:
             _refuse_duplicates(request, set(twice))
-        task_id = request.training_task_id or f"training-{uuid.uuid4().hex}"
+        task_id = request.training_task_id or new_task_id()
         digest = request_hash(request)
-        known = await self._known(caller, task_id, digest)
+        known = await known_training(self._pool, caller, task_id, digest)
         if known is None:
             known = await self._store(caller, request, task_id, digest)
         return known
@@ -89,17 +89,6 @@ class Starting:
             async with self._manifest(caller, request.manifest_uri) as (reader, _, _):
                 count = len((await reader.next_chunk(FIRST_CHUNK)).rows)
         return Accepted(0, count, duplicate_ids=twice[:MOST_DUPLICATES])
-
-    async def _known(self, caller: Identity, task_id: str, digest: bytes) -> Accepted | None:
-        async with postgres.acquired(self._pool, "looking a training up", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["by_task"], caller.tenant, task_id)
-        if row is None:
-            return None
-        if row["request_hash"] != digest:
-            raise TrainingExistsError(
-                f"The id {task_id!r} names a training with other content; choose another id, or send the same content again."
-            )
-        return Accepted(row["id"], 0, existed=True)
 
     async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
         traceparent = telemetry.headers().get("traceparent", "")
@@ -114,7 +103,7 @@ class Starting:
                 piece = Piece(len(rows), rows, (), 0, 0, True)
                 training = await loading.create(self._pool, NewTraining(size=len(rows), **common), piece)
         except loading.ExistsError:
-            known = await self._known(caller, task_id, digest)
+            known = await known_training(self._pool, caller, task_id, digest)
             assert known is not None
             return known
         self._changes.work()
@@ -156,6 +145,24 @@ class Starting:
         inline = [document.content for document in request.documents if document.WhichOneof("source") == "content"]
         uris = iter(await self._blobs.put_many(caller.tenant_id, inline))
         return list(_rows(request, uris))
+
+
+def new_task_id() -> str:
+    """An id for a training whose caller chose none."""
+    return f"training-{uuid.uuid4().hex}"
+
+
+async def known_training(pool: Pool, caller: Identity, task_id: str, digest: bytes) -> Accepted | None:
+    """The caller's training of that id, if there is one; raises TrainingExistsError when its content is another."""
+    async with postgres.acquired(pool, "looking a training up", seconds=READ_SECONDS) as c:
+        row = await c.fetchrow(SQL["by_task"], caller.tenant, task_id)
+    if row is None:
+        return None
+    if row["request_hash"] != digest:
+        raise TrainingExistsError(
+            f"The id {task_id!r} names a training with other content; choose another id, or send the same content again."
+        )
+    return Accepted(row["id"], 0, existed=True)
 
 
 def _rows(request: pb.StartTrainingRequest, blobs: Iterator[str]) -> Iterator[Row]:

@@ -107,6 +107,13 @@ class AlreadyExistsError(DoctrainError):
     reason = "ALREADY_EXISTS"
 
 
+class NothingToRetryError(DoctrainError):
+    """No document failed, or none that was asked for."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NOTHING_TO_RETRY"
+
+
 class UnauthenticatedError(DoctrainError):
     """No key, or none that we know."""
 

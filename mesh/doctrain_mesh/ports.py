@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+DEAD_REASON = "x-first-death-reason"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -59,6 +61,9 @@ class Broker(Protocol):
 
     def consume(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
         """Deliveries while the context is open; at its exit unacked messages go back to the queue."""
+
+    def dead_letters(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        """Deliveries of the dead-letter queue; the header ``DEAD_REASON`` says why the broker put each aside."""
 
     async def depth(self) -> int:
         """Messages ready in the shard queue (not those that consumers hold)."""

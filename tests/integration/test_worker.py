@@ -89,7 +89,8 @@ async def test_a_later_grant_of_a_shard_ends_the_earlier_one_before_it_runs(brok
 async def test_garbage_goes_to_the_dead_letters(broker: MemoryBroker) -> None:
     async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address):
         await broker.publish([Message(b"\xff\xff"), Message(b"")])
-        await wait_until(lambda: len(broker.dead) == 2)
+        async with broker.dead_letters(2) as letters:
+            assert [(await anext(letters)).message.body, (await anext(letters)).message.body] == [b"\xff\xff", b""]
     assert await settled(broker)
 
 

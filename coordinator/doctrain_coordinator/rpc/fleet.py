@@ -12,6 +12,7 @@ from typing import Any
 from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.dead_letters import DeadLetters
 from doctrain_coordinator.keys import Keys
 from doctrain_coordinator.rpc import tokens
 from doctrain_coordinator.rpc.validation import check_name, invalid, page_size
@@ -42,6 +43,7 @@ class FleetParts:
     changes: Changes
     broker: Broker
     registry: Registry
+    dead_letters: DeadLetters
 
 
 class FleetService(fleet_pb2_grpc.FleetServiceServicer):
@@ -103,6 +105,10 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             log.warning("The queue is shown without the broker's: %s", error)
             return -1
 
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
+        rows = await self._parts.dead_letters.newest(page_size(request.page_size, 50, 500))
+        return pb.ListDeadLettersResponse(dead_letters=[_dead_letter(row) for row in rows])
+
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.CreateTenantResponse:
         name, plan, weight = _checked(request.tenant)
         return pb.CreateTenantResponse(tenant=_tenant(await self._parts.tenants.create(name, plan, weight)))
@@ -160,6 +166,12 @@ def _tenant(row: Record) -> pb.Tenant:
     tenant = pb.Tenant(tenant_id=row["name"], plan=row["plan"], weight=row["weight"])
     tenant.create_time.FromDatetime(row["created_at"])
     return tenant
+
+
+def _dead_letter(row: Record) -> pb.DeadLetter:
+    letter = pb.DeadLetter(cause=row["cause"], shard=row["shard"], number=row["number"], explanation=row["explanation"])
+    letter.found_time.FromDatetime(row["found_at"])
+    return letter
 
 
 def _worker(row: Record, record: dict[str, Any] | None) -> pb.Worker:

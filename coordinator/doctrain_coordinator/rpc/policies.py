@@ -17,6 +17,10 @@ POLICIES: dict[str, int] = {
             "ListDocuments",
             "WatchStatus",
             "CancelTraining",
+            "PauseTraining",
+            "ResumeTraining",
+            "RetryFailedDocuments",
+            "ExplainTraining",
             "UploadDocument",
         )
     },
@@ -25,6 +29,7 @@ POLICIES: dict[str, int] = {
         for method in (
             "ListWorkers",
             "GetQueue",
+            "ListDeadLetters",
             "CreateTenant",
             "UpdateTenant",
             "ListTenants",

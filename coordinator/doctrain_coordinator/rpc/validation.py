@@ -15,6 +15,8 @@ MAX_MEDIA_TYPE_BYTES = 255
 MAX_METADATA_PAIRS, MAX_METADATA_KEY_BYTES, MAX_METADATA_VALUE_BYTES = 64, 128, 1024
 MOST_VIOLATIONS = 100
 MOST_NUMBER = 2**31 - 1
+MOST_RETRIED = 10_000
+TASK_ID_FAULT = "An id is 1 to 128 letters, digits and ._:- characters."
 _TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -105,7 +107,7 @@ def check_start(request: pb.StartTrainingRequest, size: int, limits: Limits, uri
         )
     found = Violations()
     if request.training_task_id and not _TASK_ID.fullmatch(request.training_task_id):
-        found.add("training_task_id", "An id is 1 to 128 letters, digits and ._:- characters.")
+        found.add("training_task_id", TASK_ID_FAULT)
     given = bool(request.documents) + bool(request.manifest_uri) + request.HasField("numbered")
     if given != 1:
         found.add("documents", "Give exactly one of documents, manifest_uri and numbered" + ("; there is none." if not given else "."))
@@ -147,6 +149,23 @@ def _check_numbered(numbered: pb.NumberedDocuments, limits: Limits, uris: UriRul
         found.add("numbered.count", f"A count is 1 to {limits.manifest_documents:,}.")
     if numbered.first < 0 or numbered.first + numbered.count - 1 > MOST_NUMBER:
         found.add("numbered.first", "Numbers run from 0 to 2,147,483,647.")
+
+
+def check_retry(request: pb.RetryFailedDocumentsRequest) -> None:
+    """Raises InvalidRequestError that names every field that is wrong."""
+    found = Violations()
+    if request.new_training_task_id and not _TASK_ID.fullmatch(request.new_training_task_id):
+        found.add("new_training_task_id", TASK_ID_FAULT)
+    for place, error_class in enumerate(request.error_classes):
+        if error_class not in pb.ErrorClass.values() or not error_class:
+            found.add(f"error_classes[{place}]", "This is no way to fail; see ErrorClass.")
+    if len(request.document_ids) > MOST_RETRIED:
+        found.add("document_ids", f"Name at most {MOST_RETRIED:,} documents, or leave the field empty to retry all.")
+    for place, document_id in enumerate(request.document_ids):
+        fault = document_id_fault(document_id)
+        if fault:
+            found.add(f"document_ids[{place}]", fault)
+    found.raise_any()
 
 
 def page_size(asked: int, default: int, most: int) -> int:

@@ -139,6 +139,16 @@ create table session (
 
 create index session_live on session (id) where state = 1;
 
+-- Messages that the broker put aside, for operators; only the newest are kept.
+create table dead_letter (
+    id bigint generated always as identity primary key,
+    found_at timestamptz not null default now(),
+    cause text not null,
+    shard bigint not null,
+    number int not null,
+    explanation text not null
+);
+
 -- What search reads. A document is (tenant, document_id); the newer training wins.
 create table indexed_document (
     tenant bigint not null,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import aio_pika
@@ -75,9 +75,15 @@ class RabbitMQBroker:
                     retry_after_seconds=RETRY_SECONDS,
                 ) from failed[0]
 
+    def consume(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        return self._consuming(self.queue, prefetch)
+
+    def dead_letters(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        return self._consuming(_dead(self.queue), prefetch)
+
     @asynccontextmanager
-    async def consume(self, prefetch: int) -> AsyncIterator[Consumer]:
-        consumer = _RabbitMQConsumer(self, prefetch)
+    async def _consuming(self, queue: str, prefetch: int) -> AsyncIterator[Consumer]:
+        consumer = _RabbitMQConsumer(self, queue, prefetch)
         task = asyncio.create_task(consumer.run(), name="consume from RabbitMQ")
         try:
             yield consumer
@@ -168,8 +174,8 @@ class _Link:
 class _RabbitMQConsumer:
     """Deliveries over as many connections, one after the other, as it takes."""
 
-    def __init__(self, broker: RabbitMQBroker, prefetch: int) -> None:
-        self._broker = broker
+    def __init__(self, broker: RabbitMQBroker, queue: str, prefetch: int) -> None:
+        self._broker, self._queue = broker, queue
         self._prefetch = prefetch
         self._subscribed: AbstractQueue | None = None  # aio-pika holds its consumers weakly
         self._deliveries: asyncio.Queue[_RabbitMQDelivery | Exception] = asyncio.Queue()
@@ -195,7 +201,7 @@ class _RabbitMQConsumer:
         link = await self._broker.open_link("consume")
         lost = asyncio.Event()
         try:
-            async with _available("subscribing"), deadline("Subscribing to the shard queue", CALL_SECONDS):
+            async with _available("subscribing"), deadline(f"Subscribing to {self._queue}", CALL_SECONDS):
                 await self._subscribe(link, lost)
             await lost.wait()
             log.warning("The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
@@ -217,7 +223,7 @@ class _RabbitMQConsumer:
                 self._deliveries.put_nowait(_RabbitMQDelivery(raw, message))
 
         await link.channel.set_qos(prefetch_count=self._prefetch)
-        self._subscribed = await link.channel.get_queue(self._broker.queue, ensure=False)
+        self._subscribed = await link.channel.get_queue(self._queue, ensure=False)
         await self._subscribed.consume(receive)
 
 
@@ -262,7 +268,7 @@ async def _available(operation: str) -> AsyncIterator[None]:
 
 async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:
     """The dead letters first, so that the shard queue never refers to what is not there."""
-    dead = f"{name}.dead"
+    dead = _dead(name)
     exchange = await channel.declare_exchange(dead, aio_pika.ExchangeType.FANOUT, durable=True)
     dead_queue = await channel.declare_queue(dead, durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT})
     await dead_queue.bind(exchange)
@@ -277,6 +283,10 @@ async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:
             "x-overflow": "reject-publish",
         },
     )
+
+
+def _dead(queue: str) -> str:
+    return f"{queue}.dead"
 
 
 def _encode(message: Message) -> aio_pika.Message:

@@ -8,12 +8,31 @@ select coalesce(sum(lanes), 0)::int from session where state = 1
 -- The row that others may wait on comes last in its transaction.
 insert into training (
     id, tenant, task_id, request_hash, sealed, loaded, load_offset, load_lines, load_etag, manifest_uri, uri_template,
-    number_offset, total, traceparent, load_count
+    number_offset, total, traceparent, load_count, retry_of
 )
 overriding system value
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15)
 on conflict (tenant, task_id) do nothing
 returning id
+
+-- name: copy_failed
+-- Documents that a later training has indexed since are left out: the retry, being newer, would put the older ones back.
+with failed as (
+    select d.ordinal, d.media_type, d.metadata, coalesce(d.document_id, (d.ordinal + g.number_offset)::text) as document_id,
+        coalesce(d.uri, replace(g.uri_template, '{n}', (d.ordinal + g.number_offset)::text)) as uri, g.tenant
+    from document d join training g on g.id = d.training
+    where d.training = $2 and d.state = 2 and (cardinality($3::smallint[]) = 0 or d.error_class = any($3))
+), copied as (
+    insert into document (training, ordinal, document_id, uri, media_type, metadata)
+    select $1, row_number() over (order by ordinal) - 1, document_id, uri, media_type, metadata
+    from failed
+    where (cardinality($4::text[]) = 0 or document_id = any($4)) and not exists (
+        select 1 from indexed_document i
+        where i.tenant = failed.tenant and i.document_id = failed.document_id and i.training > $2
+    )
+    returning 1
+)
+select count(*)::int from copied
 
 -- name: next_shard_number
 select coalesce(max(shard_number), -1) + 1 from shard where training = $1
