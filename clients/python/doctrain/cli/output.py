@@ -72,7 +72,8 @@ def training_sentence(training: Training) -> str:
     total = f"{training.total}" if training.sealed else f"{training.total} read so far"
     failed = f", {training.failed} failed" if training.failed else ""
     why = training.reason or training.waiting_reason
-    return printable(f"{training_state(training)}: {ended} of {total} documents ended{failed}{f'; {why}' if why else ''}")
+    paused = ", paused" if training.paused else ""
+    return printable(f"{training_state(training)}{paused}: {ended} of {total} documents ended{failed}{f'; {why}' if why else ''}")
 
 
 def document_sentence(document: Document) -> str:
