@@ -72,6 +72,8 @@ class Settings:
     document_seconds: float = _setting(300.0, "Longest time that one document may take.", low=0.1)
     document_memory_bytes: int = _setting(2 * 2**30, "Most memory that the process reading a document may take.", low=64 * 2**20)
     max_tries: int = _setting(4, "Tries of a document whose failures are transient.", low=1, high=100)
+    resource_tries: int = _setting(2, "Tries of a document that reaches a limit of time, memory or space.", low=1, high=100)
+    crash_tries: int = _setting(2, "Tries of a document that crashes the process that reads it.", low=1, high=100)
     processor: str = _setting("", "Replaces the whole pipeline: an entry point of `doctrain.processors` or `package.module:attribute`.")
     sandbox: str = _setting("auto", "How children are shut in: `auto`, `bwrap`, `unshare` or `rlimit`, from strong to weak.")
     execution_log: str = _setting("", "File to which the worker appends a line at each start and end of a document; empty: none.")

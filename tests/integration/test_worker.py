@@ -10,6 +10,7 @@ import pytest
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Message
 from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker.core.retry import MOST_LONE_STORMS
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
@@ -192,16 +193,28 @@ async def test_suspects_run_alone_each_announced_before(broker: MemoryBroker) ->
         await wait_until(lambda: script.is_done((1, 1)) and script.is_done((2, 1)))
 
 
-async def test_transient_failures_are_tried_again_and_then_fail_alone(broker: MemoryBroker) -> None:
-    script = Script({(1, 1): begun(1, 1, 2)})
-    documents = Documents(free=True, outcome=Failure(ErrorClass.TRANSIENT, "SLOW", "Too slow."))
+@pytest.mark.parametrize("error_class", [ErrorClass.TRANSIENT, ErrorClass.RESOURCE, ErrorClass.CRASH])
+async def test_failures_are_tried_again_within_their_budget(broker: MemoryBroker, error_class: ErrorClass) -> None:
+    late = 1 + MOST_LONE_STORMS
+    script = Script({(1, late): begun(1, late, 2)})
+    documents = Documents(free=True, outcome=Failure(error_class, "SLOW", "Too slow."))
     async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, max_tries=2):
-        await broker.publish([message(1, 1)])
-        await wait_until(lambda: script.is_done((1, 1)))
-    assert script.results[1, 1] == {0: "SLOW", 1: "SLOW"}
+        await broker.publish([message(1, late)])
+        await wait_until(lambda: script.is_done((1, late)))
+    assert script.results[1, late] == {0: "SLOW", 1: "SLOW"}
     assert sorted(documents.started) == [0, 0, 1, 1]
     retried = {o: tries for block in script.told("block") for o, tries in zip(block.retried, block.tries, strict=True)}
     assert retried == {0: 2, 1: 2}
+
+
+async def test_a_lone_document_whose_source_is_down_goes_back_for_a_while(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 1)})
+    documents = Documents(free=True, outcome=Failure(ErrorClass.TRANSIENT, "DOWN", "The source is down."))
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, max_tries=2):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("yield"))
+    assert script.told("yield")[0].delay_ms == 15_000
+    assert not script.results.get((1, 1))
 
 
 async def test_when_most_documents_fail_transiently_the_shard_goes_back_for_a_while(broker: MemoryBroker) -> None:

@@ -17,7 +17,7 @@ from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.core.retry import RetryPolicy
 from doctrain_worker.gate import Gate
 from doctrain_worker.holds import Holds
-from doctrain_worker.pipeline.processor import Processor
+from doctrain_worker.pipeline.processor import ErrorClass, Processor
 from doctrain_worker.registration import keep_registered
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.session import Identity, Session
@@ -50,7 +50,11 @@ async def running(
         tracker,
         gate,
         processor,
-        RetryPolicy(most=settings.max_tries),
+        {
+            ErrorClass.TRANSIENT: RetryPolicy(settings.max_tries),
+            ErrorClass.RESOURCE: RetryPolicy(settings.resource_tries, base=0.0),
+            ErrorClass.CRASH: RetryPolicy(settings.crash_tries, base=0.0),
+        },
         settings.hold_seconds,
         not inspect.iscoroutinefunction(processor.process),
         executions.open_log(settings.execution_log, worker_id),

@@ -11,13 +11,13 @@ import inspect
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.results import FailedResult, Results
-from doctrain_worker.core.retry import RetryPolicy, Weather, storm_pause
+from doctrain_worker.core.retry import Retries, RetryPolicy, Weather, storm_pause
 from doctrain_worker.core.unanswered import Unanswered
 from doctrain_worker.core.window import Window
 from doctrain_worker.documents import Documents
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 TURN = 128
 TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
-STORM_REASON = "most documents failed for a reason outside them, as when a service that they need is down"
+STORM_REASON = "its documents failed for a reason outside them, as when a service that they need is down"
 HOLD_REASON = "the shard was held as long as one may be"
 
 
@@ -56,7 +56,7 @@ class Lane:
     tracker: Tracker
     gate: Gate
     processor: Processor
-    retries: RetryPolicy
+    retries: Mapping[int, RetryPolicy]
     hold_seconds: float
     instant: bool = False
     log_execution: Write | None = None
@@ -88,6 +88,8 @@ class ShardRun:
         suspected = set(self._suspects)
         self._window = Window(o for o in self._documents.ordinals() if o not in suspected)
         self._weather = Weather()
+        self._retries = Retries(lane.retries)
+        self._succeeded = False
         self._width = answer.width
         self._slots: asyncio.TaskGroup | None = None
         self._open_slots = 0
@@ -316,13 +318,14 @@ class ShardRun:
         if self._spans.recording:
             self._spans.document(self._documents.task(ordinal), tries, now - started, outcome)
         if isinstance(failure, Failure):
-            transient = failure.error_class == ErrorClass.TRANSIENT
-            self._weather.note(transient=transient)
-            if transient and self._try_later(ordinal, tries, now, failure.retry_after_seconds):
+            self._weather.note(transient=failure.error_class == ErrorClass.TRANSIENT)
+            if self._try_later(ordinal, failure, now):
                 return
             self._results.fail(FailedResult(ordinal, failure.error_class, failure.code, failure.sentence))
-        elif self._weather.noted:
-            self._weather.note(transient=False)
+        else:
+            self._succeeded = True
+            if self._weather.noted:
+                self._weather.note(transient=False)
         at = int((started - self._began) * 1000)
         self._results.add(ordinal, at, int((now - self._began) * 1000) - at)
         self._unanswered.ended(now)
@@ -338,17 +341,24 @@ class ShardRun:
         if last:
             self._moved.set()
 
-    def _try_later(self, ordinal: int, tries: int, now: float, retry_after: float) -> bool:
-        """Whether a transient failure is left open: for another try here, or with the whole shard for later."""
-        if self._weather.stormy and (calm := storm_pause(self.key[1])) is not None:
-            self.hand_back(STORM_REASON, calm)
+    def _try_later(self, ordinal: int, failure: Failure, now: float) -> bool:
+        """Whether a failed document is left open: for another try here, or with the whole shard for later."""
+        transient = failure.error_class == ErrorClass.TRANSIENT
+        if transient and self._weather.stormy and self._storm(lone=False):
             return True
-        pause = self._lane.retries.pause(tries, retry_after, self._lane.draw())
+        pause = self._retries.pause(ordinal, failure.error_class, failure.retry_after_seconds, self._lane.draw())
         if pause is None:
-            return False
+            return transient and not self._succeeded and self._storm(lone=True)
         self._window.retry(ordinal, now + pause)
         self._moved.set()
         return True
+
+    def _storm(self, *, lone: bool) -> bool:
+        """Hands the shard back for a while, unless that was done too often."""
+        calm = storm_pause(self.key[1], lone=lone)
+        if calm is not None:
+            self.hand_back(STORM_REASON, calm)
+        return calm is not None
 
     async def _try_suspects(self) -> None:
         async with self._lane.gate.alone():

@@ -1,13 +1,20 @@
-"""When a transient failure is tried again, and when so many fail that the shard is better handed back."""
+"""When a failure is tried again, and when so many fail that the shard is better handed back.
+
+Each class of failure has a budget of its own. What is transient is tried again after a pause; a crash or a limit that was
+reached is tried once more at once, in a fresh process, since a process that has read other documents may be to blame; what
+is permanent is not tried again.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 STORM_SECONDS = 15.0
 LONGEST_STORM_SECONDS = 300.0
 MOST_STORMS = 20
+MOST_LONE_STORMS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +32,31 @@ class RetryPolicy:
         return retry_after + random * min(self.longest, self.base * 2.0**tries)
 
 
-def storm_pause(number: int) -> float | None:
-    """Seconds for which a shard is handed back when most of its documents fail transiently, by its dispatch number.
+class Retries:
+    """Counts one shard's failures by document and class. ``policies`` has a policy for each class that is tried again."""
+
+    def __init__(self, policies: Mapping[int, RetryPolicy]) -> None:
+        self._policies = policies
+        self._failures: dict[tuple[int, int], int] = {}
+
+    def pause(self, ordinal: int, error_class: int, retry_after: float, random: float) -> float | None:
+        """Notes a failure and answers the seconds before the next try; None when there is none. ``random`` is in [0, 1)."""
+        policy = self._policies.get(error_class)
+        if policy is None:
+            return None
+        failures = self._failures[ordinal, error_class] = self._failures.get((ordinal, error_class), 0) + 1
+        return policy.pause(failures, retry_after, random)
+
+
+def storm_pause(number: int, *, lone: bool = False) -> float | None:
+    """Seconds for which a shard is handed back when its documents fail transiently, by its dispatch number.
 
     Longer each time, five minutes at most; None from the 21st dispatch on, an hour later: then its documents are judged by
-    their own tries, so that a training whose source never comes back ends all the same.
+    their own tries, so that a training whose source never comes back ends all the same. ``lone``: so few documents failed
+    that they may be at fault themselves; then None from the sixth dispatch on, four minutes later.
     """
-    return None if number > MOST_STORMS else min(LONGEST_STORM_SECONDS, STORM_SECONDS * number)
+    most = MOST_LONE_STORMS if lone else MOST_STORMS
+    return None if number > most else min(LONGEST_STORM_SECONDS, STORM_SECONDS * number)
 
 
 class Weather:
