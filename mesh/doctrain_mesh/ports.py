@@ -65,6 +65,9 @@ class Broker(Protocol):
     def dead_letters(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
         """Deliveries of the dead-letter queue; the header ``DEAD_REASON`` says why the broker put each aside."""
 
+    async def faults(self) -> list[str]:
+        """What of the server endangers work, each a sentence. Raises BrokerUnavailableError."""
+
     async def depth(self) -> int:
         """Messages ready in the shard queue (not those that consumers hold)."""
 

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_type_hints
 from doctrain_mesh.errors import ConfigurationError
 
 PREFIX = "DOCTRAIN_"
+ACK_SECONDS = 60.0
 CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE", "DOCTRAIN_PREDECESSOR"})
 
 
@@ -32,6 +33,9 @@ class Settings:
     database_url: str = _setting("", "Postgres, as a libpq URL. Required by the services; `doctrain dev` brings its own.", secret=True)
     broker_url: str = _setting("memory:", "RabbitMQ as `amqp://` or `amqps://` URL, or `memory:` within one process.", secret=True)
     broker_queue: str = _setting("doctrain.shards", "Name of the shard queue; its dead letters go to this name with `.dead`.")
+    broker_consumer_timeout_seconds: float = _setting(
+        1800.0, "RabbitMQ's `consumer_timeout`, which cannot be asked for; a worker hands a shard back well before.", low=1
+    )
     registry_url: str = _setting("memory:", "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS), or `memory:`.", secret=True)
     registry_ca: str = _setting("", "File of the CA that signed etcd's certificate; empty: the system's.")
     blob_url: str = _setting("", "Where document bytes are kept: `file:///folder`, `s3://bucket/prefix` or another object store's URL.")
@@ -112,6 +116,13 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
         raise ConfigurationError(
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
+        )
+    longest_hold = settings.hold_seconds + 2 * settings.document_seconds + ACK_SECONDS
+    if longest_hold > settings.broker_consumer_timeout_seconds:
+        raise ConfigurationError(
+            f"A shard may be held for {longest_hold:g} s (DOCTRAIN_HOLD_SECONDS, twice DOCTRAIN_DOCUMENT_SECONDS and "
+            f"{ACK_SECONDS:g} s for its reports), but RabbitMQ closes the channel after {settings.broker_consumer_timeout_seconds:g} s "
+            "(DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS). Shorten the hold, or raise RabbitMQ's consumer_timeout and that setting with it."
         )
     return settings
 

@@ -11,7 +11,7 @@ from doctrain_coordinator import app as coordinator
 from doctrain_mesh import telemetry
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings
-from doctrain_server import adapters
+from doctrain_server import adapters, doctor
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -48,5 +48,6 @@ async def run_coordinator(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
+        await stack.enter_async_context(doctor.warning(settings))
         print(f"serving on {served.address}", flush=True)
         await stop.wait()

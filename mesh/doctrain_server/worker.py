@@ -16,7 +16,7 @@ from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
-from doctrain_server import adapters
+from doctrain_server import adapters, doctor
 from doctrain_server.processes import stop_requested
 from doctrain_worker import app
 from doctrain_worker.pipeline import plugins
@@ -95,6 +95,7 @@ async def run_main(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
+        await stack.enter_async_context(doctor.warning(settings))
         opened = asyncio.create_task(worker.session.opened.wait(), name="first session")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         stack.callback(opened.cancel)

@@ -30,6 +30,10 @@ class MemoryBroker:
     def dead_letters(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
         return self._dead.consume(prefetch)
 
+    async def faults(self) -> list[str]:
+        self._check_open()
+        return []
+
     async def depth(self) -> int:
         self._check_open()
         return self._shards.depth

@@ -33,6 +33,7 @@ CALL_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
+OLDEST = (3, 10)
 CONTENT_TYPE = "application/x-protobuf"
 
 # How often a delivery fails says nothing here: the tracker finds poison. RabbitMQ 4 drops a message after 20 deliveries
@@ -90,6 +91,15 @@ class RabbitMQBroker:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)  # what ended it early was raised by the iterator
+
+    async def faults(self) -> list[str]:
+        async with self._publishing("looking at the server", CALL_SECONDS) as link:
+            transport = link.connection.transport
+            said = transport.connection.server_properties.get("version", b"") if transport is not None else b""
+        version = said.decode() if isinstance(said, bytes) else str(said)
+        if _number(version) < OLDEST:
+            return [f"RabbitMQ {version} is older than 3.10: its quorum queues can lose dead letters."]
+        return []
 
     async def depth(self) -> int:
         async with self._publishing("asking for the queue's length", CALL_SECONDS) as link:
@@ -283,6 +293,12 @@ async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:
             "x-overflow": "reject-publish",
         },
     )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Major and minor number; what is no version counts as new."""
+    parts = version.split(".")[:2]
+    return tuple(int(part) for part in parts) if len(parts) == 2 and all(part.isdecimal() for part in parts) else OLDEST
 
 
 def _dead(queue: str) -> str:
