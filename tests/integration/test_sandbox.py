@@ -20,7 +20,7 @@ import pytest
 
 from doctrain_worker.sandbox import isolation, results
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation, IsolationUnavailableError
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.memory import PREDECESSOR_VARIABLE
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
@@ -97,6 +97,7 @@ async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: C
     assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
     assert await act(pool, do="leave") == results.Crashed("status 7")
     assert await act(pool, do="hog") == results.OutOfMemory(SPEC.memory_bytes)
+    assert await act(pool, do="fill") == results.OutOfSpace(SCRATCH_BYTES)
     closed = (results.Crashed("closed its channel"), results.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
     assert await act(pool, 2.0, do="close_channel") in closed
     assert await act(pool, do="talk_nonsense") == results.TooMuchOutput(SPEC.reply_bytes)

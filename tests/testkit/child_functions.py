@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,15 @@ def hog(_task: dict[str, Any]) -> int:
     kept = []
     while True:
         kept.append(bytearray(16 << 20))
+
+
+def fill(_task: dict[str, Any]) -> None:
+    """Writes one file after the other until there is no room, or one file, where only that is limited."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(10):
+            with (Path(folder) / str(number)).open("wb") as file:
+                for _ in range(10):
+                    file.write(bytes(32 << 20))
 
 
 def close_channel(_task: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ def test_errors_of_stores(error: DoctrainError, error_class: ErrorClass, code: s
         (results.Crashed("SIGSEGV"), ErrorClass.CRASH, "CRASHED", "SIGSEGV"),
         (results.TimedOut(5.0), ErrorClass.RESOURCE, "TIME_LIMIT", "5 s"),
         (results.OutOfMemory(512 << 20), ErrorClass.RESOURCE, "MEMORY_LIMIT", "512 MiB"),
+        (results.OutOfSpace(256 << 20), ErrorClass.RESOURCE, "SPACE_LIMIT", "256 MiB"),
         (results.TooMuchOutput(64 << 20), ErrorClass.RESOURCE, "TOO_MUCH_TEXT", "64 MiB"),
     ],
 )

@@ -37,6 +37,11 @@ def of_call(result: CallResult, doing: str) -> Failure:
         case results.Crashed(how):
             sentence = f"The document crashed the process that was {doing} it ({how}); it may be damaged. Repair it or leave it out."
             return Failure(ErrorClass.CRASH, "CRASHED", sentence)
+    return _beyond_a_limit(result)
+
+
+def _beyond_a_limit(result: CallResult) -> Failure:
+    match result:
         case results.TimedOut(seconds):
             sentence = f"The document took more than {seconds:g} s, the limit here; split it or ask the operator for more."
             return Failure(ErrorClass.RESOURCE, "TIME_LIMIT", sentence)
@@ -45,6 +50,9 @@ def of_call(result: CallResult, doing: str) -> Failure:
                 f"The document needed more than {limit // _MIB} MiB of memory, the limit here; split it or ask the operator for more."
             )
             return Failure(ErrorClass.RESOURCE, "MEMORY_LIMIT", sentence)
+        case results.OutOfSpace(limit):
+            sentence = f"The document needed more than {limit // _MIB} MiB of scratch space, the limit here; split it."
+            return Failure(ErrorClass.RESOURCE, "SPACE_LIMIT", sentence)
         case results.TooMuchOutput(limit):
             return Failure(ErrorClass.RESOURCE, "TOO_MUCH_TEXT", f"The document holds more than {limit // _MIB} MiB of text; split it.")
     raise AssertionError(f"{result} is a result")

@@ -6,6 +6,7 @@ runs once before the first, for imports and models. Nothing here imports gRPC or
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import importlib
 import logging
@@ -24,6 +25,7 @@ from doctrain_worker.sandbox.refusal import Refusal
 log = logging.getLogger("doctrain_worker.child")
 
 _LONGEST_MESSAGE = 500
+_NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 class _TraceFilter(logging.Filter):
@@ -51,6 +53,8 @@ def answer(function: Callable[[Any], Any], task: Any) -> frames.Reply:
     except MemoryError:
         return frames.OutOfMemory()
     except Exception as error:  # told as it is; the caller decides what it means for the document
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            return frames.OutOfSpace()
         log.warning("%s raised %s", getattr(function, "__qualname__", function), type(error).__name__, exc_info=True)
         return frames.Raised(type(error).__name__, str(error)[:_LONGEST_MESSAGE])
     return frames.Answered(value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -54,7 +54,11 @@ class Ready(msgspec.Struct, array_like=True, tag=4):
     """From the child: it has imported all it needs."""
 
 
-Reply = Answered | Refused | OutOfMemory | Raised | Ready
+class OutOfSpace(msgspec.Struct, array_like=True, tag=5):
+    """From the child: a file grew too large, or the scratch folder is full."""
+
+
+Reply = Answered | Refused | OutOfMemory | OutOfSpace | Raised | Ready
 
 _encoder = msgspec.msgpack.Encoder()
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)

@@ -18,6 +18,9 @@ from pathlib import Path
 
 WAYS = ("bwrap", "unshare", "rlimit")
 
+SCRATCH_BYTES = 256 << 20
+"""What a child may write: its scratch folder as a whole in bubblewrap, one file elsewhere."""
+
 _PROBE_SECONDS = 5.0
 _SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
 _SENTENCES = {
@@ -94,7 +97,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def limits(memory_bytes: int) -> dict[str, int]:
     """Limits (rlimits) by the names of module ``resource``; memory is what a process may allocate, not what it maps of files."""
-    wanted = {"RLIMIT_DATA": memory_bytes, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": 1 << 30}
+    wanted = {"RLIMIT_DATA": memory_bytes, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": SCRATCH_BYTES}
     return {name: _within_hard(name, value) for name, value in wanted.items()}
 
 
@@ -111,7 +114,7 @@ def _bwrap() -> tuple[str, ...] | None:
     binds = [word for path in dict.fromkeys(seen) for word in ("--ro-bind", path, path)]
     return (
         *(program, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "document"),
-        *("--tmpfs", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"),  # noqa: S108 - inside
+        *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"),  # noqa: S108 - inside
     )
 
 

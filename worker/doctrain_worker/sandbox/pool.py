@@ -18,7 +18,7 @@ from typing import Any
 from doctrain_worker.sandbox import frames, isolation, results
 from doctrain_worker.sandbox.channel import Child, ChildBrokenError
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import Isolation
+from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.results import CallResult
 
@@ -144,6 +144,8 @@ class ChildPool:
             return results.Refused(reply.code, reply.sentence, reply.resource)
         if isinstance(reply, frames.OutOfMemory):
             return results.OutOfMemory(self._spec.memory_bytes)
+        if isinstance(reply, frames.OutOfSpace):
+            return results.OutOfSpace(SCRATCH_BYTES)
         if isinstance(reply, frames.Raised):
             return results.Raised(reply.kind, reply.message)
         return results.Crashed("a second start")
