@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -194,9 +195,16 @@ async def test_cancel_ends_at_once_and_may_be_repeated(acme: doctrain.AsyncClien
     assert updates[-1].training.state == pb.TRAINING_STATE_CANCELLED
 
 
-async def test_uploads_answer_a_uri_that_only_their_tenant_can_use(acme: doctrain.AsyncClient) -> None:
-    stored = await acme.upload(b"some text")
+async def test_uploads_answer_a_uri_that_only_their_tenant_can_use(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    lines = b"".join(json.dumps({"document_id": f"d{n}", "uri": "s3://bucket/x"}).encode() + b"\n" for n in range(3))
+    stored = await acme.upload(lines)
     assert stored.uri.startswith("blob://")
+    other = await served.tenant("other")
+    foreign = await refused(other.start_training(manifest_uri=stored.uri, training_task_id="m"))
+    unknown = await refused(other.start_training(manifest_uri="blob://" + "0" * 64, training_task_id="m"))
+    assert str(foreign).replace(stored.uri, "") == str(unknown).replace("blob://" + "0" * 64, "")
+    assert (await acme.start_training(manifest_uri=stored.uri, training_task_id="m")).training.total == 3
+    stored = await acme.upload(b"some text")
     assert (await acme.upload(b"some text")).uri == stored.uri
     empty = await refused(acme.upload(b""))
     assert empty.reason == "INVALID_REQUEST"
