@@ -33,6 +33,7 @@ ACQUIRE_SECONDS = 10.0
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that is cut while a statement is on its way
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidTransactionStateError,
