@@ -40,6 +40,7 @@ DISCARD_SECONDS = 10.0
 
 _PIECE_BYTES = 1 << 20
 _STAGED_BYTES = 8 << 20
+_BELIEVED_BYTES = 32 << 20
 _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
@@ -293,14 +294,24 @@ async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
 
 
 async def collect(opened: OpenedObject, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
-    """All bytes of what was opened at its beginning. Raises BlobTooLargeError, and what reading it raises."""
+    """All bytes of what was opened at its beginning. Raises BlobTooLargeError, and what reading it raises.
+
+    Room is made for all of a small object at once, so that several do not wait for each other half read. A larger one gets it
+    as its bytes arrive: a size is easily told by a server that then sends nothing.
+    """
     if opened.size > max_bytes:
         raise BlobTooLargeError(max_bytes)
+    room = opened.size if opened.size <= _BELIEVED_BYTES else 0
+    if room:
+        await make_room(room)
     content = bytearray()
     async for piece in opened.pieces:
-        if len(content) + len(piece) > max_bytes:
+        size = len(content) + len(piece)
+        if size > max_bytes:
             raise BlobTooLargeError(max_bytes)
-        await make_room(len(piece))
+        if size > room:
+            await make_room(size - room)
+            room = size
         content += piece
     return bytes(content)
 

@@ -72,8 +72,9 @@ class Settings:
     lane_slots: int = _setting(5, "Documents at once within a shard, at most.", low=1, high=64)
     children: int = _setting(0, "Processes that read documents; 0: one a core.", low=0, high=1024)
     fence_margin_seconds: float = _setting(2.0, "How much earlier than the lease a worker fences itself.", low=0.2)
-    hold_seconds: float = _setting(900.0, "Longest time a worker holds a shard before it hands the rest back.", low=1)
-    document_seconds: float = _setting(300.0, "Longest time that one document may take.", low=0.1)
+    hold_seconds: float = _setting(800.0, "Longest time a worker holds a shard before it hands the rest back.", low=1)
+    fetch_seconds: float = _setting(300.0, "Longest time until all bytes of a document have come from where its URI leads.", low=0.1)
+    document_seconds: float = _setting(300.0, "Longest time that one document may take to be read, and again to be embedded.", low=0.1)
     document_memory_bytes: int = _setting(2 * 2**30, "Most memory that the process reading a document may take.", low=64 * 2**20)
     max_tries: int = _setting(4, "Tries of a document whose failures are transient.", low=1, high=100)
     resource_tries: int = _setting(2, "Tries of a document that reaches a limit of time, memory or space.", low=1, high=100)
@@ -92,6 +93,11 @@ class Settings:
     def process_name(self) -> str:
         """``name``, or host name and process id."""
         return self.name or f"{socket.gethostname()}-{os.getpid()}"
+
+    @property
+    def longest_hold_seconds(self) -> float:
+        """How long a worker may keep a message: the hold, a document that starts at its end, and the last reports."""
+        return self.hold_seconds + self.fetch_seconds + 2 * self.document_seconds + ACK_SECONDS
 
 
 def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
@@ -117,11 +123,11 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
         )
-    longest_hold = settings.hold_seconds + 2 * settings.document_seconds + ACK_SECONDS
-    if longest_hold > settings.broker_consumer_timeout_seconds:
+    held, limit = settings.longest_hold_seconds, settings.broker_consumer_timeout_seconds
+    if held > limit:
         raise ConfigurationError(
-            f"A shard may be held for {longest_hold:g} s (DOCTRAIN_HOLD_SECONDS, twice DOCTRAIN_DOCUMENT_SECONDS and "
-            f"{ACK_SECONDS:g} s for its reports), but RabbitMQ closes the channel after {settings.broker_consumer_timeout_seconds:g} s "
+            f"A shard may be held for {held:g} s (DOCTRAIN_HOLD_SECONDS, DOCTRAIN_FETCH_SECONDS, twice DOCTRAIN_DOCUMENT_SECONDS and "
+            f"{ACK_SECONDS:g} s for its reports), but RabbitMQ closes the channel after {limit:g} s "
             "(DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS). Shorten the hold, or raise RabbitMQ's consumer_timeout and that setting with it."
         )
     return settings
