@@ -279,6 +279,7 @@ async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme
     ended = await acme.wait("m")
     assert ended.state == pb.TRAINING_STATE_FAILED
     assert "Line 6,501 " in ended.reason
+    assert ('Duplicate id "d17"' in ended.reason) == (wrong == line(17))
     assert ended.total == 5_000
     first = await anext(acme.list_documents("m"))
     assert first.state == pb.DOCUMENT_STATE_CANCELLED
