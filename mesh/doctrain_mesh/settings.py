@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import socket
 import types
@@ -21,8 +22,14 @@ ACK_SECONDS = 60.0
 CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE", "DOCTRAIN_PREDECESSOR"})
 
 
-def _setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None, secret: bool = False) -> Any:
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "secret": secret})
+def _setting(
+    default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = (), secret: bool = False
+) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices, "secret": secret})
+
+
+def _stage(doc: str) -> Any:
+    return _setting("", f"Replaces the stage that {doc}: an entry point of `doctrain.stages` or `package.module:attribute`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +87,23 @@ class Settings:
     resource_tries: int = _setting(2, "Tries of a document that reaches a limit of time, memory or space.", low=1, high=100)
     crash_tries: int = _setting(2, "Tries of a document that crashes the process that reads it.", low=1, high=100)
     processor: str = _setting("", "Replaces the whole pipeline: an entry point of `doctrain.processors` or `package.module:attribute`.")
-    sandbox: str = _setting("auto", "How children are shut in: `auto`, `bwrap`, `unshare` or `rlimit`, from strong to weak.")
+    stage_fetch: str = _stage("fetches a document's bytes")
+    stage_read: str = _stage("makes text of them")
+    stage_chunk: str = _stage("cuts the text into pieces")
+    stage_embed: str = _stage("makes a vector of each piece")
+    stage_index: str = _stage("writes them into the index")
+    sandbox: str = _setting(
+        "auto",
+        "How children are shut in, from strong to weak; `auto`: as strongly as works.",
+        choices=("auto", "bwrap", "unshare", "rlimit"),
+    )
     execution_log: str = _setting("", "File to which the worker appends a line at each start and end of a document; empty: none.")
 
     # Telemetry
     otlp_endpoint: str = _setting("", "OTLP/gRPC collector for traces, as `http://host:port`; empty: no traces.")
     trace_documents: float = _setting(0.01, "Share of documents that get a span of their own.", low=0, high=1)
-    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
-    log_format: str = _setting("text", "`text` for people, `json` for machines.")
+    log_level: str = _setting("INFO", "What is logged, and all that is worse.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    log_format: str = _setting("text", "`text` for people, `json` for machines.", choices=("text", "json"))
 
     @property
     def process_name(self) -> str:
@@ -106,7 +122,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
     known = {PREFIX + f.name.upper(): f for f in dataclasses.fields(Settings)}
     values: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES or variable.startswith(PREFIX + "STAGE_"):
+        if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES:
             continue
         setting = known.get(variable)
         if setting is None:
@@ -117,7 +133,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
     values.update(overrides)
     settings = Settings(**values)
     for setting in dataclasses.fields(Settings):
-        _check_range(setting, getattr(settings, setting.name))
+        _check(setting, getattr(settings, setting.name))
     if settings.fence_margin_seconds + 2 * settings.beat_seconds >= settings.lease_seconds:
         raise ConfigurationError(
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
@@ -145,8 +161,14 @@ def _parse(variable: str, text: str, kind: Any) -> Any:
         raise ConfigurationError(f"{variable} is not {wanted}.") from error
 
 
-def _check_range(setting: dataclasses.Field[Any], value: Any) -> None:
-    low, high = setting.metadata["low"], setting.metadata["high"]
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = " and ".join(s for s in (f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else "") if s)
-        raise ConfigurationError(f"{PREFIX}{setting.name.upper()} is {value}; it must be {bounds}.")
+def _check(setting: dataclasses.Field[Any], value: Any) -> None:
+    low, high, choices = (setting.metadata[name] for name in ("low", "high", "choices"))
+    wanted = ""
+    if choices and value not in choices:
+        wanted = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        wanted = "a finite number"
+    elif (low is not None and value < low) or (high is not None and value > high):
+        wanted = " and ".join(f"{word} {bound}" for word, bound in (("at least", low), ("at most", high)) if bound is not None)
+    if wanted:
+        raise ConfigurationError(f"{PREFIX}{setting.name.upper()} is {value}; it must be {wanted}.")
