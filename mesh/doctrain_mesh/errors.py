@@ -173,6 +173,13 @@ class OperationTimeoutError(UnavailableError):
     reason = "TIMEOUT"
 
 
+class UploadStalledError(DoctrainError):
+    """The client of an upload sent nothing for too long, or took too long for the whole."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "UPLOAD_STALLED"
+
+
 class ShuttingDownError(UnavailableError):
     """This coordinator goes away; another answers."""
 

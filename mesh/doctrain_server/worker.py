@@ -70,10 +70,11 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             database=database,
             isolation=isolation.choose(settings.sandbox),
             children=children,
+            fetch_seconds=settings.fetch_seconds,
             document_seconds=settings.document_seconds,
             document_memory_bytes=settings.document_memory_bytes,
             max_document_bytes=settings.max_document_bytes,
-            stages=plugins.stages(os.environ),
+            stages=plugins.stages(settings),
         )
     )
 
