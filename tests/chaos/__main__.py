@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import signal
 import sys
 from pathlib import Path
 
 from chaos import report
+from chaos.checks import violations
+from chaos.evidence import Evidence
 from chaos.faults import ALL
 from chaos.run import Plan, sit
 
@@ -27,7 +31,13 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=Path("build/chaos/results.json"))
     parser.add_argument("--anew", action="store_true", help="forget earlier results")
     parser.add_argument("--only", default="", help="kinds of faults whose name holds this, for looking into one; never counts")
+    parser.add_argument("--check", type=Path, help="only look at the evidence in that folder again")
     chosen = parser.parse_args()
+    if chosen.check:
+        found = violations(Evidence(chosen.check))
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return 1 if found else 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing that was started stays behind
     kinds = [kind for kind in ALL if chosen.only in kind.name]
     results = [] if chosen.anew else report.load(chosen.results)
     while (left := chosen.faults - sum(report.fired(results).values())) > 0:
@@ -39,12 +49,13 @@ def main() -> int:
         report.save(chosen.results, results, NAMES)
         if result["broken"]:
             break
+    print(report.markdown(results, NAMES))
     missing = [kind.name for kind in kinds if not report.fired(results)[kind.name] and kind.name not in results[-1]["impossible"]]
     broken = [one["seed"] for one in results if one["broken"]]
     if missing:
-        pass
+        print(f"This run does not count, for these never fired: {', '.join(missing)}.")
     if broken:
-        pass
+        print(f"Rules were broken with the seeds {broken}; the evidence is in {chosen.results.parent}.")
     return 1 if missing or broken else 0
 
 

@@ -41,11 +41,9 @@ class Execution:
 
 @dataclass
 class Evidence:
-    """See the module. ``rest`` is what stood at rest; ``finished`` whether all trainings ended in time."""
+    """See the module. ``rest`` is what stood at rest, and whether all trainings ended in time."""
 
     folder: Path
-    finished: bool
-    rest: dict[str, Any]
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
@@ -53,6 +51,14 @@ class Evidence:
         if kind not in self.lines:
             self.lines[kind] = journal.read(self.folder, kind)
         return self.lines[kind]
+
+    @cached_property
+    def rest(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "rest.json").read_text()))
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.rest["finished"])
 
     @cached_property
     def database(self) -> dict[str, list[dict[str, Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import psutil
 
 from chaos.journal import Journal
 from testkit.mesh import Mesh, Part
+from testkit.processes import below, holds, sockets_of_port, words
 
 RESTART_SECONDS = 0.3
 
@@ -44,19 +46,19 @@ class Post:
         top = self.top
         if top is None or self.kind == "coordinator":
             return top
-        return next((process for process in _below(top) if "worker-main" in _words(process)), None)
+        return next((process for process in below(top.pid) if "worker-main" in words(process)), None)
 
     @property
     def children(self) -> list[psutil.Process]:
         """A worker's children."""
         top = self.top
-        return [] if top is None else [process for process in _below(top) if "doctrain_worker.sandbox.child" in _words(process)]
+        return [] if top is None else [process for process in below(top.pid) if "doctrain_worker.sandbox.child" in words(process)]
 
     @property
     def tree(self) -> list[psutil.Process]:
         """All of its processes, the first one first."""
         top = self.top
-        return [] if top is None else [top, *_below(top)]
+        return [] if top is None else [top, *below(top.pid)]
 
 
 class Fleet:
@@ -66,7 +68,7 @@ class Fleet:
         self._mesh, self._journal = mesh, journal
         self.posts: dict[str, Post] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing = False
+        self._mains: dict[int, str] = {}
 
     @property
     def workers(self) -> list[Post]:
@@ -92,17 +94,17 @@ class Fleet:
         return True
 
     def owner_of(self, port: int) -> str:
-        """Which part's process has that local port, one that is still starting included."""
-        for process in _below(psutil.Process()):
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                serves = {"worker-main", "coordinator"} & set(process.cmdline())
-                if serves and any(c.laddr.port == port for c in process.net_connections("tcp")):
-                    return process.environ().get("DOCTRAIN_NAME", "")
-        return ""
+        """Which part's process has that local port, one that is still starting included. For any thread."""
+        sockets = sockets_of_port(port)
+        known = self._mains
+        for pid, name in known.items():
+            if holds(pid, sockets):
+                return name
+        self._mains = {process.pid: name for process in below(os.getpid()) if (name := _name(process))}
+        return next((name for pid, name in self._mains.items() if pid not in known and holds(pid, sockets)), "")
 
     async def close(self) -> dict[str, int | None]:
         """Asks every part to go, workers first; answers how each ended, None for one that had to be killed."""
-        self._closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -171,13 +173,10 @@ async def _end(post: Post) -> int | None:
     return part.process.returncode
 
 
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.children(recursive=True)
-    return []
-
-
-def _words(process: psutil.Process) -> list[str]:
+def _name(process: psutil.Process) -> str:
+    """Of which part it is the main process; empty for other processes."""
+    if not {"worker-main", "coordinator"} & set(words(process)):
+        return ""
     with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-        return process.cmdline()
-    return []
+        return process.environ().get("DOCTRAIN_NAME", "")
+    return ""

@@ -35,7 +35,6 @@ class Nemesis:
                 for _ in range(2 if pair else 1):
                     fault = next(deck)(self._world, random.Random(self._draw.random()))
                     group.create_task(self._strike(fault, alone=not pair))
-            self.dealt += 2 if pair else 1
             if self._draw.random() < 0.8:  # else the next one meets a fleet that is still starting
                 await self._world.fleet.whole(WHOLE_SECONDS)
             await asyncio.sleep(self._draw.uniform(0.2, 1.5))
@@ -67,3 +66,6 @@ class Nemesis:
             to_heal=fault.to_heal,
             recovery=recovery,
         )
+        self.dealt += 1
+        progress = "nothing recorded" if recovery is None else f"recorded again after {recovery:.2f} s"
+        print(f"{self.dealt:4d} {fault.name} ({victim}): {healed - began:.1f} s, {progress}", flush=True)

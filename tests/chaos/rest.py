@@ -76,8 +76,9 @@ async def _look(world: World) -> dict[str, Any]:
     }
 
 
-async def dump(world: World) -> None:
-    """Every table that the checker reads, into ``database.json``."""
+async def dump(world: World, rest: dict[str, Any]) -> None:
+    """Every table that the checker reads, into ``database.json``, and ``rest.json``."""
+    (world.folder / "rest.json").write_text(json.dumps(rest))
     connection = await asyncpg.connect(world.database, timeout=20)
     try:
         tables = {name: [_plain(row) for row in await connection.fetch(query)] for name, query in _TABLES.items()}

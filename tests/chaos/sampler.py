@@ -24,6 +24,14 @@ select (select coalesce(sum(completed + failed), 0)::bigint from training) as en
     join tenant on tenant.id = counted.tenant join plan on plan.name = tenant.plan), '{}')::text as slots
 """
 
+# For whoever looks into a slow recovery: transactions that are open for long, and what they wait for.
+_WAITS = """
+select application_name as who, state, wait_event_type as waits, wait_event as event, left(query, 120) as query,
+    extract(epoch from clock_timestamp() - xact_start)::float8 as seconds, pid, pg_blocking_pids(pid) as behind
+from pg_stat_activity where xact_start < clock_timestamp() - interval '0.7 s' and application_name <> 'chaos'
+"""
+WAITS_EVERY = 8
+
 
 class Sampler:
     """``ended`` is the last count of recorded documents, ``moved_at`` when it was seen to rise."""
@@ -39,7 +47,7 @@ class Sampler:
         round_number = 0
         while True:
             started = time.monotonic()
-            await self._look(started)
+            await self._look(started, waits=round_number % WAITS_EVERY == 0)
             if round_number % PROCESSES_EVERY == 0:
                 for post in fleet.posts.values():
                     self._weigh(post)
@@ -56,12 +64,14 @@ class Sampler:
             return None
         return time.monotonic() - since
 
-    async def _look(self, asked: float) -> None:
+    async def _look(self, asked: float, *, waits: bool) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 if self._connection is None:
                     self._connection = await asyncpg.connect(self._url, server_settings={"application_name": "chaos"})
                 row = await self._connection.fetchrow(_LOOK)
+                for waiting in await self._connection.fetch(_WAITS) if waits else ():
+                    self._journal.write("waits", **dict(waiting))
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             if self._connection is not None:
                 self._connection.terminate()

@@ -26,7 +26,7 @@ from testkit.proxy import Proxy, proxy
 from testkit.rabbitmq import RabbitMQServer
 from testkit.server import free_port, own_server
 
-LEASE_SECONDS, BEAT_SECONDS, MARGIN_SECONDS = 5.0, 0.5, 1.5
+LEASE_SECONDS, BEAT_SECONDS, MARGIN_SECONDS = 6.0, 0.5, 1.5
 DOCUMENT_SECONDS = 8.0
 WORKERS, COORDINATORS = 4, 2
 TESTS = Path(__file__).parents[1]
@@ -109,7 +109,7 @@ async def world(folder: Path, seed: int, *, breaks: str = "") -> AsyncIterator[W
                 own = {
                     "DOCTRAIN_COORDINATORS": fixed,
                     "DOCTRAIN_LANES": "4",
-                    "DOCTRAIN_CHILDREN": "3",
+                    "DOCTRAIN_CHILDREN": "2",
                     "DOCTRAIN_HOLD_SECONDS": "30",
                     "DOCTRAIN_DOCUMENT_SECONDS": str(DOCUMENT_SECONDS),
                     "DOCTRAIN_SANDBOX": "rlimit",

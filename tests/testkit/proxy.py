@@ -1,6 +1,6 @@
 """A TCP proxy on loopback that stands for a network: cut with a reset, stalled one way or both, slow, lossy.
 
-Every connection belongs to an owner (a name that ``owner_of`` finds by the client's port), and a test rules the network of
+Every connection belongs to an owner (a name that ``owner_of`` finds by the client port), and a test rules the network of
 one owner or of all. While a direction stalls nothing passes, not even the end of a connection, and nothing is lost: what was
 sent meanwhile arrives when it is healed, as over a network whose packets are sent again.
 """
@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 PIECE_BYTES = 65536
+TRICKLE_BYTES, TRICKLE_SECONDS = 512, 0.01
 
 
 class Tap(Protocol):
@@ -33,6 +34,7 @@ class Direction:
 
     def __init__(self) -> None:
         self.delay_seconds = 0.0
+        self.piece_bytes = PIECE_BYTES
         self._flows = asyncio.Event()
         self._flows.set()
 
@@ -69,6 +71,19 @@ class Rule:
             direction.delay_seconds = 0.0
             direction.flow()
 
+    async def recover(self, seconds: float) -> None:
+        """Heals as a real network does, a little at a time at first, so that what waited arrives piece by piece."""
+        for direction in (self.there, self.back):
+            direction.piece_bytes = TRICKLE_BYTES
+        self.heal()
+        try:
+            self.slow(TRICKLE_SECONDS)
+            await asyncio.sleep(seconds)
+        finally:
+            self.heal()
+            for direction in (self.there, self.back):
+                direction.piece_bytes = PIECE_BYTES
+
     def slow(self, seconds: float) -> None:
         """Every piece waits, both ways."""
         self.there.delay_seconds = self.back.delay_seconds = seconds
@@ -87,7 +102,7 @@ class Proxy:
         self, host: str, port: int, owner_of: Callable[[int], str] | None = None, tap: Callable[[str], Tap | None] | None = None
     ) -> None:
         self._target = host, port
-        self._owner_of = owner_of or (lambda port: "")
+        self._owner_of = owner_of
         self._tap = tap or (lambda owner: None)
         self._rules: dict[str, Rule] = {}
         self.port = 0
@@ -107,7 +122,7 @@ class Proxy:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client."""
-        owner = self._owner_of(writer.get_extra_info("peername")[1])
+        owner = "" if self._owner_of is None else await asyncio.to_thread(self._owner_of, writer.get_extra_info("peername")[1])
         rule, tap = self.rule(owner), self._tap(owner)
         await rule.there.passes()
         try:
@@ -131,7 +146,7 @@ class Proxy:
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Direction, tap: Callable[[bytes], None] | None) -> None:
     try:
-        while data := await reader.read(PIECE_BYTES):
+        while data := await reader.read(way.piece_bytes):
             if tap is not None:
                 tap(data)
             await way.passes()

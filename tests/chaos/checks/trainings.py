@@ -16,7 +16,7 @@ _PASSING = {"UnavailableError", "CallTimeoutError"}
 def none_is_lost(evidence: Evidence) -> Iterator[str]:
     """Every accepted training ended, with all its documents."""
     if not evidence.finished:
-        yield "not every training ended in time"
+        yield f"not every training ended in time: {evidence.rest['unfinished']}"
     for name, order in evidence.accepted.items():
         row = evidence.trainings.get(name)
         if row is None:

@@ -62,6 +62,8 @@ class Duplicates(_Published):
             rows = await connection.fetch(_IN_FLIGHT, timeout=5)
         finally:
             connection.terminate()
+        if not rows:
+            raise TimeoutError("Nothing is in flight.")
         messages = []
         for row in rows:
             for number in (row["number"], row["number"], row["number"], row["number"] - 1, row["number"] + 1):

@@ -9,6 +9,8 @@ from chaos.faults.fault import Fault
 from chaos.world import LEASE_SECONDS
 from testkit.proxy import Rule
 
+RECOVER_SECONDS = 1.0
+
 
 class _Network(Fault):
     seconds: ClassVar[tuple[float, float]] = (1.0, LEASE_SECONDS + 2.5)
@@ -32,7 +34,14 @@ class _Network(Fault):
             rule.heal()
 
 
-class Cut(_Network):
+class _Stalled(_Network):
+    """Healed a little at a time: words of before the cut arrive late, and one by one."""
+
+    async def heal(self) -> None:
+        await asyncio.gather(*(rule.recover(RECOVER_SECONDS) for rule in self.rules))
+
+
+class Cut(_Stalled):
     """Nothing passes, and nothing says so."""
 
     name = "network cut both ways"
@@ -42,7 +51,7 @@ class Cut(_Network):
             rule.stall()
 
 
-class CutThere(_Network):
+class CutThere(_Stalled):
     """What the worker says does not arrive; it hears the coordinators."""
 
     name = "network cut from worker to coordinator"
@@ -52,7 +61,7 @@ class CutThere(_Network):
             rule.there.stall()
 
 
-class CutBack(_Network):
+class CutBack(_Stalled):
     """The coordinators hear the worker; it hears nothing."""
 
     name = "network cut from coordinator to worker"
