@@ -126,7 +126,8 @@ class ShardRun:
             self._lane.tracker.forget(self.key)
             self.ended.set()
         end = self._interrupt.result()
-        if end is End.STOPPED:
+        if end in (End.STOPPED, End.STALE):
+            # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
             await self._lane.tracker.stopped(self.key)
         return end
 
