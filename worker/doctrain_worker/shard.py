@@ -24,6 +24,7 @@ from doctrain_worker.documents import Documents
 from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
+from doctrain_worker.sandbox.link import GuardianLostError
 from doctrain_worker.spans import DocumentSpans
 from doctrain_worker.tracker import Key, Tracker
 
@@ -295,6 +296,9 @@ class ShardRun:
             outcome = answer if isinstance(answer, Done | Failure) else await answer
         except FencedError:
             self.interrupt(End.STALE)
+            return
+        except GuardianLostError:
+            self.interrupt(End.LOST)  # the worker ends; this says nothing of the document
             return
         except Exception as error:
             outcome = self._fault(ordinal, error)
