@@ -21,7 +21,8 @@ _LOOK = """
 select (select coalesce(sum(completed + failed), 0)::bigint from training) as ended,
     coalesce((select json_object_agg(tenant.name, json_build_array(counted.width, plan.slots)) from (
         select tenant, sum(width) as width from shard where state in (1, 2, 3) group by tenant) counted
-    join tenant on tenant.id = counted.tenant join plan on plan.name = tenant.plan), '{}')::text as slots
+    join tenant on tenant.id = counted.tenant join plan on plan.name = tenant.plan), '{}')::text as slots,
+    coalesce((select json_object_agg(worker_id, id) from session where state = 1), '{}')::text as live
 """
 
 # For whoever looks into a slow recovery: transactions that are open for long, and what they wait for.
@@ -82,7 +83,7 @@ class Sampler:
         if row["ended"] > self.ended:
             self.ended = row["ended"]
             self._moved.set()
-        self._journal.write("samples", asked=asked, ended=row["ended"], slots=row["slots"])
+        self._journal.write("samples", asked=asked, ended=row["ended"], slots=row["slots"], live=row["live"])
 
     def _weigh(self, post: Post) -> None:
         for place, process in enumerate(post.tree):

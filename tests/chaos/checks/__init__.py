@@ -25,6 +25,7 @@ RULES = (
     parts.they_end_when_told_to,
     parts.they_stay_small,
     parts.nothing_unforeseen_in_their_logs,
+    parts.frozen_workers_are_taken_back,
     parts.work_goes_on_after_each_fault,
 )
 MOST = 12

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import collections
+import json
 import re
 from collections.abc import Iterator, Sequence
 
 from chaos.evidence import Evidence
+from chaos.world import LEASE_SECONDS
+
+TAKE_BACK_SECONDS = 3.0
+"""A lapse is seen once a second, on a busy machine a little later, and what blocks a take-back is ended."""
 
 _MOST = {
     # Resident memory in MiB, descriptors, threads, children.
@@ -67,6 +72,19 @@ def _records(lines: Sequence[str]) -> Iterator[list[str]]:
         record.append(line)
     if record:
         yield record
+
+
+def frozen_workers_are_taken_back(evidence: Evidence) -> Iterator[str]:
+    """A worker that stood still for longer than its lease has no session left before it wakes, whatever it was doing."""
+    samples = evidence.of("samples")
+    for fault in evidence.of("faults"):
+        late = fault["made"] + LEASE_SECONDS + TAKE_BACK_SECONDS
+        if "frozen past its lease" not in fault["kind"] or not fault["alone"] or fault["healed"] < late:
+            continue
+        before = [json.loads(line["live"]).get(fault["victim"]) for line in samples if line["at"] < fault["made"]]
+        after = [json.loads(line["live"]).get(fault["victim"]) for line in samples if late < line["asked"] and line["at"] < fault["healed"]]
+        if before and before[-1] is not None and before[-1] in after:
+            yield f"session {before[-1]} of {fault['victim']} was live {LEASE_SECONDS + TAKE_BACK_SECONDS:g} s after it froze"
 
 
 def work_goes_on_after_each_fault(evidence: Evidence) -> Iterator[str]:
