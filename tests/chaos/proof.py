@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
 from chaos.faults import brokers, messages, networks, workers
 from chaos.faults.fault import Fault
 from chaos.run import Plan, sit
@@ -22,15 +24,18 @@ FAULTS, DOCUMENTS, END_SECONDS, TRIES = 6, 800, 45.0, 3
 
 
 class CutUntilTakenBack(networks.CutThere):
-    """Healed about when the shards are taken back: what was under way arrives while they run elsewhere."""
+    """Healed once the session is taken back: what was under way arrives while its shards begin elsewhere."""
 
-    seconds = (LEASE_SECONDS + 0.3, LEASE_SECONDS + 1.5)
-
-
-class CutWhollyUntilTakenBack(networks.Cut):
-    """The same, both ways."""
-
-    seconds = (LEASE_SECONDS + 0.3, LEASE_SECONDS + 1.5)
+    async def last(self) -> float:
+        connection = await asyncpg.connect(self.world.database)
+        try:
+            session = await connection.fetchval("select max(id) from session where worker_id = $1", self.victim)
+            async with asyncio.timeout(3 * LEASE_SECONDS):
+                while await connection.fetchval("select state from session where id = $1", session) == 1:
+                    await asyncio.sleep(0.01)
+        finally:
+            await connection.close()
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Proof:
 PROOFS = (
     Proof(
         "no fencing",
-        (CutUntilTakenBack, CutWhollyUntilTakenBack),
+        (CutUntilTakenBack,),
         frozenset({"attempts.nothing_runs_again_once_recorded", "trainings.none_is_lost"}),
     ),
     Proof("ack before the commit", (workers.MainKilled, brokers.ConnectionsCut), frozenset({"rest.acks_follow_commits"})),

@@ -36,6 +36,7 @@ class Plan:
 
 async def sit(plan: Plan, folder: Path) -> dict[str, Any]:
     """Runs it in ``folder`` (emptied first) and answers its result; evidence stays when a rule was broken."""
+    folder = folder.resolve()  # servers have folders of their own to start in
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.monotonic()

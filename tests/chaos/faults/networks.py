@@ -19,12 +19,13 @@ class _Network(Fault):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self.rules: list[Rule] = []
+        self.victim = ""
 
     async def inject(self) -> str:
-        victim = self.draw.choice(self.world.fleet.workers).name
-        self.rules = [network.rule(victim) for network in self.world.coordinator_networks.values()]
+        self.victim = self.draw.choice(self.world.fleet.workers).name
+        self.rules = [network.rule(self.victim) for network in self.world.coordinator_networks.values()]
         self.harm()
-        return victim
+        return self.victim
 
     def harm(self) -> None:
         raise NotImplementedError
