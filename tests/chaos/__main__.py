@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--results", type=Path, default=Path("build/chaos/results.json"))
+    parser.add_argument("--sitting", type=int, default=SITTING_FAULTS, help="faults dealt before everything is checked and begun anew")
     parser.add_argument("--anew", action="store_true", help="forget earlier results")
     parser.add_argument("--only", default="", help="kinds of faults whose name holds this, for looking into one; never counts")
     parser.add_argument("--check", type=Path, help="only look at the evidence in that folder again")
@@ -41,7 +42,7 @@ def main() -> int:
     kinds = [kind for kind in ALL if chosen.only in kind.name]
     results = [] if chosen.anew else report.load(chosen.results)
     while (left := chosen.faults - sum(report.fired(results).values())) > 0:
-        faults = min(left, SITTING_FAULTS)
+        faults = min(left, chosen.sitting)
         seed = chosen.seed + len(results)
         plan = Plan(seed, faults, int(chosen.documents * faults / chosen.faults), kinds)
         result = asyncio.run(sit(plan, chosen.results.parent / f"seed-{seed}"))

@@ -33,7 +33,8 @@ def words(process: psutil.Process) -> list[str]:
 def sockets_of_port(port: int) -> set[str]:
     """The TCP sockets of this machine that have that local port, as ``/proc/PID/fd`` names them."""
     wanted = f":{port:04X}"
-    lines = (_PROC / "net/tcp").read_text().splitlines()[1:]
+    # gRPC's sockets are of IPv6, also to 127.0.0.1.
+    lines = [line for table in ("tcp", "tcp6") for line in (_PROC / "net" / table).read_text().splitlines()[1:]]
     return {f"socket:[{fields[9]}]" for fields in map(str.split, lines) if fields[1].endswith(wanted)}
 
 
