@@ -13,6 +13,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.loading import CHUNK, Piece
 from doctrain_coordinator.manifests import ManifestReader
+from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError
@@ -31,7 +32,10 @@ AT_ONCE = 2
 class Loaders:
     """Runs at most ``AT_ONCE`` loads; ``run`` is supervised by the application."""
 
-    def __init__(self, database_url: str, sources: Sources, uris: UriRules, changes: Changes, most_documents: int) -> None:
+    def __init__(
+        self, database_url: str, locks: ShardLocks, sources: Sources, uris: UriRules, changes: Changes, most_documents: int
+    ) -> None:
+        self._locks = locks
         self._url, self._sources, self._uris, self._changes = database_url, sources, uris, changes
         self._most = most_documents
         self._poked = asyncio.Event()
@@ -127,8 +131,7 @@ class Loaders:
 
     async def _fail(self, connection: Any, training: int, error: DoctrainError) -> None:
         log.info("Training %d ends: %s", training, error)
-        async with postgres.available("ending a training"), connection.transaction():
-            await endings.end_early(connection, training, TrainingState.FAILED, error.sentence)
+        await endings.end_early(self._locks, training, TrainingState.FAILED, error.sentence)
         self._changes.trainings([training])
         self._changes.work()
 

@@ -70,7 +70,7 @@ async def test_a_shard_handed_back_comes_again_after_its_delay_with_what_is_left
         await one.begin(session, granted.shard, granted.number)
         await one.report(session, granted.shard, granted.number, results(0, 4))
         until = datetime.now(UTC) + timedelta(seconds=0.7)
-        await one.losses.release(session, [(granted.shard, granted.number)], why="later", not_before=until)
+        await one.handbacks.release(session, [(granted.shard, granted.number)], why="later", not_before=until)
         again = await message(consumer)
         assert datetime.now(UTC) >= until
         assert (again.shard, again.number, again.last_processed_ordinal) == (granted.shard, granted.number + 1, 3)
