@@ -20,7 +20,7 @@ from doctrain_coordinator.handback import HandBacks
 from doctrain_coordinator.heartbeats import Heartbeats
 from doctrain_coordinator.keys import Keys
 from doctrain_coordinator.leadership import Leadership
-from doctrain_coordinator.loaders import Loaders
+from doctrain_coordinator.loaders import Bounds, Loaders
 from doctrain_coordinator.lost_sessions import LostSessions
 from doctrain_coordinator.opened import Opened
 from doctrain_coordinator.publisher import Publisher
@@ -105,7 +105,8 @@ class _Coordinator:
         committer = Committer(url, changes)
         heartbeats = Heartbeats(pool, handbacks)
         dead_letters = DeadLetters(pool, broker)
-        loaders = Loaders(url, locks, sources, uris, changes, settings.max_manifest_documents)
+        bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
+        loaders = Loaders(url, locks, changes, sources=sources, uris=uris, bounds=bounds)
         trainings = Trainings(pool)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
         self.keys, self.tenants = Keys(pool), Tenants(pool)

@@ -52,6 +52,7 @@ create table training (
     uri_template text,
     number_offset int not null default 0,
     load_count int,
+    load_progress_at timestamptz not null default now(),
     total int not null,
     completed int not null default 0,
     failed int not null default 0,
