@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from opentelemetry import trace
@@ -33,6 +34,8 @@ SESSIONS = statements.load("sessions")
 POLL_SECONDS = 1.0
 ROUND_SECONDS = 20.0
 MOST_GRANTS = 256
+# Of a tenant's trainings that have nothing in flight, a round looks at that many, the oldest.
+MOST_IDLE = 64
 
 
 class Dispatcher:
@@ -42,7 +45,7 @@ class Dispatcher:
         self, changes: Changes, publisher: Publisher, lost: LostSessions, spawn: Spawn, *, lease_seconds: float, lane_slots: int
     ) -> None:
         self._changes, self._publisher = changes, publisher
-        self._lapses = _Lapses(lost, spawn)
+        self._lapses = Lapses(lost, spawn)
         self._lease, self._lane_slots = lease_seconds, lane_slots
 
     async def lead(self, connection: Connection) -> None:
@@ -54,7 +57,7 @@ class Dispatcher:
             await self._changes.wait_for_work(pause)
 
 
-class _Lapses:
+class Lapses:
     """Takes sessions back beside the leader's rounds, which may not wait for others' locks, each once at a time."""
 
     def __init__(self, lost: LostSessions, spawn: Spawn) -> None:
@@ -62,6 +65,7 @@ class _Lapses:
         self._under_way: set[Sighting] = set()
 
     def take_back(self, lapses: Sequence[Lapse]) -> None:
+        """Starts what is not under way already; what fails is asked for again by the round after."""
         for lapse in lapses:
             if lapse.sighting not in self._under_way:
                 self._under_way.add(lapse.sighting)
@@ -81,7 +85,7 @@ class _Lapses:
 class Term:
     """One spell of leading: what the leader remembers ends with it."""
 
-    def __init__(self, connection: Connection, publisher: Publisher, lapses: _Lapses, *, lease_seconds: float, lane_slots: int) -> None:
+    def __init__(self, connection: Connection, publisher: Publisher, lapses: Lapses, *, lease_seconds: float, lane_slots: int) -> None:
         self._c, self._publisher, self._lapses, self._lane_slots = connection, publisher, lapses, lane_slots
         self._overdue = Overdue()
         self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
@@ -107,7 +111,7 @@ class Term:
         room = min(2 * lanes - sum(row["shards"] for row in in_flight), MOST_GRANTS)
         if room <= 0:
             return False
-        runnable = await self._c.fetch(SQL["runnable"], room)
+        runnable = await self._c.fetch(SQL["runnable"], room, MOST_IDLE)
         if not runnable:
             return False
         plans = await self._c.fetch(SQL["plans_of"], list({row["tenant"] for row in runnable}))
@@ -115,7 +119,7 @@ class Term:
         if not grants:
             return False
         made = await self._make(grants)
-        return bool(made) and len(grants) == MOST_GRANTS
+        return bool(made) and (len(grants) == MOST_GRANTS or _looked_at_part(in_flight, runnable))
 
     async def _make(self, grants: Sequence[admission.Grant]) -> list[Record]:
         async with self._c.transaction():
@@ -146,6 +150,13 @@ class Term:
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SESSIONS["live_sessions"])]
         self._lapses.take_back(self._observer.observe(time.monotonic(), live))
+
+
+def _looked_at_part(in_flight: Sequence[Record], runnable: Sequence[Record]) -> bool:
+    """Whether a tenant may have more trainings that wait than the round looked at."""
+    busy = {row["training"] for row in in_flight}
+    idle = Counter(tenant for tenant, training in {(row["tenant"], row["training"]) for row in runnable} if training not in busy)
+    return any(count >= MOST_IDLE for count in idle.values())
 
 
 def _claims(in_flight: Sequence[Record], runnable: Sequence[Record], plans: Sequence[Record]) -> list[admission.Claim]:
