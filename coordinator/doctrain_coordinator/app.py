@@ -24,12 +24,12 @@ from doctrain_coordinator.loaders import Bounds, Loaders
 from doctrain_coordinator.lost_sessions import LostSessions
 from doctrain_coordinator.opened import Opened
 from doctrain_coordinator.publisher import Publisher
+from doctrain_coordinator.requests import Limits
 from doctrain_coordinator.retrying import Retrying
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
-from doctrain_coordinator.rpc.validation import Limits
 from doctrain_coordinator.sessions import Sessions
 from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.starting import Starting

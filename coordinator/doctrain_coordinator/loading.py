@@ -12,7 +12,6 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import TrainingState, after_counts
@@ -20,7 +19,7 @@ from doctrain_coordinator.manifests import Row, fault
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import InvalidManifestError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Connection, Pool
 
 SQL = statements.load("loading")
 COMMIT_SECONDS = 120.0
@@ -101,7 +100,7 @@ async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> in
     return training
 
 
-async def _insert(c: Any, training: int, new: NewTraining, first: Piece) -> None:
+async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) -> None:
     made = await c.fetchval(
         SQL["insert_training"],
         training,
@@ -124,7 +123,7 @@ async def _insert(c: Any, training: int, new: NewTraining, first: Piece) -> None
         raise ExistsError
 
 
-async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
+async def extend(c: Connection, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
     """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
 
     Raises InvalidManifestError for an id that stands twice.
@@ -153,7 +152,7 @@ async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: i
     return True
 
 
-async def _copy_documents(c: Any, training: int, first: int, piece: Piece) -> None:
+async def _copy_documents(c: Connection, training: int, first: int, piece: Piece) -> None:
     if not piece.rows:
         if piece.count:
             source = _numbered_rows(training, first, piece.count)
@@ -189,7 +188,9 @@ def _stands_twice(error: postgres.UniqueViolationError, piece: Piece) -> Invalid
     return fault(line, f"The id {json.dumps(key, ensure_ascii=False)} stands more than once.")
 
 
-async def _copy_shards(c: Any, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int) -> None:
+async def _copy_shards(
+    c: Connection, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int
+) -> None:
     shards = cut(first, count, expected=expected, lanes=lanes)
     records = [(training, tenant, place, start, length, length) for place, (start, length) in enumerate(shards, number)]
     if records:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from doctrain_coordinator.rpc.validation import document_id_fault, media_type_fault, metadata_fault
+from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
 from doctrain_mesh.errors import InvalidManifestError
 from doctrain_mesh.uris import UriRules
 
