@@ -138,6 +138,7 @@ async def test_a_long_load_gives_its_place_to_those_that_wait_and_goes_on_where_
 
 async def test_a_load_that_never_goes_on_fails_with_a_sentence(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(loaders, "LONGEST_RETRY_SECONDS", 0.3)
     monkeypatch.setattr(loaders, "SCAN_SECONDS", 0.1)
     tenant = await one.tenant("a")
     old, young = await manifest(one, tenant, "old"), await manifest(one, tenant, "young")
@@ -148,7 +149,7 @@ async def test_a_load_that_never_goes_on_fails_with_a_sentence(one: Core, monkey
             row = await one.row("training", old)
             return row if row["state"] != TrainingState.QUEUED else None
 
-        row = await wait_until(ended, timeout=20)
+        row = await wait_until(ended, timeout=40)
     assert row["state"] == TrainingState.FAILED
     assert row["reason"] == "Nothing of its manifest could be read for 1 hour: The object store did not answer."
     assert (await one.row("training", young))["state"] == TrainingState.QUEUED
