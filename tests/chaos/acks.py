@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 from google.protobuf.message import DecodeError
 
+from chaos.away import AWAY
 from chaos.journal import Journal
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 from testkit.amqp import DeliveryTap
@@ -69,7 +70,7 @@ class AckWatch:
                     async with asyncio.timeout(2):
                         connection = connection or await asyncpg.connect(self._url, server_settings={"application_name": "chaos"})
                         rows = await connection.fetch(_ROWS, [shard for _, _, shard, _ in batch])
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                except AWAY:
                     if connection is not None:
                         connection.terminate()
                     connection = None
