@@ -56,6 +56,7 @@ class World:
     collector_network: Proxy
     addresses: list[str]
     operator_key: str
+    worker_key: str
     queue: str = "doctrain.shards"
 
 
@@ -142,6 +143,7 @@ async def world(folder: Path, seed: int, *, breaks: str = "") -> AsyncIterator[W
                 collected,
                 [f"127.0.0.1:{port}" for port in ports.values()],
                 parts.operator_key,
+                parts.worker_key,
             )
 
 
