@@ -21,7 +21,8 @@ from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 from testkit.amqp import DeliveryTap
 
 _ROWS = """
-select shard.id, shard.number, shard.state, session.worker_id, session.state as session_state
+select shard.id, shard.number, shard.state, session.worker_id, session.state as session_state,
+    session.id = (select max(id) from session newest where newest.worker_id = session.worker_id) as newest
 from shard left join session on session.id = shard.holder where shard.id = any($1::bigint[])
 """
 
