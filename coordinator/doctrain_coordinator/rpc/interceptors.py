@@ -15,7 +15,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from doctrain_coordinator.keys import ROLE_NAMES, Identity, Keys
-from doctrain_coordinator.rpc.policies import POLICIES, PUBLIC
+from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_mesh import rpc, telemetry
 from doctrain_mesh.errors import DoctrainError, PermissionDeniedError, StoreUnavailableError, UnauthenticatedError
@@ -46,7 +46,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         metadata = dict(handler_call_details.invocation_metadata or ())
-        call = _Call(self._keys, handler_call_details.method, metadata, Decoder(handler.request_deserializer))
+        call = _Call(
+            self._keys,
+            handler_call_details.method,
+            metadata,
+            Decoder(handler.request_deserializer, MOST_BYTES.get(handler_call_details.method)),
+        )
         if handler.response_streaming:
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
