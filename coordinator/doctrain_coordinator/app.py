@@ -36,7 +36,7 @@ from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants import Tenants
 from doctrain_coordinator.trainings import Trainings
 from doctrain_coordinator.watchers import WatchHub
-from doctrain_mesh import postgres
+from doctrain_mesh import membership, postgres
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
@@ -46,7 +46,6 @@ from doctrain_mesh.uris import UriRules
 log = logging.getLogger(__name__)
 POOL_SIZE = 16
 REGISTRY_SECONDS = 10
-COORDINATORS_PREFIX = "/doctrain/coordinators/"
 MOVE_SECONDS = 0.5
 
 
@@ -159,7 +158,7 @@ class _Coordinator:
         address = self._settings.advertise or f"{host}:{self._served.port}"
         record = json.dumps({"address": address, "name": self._settings.process_name}, indent=2).encode()
         registration = await self._registry.register(
-            COORDINATORS_PREFIX + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
+            membership.COORDINATORS + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
         )
         await self._served.ready()
         log.info("Serving on %s.", address)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import grpc
 
+from doctrain_mesh import membership
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.ports import Registry
 from doctrain_mesh.rpc import CHANNEL_OPTIONS
 
 log = logging.getLogger(__name__)
-PREFIX = "/doctrain/coordinators/"
 # A peer that froze is noticed by the heartbeat's own deadline, well before gRPC's keepalive would.
 OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -35,7 +35,7 @@ class Coordinators:
 
     async def follow(self, registry: Registry) -> None:
         """Keeps up with the registry until cancelled."""
-        async for change in registry.watch(PREFIX):
+        async for change in registry.watch(membership.COORDINATORS):
             known = self._by_key.pop(change.key, None)
             if change.value is not None:
                 try:
