@@ -19,6 +19,7 @@ from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.gate import Gate
 from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.memory import Predecessor
 from doctrain_worker.stream import Stream, StreamEndedError, attached
 from doctrain_worker.tracker import Key, Tracker
 
@@ -90,7 +91,6 @@ class Session:
         self.draining = False
         self.opened = asyncio.Event()
         self._predecessor = guardian.predecessor
-        self._predecessor_end = pb.PREDECESSOR_END_DIED if self._predecessor else pb.PREDECESSOR_END_UNSPECIFIED
         self._lease = 0.0
         self._deadline = 0.0
         self._sent: dict[int, float] = {}
@@ -185,11 +185,16 @@ class Session:
         return pb.Hello(
             worker_id=self._identity.worker_id,
             session=self.id,
-            predecessor=0 if self.id else self._predecessor,
-            predecessor_end=pb.PREDECESSOR_END_UNSPECIFIED if self.id else self._predecessor_end,
+            predecessor=0 if self.id else self._predecessor.session,
+            predecessor_end=self._predecessor_end(),
             lanes=self._identity.lanes,
             version=self._identity.version,
         )
+
+    def _predecessor_end(self) -> pb.PredecessorEnd.ValueType:
+        if self.id or not self._predecessor.session:
+            return pb.PREDECESSOR_END_UNSPECIFIED
+        return pb.PREDECESSOR_END_SELF_FENCED if self._predecessor.self_fenced else pb.PREDECESSOR_END_DIED
 
     def _welcomed(self, stream: Stream) -> bool:
         welcome = stream.welcome
@@ -305,5 +310,5 @@ class Session:
         await self._guardian.fence()
         await self._held.ended()
         if self.id:
-            self._predecessor, self._predecessor_end = self.id, pb.PREDECESSOR_END_SELF_FENCED
+            self._predecessor = Predecessor(self.id, self_fenced=True)
         self.id = 0
