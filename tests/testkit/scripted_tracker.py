@@ -53,6 +53,7 @@ class Script:
     orders: list[pb.Order] = field(default_factory=list)
     not_yours: list[Key] = field(default_factory=list)
     stale: set[Key] = field(default_factory=set)
+    refused_trials: set[Key] = field(default_factory=set)
     lost_sessions: set[int] = field(default_factory=set)
     answer_begins: bool = True
     answer_blocks: bool = True
@@ -175,8 +176,13 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
                 response.begins.append(known or pb.BeginAnswer(shard=begin.shard, outcome=outcome))
         for block in request.blocks:
             self._take_block(block, response)
+        for trial in request.trials:
+            script.note("trial", trial)
+            refused = (trial.shard.shard, trial.shard.number) in script.refused_trials
+            response.trial_answers.add(
+                shard=trial.shard, ordinal=trial.ordinal, outcome=pb.TRIAL_OUTCOME_REFUSED if refused else pb.TRIAL_OUTCOME_STARTED
+            )
         for name, asked, answers in (
-            ("trial", request.trials, response.trials),
             ("yield", request.yields, response.yields),
             ("stopped", request.stopped, response.stopped),
         ):

@@ -25,7 +25,7 @@ from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
 from doctrain_worker.spans import DocumentSpans
-from doctrain_worker.tracker import Key, Tracker
+from doctrain_worker.tracker import Key, Tracker, TrialRefusedError
 
 log = logging.getLogger(__name__)
 TURN = 128
@@ -196,7 +196,10 @@ class ShardRun:
 
     async def _work(self) -> End:
         if self._suspects:
-            await self._try_suspects()
+            try:
+                await self._try_suspects()
+            except TrialRefusedError:
+                return End.STALE
         async with asyncio.TaskGroup() as slots:
             self._slots = slots
             while self._open_slots < self._slot_count:

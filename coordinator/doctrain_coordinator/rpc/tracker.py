@@ -299,8 +299,11 @@ class _Stream:
         for trial in request.trials:
             async with postgres.acquired(self._parts.pool, "starting a trial") as c:
                 row = await c.fetchval(SQL["start_trial"], trial.shard.shard, trial.shard.number, session, trial.ordinal)
-            if row is not None:
+            started = row is not None
+            if started:
                 self.outbox.trials.append(trial.shard)
+            outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
+            self.outbox.trial_answers.add(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome)
 
 
 def _block(block: pb.Block) -> Block:
