@@ -25,7 +25,6 @@ from doctrain_worker.shard import Lane
 from doctrain_worker.tracker import Tracker
 
 log = logging.getLogger(__name__)
-ON_DECK = 6
 GOODBYE_SECONDS = 3.0
 
 
@@ -81,7 +80,7 @@ async def running(
                 loops.create_task(session.run(), name="session"),
                 loops.create_task(keep_registered(registry, worker_id, facts, guardian.pid), name="registration"),
             ]
-            consumer = loops.create_task(_consume(broker, settings.lanes + ON_DECK, holds, loops), name="consumer")
+            consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, loops), name="consumer")
             yield Running(worker_id, session, holds)
             session.draining = True
             consumer.cancel()

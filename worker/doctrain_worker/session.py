@@ -123,6 +123,12 @@ class Session:
         self._over.set()
         self.opened.clear()
 
+    def children_stopped(self) -> None:
+        """A document found its children killed: if the guardian did that to all, the session is over before it says so."""
+        if self._guardian.fenced:
+            self._over.set()
+            self.opened.clear()
+
     async def _live(self) -> None:
         """One session, over as many streams as it takes; returns when it is over."""
         self._over.clear()
