@@ -12,6 +12,7 @@ from typing import Any
 
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
+from doctrain_mesh.supervise import deadline
 from doctrain_worker import executions
 from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.core.retry import RetryPolicy
@@ -26,6 +27,7 @@ from doctrain_worker.tracker import Tracker
 
 log = logging.getLogger(__name__)
 GOODBYE_SECONDS = 3.0
+CONSUMER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ async def running(
             session.draining = True
             consumer.cancel()
             await holds.drain(settings.drain_seconds)
-            await asyncio.wait({consumer})
+            async with deadline("Leaving the broker", CONSUMER_SECONDS):
+                await asyncio.wait({consumer})
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await session.goodbye("the worker goes away")

@@ -12,9 +12,9 @@ from doctrain_worker.tracker import Key, Tracker
 
 
 class Reports:
-    """``running`` are the ordinals that run now. ``on_answer`` is called at each answer, with whether the shard is still ours."""
+    """``running`` are the ordinals that run now. ``on_answer`` is called with each answer."""
 
-    def __init__(self, key: Key, tracker: Tracker, began: float, on_answer: Callable[[bool], None]) -> None:
+    def __init__(self, key: Key, tracker: Tracker, began: float, on_answer: Callable[[pb.BlockAnswer], None]) -> None:
         self._key, self._tracker, self._began, self._on_answer = key, tracker, began, on_answer
         self._base_ms = int(time.time() * 1000)
         self._results = Results()
@@ -90,4 +90,4 @@ class Reports:
         """A block is recorded, or the shard is not ours."""
         self.shard_done = self.shard_done or answer.shard_done
         self._unanswered.answered(answer.sequence)
-        self._on_answer(answer.outcome != pb.BLOCK_OUTCOME_STALE)
+        self._on_answer(answer)

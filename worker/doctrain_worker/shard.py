@@ -113,19 +113,22 @@ class ShardRun:
 
     @property
     def _starts_no_more(self) -> bool:
-        return self._yield is not None
+        return self._yield is not None or self._interrupted is not None
 
     async def run(self) -> End:
         """Runs to the end; raises SessionLostError. Cancelling it kills what runs."""
+        end = None
         try:
             async with self._scope:
-                return await self._work()
+                end = await self._work()
         except TimeoutError:
-            if (end := self._interrupted) is None:
+            if self._interrupted is None:
                 raise
         finally:
             self._lane.tracker.forget(self.key)
             self.ended.set()
+        end = self._interrupted or end
+        assert end is not None
         if end is End.STOPPED:
             await self._lane.tracker.stopped(self.key)
         return end
@@ -148,7 +151,7 @@ class ShardRun:
     def set_width(self, width: int) -> None:
         """From now on so many documents at once."""
         self._width = max(1, width)
-        while self._slots is not None and self._open_slots < self._slot_count and not (self._starts_no_more or self._interrupted):
+        while self._slots is not None and self._open_slots < self._slot_count and not self._starts_no_more:
             self._open_slot(self._slots)
 
     def beat(self) -> None:
@@ -157,8 +160,8 @@ class ShardRun:
         if self._lane.clock() - self._began > self._lane.hold_seconds:
             self.hand_back(HOLD_REASON)
 
-    def _on_answer(self, ours: bool) -> None:
-        if not ours:
+    def _on_answer(self, answer: pb.BlockAnswer) -> None:
+        if answer.outcome == pb.BLOCK_OUTCOME_STALE:
             self.interrupt(End.STALE)
         self._moved.set()
 

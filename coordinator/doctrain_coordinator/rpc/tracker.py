@@ -101,7 +101,7 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
             await stream.run()
         finally:
             self._streams.discard(stream)
-            if not stream.left and not self._draining and not stream.stalled:
+            if stream.spoken and not stream.left and not self._draining and not stream.stalled:
                 self._parts.spawn(self._parts.sessions.closed(attachment))
 
 
@@ -143,6 +143,9 @@ class _Stream:
         self._heartbeats = 0
         self._hand_backs: asyncio.Queue[pb.TrackRequest] = asyncio.Queue()
         self._ended = False
+        self.spoken = False
+        """Whether the worker has said anything since its welcome. One that has not may never have got it, and works on over its
+        stream before; the end of this one says nothing of it, and the lease decides."""
         self.left = False
         self.stalled = False
         self.left_alone = False
@@ -171,6 +174,7 @@ class _Stream:
 
     async def _read(self) -> None:
         while (request := await self._context.read()) is not grpc.aio.EOF:
+            self.spoken = True
             self._take(request)
         await self._hand_backs.join()
 
