@@ -293,6 +293,7 @@ class _Stream:
                 await self._parts.losses.release(session, [(r.shard, r.number) for r in refs])
                 self.outbox.stopped.extend(refs)
             if request.HasField("goodbye"):
+                log.info("Session %d says goodbye: %.200r", session, request.goodbye.reason)
                 await self._parts.sessions.leave(session)
                 self.left = True
         except StoreUnavailableError as error:
