@@ -24,6 +24,7 @@ from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, NotHeldError, Outcome, Processor, ShardContext
 from doctrain_worker.reports import Reports
+from doctrain_worker.sandbox.link import GuardianLostError
 from doctrain_worker.spans import DocumentSpans
 from doctrain_worker.tracker import Key, Tracker, TrialRefusedError
 from doctrain_worker.trials import Trials
@@ -129,7 +130,8 @@ class ShardRun:
             self.ended.set()
         end = self._interrupted or end
         assert end is not None
-        if end is End.STOPPED:
+        if end in (End.STOPPED, End.STALE):
+            # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
             await self._lane.tracker.stopped(self.key)
         return end
 
@@ -262,7 +264,7 @@ class ShardRun:
                 log_execution("start", document, context)
             try:
                 outcome = process(document, context)
-            except FencedError as error:
+            except (FencedError, GuardianLostError) as error:
                 self._fenced(error)
                 return
             except Exception as error:
@@ -293,7 +295,7 @@ class ShardRun:
         try:
             answer = lane.processor.process(document, self._context)
             outcome = answer if isinstance(answer, Done | Failure) else await answer
-        except FencedError as error:
+        except (FencedError, GuardianLostError) as error:  # it says nothing of the document
             self._fenced(error)
             return None
         except Exception as error:
@@ -307,7 +309,7 @@ class ShardRun:
         self._report()
         return again
 
-    def _fenced(self, error: FencedError) -> None:
+    def _fenced(self, error: FencedError | GuardianLostError) -> None:
         self.interrupt(End.STALE if isinstance(error, NotHeldError) else End.LOST)
 
     def _fault(self, ordinal: int, error: Exception) -> Failure:
