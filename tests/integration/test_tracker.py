@@ -179,14 +179,25 @@ async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: 
         assert (await served.core.row("session", worker.welcome.session))["state"] == 2
 
 
-async def test_a_trial_is_answered_for_a_suspect_only(served: Served) -> None:
+async def test_a_trial_is_answered_and_refused_for_what_is_no_suspect_or_not_held(served: Served) -> None:
     async with stream(served) as worker, granted(served) as (training, ref, _):
         await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)
         assert list((await worker.begin(ref)).suspects) == [3, 4]
-        await worker.say(trials=[pb.Trial(shard=ref, ordinal=9)])
-        await worker.say(trials=[pb.Trial(shard=ref, ordinal=4)])
-        assert await worker.hear(lambda r: list(r.trials)) == [ref]
+        refused, started = pb.TRIAL_OUTCOME_REFUSED, pb.TRIAL_OUTCOME_STARTED
+        other = pb.ShardRef(shard=ref.shard, number=ref.number + 1)
+        for shard, ordinal, outcome in ((ref, 9, refused), (other, 3, refused), (ref, 4, started)):
+            await worker.say(trials=[pb.Trial(shard=shard, ordinal=ordinal)])
+            (answer,) = await worker.hear(lambda r: list(r.trial_answers))
+            assert (answer.shard, answer.ordinal, answer.outcome) == (shard, ordinal, outcome)
         assert (await served.core.shards(training))[0]["trial"] == 4
+
+
+async def test_a_trial_that_starts_is_told_to_workers_that_do_not_know_its_answer_too(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)
+        await worker.begin(ref)
+        await worker.say(trials=[pb.Trial(shard=ref, ordinal=9), pb.Trial(shard=ref, ordinal=4)])
+        assert await worker.hear(lambda r: list(r.trials)) == [ref]
 
 
 async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later(served: Served) -> None:
