@@ -66,3 +66,6 @@ select pg_try_advisory_lock(1685021795, $1::bigint::int)
 
 -- name: silent_seconds
 select extract(epoch from now() - load_progress_at)::float8 from training where id = $1
+
+-- name: known_ids
+select document_id from document where training = $1 and document_id = any($2::text[])
