@@ -53,6 +53,7 @@ class Script:
     orders: list[pb.Order] = field(default_factory=list)
     not_yours: list[Key] = field(default_factory=list)
     stale: set[Key] = field(default_factory=set)
+    invalid: set[Key] = field(default_factory=set)
     lost_sessions: set[int] = field(default_factory=set)
     answer_begins: bool = True
     answer_blocks: bool = True
@@ -192,6 +193,9 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
             return
         if key in script.stale:
             response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_STALE)
+            return
+        if key in script.invalid:
+            response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_INVALID)
             return
         script.record(block)
         response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_RECORDED, shard_done=script.is_done(key))
