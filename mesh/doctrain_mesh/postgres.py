@@ -33,10 +33,8 @@ COMMAND_SECONDS = 30.0
 ACQUIRE_SECONDS = 10.0
 IDLE_IN_TRANSACTION_SECONDS = 60.0
 
-# What a server that is away, restarting, full or in recovery makes asyncpg raise. InternalClientError was seen when the
-# server ended the session between two steps of one statement.
+# What a server that is away, restarting, full or in recovery makes asyncpg raise.
 _AWAY = (
-    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     # A server killed within executemany leaves asyncpg's own state torn: the connection is lost, whatever it is called.

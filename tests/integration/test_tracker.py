@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from doctrain_coordinator import app
 from doctrain_coordinator.commits import Committer
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.keys import ROLE_WORKER
+from doctrain_coordinator.rpc import interceptors
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.registry.memory import MemoryRegistry
@@ -236,6 +238,20 @@ async def test_a_stream_that_this_side_ends_by_a_fault_of_its_own_waits_for_the_
             assert not (await back.beat(ref)).session_lost
             assert (await back.report(ref, 0, 10)).shard_done
         assert await drained(consumer, 0.3) == []
+
+
+async def test_a_stream_that_ends_with_its_key_waits_for_the_lease(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "KEY_SECONDS", 0.1)
+    async with stream(served) as worker:
+        await served.core.pool.execute("update api_key set revoked_at = now()")
+        while not worker._call.done():
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it ends between the two
+                await worker.beat()
+            await asyncio.sleep(0.1)
+        assert await worker._call.code() is grpc.StatusCode.UNAUTHENTICATED
+        await asyncio.sleep(1.5)
+        assert not await _lost(served, worker.welcome.session)
+        await wait_until(lambda: _lost(served, worker.welcome.session))
 
 
 async def test_results_that_are_not_of_the_shard_are_not_called_recorded(served: Served) -> None:

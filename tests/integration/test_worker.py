@@ -113,6 +113,16 @@ async def test_a_shard_taken_away_is_stopped_and_acked(broker: MemoryBroker, tol
     assert await settled(broker)
 
 
+async def test_a_shard_whose_results_are_invalid_is_handed_back_and_not_called_done(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}, invalid={(1, 1)}), Documents(free=True)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("yield") and not running.holds.named())
+    (handed_back,) = script.told("yield")
+    assert (handed_back.shard.shard, handed_back.delay_ms) == (1, 60_000)
+    assert await settled(broker)
+
+
 async def test_an_order_to_stop_is_obeyed_before_it_is_said_so(broker: MemoryBroker) -> None:
     script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
     running_then: list[set[int]] = []

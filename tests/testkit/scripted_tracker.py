@@ -55,6 +55,7 @@ class Script:
     not_yours: list[Key] = field(default_factory=list)
     stale: set[Key] = field(default_factory=set)
     refused_trials: set[Key] = field(default_factory=set)
+    invalid: set[Key] = field(default_factory=set)
     lost_sessions: set[int] = field(default_factory=set)
     attached: Counter[int] = field(default_factory=Counter)
     lease_ms: int = LEASE_MS
@@ -206,6 +207,9 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
             return
         if key in script.stale:
             response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_STALE)
+            return
+        if key in script.invalid:
+            response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_INVALID)
             return
         script.record(block)
         response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_RECORDED, shard_done=script.is_done(key))

@@ -44,10 +44,14 @@ class Decoder:
 
 
 class StreamContext:
-    """A servicer's context of a stream, around gRPC's own, which it passes everything else on to."""
+    """A servicer's context of a stream, around gRPC's own, which it passes everything else on to.
+
+    ``ended_here``: the handler is cancelled by this side, not by the client or for a connection that broke.
+    """
 
     def __init__(self, context: Any, decoder: Decoder) -> None:
         self._context, self._decoder = context, decoder
+        self.ended_here = False
 
     async def read(self) -> Any:
         """The next request, or ``grpc.aio.EOF``."""

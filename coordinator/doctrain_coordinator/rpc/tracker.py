@@ -174,6 +174,9 @@ class _Stream:
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._failed = self._context.ended_here  # else the worker cancelled, or its connection broke
+            raise
         finally:
             self._ended = True
             for task in tasks:
