@@ -32,9 +32,9 @@ class Gate:
 
     def open(self, reason: str) -> None:
         """One reason is gone."""
-        self._reasons.discard(reason)
-        if self.shut and not self._reasons:
-            self.shut = False
+        if reason in self._reasons:
+            self._reasons.remove(reason)
+            self.shut = bool(self._reasons)
             self.wake()
 
     def extend(self, until: float) -> None:
@@ -48,8 +48,13 @@ class Gate:
             self.close(LATE)
         return not self.shut
 
+    def admits_trial(self, now: float) -> bool:
+        """The same for whoever is ``alone``."""
+        self.admits(now)
+        return self._reasons <= {TRIAL}
+
     async def changed(self) -> None:
-        """Waits until documents may start, or who waits is to look again at what else it goes by (``wake``)."""
+        """Waits until whoever waits is to look again: a reason is gone, nothing runs any more, or somebody says so (``wake``)."""
         self._changed.clear()
         await self._changed.wait()
 
@@ -80,4 +85,3 @@ class Gate:
         finally:
             self._trial = False
             self.open(TRIAL)
-            self.wake()  # another trial may wait though the gate stays shut

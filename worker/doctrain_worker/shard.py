@@ -22,6 +22,7 @@ from doctrain_worker.core.window import Window
 from doctrain_worker.documents import Documents
 from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
+from doctrain_worker.interruptible import Interruptible
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, NotHeldError, Outcome, Processor, ShardContext
 from doctrain_worker.reports import Reports
 from doctrain_worker.sandbox.link import GuardianLostError
@@ -100,9 +101,7 @@ class ShardRun:
         self._open_slots = 0
         self._moved = asyncio.Event()
         self._yield: tuple[float, str] | None = None
-        self._scope = asyncio.timeout(None)
-        self._interrupted: End | None = None
-        self.ended = asyncio.Event()
+        self._work = Interruptible[End]()
 
     @property
     def width(self) -> int:
@@ -116,22 +115,19 @@ class ShardRun:
 
     @property
     def _starts_no_more(self) -> bool:
-        return self._yield is not None or self._interrupted is not None
+        return self._yield is not None or self._work.interrupted is not None
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set when nothing of it runs in this process."""
+        return self._work.ended
 
     async def run(self) -> End:
         """Runs to the end; raises SessionLostError. Cancelling it kills what runs."""
-        end = None
         try:
-            async with self._scope:
-                end = await self._work()
-        except TimeoutError:
-            if self._interrupted is None:
-                raise
+            end = await self._work.run(self._to_the_end())
         finally:
             self._lane.tracker.forget(self.key)
-            self.ended.set()
-        end = self._interrupted or end
-        assert end is not None
         if end in (End.STOPPED, End.STALE):
             # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
             await self._lane.tracker.stopped(self.key)
@@ -141,9 +137,7 @@ class ShardRun:
 
     def interrupt(self, end: End) -> None:
         """Kills what runs and ends the hold: STOPPED as ordered, STALE when the shard is not ours, LOST with the session."""
-        if self._interrupted is None and not self.ended.is_set():
-            self._interrupted = end
-            self._scope.reschedule(asyncio.get_running_loop().time())
+        self._work.interrupt(end)
 
     def hand_back(self, reason: str, delay_seconds: float = 0.0) -> None:
         """Starts nothing more; the rest goes back once what runs has ended and is recorded."""
@@ -173,7 +167,7 @@ class ShardRun:
 
     # The work
 
-    async def _work(self) -> End:
+    async def _to_the_end(self) -> End:
         if self._suspects:
             try:
                 await self._try_suspects()
@@ -197,12 +191,17 @@ class ShardRun:
             self._suspects,
             self._lane.tracker,
             self._lane.gate,
-            lambda ordinal: self._process(ordinal, self._lane.clock()),
+            self._try_alone,
             self._settle,
             lambda: self._starts_no_more,
         )
         if (seconds := await trials.run()) > 0:
             self.hand_back(COOL_DOWN_REASON, seconds)
+
+    async def _try_alone(self, ordinal: int) -> TryAgain | None:
+        while not self._lane.gate.admits_trial(self._lane.clock()):
+            await self._lane.gate.changed()
+        return await self._process(ordinal, self._lane.clock())
 
     async def _settle(self) -> None:
         """Waits until everything that ended is answered."""

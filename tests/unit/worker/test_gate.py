@@ -83,6 +83,18 @@ async def test_who_is_alone_waits_for_what_runs_and_keeps_others_out() -> None:
     assert gate.admits(0.0)
 
 
+async def test_a_trial_starts_only_attached_and_in_time() -> None:
+    gate = Gate()
+    gate.extend(10.0)
+    async with gate.alone(never):
+        admitted = [gate.admits_trial(10.0), gate.admits_trial(10.1)]
+        gate.extend(20.0)
+        admitted.append(gate.admits_trial(10.1))
+        gate.close("detached")
+        admitted.append(gate.admits_trial(10.1))
+    assert admitted == [True, False, True, False]
+
+
 async def test_who_waits_to_be_alone_may_give_up() -> None:
     gate = Gate()
     gate.running = 1
