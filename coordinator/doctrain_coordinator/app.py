@@ -162,7 +162,6 @@ class _Coordinator:
             COORDINATORS_PREFIX + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
         )
         await self._served.ready()
-        log.info("Serving on %s.", address)
         try:
             yield address
         finally:

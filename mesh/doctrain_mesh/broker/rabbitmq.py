@@ -22,6 +22,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from aiormq.abc import AbstractChannel as RawChannel
 
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
+from doctrain_mesh.outage import Outage, cause
 from doctrain_mesh.ports import Consumer, Delivery, Message
 from doctrain_mesh.supervise import deadline, forever, guard_cancellation
 
@@ -34,6 +35,7 @@ CLOSE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
 OLDEST = (3, 10)
+OUTAGE = Outage("RabbitMQ")
 CONTENT_TYPE = "application/x-protobuf"
 
 # How often a delivery fails says nothing here: the tracker finds poison. RabbitMQ 4 drops a message after 20 deliveries
@@ -71,6 +73,7 @@ class RabbitMQBroker:
             )
             failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
             if failed:
+                OUTAGE.away(f"publishing: {cause(failed[0])}")
                 raise BrokerUnavailableError(
                     f"RabbitMQ did not confirm {len(failed)} of {len(messages)} messages ({failed[0]!r}); they may be published again.",
                     retry_after_seconds=RETRY_SECONDS,
@@ -273,7 +276,10 @@ async def _available(operation: str) -> AsyncIterator[None]:
         async with guard_cancellation(operation.capitalize()):
             yield
     except (*CONNECTION_EXCEPTIONS, OperationTimeoutError) as error:
-        raise BrokerUnavailableError(f"RabbitMQ did not answer ({operation}): {error}", retry_after_seconds=RETRY_SECONDS) from error
+        OUTAGE.away(f"{operation}: {cause(error)}")
+        raise BrokerUnavailableError(f"RabbitMQ did not answer ({operation}): {cause(error)}", retry_after_seconds=RETRY_SECONDS) from error
+    else:
+        OUTAGE.back()
 
 
 async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:
