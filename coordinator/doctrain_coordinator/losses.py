@@ -16,6 +16,7 @@ from doctrain_coordinator.core.charging import Budgets, Held, Verdict, charge
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.stuck import unblocked
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record
 
@@ -65,6 +66,7 @@ class Losses:
             try:
                 async with (
                     postgres.acquired(self._pool, "taking a session back", seconds=TAKE_BACK_SECONDS) as c,
+                    unblocked(self._pool, c),
                     c.transaction(),
                 ):
                     trainings = await self._end(c, guard, charged)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from doctrain_coordinator.rpc.validation import document_id_fault, media_type_fault, metadata_fault
+from doctrain_coordinator.rpc.validation import document_id_fault, duplicate_id, media_type_fault, metadata_fault
 from doctrain_mesh.errors import InvalidManifestError
 from doctrain_mesh.uris import UriRules
 
@@ -104,7 +104,7 @@ class ManifestReader:
             if wrong is not None:
                 raise fault(number, wrong)
             if name in seen:
-                raise fault(number, f"The id {name!r} stands more than once.")
+                raise fault(number, duplicate_id(name))
             seen.add(name)
             rows.append((name, line.uri, line.media_type or None, _encode(line.metadata).decode() if line.metadata else None))
             line_of.append(number)

@@ -35,7 +35,8 @@ ACQUIRE_SECONDS = 10.0
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that is cut while a statement is on its way
+    # A server killed within executemany leaves asyncpg's own state torn: the connection is lost, whatever it is called.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidTransactionStateError,

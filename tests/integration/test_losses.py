@@ -13,6 +13,7 @@ from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import Order, ShardState, TrainingState
 from doctrain_coordinator.losses import CRASH_CODE, Guard
 from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres as mesh_postgres
 from testkit.core import Core, core, results
 
 SESSIONS = statements.load("sessions")
@@ -48,6 +49,30 @@ async def test_a_lost_shard_goes_on_under_another_number_and_its_holder_is_fence
     attempts = [row[0] for row in await one.pool.fetch("select attempt from document where training = $1 order by ordinal", training)]
     assert attempts == [1] * 3 + [2] * 7
     assert (await one.row("training", training))["state"] == TrainingState.COMPLETED
+
+
+async def test_a_worker_that_froze_within_a_copy_of_index_rows_does_not_keep_its_shard(one: Core, postgres: str) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    session = (await one.open("w")).session
+    shard, number = await one.running_shard(session, training)
+    copying, thaw = asyncio.Event(), asyncio.Event()
+
+    async def rows() -> AsyncIterator[bytes]:
+        yield b"1\t"
+        copying.set()
+        await thaw.wait()
+
+    frozen = await mesh_postgres.connect(postgres, settings={"application_name": "doctrain worker"})
+    await frozen.execute("begin")
+    assert await frozen.fetchval("select 1 from shard where id = $1 and number = $2 for key share", shard, number)
+    copy = asyncio.create_task(frozen.copy_to_table("chunk", source=rows()))
+    await copying.wait()
+    async with asyncio.timeout(5):
+        await lose(one, session)
+    thaw.set()
+    assert isinstance((await asyncio.gather(copy, return_exceptions=True))[0], Exception)
+    assert (await one.shards(training))[0]["state"] == ShardState.PENDING
+    await mesh_postgres.close_connection(frozen)
 
 
 async def test_a_poison_document_is_tried_alone_and_fails_after_three_losses(one: Core) -> None:

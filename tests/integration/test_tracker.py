@@ -146,6 +146,17 @@ async def test_a_shard_from_its_begin_to_its_last_answer(served: Served) -> None
         await served.core.sums_hold(training)
 
 
+async def test_no_heartbeat_denies_a_shard_whose_begin_is_still_to_be_committed(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        async with served.core.pool.acquire() as other, other.transaction():
+            await other.execute("select 1 from training where id = $1 for update", training)
+            await worker.say(begins=[pb.Begin(shard=ref)])
+            for sequence in range(1, 5):
+                assert list((await worker.beat(ref, sequence=sequence)).not_yours) == []
+        [begun] = await worker.hear(lambda r: list(r.begins))
+        assert begun.outcome == pb.BEGIN_OUTCOME_BEGUN
+
+
 async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: Served) -> None:
     async with stream(served) as worker, granted(served, 20) as (training, ref, consumer):
         await worker.begin(ref)

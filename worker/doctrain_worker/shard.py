@@ -24,6 +24,7 @@ from doctrain_worker.documents import Documents
 from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
+from doctrain_worker.sandbox.link import GuardianLostError
 from doctrain_worker.spans import DocumentSpans
 from doctrain_worker.tracker import Key, Tracker
 
@@ -128,7 +129,8 @@ class ShardRun:
             self._lane.tracker.forget(self.key)
             self.ended.set()
         end = self._interrupt.result()
-        if end is End.STOPPED:
+        if end in (End.STOPPED, End.STALE):
+            # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
             await self._lane.tracker.stopped(self.key)
         return end
 
@@ -296,6 +298,9 @@ class ShardRun:
             outcome = answer if isinstance(answer, Done | Failure) else await answer
         except FencedError:
             self.interrupt(End.STALE)
+            return
+        except GuardianLostError:
+            self.interrupt(End.LOST)  # the worker ends; this says nothing of the document
             return
         except Exception as error:
             outcome = self._fault(ordinal, error)

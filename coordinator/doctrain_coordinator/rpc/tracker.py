@@ -139,7 +139,8 @@ class _Stream:
         )
         self._wakeup = asyncio.Event()
         self._wakeup.set()
-        self._begun_at: dict[int, int] = {}
+        # Shards asked for: the heartbeat (counted) after which the begin was answered, None while it is not.
+        self._begun_at: dict[int, int | None] = {}
         self._heartbeats = 0
         self._hand_backs: asyncio.Queue[pb.TrackRequest] = asyncio.Queue()
         self._ended = False
@@ -204,9 +205,10 @@ class _Stream:
 
     def _begin(self, session: int, ref: pb.ShardRef) -> Begin:
         shard, number = ref.shard, ref.number
-        self._begun_at[shard] = self._heartbeats
+        self._begun_at[shard] = None
 
         def answer(outcome: Begun, begun: BegunShard | None) -> None:
+            self._begun_at[shard] = self._heartbeats
             if begun is not None:
                 known = self._parts.opened.known(begun)
                 if known is None:
@@ -250,7 +252,7 @@ class _Stream:
         self._heartbeats += 1
         mine, sequence = self._heartbeats, heartbeat.sequence
         held = {ref.shard: ref.number for ref in heartbeat.held}
-        self._begun_at = {shard: at for shard, at in self._begun_at.items() if at >= mine - 2}
+        self._begun_at = {shard: at for shard, at in self._begun_at.items() if at is None or at >= mine - 2}
 
         def answer(standing: Standing) -> None:
             if standing.beat is not None:
@@ -268,7 +270,7 @@ class _Stream:
             self.wake()
 
         def asked() -> set[int]:
-            return {shard for shard, at in self._begun_at.items() if at >= mine - 1}
+            return {shard for shard, at in self._begun_at.items() if at is None or at >= mine - 1}
 
         session, attached = self._attachment.session, self._attachment.attached
         self._parts.heartbeats.submit(Beat(session, attached, heartbeat.draining, held, asked, answer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -80,8 +81,13 @@ def media_type_fault(media_type: str) -> str | None:
     return None
 
 
+def duplicate_id(document_id: str) -> str:
+    """What is wrong with an id that another document of the training has."""
+    return f"Duplicate id {json.dumps(document_id, ensure_ascii=False)}; every document of a training needs an id of its own."
+
+
 def duplicates(ids: Iterable[str]) -> list[str]:
-    """The ids that stand more than once, in the order of their second appearance."""
+    """The duplicate ids, in the order of their second appearance."""
     seen: set[str] = set()
     twice: dict[str, None] = {}
     for document_id in ids:

@@ -65,4 +65,4 @@ select pg_try_advisory_lock(1685021795, $1::bigint::int)
 select pg_advisory_unlock(1685021795, $1::bigint::int)
 
 -- name: known_ids
-select document_id from document where training = $1 and document_id = any($2::text[]) limit 1
+select document_id from document where training = $1 and document_id = any($2::text[])

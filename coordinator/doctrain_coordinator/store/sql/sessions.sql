@@ -18,6 +18,11 @@ select id, beat, attached from session where state = 1
 -- name: predecessor
 select beat, attached from session where id = $1 and worker_id = $2 and state = 1
 
+-- name: end_blocking_workers
+-- Only what is ours to end; a worker that has a role of its own there is waited for.
+select pg_terminate_backend(pid) from pg_stat_activity
+where pid = any(pg_blocking_pids($1)) and application_name = 'doctrain worker' and usename = current_user
+
 -- name: trainings_held
 select distinct training from shard where holder = $1 and state in (2, 3)
 

@@ -86,7 +86,7 @@ select id, first, count, open, version from shard where training = $1 and versio
 
 -- name: ended_documents
 select *, case when state = 1 then 3 else 4 end as shown
-from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal
+from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal limit $4
 
 -- name: lock_for_end
 select id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
