@@ -31,6 +31,7 @@ class Coordinators:
         self._fixed = frozenset(self._order)
         self._by_key: dict[str, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._refusing: set[str] = set()
         self._credentials = _credentials(ca_file)
 
     async def follow(self, registry: Registry) -> None:
@@ -54,11 +55,20 @@ class Coordinators:
         """In the order in which they are to be tried."""
         return tuple(self._order)
 
-    def failed(self, address: str) -> None:
-        """Others are tried before this one."""
+    def failed(self, address: str, *, refused: bool = False) -> None:
+        """Others are tried before this one; ``refused``: it does not take our key."""
+        (self._refusing.add if refused else self._refusing.discard)(address)
         if address in self._order:
             self._order.remove(address)
             self._order.append(address)
+
+    def check_key(self) -> None:
+        """Raises ConfigurationError when every coordinator refused our key: waiting does not mend it."""
+        if self._order and self._refusing.issuperset(self._order):
+            raise ConfigurationError(
+                f"DOCTRAIN_WORKER_KEY is not the key of a worker: {', '.join(self._order)} refused it. "
+                "An operator makes one: doctrain keys create --role worker."
+            )
 
     def channel(self, address: str) -> grpc.aio.Channel:
         """The channel to an address, the same every time."""

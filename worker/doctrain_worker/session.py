@@ -19,7 +19,7 @@ from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.gate import Gate
 from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.stream import Stream, StreamEndedError, attached
+from doctrain_worker.stream import KeyRefusedError, Stream, StreamEndedError, attached
 from doctrain_worker.tracker import Key, Tracker
 
 log = logging.getLogger(__name__)
@@ -153,6 +153,7 @@ class Session:
                 if self._over.is_set():
                     return None
             if not self.id:
+                self._coordinators.check_key()
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that a fleet does not come at once
                 pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
             elif time.monotonic() - detached >= REATTACH_SECONDS:
@@ -172,7 +173,7 @@ class Session:
             # A person looks for why a worker does not start: once at each new reason, not at each attempt.
             log.log(logging.DEBUG if str(error) == self._refusals.get(address) else logging.WARNING, "Coordinator %s: %s", address, error)
             self._refusals[address] = str(error)
-            self._coordinators.failed(address)
+            self._coordinators.failed(address, refused=isinstance(error, KeyRefusedError))
             return None
         self._refusals.pop(address, None)
         if not self._welcomed(stream):
