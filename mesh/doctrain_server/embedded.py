@@ -19,7 +19,7 @@ from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters, worker
-from doctrain_server.folder import held
+from doctrain_server.folder import KEYS, held, kept_keys
 from doctrain_server.postgres import embedded_postgres
 
 SESSION_SECONDS = 20.0
@@ -56,7 +56,7 @@ async def embedded_mesh(
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
-        keys = await _keys(folder / "keys.json", served)
+        keys = await _keys(folder / KEYS, served)
         tell(f"Starting {workers} worker{'s' if workers > 1 else ''} ...")
         for number in range(1, workers + 1):
             own = dataclasses.replace(settings, name=f"worker-{number}", worker_key=keys["worker_key"], coordinators=served.address)
@@ -74,7 +74,7 @@ async def embedded_mesh(
 
 async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
     """The keys of this folder's mesh: made on first use, kept in a file that only its owner reads."""
-    kept = _read(file)
+    kept = kept_keys(file.parent)
     if kept and await served.keys.knows(kept["worker_key"]):
         return kept
     await served.tenants.create(TENANT, PLAN, 1.0)
@@ -91,11 +91,6 @@ def _prepared(folder: Path) -> Path:
     folder = folder.resolve()
     (folder / "blobs").mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _read(file: Path) -> dict[str, str]:
-    kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return kept
 
 
 def _write_private(file: Path, content: dict[str, str]) -> None:

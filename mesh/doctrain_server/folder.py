@@ -6,6 +6,7 @@ The kernel lets go of the lock when its process dies, however it dies, so nothin
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from doctrain_mesh.errors import ConfigurationError
 
 LOCK = "lock"
+KEYS = "keys.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ def holder(folder: Path) -> Holder | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def kept_keys(folder: Path) -> dict[str, str]:
+    """The keys of the folder's mesh; none before its first start."""
+    file = folder / KEYS
+    kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return kept
 
 
 def _read(descriptor: int) -> Holder:

@@ -75,7 +75,7 @@ async def _as_a_child(folder: Path, prefix: list[str], tell: Callable[[str], Non
                 start_new_session=True,  # a Ctrl-C is for us: it must outlast what still writes to it
             )
         stack.push_async_callback(_stop, process)
-        url = f"postgresql://postgres@/postgres?host={quote(str(sockets))}"
+        url = _url(str(sockets))
         async with deadline("Starting the embedded Postgres", START_SECONDS):
             await _answering(process, url, folder)
         yield url
@@ -131,6 +131,17 @@ def _running(folder: Path) -> int | None:
         return pid if Path(f"/proc/{pid}/cwd").samefile(folder) else None
     except (OSError, ValueError):
         return None
+
+
+def url_of_running(folder: Path) -> str:
+    """Where the server that works on the folder answers; empty when none does."""
+    if _running(folder) is None:
+        return ""
+    return _url((folder / "postmaster.pid").read_text().splitlines()[4])
+
+
+def _url(sockets: str) -> str:
+    return f"postgresql://postgres@/postgres?host={quote(sockets)}"
 
 
 async def _answering(process: subprocess.Popen[bytes], url: str, folder: Path) -> None:

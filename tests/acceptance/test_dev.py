@@ -97,6 +97,12 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
         assert f"doctrain dev (pid {first.process.pid}) already runs on this folder, at 127.0.0.1:" in said
         assert "another folder with --data" in said
         assert (tmp_path / "doctrain-data/client.json").read_text() == profile
+        status, said = await run(tmp_path, "doctor")
+        assert f"ok   dev: doctrain dev (pid {first.process.pid}) already runs on this folder, at " in said
+        assert "ok   database: PostgreSQL 18" in said
+        assert "ok   worker key: Is known, of role worker." in said
+        assert "ok   broker: In-process stand-in" in said
+        assert ": Serves." in said
         first.process.kill()
         await first.ends()
         await wait_until(lambda: not servers(tmp_path), 30, "Postgres ends with the process that started it")

@@ -55,6 +55,14 @@ async def migrate(url: str) -> str:
     return f"The database has schema version {VERSION} already."
 
 
+async def known(connection: postgres.Connection) -> tuple[int, str | None] | None:
+    """The version of the schema and what made it; None when there is none."""
+    if not await connection.fetchval("select to_regclass('schema_version') is not null"):
+        return None
+    row = await connection.fetchrow("select version, to_jsonb(schema_version) ->> 'made_by' as made_by from schema_version")
+    return None if row is None else (row["version"], row["made_by"])
+
+
 def check(version: int, made_by: str | None) -> None:
     """Raises ConfigurationError when this program cannot work on such a schema, or carry it forward."""
     if version > VERSION:

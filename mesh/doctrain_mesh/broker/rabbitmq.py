@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
 from aiormq.abc import AbstractChannel as RawChannel
 
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
@@ -275,9 +275,15 @@ async def _available(operation: str) -> AsyncIterator[None]:
     try:
         async with guard_cancellation(operation.capitalize()):
             yield
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        sentence = "RabbitMQ refused the user or password in DOCTRAIN_BROKER_URL."
+        OUTAGE.away(sentence)
+        raise BrokerUnavailableError(sentence, retry_after_seconds=RETRY_SECONDS) from error
     except (*CONNECTION_EXCEPTIONS, OperationTimeoutError) as error:
         OUTAGE.away(f"{operation}: {cause(error)}")
-        raise BrokerUnavailableError(f"RabbitMQ did not answer ({operation}): {cause(error)}", retry_after_seconds=RETRY_SECONDS) from error
+        raise BrokerUnavailableError(
+            f"RabbitMQ did not answer ({operation}): {cause(error)}.", retry_after_seconds=RETRY_SECONDS
+        ) from error
     else:
         OUTAGE.back()
 
