@@ -11,6 +11,7 @@ from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker import registration
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
 from testkit.worker import Documents, settled, worker
@@ -205,3 +206,18 @@ async def test_a_worker_that_one_coordinator_refuses_goes_to_another(broker: Mem
         worker(broker, Documents(), first.address, second.address) as running,
     ):
         assert running.session.id == 1
+
+
+async def test_two_workers_of_one_name_are_warned_of(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "PAUSE_SECONDS", 0.05)
+    registry = MemoryRegistry()
+    async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address, registry=registry):
+        await asyncio.sleep(0.2)
+        assert "Another worker" not in caplog.text
+        theirs = json.dumps({"host": "elsewhere", "pid": 7}).encode()
+        await registry.register(f"{registration.PREFIX}worker", theirs, 10)
+        await wait_until(lambda: "Another worker is named worker, too (process 7 on elsewhere)" in caplog.text)
+        await asyncio.sleep(0.2)
+        assert caplog.text.count("Another worker") == 1
