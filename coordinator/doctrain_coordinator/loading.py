@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import TrainingState, after_counts
 from doctrain_coordinator.manifests import Row, fault
-from doctrain_coordinator.rpc.validation import duplicate_id
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, postgres_copy
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Connection, Pool
 
 SQL = statements.load("loading")
 COMMIT_SECONDS = 120.0
@@ -99,7 +98,7 @@ async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> in
     return training
 
 
-async def _insert(c: Any, training: int, new: NewTraining, first: Piece) -> None:
+async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) -> None:
     made = await c.fetchval(
         SQL["insert_training"],
         training,
@@ -122,7 +121,7 @@ async def _insert(c: Any, training: int, new: NewTraining, first: Piece) -> None
         raise ExistsError
 
 
-async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
+async def extend(c: Connection, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
     """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
 
     Raises InvalidManifestError for an id that was loaded before.
@@ -156,7 +155,7 @@ async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: i
     return True
 
 
-async def _name_duplicate(c: Any, training: int, piece: Piece) -> None:
+async def _name_duplicate(c: Connection, training: int, piece: Piece) -> None:
     """Raises InvalidManifestError that names the first line whose id an earlier piece has; Postgres says it in its own language only."""
     known = {row["document_id"] for row in await c.fetch(SQL["known_ids"], training, [row[0] for row in piece.rows])}
     for row, line in zip(piece.rows, piece.line_of, strict=True):
@@ -164,7 +163,7 @@ async def _name_duplicate(c: Any, training: int, piece: Piece) -> None:
             raise fault(line, duplicate_id(row[0]))
 
 
-async def _copy_documents(c: Any, training: int, first: int, piece: Piece) -> None:
+async def _copy_documents(c: Connection, training: int, first: int, piece: Piece) -> None:
     if not piece.rows:
         if piece.count:
             source = _numbered_rows(training, first, piece.count)
@@ -188,7 +187,9 @@ async def _numbered_rows(training: int, first: int, count: int) -> AsyncIterator
     yield postgres_copy.END
 
 
-async def _copy_shards(c: Any, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int) -> None:
+async def _copy_shards(
+    c: Connection, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int
+) -> None:
     shards = cut(first, count, expected=expected, lanes=lanes)
     records = [(training, tenant, place, start, length, length) for place, (start, length) in enumerate(shards, number)]
     if records:

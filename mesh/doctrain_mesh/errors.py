@@ -137,13 +137,6 @@ class PermissionDeniedError(DoctrainError):
     reason = "PERMISSION_DENIED"
 
 
-class QuotaExceededError(DoctrainError):
-    """A limit of the tenant's plan is reached (``QuotaFailure``)."""
-
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "QUOTA_EXCEEDED"
-
-
 class UnavailableError(DoctrainError):
     """A part this call needs is away; the same call may be made again."""
 

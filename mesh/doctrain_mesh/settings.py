@@ -68,6 +68,9 @@ class Settings:
     beat_seconds: float = _setting(1.0, "Time between a worker's heartbeats.", low=0.05, high=60)
     loss_before_trial: int = _setting(2, "Losses of a shard before its suspects go on trial.", low=1)
     losses_on_trial: int = _setting(3, "Losses on trial that fail a document.", low=1)
+    load_patience_seconds: float = _setting(
+        21_600.0, "How long a manifest may stay unreadable, with nothing of it loaded, before its training fails.", low=60
+    )
     watch_heartbeat_seconds: float = _setting(10.0, "Time without change after which a watcher gets a sign of life.", low=0.1)
     drain_seconds: float = _setting(25.0, "Longest time that a process takes to shut down in order.", low=0)
 

@@ -27,6 +27,8 @@ from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 
 CHILD_PREFIX = "child:"
+INDEX_IDLE_SECONDS = 3.0
+"""A worker that freezes while it writes index rows keeps its shard from being taken back for that long."""
 
 
 @asynccontextmanager
@@ -74,7 +76,9 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
     sources = Sources(BlobStore(settings.blob_url), uris)
     stack.callback(sources.close)
-    database = await postgres.create_pool(settings.database_url, size=children + 2, name="doctrain worker")
+    database = await postgres.create_pool(
+        settings.database_url, size=children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
+    )
     stack.push_async_callback(postgres.close_pool, database)
     return await stack.enter_async_context(
         open_pipeline(

@@ -15,12 +15,14 @@ from typing import Any
 import asyncpg
 from google.protobuf.message import DecodeError
 
+from chaos.away import AWAY
 from chaos.journal import Journal
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 from testkit.amqp import DeliveryTap
 
 _ROWS = """
-select shard.id, shard.number, shard.state, session.worker_id, session.state as session_state
+select shard.id, shard.number, shard.state, session.worker_id, session.state as session_state,
+    session.id = (select max(id) from session newest where newest.worker_id = session.worker_id) as newest
 from shard left join session on session.id = shard.holder where shard.id = any($1::bigint[])
 """
 
@@ -69,7 +71,7 @@ class AckWatch:
                     async with asyncio.timeout(2):
                         connection = connection or await asyncpg.connect(self._url, server_settings={"application_name": "chaos"})
                         rows = await connection.fetch(_ROWS, [shard for _, _, shard, _ in batch])
-                except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                except AWAY:
                     if connection is not None:
                         connection.terminate()
                     connection = None

@@ -96,6 +96,8 @@ class Fleet:
     def owner_of(self, port: int) -> str:
         """Which part's process has that local port, one that is still starting included. For any thread."""
         sockets = sockets_of_port(port)
+        if not sockets:
+            return ""  # whoever connected gave up meanwhile
         known = self._mains
         for pid, name in known.items():
             if holds(pid, sockets):

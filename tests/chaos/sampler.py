@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import psutil
 
+from chaos.away import AWAY
 from chaos.fleet import Fleet, Post
 from chaos.journal import Journal
 
@@ -73,7 +74,7 @@ class Sampler:
                 row = await self._connection.fetchrow(_LOOK)
                 for waiting in await self._connection.fetch(_WAITS) if waits else ():
                     self._journal.write("waits", **dict(waiting))
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except AWAY:
             if self._connection is not None:
                 self._connection.terminate()
                 self._connection = None

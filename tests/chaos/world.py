@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from testkit.server import free_port, own_server
 LEASE_SECONDS, BEAT_SECONDS, MARGIN_SECONDS = 6.0, 0.5, 1.5
 DOCUMENT_SECONDS = 8.0
 WORKERS, COORDINATORS = 4, 2
+START_SECONDS = 180.0
 TESTS = Path(__file__).parents[1]
 _STAGES = {f"DOCTRAIN_STAGE_{stage.upper()}": f"chaos.stages:{stage}" for stage in ("fetch", "read", "chunk")}
 
@@ -53,6 +56,7 @@ class World:
     collector_network: Proxy
     addresses: list[str]
     operator_key: str
+    worker_key: str
     queue: str = "doctrain.shards"
 
 
@@ -119,7 +123,8 @@ async def world(folder: Path, seed: int, *, breaks: str = "") -> AsyncIterator[W
             for watching in (sampler.run(running), acks.run()):
                 task = asyncio.create_task(watching)
                 stack.callback(task.cancel)
-            if not await running.whole(90):
+                task.add_done_callback(_must_not_end)
+            if not await running.whole(START_SECONDS):
                 raise AssertionError(f"The mesh did not start; look into {folder}.")
             yield World(
                 folder,
@@ -138,7 +143,15 @@ async def world(folder: Path, seed: int, *, breaks: str = "") -> AsyncIterator[W
                 collected,
                 [f"127.0.0.1:{port}" for port in ports.values()],
                 parts.operator_key,
+                parts.worker_key,
             )
+
+
+def _must_not_end(task: asyncio.Task[None]) -> None:
+    """Without its observers a run proves nothing."""
+    if not task.cancelled():
+        traceback.print_exception(task.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _settings(folder: Path, name: str, own: Mapping[str, str]) -> Mapping[str, str]:

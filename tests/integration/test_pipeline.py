@@ -246,15 +246,18 @@ async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyP
 
 @asynccontextmanager
 async def slow_server() -> AsyncIterator[tuple[str, asyncio.Semaphore]]:
-    """A server that begins to answer and never ends; the semaphore counts the answers that it has begun."""
+    """A server whose answers drip and never end; the semaphore counts those that it has begun."""
     begun = asyncio.Semaphore(0)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nThe first words")
-        begun.release()
-        with suppress(ConnectionError):
-            await reader.read()
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nThe first words")
+            begun.release()
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.2)
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
@@ -277,7 +280,7 @@ async def test_documents_that_hardly_arrive_hold_up_no_other_tenants_and_end_in_
                 for _ in slow:
                     await begun.acquire()
                 own = Bench(pipeline, bench.root, bench.pool, bench.shard)
-                assert isinstance(await own.train("meanwhile.txt", b"Other words." + b" " * (20 * MIB)), Done)
+                assert isinstance(await own.train("meanwhile.txt", b"Other words."), Done)
                 assert not any(task.done() for task in slow)
                 for task in slow:
                     task.cancel()

@@ -35,7 +35,8 @@ def sockets_of_port(port: int) -> set[str]:
     wanted = f":{port:04X}"
     # gRPC's sockets are of IPv6, also to 127.0.0.1.
     lines = [line for table in ("tcp", "tcp6") for line in (_PROC / "net" / table).read_text().splitlines()[1:]]
-    return {f"socket:[{fields[9]}]" for fields in map(str.split, lines) if fields[1].endswith(wanted)}
+    # A socket that its process gave up has no inode any more.
+    return {f"socket:[{fields[9]}]" for fields in map(str.split, lines) if fields[1].endswith(wanted) and fields[9] != "0"}
 
 
 def holds(pid: int, sockets: set[str]) -> bool:

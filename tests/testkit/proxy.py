@@ -175,6 +175,8 @@ async def proxy(
         connections.add(task)
         try:
             await running.serve(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # the loop ends; asyncio's streams would call a cancelled connection an error of theirs
         finally:
             connections.discard(task)
 

@@ -34,6 +34,8 @@ TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
 STORM_REASON = "its documents failed for a reason outside them, as when a service that they need is down"
 HOLD_REASON = "the shard was held as long as one may be"
+INVALID_REASON = "its worker reported documents that are not of it"
+INVALID_PAUSE_SECONDS = 60.0
 
 
 class End(Enum):
@@ -191,6 +193,8 @@ class ShardRun:
         """A block is recorded, or the shard is not ours."""
         if answer.outcome == pb.BLOCK_OUTCOME_STALE:
             self.interrupt(End.STALE)
+        elif answer.outcome == pb.BLOCK_OUTCOME_INVALID:
+            self.hand_back(INVALID_REASON, INVALID_PAUSE_SECONDS)
         self._unanswered.answered(answer.sequence)
         self._moved.set()
 

@@ -10,10 +10,10 @@ from typing import Any
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.control import Control
+from doctrain_coordinator.requests import check_retry, invalid, page_size
 from doctrain_coordinator.retrying import Retrying
 from doctrain_coordinator.rpc import tokens, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
-from doctrain_coordinator.rpc.validation import check_retry, invalid, page_size
 from doctrain_coordinator.rpc.watching import Watching
 from doctrain_coordinator.starting import Starting
 from doctrain_coordinator.trainings import Trainings

@@ -14,6 +14,7 @@ RULES = (
     documents.each_ended_as_its_kind_must,
     documents.the_index_holds_each_once,
     attempts.they_increase,
+    attempts.who_holds_nothing_records_nothing,
     attempts.one_holder_an_attempt,
     attempts.nothing_runs_again_once_recorded,
     attempts.no_document_runs_twice_at_once,

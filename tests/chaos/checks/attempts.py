@@ -35,6 +35,13 @@ def they_increase(evidence: Evidence) -> Iterator[str]:
             )
 
 
+def who_holds_nothing_records_nothing(evidence: Evidence) -> Iterator[str]:
+    """Well-formed reports of a live session that holds no shard were all refused."""
+    for line in evidence.of("zombies"):
+        if line["recorded"]:
+            yield f"{line['recorded']} of {line['reports']} reports of a worker that held nothing were recorded"
+
+
 def one_holder_an_attempt(evidence: Evidence) -> Iterator[str]:
     """Of one dispatch number of a shard, one worker starts documents."""
     shards = evidence.shard_of()

@@ -17,7 +17,8 @@ def acks_follow_commits(evidence: Evidence) -> Iterator[str]:
             continue
         if row["state"] == _DISPATCHED:
             yield f"{line['worker']} acked ({line['shard']}, {line['number']}) before its begin"
-        if row["state"] in _HELD and row["worker_id"] == line["worker"] and row["session_state"] == _LIVE:
+        # An older session of that name is another holder: a restarted worker rightly drops what its forerunner holds still.
+        if row["state"] in _HELD and row["worker_id"] == line["worker"] and row["session_state"] == _LIVE and row["newest"]:
             yield f"{line['worker']} acked ({line['shard']}, {line['number']}) while it held the shard"
 
 

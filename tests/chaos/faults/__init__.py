@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.faults import brokers, clocks, collectors, coordinators, databases, messages, networks, registries, workers
+from chaos.faults import brokers, clocks, collectors, coordinators, databases, messages, networks, registries, workers, zombies
 from chaos.faults.fault import Fault
 
 ALL: tuple[type[Fault], ...] = (
@@ -10,6 +10,7 @@ ALL: tuple[type[Fault], ...] = (
     *coordinators.FAULTS,
     *brokers.FAULTS,
     *messages.FAULTS,
+    *zombies.FAULTS,
     *registries.FAULTS,
     *databases.FAULTS,
     *networks.FAULTS,

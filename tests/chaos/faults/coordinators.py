@@ -9,6 +9,7 @@ from typing import ClassVar
 import asyncpg
 import psutil
 
+from chaos.away import AWAY
 from chaos.faults.fault import Fault
 from chaos.fleet import Post, send
 
@@ -36,7 +37,7 @@ class _OfACoordinator(Fault):
                     port = await connection.fetchval(_LEADER, timeout=5)
                 finally:
                     connection.terminate()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except AWAY:
                 port = None
             owner = self.world.fleet.owner_of(port) if port else ""
             if owner:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import asyncpg
 
+from chaos.away import AWAY
 from chaos.faults.fault import Fault
 from chaos.world import World
 
@@ -71,7 +72,7 @@ class Full(Fault):
                 await connection.execute("drop table chaos_full", timeout=5)
             finally:
                 connection.terminate()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except AWAY as error:
             return f"it says {type(error).__name__}"
         return "it found room in its own files"
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import aio_pika
 import asyncpg
 
+from chaos.away import AWAY
 from chaos.faults.fault import Fault
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 
@@ -29,7 +30,7 @@ class _Published(Fault):
         while True:
             try:
                 return await make()
-            except (OSError, TimeoutError, aio_pika.exceptions.AMQPError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (*AWAY, aio_pika.exceptions.AMQPError):
                 await asyncio.sleep(0.5)
 
 
