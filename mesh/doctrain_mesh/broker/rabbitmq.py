@@ -217,8 +217,8 @@ class _RabbitMQConsumer:
             async with _available("subscribing"), deadline(f"Subscribing to {self._queue}", CALL_SECONDS):
                 await self._subscribe(link, lost)
             await lost.wait()
-            if not link.connection.is_closed:  # else connecting anew tells
-                log.warning("RabbitMQ ended the subscription to %s; it is made anew, and what was unacked comes again.", self._queue)
+            level = logging.INFO if link.connection.is_closed else logging.WARNING  # of a connection, connecting anew tells
+            log.log(level, "The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
         finally:
             lost.set()
             while not self._deliveries.empty():
