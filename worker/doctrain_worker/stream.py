@@ -40,6 +40,10 @@ class Attempt:
             self.limit.reschedule(until)
 
 
+class KeyRefusedError(NotAttachedError):
+    """The coordinator does not take the worker's key; it will not take it the next time either."""
+
+
 class Stream:
     """An attached stream. ``run`` carries the tracker's traffic until the stream ends."""
 
@@ -138,11 +142,19 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
                 attempt.told = True
                 first = await call.read()
                 if not isinstance(first, pb.TrackResponse):
-                    raise NotAttachedError(f"The coordinator refused the stream: {await call.details()}")
+                    raise await _refusal(call)
         except TimeoutError as error:
             raise NotAttachedError(f"The coordinator did not answer within {time.monotonic() - opened:.2g} s.") from error
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            raise NotAttachedError(f"The coordinator refused the stream: {error}") from error
+            raise await _refusal(call) from error
         yield Stream(call, first.welcome, opened)
     finally:
         call.cancel()
+
+
+async def _refusal(call: Any) -> NotAttachedError:
+    """Why a call ended that was to become a stream."""
+    code, details = await call.code(), await call.details()
+    if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+        return KeyRefusedError(f"The coordinator refused the worker's key: {details}")
+    return NotAttachedError(f"The coordinator refused the stream: {code.name}: {details}")
