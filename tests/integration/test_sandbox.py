@@ -287,6 +287,19 @@ async def test_a_function_that_cannot_be_loaded_is_told_at_the_start(guardian: G
             pass
 
 
+async def test_a_main_process_that_fenced_itself_and_then_dies_is_not_named_as_one_that_died(shut_in: Isolation, mark: str) -> None:
+    with main_process(shut_in.way, mark, 41, standalone=True) as guardian:
+        assert [await told(guardian), await told(guardian)] == ["predecessor 0", "running"]
+        await wait_until(lambda: len(marked(mark)) == 2)
+        (main,) = (p for p in psutil.Process(guardian.pid).children() if "testkit.sandboxed_main" in p.cmdline())
+        main.send_signal(signal.SIGUSR2)
+        assert sorted([await told(guardian) for _ in range(3)]) == ["fenced ordered False", "stopped", "stopped"]
+        main.kill()
+        assert [await told(guardian), await told(guardian)] == ["predecessor 41 self-fenced", "running"]
+        guardian.terminate()
+        assert await asyncio.to_thread(guardian.wait, 10) == 0
+
+
 @contextmanager
 def main_process(*arguments: object, standalone: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "testkit.sandboxed_main", *map(str, arguments)]

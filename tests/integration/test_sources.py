@@ -225,12 +225,13 @@ async def test_no_other_door_leads_into_the_store_of_blobs(tmp_path: Path, site:
 
 async def test_what_a_web_server_answers_is_told_apart(sources: Sources, site: Site) -> None:
     site.pages["/a"] = b"hello"
-    site.redirects |= {"/moved": "/a", "/loop": "/loop", "/away": "file:///etc/passwd"}
+    site.redirects |= {"/moved": "/a", "/loop": "/loop", "/away": "file:///etc/passwd", "/nowhere": "http://[bad/"}
     site.statuses |= {"/busy": (503, {"Retry-After": "7"}), "/mine": (403, {}), "/gone": (410, {})}
     assert await sources.get("acme", site.uri("/moved"), 9) == b"hello"
     for path, error in (
         ("/loop", BlobForbiddenError),
         ("/away", BlobForbiddenError),
+        ("/nowhere", BlobForbiddenError),
         ("/mine", BlobForbiddenError),
         ("/gone", BlobNotFoundError),
     ):

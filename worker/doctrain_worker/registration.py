@@ -14,11 +14,11 @@ from typing import Any
 
 import psutil
 
+from doctrain_mesh import membership
 from doctrain_mesh.errors import RegistryUnavailableError
 from doctrain_mesh.ports import Registry
 
 log = logging.getLogger(__name__)
-PREFIX = "/doctrain/workers/"
 LEASE_SECONDS = 10
 PAUSE_SECONDS = 5.0
 
@@ -33,7 +33,7 @@ async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[]
         return json.dumps({**fixed, **facts(), **load.measure()}, indent=2).encode()
 
     ours, warned = record(), False
-    registration = await registry.register(PREFIX + worker_id, ours, LEASE_SECONDS)
+    registration = await registry.register(membership.WORKERS + worker_id, ours, LEASE_SECONDS)
     try:
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
@@ -48,7 +48,7 @@ async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[]
 async def _warn_of_namesake(registry: Registry, worker_id: str, ours: bytes) -> bool:
     """Whether another worker that lives writes to the same record; one that died before us writes no more."""
     try:
-        found = (await registry.list(PREFIX + worker_id)).get(PREFIX + worker_id)
+        found = (await registry.list(membership.WORKERS + worker_id)).get(membership.WORKERS + worker_id)
         theirs, own = json.loads(found or b"{}"), json.loads(ours)
     except (RegistryUnavailableError, ValueError):
         return False
