@@ -25,6 +25,10 @@ class NotAttachedError(UnavailableError):
     """No stream was opened: the coordinator refused it, did not answer in time, or could not be reached."""
 
 
+class KeyRefusedError(NotAttachedError):
+    """The coordinator does not take the worker's key; it will not take it the next time either."""
+
+
 class Attempt:
     """One try to open a stream. ``told``: the coordinator may have been asked, whatever it answers."""
 
@@ -38,10 +42,6 @@ class Attempt:
         when = self.limit.when()
         if when is not None and until < when and not self.limit.expired():
             self.limit.reschedule(until)
-
-
-class KeyRefusedError(NotAttachedError):
-    """The coordinator does not take the worker's key; it will not take it the next time either."""
 
 
 class Stream:
