@@ -37,7 +37,7 @@ _HEADING = re.compile(r"(#{1,6})[ \t]+(.+?)[ \t]*#*")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _TABLE_RULE = re.compile(r"\|[\s:|-]+\|")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_SENTENCE = re.compile(r".+?(?:[.!?…][\"'”’)\]]*(?=\s)|[。！？]|$)", re.DOTALL)
+_SENTENCE = re.compile(r".+?(?:[.!?\u2026][\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]|$)", re.DOTALL)
 
 Sizes = Callable[[Sequence[str]], Sequence[int]]
 """Measures texts. Texts with space between them are together no larger than their sum."""
