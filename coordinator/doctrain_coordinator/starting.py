@@ -13,11 +13,12 @@ from typing import Any
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import loading
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
 from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.manifests import ManifestReader, Row
-from doctrain_coordinator.rpc.validation import Limits, Violations, check_start, duplicates, invalid
+from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
@@ -176,7 +177,7 @@ def _refuse_duplicates(request: pb.StartTrainingRequest, twice: set[str]) -> Non
     found = Violations()
     for place, document in enumerate(request.documents):
         if document.document_id in twice:
-            found.add(f"documents[{place}].document_id", f"The id {document.document_id!r} stands more than once.")
+            found.add(f"documents[{place}].document_id", duplicate_id(document.document_id))
     found.raise_any()
 
 

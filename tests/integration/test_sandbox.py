@@ -105,6 +105,17 @@ async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: C
     assert await works(pool)
 
 
+async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:
+    first = await act(pool, do="pid")
+    with pytest.raises(TypeError):
+        await act(pool, do="echo", value=object())
+    again = await act(pool, do="pid")
+    assert isinstance(first, results.Result)
+    assert isinstance(again, results.Result)
+    assert again.value == first.value
+    assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
+
+
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
     began = time.monotonic()
     assert await act(pool, 1.0, do="hang", mark=mark) == results.TimedOut(1.0)

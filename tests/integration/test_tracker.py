@@ -15,6 +15,8 @@ import grpc
 import pytest
 
 from doctrain_coordinator import app
+from doctrain_coordinator.commits import Committer
+from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.keys import ROLE_WORKER
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
@@ -146,6 +148,17 @@ async def test_a_shard_from_its_begin_to_its_last_answer(served: Served) -> None
         await served.core.sums_hold(training)
 
 
+async def test_no_heartbeat_denies_a_shard_whose_begin_is_still_to_be_committed(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        async with served.core.pool.acquire() as other, other.transaction():
+            await other.execute("select 1 from training where id = $1 for update", training)
+            await worker.say(begins=[pb.Begin(shard=ref)])
+            for sequence in range(1, 5):
+                assert list((await worker.beat(ref, sequence=sequence)).not_yours) == []
+        [begun] = await worker.hear(lambda r: list(r.begins))
+        assert begun.outcome == pb.BEGIN_OUTCOME_BEGUN
+
+
 async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: Served) -> None:
     async with stream(served) as worker, granted(served, 20) as (training, ref, consumer):
         await worker.begin(ref)
@@ -187,6 +200,40 @@ async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later
         assert (await served.core.shards(training))[0]["losses"] == 1
         async with stream(served, session=worker.welcome.session) as late:
             assert late.welcome.session == 0
+
+
+async def test_a_stream_that_this_side_ends_by_a_fault_of_its_own_waits_for_the_lease(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a test says so")
+
+    async with stream(served, "other") as other, granted(served) as (training, ref, consumer), stream(served) as worker:
+        assert (await worker.begin(ref)).outcome == pb.BEGIN_OUTCOME_BEGUN
+        monkeypatch.setattr(Committer, "submit", fail)
+        await worker.say(begins=[pb.Begin(shard=ref)])
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await worker.ended()
+        assert raised.value.code() is grpc.StatusCode.INTERNAL
+        monkeypatch.undo()
+        start = time.monotonic()
+        while time.monotonic() < start + 2.5:
+            await other.beat()
+            assert (await served.core.shards(training))[0]["state"] == ShardState.RUNNING
+            await asyncio.sleep(0.2)
+        async with stream(served, session=worker.welcome.session) as back:
+            assert not (await back.beat(ref)).session_lost
+            assert (await back.report(ref, 0, 10)).shard_done
+        assert await drained(consumer, 0.3) == []
+
+
+async def test_results_that_are_not_of_the_shard_are_not_called_recorded(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        await worker.begin(ref)
+        answer = await worker.report(ref, 8, 5)
+        assert (answer.outcome, answer.shard_done, list(answer.invalid)) == (pb.BLOCK_OUTCOME_INVALID, False, [])
+        await served.core.sums_hold(training)
+        assert (await served.core.row("training", training))["completed"] == 2
 
 
 async def test_another_stream_in_time_keeps_the_session_and_its_shards(served: Served) -> None:

@@ -24,6 +24,7 @@ from doctrain_worker.documents import Documents
 from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
+from doctrain_worker.sandbox.link import GuardianLostError
 from doctrain_worker.spans import DocumentSpans
 from doctrain_worker.tracker import Key, Tracker
 
@@ -33,6 +34,8 @@ TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
 STORM_REASON = "its documents failed for a reason outside them, as when a service that they need is down"
 HOLD_REASON = "the shard was held as long as one may be"
+INVALID_REASON = "its worker reported documents that are not of it"
+INVALID_PAUSE_SECONDS = 60.0
 
 
 class End(Enum):
@@ -128,7 +131,8 @@ class ShardRun:
             self._lane.tracker.forget(self.key)
             self.ended.set()
         end = self._interrupt.result()
-        if end is End.STOPPED:
+        if end in (End.STOPPED, End.STALE):
+            # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
             await self._lane.tracker.stopped(self.key)
         return end
 
@@ -189,6 +193,8 @@ class ShardRun:
         """A block is recorded, or the shard is not ours."""
         if answer.outcome == pb.BLOCK_OUTCOME_STALE:
             self.interrupt(End.STALE)
+        elif answer.outcome == pb.BLOCK_OUTCOME_INVALID:
+            self.hand_back(INVALID_REASON, INVALID_PAUSE_SECONDS)
         self._unanswered.answered(answer.sequence)
         self._moved.set()
 
@@ -296,6 +302,9 @@ class ShardRun:
             outcome = answer if isinstance(answer, Done | Failure) else await answer
         except FencedError:
             self.interrupt(End.STALE)
+            return
+        except GuardianLostError:
+            self.interrupt(End.LOST)  # the worker ends; this says nothing of the document
             return
         except Exception as error:
             outcome = self._fault(ordinal, error)

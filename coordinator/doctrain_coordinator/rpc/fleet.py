@@ -14,8 +14,8 @@ from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.dead_letters import DeadLetters
 from doctrain_coordinator.keys import Keys
+from doctrain_coordinator.requests import check_name, invalid, page_size
 from doctrain_coordinator.rpc import tokens
-from doctrain_coordinator.rpc.validation import check_name, invalid, page_size
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants import Tenants
 from doctrain_mesh import postgres

@@ -111,6 +111,10 @@ class _BlockOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockOut
     """Every result is recorded, by this block or by an earlier copy of it, but for `invalid`."""
     BLOCK_OUTCOME_STALE: _BlockOutcome.ValueType  # 2
     """The shard is not this session's any more: nothing was recorded; stop it and ack its message."""
+    BLOCK_OUTCOME_INVALID: _BlockOutcome.ValueType  # 3
+    """The block spoke of documents outside its shard; what it said of the shard's own is recorded, but for `invalid`. The
+    worker's account of the shard is wrong: hand it back, do not ack it as done.
+    """
 
 class BlockOutcome(_BlockOutcome, metaclass=_BlockOutcomeEnumTypeWrapper):
     """What came of a block."""
@@ -121,6 +125,10 @@ BLOCK_OUTCOME_RECORDED: BlockOutcome.ValueType  # 1
 """Every result is recorded, by this block or by an earlier copy of it, but for `invalid`."""
 BLOCK_OUTCOME_STALE: BlockOutcome.ValueType  # 2
 """The shard is not this session's any more: nothing was recorded; stop it and ack its message."""
+BLOCK_OUTCOME_INVALID: BlockOutcome.ValueType  # 3
+"""The block spoke of documents outside its shard; what it said of the shard's own is recorded, but for `invalid`. The
+worker's account of the shard is wrong: hand it back, do not ack it as done.
+"""
 Global___BlockOutcome: _TypeAlias = BlockOutcome  # noqa: Y015
 
 @_typing.final

@@ -2,7 +2,7 @@
 
 ``core.chunking`` cuts along the text's own structure, counting in the model's tokens (a character of Chinese may be
 one); a single sentence that is too long is cut by semantic-text-splitter. A replacement is a function of the same argument
-that answers chunks in any iterable (entry point group ``doctrain.stages``, name ``chunk``).
+that answers chunks in any iterable (docs/howto/replace-a-stage.md).
 """
 
 from __future__ import annotations

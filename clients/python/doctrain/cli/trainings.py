@@ -96,7 +96,7 @@ def _tell_started(session: Session, started: StartTrainingResponse, *, dry_run: 
         click.echo(f"It can be trained: {what}.")
         if summary.duplicate_ids:
             named = ", ".join(output.printable(name) for name in summary.duplicate_ids[:FAILURES_SHOWN])
-            click.echo(f"But these ids stand more than once: {named}.")
+            click.echo(f"But there are duplicate ids: {named}.")
         return
     click.echo(f"Training {training_task_id}{' was started before' if summary.existed else ''}: {what}.")
     if not follow:

@@ -376,7 +376,7 @@ class TrainingSummary(_message.Message):
     """True when the training existed already: this call was a repetition."""
     @_builtins.property
     def duplicate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids that stand more than once (validate_only reports them; without it they are INVALID_ARGUMENT). At most 100."""
+        """Duplicate ids (validate_only reports them; without it they are INVALID_ARGUMENT). At most 100."""
 
     def __init__(
         self,

@@ -195,7 +195,8 @@ class TrainingServiceServicer(object):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+        DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

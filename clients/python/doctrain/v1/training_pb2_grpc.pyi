@@ -87,7 +87,8 @@ class TrainingServiceStub:
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+    DEPENDENCY_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -149,7 +150,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+    DEPENDENCY_UNAVAILABLE.
     """
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -274,7 +276,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+        DEPENDENCY_UNAVAILABLE.
         """
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
