@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from doctrain import AsyncClient, Client, DocumentInput, NumberedDocuments, Timeouts, TrainingState, errors, folder
+from doctrain import AsyncClient, Client, DocumentInput, NumberedDocuments, Skipped, Timeouts, TrainingState, errors, folder
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import UNAVAILABLE, Failure, ScriptedService, serving
@@ -84,7 +85,7 @@ async def test_a_key_is_never_made_twice_by_a_retry(client: AsyncClient, service
 async def test_a_call_that_gets_no_answer_says_so_in_its_time(service: ScriptedService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, as a frozen process does, and says nothing
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        async with AsyncClient(address, timeouts=Timeouts(call_seconds=0.3)) as client:
+        async with AsyncClient(address, api_key="secret", timeouts=Timeouts(call_seconds=0.3)) as client:
             with pytest.raises(errors.CallTimeoutError, match=r"did not read the training within 0\.3 s"):
                 await client.get_training("t")
 
@@ -96,7 +97,7 @@ async def test_another_address_answers_for_one_that_is_away_or_frozen(service: S
         async with serving(service) as alive:
             addresses = [f"127.0.0.1:{away}", f"127.0.0.1:{frozen.getsockname()[1]}", alive.address]
             for _ in range(2):  # whichever of them a client begins with
-                async with AsyncClient(addresses) as client:
+                async with AsyncClient(addresses, api_key="secret") as client:
                     await client.start_training(documents(1))
                     began = time.monotonic()
                     await client.start_training(documents(1))
@@ -201,8 +202,18 @@ async def test_the_fleet_is_operated(client: AsyncClient, service: ScriptedServi
     await client.fleet.put_plan("paid", slots=30)
     assert [plan.slots for plan in await client.fleet.list_plans()] == [30]
     key = await client.fleet.create_key(fleet_pb2.ROLE_TENANT, tenant_id="a", label="laptop")
+    await client.fleet.create_key("worker")
+    await client.fleet.create_key("operator", label="me")
     await client.fleet.revoke_key(key.key_id)
-    assert service.revoked == [12]
+    listed = [one async for one in client.fleet.list_keys()]
+    assert [(one.key_id, one.role, one.tenant_id, one.HasField("revoke_time")) for one in listed] == [
+        (12, fleet_pb2.ROLE_TENANT, "a", True),
+        (13, fleet_pb2.ROLE_WORKER, "", False),
+        (14, fleet_pb2.ROLE_OPERATOR, "", False),
+    ]
+    assert [one.label async for one in client.fleet.list_keys(tenant_id="a")] == ["laptop"]
+    with pytest.raises(errors.KeyNotFoundError, match="There is no key 999"):
+        await client.fleet.revoke_key(999)
 
 
 @pytest.fixture
@@ -220,17 +231,137 @@ async def test_tls_by_the_given_authority_and_not_without(
 ) -> None:
     authority, credentials = certificate
     async with serving(service, credentials) as secure:
-        async with AsyncClient(secure.address, ca=authority) as client:
+        async with AsyncClient(secure.address, api_key="secret", ca=authority) as client:
             assert (await client.start_training(documents(1))).summary.documents == 1
-        async with AsyncClient(secure.address, ca="system", timeouts=Timeouts(start_seconds=1)) as client:
-            with pytest.raises(errors.UnavailableError):
-                await client.start_training(documents(1))
+        async with AsyncClient(secure.address, api_key="secret", ca="system") as client:
+            with pytest.raises(errors.UnavailableError, match=r"not signed by the authority|not one that ca trusts"):
+                await client.upload(b"x")
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "http://localhost:7700", "localhost:99999", ":7700"])
 def test_a_wrong_address_is_refused_in_a_sentence(address: str) -> None:
     with pytest.raises(ValueError, match="localhost:7700"):
-        AsyncClient(address)
+        AsyncClient(address, api_key="secret")
+
+
+@pytest.mark.parametrize("key", ["", "  \n", "dt tenant", "dt_tenant_\u00fc", "one\ntwo", "a\x00b"])
+def test_what_can_be_no_key_is_refused_before_anything_is_sent(key: str) -> None:
+    for kind in (AsyncClient, Client):
+        with pytest.raises(errors.InvalidKeyError) as caught:
+            kind("localhost:1", api_key=key)
+        assert isinstance(caught.value, errors.AccessError)
+        assert isinstance(caught.value, ValueError)
+        assert not key.strip() or key not in str(caught.value), "a key is a secret"
+
+
+async def test_white_space_around_a_key_is_dropped(service: ScriptedService) -> None:
+    async with serving(service) as now, AsyncClient(now.address, api_key=" secret\n") as client:
+        await client.start_training(documents(1))
+    assert service.keys == {"Bearer secret"}
+
+
+def test_a_wrong_ca_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(errors.UsageError, match=r"none\.pem cannot be read: No such file"):
+        AsyncClient("localhost:1", api_key="secret", ca=tmp_path / "none.pem")
+    (tmp_path / "text.pem").write_text("no certificate")
+    with pytest.raises(errors.UsageError, match="contains no certificate"):
+        AsyncClient("localhost:1", api_key="secret", ca=tmp_path / "text.pem")
+
+
+async def test_tls_on_one_side_only_is_told_with_what_to_do(
+    service: ScriptedService, certificate: tuple[Path, grpc.ServerCredentials]
+) -> None:
+    authority, credentials = certificate
+    async with serving(service) as plain, serving(service, credentials) as secure:
+        for address, ca, said in (
+            (plain.address, authority, "this server speaks no TLS; leave out ca"),
+            (plain.address, "system", "this server speaks no TLS; leave out ca"),
+            (secure.address, None, "this server speaks TLS; name its authority by ca"),
+            (secure.address.replace("localhost", "127.0.0.1"), authority, "certificate is for another name"),
+        ):
+            async with AsyncClient(address, api_key="secret", ca=ca) as client:
+                with pytest.raises(errors.UnavailableError, match=said):
+                    await client.upload(b"x")
+
+
+async def test_the_error_of_several_addresses_names_them_all_and_speaks_with_a_services_words(service: ScriptedService) -> None:
+    service.failures["GetTraining"] = [UNAVAILABLE] * 100
+    async with serving(service) as now:
+        for _ in range(4):  # whichever the client begins with
+            async with AsyncClient(["localhost:1", now.address], api_key="secret") as client:
+                with pytest.raises(errors.UnavailableError) as caught:
+                    await client.get_training("t")
+            assert caught.value.reason == "DEPENDENCY_UNAVAILABLE"
+            assert str(caught.value) == ("Postgres did not answer. (Also tried: localhost:1: nothing listens there (connection refused).)")
+    async with AsyncClient("localhost:1,no-such-host.invalid:2", api_key="secret") as client:
+        for call in (client.get_training("t"), anext(client.watch("t", patience_seconds=0.5))):
+            with pytest.raises(errors.UnavailableError) as caught:
+                await call
+            assert "localhost:1: nothing listens there (connection refused)" in str(caught.value)
+            assert "no-such-host.invalid:2: there is no such host" in str(caught.value)
+
+
+async def test_states_classes_and_roles_may_be_words(client: AsyncClient, service: ScriptedService) -> None:
+    await client.start_training(documents(1), training_task_id="t")
+    assert [t.training_task_id async for t in client.list_trainings(["queued", "completed with failures"])] == ["t"]
+    assert [t async for t in client.list_trainings("TRAINING_STATE_COMPLETED")] == []
+    assert [d async for d in client.list_documents("t", ["failed", pb.DOCUMENT_STATE_QUEUED])] == []
+    assert service.asked(pb.ListTrainingsRequest)[0].states == [
+        pb.TRAINING_STATE_QUEUED,
+        pb.TRAINING_STATE_COMPLETED_WITH_FAILURES,
+    ]
+    assert service.asked(pb.ListDocumentsRequest)[0].states == [pb.DOCUMENT_STATE_FAILED, pb.DOCUMENT_STATE_QUEUED]
+    await client.retry_failed("t", error_classes=["crash"])
+    assert service.asked(pb.RetryFailedDocumentsRequest)[0].error_classes == [pb.ERROR_CLASS_CRASH]
+    with pytest.raises(errors.UsageError, match=r"'done' is none of: queued, processing, completed, "):
+        await anext(client.list_trainings(["done"]))
+
+
+async def test_one_odd_file_is_left_out_and_the_others_go_on(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    root.mkdir()
+    for name in ("a.txt", "b\n.txt", "empty.txt", "c.txt"):
+        (root / name).write_text("" if name == "empty.txt" else name)
+    (root / os.fsdecode(b"\xff.txt")).write_text("x")
+    (tmp_path / "secret.txt").write_text("secret")
+    (root / "link.txt").symlink_to(tmp_path / "secret.txt")
+    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "At most 1 MiB.", "REQUEST_TOO_LARGE")]
+    skipped: list[Skipped] = []
+    inputs = await client.upload_folder(root, concurrency=1, on_skipped=skipped.append)
+    assert [document.document_id for document in inputs] == ["c.txt"]
+    assert {os.fsencode(one.path.name): one.reason for one in skipped} == {
+        b"b\n.txt": "Its name contains line breaks, tabs or other characters that cannot be shown.",
+        b"empty.txt": "It is empty.",
+        b"link.txt": "It is a link that leads out of the folder.",
+        b"\xff.txt": "Its name is not UTF-8.",
+        b"a.txt": "At most 1 MiB.",
+    }
+    assert b"secret" not in service.blobs.values()
+
+    service.blobs.clear()
+    with pytest.raises(errors.UsageError, match=r"4 files cannot be trained, so nothing was started:\n(.*\n)*.*empty\.txt: It is empty\."):
+        await client.train_folder(root, strict=True)
+    assert not service.blobs
+    with pytest.raises(errors.UsageError, match="every file was left out"):
+        await client.train_folder(root, "empty.txt")
+
+
+async def test_a_file_that_vanishes_meanwhile_is_left_out(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    found = folder.scan(tmp_path)
+    (tmp_path / "a.txt").unlink()
+    skipped: list[Skipped] = []
+    assert (await client.train_folder(found, on_skipped=skipped.append)).training.total == 1
+    assert [(one.path.name, one.reason) for one in skipped] == [("a.txt", "It cannot be read: No such file or directory.")]
+    with pytest.raises(errors.UsageError, match="1 file cannot be trained"):
+        await client.train_folder(found, strict=True)
+
+
+async def test_an_upload_that_is_refused_names_the_file(client: AsyncClient, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(errors.InvalidRequestError, match=r"empty\.txt: The document is empty\.$"):
+        await client.upload(tmp_path / "empty.txt")
 
 
 async def test_the_sync_client_does_the_same(service: ScriptedService, tmp_path: Path) -> None:
@@ -273,7 +404,7 @@ async def test_the_sync_client_does_the_same(service: ScriptedService, tmp_path:
 async def test_a_closed_client_says_so(service: ScriptedService) -> None:
     async with AsyncExitStack() as stack:
         now = await stack.enter_async_context(serving(service))
-        client = AsyncClient(now.address)
+        client = AsyncClient(now.address, api_key="secret")
         await client.close()
         with pytest.raises(RuntimeError, match="This client is closed"):
             await client.get_training("t")
