@@ -65,7 +65,7 @@ class ExistsError(Exception):
 async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
     """Stores the training with its first documents in one transaction; answers its key.
 
-    Raises ExistsError, InvalidManifestError (an id that stands twice), StoreUnavailableError.
+    Raises ExistsError, InvalidManifestError (a duplicate id), StoreUnavailableError.
     """
     async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
         lanes = await c.fetchval(SQL["lanes"])
@@ -127,7 +127,7 @@ async def _insert(c: Any, training: int, new: NewTraining, first: Piece) -> None
 async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
     """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
 
-    Raises InvalidManifestError for an id that stands twice.
+    Raises InvalidManifestError for a duplicate id.
     """
     async with postgres.available("loading documents"):
         transaction = c.transaction()
@@ -168,7 +168,7 @@ async def _copy_documents(c: Any, training: int, first: int, piece: Piece) -> No
             "document", records=records, columns=["training", "ordinal", "document_id", "uri", "media_type", "metadata"]
         )
     except postgres.UniqueViolationError as error:
-        raise _stands_twice(error, piece) from None
+        raise _duplicate(error, piece) from None
 
 
 async def _numbered_rows(training: int, first: int, count: int) -> AsyncIterator[bytes]:
@@ -181,12 +181,12 @@ async def _numbered_rows(training: int, first: int, count: int) -> AsyncIterator
     yield b"\xff\xff"
 
 
-def _stands_twice(error: postgres.UniqueViolationError, piece: Piece) -> InvalidManifestError:
+def _duplicate(error: postgres.UniqueViolationError, piece: Piece) -> InvalidManifestError:
     # Postgres tells "Key (training, document_id)=(7, the id) already exists."
     key = (error.detail or "").partition("=(")[2].rpartition(") already")[0].partition(", ")[2]
     places = [place for place, row in enumerate(piece.rows) if row[0] == key]
     line = piece.line_of[places[-1]] if places and piece.line_of else 0
-    return fault(line, f"The id {json.dumps(key, ensure_ascii=False)} stands more than once.")
+    return fault(line, f"Duplicate id {json.dumps(key, ensure_ascii=False)}: every document needs an id of its own.")
 
 
 async def _copy_shards(c: Any, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int) -> None:

@@ -16,7 +16,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
 from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
-from doctrain_coordinator.manifests import ManifestReader, Row
+from doctrain_coordinator.manifests import Chunk, ManifestReader, Row
 from doctrain_coordinator.rpc.validation import Limits, Violations, check_start, duplicates, invalid
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
@@ -33,11 +33,13 @@ MOST_DUPLICATES = 100
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a request came to; ``training`` is 0 for a dry run."""
+    """What a request came to; ``training`` is 0 for a dry run. ``partial``: of a manifest only ``lines`` were read so far."""
 
     training: int
     documents: int
     existed: bool = False
+    partial: bool = False
+    lines: int = 0
     duplicate_ids: list[str] = field(default_factory=list)
 
 
@@ -84,11 +86,12 @@ class Starting:
         return known
 
     async def _dry_run(self, caller: Identity, request: pb.StartTrainingRequest, twice: list[str]) -> Accepted:
-        count = request.numbered.count or len(request.documents)
-        if request.manifest_uri:
-            async with self._manifest(caller, request.manifest_uri) as (reader, _, _):
-                count = len((await reader.next_chunk(FIRST_CHUNK)).rows)
-        return Accepted(0, count, duplicate_ids=twice[:MOST_DUPLICATES])
+        if not request.manifest_uri:
+            return Accepted(0, request.numbered.count or len(request.documents), duplicate_ids=twice[:MOST_DUPLICATES])
+        async with self._manifest(caller, request.manifest_uri, keep_duplicates=True) as (reader, _, _):
+            chunk = await _first_chunk(reader)
+        found = list(reader.duplicate_ids)[:MOST_DUPLICATES]
+        return Accepted(0, len(chunk.rows), duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
 
     async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
         traceparent = telemetry.headers().get("traceparent", "")
@@ -109,7 +112,8 @@ class Starting:
         self._changes.work()
         if not piece.last:
             self._loaders.poke()
-        return Accepted(training, piece.count)
+        partial = bool(request.manifest_uri) and not piece.last
+        return Accepted(training, request.numbered.count or piece.count, partial=partial, lines=piece.lines)
 
     async def _store_numbered(self, numbered: pb.NumberedDocuments, common: dict[str, Any]) -> tuple[int, Piece]:
         first = min(numbered.count, FIRST_CHUNK)
@@ -125,19 +129,17 @@ class Starting:
 
     async def _store_manifest(self, caller: Identity, uri: str, common: dict[str, Any]) -> tuple[int, Piece]:
         async with self._manifest(caller, uri) as (reader, etag, size):
-            chunk = await reader.next_chunk(FIRST_CHUNK)
-        if not chunk.rows and chunk.last:
-            raise invalid("manifest_uri", "The manifest is empty.")
+            chunk = await _first_chunk(reader)
         expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * len(chunk.rows))
         piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
         new = NewTraining(size=expected, manifest_uri=uri, load_etag=etag, load_count=expected, **common)
         return await loading.create(self._pool, new, piece), piece
 
     @asynccontextmanager
-    async def _manifest(self, caller: Identity, uri: str) -> Any:
+    async def _manifest(self, caller: Identity, uri: str, *, keep_duplicates: bool = False) -> Any:
         try:
             async with self._sources.open_ranged(caller.tenant_id, uri, 0) as opened:
-                yield ManifestReader(opened.pieces, self._uris), opened.etag, opened.size
+                yield ManifestReader(opened.pieces, self._uris, keep_duplicates=keep_duplicates), opened.etag, opened.size
         except (BlobNotFoundError, BlobForbiddenError) as error:
             raise invalid("manifest_uri", f"The manifest cannot be read: {error}") from error
 
@@ -145,6 +147,13 @@ class Starting:
         inline = [document.content for document in request.documents if document.WhichOneof("source") == "content"]
         uris = iter(await self._blobs.put_many(caller.tenant_id, inline))
         return list(_rows(request, uris))
+
+
+async def _first_chunk(reader: ManifestReader) -> Chunk:
+    chunk = await reader.next_chunk(FIRST_CHUNK)
+    if not chunk.rows and chunk.last:
+        raise invalid("manifest_uri", "The manifest is empty.")
+    return chunk
 
 
 def new_task_id() -> str:
@@ -160,7 +169,7 @@ async def known_training(pool: Pool, caller: Identity, task_id: str, digest: byt
         return None
     if row["request_hash"] != digest:
         raise TrainingExistsError(
-            f"The id {task_id!r} names a training with other content; choose another id, or send the same content again."
+            f"The id {task_id!r} is taken by a training of other documents; choose another id, or give the same documents."
         )
     return Accepted(row["id"], 0, existed=True)
 
@@ -176,7 +185,7 @@ def _refuse_duplicates(request: pb.StartTrainingRequest, twice: set[str]) -> Non
     found = Violations()
     for place, document in enumerate(request.documents):
         if document.document_id in twice:
-            found.add(f"documents[{place}].document_id", f"The id {document.document_id!r} stands more than once.")
+            found.add(f"documents[{place}].document_id", f"Duplicate id {document.document_id!r}: every document needs an id of its own.")
     found.raise_any()
 
 

@@ -28,9 +28,9 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?\.?")
 _REMEMBERED = 4096
 
-_CREDENTIALS = "The URI holds credentials; take them out and let the operator give doctrain access."
+_CREDENTIALS = "The URI contains credentials; remove them and ask the operator to give doctrain access."
 _NO_HOST = "The URI has no valid host name."
-_OWN_STORE = "The URI leads into doctrain's own store of uploads; use the blob:// URI that UploadDocument answered."
+_OWN_STORE = "The URI leads into doctrain's own store of uploads; use the blob:// URI that the upload answered."
 _PRIVATE = "The URI leads to a private or local address; only public ones may be reached."
 
 
@@ -83,7 +83,7 @@ class UriRules:
     def reason(self, uri: str) -> str | None:
         """Why a URI is refused, in a sentence; None when it is taken."""
         if not uri.isprintable():
-            return "The URI holds control characters or other characters that cannot be shown."
+            return "The URI contains control characters or others that cannot be shown."
         if len(uri) > MAX_URI_BYTES or (not uri.isascii() and len(uri.encode()) > MAX_URI_BYTES):
             return f"The URI is longer than {MAX_URI_BYTES} bytes."
         # Scheme and host, up to the first slash after "scheme://"; nearly always seen before.
@@ -110,7 +110,7 @@ class UriRules:
         return None if self.allow_private_addresses or addresses.is_public(address) else _PRIVATE
 
     def _blob_reason(self, uri: str) -> str | None:
-        return None if _BLOB.fullmatch(uri) else "The URI is not one that UploadDocument answered."
+        return None if _BLOB.fullmatch(uri) else "The URI is not one that an upload answered."
 
     def _file_reason(self, uri: str) -> str | None:
         if not self.file_root:
@@ -126,9 +126,9 @@ class UriRules:
         except UnicodeDecodeError:
             return "The path in the URI is not UTF-8."
         if path is None:
-            return "A file:// URI must hold an absolute path and no host, as in file:///folder/name."
+            return "A file:// URI must have an absolute path and no host, as in file:///folder/name."
         if not path.isprintable():
-            return "The path in the URI holds control characters."
+            return "The path in the URI contains control characters."
         if path == self.file_root or not PurePosixPath(path).is_relative_to(self.file_root):
             return "The path is outside the folder that doctrain may read."
         if self.blob_folder and PurePosixPath(path).is_relative_to(self.blob_folder):

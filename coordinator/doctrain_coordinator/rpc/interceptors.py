@@ -20,7 +20,7 @@ from doctrain_mesh.errors import DoctrainError, PermissionDeniedError, Unauthent
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
 """Who made the call that runs now."""
 
-_MISSING = "Send an API key as metadata `authorization: Bearer KEY`."
+_MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):

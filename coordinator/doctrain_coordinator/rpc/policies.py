@@ -36,6 +36,7 @@ POLICIES: dict[str, int] = {
             "PutPlan",
             "ListPlans",
             "CreateKey",
+            "ListKeys",
             "RevokeKey",
         )
     },

@@ -19,7 +19,7 @@ from doctrain_coordinator.starting import Starting
 from doctrain_coordinator.trainings import Trainings
 from doctrain_coordinator.watchers import WatchHub
 from doctrain_mesh.blobs import BlobStore
-from doctrain_mesh.errors import BrokerUnavailableError
+from doctrain_mesh.errors import BrokerUnavailableError, RequestTooLargeError
 from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
 
@@ -27,6 +27,7 @@ MOST_KEY = 2**63 - 1
 MOST_ORDINAL = 2**30
 BROKER_SECONDS = 2.0
 UPLOAD_SILENCE_SECONDS = 60.0
+MOST_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,14 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
                 max_concurrency=plan.slots,
                 plan=plan.name,
                 existed=accepted.existed,
+                partial=accepted.partial,
+                manifest_lines=accepted.lines,
             )
         )
         if accepted.training:
             response.training.CopyFrom(await self._as_it_stands(accepted.training))
-            response.summary.documents = max(accepted.documents, response.training.total)
+            response.summary.documents = max(accepted.documents, request.numbered.count, response.training.total)
+            response.summary.partial = bool(request.manifest_uri) and not response.training.sealed
         return response
 
     async def GetTraining(self, request: pb.GetTrainingRequest, context: Any) -> pb.GetTrainingResponse:
@@ -157,6 +161,11 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
 async def _pieces(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:
     async for request in requests:
+        if len(request.chunk) > MOST_CHUNK_BYTES:
+            raise RequestTooLargeError(
+                f"A message of an upload has at most {MOST_CHUNK_BYTES:,} bytes; send the document in smaller pieces.",
+                metadata={"limit": str(MOST_CHUNK_BYTES), "unit": "bytes"},
+            )
         if request.chunk:
             yield request.chunk
         await asyncio.sleep(0)
@@ -166,5 +175,5 @@ def _states(asked: Any, enum: Any) -> list[int]:
     known = set(enum.values()) - {0}
     for place, state in enumerate(asked):
         if state not in known:
-            raise invalid(f"states[{place}]", "This is no state to ask for.")
+            raise invalid(f"states[{place}]", "There is no such state.")
     return list(asked)
