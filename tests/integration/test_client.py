@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from doctrain import AsyncClient, Client, DocumentInput, NumberedDocuments, Skipped, Timeouts, TrainingState, errors, folder
+from doctrain import AsyncClient, Client, DocumentInput, NumberedDocuments, Timeouts, TrainingState, errors
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import UNAVAILABLE, Failure, ScriptedService, serving
@@ -155,43 +153,6 @@ async def test_what_ends_an_upload_in_its_middle_is_told_whoever_wins_the_race(c
     assert [answer.size for answer in stored] == [8_000_000] * 4
 
 
-async def test_a_folder_is_stored_with_bounded_concurrency_and_trained(
-    client: AsyncClient, service: ScriptedService, tmp_path: Path
-) -> None:
-    for n in range(20):
-        (tmp_path / f"{n:02}.txt").write_text(f"document {n}")
-    stored: list[Path] = []
-    inputs = await client.upload_folder(tmp_path, concurrency=3, on_stored=stored.append)
-    assert [document.document_id for document in inputs] == [f"{n:02}.txt" for n in range(20)]
-    assert sorted(path.name for path in stored) == [document.document_id for document in inputs]
-    assert service.most_uploads <= 3
-    answer = await client.train_folder(tmp_path, "0*.txt", training_task_id="folder")
-    assert answer.training.total == 10
-    request = service.asked(pb.StartTrainingRequest)[-1]
-    assert service.blobs[request.documents[3].uri] == b"document 3"
-
-
-async def test_more_documents_than_a_request_names_go_by_manifest(
-    client: AsyncClient, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(folder, "MAX_INLINE_DOCUMENTS", 2)
-    for n in range(3):
-        (tmp_path / f"{n}.txt").write_text(f"document {n}")
-    await client.train_folder(tmp_path)
-    request = service.asked(pb.StartTrainingRequest)[-1]
-    assert not request.documents
-    assert service.blobs[request.manifest_uri].count(b'"document_id"') == 3
-
-
-async def test_one_failed_upload_ends_the_folder_with_its_own_error(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
-    for n in range(20):
-        (tmp_path / f"{n:02}.txt").write_text(f"document {n}")
-    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.UNAUTHENTICATED, "This key is not known.", "UNAUTHENTICATED")]
-    with pytest.raises(errors.UnauthenticatedError, match="This key is not known"):
-        await client.train_folder(tmp_path)
-    assert not service.trainings
-
-
 async def test_the_fleet_is_operated(client: AsyncClient, service: ScriptedService) -> None:
     assert (await client.fleet.list_workers()).workers[0].worker_id == "worker-1"
     assert (await client.fleet.get_queue()).tenants[0].slots == 5
@@ -216,91 +177,6 @@ async def test_the_fleet_is_operated(client: AsyncClient, service: ScriptedServi
         await client.fleet.revoke_key(999)
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, grpc.ServerCredentials]:
-    """A self-signed certificate of localhost: its file and the server's side of it."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-
-
-async def test_tls_by_the_given_authority_and_not_without(
-    service: ScriptedService, certificate: tuple[Path, grpc.ServerCredentials]
-) -> None:
-    authority, credentials = certificate
-    async with serving(service, credentials) as secure:
-        async with AsyncClient(secure.address, api_key="secret", ca=authority) as client:
-            assert (await client.start_training(documents(1))).summary.documents == 1
-        async with AsyncClient(secure.address, api_key="secret", ca="system") as client:
-            with pytest.raises(errors.UnavailableError, match=r"not signed by the authority|not one that ca trusts"):
-                await client.upload(b"x")
-
-
-@pytest.mark.parametrize("address", ["", "localhost", "http://localhost:7700", "localhost:99999", ":7700"])
-def test_a_wrong_address_is_refused_in_a_sentence(address: str) -> None:
-    with pytest.raises(ValueError, match="localhost:7700"):
-        AsyncClient(address, api_key="secret")
-
-
-@pytest.mark.parametrize("key", ["", "  \n", "dt tenant", "dt_tenant_\u00fc", "one\ntwo", "a\x00b"])
-def test_what_can_be_no_key_is_refused_before_anything_is_sent(key: str) -> None:
-    for kind in (AsyncClient, Client):
-        with pytest.raises(errors.InvalidKeyError) as caught:
-            kind("localhost:1", api_key=key)
-        assert isinstance(caught.value, errors.AccessError)
-        assert isinstance(caught.value, ValueError)
-        assert not key.strip() or key not in str(caught.value), "a key is a secret"
-
-
-async def test_white_space_around_a_key_is_dropped(service: ScriptedService) -> None:
-    async with serving(service) as now, AsyncClient(now.address, api_key=" secret\n") as client:
-        await client.start_training(documents(1))
-    assert service.keys == {"Bearer secret"}
-
-
-def test_a_wrong_ca_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(errors.UsageError, match=r"none\.pem cannot be read: No such file"):
-        AsyncClient("localhost:1", api_key="secret", ca=tmp_path / "none.pem")
-    (tmp_path / "text.pem").write_text("no certificate")
-    with pytest.raises(errors.UsageError, match="contains no certificate"):
-        AsyncClient("localhost:1", api_key="secret", ca=tmp_path / "text.pem")
-
-
-async def test_tls_on_one_side_only_is_told_with_what_to_do(
-    service: ScriptedService, certificate: tuple[Path, grpc.ServerCredentials]
-) -> None:
-    authority, credentials = certificate
-    async with serving(service) as plain, serving(service, credentials) as secure:
-        for address, ca, said in (
-            (plain.address, authority, "this server speaks no TLS; leave out ca"),
-            (plain.address, "system", "this server speaks no TLS; leave out ca"),
-            (secure.address, None, "this server speaks TLS; name its authority by ca"),
-            (secure.address.replace("localhost", "127.0.0.1"), authority, "certificate is for another name"),
-        ):
-            async with AsyncClient(address, api_key="secret", ca=ca) as client:
-                with pytest.raises(errors.UnavailableError, match=said):
-                    await client.upload(b"x")
-
-
-async def test_the_error_of_several_addresses_names_them_all_and_speaks_with_a_services_words(service: ScriptedService) -> None:
-    service.failures["GetTraining"] = [UNAVAILABLE] * 100
-    async with serving(service) as now:
-        for _ in range(4):  # whichever the client begins with
-            async with AsyncClient(["localhost:1", now.address], api_key="secret") as client:
-                with pytest.raises(errors.UnavailableError) as caught:
-                    await client.get_training("t")
-            assert caught.value.reason == "DEPENDENCY_UNAVAILABLE"
-            assert str(caught.value) == ("Postgres did not answer. (Also tried: localhost:1: nothing listens there (connection refused).)")
-    async with AsyncClient("localhost:1,no-such-host.invalid:2", api_key="secret") as client:
-        for call in (client.get_training("t"), anext(client.watch("t", patience_seconds=0.5))):
-            with pytest.raises(errors.UnavailableError) as caught:
-                await call
-            assert "localhost:1: nothing listens there (connection refused)" in str(caught.value)
-            assert "no-such-host.invalid:2: there is no such host" in str(caught.value)
-
-
 async def test_states_classes_and_roles_may_be_words(client: AsyncClient, service: ScriptedService) -> None:
     await client.start_training(documents(1), training_task_id="t")
     assert [t.training_task_id async for t in client.list_trainings(["queued", "completed with failures"])] == ["t"]
@@ -315,53 +191,6 @@ async def test_states_classes_and_roles_may_be_words(client: AsyncClient, servic
     assert service.asked(pb.RetryFailedDocumentsRequest)[0].error_classes == [pb.ERROR_CLASS_CRASH]
     with pytest.raises(errors.UsageError, match=r"'done' is none of: queued, processing, completed, "):
         await anext(client.list_trainings(["done"]))
-
-
-async def test_one_odd_file_is_left_out_and_the_others_go_on(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
-    root = tmp_path / "folder"
-    root.mkdir()
-    for name in ("a.txt", "b\n.txt", "empty.txt", "c.txt"):
-        (root / name).write_text("" if name == "empty.txt" else name)
-    (root / os.fsdecode(b"\xff.txt")).write_text("x")
-    (tmp_path / "secret.txt").write_text("secret")
-    (root / "link.txt").symlink_to(tmp_path / "secret.txt")
-    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "At most 1 MiB.", "REQUEST_TOO_LARGE")]
-    skipped: list[Skipped] = []
-    inputs = await client.upload_folder(root, concurrency=1, on_skipped=skipped.append)
-    assert [document.document_id for document in inputs] == ["c.txt"]
-    assert {os.fsencode(one.path.name): one.reason for one in skipped} == {
-        b"b\n.txt": "Its name contains line breaks, tabs or other characters that cannot be shown.",
-        b"empty.txt": "It is empty.",
-        b"link.txt": "It is a link that leads out of the folder.",
-        b"\xff.txt": "Its name is not UTF-8.",
-        b"a.txt": "At most 1 MiB.",
-    }
-    assert b"secret" not in service.blobs.values()
-
-    service.blobs.clear()
-    with pytest.raises(errors.UsageError, match=r"4 files cannot be trained, so nothing was started:\n(.*\n)*.*empty\.txt: It is empty\."):
-        await client.train_folder(root, strict=True)
-    assert not service.blobs
-    with pytest.raises(errors.UsageError, match="every file was left out"):
-        await client.train_folder(root, "empty.txt")
-
-
-async def test_a_file_that_vanishes_meanwhile_is_left_out(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
-    for name in ("a.txt", "b.txt"):
-        (tmp_path / name).write_text(name)
-    found = folder.scan(tmp_path)
-    (tmp_path / "a.txt").unlink()
-    skipped: list[Skipped] = []
-    assert (await client.train_folder(found, on_skipped=skipped.append)).training.total == 1
-    assert [(one.path.name, one.reason) for one in skipped] == [("a.txt", "It cannot be read: No such file or directory.")]
-    with pytest.raises(errors.UsageError, match="1 file cannot be trained"):
-        await client.train_folder(found, strict=True)
-
-
-async def test_an_upload_that_is_refused_names_the_file(client: AsyncClient, tmp_path: Path) -> None:
-    (tmp_path / "empty.txt").write_text("")
-    with pytest.raises(errors.InvalidRequestError, match=r"empty\.txt: The document is empty\.$"):
-        await client.upload(tmp_path / "empty.txt")
 
 
 async def test_the_sync_client_does_the_same(service: ScriptedService, tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 import doctrain
-from doctrain import errors
 from doctrain.errors import DoctrainError
-from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, training_pb2_grpc
 from doctrain.v1 import training_pb2 as pb
+from doctrain.v1 import training_pb2_grpc
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 
@@ -138,38 +137,6 @@ async def test_a_dry_run_counts_and_stores_nothing(acme: doctrain.AsyncClient) -
     assert [training async for training in acme.list_trainings()] == []
 
 
-async def test_a_dry_run_of_a_manifest_says_what_it_has_read(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
-    lines = [line(n) for n in range(7_000)]
-    lines[1:1] = ["", line(0), line(2)]
-    lines[6_000] = "not json, and too far on to be seen"
-    uri = manifest(tmp_path, lines)
-    summary = (await acme.start_training(manifest_uri=uri, validate_only=True)).summary
-    assert (summary.documents, summary.manifest_lines, summary.partial) == (4_999, 5_000, True)
-    assert summary.duplicate_ids == ["d0", "d2"]
-    with pytest.raises(errors.InvalidManifestError, match=r"Line 3 of the manifest: Duplicate id 'd0'"):
-        await acme.start_training(manifest_uri=uri)
-    whole = (await acme.start_training(manifest_uri=manifest(tmp_path, [line(0), line(1)]), validate_only=True)).summary
-    assert (whole.documents, whole.manifest_lines, whole.partial) == (2, 2, False)
-    with pytest.raises(errors.InvalidRequestError, match="The manifest is empty"):
-        await acme.start_training(manifest_uri=manifest(tmp_path, ["", ""]), validate_only=True)
-    assert [training async for training in acme.list_trainings()] == []
-
-
-async def test_a_start_says_what_it_has_read_of_a_manifest(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
-    small = (await acme.start_training(manifest_uri=manifest(tmp_path, [line(0)]))).summary
-    assert (small.documents, small.partial) == (1, False)
-    large = (await acme.start_training(manifest_uri=manifest(tmp_path, [line(n) for n in range(200_000)]))).summary
-    assert (large.documents >= 5_000, large.partial) == (True, True)
-    counted = (await acme.start_training(numbered=numbered(120_000))).summary
-    assert (counted.documents, counted.partial) == (120_000, False)
-
-
-async def test_a_byte_order_mark_is_no_part_of_the_first_line(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
-    file = tmp_path / "documents" / "manifest.jsonl"
-    file.write_text(f"{line(0)}\n{line(1)}\n", encoding="utf-8-sig")
-    assert (await acme.start_training(manifest_uri=file.as_uri())).training.total == 2
-
-
 async def test_a_message_of_an_upload_has_at_most_a_mebibyte(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
     key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
@@ -181,46 +148,6 @@ async def test_a_message_of_an_upload_has_at_most_a_mebibyte(served: Coordinator
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert details(caught.value)[0] == "REQUEST_TOO_LARGE"
-
-
-async def test_operators_list_keys_and_learn_of_unknown_ones(served: Coordinators, acme: doctrain.AsyncClient) -> None:
-    operator = await served.client(await served.key(3))
-    made = await operator.fleet.create_key("tenant", tenant_id="acme", label="laptop")
-    before = [key async for key in operator.fleet.list_keys(page_size=1)]
-    assert [key.key_id for key in before] == sorted(key.key_id for key in before)
-    found = before[-1]
-    assert (found.key_id, found.role, found.tenant_id, found.label) == (made.key_id, fleet_pb2.ROLE_TENANT, "acme", "laptop")
-    assert found.HasField("create_time")
-    assert not found.HasField("revoke_time")
-    assert made.key not in str(before)
-    for _ in range(2):
-        await operator.fleet.revoke_key(made.key_id)
-    mine = [key async for key in operator.fleet.list_keys(tenant_id="acme")]
-    assert {key.tenant_id for key in mine} == {"acme"}
-    assert [key.HasField("revoke_time") for key in mine] == [False] * (len(mine) - 1) + [True]
-    for unknown in (made.key_id + 1000, 0, -1, 2**63 - 1):
-        assert (await refused(operator.fleet.revoke_key(unknown))).reason == "KEY_NOT_FOUND"
-    assert (await refused(anext(operator.fleet.list_keys(tenant_id="nobody")))).reason == "TENANT_NOT_FOUND"
-    assert (await refused(anext(acme.fleet.list_keys()))).reason == "PERMISSION_DENIED"
-    assert str(await refused((await served.client("dt_tenant_wrong")).get_training("t"))) == "The API key is not known or was revoked."
-
-
-async def test_tenants_are_listed_by_name(served: Coordinators) -> None:
-    for name in ("pear", "apple", "fig", "date"):
-        await served.tenant(name)
-    operator = await served.client(await served.key(3))
-    listed = [tenant.tenant_id async for tenant in operator.fleet.list_tenants()]
-    assert listed == sorted(listed)
-    stub = fleet_pb2_grpc.FleetServiceStub(await served.channel())
-    key = (("authorization", f"Bearer {await served.key(3)}"),)
-    paged, token = list[str](), ""
-    while True:
-        page = await stub.ListTenants(fleet_pb2.ListTenantsRequest(page_size=2, page_token=token), metadata=key)
-        paged += [tenant.tenant_id for tenant in page.tenants]
-        token = page.next_page_token
-        if not token:
-            break
-    assert paged == listed
 
 
 async def test_a_waiting_training_says_why(acme: doctrain.AsyncClient) -> None:
@@ -309,50 +236,6 @@ async def test_numbered_documents_load_whole_and_are_named_by_their_number(acme:
     assert (first.document_id, first.uri) == ("5", "s3://bucket/5")
 
 
-def manifest(folder: Path, lines: list[str]) -> str:
-    file = folder / "documents" / "manifest.jsonl"
-    file.write_text("\n".join(lines))
-    return file.as_uri()
-
-
-def line(n: int) -> str:
-    return f'{{"document_id": "d{n}", "uri": "s3://bucket/{n}"}}'
-
-
-async def test_a_manifest_loads_whole(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
-    await acme.start_training(manifest_uri=manifest(tmp_path, [line(n) for n in range(12_000)]), training_task_id="m")
-
-    async def sealed() -> bool:
-        return (await acme.get_training("m")).sealed
-
-    await wait_until(sealed, 20)
-    training = await acme.get_training("m")
-    assert (training.total, training.state) == (12_000, pb.TRAINING_STATE_QUEUED)
-    listed = [one.document_id async for one in acme.list_documents("m")]
-    assert listed == [f"d{n}" for n in range(12_000)]
-
-
-async def test_a_wrong_line_among_the_first_stores_nothing(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
-    for wrong in ("not json", '{"document_id": "", "uri": "s3://b/x"}', '{"document_id": "x", "uri": "ftp://b/x"}', line(1)):
-        error = await refused(acme.start_training(manifest_uri=manifest(tmp_path, [line(0), line(1), "", wrong])))
-        assert error.reason == "INVALID_MANIFEST", wrong
-        assert "Line 4 " in str(error)
-    assert [training async for training in acme.list_trainings()] == []
-
-
-@pytest.mark.parametrize("wrong", ["not json", line(17)])
-async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme: doctrain.AsyncClient, tmp_path: Path, wrong: str) -> None:
-    lines = [line(n) for n in range(7_000)]
-    lines[6_500] = wrong
-    await acme.start_training(manifest_uri=manifest(tmp_path, lines), training_task_id="m")
-    ended = await acme.wait("m")
-    assert ended.state == pb.TRAINING_STATE_FAILED
-    assert "Line 6,501 " in ended.reason
-    assert ended.total == 5_000
-    first = await anext(acme.list_documents("m"))
-    assert first.state == pb.DOCUMENT_STATE_CANCELLED
-
-
 async def test_several_wrong_fields_are_counted_and_one_is_the_sentence(acme: doctrain.AsyncClient) -> None:
     one = await refused(acme.start_training([document("a", content=b"")]))
     assert one.sentence == "The document is empty."
@@ -365,11 +248,6 @@ async def test_several_wrong_fields_are_counted_and_one_is_the_sentence(acme: do
     ]
     nothing = await refused(acme.start_training([]))
     assert nothing.sentence == "There is nothing to train: name documents, a manifest or numbered documents."
-
-
-async def test_a_manifest_that_is_not_there_is_the_callers_mistake(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
-    error = await refused(acme.start_training(manifest_uri=(tmp_path / "documents" / "none").as_uri()))
-    assert error.reason == "INVALID_REQUEST"
 
 
 async def test_a_watch_refuses_a_position_that_is_not_ours(served: Coordinators, acme: doctrain.AsyncClient) -> None:
