@@ -72,7 +72,7 @@ def scan(folder: str | Path, pattern: str = ALL_FILES) -> Scan:
 
 def refuse(skipped: Sequence[Skipped]) -> UsageError:
     """The error of whoever wants all files or none."""
-    lines = [f"  {shown(one.path)}: {one.reason}" for one in skipped[:NAMED]]
+    lines = [f"  {_plain(shown(one.path))}: {one.reason}" for one in skipped[:NAMED]]
     more = [f"  and {len(skipped) - NAMED} more"] if len(skipped) > NAMED else []
     what = "1 file cannot be trained" if len(skipped) == 1 else f"{len(skipped)} files cannot be trained"
     return UsageError("\n".join([f"{what}, so nothing was started:", *lines, *more]))
@@ -102,6 +102,10 @@ def manifest(documents: Iterable[training_pb2.DocumentInput]) -> bytes:
 def shown(path: Path) -> str:
     """The path as text, whatever bytes its name holds."""
     return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _segments(pattern: str) -> tuple[str, ...]:

@@ -135,8 +135,11 @@ def test_what_cannot_be_read_is_told_and_not_taken_for_nothing(tree: Path, monke
 
 
 def test_the_error_of_strictness_names_ten_and_counts_the_rest() -> None:
-    said = str(folder.refuse([folder.Skipped(Path(f"f/{n}"), "It is empty.") for n in range(12)]))
-    assert said.splitlines()[:2] == ["12 files cannot be trained, so nothing was started:", "  f/0: It is empty."]
+    said = str(folder.refuse([folder.Skipped(Path(f"f/\x1b{n}"), "It is empty.") for n in range(12)]))
+    assert said.splitlines()[:2] == [
+        "12 files cannot be trained, so nothing was started:",
+        "  f/\N{REPLACEMENT CHARACTER}0: It is empty.",
+    ]
     assert said.splitlines()[-1] == "  and 2 more"
 
 

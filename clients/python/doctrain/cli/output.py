@@ -129,10 +129,12 @@ def document_sentence(document: Document) -> str:
 
 def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
     """What holds a training, a line a rule, with the advice and who is ahead below it."""
+    from doctrain.watch import has_ended
+
     used, others = explained.slots_in_use, explained.slots_in_use_by_others
     yield f"The plan allows {count(explained.plan_slots)} at once: {used:,} in use by this training, {others:,} by others."
     if not explained.holds:
-        yield "Nothing holds it back."
+        yield "It has ended." if has_ended(explained.training) else "Nothing holds it back."
     for hold in explained.holds:
         until = f" (until {times.moment(hold.until)})" if hold.HasField("until") else ""
         yield printable(f"- {hold.message}{until}")
