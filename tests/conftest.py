@@ -21,12 +21,17 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer
 from testkit.rabbitmq import QueuePlace, RabbitMQServer
 from testkit.server import own_server, shared_server
+
+# No test asserts a time; a busy machine is no finding.
+hypothesis.settings.register_profile("doctrain", deadline=None)
+hypothesis.settings.load_profile("doctrain")
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,14 @@ Each is one transaction and safe to repeat; orders to shards that run are rows, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from doctrain_coordinator import endings
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.endings import end_early, lock_open_shards
+from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Connection
 
 SQL = statements.load("trainings")
 CONTROL_SECONDS = 20.0
@@ -23,35 +21,36 @@ CONTROL_SECONDS = 20.0
 class Control:
     """Raises StoreUnavailableError; an ended training is left as it is."""
 
-    def __init__(self, pool: Pool, changes: Changes) -> None:
-        self._pool, self._changes = pool, changes
+    def __init__(self, locks: ShardLocks, changes: Changes) -> None:
+        self._locks, self._changes = locks, changes
 
     async def cancel(self, training: int) -> None:
         """Ends it; what runs is killed within a heartbeat."""
-        async with self._changing("cancelling a training") as c:
-            changed = await endings.end_early(c, training, TrainingState.CANCELLED, None)
-        self._told(training, changed)
+        self._told(training, await end_early(self._locks, training, TrainingState.CANCELLED, None))
 
     async def pause(self, training: int) -> None:
         """What was handed out is taken back, what runs ends by itself, nothing else starts."""
-        async with self._changing("pausing a training") as c:
+
+        async def hold(c: Connection) -> bool:
             await c.fetchrow(SQL["lock_for_end"], training)
             version = await c.fetchval(SQL["pause_training"], training)
             if version is not None:
-                await c.fetch(SQL["lock_open_shards"], training)
+                await lock_open_shards(c, training)
                 await c.execute(SQL["pause_shards"], training, version)
-        self._told(training, version is not None)
+            return version is not None
+
+        await self._change(training, "pausing a training", hold)
 
     async def resume(self, training: int) -> None:
         """Its shards may be granted again."""
-        async with self._changing("resuming a training") as c:
-            version = await c.fetchval(SQL["resume_training"], training)
-        self._told(training, version is not None)
 
-    @asynccontextmanager
-    async def _changing(self, operation: str) -> AsyncIterator[Any]:
-        async with postgres.acquired(self._pool, operation, seconds=CONTROL_SECONDS) as c, c.transaction():
-            yield c
+        async def let_go(c: Connection) -> bool:
+            return await c.fetchval(SQL["resume_training"], training) is not None
+
+        await self._change(training, "resuming a training", let_go)
+
+    async def _change(self, training: int, operation: str, change: Callable[[Connection], Awaitable[bool]]) -> None:
+        self._told(training, await self._locks.transact(operation, CONTROL_SECONDS, change))
 
     def _told(self, training: int, changed: bool) -> None:
         if changed:

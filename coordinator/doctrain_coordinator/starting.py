@@ -13,11 +13,12 @@ from typing import Any
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import loading
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
 from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.manifests import Chunk, ManifestReader, Row
-from doctrain_coordinator.rpc.validation import Limits, Violations, check_start, duplicates, invalid
+from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
@@ -130,7 +131,8 @@ class Starting:
     async def _store_manifest(self, caller: Identity, uri: str, common: dict[str, Any]) -> tuple[int, Piece]:
         async with self._manifest(caller, uri) as (reader, etag, size):
             chunk = await _first_chunk(reader)
-        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * len(chunk.rows))
+        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * max(1, len(chunk.rows)))
+        expected = min(expected, self._limits.manifest_documents)
         piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
         new = NewTraining(size=expected, manifest_uri=uri, load_etag=etag, load_count=expected, **common)
         return await loading.create(self._pool, new, piece), piece
@@ -185,7 +187,7 @@ def _refuse_duplicates(request: pb.StartTrainingRequest, twice: set[str]) -> Non
     found = Violations()
     for place, document in enumerate(request.documents):
         if document.document_id in twice:
-            found.add(f"documents[{place}].document_id", f"Duplicate id {document.document_id!r}: every document needs an id of its own.")
+            found.add(f"documents[{place}].document_id", duplicate_id(document.document_id))
     found.raise_any()
 
 

@@ -18,22 +18,27 @@ from doctrain_mesh.errors import OperationTimeoutError, StoreUnavailableError
 from doctrain_mesh.supervise import deadline, guard_cancellation
 
 Record: TypeAlias = asyncpg.Record
+OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 UniqueViolationError = asyncpg.UniqueViolationError
+# A lock was not had within the transaction's ``lock_timeout``.
+LockTimeoutError = asyncpg.LockNotAvailableError
 # Classes 22 and 23: what was sent cannot be stored, now or later.
 DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 ACQUIRE_SECONDS = 10.0
+IDLE_IN_TRANSACTION_SECONDS = 60.0
 
 # What a server that is away, restarting, full or in recovery makes asyncpg raise.
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that is cut while a statement is on its way
+    # A server killed within executemany leaves asyncpg's own state torn: the connection is lost, whatever it is called.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidTransactionStateError,
@@ -58,9 +63,7 @@ async def available(operation: str) -> AsyncIterator[None]:
         ) from error
 
 
-async def connect(
-    url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS
-) -> asyncpg.Connection[Record]:
+async def connect(url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS) -> OwnConnection:
     """One connection of its own, for a listener, a leader or a committer."""
     async with available("connecting"):
         return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=dict(settings or {}))
@@ -70,8 +73,12 @@ async def _leave_as_is(_connection: object) -> None:
     """Nothing that uses the pool changes its session, so nothing is reset: a round trip less each time."""
 
 
-async def create_pool(url: str, *, size: int, name: str) -> Pool:
-    """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start."""
+async def create_pool(url: str, *, size: int, name: str, idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS) -> Pool:
+    """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start.
+
+    A process that freezes within a transaction keeps its locks for ``idle_in_transaction_seconds``, and one whose machine is
+    cut off for half a minute.
+    """
     async with available("opening a pool"):
         return await asyncpg.create_pool(
             url,
@@ -80,7 +87,13 @@ async def create_pool(url: str, *, size: int, name: str) -> Pool:
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             reset=_leave_as_is,
-            server_settings={"application_name": name, "idle_in_transaction_session_timeout": "60s"},
+            server_settings={
+                "application_name": name,
+                "idle_in_transaction_session_timeout": f"{idle_in_transaction_seconds * 1000:.0f}ms",
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "5",
+                "tcp_keepalives_count": "3",
+            },
         )
 
 
@@ -104,7 +117,7 @@ async def close_pool(pool: Pool) -> None:
         pool.terminate()
 
 
-async def close_connection(connection: asyncpg.Connection[Record]) -> None:
+async def close_connection(connection: OwnConnection) -> None:
     """Closes within 2 s, or drops the connection."""
     try:
         async with asyncio.timeout(2):

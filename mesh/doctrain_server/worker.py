@@ -11,7 +11,7 @@ from importlib import metadata
 
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blobs import BlobStore
-from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
@@ -24,9 +24,11 @@ from doctrain_worker.pipeline.child_processor import ChildProcessor
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.processor import Processor
 from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 
 CHILD_PREFIX = "child:"
+INDEX_IDLE_SECONDS = 3.0
+"""A worker that freezes while it writes index rows keeps its shard from being taken back for that long."""
 
 
 @asynccontextmanager
@@ -61,7 +63,9 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
     sources = Sources(BlobStore(settings.blob_url), uris)
     stack.callback(sources.close)
-    database = await postgres.create_pool(settings.database_url, size=children + 2, name="doctrain worker")
+    database = await postgres.create_pool(
+        settings.database_url, size=children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
+    )
     stack.push_async_callback(postgres.close_pool, database)
     return await stack.enter_async_context(
         open_pipeline(
@@ -70,10 +74,11 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             database=database,
             isolation=isolation.choose(settings.sandbox),
             children=children,
+            fetch_seconds=settings.fetch_seconds,
             document_seconds=settings.document_seconds,
             document_memory_bytes=settings.document_memory_bytes,
             max_document_bytes=settings.max_document_bytes,
-            stages=plugins.stages(os.environ),
+            stages=plugins.stages(settings),
         )
     )
 
@@ -87,7 +92,14 @@ def run_guarded(settings: Settings) -> int:
 
 
 async def run_main(settings: Settings) -> None:
-    """Works until it is told to stop, then drains."""
+    """Works until it is told to stop, then drains. Raises DoctrainError when its guardian is lost: nothing may run without one."""
+    try:
+        await _work(settings)
+    except* GuardianLostError as lost:
+        raise DoctrainError("The worker ends, because its guardian is dead or does not answer; start it again.") from lost
+
+
+async def _work(settings: Settings) -> None:
     telemetry.configure_logging(settings.log_level, settings.log_format)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-worker", instance=settings.process_name))

@@ -63,7 +63,7 @@ async def test_a_wrong_line_among_the_first_stores_nothing(acme: doctrain.AsyncC
     assert [training async for training in acme.list_trainings()] == []
 
 
-@pytest.mark.parametrize("wrong", ["not json", line(17)])
+@pytest.mark.parametrize("wrong", ["not json", line(17), '{"document_id": "zz", "uri": "s3://bucket/x", "\\u0000": 1}'])
 async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme: doctrain.AsyncClient, tmp_path: Path, wrong: str) -> None:
     lines = [line(n) for n in range(7_000)]
     lines[6_500] = wrong
@@ -71,6 +71,7 @@ async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme
     ended = await acme.wait("m")
     assert ended.state == pb.TRAINING_STATE_FAILED
     assert "Line 6,501 " in ended.reason
+    assert ('Duplicate id "d17"' in ended.reason) == (wrong == line(17))
     assert ended.total == 5_000
     first = await anext(acme.list_documents("m"))
     assert first.state == pb.DOCUMENT_STATE_CANCELLED
@@ -89,7 +90,7 @@ async def test_a_dry_run_of_a_manifest_says_what_it_has_read(acme: doctrain.Asyn
     summary = (await acme.start_training(manifest_uri=uri, validate_only=True)).summary
     assert (summary.documents, summary.manifest_lines, summary.partial) == (4_999, 5_000, True)
     assert summary.duplicate_ids == ["d0", "d2"]
-    with pytest.raises(errors.InvalidManifestError, match=r"Line 3 of the manifest: Duplicate id 'd0'"):
+    with pytest.raises(errors.InvalidManifestError, match=r'Line 3 of the manifest: Duplicate id "d0"'):
         await acme.start_training(manifest_uri=uri)
     whole = (await acme.start_training(manifest_uri=manifest(tmp_path, [line(0), line(1)]), validate_only=True)).summary
     assert (whole.documents, whole.manifest_lines, whole.partial) == (2, 2, False)

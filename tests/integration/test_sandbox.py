@@ -105,6 +105,17 @@ async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: C
     assert await works(pool)
 
 
+async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:
+    first = await act(pool, do="pid")
+    with pytest.raises(TypeError):
+        await act(pool, do="echo", value=object())
+    again = await act(pool, do="pid")
+    assert isinstance(first, results.Result)
+    assert isinstance(again, results.Result)
+    assert again.value == first.value
+    assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
+
+
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
     began = time.monotonic()
     assert await act(pool, 1.0, do="hang", mark=mark) == results.TimedOut(1.0)
@@ -253,6 +264,19 @@ async def test_a_function_that_cannot_be_loaded_is_told_at_the_start(guardian: G
     with pytest.raises(ChildStartError, match="nothing_of:this"):
         async with ChildPool.open(guardian, replace(SPEC, function="nothing_of:this"), 1, strongest):
             pass
+
+
+async def test_a_main_process_that_fenced_itself_and_then_dies_is_not_named_as_one_that_died(shut_in: Isolation, mark: str) -> None:
+    with main_process(shut_in.way, mark, 41, standalone=True) as guardian:
+        assert [await told(guardian), await told(guardian)] == ["predecessor 0", "running"]
+        await wait_until(lambda: len(marked(mark)) == 2)
+        (main,) = (p for p in psutil.Process(guardian.pid).children() if "testkit.sandboxed_main" in p.cmdline())
+        main.send_signal(signal.SIGUSR2)
+        assert sorted([await told(guardian) for _ in range(3)]) == ["fenced ordered False", "stopped", "stopped"]
+        main.kill()
+        assert [await told(guardian), await told(guardian)] == ["predecessor 41 self-fenced", "running"]
+        guardian.terminate()
+        assert await asyncio.to_thread(guardian.wait, 10) == 0
 
 
 @contextmanager

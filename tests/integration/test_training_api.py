@@ -208,6 +208,23 @@ async def test_cancel_ends_at_once_and_may_be_repeated(acme: doctrain.AsyncClien
     assert updates[-1].training.state == pb.TRAINING_STATE_CANCELLED
 
 
+@pytest.mark.parametrize("sent", [1, 20], ids=["at once", "with most of it stored"])
+@pytest.mark.parametrize(("limit", "seconds"), [("SILENCE_SECONDS", 2.0), ("UPLOAD_SECONDS", 6.0)], ids=["silent", "slow"])
+async def test_an_upload_that_stops_is_given_up_and_leaves_nothing(
+    served: Coordinators, acme: doctrain.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int, limit: str, seconds: float
+) -> None:
+    monkeypatch.setattr(f"doctrain_coordinator.rpc.uploads.{limit}", seconds)
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    call = stub.UploadDocument(metadata=(("authorization", f"Bearer {await served.key(1, 'acme')}"),))
+    for _ in range(sent):
+        await call.write(pb.UploadDocumentRequest(chunk=bytes(2**19)))
+    with pytest.raises(grpc.aio.AioRpcError, match=f"{seconds:g} s") as caught:
+        await call
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert details(caught.value) == ("UPLOAD_STALLED", [])
+    assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
+
+
 async def test_uploads_answer_a_uri_that_only_their_tenant_can_use(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     lines = b"".join(json.dumps({"document_id": f"d{n}", "uri": "s3://bucket/x"}).encode() + b"\n" for n in range(3))
     stored = await acme.upload(lines)

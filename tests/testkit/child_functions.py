@@ -127,3 +127,8 @@ def reach(task: dict[str, Any]) -> str:
     except OSError as error:
         return type(error).__name__
     return "reached"
+
+
+def sleep_long(_task: dict[str, Any]) -> None:
+    """For what calls it without ``act``."""
+    time.sleep(600)

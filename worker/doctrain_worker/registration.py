@@ -13,9 +13,9 @@ from typing import Any
 
 import psutil
 
+from doctrain_mesh import membership
 from doctrain_mesh.ports import Registry
 
-PREFIX = "/doctrain/workers/"
 LEASE_SECONDS = 10
 PAUSE_SECONDS = 5.0
 
@@ -29,7 +29,7 @@ async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[]
         fixed = {"worker_id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": started}
         return json.dumps({**fixed, **facts(), **load.measure()}, indent=2).encode()
 
-    registration = await registry.register(PREFIX + worker_id, record(), LEASE_SECONDS)
+    registration = await registry.register(membership.WORKERS + worker_id, record(), LEASE_SECONDS)
     try:
         while True:
             await asyncio.sleep(PAUSE_SECONDS)

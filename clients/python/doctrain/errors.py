@@ -206,6 +206,7 @@ BY_REASON: Mapping[str, type[DoctrainError]] = {
     "QUOTA_EXCEEDED": QuotaExceededError,
     "DEPENDENCY_UNAVAILABLE": UnavailableError,
     "TIMEOUT": UnavailableError,
+    "UPLOAD_STALLED": CallTimeoutError,
     "SHUTTING_DOWN": UnavailableError,
     "CONFIGURATION": ConfigurationError,
     "INTERNAL": InternalError,

@@ -10,24 +10,22 @@ from typing import Any
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.control import Control
+from doctrain_coordinator.requests import check_retry, invalid, page_size
 from doctrain_coordinator.retrying import Retrying
-from doctrain_coordinator.rpc import tokens, translate
+from doctrain_coordinator.rpc import tokens, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
-from doctrain_coordinator.rpc.validation import check_retry, invalid, page_size
 from doctrain_coordinator.rpc.watching import Watching
 from doctrain_coordinator.starting import Starting
 from doctrain_coordinator.trainings import Trainings
 from doctrain_coordinator.watchers import WatchHub
 from doctrain_mesh.blobs import BlobStore
-from doctrain_mesh.errors import BrokerUnavailableError, RequestTooLargeError
+from doctrain_mesh.errors import BrokerUnavailableError
 from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
 
 MOST_KEY = 2**63 - 1
 MOST_ORDINAL = 2**30
 BROKER_SECONDS = 2.0
-UPLOAD_SILENCE_SECONDS = 60.0
-MOST_CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +128,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return translate.explained(await self._parts.trainings.explain(training, self._broker_answers))
 
     async def UploadDocument(self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Any) -> pb.UploadDocumentResponse:
-        pieces = _pieces(request_iterator)
-        first = await anext(pieces, b"")
-        if not first:
-            raise invalid("chunk", "The document is empty.")
-
-        async def whole() -> AsyncIterator[bytes]:
-            yield first
-            async for piece in pieces:
-                yield piece
-
-        stored = await self._parts.blobs.put_stream(CALLER.get().tenant_id, whole(), self._parts.max_document_bytes)
+        stored = await uploads.store(self._parts.blobs, CALLER.get().tenant_id, request_iterator, self._parts.max_document_bytes)
         return pb.UploadDocumentResponse(uri=stored.uri, size=stored.size, sha256=stored.sha256)
 
     async def _find(self, task_id: str) -> int:
@@ -157,18 +145,6 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         except (BrokerUnavailableError, TimeoutError):
             return False
         return True
-
-
-async def _pieces(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:
-    async for request in requests:
-        if len(request.chunk) > MOST_CHUNK_BYTES:
-            raise RequestTooLargeError(
-                f"A message of an upload has at most {MOST_CHUNK_BYTES:,} bytes; send the document in smaller pieces.",
-                metadata={"limit": str(MOST_CHUNK_BYTES), "unit": "bytes"},
-            )
-        if request.chunk:
-            yield request.chunk
-        await asyncio.sleep(0)
 
 
 def _states(asked: Any, enum: Any) -> list[int]:

@@ -240,12 +240,11 @@ class _RabbitMQConsumer:
 class _RabbitMQDelivery:
     """A message on loan. Settling it on a lost channel, or twice, does nothing: RabbitMQ delivers it again, or did already."""
 
-    __slots__ = ("_channel", "_settled", "_tag", "message", "redelivered")
+    __slots__ = ("_channel", "_settled", "_tag", "message")
 
     def __init__(self, channel: RawChannel, incoming: AbstractIncomingMessage) -> None:
         assert incoming.delivery_tag is not None
         self._channel, self._tag, self._settled = channel, incoming.delivery_tag, False
-        self.redelivered = bool(incoming.redelivered)
         headers = {name: value for name, value in incoming.headers.items() if isinstance(value, str)}
         self.message = Message(incoming.body, headers, incoming.correlation_id or "")
 

@@ -28,17 +28,28 @@ SAFE = {
     [
         ({"DOCTRAIN_LEASE_SECONDS": "3"}, "must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS"),
         ({"DOCTRAIN_HOLD_SECONDS": "1800"}, "RabbitMQ closes the channel after 1800 s"),
+        ({"DOCTRAIN_FETCH_SECONDS": "400"}, "RabbitMQ closes the channel after 1800 s"),
         ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "900"}, "RabbitMQ closes the channel after 900 s"),
         ({"DOCTRAIN_LANE": "3"}, "Did you mean DOCTRAIN_LANES?"),
         ({"DOCTRAIN_DATABASE": "x"}, r"Did you mean DOCTRAIN_DATABASE_URL\?"),
         ({"DOCTRAIN_FOO": "1"}, r"DOCTRAIN_FOO is unknown\. See docs"),
         ({"DOCTRAIN_LANES": "many"}, "is not a whole number"),
         ({"DOCTRAIN_LANES": "0"}, "at least 1"),
+        ({"DOCTRAIN_LEASE_SECONDS": "nan"}, "DOCTRAIN_LEASE_SECONDS is nan; it must be a finite number"),
+        ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "inf"}, "must be a finite number"),
+        ({"DOCTRAIN_LOG_LEVEL": "loud"}, "DOCTRAIN_LOG_LEVEL is loud; it must be DEBUG, INFO, WARNING or ERROR"),
+        ({"DOCTRAIN_LOG_FORMAT": "xml"}, "must be text or json"),
+        ({"DOCTRAIN_SANDBOX": "none"}, "must be auto, bwrap, unshare or rlimit"),
+        ({"DOCTRAIN_STAGE_REED": "a:b"}, "Did you mean DOCTRAIN_STAGE_READ"),
     ],
 )
 def test_a_wrong_setting_is_told_in_a_sentence(environment: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         load(environment)
+
+
+def test_the_defaults_are_safe_together() -> None:
+    load({})
 
 
 def test_a_longer_hold_is_fine_where_the_broker_waits_longer() -> None:

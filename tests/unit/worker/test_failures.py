@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobTooLargeError
+from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.processor import ErrorClass
@@ -20,6 +20,7 @@ from doctrain_worker.sandbox.results import CallResult
         (BlobTooLargeError(5), ErrorClass.RESOURCE, "TOO_LARGE"),
         (BlobNotFoundError("Not there."), ErrorClass.PERMANENT, "NOT_FOUND"),
         (BlobForbiddenError("Not yours."), ErrorClass.PERMANENT, "FORBIDDEN"),
+        (BlobRangeError(100, 5, 5), ErrorClass.PERMANENT, "INVALID_RANGE"),
         (InvalidRequestError("Not so."), ErrorClass.PERMANENT, "INVALID_URI"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobTooLargeError
+from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import DoctrainError, InvalidRequestError, UnavailableError
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
 from doctrain_worker.sandbox import results
@@ -23,8 +23,16 @@ def of_error(error: DoctrainError) -> Failure:
         return Failure(ErrorClass.PERMANENT, "NOT_FOUND", f"The document was not found. {error.sentence}")
     if isinstance(error, BlobForbiddenError):
         return Failure(ErrorClass.PERMANENT, "FORBIDDEN", error.sentence)
+    if isinstance(error, BlobRangeError):
+        return Failure(ErrorClass.PERMANENT, "INVALID_RANGE", error.sentence)
     code = "INVALID_URI" if isinstance(error, InvalidRequestError) else error.reason
     return Failure(ErrorClass.PERMANENT, code, error.sentence)
+
+
+def fetch_overdue(seconds: float) -> Failure:
+    """A fetch that did not end in its time, though bytes may still be coming."""
+    sentence = f"The document did not arrive within {seconds:g} s, the limit here; offer it at a faster place, or upload it."
+    return Failure(ErrorClass.RESOURCE, "FETCH_TIME_LIMIT", sentence)
 
 
 def of_call(result: CallResult, doing: str) -> Failure:

@@ -155,8 +155,6 @@ class Child(asyncio.BufferedProtocol):
             return
         finally:
             self._buffer = bytearray()
-        # Read into over and over: asyncio's own buffer, made anew for each read, costs more than the rest of a call.
-        self._window = memoryview(bytearray(_WINDOW_BYTES))
         self._waiting = None
         if not waiting.done():
             waiting.set_result(reply)

@@ -6,6 +6,7 @@ runs once before the first, for imports and models. Nothing here imports gRPC or
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import importlib
@@ -111,7 +112,8 @@ def main(argv: list[str]) -> None:
     function = load(argv[0])
     if len(argv) > 1:
         load(argv[1])()
-    with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel:
+    # A main process that died, or cut the call, closed the channel: there is nobody left to answer, and nothing to tell.
+    with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel, contextlib.suppress(ConnectionError):
         channel.sendall(frames.pack(frames.Ready()))
         serve(channel, function, trace)
 

@@ -21,7 +21,8 @@ WAYS = ("bwrap", "unshare", "rlimit")
 SCRATCH_BYTES = 256 << 20
 """What a child may write: its scratch folder as a whole in bubblewrap, one file elsewhere."""
 
-_PROBE_SECONDS = 5.0
+_PROBE_SECONDS = 30.0
+"""Long: a machine that is busy for a moment must not make a worker choose a weaker way for good."""
 _SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
 _SENTENCES = {
     "bwrap": "Children run in bubblewrap: no network, no other processes, no files but programs and libraries.",
@@ -66,7 +67,8 @@ def choose(wanted: str = "auto") -> Isolation:
         raise IsolationUnavailableError(f"There is no sandbox {wanted!r}; choose auto, {', '.join(WAYS[:-1])} or {WAYS[-1]}.")
     for way in WAYS if wanted == "auto" else (wanted,):
         prefix = _PREFIXES[way]()
-        if prefix is not None and _works(prefix):
+        # Limits alone start nothing that could fail, and a busy machine must not keep a worker from starting.
+        if prefix is not None and (not prefix or _works(prefix)):
             return Isolation(way, prefix)
     raise IsolationUnavailableError(
         f"The sandbox {wanted!r} does not work on this machine; install bubblewrap and allow user namespaces, or choose auto."

@@ -81,18 +81,19 @@ class ChildPool:
     async def run(self, task: Any, seconds: float, traceparent: str = "") -> CallResult:
         """Calls the function once in a child; waits for a free one without limit, then at most ``seconds`` for the answer.
 
-        Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError, or
-        ChildStartError.
+        Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError,
+        ChildStartError, or TypeError for a task that is no msgpack value, which costs no child.
         """
         if self._free > 0:
             self._free -= 1
         else:
             await self._wait_turn()
         try:
+            frame = frames.pack(frames.Call(task, traceparent))
             child = await self._take()
             self._running.add(child)
             try:
-                return await self._call(child, frames.pack(frames.Call(task, traceparent)), seconds)
+                return await self._call(child, frame, seconds)
             finally:
                 self._running.discard(child)
         finally:

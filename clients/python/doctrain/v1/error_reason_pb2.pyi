@@ -75,7 +75,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. A fault of ours; the status message carries the trace id to report."""
     ERROR_REASON_NOTHING_TO_RETRY: _ErrorReason.ValueType  # 18
     """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
-    ERROR_REASON_KEY_NOT_FOUND: _ErrorReason.ValueType  # 19
+    ERROR_REASON_UPLOAD_STALLED: _ErrorReason.ValueType  # 19
+    """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
+    was stored; send the document again.
+    """
+    ERROR_REASON_KEY_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND. No key has this number (operators' calls only)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -137,6 +141,10 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
 """INTERNAL. A fault of ours; the status message carries the trace id to report."""
 ERROR_REASON_NOTHING_TO_RETRY: ErrorReason.ValueType  # 18
 """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
-ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 19
+ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 19
+"""DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
+was stored; send the document again.
+"""
+ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND. No key has this number (operators' calls only)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -201,7 +201,7 @@ class TrainingServiceServicer(object):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message),
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
         DEPENDENCY_UNAVAILABLE (the blob store).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -91,7 +91,7 @@ class TrainingServiceStub:
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message),
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
     DEPENDENCY_UNAVAILABLE (the blob store).
     """
 
@@ -158,7 +158,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message),
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
     DEPENDENCY_UNAVAILABLE (the blob store).
     """
 
@@ -288,7 +288,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message),
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
         DEPENDENCY_UNAVAILABLE (the blob store).
         """
 

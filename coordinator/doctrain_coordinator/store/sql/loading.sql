@@ -43,14 +43,17 @@ from training where id = $1 and loaded = $2 and state in (1, 2) and not sealed f
 
 -- name: advance
 update training
-set loaded = $2, total = $2, load_offset = $3, load_lines = $4, sealed = $5, state = $6, version = $7, ended_at = coalesce(ended_at, $8)
+set loaded = $2, total = $2, load_offset = $3, load_lines = $4, sealed = $5, state = $6, version = $7,
+    ended_at = coalesce(ended_at, $8), load_progress_at = now()
 where id = $1
 
 -- name: unsealed
-select training.id, training.tenant, tenant.name as tenant_id, training.loaded, training.load_offset, training.load_lines,
-    training.load_etag, training.load_count, training.manifest_uri, training.uri_template
-from training join tenant on tenant.id = training.tenant
-where not training.sealed and training.state in (1, 2) order by training.id limit 100
+-- Each tenant's oldest, but for some.
+select id, tenant from (
+    select id, tenant, row_number() over (partition by tenant order by id) as place
+    from training where not sealed and state in (1, 2) and id <> all($1::bigint[])
+) as waiting
+where place <= 100 order by id
 
 -- name: one_unsealed
 select training.id, training.tenant, tenant.name as tenant_id, training.loaded, training.load_offset, training.load_lines,
@@ -61,8 +64,8 @@ where training.id = $1 and not training.sealed and training.state in (1, 2)
 -- name: try_load
 select pg_try_advisory_lock(1685021795, $1::bigint::int)
 
--- name: unlock_load
-select pg_advisory_unlock(1685021795, $1::bigint::int)
-
 -- name: known_ids
-select document_id from document where training = $1 and document_id = any($2::text[]) limit 1
+select document_id from document where training = $1 and document_id = any($2::text[])
+
+-- name: silent_seconds
+select extract(epoch from now() - load_progress_at)::float8 from training where id = $1

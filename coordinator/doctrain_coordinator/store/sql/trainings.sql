@@ -86,13 +86,16 @@ select id, first, count, open, version from shard where training = $1 and versio
 
 -- name: ended_documents
 select *, case when state = 1 then 3 else 4 end as shown
-from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal
+from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal limit $4
 
 -- name: lock_for_end
 select id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
 
 -- name: end_training
 update training set state = $2, reason = $3, version = version + 1, ended_at = now(), sealed = true where id = $1 returning version
+
+-- name: running_shards
+select id from shard where training = $1 and state = 2
 
 -- name: lock_open_shards
 select id from shard where training = $1 and state in (0, 1, 2) order by id for update

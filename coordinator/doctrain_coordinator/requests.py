@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
 from doctrain_mesh.errors import FieldViolation, InvalidRequestError, RequestTooLargeError
 from doctrain_mesh.uris import UriRules
 
-MAX_DOCUMENT_ID_BYTES = 512
-MAX_MEDIA_TYPE_BYTES = 255
-MAX_METADATA_PAIRS, MAX_METADATA_KEY_BYTES, MAX_METADATA_VALUE_BYTES = 64, 128, 1024
 MOST_VIOLATIONS = 100
 MOST_NUMBER = 2**31 - 1
 MOST_RETRIED = 10_000
@@ -50,47 +47,6 @@ class Violations:
             several = len(self._found) > 1
             sentence = f"{len(self._found)} fields of the request are wrong." if several else self._found[0].description
             raise InvalidRequestError(sentence, violations=self._found)
-
-
-def document_id_fault(document_id: str) -> str | None:
-    """Why a document's id is refused, in a sentence."""
-    if not document_id:
-        return "A document needs an id."
-    if len(document_id.encode("utf-8", "surrogatepass")) > MAX_DOCUMENT_ID_BYTES:
-        return f"The document's id is longer than {MAX_DOCUMENT_ID_BYTES} bytes."
-    if not document_id.isprintable():
-        return "The document's id contains control characters or others that cannot be shown."
-    return None
-
-
-def metadata_fault(metadata: Mapping[str, str]) -> str | None:
-    """Why a document's metadata is refused."""
-    if len(metadata) > MAX_METADATA_PAIRS:
-        return f"A document has at most {MAX_METADATA_PAIRS} pairs of metadata."
-    for key, value in metadata.items():
-        if not key or len(key.encode()) > MAX_METADATA_KEY_BYTES or not key.isprintable():
-            return f"A key of the metadata has 1 to {MAX_METADATA_KEY_BYTES} bytes and no control characters."
-        if len(value.encode()) > MAX_METADATA_VALUE_BYTES or "\x00" in value:
-            return f"A value of the metadata has at most {MAX_METADATA_VALUE_BYTES} bytes and no NUL character."
-    return None
-
-
-def media_type_fault(media_type: str) -> str | None:
-    """Why a claimed media type is refused."""
-    if len(media_type.encode()) > MAX_MEDIA_TYPE_BYTES or (media_type and not media_type.isprintable()):
-        return f"A media type has at most {MAX_MEDIA_TYPE_BYTES} bytes and no control characters."
-    return None
-
-
-def duplicates(ids: Iterable[str]) -> list[str]:
-    """The ids that several documents have, in the order of their second appearance."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for document_id in ids:
-        if document_id in seen:
-            twice[document_id] = None
-        seen.add(document_id)
-    return list(twice)
 
 
 def check_start(request: pb.StartTrainingRequest, size: int, limits: Limits, uris: UriRules) -> None:
