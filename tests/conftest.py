@@ -24,6 +24,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before gRPC is loaded, by whatever comes next
+
 from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer
 from testkit.rabbitmq import QueuePlace, RabbitMQServer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -46,7 +45,6 @@ from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 
-log = logging.getLogger(__name__)
 POOL_SIZE = 16
 # A coordinator that freezes within a transaction keeps its rows locked for that long.
 IDLE_SECONDS = 5.0
@@ -177,7 +175,6 @@ class _Coordinator:
             )
             leaving.push_async_callback(registration.close)
             await self._served.ready()
-            log.info("Serving on %s.", address)
             yield address
 
     async def _drain(self) -> None:

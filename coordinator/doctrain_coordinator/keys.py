@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import InvalidRequestError, KeyNotFoundError, TenantNotFoundError, UnauthenticatedError
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.postgres import Connection, Pool, Record
 
 SQL = statements.load("keys")
 READ_SECONDS = 5.0
@@ -95,13 +95,24 @@ class Keys:
             return list(await c.fetch(SQL["list"], after, tenant, size))
 
 
-async def _tenant(c: postgres.Connection, tenant_id: str) -> int | None:
+async def _tenant(c: Connection, tenant_id: str) -> int | None:
     if not tenant_id:
         return None
     tenant: int | None = await c.fetchval(SQL["tenant_by_name"], tenant_id)
     if tenant is None:
         raise TenantNotFoundError(f"There is no tenant {tenant_id!r}.")
     return tenant
+
+
+async def role_of(connection: Connection, key: str) -> int | None:
+    """The role of a key in force; None for any other."""
+    row = await connection.fetchrow(SQL["identify"], _hash(key))
+    return None if row is None else int(row["role"])
+
+
+async def has_operator(connection: Connection) -> bool:
+    """Whether anybody holds an operator's key in force."""
+    return bool(await connection.fetchval(SQL["has_operator"], ROLE_OPERATOR))
 
 
 def _hash(key: str) -> bytes:

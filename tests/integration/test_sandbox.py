@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -103,6 +104,26 @@ async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: C
     assert await act(pool, do="talk_nonsense") == results.TooMuchOutput(SPEC.reply_bytes)
     assert await act(pool, do="large", size=SPEC.reply_bytes) == results.TooMuchOutput(SPEC.reply_bytes)
     assert await works(pool)
+
+
+async def test_what_a_child_prints_is_told_with_its_pid_and_trace(pool: ChildPool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answer = await pool.run({"do": "say", "words": "first\nsecond\n\xff" + "x" * 9000}, 20.0, f"00-{trace}-b7ad6b7169203331-01")
+    assert isinstance(answer, results.Result)
+    await wait_until(lambda: len(caplog.messages) >= 3)
+    said = [message.partition(f", trace {trace}: ") for message in caplog.messages if trace in message]
+    assert [words[:10] for _, _, words in said] == ["first", "second", "ÿxxxxxxxxx"]
+    assert all(re.fullmatch(r"child \d+", who) for who, _, _ in said)
+    assert all(len(words) <= 500 for _, _, words in said)
+    caplog.clear()
+    await pool.run({"do": "say", "words": "flood\n" * 10_000}, 20.0)
+    await wait_until(lambda: any("says more than is kept" in message for message in caplog.messages))
+    assert len(caplog.messages) < 100
+    caplog.clear()
+    assert await pool.run({"do": "crash"}, 20.0, f"00-{trace}-b7ad6b7169203331-01") == results.Crashed("SIGSEGV")
+    await wait_until(lambda: any("Fatal Python error" in message for message in caplog.messages))
+    assert all(message.startswith("child ") for message in caplog.messages)
 
 
 async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:

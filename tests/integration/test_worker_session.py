@@ -10,10 +10,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from doctrain_mesh import membership
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker import registration
 from doctrain_worker.core.tenure import REATTACH_SECONDS
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
@@ -264,3 +266,61 @@ async def test_a_worker_waits_for_its_first_coordinator_and_may_be_stopped_meanw
         await wait_until(lambda: running.holds.named() == [(1, 1)])
         assert not running.session.opened.is_set()
     assert await broker.depth() == 1
+
+
+async def test_a_worker_that_drains_waits_for_nothing_once_every_coordinator_is_gone(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 4), (2, 1): begun(2, 1, 4)}), Documents()
+    leave = asyncio.Event()
+
+    async def work(address: str) -> None:
+        async with worker(broker, documents, address, drain_seconds=20.0):
+            await broker.publish([message(shard, 1) for shard in (1, 2)])
+            await leave.wait()
+
+    async with tracker_server(script) as tracker:
+        working = asyncio.create_task(work(tracker.address))
+        await wait_until(lambda: len(documents.started) == 4)
+        leave.set()
+        await tracker.stop()
+        await asyncio.wait_for(working, 10)
+    assert len(documents.cancelled) == 4
+    assert await broker.depth() == 2  # for whoever comes when there are coordinators again
+
+
+async def test_a_worker_whose_key_every_coordinator_refuses_says_so_and_ends(broker: MemoryBroker) -> None:
+    with pytest.raises(ExceptionGroup) as refused:
+        async with (
+            tracker_server(Script(refuses_key=True), "first") as first,
+            tracker_server(Script(refuses_key=True), "second") as second,
+            worker(broker, Documents(), first.address, second.address),
+        ):
+            pass
+    (error,) = refused.value.exceptions
+    assert isinstance(error, ConfigurationError)
+    assert error.sentence.startswith("DOCTRAIN_WORKER_KEY is not the key of a worker")
+    assert first.address in error.sentence
+    assert second.address in error.sentence
+
+
+async def test_a_worker_that_one_coordinator_refuses_goes_to_another(broker: MemoryBroker) -> None:
+    async with (
+        tracker_server(Script(refuses_key=True), "first") as first,
+        tracker_server(Script(), "second") as second,
+        worker(broker, Documents(), first.address, second.address) as running,
+    ):
+        assert running.session.id == 1
+
+
+async def test_two_workers_of_one_name_are_warned_of(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "PAUSE_SECONDS", 0.05)
+    registry = MemoryRegistry()
+    async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address, registry=registry):
+        await asyncio.sleep(0.2)
+        assert "Another worker" not in caplog.text
+        theirs = json.dumps({"host": "elsewhere", "pid": 7}).encode()
+        await registry.register(f"{membership.WORKERS}worker", theirs, 10)
+        await wait_until(lambda: "Another worker is named worker, too (process 7 on elsewhere)" in caplog.text)
+        await asyncio.sleep(0.2)
+        assert caplog.text.count("Another worker") == 1

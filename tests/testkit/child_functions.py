@@ -42,6 +42,11 @@ def refuse(_task: dict[str, Any]) -> None:
     raise Refusal("ENCRYPTED", "It is locked.")
 
 
+def say(task: dict[str, Any]) -> None:
+    sys.stdout.write(task["words"] + "\n")
+    sys.stdout.flush()
+
+
 def fail(_task: dict[str, Any]) -> None:
     raise LookupError("nothing here")
 

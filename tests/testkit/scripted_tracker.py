@@ -62,6 +62,7 @@ class Script:
     answer_begins: bool = True
     answer_blocks: bool = True
     answer_beats: bool = True
+    refuses_key: bool = False
     on_event: Callable[[str, Any], None] = lambda _event, _detail: None
     events: list[tuple[str, Any]] = field(default_factory=list)
     results: dict[Key, dict[int, str]] = field(default_factory=dict)
@@ -126,6 +127,8 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
 
     async def Track(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         """See the proto."""
+        if self._script.refuses_key:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "The API key is unknown.")
         first = await context.read()
         session = first.hello.session
         self._script.note("open", (self.name, first.hello))

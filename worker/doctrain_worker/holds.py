@@ -144,7 +144,7 @@ class Holds:
     async def _keep(self, hold: _Hold) -> None:
         try:
             await self._outlive_older(hold.key)
-            while not (self._draining or await self._attempt(hold)):
+            while not (self._draining or await self._attempt(hold) or self._draining):  # it may begin to drain meanwhile
                 await self.session().opened.wait()
         finally:
             del self._holds[hold.key]

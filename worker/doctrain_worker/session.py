@@ -22,7 +22,7 @@ from doctrain_worker.core.tenure import REATTACH_SECONDS, WELCOME_SECONDS, Step,
 from doctrain_worker.gate import Gate
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.memory import Predecessor
-from doctrain_worker.stream import Attempt, NotAttachedError, Stream, attached
+from doctrain_worker.stream import Attempt, KeyRefusedError, NotAttachedError, Stream, attached
 from doctrain_worker.tracker import Key, Tracker
 
 log = logging.getLogger(__name__)
@@ -181,6 +181,7 @@ class Session:
             if self.id:
                 await asyncio.sleep(min(seconds, BETWEEN_ROUNDS_SECONDS))
             else:
+                self._coordinators.check_key()
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that a fleet does not come at once
                 pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
 
@@ -194,7 +195,7 @@ class Session:
                     attached(self._coordinators.channel(address), self._identity.key, hello, attempt)
                 )
             except NotAttachedError as error:
-                self._coordinators.failed(address, str(error))
+                self._coordinators.failed(address, str(error), key_refused=isinstance(error, KeyRefusedError))
                 return None
             finally:
                 self._attempt = None

@@ -25,6 +25,10 @@ class NotAttachedError(UnavailableError):
     """No stream was opened: the coordinator refused it, did not answer in time, or could not be reached."""
 
 
+class KeyRefusedError(NotAttachedError):
+    """The coordinator does not take the worker's key; it will not take it the next time either."""
+
+
 class Attempt:
     """One try to open a stream. ``told``: the coordinator may have been asked, whatever it answers."""
 
@@ -138,11 +142,19 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
                 attempt.told = True
                 first = await call.read()
                 if not isinstance(first, pb.TrackResponse):
-                    raise NotAttachedError(f"The coordinator refused the stream: {await call.details()}")
+                    raise await _refusal(call)
         except TimeoutError as error:
             raise NotAttachedError(f"The coordinator did not answer within {time.monotonic() - opened:.2g} s.") from error
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            raise NotAttachedError(f"The coordinator refused the stream: {error}") from error
+            raise await _refusal(call) from error
         yield Stream(call, first.welcome, opened)
     finally:
         call.cancel()
+
+
+async def _refusal(call: Any) -> NotAttachedError:
+    """Why a call ended that was to become a stream."""
+    code, details = await call.code(), await call.details()
+    if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+        return KeyRefusedError(f"The coordinator refused the worker's key: {details}")
+    return NotAttachedError(f"The coordinator refused the stream: {code.name}: {details}")
