@@ -60,7 +60,7 @@ chaos: setup setup-test ## Faults on a mesh at work: make chaos FAULTS=1000 SEED
 chaos-proof: setup setup-test ## Prove that the chaos checker notices broken rules
 	PYTHONPATH=tests $(BIN)/python -m chaos.proof --seed $(SEED) $(ARGS)
 
-demo: setup ## Train the small corpus on an embedded mesh and search it
+demo: setup ## Train the small corpus on an embedded mesh and show what became of it
 	$(BIN)/doctrain-server demo
 
 bench: setup ## Measure documents a second; ARGS go to the benchmark

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
 from doctrain_mesh.errors import FieldViolation, InvalidRequestError, RequestTooLargeError
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.uris import UriRules, parse_blob
 
 MOST_VIOLATIONS = 100
 MOST_NUMBER = 2**31 - 1
@@ -70,6 +70,8 @@ def check_start(request: pb.StartTrainingRequest, size: int, limits: Limits, uri
         found.add("documents", NOTHING_GIVEN if not given else TOO_MUCH_GIVEN)
     if request.manifest_uri and (reason := uris.reason(request.manifest_uri)):
         found.add("manifest_uri", reason)
+    elif request.manifest_uri and (key := parse_blob(request.manifest_uri)) is not None and key.length is not None:
+        found.add("manifest_uri", "A manifest is a whole upload, not a range of one.")
     if request.HasField("numbered"):
         _check_numbered(request.numbered, limits, uris, found)
     for place, document in enumerate(request.documents):

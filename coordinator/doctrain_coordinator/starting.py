@@ -1,4 +1,4 @@
-"""Accepts trainings: the same request is accepted once, whatever is repeated or races (PROTOCOL "StartTraining")."""
+"""Accepts trainings: the same request is accepted once, whatever is repeated or races (docs/protocol.md, "StartTraining")."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every ack of every worker, seen on the wire, and the shard's row right after it.
 
 A row never goes back to a number and state that it left, so a row that after the ack still waits for its begin, or is still
-held by the worker that acked, proves that the ack came before the commit that allows it (PROTOCOL I2). No such proof comes
+held by the worker that acked, proves that the ack came before the commit that allows it. No such proof comes
 from rows that moved on meanwhile: what is found is wrong for certain, what is not found may be luck.
 """
 

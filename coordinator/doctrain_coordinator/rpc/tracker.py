@@ -1,4 +1,4 @@
-"""TrackerService: the stream a worker (PROTOCOL "Messages"); translates, submits, and writes the answers back.
+"""TrackerService: the stream a worker (docs/protocol.md, "Messages"); translates, submits, and writes the answers back.
 
 A stream has exactly one writer; answers that come while it writes are merged into the next response.
 """

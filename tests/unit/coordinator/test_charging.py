@@ -1,4 +1,4 @@
-"""What a lost session costs (PROTOCOL "Charge")."""
+"""What a lost session costs (docs/protocol.md, "Charge")."""
 
 from __future__ import annotations
 
