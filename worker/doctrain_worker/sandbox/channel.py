@@ -13,6 +13,7 @@ from doctrain_worker.sandbox import frames, results
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
 from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
+from doctrain_worker.sandbox.stderr import Stderr
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Child(asyncio.BufferedProtocol):
     def __init__(self, guardian: Guardian, spawned: Spawned, *, reply_bytes: int, memory_bytes: int) -> None:
         self._guardian = guardian
         self._spawned = spawned
+        self._stderr = Stderr(spawned.errors)
         self._reply_bytes = reply_bytes
         self._memory_bytes = memory_bytes
         self._loop = asyncio.get_running_loop()
@@ -76,6 +78,7 @@ class Child(asyncio.BufferedProtocol):
         """Sends one call; the future ends with the reply or ChildBrokenError. One at a time."""
         waiting = self._waiting = self._loop.create_future()
         self.calls += 1
+        self._stderr.forget()
         if self._broken is not None or self._transport is None:
             waiting.set_exception(self._broken or ChildBrokenError())
         else:
@@ -85,6 +88,7 @@ class Child(asyncio.BufferedProtocol):
     def kill(self) -> None:
         """Ends the child and all below it."""
         self._break(ChildBrokenError())
+        self._stderr.close()
         if not self._spawned.exited.done():
             self._guardian.kill(self._spawned.key)
 
@@ -96,6 +100,8 @@ class Child(asyncio.BufferedProtocol):
                 ended = await asyncio.shield(self._spawned.exited)
         except TimeoutError as error:
             raise GuardianLostError(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
+        finally:
+            self._stderr.close()
         if ended.cause == "fenced":
             raise FencedError("The children of this session were stopped.")
         return ended
@@ -118,13 +124,15 @@ class Child(asyncio.BufferedProtocol):
         if ended.cause == "killed":
             return results.Crashed("closed its channel")
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
-        if number is None:
-            return results.Crashed(f"status {ended.code}")
-        if number == signal.SIGKILL and ended.cause == "own":
-            return results.OutOfMemory(self._memory_bytes)  # nobody but the kernel's OOM killer sends it
-        if ended.peak_rss_bytes > self._memory_bytes * _MOST_OF_THE_MEMORY:
-            return results.OutOfMemory(self._memory_bytes)  # native code aborts when an allocation fails
-        return results.Crashed(signal.Signals(number).name)
+        if self._ended_for_memory(ended, number):
+            return results.OutOfMemory(self._memory_bytes)
+        return results.Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
+
+    def _ended_for_memory(self, ended: Exit, number: int | None) -> bool:
+        if number == signal.SIGKILL:
+            return True  # nobody but the kernel's OOM killer sends it
+        # Native code that gets no memory aborts: most says why, at the least it had much of what it may have.
+        return self._stderr.tells_of_no_memory or (number is not None and ended.peak_rss_bytes > self._memory_bytes * _MOST_OF_THE_MEMORY)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -171,7 +179,9 @@ class Child(asyncio.BufferedProtocol):
     def _break(self, error: ChildBrokenError) -> None:
         if self._broken is None:
             self._broken = error
-        if self._waiting is not None and not self._waiting.done():
+        if self._waiting is None:
+            self._stderr.close()  # nobody will ask why
+        elif not self._waiting.done():
             self._waiting.set_exception(self._broken)
             self._waiting.exception()  # seen: a call that was cancelled does not look
         self._waiting = None

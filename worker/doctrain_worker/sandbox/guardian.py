@@ -13,7 +13,7 @@ parent-death signal misses grandchildren, so this process does what the main pro
 It imports the standard library only: it must start fast, stay small, and never load gRPC. One thread; nothing in its
 loop waits, so no child, and no main process that stopped reading, can keep it from the deadline.
 
-Orders and events are JSON messages on a SOCK_SEQPACKET pair; a child's channel comes to the main process by SCM_RIGHTS.
+Orders and events are JSON messages on a SOCK_SEQPACKET pair; a child's channel and standard error come to the main process by SCM_RIGHTS.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ class Children:
         self.main_pid: int | None = None
         self.main_status: int | None = None
 
-    def spawn(self, order: dict[str, Any]) -> tuple[int, socket.socket]:
-        """Starts a child; answers its pid and the main process's end of its channel."""
+    def spawn(self, order: dict[str, Any]) -> tuple[int, socket.socket, socket.socket]:
+        """Starts a child; answers its pid and the main process's ends of its channel and of its standard error."""
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        errors, written = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         guardian = os.getpid()
         limits = [(getattr(resource, name), value) for name, value in order["limits"].items()]
 
@@ -73,12 +74,13 @@ class Children:
             for limit, value in limits:
                 resource.setrlimit(limit, (value, value))
 
-        with far:
+        with far, written:
             process = subprocess.Popen(  # noqa: S603 - the order comes from our own main process
                 order["argv"],
                 env={**order["env"], CHANNEL_VARIABLE: str(far.fileno())},
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
+                stdout=written.fileno(),
+                stderr=written.fileno(),
                 pass_fds=(far.fileno(),),
                 cwd="/",
                 start_new_session=True,
@@ -86,7 +88,7 @@ class Children:
             )
         process.returncode = 0  # reaped by reap(), not by this object
         self._by_pid[process.pid] = _Child(order["key"], process.pid)
-        return process.pid, near
+        return process.pid, near, errors
 
     def kill(self, key: int, cause: str) -> None:
         """Begins to end one child with all below it; ``sweep`` tells when it is gone."""
@@ -295,11 +297,11 @@ class Guardian:
             self._tell({"event": "refused", "key": order["key"], "why": "all children are being killed"})
         else:
             try:
-                pid, channel = self._children.spawn(order)
+                pid, *sockets = self._children.spawn(order)
             except (OSError, subprocess.SubprocessError) as error:
                 self._tell({"event": "refused", "key": order["key"], "why": str(error)})
             else:
-                self._tell({"event": "spawned", "key": order["key"], "pid": pid}, channel)
+                self._tell({"event": "spawned", "key": order["key"], "pid": pid}, *sockets)
 
     def _tell(self, event: dict[str, Any], *sockets: socket.socket) -> None:
         if self._link is None:

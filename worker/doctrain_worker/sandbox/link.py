@@ -64,11 +64,12 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """A running child: its key in orders, its pid, our end of its channel, and its end when it comes."""
+    """A running child: its key in orders, its pid, our ends of its channel and of its standard error, and its end when it comes."""
 
     key: int
     pid: int
     channel: socket.socket
+    errors: socket.socket
     exited: asyncio.Future[Exit]
 
 
@@ -223,7 +224,7 @@ class Guardian:
     def _on_readable(self) -> None:
         while self._lost is None:
             try:
-                message, descriptors, _, _ = socket.recv_fds(self._link, _LARGEST_EVENT, 1)
+                message, descriptors, _, _ = socket.recv_fds(self._link, _LARGEST_EVENT, 2)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -240,7 +241,7 @@ class Guardian:
             self._fenced_why = event["cause"]
             self._tell_fenced()
         elif kind == "spawned":
-            self._on_spawned(event, socket.socket(fileno=descriptors[0]))
+            self._on_spawned(event, *(socket.socket(fileno=descriptor) for descriptor in descriptors))
         elif kind == "refused":
             started = self._spawning.pop(event["key"], None)
             if started is not None and not started.done():
@@ -258,15 +259,16 @@ class Guardian:
                     )
                 )
 
-    def _on_spawned(self, event: dict[str, Any], channel: socket.socket) -> None:
+    def _on_spawned(self, event: dict[str, Any], channel: socket.socket, errors: socket.socket) -> None:
         key = event["key"]
         exited = self._exits[key] = self._loop.create_future()
         started = self._spawning.pop(key, None)
         if started is None or started.done():
+            errors.close()
             channel.close()  # whoever asked has gone; the child ends with its channel, but not on our word alone
             self._order({"order": "kill", "key": key})
             return
-        started.set_result(Spawned(key, event["pid"], channel, exited))
+        started.set_result(Spawned(key, event["pid"], channel, errors, exited))
 
     def _tell_fenced(self) -> None:
         waiting, self._fences = self._fences, []
