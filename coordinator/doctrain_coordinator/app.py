@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -39,19 +38,17 @@ from doctrain_coordinator.tenants import Tenants
 from doctrain_coordinator.trainings import Trainings
 from doctrain_coordinator.trials import Trials
 from doctrain_coordinator.watchers import WatchHub
-from doctrain_mesh import postgres
+from doctrain_mesh import membership, postgres
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 
-log = logging.getLogger(__name__)
 POOL_SIZE = 16
 # A coordinator that freezes within a transaction keeps its rows locked for that long.
 IDLE_SECONDS = 5.0
 REGISTRY_SECONDS = 10
-COORDINATORS_PREFIX = "/doctrain/coordinators/"
 MOVE_SECONDS = 0.5
 
 
@@ -174,11 +171,10 @@ class _Coordinator:
         async with AsyncExitStack() as leaving:
             leaving.push_async_callback(self._drain)
             registration = await self._registry.register(
-                COORDINATORS_PREFIX + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
+                membership.COORDINATORS + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
             )
             leaving.push_async_callback(registration.close)
             await self._served.ready()
-            log.info("Serving on %s.", address)
             yield address
 
     async def _drain(self) -> None:

@@ -116,6 +116,9 @@ class Loaders:
             self._rest(training, RETRY_SECONDS)
         except UnavailableError as error:
             await self._failed(training, error)
+        except Exception as error:  # one tenant's manifest must not end the coordinator of all
+            log.exception("Loading training %d met a fault of ours.", training)
+            await self._failed(training, UnavailableError(f"The service met a fault while it read it ({type(error).__name__})."), 0.0)
         finally:
             del self._loading[training]
             self._last[training] = time.monotonic()
@@ -126,17 +129,18 @@ class Loaders:
         counted = tries if tries is not None else before.tries if before is not None else 0
         self._trouble[training] = _Trouble(counted, time.monotonic() + seconds)
 
-    async def _failed(self, training: int, error: UnavailableError) -> None:
+    async def _failed(self, training: int, error: UnavailableError, patience_seconds: float | None = None) -> None:
+        patience = self._bounds.patience_seconds if patience_seconds is None else patience_seconds
         before = self._trouble.get(training)
         tries = before.tries + 1 if before is not None else 1
         pause = min(RETRY_SECONDS * 2 ** min(tries - 1, 20), LONGEST_RETRY_SECONDS)
         self._rest(training, pause, tries=tries)
         log.warning("Loading training %d goes on in %g s: %s", training, pause, error)
         try:
-            if tries >= LEAST_TRIES and await self._silent_seconds(training) > self._bounds.patience_seconds:
-                hours = self._bounds.patience_seconds / 3600
-                span = f"{hours:g} hour{'' if hours == 1 else 's'}"
-                await self._fail(training, f"Nothing of its manifest could be read for {span}: {error.sentence}")
+            if tries >= LEAST_TRIES and await self._silent_seconds(training) > patience:
+                hours = patience / 3600
+                span = f" for {hours:g} hour{'' if hours == 1 else 's'}" if hours else ""
+                await self._fail(training, f"Nothing of its manifest could be read{span}: {error.sentence}")
         except StoreUnavailableError as away:
             log.warning("Training %d is not given up yet: %s", training, away)
 

@@ -129,7 +129,8 @@ class Starting:
             chunk = await reader.next_chunk(FIRST_CHUNK)
         if not chunk.rows and chunk.last:
             raise invalid("manifest_uri", "The manifest is empty.")
-        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * len(chunk.rows))
+        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * max(1, len(chunk.rows)))
+        expected = min(expected, self._limits.manifest_documents)
         piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
         new = NewTraining(size=expected, manifest_uri=uri, load_etag=etag, load_count=expected, **common)
         return await loading.create(self._pool, new, piece), piece

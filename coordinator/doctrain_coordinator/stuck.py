@@ -1,15 +1,15 @@
-"""Ends index transactions that stand in the way of whoever takes their shards.
+"""Ends index transactions that stand in the way of a take-back.
 
 A worker that was frozen, or lost its power, within the transaction that writes a document's index rows keeps its shard's row
 locked (KEY SHARE) for as long as Postgres keeps its connection: no timeout of Postgres's ends a COPY whose client is silent.
-So its connection is ended, and the lock with it. Should the worker live on, the document is only tried again.
+Its session is lost by then, so nothing that it still writes counts: its connection is ended, and the lock with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from doctrain_coordinator.store import statements
@@ -23,14 +23,8 @@ PATIENCE_SECONDS = 0.5
 WATCH_SECONDS = 5.0
 
 
-async def free(pool: Pool, shards: Sequence[int]) -> None:
-    """Returns once each shard was free for a moment, by ending the workers' transactions that hold them for longer."""
-    async with postgres.acquired(pool, "freeing stuck shards") as c, _unblocked(pool, c), c.transaction():
-        await c.execute(SQL["lock_shards_plainly"], list(shards))
-
-
 @asynccontextmanager
-async def _unblocked(pool: Pool, connection: Connection) -> AsyncIterator[None]:
+async def unblocked(pool: Pool, connection: Connection) -> AsyncIterator[None]:
     """While open, whatever worker's transaction ``connection`` waits for longer than a moment is ended."""
     watching = asyncio.create_task(_watch(pool, connection.get_server_pid()), name="stuck index transactions")
     try:

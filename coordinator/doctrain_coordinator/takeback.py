@@ -63,7 +63,7 @@ class TakeBacks:
 
         while True:
             try:
-                taken = await self._locks.transact("taking a session back", TAKE_BACK_SECONDS, end)
+                taken = await self._locks.transact("taking a session back", TAKE_BACK_SECONDS, end, ends_writers=True)
                 break
             except _MovedError:
                 continue

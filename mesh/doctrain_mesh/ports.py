@@ -35,9 +35,6 @@ class Delivery(Protocol):
     @property
     def message(self) -> Message: ...
 
-    @property
-    def redelivered(self) -> bool: ...
-
     async def ack(self) -> None:
         """The broker may forget the message. On a lost channel this is a no-op: the broker delivers it again."""
 

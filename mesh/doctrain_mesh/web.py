@@ -8,6 +8,7 @@ that says nothing costs a socket and no thread; giving it up closes the socket a
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http
 import ipaddress
 import socket
@@ -27,9 +28,14 @@ from doctrain_mesh.uris import UriRules
 
 _REDIRECTS = 5
 _LOOKUPS = 64
+_LONGEST_TAG = 200
 """Names that are looked up at once, each in a thread: a resolver gives up by itself, and cannot be stopped before."""
 _TIMEOUTS = {"connect": 6.0, "read": 15.0, "write": 15.0, "pool": 15.0}
 _REACHABLE_CHARACTERS = "/%:=&?~#+!$,;'@()*[]"
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not valid"),
+    (socket.gaierror, "no name server answered"),
+)
 _FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
 
 
@@ -62,7 +68,7 @@ class Web:
             begins = offset if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
             beyond = response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             size = offset if beyond else begins + _length(response)
-            etag = _header(response, b"etag") or _header(response, b"last-modified") or f"size-{size}"
+            etag = _tag(_header(response, b"etag") or _header(response, b"last-modified") or f"size-{size}")
             yield OpenedObject(size, etag, _pieces(response, offset - begins))
 
     async def _open(self, stack: AsyncExitStack, uri: str, offset: int) -> httpcore2.Response:
@@ -76,7 +82,10 @@ class Web:
                 _judge(response)
                 return response
             await stack.aclose()
-            uri = urljoin(uri, location)
+            try:
+                uri = urljoin(uri, location)
+            except ValueError:
+                raise BlobForbiddenError("The web server redirects to what is no address.") from None
         raise BlobForbiddenError("The web server redirects again and again.")
 
     async def _request(self, stack: AsyncExitStack, uri: str, offset: int) -> httpcore2.Response:
@@ -126,6 +135,10 @@ class _CheckedNetwork(httpcore2.AnyIOBackend):
             found = await asyncio.get_running_loop().run_in_executor(self._lookups, _look_up, host, port)
         except UnicodeError as error:
             raise BlobForbiddenError("The URI has no valid host name.") from error
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_NONAME:  # the name servers answered: there is no such name
+                raise BlobNotFoundError(f"There is no host named {host}.") from error
+            raise
         for address in found:
             reason = self._rules.address_reason(ipaddress.ip_address(address.partition("%")[0]))
             if reason is not None:
@@ -143,7 +156,7 @@ async def _reached(operation: str, seconds: float) -> AsyncIterator[None]:
         async with deadline(operation, seconds):
             yield
     except _FAILURES as error:
-        what = "its certificate is not valid" if _holds(error, ssl.SSLCertVerificationError) else type(error).__name__
+        what = next((words for kind, words in _CAUSES if _holds(error, kind)), type(error).__name__)
         raise BlobUnavailableError(f"The web server could not be read ({what}).", retry_after_seconds=2.0) from error
 
 
@@ -193,3 +206,8 @@ def _length(response: httpcore2.Response) -> int:
 def _retry_after(response: httpcore2.Response) -> float:
     told = _header(response, b"retry-after")
     return min(float(told), 300.0) if told.isdecimal() else 2.0
+
+
+def _tag(told: str) -> str:
+    """The version of an object, whatever its server calls it, as a text that can be stored."""
+    return told if told.isprintable() and len(told) <= _LONGEST_TAG else hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()

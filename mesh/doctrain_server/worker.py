@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
 
 from doctrain_mesh import postgres, telemetry
@@ -35,12 +35,25 @@ INDEX_IDLE_SECONDS = 3.0
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[app.Running]:
     """A worker in this process, its children below a guardian; ``session.opened`` tells when it has a session."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(_guardian_lost_told())
         guardian = await stack.enter_async_context(Guardian.open())
         processor = await _processor(settings, guardian, stack)
         worker = app.running(
             settings, broker=broker, registry=registry, guardian=guardian, processor=processor, version=metadata.version("doctrain-server")
         )
         yield await stack.enter_async_context(worker)
+
+
+@contextmanager
+def _guardian_lost_told() -> Iterator[None]:
+    """Nothing may run without a guardian: one sentence for all that finds out that it is gone."""
+    lost = False
+    try:
+        yield
+    except* GuardianLostError:
+        lost = True
+    if lost:
+        raise DoctrainError("The worker ends, because its guardian is dead or does not answer; start it again.")
 
 
 async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitStack) -> Processor:
@@ -92,14 +105,7 @@ def run_guarded(settings: Settings) -> int:
 
 
 async def run_main(settings: Settings) -> None:
-    """Works until it is told to stop, then drains. Raises DoctrainError when its guardian is lost: nothing may run without one."""
-    try:
-        await _work(settings)
-    except* GuardianLostError as lost:
-        raise DoctrainError("The worker ends, because its guardian is dead or does not answer; start it again.") from lost
-
-
-async def _work(settings: Settings) -> None:
+    """Works until it is told to stop, then drains."""
     telemetry.configure_logging(settings.log_level, settings.log_format)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-worker", instance=settings.process_name))

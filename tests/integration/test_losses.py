@@ -207,6 +207,21 @@ async def test_a_yield_hands_the_rest_back_for_later(one: Core) -> None:
     assert await one.begin(attachment.session, shard, number) is Begun.NOT_YOURS
 
 
+async def test_postgres_ends_a_writer_that_is_silent_within_its_transaction(one: Core) -> None:
+    """Where the coordinator may not end it: only connections named as workers' own are."""
+    training = await one.training(await one.tenant("a"), "t", 10)
+    session = (await one.open("w")).session
+    shard, _ = await one.running_shard(session, training)
+    pool = await mesh_postgres.create_pool(one.url, size=1, name="a writer", idle_in_transaction_seconds=0.5)
+    async with pool.acquire() as frozen:
+        await frozen.execute("begin")
+        await frozen.execute("select 1 from shard where id = $1 for key share", shard)
+        async with asyncio.timeout(5):
+            await lose(one, session)
+    await mesh_postgres.close_pool(pool)
+    assert (await one.shards(training))[0]["state"] == ShardState.PENDING
+
+
 @pytest.mark.parametrize("move", ["take-back", "cancel", "pause", "release"])
 async def test_a_frozen_index_writer_holds_up_nobody_but_its_own_shard(one: Core, move: str) -> None:
     stuck = await one.training(await one.tenant("a", "paid"), "t", 30)

@@ -225,12 +225,13 @@ async def test_no_other_door_leads_into_the_store_of_blobs(tmp_path: Path, site:
 
 async def test_what_a_web_server_answers_is_told_apart(sources: Sources, site: Site) -> None:
     site.pages["/a"] = b"hello"
-    site.redirects |= {"/moved": "/a", "/loop": "/loop", "/away": "file:///etc/passwd"}
+    site.redirects |= {"/moved": "/a", "/loop": "/loop", "/away": "file:///etc/passwd", "/nowhere": "http://[bad/"}
     site.statuses |= {"/busy": (503, {"Retry-After": "7"}), "/mine": (403, {}), "/gone": (410, {})}
     assert await sources.get("acme", site.uri("/moved"), 9) == b"hello"
     for path, error in (
         ("/loop", BlobForbiddenError),
         ("/away", BlobForbiddenError),
+        ("/nowhere", BlobForbiddenError),
         ("/mine", BlobForbiddenError),
         ("/gone", BlobNotFoundError),
     ):
@@ -270,6 +271,23 @@ async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(root: 
         with pytest.raises(BlobForbiddenError, match="private"):
             await sources.get("acme", f"https://{name}:{site.port}/a", 9)
     assert names.asked == ["rebound.example.com", "both.example.com"]
+    sources.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [(socket.EAI_NONAME, BlobNotFoundError, "no host named misspelt"), (socket.EAI_AGAIN, BlobUnavailableError, "no name server answered")],
+)
+async def test_a_name_that_nobody_has_is_told_from_name_servers_that_are_away(
+    root: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception], words: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(code, "so it is")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    sources = Sources(BlobStore((root / "blobs").as_uri()), UriRules())
+    with pytest.raises(error, match=words):
+        await sources.get("acme", "https://misspelt.example/x", 9)
     sources.close()
 
 

@@ -271,7 +271,7 @@ async def test_a_wrong_line_among_the_first_stores_nothing(acme: doctrain.AsyncC
     assert [training async for training in acme.list_trainings()] == []
 
 
-@pytest.mark.parametrize("wrong", ["not json", line(17)])
+@pytest.mark.parametrize("wrong", ["not json", line(17), '{"document_id": "zz", "uri": "s3://bucket/x", "\\u0000": 1}'])
 async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme: doctrain.AsyncClient, tmp_path: Path, wrong: str) -> None:
     lines = [line(n) for n in range(7_000)]
     lines[6_500] = wrong

@@ -10,7 +10,7 @@ import pytest
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Message
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.core.retry import MOST_LONE_STORMS
+from doctrain_worker.core.retry import MOST_LONE_COOL_DOWNS
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
@@ -113,6 +113,16 @@ async def test_a_shard_taken_away_is_stopped_and_acked(broker: MemoryBroker, tol
     assert await settled(broker)
 
 
+async def test_a_shard_whose_results_are_invalid_is_handed_back_and_not_called_done(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}, invalid={(1, 1)}), Documents(free=True)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("yield") and not running.holds.named())
+    (handed_back,) = script.told("yield")
+    assert (handed_back.shard.shard, handed_back.delay_ms) == (1, 60_000)
+    assert await settled(broker)
+
+
 async def test_an_order_to_stop_is_obeyed_before_it_is_said_so(broker: MemoryBroker) -> None:
     script, documents = Script({(1, 1): begun(1, 1, 5)}), Documents()
     running_then: list[set[int]] = []
@@ -194,9 +204,21 @@ async def test_suspects_run_alone_each_announced_before(broker: MemoryBroker) ->
         await wait_until(lambda: script.is_done((1, 1)) and script.is_done((2, 1)))
 
 
+async def test_a_refused_trial_ends_the_hold_and_lets_the_others_go_on(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 4, suspects=(1,)), (2, 1): begun(2, 1, 3)}, refused_trials={(1, 1)})
+    documents = Documents(free=True)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("trial") and not running.holds.named())
+        await broker.publish([message(2, 1)])
+        await wait_until(lambda: script.is_done((2, 1)) and not running.holds.named())
+    assert (1, 1) not in script.results
+    assert await settled(broker)
+
+
 @pytest.mark.parametrize("error_class", [ErrorClass.TRANSIENT, ErrorClass.RESOURCE, ErrorClass.CRASH])
 async def test_failures_are_tried_again_within_their_budget(broker: MemoryBroker, error_class: ErrorClass) -> None:
-    late = 1 + MOST_LONE_STORMS
+    late = 1 + MOST_LONE_COOL_DOWNS
     script = Script({(1, late): begun(1, late, 2)})
     documents = Documents(free=True, outcome=Failure(error_class, "SLOW", "Too slow."))
     async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, max_tries=2):
@@ -226,7 +248,7 @@ async def test_when_most_documents_fail_transiently_the_shard_goes_back_for_a_wh
         await wait_until(lambda: script.told("yield"))
     handed_back = script.told("yield")[0]
     assert handed_back.delay_ms == 15_000
-    assert "down" in handed_back.reason
+    assert handed_back.reason.endswith("The last of them: The source is down.")
     assert not script.results.get((1, 1))
     assert await settled(broker)
 

@@ -42,6 +42,11 @@ def refuse(_task: dict[str, Any]) -> None:
     raise Refusal("ENCRYPTED", "It is locked.")
 
 
+def say(task: dict[str, Any]) -> None:
+    sys.stdout.write(task["words"] + "\n")
+    sys.stdout.flush()
+
+
 def fail(_task: dict[str, Any]) -> None:
     raise LookupError("nothing here")
 
@@ -89,10 +94,6 @@ def hog(_task: dict[str, Any]) -> int:
     kept = []
     while True:
         kept.append(bytearray(16 << 20))
-
-
-def say(task: dict[str, Any]) -> None:
-    os.write(2, task["said"].encode())
 
 
 def abort(task: dict[str, Any]) -> None:
@@ -146,3 +147,8 @@ def reach(task: dict[str, Any]) -> str:
     except OSError as error:
         return type(error).__name__
     return "reached"
+
+
+def sleep_long(_task: dict[str, Any]) -> None:
+    """For what calls it without ``act``."""
+    time.sleep(600)

@@ -93,6 +93,10 @@ def _faults(block: Block, start: int, end: int) -> Iterator[str]:
         yield "a count of tries has no place in its columns"
     if any(not start <= ordinal < end for ordinal in block.running):
         yield "a running document is not of its shard"
+    if len(set(block.running)) < len(block.running):
+        yield "a running document is named twice"
+    if len(block.failed) > places or len(block.tries) > places:
+        yield "it has more failures or counts of tries than places"
 
 
 def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mended:
@@ -111,8 +115,8 @@ def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mende
         [at for at, _ in times],
         [took for _, took in times],
         [failure for o, failure in failures.items() if o in results],
-        [o for o in block.running if start <= o < end],
-        [(o, n) for o, n in block.tries if o in results],
+        sorted({o for o in block.running if start <= o < end}),
+        [(o, n) for o, n in dict(block.tries).items() if o in results],
     )
     return Mended(without_results(kept, invalid), faults, sorted(invalid), foreign=results != reported | failures.keys())
 

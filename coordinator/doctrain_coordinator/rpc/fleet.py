@@ -18,7 +18,7 @@ from doctrain_coordinator.requests import check_name, invalid, page_size
 from doctrain_coordinator.rpc import tokens
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants import Tenants
-from doctrain_mesh import postgres
+from doctrain_mesh import membership, postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import Pool, Record
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 SQL = statements.load("fleet")
 READ_SECONDS = 10.0
 ASIDE_SECONDS = 2.0
-WORKERS_PREFIX = "/doctrain/workers/"
 MOST_SLOTS = 10_000
 MAX_LABEL_BYTES = 128
 
@@ -62,7 +61,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def _records(self) -> dict[str, dict[str, Any]] | None:
         try:
             async with deadline("Reading the registry", ASIDE_SECONDS):
-                listed = await self._parts.registry.list(WORKERS_PREFIX)
+                listed = await self._parts.registry.list(membership.WORKERS)
         except UnavailableError as error:
             log.warning("Workers are listed without their loads: %s", error)
             return None
@@ -74,7 +73,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
                 log.warning("The registry's record %s is not JSON.", key)
                 continue
             if isinstance(record, dict):
-                records[key.removeprefix(WORKERS_PREFIX)] = record
+                records[key.removeprefix(membership.WORKERS)] = record
         return records
 
     async def GetQueue(self, request: pb.GetQueueRequest, context: Any) -> pb.GetQueueResponse:

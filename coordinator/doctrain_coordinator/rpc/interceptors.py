@@ -15,7 +15,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from doctrain_coordinator.keys import ROLE_NAMES, Identity, Keys
-from doctrain_coordinator.rpc.policies import POLICIES, PUBLIC
+from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_mesh import rpc, telemetry
 from doctrain_mesh.errors import DoctrainError, PermissionDeniedError, StoreUnavailableError, UnauthenticatedError
@@ -46,7 +46,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         metadata = dict(handler_call_details.invocation_metadata or ())
-        call = _Call(self._keys, handler_call_details.method, metadata, Decoder(handler.request_deserializer))
+        call = _Call(
+            self._keys,
+            handler_call_details.method,
+            metadata,
+            Decoder(handler.request_deserializer, MOST_BYTES.get(handler_call_details.method)),
+        )
         if handler.response_streaming:
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
@@ -85,7 +90,7 @@ class _Call:
                         await stream.write(response)
 
             try:
-                await self._around(context, lambda: self._while_in_force(answer))
+                await self._around(context, lambda: self._while_in_force(answer, stream))
             except StalledError as stalled:
                 log.info("A client of %s %s and is cut off.", self._method, stalled)
                 raise asyncio.CancelledError from None  # how a handler drops its call without waiting to send a status
@@ -95,11 +100,11 @@ class _Call:
     def _decoded(self, request: Any, request_streaming: bool) -> Any:
         return self._decoder.stream(request) if request_streaming else self._decoder.message(request)
 
-    async def _while_in_force(self, answer: Callable[[], Awaitable[None]]) -> None:
+    async def _while_in_force(self, answer: Callable[[], Awaitable[None]], stream: StreamContext) -> None:
         """Ends a stream within seconds of its key's being revoked."""
         try:
             async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch_key(), name="whether the key is in force")
+                watch = group.create_task(self._watch_key(stream), name="whether the key is in force")
                 try:
                     await answer()
                 finally:
@@ -107,11 +112,16 @@ class _Call:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _watch_key(self) -> None:
+    async def _watch_key(self, stream: StreamContext) -> None:
         while True:
             await asyncio.sleep(KEY_SECONDS)
-            with contextlib.suppress(StoreUnavailableError):
+            try:
                 await self._authorised()
+            except StoreUnavailableError:
+                continue
+            except DoctrainError:
+                stream.ended_here = True
+                raise
 
     async def _around(self, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
         parent = propagate.extract(self._metadata)

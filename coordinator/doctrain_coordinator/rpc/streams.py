@@ -18,15 +18,20 @@ class StalledError(Exception):
 
 
 class Decoder:
-    """Reads a method's requests; None stands for one that takes bytes as they are."""
+    """Reads a method's requests; None stands for one that takes bytes as they are.
 
-    def __init__(self, decode: Callable[[bytes], Any] | None) -> None:
-        self._decode = decode
+    ``most_bytes`` is for methods whose requests are small: what is larger is refused before it is decoded.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Any] | None, most_bytes: int | None = None) -> None:
+        self._decode, self._most = decode, most_bytes
 
     def message(self, data: bytes) -> Any:
         """The request; raises InvalidRequestError for what is none."""
         if self._decode is None:
             return data
+        if self._most is not None and len(data) > self._most:
+            raise InvalidRequestError(f"A message of this method has at most {self._most:,} bytes.")
         try:
             return self._decode(data)
         except Exception as error:  # protobuf's implementations do not share one class for it
@@ -39,10 +44,14 @@ class Decoder:
 
 
 class StreamContext:
-    """A servicer's context of a stream, around gRPC's own, which it passes everything else on to."""
+    """A servicer's context of a stream, around gRPC's own, which it passes everything else on to.
+
+    ``ended_here``: the handler is cancelled by this side, not by the client or for a connection that broke.
+    """
 
     def __init__(self, context: Any, decoder: Decoder) -> None:
         self._context, self._decoder = context, decoder
+        self.ended_here = False
 
     async def read(self) -> Any:
         """The next request, or ``grpc.aio.EOF``."""

@@ -104,7 +104,7 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
             await stream.run()
         finally:
             self._streams.discard(stream)
-            if not self._draining and stream.ended_by_worker:
+            if not self._draining and stream.spoken and stream.ended_by_worker:
                 self._parts.spawn(self._parts.sessions.closed(attachment))
 
 
@@ -148,6 +148,9 @@ class _Stream:
         self._hand_backs: asyncio.Queue[pb.TrackRequest] = asyncio.Queue()
         self._ended = False
         self._failed = False
+        self.spoken = False
+        """Whether the worker has said anything since its welcome. One that has not may never have got it, and works on over its
+        stream before; the end of this one says nothing of it, and the lease decides."""
         self.left = False
         self.stalled = False
         self.left_alone = False
@@ -171,6 +174,9 @@ class _Stream:
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._failed = self._context.ended_here  # else the worker cancelled, or its connection broke
+            raise
         finally:
             self._ended = True
             for task in tasks:
@@ -187,6 +193,7 @@ class _Stream:
 
     async def _read(self) -> None:
         while (request := await self._context.read()) is not grpc.aio.EOF:
+            self.spoken = True
             self._take(request)
         await self._hand_backs.join()
 
@@ -295,8 +302,11 @@ class _Stream:
         session = self._attachment.session
         try:
             for trial in request.trials:
-                if await self._parts.trials.start(session, (trial.shard.shard, trial.shard.number), trial.ordinal):
-                    self.outbox.trials.append(trial.shard)
+                started = await self._parts.trials.start(session, (trial.shard.shard, trial.shard.number), trial.ordinal)
+                if started:
+                    self.outbox.trials.append(trial.shard)  # what workers of an earlier version look at
+                outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
+                self.outbox.trial_answers.add(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome)
             for item in request.yields:
                 until = datetime.now(UTC) + timedelta(milliseconds=max(0, item.delay_ms)) if item.delay_ms > 0 else None
                 await self._parts.handbacks.release(
@@ -308,6 +318,7 @@ class _Stream:
                 await self._parts.handbacks.release(session, [(r.shard, r.number) for r in refs])
                 self.outbox.stopped.extend(refs)
             if request.HasField("goodbye"):
+                log.info("Session %d says goodbye: %.200r", session, request.goodbye.reason)
                 await self._parts.sessions.leave(session)
                 self.left = True
         except StoreUnavailableError as error:

@@ -51,7 +51,7 @@ class _MemoryQueue:
 
     def __init__(self, dead: _MemoryQueue | None) -> None:
         self._dead = dead
-        self._ready: deque[tuple[Message, bool]] = deque()
+        self._ready: deque[Message] = deque()
         self._consumers: deque[_MemoryConsumer] = deque()
 
     @property
@@ -59,7 +59,7 @@ class _MemoryQueue:
         return len(self._ready)
 
     def add(self, messages: Iterable[Message]) -> None:
-        self._ready.extend((message, False) for message in messages)
+        self._ready.extend(messages)
         self.dispatch()
 
     def bury(self, message: Message) -> None:
@@ -75,7 +75,7 @@ class _MemoryQueue:
             yield consumer
         finally:
             self._consumers.remove(consumer)
-            self._ready.extendleft((delivery.message, True) for delivery in reversed(consumer.take_back()))
+            self._ready.extendleft(delivery.message for delivery in reversed(consumer.take_back()))
             self.dispatch()
 
     def dispatch(self) -> None:
@@ -85,7 +85,7 @@ class _MemoryQueue:
             consumer = self._consumers[0]
             self._consumers.rotate(-1)
             if consumer.has_room:
-                consumer.lend(*self._ready.popleft())
+                consumer.lend(self._ready.popleft())
                 waiting = len(self._consumers)
             else:
                 waiting -= 1
@@ -108,8 +108,8 @@ class _MemoryConsumer:
     def has_room(self) -> bool:
         return len(self._lent) < self._prefetch
 
-    def lend(self, message: Message, redelivered: bool) -> None:
-        delivery = _MemoryDelivery(self, message, redelivered)
+    def lend(self, message: Message) -> None:
+        delivery = _MemoryDelivery(self, message)
         self._lent[delivery] = None
         self._unseen.put_nowait(delivery)
 
@@ -128,12 +128,11 @@ class _MemoryConsumer:
 
 
 class _MemoryDelivery:
-    __slots__ = ("_consumer", "message", "redelivered")
+    __slots__ = ("_consumer", "message")
 
-    def __init__(self, consumer: _MemoryConsumer, message: Message, redelivered: bool) -> None:
+    def __init__(self, consumer: _MemoryConsumer, message: Message) -> None:
         self._consumer = consumer
         self.message = message
-        self.redelivered = redelivered
 
     async def ack(self) -> None:
         self._consumer.settle(self, dead=False)

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
 from aiormq.abc import AbstractChannel as RawChannel
 
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
+from doctrain_mesh.outage import Outage, cause
 from doctrain_mesh.ports import Consumer, Delivery, Message
 from doctrain_mesh.supervise import deadline, forever, guard_cancellation
 
@@ -34,6 +35,7 @@ CLOSE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
 OLDEST = (3, 10)
+OUTAGE = Outage("RabbitMQ")
 CONTENT_TYPE = "application/x-protobuf"
 
 # How often a delivery fails says nothing here: the tracker finds poison. RabbitMQ 4 drops a message after 20 deliveries
@@ -71,6 +73,7 @@ class RabbitMQBroker:
             )
             failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
             if failed:
+                OUTAGE.away(f"publishing: {cause(failed[0])}")
                 raise BrokerUnavailableError(
                     f"RabbitMQ did not confirm {len(failed)} of {len(messages)} messages ({failed[0]!r}); they may be published again.",
                     retry_after_seconds=RETRY_SECONDS,
@@ -214,7 +217,8 @@ class _RabbitMQConsumer:
             async with _available("subscribing"), deadline(f"Subscribing to {self._queue}", CALL_SECONDS):
                 await self._subscribe(link, lost)
             await lost.wait()
-            log.warning("The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
+            level = logging.INFO if link.connection.is_closed else logging.WARNING  # of a connection, connecting anew tells
+            log.log(level, "The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
         finally:
             lost.set()
             while not self._deliveries.empty():
@@ -240,12 +244,11 @@ class _RabbitMQConsumer:
 class _RabbitMQDelivery:
     """A message on loan. Settling it on a lost channel, or twice, does nothing: RabbitMQ delivers it again, or did already."""
 
-    __slots__ = ("_channel", "_settled", "_tag", "message", "redelivered")
+    __slots__ = ("_channel", "_settled", "_tag", "message")
 
     def __init__(self, channel: RawChannel, incoming: AbstractIncomingMessage) -> None:
         assert incoming.delivery_tag is not None
         self._channel, self._tag, self._settled = channel, incoming.delivery_tag, False
-        self.redelivered = bool(incoming.redelivered)
         headers = {name: value for name, value in incoming.headers.items() if isinstance(value, str)}
         self.message = Message(incoming.body, headers, incoming.correlation_id or "")
 
@@ -272,8 +275,17 @@ async def _available(operation: str) -> AsyncIterator[None]:
     try:
         async with guard_cancellation(operation.capitalize()):
             yield
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        sentence = "RabbitMQ refused the user or password in DOCTRAIN_BROKER_URL."
+        OUTAGE.away(sentence)
+        raise BrokerUnavailableError(sentence, retry_after_seconds=RETRY_SECONDS) from error
     except (*CONNECTION_EXCEPTIONS, OperationTimeoutError) as error:
-        raise BrokerUnavailableError(f"RabbitMQ did not answer ({operation}): {error}", retry_after_seconds=RETRY_SECONDS) from error
+        OUTAGE.away(f"{operation}: {cause(error)}")
+        raise BrokerUnavailableError(
+            f"RabbitMQ did not answer ({operation}): {cause(error)}.", retry_after_seconds=RETRY_SECONDS
+        ) from error
+    else:
+        OUTAGE.back()
 
 
 async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:

@@ -32,13 +32,13 @@ def _early_ack(holds: Any) -> None:
     holds.Holds._attempt = ack_first
 
 
-def _no_take_back(losses: Any) -> None:
+def _no_take_back(takeback: Any) -> None:
     """What a lost session held stays with it."""
 
-    async def take_back(self: Any, guard: Any, *, charged: bool, why: str) -> bool:
-        return True
+    async def take_back(self: Any, guard: Any, *, charged: bool, why: str) -> None:
+        return None
 
-    losses.Losses.take_back = take_back
+    takeback.TakeBacks.take_back = take_back
 
 
 def _no_deadline(link: Any) -> None:
@@ -111,12 +111,12 @@ def _no_tenant_lock(dispatcher: Any) -> None:
 
 
 _DISPATCHER, _LEADERSHIP = "doctrain_coordinator.dispatcher", "doctrain_coordinator.leadership"
-_LEDGER, _LOSSES, _HOLDS = "doctrain_coordinator.core.ledger", "doctrain_coordinator.losses", "doctrain_worker.holds"
+_LEDGER, _TAKEBACK, _HOLDS = "doctrain_coordinator.core.ledger", "doctrain_coordinator.takeback", "doctrain_worker.holds"
 
 PATCHES: Mapping[str, Mapping[str, Patch]] = {
     "no fencing": {_LEDGER: _no_fencing},
     "ack before the commit": {_HOLDS: _early_ack},
-    "no take-back": {_LOSSES: _no_take_back},
+    "no take-back": {_TAKEBACK: _no_take_back},
     "no self-fence": {"doctrain_worker.sandbox.link": _no_deadline, "doctrain_worker.session": _no_limit},
     "a redelivery moves a shard": {_LEDGER: _moving_redelivery},
     "no adoption of doubled deliveries": {_HOLDS: _no_adoption},

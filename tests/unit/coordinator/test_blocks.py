@@ -35,6 +35,9 @@ def test_a_sound_block_stays_as_it_is() -> None:
         (replace(SOUND, failed=[Failure(12, 40_000, "", "")]), [12], False, {12: "UNRECORDABLE"}),
         (replace(SOUND, failed=[Failure(12, -1, "", "")]), [12], False, {12: "UNRECORDABLE"}),
         (replace(SOUND, running=[15]), [], False, {12: "ENCRYPTED"}),
+        (replace(SOUND, running=[13, 13]), [], False, {12: "ENCRYPTED"}),
+        (replace(SOUND, failed=[Failure(12, 1, "ENCRYPTED", "")] * 1000), [], False, {12: "ENCRYPTED"}),
+        (replace(SOUND, tries=[(12, 2)] * 1000), [], False, {12: "ENCRYPTED"}),
         (replace(SOUND, tries=[(13, 2)]), [], False, {12: "ENCRYPTED"}),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import load
-from doctrain_server.doctor import judge
+from doctrain_server.doctor_database import judge
 
 SAFE = {
     "fsync": "on",

@@ -35,20 +35,3 @@ def test_a_window_is_not_empty_while_a_retry_waits() -> None:
     window.retry(0, due=5.0)
     assert not window.empty
     assert window.take(4.9) is None
-
-
-def test_tries_are_counted_by_document() -> None:
-    window = Window([0, 1])
-    assert (window.tries(0), window.tries(1)) == (1, 1)
-    window.retry(0, due=1.0)
-    window.retry(0, due=2.0)
-    assert (window.tries(0), window.tries(1)) == (3, 1)
-
-
-def test_a_retry_can_be_taken_back() -> None:
-    window = Window([])
-    window.retry(4, due=1.0)
-    window.retry(5, due=2.0)
-    assert window.withdraw(4) == 1.0
-    assert window.withdraw(4) is None
-    assert drained(window, 9.0) == [5]

@@ -14,7 +14,7 @@ from doctrain_mesh import postgres_copy, statements
 from doctrain_mesh.embedding import DIMENSIONS
 from doctrain_mesh.postgres import Connection, Pool, acquired
 from doctrain_mesh.supervise import deadline
-from doctrain_worker.pipeline.processor import DocumentTask, FencedError, ShardContext
+from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
 from doctrain_worker.pipeline.readable import Chunk
 
 SQL = statements.load(__package__, "index")
@@ -45,7 +45,7 @@ class IndexedDocument:
 
 
 async def index(pool: Pool, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
-    """Writes the document; False when a newer training of it stands there. Raises FencedError, StoreUnavailableError."""
+    """Writes the document; False when a newer training of it stands there. Raises NotHeldError, StoreUnavailableError."""
     async with deadline("writing index rows", INDEX_SECONDS), acquired(pool, "writing index rows") as connection:
         return await replace_document(connection, shard, document, indexed)
 
@@ -55,7 +55,7 @@ async def replace_document(connection: Connection, shard: ShardContext, document
     rows = _chunk_rows(shard, document.document_id, indexed)
     async with connection.transaction():
         if await connection.fetchval(SQL["fence"], shard.shard, shard.number, shard.session) is None:
-            raise FencedError(f"Shard {shard.shard} is no longer held under number {shard.number}.")
+            raise NotHeldError(f"Shard {shard.shard} is no longer held under number {shard.number}.")
         replaced = await connection.fetchval(
             SQL["replace_document"],
             shard.tenant,

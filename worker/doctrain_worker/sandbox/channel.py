@@ -13,7 +13,7 @@ from doctrain_worker.sandbox import frames, results
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
 from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
-from doctrain_worker.sandbox.stderr import Stderr
+from doctrain_worker.sandbox.output import ChildOutput
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,11 @@ class Child(asyncio.BufferedProtocol):
     def __init__(self, guardian: Guardian, spawned: Spawned, *, reply_bytes: int, memory_bytes: int) -> None:
         self._guardian = guardian
         self._spawned = spawned
-        self._stderr = Stderr(spawned.errors)
         self._reply_bytes = reply_bytes
         self._memory_bytes = memory_bytes
         self._loop = asyncio.get_running_loop()
+        self.output = ChildOutput(spawned.output, spawned.pid)
+        spawned.exited.add_done_callback(lambda _: self.output.close())
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         # Read into over and over: asyncio's own buffer, made anew for each read, costs more than the rest of a call.
@@ -78,7 +79,6 @@ class Child(asyncio.BufferedProtocol):
         """Sends one call; the future ends with the reply or ChildBrokenError. One at a time."""
         waiting = self._waiting = self._loop.create_future()
         self.calls += 1
-        self._stderr.forget()
         if self._broken is not None or self._transport is None:
             waiting.set_exception(self._broken or ChildBrokenError())
         else:
@@ -88,7 +88,6 @@ class Child(asyncio.BufferedProtocol):
     def kill(self) -> None:
         """Ends the child and all below it."""
         self._break(ChildBrokenError())
-        self._stderr.close()
         if not self._spawned.exited.done():
             self._guardian.kill(self._spawned.key)
 
@@ -100,8 +99,6 @@ class Child(asyncio.BufferedProtocol):
                 ended = await asyncio.shield(self._spawned.exited)
         except TimeoutError as error:
             raise GuardianLostError(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
-        finally:
-            self._stderr.close()
         if ended.cause == "fenced":
             raise FencedError("The children of this session were stopped.")
         return ended
@@ -132,7 +129,7 @@ class Child(asyncio.BufferedProtocol):
         if number == signal.SIGKILL:
             return True  # nobody but the kernel's OOM killer sends it
         # Native code that gets no memory aborts: most says why, at the least it had much of what it may have.
-        return self._stderr.tells_of_no_memory or (number is not None and ended.peak_rss_bytes > self._memory_bytes * _MOST_OF_THE_MEMORY)
+        return self.output.tells_of_no_memory or (number is not None and ended.peak_rss_bytes > self._memory_bytes * _MOST_OF_THE_MEMORY)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -179,9 +176,7 @@ class Child(asyncio.BufferedProtocol):
     def _break(self, error: ChildBrokenError) -> None:
         if self._broken is None:
             self._broken = error
-        if self._waiting is None:
-            self._stderr.close()  # nobody will ask why
-        elif not self._waiting.done():
+        if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(self._broken)
             self._waiting.exception()  # seen: a call that was cancelled does not look
         self._waiting = None

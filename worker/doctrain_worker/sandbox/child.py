@@ -29,16 +29,6 @@ _LONGEST_MESSAGE = 500
 _NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
-class _TraceFilter(logging.Filter):
-    """Puts the traceparent of the running call into every log line."""
-
-    traceparent = ""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.traceparent = self.traceparent
-        return True
-
-
 def load(reference: str) -> Any:
     """The object behind ``package.module:attribute``."""
     module, _, attribute = reference.partition(":")
@@ -61,14 +51,13 @@ def answer(function: Callable[[Any], Any], task: Any) -> frames.Reply:
     return frames.Answered(value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def serve(channel: socket.socket, function: Callable[[Any], Any], trace: _TraceFilter) -> None:
+def serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
     """Answers calls until the main process closes the channel."""
     while (header := _receive(channel, frames.HEADER_BYTES)) is not None:
         body = _receive(channel, int.from_bytes(header, "big"))
         if body is None:
             return
         call = frames.read_call(body)
-        trace.traceparent = call.traceparent
         channel.sendall(_pack_reply(answer(function, call.task)))
 
 
@@ -104,11 +93,7 @@ def _offer_to_the_oom_killer() -> None:
 
 def main(argv: list[str]) -> None:
     """Serves one function until the channel ends."""
-    trace = _TraceFilter()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(trace)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(traceparent)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")  # the main process adds the rest
     faulthandler.enable()
     _offer_to_the_oom_killer()
     function = load(argv[0])
@@ -117,7 +102,7 @@ def main(argv: list[str]) -> None:
     # A main process that died, or cut the call, closed the channel: there is nobody left to answer, and nothing to tell.
     with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel, contextlib.suppress(ConnectionError):
         channel.sendall(frames.pack(frames.Ready()))
-        serve(channel, function, trace)
+        serve(channel, function)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,9 @@ class Call(msgspec.Struct, array_like=True):
 
     Args:
         task: the function's argument.
-        traceparent: W3C trace context for the child's log lines, or empty.
     """
 
     task: Any
-    traceparent: str = ""
 
 
 class Answered(msgspec.Struct, array_like=True, tag=0):

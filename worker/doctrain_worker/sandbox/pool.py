@@ -89,8 +89,9 @@ class ChildPool:
         else:
             await self._wait_turn()
         try:
-            frame = frames.pack(frames.Call(task, traceparent))
+            frame = frames.pack(frames.Call(task))
             child = await self._take()
+            child.output.call(traceparent)
             self._running.add(child)
             try:
                 return await self._call(child, frame, seconds)

@@ -5,8 +5,11 @@ set local lock_timeout = '250ms'
 -- Those that nobody has locked now; for an instant, so that who waits for them goes on.
 select id from shard where id = any($1::bigint[]) for update skip locked
 
--- name: lock_shards_plainly
-select id from shard where id = any($1::bigint[]) order by id for update
+-- name: wait_for_writers
+set local lock_timeout = '1500ms'
+
+-- name: lock
+select id from shard where id = $1 for update
 
 -- name: end_blocking_workers
 -- Only what is ours to end; a worker that has a role of its own there is waited for.
