@@ -96,6 +96,21 @@ def hog(_task: dict[str, Any]) -> int:
         kept.append(bytearray(16 << 20))
 
 
+def abort(task: dict[str, Any]) -> None:
+    """Ends as native code does that gets no memory, or that finds itself broken."""
+    os.write(2, task["said"].encode())
+    os.abort()
+
+
+def allocate_natively(task: dict[str, Any]) -> int:
+    """Has a library in Rust ask for more than there may be, with next to nothing in use; it aborts."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    text = "a " * task["words"]
+    return len(Tokenizer(WordLevel({"a": 0}, unk_token="a")).encode(text).ids)
+
+
 def fill(_task: dict[str, Any]) -> None:
     """Writes one file after the other until there is no room, or one file, where only that is limited."""
     with tempfile.TemporaryDirectory() as folder:

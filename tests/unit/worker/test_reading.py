@@ -71,7 +71,7 @@ def test_the_type_follows_from_the_content(content: bytes, claimed: str, name: s
     [
         (b"", "EMPTY", "empty"),
         (b"\n \t", "EMPTY", "empty"),
-        (b"\x7fELF\x01\x02", "UNSUPPORTED", "claims to be application/pdf but is a program"),
+        (b"\x7fELF\x01\x02", "UNSUPPORTED", "is a program, although it is said to be application/pdf. PDF"),
         (b"\x89PNG\r\n\x1a\n123", "UNSUPPORTED", "picture"),
         (office(a="b"), "UNSUPPORTED", "archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "UNSUPPORTED", "old Office"),
@@ -82,6 +82,11 @@ def test_what_is_no_document_is_refused(content: bytes, code: str, word: str) ->
     with pytest.raises(Refusal, match=word) as refused:
         media.detect(content, "application/pdf", "x.pdf")
     assert refused.value.code == code
+
+
+def test_a_claim_that_is_right_is_not_held_against_a_document() -> None:
+    with pytest.raises(Refusal, match=r"^The document is a picture \(PNG\)\. PDF, HTML"):
+        media.detect(b"\x89PNG\r\n\x1a\n123", "image/png", "x.png")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,23 @@ def test_html_gives_its_main_content_with_the_title() -> None:
     assert found.startswith("# Tides")
     assert "raise the tides" in found
     assert "About us" not in found
+
+
+def test_a_page_too_large_to_look_for_its_main_content_is_read_whole() -> None:
+    page = (
+        "<html><head><title>Tides</title></head><body><nav>About us</nav>"
+        + "<p>The moon raises the tides.</p>" * 150_000
+        + "</body></html>"
+    )
+    found = read(page.encode(), "", "").text
+    assert "Tides" in found[:40]
+    assert found.count("raises") == 150_000
+
+
+def test_what_the_finder_of_main_content_says_of_an_empty_page_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Refusal, match="words"):
+        read(b"<html><body><script>x()</script></body></html>", "", "")
+    assert not caplog.records
 
 
 def test_a_page_of_pictures_among_pages_of_text_is_counted() -> None:

@@ -118,5 +118,13 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _unsupported(word: str, claimed: str) -> str:
-    said = f"The document claims to be {claimed} but is {word}" if claimed else f"The document is {word}"
+    said = f"The document is {word}"
+    if claimed and not _agrees(word, claimed):
+        said += f", although it is said to be {claimed}"
     return f"{said}. PDF, HTML, Markdown, plain text, Office documents and mail can be trained."
+
+
+def _agrees(word: str, claimed: str) -> bool:
+    """Whether a claim says the same as the word, as far as its first half tells."""
+    family = claimed.partition("/")[0].strip().lower()
+    return (family == "image" and "picture" in word) or (family in ("audio", "video") and ("sound" in word or "video" in word))

@@ -121,13 +121,15 @@ class Child(asyncio.BufferedProtocol):
         if ended.cause == "killed":
             return results.Crashed("closed its channel")
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
-        if number is None:
-            return results.Crashed(f"status {ended.code}")
-        if number == signal.SIGKILL and ended.cause == "own":
-            return results.OutOfMemory(self._memory_bytes)  # nobody but the kernel's OOM killer sends it
-        if ended.peak_rss_bytes > self._memory_bytes * _MOST_OF_THE_MEMORY:
-            return results.OutOfMemory(self._memory_bytes)  # native code aborts when an allocation fails
-        return results.Crashed(signal.Signals(number).name)
+        if self._ended_for_memory(ended, number):
+            return results.OutOfMemory(self._memory_bytes)
+        return results.Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
+
+    def _ended_for_memory(self, ended: Exit, number: int | None) -> bool:
+        if number == signal.SIGKILL:
+            return True  # nobody but the kernel's OOM killer sends it
+        # Native code that gets no memory aborts: most says why, at the least it had much of what it may have.
+        return self.output.tells_of_no_memory or (number is not None and ended.peak_rss_bytes > self._memory_bytes * _MOST_OF_THE_MEMORY)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -64,7 +64,9 @@ def serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
 def _pack_reply(reply: frames.Reply) -> bytearray:
     try:
         return frames.pack(reply)
-    except (TypeError, ValueError, MemoryError) as error:
+    except MemoryError:
+        return frames.pack(frames.OutOfMemory())
+    except (TypeError, ValueError) as error:
         return frames.pack(frames.Raised(type(error).__name__, str(error)[:_LONGEST_MESSAGE]))
 
 

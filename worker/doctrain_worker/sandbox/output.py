@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 
 from doctrain_mesh.telemetry import trace_id_of
@@ -14,6 +15,8 @@ MOST_LINES = 60
 """Of one call: a document that took its child over could fill the log."""
 
 _PIECE_BYTES = 1 << 16
+_KEPT_BYTES = 4096
+_NO_MEMORY = re.compile(rb"memory allocation of \d+ bytes failed|std::bad_alloc|MemoryError|(?i:out of memory|cannot allocate memory)")
 
 
 class ChildOutput:
@@ -25,7 +28,7 @@ class ChildOutput:
 
     def __init__(self, output: socket.socket, pid: int) -> None:
         self._output, self._pid = output, pid
-        self._rest = b""
+        self._rest = self._tail = b""
         self._left = MOST_LINES
         self._trace = ""
         self._level = logging.WARNING
@@ -35,8 +38,19 @@ class ChildOutput:
 
     def call(self, traceparent: str) -> None:
         """What is printed from now on belongs to this call."""
+        if self._output.fileno() >= 0:
+            self._on_readable()
+        self._tail = b""
         self._trace = trace_id_of(traceparent)
         self._left, self._level = MOST_LINES, logging.INFO
+
+    @property
+    def tells_of_no_memory(self) -> bool:
+        """Whether an allocation failed in this call, by the last words of Rust, C++, Python or the C library.
+
+        Nothing else tells: the limit is on what a process allocates, of which it may use little, and the signal is that of any abort.
+        """
+        return _NO_MEMORY.search(self._tail) is not None
 
     def close(self) -> None:
         """Reads what is there; later words of processes that outlive their call are nobody's."""
@@ -55,6 +69,7 @@ class ChildOutput:
             if not piece:
                 self._end()
                 return
+            self._tail = (self._tail + piece)[-_KEPT_BYTES:]
             *lines, self._rest = (self._rest + piece).split(b"\n")
             self._rest = self._rest[:LONGEST_LINE]
             for line in lines:
