@@ -19,6 +19,7 @@ from doctrain_mesh.errors import ConfigurationError
 
 PREFIX = "DOCTRAIN_"
 ACK_SECONDS = 60.0
+ALONE_SECONDS = 7200.0
 ALIKE = 0.7
 """How alike an unknown name and a known one must be, 0 to 1, for one to be the other's slip."""
 CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE", "DOCTRAIN_PREDECESSOR"})
@@ -55,6 +56,9 @@ class Settings:
         False, "Let `https://` and `http://` URIs reach private addresses; for tests and closed networks."
     )
     max_document_bytes: int = _setting(512 * 2**20, "Largest document.", low=1)
+    max_document_chunks: int = _setting(
+        60_000, "Most pieces that a document may be cut into; a megabyte of text makes about 1,400.", low=1, high=1_000_000
+    )
     max_request_bytes: int = _setting(64 * 2**20, "Largest StartTraining request.", low=2**20, high=2**30)
     max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)
     max_manifest_documents: int = _setting(10_000_000, "Most documents of a manifest or a numbered request.", low=1)
@@ -84,9 +88,17 @@ class Settings:
     lane_slots: int = _setting(5, "Documents at once within a shard, at most.", low=1, high=64)
     children: int = _setting(0, "Processes that read documents; 0: one a core.", low=0, high=1024)
     fence_margin_seconds: float = _setting(2.0, "How much earlier than the lease a worker fences itself.", low=0.2)
-    hold_seconds: float = _setting(800.0, "Longest time a worker holds a shard before it hands the rest back.", low=1)
+    hold_seconds: float = _setting(
+        600.0, "Longest time a worker holds a shard before it hands back the documents that it has not started.", low=1
+    )
     fetch_seconds: float = _setting(300.0, "Longest time until all bytes of a document have come from where its URI leads.", low=0.1)
-    document_seconds: float = _setting(300.0, "Longest time that one document may take to be read, and again to be embedded.", low=0.1)
+    document_seconds: float = _setting(
+        300.0,
+        "Longest time of one step of a document in a child: reading it, or cutting or embedding a batch of its pieces. The document as a "
+        "whole may take `DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS` less `DOCTRAIN_HOLD_SECONDS` and a minute for reports; two hours in "
+        "`doctrain dev`.",
+        low=0.1,
+    )
     document_memory_bytes: int = _setting(2 * 2**30, "Most memory that the process reading a document may take.", low=64 * 2**20)
     max_tries: int = _setting(4, "Tries of a document whose failures are transient.", low=1, high=100)
     resource_tries: int = _setting(2, "Tries of a document that reaches a limit of time, memory or space.", low=1, high=100)
@@ -116,8 +128,17 @@ class Settings:
         return self.name or f"{socket.gethostname()}-{os.getpid()}"
 
     @property
-    def longest_hold_seconds(self) -> float:
-        """How long a worker may keep a message: the hold, a document that starts at its end, and the last reports."""
+    def document_total_seconds(self) -> float:
+        """How long a document may take from its start to its end: what RabbitMQ leaves to one that starts at the end of a hold.
+
+        Within one process no broker loses patience, so there it is two hours at least.
+        """
+        left = self.broker_consumer_timeout_seconds - self.hold_seconds - ACK_SECONDS
+        return max(left, ALONE_SECONDS) if self.broker_url == "memory:" else left
+
+    @property
+    def least_hold_seconds(self) -> float:
+        """How long a worker must be able to keep a message: the hold, a document with few steps that starts at its end, and the reports."""
         return self.hold_seconds + self.fetch_seconds + 2 * self.document_seconds + ACK_SECONDS
 
 
@@ -145,7 +166,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
         )
-    held, limit = settings.longest_hold_seconds, settings.broker_consumer_timeout_seconds
+    held, limit = settings.least_hold_seconds, settings.broker_consumer_timeout_seconds
     if held > limit:
         raise ConfigurationError(
             f"A shard may be held for {held:g} s (DOCTRAIN_HOLD_SECONDS, DOCTRAIN_FETCH_SECONDS, twice DOCTRAIN_DOCUMENT_SECONDS and "

@@ -95,8 +95,11 @@ def _sandbox(settings: Settings) -> Finding:
 
 
 def _hold(settings: Settings) -> Finding:
-    held, limit = settings.hold_seconds + 2 * settings.document_seconds, settings.broker_consumer_timeout_seconds
-    sentence = f"A shard is held for {held:g} s at most; RabbitMQ's consumer_timeout is taken to be {limit:g} s: see that it is."
+    limit = settings.broker_consumer_timeout_seconds
+    sentence = (
+        f"A document may take {settings.document_total_seconds / 60:.0f} minutes, as RabbitMQ's consumer_timeout is taken to be {limit:g} s: "
+        "see that it is."
+    )
     return Finding("hold time", True, sentence)
 
 

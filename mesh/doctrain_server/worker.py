@@ -88,9 +88,11 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             isolation=isolation.choose(settings.sandbox),
             children=children,
             fetch_seconds=settings.fetch_seconds,
-            document_seconds=settings.document_seconds,
+            call_seconds=settings.document_seconds,
+            total_seconds=settings.document_total_seconds,
             document_memory_bytes=settings.document_memory_bytes,
             max_document_bytes=settings.max_document_bytes,
+            max_document_chunks=settings.max_document_chunks,
             stages=plugins.stages(settings),
         )
     )

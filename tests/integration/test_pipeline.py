@@ -92,7 +92,8 @@ async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPa
         pipeline = await stack.enter_async_context(
             open_pipeline(
                 guardian, sources=sources, database=pool, isolation=isolation.choose(), children=1,
-                fetch_seconds=20, document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB,
+                fetch_seconds=20, call_seconds=20, total_seconds=120,
+                document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB, max_document_chunks=2000,
             )
         )  # fmt: skip
         yield Bench(pipeline, root, pool, await running_shard(pool), (await blobs.put("acme", b"hello")).uri)
@@ -235,7 +236,7 @@ async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyP
         Guardian.open() as guardian,
         open_pipeline(
             guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=1, fetch_seconds=20,
-            document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=MIB, stages=Stages(read="testkit.stages:shout"),
+            call_seconds=20, total_seconds=120, document_memory_bytes=1024 * MIB, max_document_bytes=MIB, max_document_chunks=99, stages=Stages(read="testkit.stages:shout"),
         ) as pipeline,
     ):  # fmt: skip
         own = Bench(pipeline, bench.root, bench.pool, bench.shard)
@@ -272,7 +273,8 @@ async def test_documents_that_hardly_arrive_hold_up_no_other_tenants_and_end_in_
             pipeline = await stack.enter_async_context(
                 open_pipeline(
                     guardian, sources=sources, database=bench.pool, isolation=isolation.choose(), children=1,
-                    fetch_seconds=fetch_seconds, document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB,
+                    fetch_seconds=fetch_seconds, call_seconds=20, total_seconds=120,
+                document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB, max_document_chunks=2000,
                 )
             )  # fmt: skip
             slow = [asyncio.create_task(pipeline.process(DocumentTask(n, f"slow-{n}", uri), drip)) for n in range(40)]

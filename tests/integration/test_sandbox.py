@@ -277,7 +277,7 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
         async def call(number: int) -> Any:
             nonlocal most
             answer = await act(pool, do="echo", value=number)
-            most = max(most, pool.running)
+            most = max(most, len(pool.running))
             assert isinstance(answer, results.Result)
             return answer.value
 

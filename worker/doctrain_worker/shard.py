@@ -326,12 +326,16 @@ class ShardRun:
             self._spans.document(self._documents.task(ordinal), tries, now - started, outcome)
         failed = None
         if isinstance(outcome, Failure):
-            becomes = self._failures.failed(
-                ordinal,
-                outcome.error_class,
-                transient=outcome.error_class == ErrorClass.TRANSIENT,
-                retry_after=outcome.retry_after_seconds,
-                random=self._lane.draw(),
+            becomes = (
+                None
+                if outcome.final
+                else self._failures.failed(
+                    ordinal,
+                    outcome.error_class,
+                    transient=outcome.error_class == ErrorClass.TRANSIENT,
+                    retry_after=outcome.retry_after_seconds,
+                    random=self._lane.draw(),
+                )
             )
             if isinstance(becomes, HandBack):
                 self.hand_back(f"{COOL_DOWN_REASON}. The last of them: {outcome.sentence}", becomes.seconds)

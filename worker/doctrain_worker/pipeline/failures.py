@@ -18,7 +18,7 @@ def of_error(error: DoctrainError) -> Failure:
     if isinstance(error, UnavailableError):
         return Failure(ErrorClass.TRANSIENT, "UNAVAILABLE", error.sentence, error.retry_after_seconds or 0.0)
     if isinstance(error, BlobTooLargeError):
-        return Failure(ErrorClass.RESOURCE, "TOO_LARGE", f"The document is too large. {error.sentence}")
+        return Failure(ErrorClass.RESOURCE, "TOO_LARGE", f"The document is too large. {error.sentence}", final=True)
     if isinstance(error, BlobNotFoundError):
         return Failure(ErrorClass.PERMANENT, "NOT_FOUND", f"The document was not found. {error.sentence}")
     if isinstance(error, BlobForbiddenError):
@@ -35,23 +35,34 @@ def fetch_overdue(seconds: float) -> Failure:
     return Failure(ErrorClass.RESOURCE, "FETCH_TIME_LIMIT", sentence)
 
 
+def overdue(seconds: float, worked_seconds: float) -> Failure:
+    """A document that is not done after its whole time, of which it was worked on so long."""
+    if worked_seconds < seconds / 2:
+        return transient("BUSY", f"The worker had too much else to do to finish the document within {seconds / 60:.0f} minutes.")
+    sentence = f"The document was not done after {seconds / 60:.0f} minutes, the limit here; split it or ask the operator for more."
+    return Failure(ErrorClass.RESOURCE, "TIME_LIMIT", sentence, final=True)
+
+
 def of_call(result: CallResult, doing: str) -> Failure:
     """A call in a child that gave no result; ``doing`` is what it was to do, as in "reading"."""
     match result:
         case results.Refused(code, sentence, resource):
-            return Failure(ErrorClass.RESOURCE if resource else ErrorClass.PERMANENT, code, sentence)
+            return Failure(ErrorClass.RESOURCE if resource else ErrorClass.PERMANENT, code, sentence, final=True)
         case results.Raised(kind, _):
-            return Failure(ErrorClass.PERMANENT, "UNREADABLE", f"The document could not be processed; {doing} it ended with {kind}.")
+            sentence = f"The document could not be read: {doing} it ended with {kind}. Open and save it anew, or leave it out."
+            return Failure(ErrorClass.PERMANENT, "UNREADABLE", sentence)
         case results.Crashed(how):
             sentence = f"The document crashed the process that was {doing} it ({how}); it may be damaged. Repair it or leave it out."
             return Failure(ErrorClass.CRASH, "CRASHED", sentence)
-    return _beyond_a_limit(result)
+    return _beyond_a_limit(result, doing)
 
 
-def _beyond_a_limit(result: CallResult) -> Failure:
+def _beyond_a_limit(result: CallResult, doing: str) -> Failure:
     match result:
         case results.TimedOut(seconds):
-            sentence = f"The document took more than {seconds:g} s, the limit here; split it or ask the operator for more."
+            sentence = (
+                f"One step of {doing} the document took more than {seconds:g} s, the limit here; split it or ask the operator for more."
+            )
             return Failure(ErrorClass.RESOURCE, "TIME_LIMIT", sentence)
         case results.OutOfMemory(limit):
             sentence = (
@@ -62,7 +73,9 @@ def _beyond_a_limit(result: CallResult) -> Failure:
             sentence = f"The document needed more than {limit // _MIB} MiB of scratch space, the limit here; split it."
             return Failure(ErrorClass.RESOURCE, "SPACE_LIMIT", sentence)
         case results.TooMuchOutput(limit):
-            return Failure(ErrorClass.RESOURCE, "TOO_MUCH_TEXT", f"The document holds more than {limit // _MIB} MiB of text; split it.")
+            return Failure(
+                ErrorClass.RESOURCE, "TOO_MUCH_TEXT", f"Some of the document's text is more than {limit // _MIB} MiB at once; split it."
+            )
     raise AssertionError(f"{result} is a result")
 
 

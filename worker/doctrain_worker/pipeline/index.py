@@ -2,25 +2,30 @@
 
 One short transaction: the fence (the shard's row, KEY SHARE, so that a take-back waits for it and a group commit does
 not), the document's row, its old chunks away, its new ones by binary COPY. Running it twice leaves one copy.
+
+The rows of a large document are copied into a table of the transaction's own before the fence: while they travel, nobody
+waits for this worker, who may be slow or frozen, and under the fence Postgres moves them by itself.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from doctrain_mesh import postgres_copy, statements
-from doctrain_mesh.embedding import DIMENSIONS
 from doctrain_mesh.postgres import Connection, Pool, acquired
-from doctrain_mesh.supervise import deadline
+from doctrain_worker.pipeline.pieces import Pieces
 from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
-from doctrain_worker.pipeline.readable import Chunk
 
 SQL = statements.load(__package__, "index")
 INDEX_SECONDS = 30.0
+CHUNKS_A_SECOND = 200
+"""What a Postgres that is very busy manages, beside the time that every document has."""
 
-_VECTOR_BYTES = DIMENSIONS * 2
+STAGED_CHUNKS = 500
+"""More chunks than these are copied before the fence."""
+
+_COPIED_BYTES = 1 << 20
 
 _CHUNK_COLUMNS = ("tenant", "document_id", "seq", "training", "page", "heading", "start_offset", "end_offset", "text", "embedding")
 
@@ -33,27 +38,29 @@ class IndexedDocument:
         content_hash: SHA-256 of its bytes.
         media_type: what it is.
         model: name of the embedding model.
-        chunks: its pieces.
-        vectors: of each piece, big-endian half floats, one after the other.
+        pieces: its chunks, each with its vector (big-endian half floats): to be gone through once or more, with a length.
     """
 
     content_hash: bytes
     media_type: str
     model: str
-    chunks: Sequence[Chunk]
-    vectors: bytes
+    pieces: Pieces
 
 
 async def index(pool: Pool, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
     """Writes the document; False when a newer training of it stands there. Raises NotHeldError, StoreUnavailableError."""
-    async with deadline("writing index rows", INDEX_SECONDS), acquired(pool, "writing index rows") as connection:
+    seconds = INDEX_SECONDS + len(indexed.pieces) / CHUNKS_A_SECOND
+    async with acquired(pool, "writing index rows", seconds=seconds) as connection:
         return await replace_document(connection, shard, document, indexed)
 
 
 async def replace_document(connection: Connection, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
     """The transaction of ``index``."""
-    rows = _chunk_rows(shard, document.document_id, indexed)
+    staged = len(indexed.pieces) > STAGED_CHUNKS
     async with connection.transaction():
+        if staged:
+            await connection.execute(SQL["stage_chunks"])
+            await _copy(connection, "staged_chunk", shard, document, indexed)
         if await connection.fetchval(SQL["fence"], shard.shard, shard.number, shard.session) is None:
             raise NotHeldError(f"Shard {shard.shard} is no longer held under number {shard.number}.")
         replaced = await connection.fetchval(
@@ -66,24 +73,30 @@ async def replace_document(connection: Connection, shard: ShardContext, document
             indexed.media_type,
             document.metadata or "{}",
             indexed.model,
-            len(indexed.chunks),
+            len(indexed.pieces),
         )
         if replaced is None:
             return False
         await connection.execute(SQL["delete_chunks"], shard.tenant, document.document_id)
-        if indexed.chunks:
-            await connection.copy_to_table("chunk", source=io.BytesIO(rows), columns=_CHUNK_COLUMNS, format="binary")
+        if staged:
+            await connection.execute(SQL["take_staged_chunks"])
+        elif indexed.pieces:
+            await _copy(connection, "chunk", shard, document, indexed)
     return True
 
 
-def _chunk_rows(shard: ShardContext, document_id: str, indexed: IndexedDocument) -> bytes:
-    """The chunks in the form of a binary COPY."""
-    if len(indexed.vectors) != len(indexed.chunks) * _VECTOR_BYTES:
-        raise ValueError("There is not one vector for each chunk.")
+async def _copy(connection: Connection, table: str, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> None:
+    rows = _rows(shard, document.document_id, indexed.pieces)
+    await connection.copy_to_table(table, source=rows, columns=_CHUNK_COLUMNS, format="binary")
+
+
+async def _rows(shard: ShardContext, document_id: str, pieces: Pieces) -> AsyncIterator[bytes]:
+    """The chunks in the form of a binary COPY, about a megabyte at a time."""
     tenant, training = postgres_copy.int8(shard.tenant), postgres_copy.int8(shard.training)
     name = postgres_copy.text(document_id)
-    rows = [
-        postgres_copy.row(
+    ready = bytearray(postgres_copy.START)
+    for seq, (chunk, vector) in enumerate(pieces):
+        ready += postgres_copy.row(
             tenant,
             name,
             postgres_copy.int4(seq),
@@ -93,8 +106,9 @@ def _chunk_rows(shard: ShardContext, document_id: str, indexed: IndexedDocument)
             postgres_copy.int4(chunk.start),
             postgres_copy.int4(chunk.end),
             postgres_copy.text(chunk.text),
-            postgres_copy.halfvec(indexed.vectors[seq * _VECTOR_BYTES : (seq + 1) * _VECTOR_BYTES]),
+            postgres_copy.halfvec(vector),
         )
-        for seq, chunk in enumerate(indexed.chunks)
-    ]
-    return b"".join([postgres_copy.START, *rows, postgres_copy.END])
+        if len(ready) > _COPIED_BYTES:
+            yield bytes(ready)
+            ready.clear()
+    yield bytes(ready + postgres_copy.END)

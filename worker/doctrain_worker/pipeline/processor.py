@@ -121,6 +121,7 @@ class Failure:
         sentence: what was wrong and what to do, for the document's owner.
         retry_after_seconds: for TRANSIENT, how long its source asked to be left alone; 0 when it said nothing.
         stages: what ran before it failed.
+        final: another try would end the same way, so there is none, whatever the class.
     """
 
     error_class: ErrorClass
@@ -128,6 +129,7 @@ class Failure:
     sentence: str
     retry_after_seconds: float = 0.0
     stages: tuple[StageTiming, ...] = ()
+    final: bool = False
 
 
 Outcome = Done | Failure

@@ -59,10 +59,18 @@ class StageSpan(msgspec.Struct, array_like=True):
     attributes: dict[str, str | int | float]
 
 
+class Some(msgspec.Struct, array_like=True):
+    """Chunks of one document: the next of them, whether there may be more, and the seconds that they took."""
+
+    chunks: list[Chunk]
+    more: bool
+    seconds: float
+
+
 class Parsed(msgspec.Struct, array_like=True):
     """What a parsing child answers for one document; all of it is checked against these types."""
 
     sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     media_type: Said
-    chunks: list[Chunk]
-    stages: list[StageSpan]
+    read: StageSpan
+    first: Some

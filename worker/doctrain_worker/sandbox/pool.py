@@ -55,55 +55,35 @@ class ChildSpec:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-class ChildPool:
-    """At most ``size`` children of one kind. Made by ``open``."""
+class Calls:
+    """Calls to one child; after one that it did not survive, the next goes to another. Made by ``ChildPool.calls``."""
 
-    def __init__(self, guardian: Guardian, spec: ChildSpec, size: int, shut_in: Isolation) -> None:
-        self._guardian = guardian
-        self._spec = spec
-        self._isolation = shut_in
-        self._idle: list[Child] = []
-        self._free = size
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._running: set[Child] = set()
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, guardian: Guardian, spec: ChildSpec, size: int, shut_in: Isolation) -> AsyncIterator[ChildPool]:
-        """The pool; at exit its children are ended. Raises ChildStartError when not even the first child starts."""
-        pool = cls(guardian, spec, size, shut_in)
-        try:
-            pool._idle.append(await pool._start())
-            yield pool
-        finally:
-            pool._end_all()
+    def __init__(self, pool: ChildPool) -> None:
+        self._pool = pool
+        self._child: Child | None = None
+        self._reply: frames.Reply | None = None
 
     async def run(self, task: Any, seconds: float, traceparent: str = "") -> CallResult:
-        """Calls the function once in a child; waits for a free one without limit, then at most ``seconds`` for the answer.
+        """Calls the function once, for at most ``seconds``.
 
         Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError,
         ChildStartError, or TypeError for a task that is no msgpack value, which costs no child.
         """
-        if self._free > 0:
-            self._free -= 1
-        else:
-            await self._wait_turn()
+        frame = frames.pack(frames.Call(task))
+        pool = self._pool
+        child, self._child = self._child or await pool.take(), None
+        child.output.call(traceparent)
+        pool.running.add(child)
         try:
-            frame = frames.pack(frames.Call(task))
-            child = await self._take()
-            child.output.call(traceparent)
-            self._running.add(child)
-            try:
-                return await self._call(child, frame, seconds)
-            finally:
-                self._running.discard(child)
+            answer = await self._call(child, frame, seconds)
         finally:
-            self._pass_on()
+            pool.running.discard(child)
+        return answer
 
-    @property
-    def running(self) -> int:
-        """Calls in children now."""
-        return len(self._running)
+    def end(self) -> None:
+        """The child may serve others."""
+        if self._child is not None and self._reply is not None:
+            self._pool.put_back(self._child, self._reply)
 
     async def _call(self, child: Child, frame: bytearray, seconds: float) -> CallResult:
         loop = asyncio.get_running_loop()
@@ -125,21 +105,71 @@ class ChildPool:
             return await child.why()
         except asyncio.CancelledError:
             child.kill()
-            await self._see_dead(child)
+            await _see_dead(child)
             raise
         finally:
             timer.cancel()
-        self._put_back(child, reply)
-        return self._translate(reply, loop.time() - began)
+        self._child, self._reply = child, reply
+        return self._pool.translate(reply, loop.time() - began)
 
-    async def _see_dead(self, child: Child) -> None:
-        """For one who says that nothing of a call runs: waits until that is so, also when all were killed."""
+
+async def _see_dead(child: Child) -> None:
+    """For one who says that nothing of a call runs: waits until that is so, also when all were killed."""
+    try:
+        await child.ended()
+    except (FencedError, GuardianLostError) as error:
+        log.debug("a cancelled call's child is dead: %s", error)
+
+
+class ChildPool:
+    """At most ``size`` children of one kind. Made by ``open``.
+
+    Attributes:
+        running: the children that work on a call now.
+    """
+
+    def __init__(self, guardian: Guardian, spec: ChildSpec, size: int, shut_in: Isolation) -> None:
+        self._guardian = guardian
+        self._spec = spec
+        self._isolation = shut_in
+        self._idle: list[Child] = []
+        self._free = size
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._patient: deque[asyncio.Future[None]] = deque()
+        self.running: set[Child] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, guardian: Guardian, spec: ChildSpec, size: int, shut_in: Isolation) -> AsyncIterator[ChildPool]:
+        """The pool; at exit its children are ended. Raises ChildStartError when not even the first child starts."""
+        pool = cls(guardian, spec, size, shut_in)
         try:
-            await child.ended()
-        except (FencedError, GuardianLostError) as error:
-            log.debug("a cancelled call's child is dead: %s", error)
+            pool._idle.append(await pool._start())
+            yield pool
+        finally:
+            pool._end_all()
 
-    def _translate(self, reply: frames.Reply, seconds: float) -> CallResult:
+    async def run(self, task: Any, seconds: float, traceparent: str = "", *, patient: bool = False) -> CallResult:
+        """Calls the function once in a child: see ``calls`` and ``Calls.run``."""
+        async with self.calls(patient=patient) as calls:
+            return await calls.run(task, seconds, traceparent)
+
+    @asynccontextmanager
+    async def calls(self, *, patient: bool = False) -> AsyncIterator[Calls]:
+        """A child for several calls; waits for a free one without limit, with ``patient`` until nobody waits who is not."""
+        if self._free > 0:
+            self._free -= 1
+        else:
+            await self._wait_turn(self._patient if patient else self._queue)
+        calls = Calls(self)
+        try:
+            yield calls
+        finally:
+            calls.end()
+            self._pass_on()
+
+    def translate(self, reply: frames.Reply, seconds: float) -> CallResult:
+        """A reply as the caller sees it."""
         if isinstance(reply, frames.Answered):
             return results.Result(reply.value, seconds)
         if isinstance(reply, frames.Refused):
@@ -152,7 +182,8 @@ class ChildPool:
             return results.Raised(reply.kind, reply.message)
         return results.Crashed("a second start")
 
-    def _put_back(self, child: Child, reply: frames.Reply) -> None:
+    def put_back(self, child: Child, reply: frames.Reply) -> None:
+        """A child is free again after this reply; one that is worn is ended."""
         spec = self._spec
         grown = not isinstance(reply, frames.Answered) or reply.peak_rss_kb * 1024 > spec.recycle_rss_bytes
         worn = child.calls >= spec.recycle_calls or (grown and not isinstance(reply, frames.Refused))
@@ -161,9 +192,9 @@ class ChildPool:
         else:
             self._idle.append(child)
 
-    async def _wait_turn(self) -> None:
+    async def _wait_turn(self, queue: deque[asyncio.Future[None]]) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+        queue.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -173,14 +204,15 @@ class ChildPool:
 
     def _pass_on(self) -> None:
         """Gives a slot to the next who waits, else back."""
-        while self._queue:
-            turn = self._queue.popleft()
+        while queue := self._queue or self._patient:
+            turn = queue.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
         self._free += 1
 
-    async def _take(self) -> Child:
+    async def take(self) -> Child:
+        """A free child, or a new one. Raises FencedError, GuardianLostError, ChildStartError."""
         self._guardian.check()
         while self._idle:
             child = self._idle.pop()
@@ -212,7 +244,7 @@ class ChildPool:
         return child
 
     def _end_all(self) -> None:
-        for child in [*self._idle, *self._running]:
+        for child in [*self._idle, *self.running]:
             try:
                 child.kill()
             except GuardianLostError:

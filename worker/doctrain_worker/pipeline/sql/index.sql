@@ -14,3 +14,10 @@ returning 1
 
 -- name: delete_chunks
 delete from chunk where tenant = $1 and document_id = $2
+
+-- name: stage_chunks
+-- Seen by this connection only; goes with the transaction.
+create temp table staged_chunk (like chunk) on commit drop
+
+-- name: take_staged_chunks
+insert into chunk select * from staged_chunk

@@ -1,0 +1,46 @@
+"""One document on its way through the stages: what ran so far, and how much of its time it was worked on."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from doctrain_worker.pipeline.processor import DocumentTask, Failure, ShardContext, StageTiming
+from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.results import CallResult
+
+Facts = dict[str, str | int | float]
+
+
+class DocumentFailedError(Exception):
+    """Ends the document, from within a stage."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.sentence)
+        self.failure = failure
+
+
+@dataclass
+class Passage:
+    """``worked_seconds``: in children, waiting for a free one left out, all together where several work at once."""
+
+    document: DocumentTask
+    shard: ShardContext
+    stages: list[StageTiming] = field(default_factory=list)
+    worked_seconds: float = 0.0
+
+    @contextlib.contextmanager
+    def timed(self, name: str, facts: Facts) -> Iterator[None]:
+        """Adds the stage, also when it fails."""
+        started, clock = time.time(), time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages.append(StageTiming(name, started, time.perf_counter() - clock, facts))
+
+    def note(self, result: CallResult) -> None:
+        """A call in a child ended."""
+        if isinstance(result, results.Result | results.TimedOut):
+            self.worked_seconds += result.seconds

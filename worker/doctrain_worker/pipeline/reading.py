@@ -1,0 +1,73 @@
+"""The stages ``read`` and ``chunk`` as the worker sees them: calls to one child, until it has given all chunks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypeVar
+
+import msgspec
+
+from doctrain_worker.pipeline import failures
+from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
+from doctrain_worker.pipeline.pieces import Pieces
+from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
+from doctrain_worker.pipeline.readable import Parsed, Some
+from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.pool import Calls, ChildPool
+
+T = TypeVar("T")
+
+CHUNKS_A_BATCH = 32
+
+
+class Reading:
+    """Reads documents.
+
+    Args:
+        parsers: children that read and chunk.
+        call_seconds: longest time of one call.
+        most_chunks: a document with more is refused.
+    """
+
+    def __init__(self, parsers: ChildPool, *, call_seconds: float, most_chunks: int) -> None:
+        self._parsers = parsers
+        self._call_seconds = call_seconds
+        self._most_chunks = most_chunks
+
+    async def read(self, content: bytes, passage: Passage, pieces: Pieces) -> Parsed:
+        """Adds the document's chunks. Raises DocumentFailedError, ChildStartError, FencedError."""
+        document = passage.document
+        name = document.uri.rpartition("/")[2]
+        task = {
+            "content": content,
+            "media_type": document.media_type,
+            "name": document.document_id if "." not in name else name,
+            "most_chunks": self._most_chunks,
+        }
+        async with self._parsers.calls() as calls:
+            parsed = await self._call(calls, task, Parsed, passage)
+            read = parsed.read
+            passage.stages.append(StageTiming(read.name, read.start, read.seconds, read.attributes))
+            started, seconds, some = time.time(), 0.0, parsed.first
+            while True:
+                seconds += some.seconds
+                for start in range(0, len(some.chunks), CHUNKS_A_BATCH):
+                    pieces.add(some.chunks[start : start + CHUNKS_A_BATCH])
+                if not some.more:
+                    break
+                some = await self._call(calls, None, Some, passage)
+        passage.stages.append(StageTiming("chunk", started - parsed.first.seconds, seconds, {"chunks": len(pieces)}))
+        return parsed
+
+    async def _call(self, calls: Calls, task: dict[str, Any] | None, kind: type[T], passage: Passage) -> T:
+        result = await calls.run(task, self._call_seconds, passage.shard.traceparent)
+        passage.note(result)
+        if not isinstance(result, results.Result):
+            raise DocumentFailedError(failures.of_call(result, "reading"))
+        try:
+            return msgspec.convert(result.value, kind)
+        except msgspec.ValidationError as error:
+            nonsense = Failure(
+                ErrorClass.CRASH, "CRASHED", "The process that read the document answered nonsense; repair it or leave it out."
+            )
+            raise DocumentFailedError(nonsense) from error
