@@ -10,7 +10,7 @@ import pytest
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Message
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, FencedError, Outcome, ShardContext
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
 from testkit.worker import Documents, settled, worker
@@ -107,6 +107,23 @@ async def test_a_shard_taken_away_is_stopped_and_acked(broker: MemoryBroker, tol
         await wait_until(lambda: not running.holds.named())
         assert not documents.running
     assert script.told("stopped") == []
+    assert await settled(broker)
+
+
+async def test_a_shard_whose_children_were_fenced_is_asked_for_again_before_it_is_acked(broker: MemoryBroker) -> None:
+    """A fence says nothing of whose the shard is: that is the tracker's to say (simulation, seed 34)."""
+    script = Script({(1, 1): begun(1, 1, 5)})
+
+    class Fencing(Documents):
+        async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+            script.shards.clear()  # from now on it is another's
+            raise FencedError("The children of this session were stopped.")
+
+    async with tracker_server(script) as tracker, worker(broker, Fencing(), tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("begin") and not running.holds.named())
+    assert script.told("begin") == [(1, 1), (1, 1)]
+    assert script.told("block") == []
     assert await settled(broker)
 
 

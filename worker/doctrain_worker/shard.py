@@ -292,8 +292,8 @@ class ShardRun:
         try:
             answer = lane.processor.process(document, self._context)
             outcome = answer if isinstance(answer, Done | Failure) else await answer
-        except FencedError:
-            self.interrupt(End.STALE)
+        except FencedError:  # whose the shard is now, the tracker says when it is asked for again; the message is kept until then
+            self.interrupt(End.LOST)
             return
         except Exception as error:
             outcome = self._fault(ordinal, error)
