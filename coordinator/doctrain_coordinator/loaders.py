@@ -98,7 +98,8 @@ class Loaders:
             await postgres.close_connection(connection)
 
     async def _pieces_of(self, connection: Any, row: Record) -> None:
-        lanes = await connection.fetchval(SQL["lanes"])
+        async with postgres.available("counting lanes"):
+            lanes = await connection.fetchval(SQL["lanes"])
         loaded, expected = row["loaded"], row["load_count"] or 1_000_000
         async with self._source(row) as pieces:
             async for piece in pieces:
