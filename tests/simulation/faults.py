@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 
 from simulation.mesh import Member, Mesh
+from simulation.network import JUST_SECONDS
 from simulation.scenario import RATES, Scenario
 from simulation.virtual_loop import Process, virtual_loop
 
@@ -57,8 +58,8 @@ class Faults:
         return self._draw.choice(members)
 
     def _freeze(self, member: Member) -> None:
-        process = member.process
-        if process is not None and process.alive and not process.frozen:
+        process, broken_at = member.process, self._mesh.network.broken_at.get(member.name, float("-inf"))
+        if process is not None and process.alive and not process.frozen and virtual_loop().time() - broken_at > JUST_SECONDS:
             seconds = self._draw.uniform(*FROZEN_SECONDS)
             self._mesh.note("frozen", member.name, f"{seconds:.3f}")
             process.freeze()

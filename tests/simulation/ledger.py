@@ -73,7 +73,6 @@ class Ledger:
     def ended(self, execution: Execution) -> None:
         """It ended, or its child was killed."""
         self._note("end", execution.machine, *execution.key, execution.shard.number, execution.end)
-        execution.ended_at = virtual_loop().time()
         del self._running[execution.shard.shard][execution]
 
     def _check_width(self, shard: Row) -> None:
@@ -99,7 +98,7 @@ class Ledger:
         now, documents = virtual_loop().time(), self._database.tables["document"]
         for key in [key for key in hold if documents[key]["state"] != 0]:
             del hold[key]
-        counted = [e for e in hold.values() if not e.end or (e.end in {"done", "permanent"} and now - e.ended_at > BATCH_SECONDS)]
+        counted = [e for e in hold.values() if e.told_at is None or (e.end in {"done", "permanent"} and now - e.told_at > BATCH_SECONDS)]
         if len(counted) > max(1, shard["width"]):
             self.violated(f"a loss of shard {shard['id']} would repeat {len(counted)} documents and a batch; its width is {shard['width']}")
 
@@ -209,12 +208,12 @@ class Ledger:
     # Acks
 
     def acked(self, session: int, shard_id: int, number: int) -> None:
-        """A worker in that session acks a message, and the broker forgets it (I2)."""
+        """A worker in that session acks a message, and the broker forgets it (I2). A STOPPING shard is never begun again."""
         self._note("ack", session, shard_id, number)
         shard = self._shard(shard_id)
         if shard["number"] != number:
             return
-        if shard["state"] == DISPATCHED or (shard["state"] in {RUNNING, STOPPING} and not self._held_by_another(shard, session)):
+        if shard["state"] == DISPATCHED or (shard["state"] == RUNNING and not self._held_by_another(shard, session)):
             self.violated(f"session {session} acks shard {shard_id} ({number}), which is {_brief(shard)} (I2)")
 
     def _held_by_another(self, shard: Row, session: int) -> bool:

@@ -23,7 +23,7 @@ KILL_SECONDS = 0.05
 
 @dataclass(eq=False)
 class Execution:
-    """One run of one document in a child."""
+    """One run of one document in a child; ``told_at`` is when the main process learned of its end."""
 
     machine: str
     document: DocumentTask
@@ -32,7 +32,7 @@ class Execution:
     started: float
     place: int
     end: str = ""
-    ended_at: float = 0.0
+    told_at: float | None = None
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
     @property
@@ -201,8 +201,11 @@ class Processor:
         self._guardian.check()
         execution = self._machine.start(document, shard)
         try:
-            return await execution.future
+            outcome = await execution.future
         except asyncio.CancelledError:
             if self._guardian.process.alive:  # else its guardian kills it, a little later
                 self._machine.kill(execution)
             raise
+        finally:
+            execution.told_at = virtual_loop().time()
+        return outcome

@@ -23,6 +23,8 @@ _OK = grpc.StatusCode.OK
 _OPEN = object()
 RESET_SECONDS = 0.3
 """A worker writes a ping every 0.25 s, and so learns of a reset by then."""
+JUST_SECONDS = 1.5
+"""That a worker freezes just as its connection breaks is beyond what is promised (docs/adr/0020)."""
 
 
 class _End:
@@ -182,6 +184,7 @@ class Network:
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
         self.slow = 0.0
+        self.broken_at: dict[str, float] = {}
         self.streams: dict[Context, tuple[str, str]] = {}
         self._calls: dict[Call, None] = {}
         self._serving: dict[str, tuple[Process, Callable[[Any, Any], Any]]] = {}
@@ -235,10 +238,16 @@ class Network:
             self.heal(link)
 
     def shatter_one(self) -> None:
-        """Some connection is reset; not one over a cut link, whose ends learn nothing."""
-        whole = [context for context, link in self.streams.items() if link not in self._cut]
+        """Some connection is reset; not one over a cut link, whose ends learn nothing, nor one of a worker that has just frozen."""
+        whole = [context for context, link in self.streams.items() if link not in self._cut and not self._has_just_frozen(link[0])]
         if whole:
-            self._draw.choice(whole).shatter(self._draw.uniform(0.0, RESET_SECONDS))
+            context = self._draw.choice(whole)
+            self.broken_at[self.streams[context][0]] = virtual_loop().time()
+            context.shatter(self._draw.uniform(0.0, RESET_SECONDS))
+
+    def _has_just_frozen(self, worker: str) -> bool:
+        since = virtual_loop().time() - JUST_SECONDS
+        return any(call.process is not None and call.process.name == worker and call.process.frozen_since > since for call in self._calls)
 
     def lose(self, process: Process, *, silent: bool = False) -> None:
         """A process is gone: its kernel closes its streams, or, ``silent``, its machine is gone with it."""

@@ -25,7 +25,7 @@ from doctrain_worker.coordinators import Coordinators
 from simulation.network import Network
 from simulation.store.server import StoreServer
 from simulation.store.tables import EPOCH
-from simulation.virtual_loop import PROCESS, VirtualLoop, virtual_loop
+from simulation.virtual_loop import PROCESS, Process, VirtualLoop, virtual_loop
 
 CHUNK = 12
 SMALLEST = 4
@@ -57,15 +57,17 @@ class _Served:
     def __init__(self, network: Network, address: str, training: TrainingService, tracker: TrackerService) -> None:
         self._network, self._address = network, address
         self.training, self.tracker, self.server = training, tracker, self
+        self._process: Process | None = None
 
     async def start(self) -> None:
         process = PROCESS.get()
         assert process is not None
-        process.serves = self.training
+        self._process, process.serves = process, self.training
         self._network.listen(self._address, process, self.tracker.Track)
 
     async def stop(self, grace: float) -> None:
-        self._network.close(self._address)
+        if self._process is not None and self._process.alive:  # what a dead process unwinds is nobody's affair
+            self._network.close(self._address)
 
     async def ready(self) -> None:
         """Nobody asks."""

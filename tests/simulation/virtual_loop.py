@@ -25,6 +25,7 @@ class Process:
         self.name = name
         self.alive = True
         self.frozen = False
+        self.frozen_since = float("-inf")
         self.backlog: list[asyncio.Handle] = []
         self.tasks: dict[asyncio.Task[Any], None] = {}
         self.serves: Any = None
@@ -43,7 +44,7 @@ class Process:
 
     def freeze(self) -> None:
         """None of its callbacks run until it thaws; its clock goes on."""
-        self.frozen = True
+        self.frozen, self.frozen_since = True, virtual_loop().time()
 
     def thaw(self) -> None:
         """What was due meanwhile runs now, in order."""
