@@ -56,6 +56,8 @@ class Habits:
 class Machine:
     """One a worker's name. ``session`` and the epochs are the guardian's memory, which outlives a main process."""
 
+    fences = True
+
     def __init__(self, name: str, draw: random.Random, habits: Habits, ledger: Any) -> None:
         self.name, self._draw, self._habits, self._ledger = name, draw, habits, ledger
         self._places = itertools.count(1)
@@ -63,7 +65,6 @@ class Machine:
         self.session = 0
         self.deadline = 0.0
         self.epoch = 0
-        self.fences = True
         self.on_poison: Callable[[], None] = lambda: None
         self._told: list[asyncio.Future[str]] = []
 

@@ -110,6 +110,16 @@ class Connection:
             self._closed = True
             self._backend.abandon()
 
+    async def reset(self) -> None:
+        """As a pool does before it lends the connection again: no request and no transaction is left, or it is dropped."""
+        try:
+            await self._backend.settled()
+            if not self._closed and self._backend.transaction is not None:
+                await self.execute("rollback")
+        except BaseException:
+            self.terminate()
+            raise
+
     def heard(self, pid: int, channel: str, payload: str) -> None:
         """The server sends a notification; the client's process hears it when it runs."""
         for wanted, callback in self._listeners:

@@ -139,6 +139,7 @@ class Pool:
             try:
                 yield connection
             finally:
+                await connection.reset()
                 if not connection.is_closed():
                     self._idle.append(connection)
         finally:

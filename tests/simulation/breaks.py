@@ -1,0 +1,173 @@
+"""Rules of the product broken on purpose, one at a time, to see that the simulation notices. They live here only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from doctrain_coordinator.commits import Committer
+from doctrain_coordinator.core.ledger import Begun, Ledger
+from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.dispatcher import _Term
+from doctrain_coordinator.losses import Losses
+from doctrain_worker.gate import Gate
+from doctrain_worker.holds import Holds
+from doctrain_worker.shard import ShardRun
+from simulation.machine import Machine
+from simulation.store import statements
+from simulation.store.tables import Row, Transaction
+
+Breaking = Callable[[pytest.MonkeyPatch], None]
+
+
+def fence_accepts_all(patch: pytest.MonkeyPatch) -> None:
+    """A report of any hold is recorded."""
+    patch.setattr(Ledger, "accepts", lambda self, _session, shard, _number: shard in self.shards)
+
+
+def acks_at_delivery(patch: pytest.MonkeyPatch) -> None:
+    """A message is acked before the tracker has answered."""
+    take = Holds.take
+
+    async def early(self: Holds, delivery: Any, group: Any) -> None:
+        await delivery.ack()
+        await take(self, delivery, group)
+
+    patch.setattr(Holds, "take", early)
+
+
+def takes_nothing_back(patch: pytest.MonkeyPatch) -> None:
+    """A lost session keeps its shards."""
+
+    async def nothing(*_: Any, **__: Any) -> bool:
+        return False
+
+    patch.setattr(Losses, "take_back", nothing)
+
+
+def fences_nobody(patch: pytest.MonkeyPatch) -> None:
+    """The guardian lets children run past the deadline."""
+    patch.setattr(Machine, "fences", False)
+    patch.setattr(Gate, "admits", lambda self, _now: not self.shut)
+
+
+def redelivery_moves_a_shard(patch: pytest.MonkeyPatch) -> None:
+    """Whoever asks last has the shard."""
+    begin = Ledger.begin
+
+    def moves(self: Ledger, session: int, shard: int, number: int) -> Begun:
+        row = self.shards.get(shard)
+        if row is not None and row.number == number and row.state is ShardState.RUNNING:
+            row.holder, row.changed = session, True
+            row.version = self.trainings[row.training].touch()
+        return begin(self, session, shard, number)
+
+    patch.setattr(Ledger, "begin", moves)
+
+
+def records_what_is_recorded(patch: pytest.MonkeyPatch) -> None:
+    """``state = 0`` is not looked at when results are recorded."""
+    from simulation.store import commits
+
+    patch.setattr(commits, "_is_open", lambda _row: True)
+
+
+def grants_without_the_tenants_lock(patch: pytest.MonkeyPatch) -> None:
+    """Two leaders count the slots in use at the same time."""
+    statements.by_text()
+
+    async def unlocked(tx: Transaction, ids: list[int]) -> list[Row]:
+        return [
+            {"id": row["id"], "name": row["name"], "plan": row["plan"], "slots": tx.database.plans[row["plan"]]}
+            for row in tx.some("tenant", sorted(ids))
+        ]
+
+    patch.setitem(statements._FUNCTIONS, ("dispatch", "lock_tenants"), unlocked)
+
+
+def cancel_frees_slots_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A running shard of a cancelled training is CANCELLED before its worker has stopped it."""
+    statements.by_text()
+
+    async def at_once(tx: Transaction, training: int, version: int) -> list[Row]:
+        for shard in list(tx.shards(training)):
+            await tx.update("shard", shard["id"], lambda row: row["state"] in {0, 1, 2}, lambda _: {"state": 5, "version": version})
+        return []
+
+    patch.setitem(statements._FUNCTIONS, ("trainings", "end_shards"), at_once)
+
+
+def publishes_once(patch: pytest.MonkeyPatch) -> None:
+    """What the broker loses is never published again."""
+
+    async def never(self: _Term) -> None:
+        return None
+
+    patch.setattr(_Term, "_republish", never)
+
+
+def closed_streams_lose_their_session_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The worker is not given the second in which it fences itself."""
+    patch.setattr("doctrain_coordinator.sessions.GRACE_SECONDS", 0.0)
+
+
+def results_hold_no_slot(patch: pytest.MonkeyPatch) -> None:
+    """A document's slot is free as soon as it has ended, whatever the tracker has heard of it."""
+    patch.setattr(ShardRun, "_leaves_slot", lambda self, _now: len(self._running) < self._width)
+
+
+def trials_beside_others(patch: pytest.MonkeyPatch) -> None:
+    """A suspect is tried while other documents run."""
+
+    class Beside:
+        def __init__(self, gate: Gate) -> None:
+            """Keeps nobody out."""
+
+        async def __aenter__(self) -> None:
+            """At once."""
+
+        async def __aexit__(self, *_: object) -> None:
+            """Nobody waited."""
+
+    patch.setattr(Gate, "alone", Beside)
+
+
+def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """Results are answered when they are in the transaction, whatever becomes of its commit."""
+    transact = Committer._transact
+
+    async def eager(self: Committer, items: Any, batch: Any) -> None:
+        await transact(self, items, batch)
+        for answer in batch.answers:
+            answer()
+        batch.answers = []
+
+    patch.setattr(Committer, "_transact", eager)
+
+
+def silence_shortens_the_lease(patch: pytest.MonkeyPatch) -> None:
+    """What docs/adr/0020 mended."""
+    patch.setattr("doctrain_coordinator.sessions.QUIET_SECONDS", float("inf"))
+
+
+BROKEN: Mapping[str, Breaking] = {
+    breaking.__name__: breaking
+    for breaking in (
+        fence_accepts_all,
+        acks_at_delivery,
+        takes_nothing_back,
+        fences_nobody,
+        redelivery_moves_a_shard,
+        records_what_is_recorded,
+        grants_without_the_tenants_lock,
+        cancel_frees_slots_at_once,
+        publishes_once,
+        closed_streams_lose_their_session_at_once,
+        results_hold_no_slot,
+        trials_beside_others,
+        answers_before_the_commit,
+        silence_shortens_the_lease,
+    )
+}
