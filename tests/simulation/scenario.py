@@ -64,6 +64,7 @@ class Scenario:
     fault_seconds: float
     two_leaders: bool
     quick: bool
+    slow: float
     poison: frozenset[tuple[str, int]] = field(default=frozenset())
 
 
@@ -85,6 +86,7 @@ def of_seed(draw: random.Random) -> Scenario:
         fault_seconds=draw.uniform(4.0, 14.0),
         two_leaders=draw.random() < 0.15,
         quick=draw.random() < 0.5,
+        slow=draw.choice([0.02, 0.1, 0.3]),
         poison=frozenset((wish.task_id, wish.poison) for wish in wishes if wish.poison is not None),
     )
 

@@ -88,7 +88,7 @@ async def _run(outcome: Outcome, breaks: Break | None) -> None:
 
 async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random) -> None:
     mesh.store.database.plans = dict(scenario.slots)
-    mesh.habits.poison = scenario.poison
+    mesh.habits.poison, mesh.habits.slow = scenario.poison, scenario.slow
     if scenario.quick:
         mesh.habits.seconds = (0.001, 0.02)
     keys = {name: mesh.store.database.add_tenant(name, plan) for name, plan in scenario.tenants.items()}

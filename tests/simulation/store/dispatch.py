@@ -110,4 +110,4 @@ async def dispatched(tx: Transaction) -> list[Row]:
 @named("dispatch")
 async def next_runnable_in(tx: Transaction) -> list[Row]:
     delays = [row["not_before"] for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] > tx.now]
-    return [{"seconds": (min(delays) - tx.now).total_seconds() if delays else None}]
+    return [{"extract": (min(delays) - tx.now).total_seconds() if delays else None}]

@@ -108,7 +108,7 @@ async def advance(
     return []
 
 
-_UNSEALED = ("id", "tenant", "loaded", "load_offset", "load_lines", "load_etag", "load_count", "manifest_uri", "uri_template")
+_UNSEALED = ("loaded", "load_offset", "load_lines", "load_etag", "load_count", "manifest_uri", "uri_template")
 
 
 def _unsealed(tx: Transaction, rows: Any) -> list[Row]:
@@ -116,7 +116,7 @@ def _unsealed(tx: Transaction, rows: Any) -> list[Row]:
     for row in rows:
         tenant = tx.get("tenant", row["tenant"])
         if tenant is not None and _loading(row):
-            found.append({**columns(row, *_UNSEALED), "tenant_id": tenant["name"]})
+            found.append({**columns(row, "id", "tenant"), "tenant_id": tenant["name"], **columns(row, *_UNSEALED)})
     return sorted(found, key=lambda row: row["id"])[:100]
 
 
