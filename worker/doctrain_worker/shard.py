@@ -118,11 +118,13 @@ class ShardRun:
         work = asyncio.create_task(self._work(), name=f"shard {self.key}")
         try:
             await asyncio.wait({work, self._interrupt}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
+            if not self._interrupt.done():
                 return work.result()
         finally:
             work.cancel()
             await asyncio.wait({work})
+            if not work.cancelled():
+                work.exception()  # seen: an interrupt takes its place
             self._lane.tracker.forget(self.key)
             self.ended.set()
         end = self._interrupt.result()
@@ -134,6 +136,7 @@ class ShardRun:
 
     def interrupt(self, end: End) -> None:
         """Kills what runs and ends the hold: STOPPED as ordered, STALE when the shard is not ours, LOST with the session."""
+        self._stop_starting = True  # before the task that kills what runs has its turn
         if not self._interrupt.done():
             self._interrupt.set_result(end)
 
