@@ -8,7 +8,7 @@ ARGS   ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos docs test demo bench lock build clean distclean
+.PHONY: help setup setup-test check format protos docs test simulate demo bench lock build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ docs: setup ## Regenerate docs/reference/settings.md
 
 test: setup setup-test ## Run the tests on real servers; ARGS go to pytest: make test ARGS="-k shard -x"
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
+
+SEEDS ?= 2000
+simulate: setup ## Look for broken promises in many simulated runs (SEEDS=n), or replay one with its event log (SEED=n)
+	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 demo: setup ## Train the small corpus on an embedded mesh and search it
 	$(BIN)/doctrain-server demo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -121,17 +122,7 @@ def results_hold_no_slot(patch: pytest.MonkeyPatch) -> None:
 def trials_beside_others(patch: pytest.MonkeyPatch) -> None:
     """A suspect is tried while other documents run."""
 
-    class Beside:
-        def __init__(self, gate: Gate) -> None:
-            """Keeps nobody out."""
-
-        async def __aenter__(self) -> None:
-            """At once."""
-
-        async def __aexit__(self, *_: object) -> None:
-            """Nobody waited."""
-
-    patch.setattr(Gate, "alone", Beside)
+    patch.setattr(Gate, "alone", lambda _self: contextlib.nullcontext())
 
 
 def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Makes the faults of a scenario happen for its time, and then heals all of them."""
+"""Makes the faults of a scenario happen for its time, and then heals all of them; what is frozen thaws in its own time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simulation.network import JUST_SECONDS
 from simulation.scenario import RATES, Scenario
 from simulation.virtual_loop import Process, virtual_loop
 
-FROZEN_SECONDS = (0.2, 9.0)
+FROZEN_SECONDS = (0.2, 12.0)
 CUT_SECONDS = (0.2, 8.0)
 AWAY_SECONDS = (0.2, 3.0)
 
@@ -51,8 +51,6 @@ class Faults:
         self._set_rates({})
         self._mesh.network.heal_all()
         self._mesh.store.start()
-        for process in tuple(self._frozen):
-            self._thaw(process)
 
     def _one(self, members: list[Member]) -> Member:
         return self._draw.choice(members)

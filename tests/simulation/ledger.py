@@ -82,7 +82,9 @@ class Ledger:
             self.violated(f"{running} documents of shard {shard['id']} run, counted for {width} in state {shard['state']} (I3p)")
 
     def _check_alone(self, execution: Execution, shard: Row) -> None:
-        beside = [other for held in self._running.values() for other in held if other.machine == execution.machine and other is not execution]
+        beside = [
+            other for held in self._running.values() for other in held if other.machine == execution.machine and other is not execution
+        ]
         if shard["trial"] == execution.document.ordinal and shard["number"] == execution.shard.number and beside:
             self.violated(f"document {execution.key} is on trial and not alone")
         for other in beside:
@@ -113,7 +115,7 @@ class Ledger:
         for change in by_table.get("document", ()):
             self._document(change, shards_before, trainings_before)
         for change in by_table.get("shard", ()):
-            self._shard_changed(change, by_table)
+            self._shard_changed(change)
         for change in by_table.get("training", ()):
             self._training(change)
         for change in by_table.get("session", ()):
@@ -159,30 +161,33 @@ class Ledger:
         if not any(e.shard.number == row["attempt"] and e.end in wanted for e in self.executions.get(key, ())):
             self.violated(f"document {key} is recorded as {row['state']}, and attempt {row['attempt']} has no such end (I1)")
 
-    def _shard_changed(self, change: Change, by_table: dict[str, list[Change]]) -> None:
+    def _shard_changed(self, change: Change) -> None:
         old, new = change.old, change.new
         if old is None:
             return
         if old["state"] != new["state"]:
             self._note("shard", change.key, new["state"], new["number"], new["holder"], new["width"], list(new["suspects"]), new["losses"])
-        move = (old["state"], new["state"])
-        if old["state"] != new["state"] and move not in _SHARD_MOVES:
-            self.violated(f"shard {change.key} moves from {_brief(old)} to {_brief(new)}")
-        if old["state"] == new["state"] == RUNNING and (old["holder"], old["number"]) != (new["holder"], new["number"]):
-            self.violated(f"shard {change.key} changes hands: {_brief(old)} to {_brief(new)}")
-        if move == (PENDING, DISPATCHED):
-            self._check_plan(new)
-            if new["number"] != old["number"] + 1:
-                self.violated(f"shard {change.key} is granted as number {new['number']} after {old['number']}")
-        if new["state"] == RUNNING and old["state"] != RUNNING:
-            session = self._database.tables["session"][new["holder"]]
-            if session["state"] != 1:
-                self.violated(f"shard {change.key} is begun by session {new['holder']}, which is lost")
+        self._check_move(change.key, old, new)
         self._check_width(new)
         if new["open"] != self._open[change.key]:
             self.violated(f"shard {change.key} counts {new['open']} open documents of {self._open[change.key]} (I1)")
         if new["version"] > self._database.tables["training"][new["training"]]["version"] or new["version"] < old["version"]:
             self.violated(f"shard {change.key} has version {new['version']} after {old['version']}")
+
+    def _check_move(self, key: int, old: Row, new: Row) -> None:
+        move = (old["state"], new["state"])
+        if old["state"] != new["state"] and move not in _SHARD_MOVES:
+            self.violated(f"shard {key} moves from {_brief(old)} to {_brief(new)}")
+        if old["state"] == new["state"] == RUNNING and (old["holder"], old["number"]) != (new["holder"], new["number"]):
+            self.violated(f"shard {key} changes hands: {_brief(old)} to {_brief(new)}")
+        if move == (PENDING, DISPATCHED):
+            self._check_plan(new)
+            if new["number"] != old["number"] + 1:
+                self.violated(f"shard {key} is granted as number {new['number']} after {old['number']}")
+        if new["state"] == RUNNING and old["state"] != RUNNING:
+            session = self._database.tables["session"][new["holder"]]
+            if session["state"] != 1:
+                self.violated(f"shard {key} is begun by session {new['holder']}, which is lost")
 
     def _check_plan(self, granted: Row) -> None:
         tenant = self._database.tables["tenant"][granted["tenant"]]
@@ -203,7 +208,9 @@ class Ledger:
             self.violated(f"training {change.key} goes from version {old['version']} to {new['version']} (promise 7)")
         counts = self._counts.get(change.key, Counter())
         if (new["completed"], new["failed"]) != (counts[1], counts[2]):
-            self.violated(f"training {change.key} counts {new['completed']} and {new['failed']} documents of {counts[1]} and {counts[2]} (I1)")
+            self.violated(
+                f"training {change.key} counts {new['completed']} and {new['failed']} documents of {counts[1]} and {counts[2]} (I1)"
+            )
 
     # Acks
 
@@ -217,7 +224,7 @@ class Ledger:
             self.violated(f"session {session} acks shard {shard_id} ({number}), which is {_brief(shard)} (I2)")
 
     def _held_by_another(self, shard: Row, session: int) -> bool:
-        return shard["holder"] != session and self._database.tables["session"][shard["holder"]]["state"] == 1
+        return bool(shard["holder"] != session and self._database.tables["session"][shard["holder"]]["state"] == 1)
 
     # Looking up
 

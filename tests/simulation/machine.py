@@ -47,7 +47,7 @@ class Habits:
 
     seconds: tuple[float, float] = (0.005, 0.4)
     slow: float = 0.05
-    slow_seconds: tuple[float, float] = (1.0, 9.0)
+    slow_seconds: tuple[float, float] = (1.0, 12.0)
     transient: float = 0.03
     permanent: float = 0.03
     poison: frozenset[tuple[str, int]] = frozenset()

@@ -186,5 +186,3 @@ def _is_unavailable(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_is_unavailable(inner) for inner in error.exceptions)
     return isinstance(error, UnavailableError)
-
-

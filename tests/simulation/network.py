@@ -75,7 +75,7 @@ class Call:
         self.process = PROCESS.get()
         self._up, self._down = _Pipe(network, link), _Pipe(network, link)
         self._end: _End | None = None
-        self._ended = virtual_loop().create_future()
+        self._ended: asyncio.Future[_End] = virtual_loop().create_future()
         self._down.on_arrival = self._take
         Context(network, link, self._up, self._down)
         self._up.send(_OPEN)

@@ -18,10 +18,13 @@ import doctrain_coordinator.app
 import doctrain_worker.app
 from doctrain_coordinator import loaders, starting
 from doctrain_coordinator.core import sharding
+from doctrain_coordinator.rpc import server
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_mesh import postgres
 from doctrain_worker.coordinators import Coordinators
+from doctrain_worker.shard import Lane
+from doctrain_worker.tracker import Tracker
 from simulation.network import Network
 from simulation.store.server import StoreServer
 from simulation.store.tables import EPOCH
@@ -115,13 +118,13 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(postgres, "create_pool", store.create_pool)
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
         patch.setattr(coordinator, "migrate", no_migration)
-        patch.setattr(coordinator.rpc_server, "build", serve)
+        patch.setattr(server, "build", serve)
         patch.setattr(coordinator, "BlobStore", lambda _url: _Blobs())
         patch.setattr(coordinator, "Sources", lambda _blobs, _uris: None)
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)
-        patch.setattr(worker, "Tracker", partial(worker.Tracker, clock=loop.time))
-        patch.setattr(worker, "Lane", partial(worker.Lane, clock=loop.time, draw=random.random))
+        patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))
+        patch.setattr(worker, "Lane", partial(Lane, clock=loop.time, draw=random.random))
         for module in (starting, loaders):
             patch.setattr(module, "FIRST_CHUNK" if module is starting else "CHUNK", CHUNK)
         patch.setattr(sharding, "SMALLEST", SMALLEST)

@@ -16,15 +16,17 @@ def at_rest(mesh: Mesh, wishers: Sequence[Wisher]) -> bool:
 
 def missing(mesh: Mesh, wishers: Sequence[Wisher]) -> Iterator[str]:
     """What is left to do."""
-    for wisher in wishers:
-        if not wisher.done:
-            yield f"{wisher.wish.task_id} is {'watched' if wisher.accepted else 'not accepted'} still"
+    yield from (f"{w.wish.task_id} is {'watched' if w.accepted else 'not accepted'} still" for w in wishers if not w.done)
     for key, row in mesh.store.database.tables["training"].items():
         if row["state"] < 3:
             yield f"training {key} is in state {row['state']} with {row['completed']} and {row['failed']} of {row['total']}"
     for key, row in mesh.store.database.tables["shard"].items():
         if row["state"] not in {DONE, CANCELLED}:
             yield f"shard {key} is in state {row['state']}, number {row['number']}, holder {row['holder']}"
+    yield from _missing_elsewhere(mesh)
+
+
+def _missing_elsewhere(mesh: Mesh) -> Iterator[str]:
     if mesh.broker.waiting() or mesh.broker.unacked():
         yield f"{mesh.broker.waiting()} messages wait, {mesh.broker.unacked()} are unacked"
     if mesh.ledger.running:

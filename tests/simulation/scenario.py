@@ -84,7 +84,7 @@ def of_seed(draw: random.Random) -> Scenario:
         events=[] if calm else [name for name in EVENTS if draw.random() < 0.35],
         pause=draw.uniform(0.4, 2.0),
         fault_seconds=draw.uniform(4.0, 14.0),
-        two_leaders=draw.random() < 0.15,
+        two_leaders=draw.random() < 0.25,
         quick=draw.random() < 0.5,
         slow=draw.choice([0.02, 0.1, 0.3]),
         poison=frozenset((wish.task_id, wish.poison) for wish in wishes if wish.poison is not None),

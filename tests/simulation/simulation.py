@@ -87,6 +87,19 @@ async def _run(outcome: Outcome, breaks: Break | None) -> None:
 
 
 async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random) -> None:
+    wishers = _begin(mesh, scenario, draw)
+    loop = virtual_loop()
+    work: list[asyncio.Task[Any]] = [loop.outside(wisher.run(), name=wisher.wish.task_id) for wisher in wishers]
+    faults = loop.outside(Faults(mesh, scenario, draw).run(), name="faults")
+    try:
+        await _watch(mesh, wishers, [*work, faults], faults)
+    finally:
+        for task in (*work, faults):
+            task.cancel()
+        await asyncio.wait((*work, faults))
+
+
+def _begin(mesh: Mesh, scenario: Scenario, draw: random.Random) -> list[Wisher]:
     mesh.store.database.plans = dict(scenario.slots)
     mesh.habits.poison, mesh.habits.slow = scenario.poison, scenario.slow
     if scenario.quick:
@@ -96,41 +109,31 @@ async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random) -> None:
         mesh.add_coordinator()
     for lanes in scenario.lanes:
         mesh.add_worker(lanes)
-    wishers = [Wisher(mesh, wish, keys[wish.tenant], draw) for wish in scenario.wishes]
-    loop = virtual_loop()
-    work: list[asyncio.Task[Any]] = [loop.outside(wisher.run(), name=wisher.wish.task_id) for wisher in wishers]
-    faults = loop.outside(Faults(mesh, scenario, draw).run(), name="faults")
-    until = float("inf")
-    try:
-        while not mesh.ledger.violations and not mesh.crashes:
-            await asyncio.sleep(LOOK_SECONDS)
-            for task in work:
-                if task.done():
-                    task.result()
-            if not faults.done():
-                continue
-            faults.result()
-            until = min(until, loop.time() + REST_SECONDS)
-            if rest.at_rest(mesh, wishers):
-                mesh.ledger.violations += rest.broken(mesh, wishers)
-                return
-            if loop.time() > until:
-                mesh.ledger.violated("the mesh does not come to rest: " + "; ".join(rest.missing(mesh, wishers)))
-    finally:
-        for task in (*work, faults):
-            task.cancel()
-        await asyncio.wait((*work, faults))
-        for task in work:
-            if not task.cancelled() and task.exception() is not None:
-                mesh.crashes.append(repr(task.exception()))
+    return [Wisher(mesh, wish, keys[wish.tenant], draw) for wish in scenario.wishes]
+
+
+async def _watch(mesh: Mesh, wishers: list[Wisher], tasks: list[asyncio.Task[Any]], faults: asyncio.Task[Any]) -> None:
+    """Until all is at rest, or something is broken."""
+    loop, until = virtual_loop(), float("inf")
+    while not mesh.ledger.violations and not mesh.crashes:
+        await asyncio.sleep(LOOK_SECONDS)
+        for task in tasks:
+            if task.done():
+                task.result()
+        if not faults.done():
+            continue
+        until = min(until, loop.time() + REST_SECONDS)
+        if rest.at_rest(mesh, wishers):
+            mesh.ledger.violations += rest.broken(mesh, wishers)
+            return
+        if loop.time() > until:
+            mesh.ledger.violated("the mesh does not come to rest: " + "; ".join(rest.missing(mesh, wishers)))
 
 
 async def _close(mesh: Mesh) -> None:
     mesh.close()
-    loop = virtual_loop()
-    end = loop.time() + UNWIND_SECONDS
-    this = asyncio.current_task()
-    while (left := [task for task in asyncio.all_tasks() if task is not this]) and loop.time() < end:
-        await asyncio.sleep(LOOK_SECONDS)
-    if left:
-        mesh.crashes.append(f"tasks outlive their process: {sorted(task.get_name() for task in left)}")
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        _, late = await asyncio.wait(others, timeout=UNWIND_SECONDS)
+        if late:
+            mesh.crashes.append(f"tasks outlive their process: {sorted(task.get_name() for task in late)}")

@@ -112,5 +112,3 @@ class Wisher:
         if not isinstance(error, UnavailableError):
             self._mesh.crashes.append(f"{self.wish.task_id}: {error!r}")
         return None
-
-

@@ -367,9 +367,7 @@ async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(po
         await task
         await other.connection.execute("commit")
         with pytest.raises(asyncpg.UniqueViolationError):
-            await other.connection.copy_records_to_table(
-                "document", records=[(2, 5, None)], columns=["training", "ordinal", "document_id"]
-            )
+            await other.connection.copy_records_to_table("document", records=[(2, 5, None)], columns=["training", "ordinal", "document_id"])
         return [waited, *other.answers]
 
     answers = await same(postgres, script)

@@ -23,7 +23,7 @@ class Backend(Owner):
         self.server, self.pid, self._lost = server, pid, lost
         self.transaction: Transaction | None = None
         self.ended = False
-        self._abandoned = False
+        self._abandoned = self._given_up = False
         self._request: asyncio.Task[None] | None = None
         self._idle_seconds = _seconds(settings.get("idle_session_timeout"))
         self._idle_in_transaction_seconds = _seconds(settings.get("idle_in_transaction_session_timeout"))
@@ -34,13 +34,14 @@ class Backend(Owner):
 
     def request(self, work: Work, reply: asyncio.Future[Any]) -> None:
         """Runs ``work`` after the way here; the answer, if the fates let it through, is in ``reply``."""
+        self._given_up = False
         self._request = virtual_loop().outside(self._serve(work, reply), name="a statement")
 
     def cancel(self) -> None:
-        """Asks that the running request be given up; one that has not come here yet, or has ended, is not."""
-        if self._request is not None and self.waits is not None:
-            self._request.cancel()
-        elif self._request is not None and self.transaction is not None and self.transaction.waits is not None:
+        """Asks that the running request be given up: at once where it waits for a lock, else before it begins, if it is a statement."""
+        self._given_up = True
+        waits = self.waits or (self.transaction.waits if self.transaction is not None else None)
+        if self._request is not None and waits is not None:
             self._request.cancel()
 
     async def settled(self) -> None:
@@ -86,6 +87,10 @@ class Backend(Owner):
     async def within(self, work: Callable[[Transaction], Awaitable[Any]]) -> Any:
         """Runs ``work`` in the open transaction, or in one of its own."""
         own = self.transaction is None
+        if self._given_up:
+            if self.transaction is not None:
+                self.transaction.failed = True
+            raise asyncpg.QueryCanceledError("canceling statement due to user request")
         if own:
             await self.begin()
         transaction = self.transaction
@@ -105,8 +110,10 @@ class Backend(Owner):
 
     async def advisory(self, key: int, *, wait: bool) -> bool:
         """A lock of this session; kept until it ends."""
-        if self.server.faults.two_leaders or not wait:
-            return self.server.faults.two_leaders or self.server.database.locks.try_take(self, ("advisory", key), Mode.UPDATE)
+        if not wait:
+            return bool(self.server.database.locks.try_take(self, ("advisory", key), Mode.UPDATE))
+        if self.server.faults.two_leaders:
+            return True
         await self.server.database.locks.take(self, ("advisory", key), Mode.UPDATE)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from simulation.store.locks import Mode
@@ -56,8 +57,12 @@ async def record_done(
             "started_at": base + timedelta(milliseconds=at[place]),
             "took_ms": lasted[place],
         }
-        recorded += await tx.update("document", (training, row["ordinal"]), _is_open, lambda _, v=values: v) is not None
+        recorded += await tx.update("document", (training, row["ordinal"]), _is_open, partial(_values, values)) is not None
     return [{"count": recorded}]
+
+
+def _values(values: Row, _row: Row) -> Row:
+    return values
 
 
 def _is_open(row: Row) -> bool:
@@ -92,9 +97,7 @@ async def record_failed(
 
 @named("commits")
 async def set_tries(tx: Transaction, training: int, ordinal: int, attempt: int, tries: int) -> list[Row]:
-    await tx.update(
-        "document", (training, ordinal), lambda row: row["attempt"] == attempt and row["state"] > 0, lambda _: {"tries": tries}
-    )
+    await tx.update("document", (training, ordinal), lambda row: row["attempt"] == attempt and row["state"] > 0, lambda _: {"tries": tries})
     return []
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import asyncpg
 
+from doctrain_coordinator.store import statements as product
 from simulation.store import loading, statements
 from simulation.store.backend import Backend
+from simulation.store.locks import Mode
 from simulation.store.tables import Row, Transaction
 from simulation.virtual_loop import PROCESS, Process, virtual_loop
 
@@ -75,7 +77,7 @@ class Connection:
     async def fetchmany(self, sql: str, rows: Iterable[Sequence[Any]]) -> list[Record]:
         return await self._ask(sql, list(rows))
 
-    async def copy_to_table(self, table: str, *, source: AsyncIterator[bytes], columns: Sequence[str], format: str) -> None:  # noqa: A002
+    async def copy_to_table(self, table: str, *, source: AsyncIterator[bytes], columns: Sequence[str], format: str) -> None:
         assert (table, list(columns), format) == ("document", ["training", "ordinal"], "binary")
         data = b"".join([piece async for piece in source])[19:-2]
         await self._copy(table, [{"training": t, "ordinal": o} for _, _, t, _, o in struct.iter_unpack(">hiqii", data)])
@@ -194,7 +196,7 @@ async def _copy_row(transaction: Transaction, table: str, row: Row) -> None:
         made = await transaction.insert("document", key, loading.new_document(**row))
     else:
         key = transaction.database.next_id("shard")
-        await transaction.database.locks.take(transaction, ("shard number", row["training"], row["shard_number"]), loading.Mode.UPDATE)
+        await transaction.database.locks.take(transaction, ("shard number", row["training"], row["shard_number"]), Mode.UPDATE)
         made = all(other["shard_number"] != row["shard_number"] for other in transaction.shards(row["training"]))
         await transaction.insert("shard", key, loading.new_shard(key, **row))
     if not made:
@@ -264,6 +266,6 @@ _SPECIAL: dict[str, Any] = {
     "rollback": _rollback,
     "select 1": _nothing,
     "select pg_notify($1, $2)": _notify,
-    statements.product.load("dispatch")["lead"]: _lead,
-    statements.product.load("loading")["try_load"]: _try_load,
+    product.load("dispatch")["lead"]: _lead,
+    product.load("loading")["try_load"]: _try_load,
 }

@@ -18,6 +18,8 @@ from simulation.store.tables import Database
 from simulation.virtual_loop import PROCESS, Process
 
 FAST_SECONDS = (0.0001, 0.001)
+LATE_SECONDS = (0.002, 0.03)
+LATE = 0.1
 SLOW_SECONDS = (0.05, 1.5)
 
 
@@ -38,7 +40,10 @@ class StoreFaults:
 
     def latency(self) -> float:
         """Until the statement runs."""
-        return self._draw.uniform(*(SLOW_SECONDS if self._draw.random() < self.slow else FAST_SECONDS))
+        at = self._draw.random()
+        if at < self.slow:
+            return self._draw.uniform(*SLOW_SECONDS)
+        return self._draw.uniform(*(LATE_SECONDS if at < self.slow + LATE else FAST_SECONDS))
 
 
 class StoreServer:
@@ -71,9 +76,8 @@ class StoreServer:
     async def create_pool(self, url: str, *, size: int, name: str) -> Pool:
         """In place of ``doctrain_mesh.postgres.create_pool``."""
         pool = Pool(self, size)
-        async with postgres.available("opening a pool"):
-            async with pool.acquire():
-                pass
+        async with postgres.available("opening a pool"), pool.acquire():
+            pass
         return pool
 
     def forget(self, backend: Any) -> None:

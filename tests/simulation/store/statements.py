@@ -7,7 +7,6 @@ waits for a lock is its snapshot; after a wait it looks at the locked row again,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from doctrain_coordinator.store import statements as product
 from simulation.store.tables import Row, Transaction
