@@ -1,0 +1,27 @@
+"""The simulation notices: with one rule of the product broken, some seed of a few breaks a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from simulation.breaks import BROKEN
+from simulation.simulation import simulate
+
+BUDGET = 40
+"""Seeds to try; where to begin is chosen so that one of the first few fails."""
+FIRST: Mapping[str, int] = {
+    "fences_nobody": 22,
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+@pytest.mark.timeout(300)
+def test_a_broken_rule_is_noticed(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    BROKEN[rule](monkeypatch)
+    first = FIRST.get(rule, 0)
+    for seed in range(first, first + BUDGET):
+        if simulate(seed).violations:
+            return
+    raise AssertionError(f"{BROKEN[rule].__doc__} {BUDGET} seeds from {first} on kept every promise all the same.")
