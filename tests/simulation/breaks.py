@@ -146,7 +146,15 @@ def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def silence_shortens_the_lease(patch: pytest.MonkeyPatch) -> None:
-    """What docs/adr/0020 mended."""
+    """A frozen worker whose connection breaks is taken back a second later (docs/adr/0020)."""
+    choose = simulation.of_seed
+
+    def with_frozen_workers(draw: random.Random) -> Scenario:
+        scenario = choose(draw)
+        scenario.rates, scenario.events, scenario.pause, scenario.slow = {}, ["freeze_worker", "break_stream"], 0.5, 0.3
+        return scenario
+
+    patch.setattr(simulation, "of_seed", with_frozen_workers)
     patch.setattr("doctrain_coordinator.sessions.QUIET_SECONDS", float("inf"))
 
 
