@@ -17,7 +17,7 @@ from doctrain_coordinator.losses import Losses
 from doctrain_worker.gate import Gate
 from doctrain_worker.holds import Holds
 from doctrain_worker.shard import ShardRun
-from simulation import simulation
+from simulation import scenario as scenarios
 from simulation.machine import Machine
 from simulation.scenario import Scenario
 from simulation.store import dispatch, statements
@@ -81,7 +81,7 @@ def records_what_is_recorded(patch: pytest.MonkeyPatch) -> None:
 def grants_are_not_counted_again(patch: pytest.MonkeyPatch) -> None:
     """Two leaders at once trust what each counted before it had the tenant's lock."""
     statements.by_text()
-    counted, choose = dispatch.grant, simulation.of_seed
+    counted, choose = dispatch.grant, scenarios.of_seed
 
     async def uncounted(tx: Transaction, shard: int, width: int, tenant: int, _slots: int) -> list[Row]:
         return await counted(tx, shard, width, tenant, 10**6)
@@ -92,7 +92,7 @@ def grants_are_not_counted_again(patch: pytest.MonkeyPatch) -> None:
         return scenario
 
     patch.setitem(statements._FUNCTIONS, ("dispatch", "grant"), uncounted)
-    patch.setattr(simulation, "of_seed", with_two_leaders)
+    patch.setattr("simulation.simulation.of_seed", with_two_leaders)
 
 
 def cancel_frees_slots_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -147,14 +147,14 @@ def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 def silence_shortens_the_lease(patch: pytest.MonkeyPatch) -> None:
     """A frozen worker whose connection breaks is taken back a second later (docs/adr/0020)."""
-    choose = simulation.of_seed
+    choose = scenarios.of_seed
 
     def with_frozen_workers(draw: random.Random) -> Scenario:
         scenario = choose(draw)
         scenario.rates, scenario.events, scenario.pause, scenario.slow = {}, ["freeze_worker", "break_stream"], 0.5, 0.3
         return scenario
 
-    patch.setattr(simulation, "of_seed", with_frozen_workers)
+    patch.setattr("simulation.simulation.of_seed", with_frozen_workers)
     patch.setattr("doctrain_coordinator.sessions.QUIET_SECONDS", float("inf"))
 
 
