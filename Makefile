@@ -4,11 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.setup-done
 ARGS   ?=
+FAULTS ?= 60
+DOCUMENTS ?= 20000
+SEED   ?= 1
+SEEDS  ?= 2000
+REPLAY ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos docs test simulate demo bench lock build clean distclean
+.PHONY: help setup setup-test check format protos docs test chaos chaos-proof simulate demo bench lock build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +28,7 @@ $(STAMP): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
-setup-test: ## Install the servers that the tests start: RabbitMQ, etcd, bubblewrap (Debian packages; root or sudo)
+setup-test: ## Install the servers that the tests start: RabbitMQ, etcd, bubblewrap, libfaketime (Debian packages; root or sudo)
 	@scripts/setup_test.sh
 
 check: setup ## Everything short of the tests: format, lint, types, architecture, protos, stubs
@@ -50,9 +55,15 @@ docs: setup ## Regenerate docs/reference/settings.md
 test: setup setup-test ## Run the tests on real servers; ARGS go to pytest: make test ARGS="-k shard -x"
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)
 
-SEEDS ?= 2000
-simulate: setup ## Look for broken promises in many simulated runs (SEEDS=n), or replay one with its event log (SEED=n)
-	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+chaos: setup setup-test ## Faults on a mesh at work: make chaos FAULTS=1000 SEED=7; goes on where an earlier run of that length ended
+	PYTHONPATH=tests $(BIN)/python -m chaos --faults $(FAULTS) --documents $(DOCUMENTS) --seed $(SEED) \
+		--results build/chaos/$(FAULTS)-$(DOCUMENTS)-$(SEED).json $(ARGS)
+
+chaos-proof: setup setup-test ## Prove that the chaos checker notices broken rules
+	PYTHONPATH=tests $(BIN)/python -m chaos.proof --seed $(SEED) $(ARGS)
+
+simulate: setup ## Look for broken promises in many simulated runs (SEEDS=n), or replay one with its event log (REPLAY=n)
+	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(REPLAY),--seed $(REPLAY),--seeds $(SEEDS)) $(ARGS)
 
 demo: setup ## Train the small corpus on an embedded mesh and search it
 	$(BIN)/doctrain-server demo

@@ -11,7 +11,8 @@ HEAD = """\
 # Settings
 
 Every process reads these variables once, at its start, and refuses to start when one is unknown or out of range. Units stand
-in the names. Truth values are `true` or `false`. Made from `doctrain_mesh/settings.py` by `make docs`.
+in the names. Truth values are `true` or `false`. How a stage is replaced: [replace-a-stage.md](../howto/replace-a-stage.md). Made
+from `doctrain_mesh/settings.py` by `make docs`.
 
 | variable | default | allowed | what |
 |---|---|---|---|
@@ -19,7 +20,9 @@ in the names. Truth values are `true` or `false`. Made from `doctrain_mesh/setti
 
 
 def bounds(field: dataclasses.Field[object]) -> str:
-    """The range of a field in words; empty when any value of its type will do."""
+    """What a field may be, in words; empty when any value of its type will do."""
+    if field.metadata["choices"]:
+        return ", ".join(f"`{choice}`" for choice in field.metadata["choices"])
     low, high = field.metadata["low"], field.metadata["high"]
     if low is not None and high is not None:
         return f"{low} to {high}"

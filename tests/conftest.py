@@ -21,12 +21,19 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before gRPC is loaded, by whatever comes next
 
 from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer
 from testkit.rabbitmq import QueuePlace, RabbitMQServer
 from testkit.server import own_server, shared_server
+
+# No test asserts a time; a busy machine is no finding.
+hypothesis.settings.register_profile("doctrain", deadline=None)
+hypothesis.settings.load_profile("doctrain")
 
 
 @pytest.fixture(scope="session")

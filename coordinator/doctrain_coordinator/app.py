@@ -4,46 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.commits import Committer
+from doctrain_coordinator.control import Control
 from doctrain_coordinator.core.charging import Budgets
-from doctrain_coordinator.core.observation import MassLoss
+from doctrain_coordinator.dead_letters import DeadLetters
 from doctrain_coordinator.dispatcher import Dispatcher
+from doctrain_coordinator.handback import HandBacks
 from doctrain_coordinator.heartbeats import Heartbeats
 from doctrain_coordinator.keys import Keys
 from doctrain_coordinator.leadership import Leadership
-from doctrain_coordinator.loaders import Loaders
-from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.loaders import Bounds, Loaders
+from doctrain_coordinator.lost_sessions import LostSessions
 from doctrain_coordinator.opened import Opened
 from doctrain_coordinator.publisher import Publisher
+from doctrain_coordinator.requests import Limits
+from doctrain_coordinator.retrying import Retrying
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
-from doctrain_coordinator.rpc.validation import Limits
 from doctrain_coordinator.sessions import Sessions
+from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.starting import Starting
 from doctrain_coordinator.store.migrate import migrate
+from doctrain_coordinator.takeback import TakeBacks
 from doctrain_coordinator.tenants import Tenants
 from doctrain_coordinator.trainings import Trainings
+from doctrain_coordinator.trials import Trials
 from doctrain_coordinator.watchers import WatchHub
-from doctrain_mesh import postgres
+from doctrain_mesh import membership, postgres
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 
-log = logging.getLogger(__name__)
 POOL_SIZE = 16
+# A coordinator that freezes within a transaction keeps its rows locked for that long.
+IDLE_SECONDS = 5.0
 REGISTRY_SECONDS = 10
-COORDINATORS_PREFIX = "/doctrain/coordinators/"
 MOVE_SECONDS = 0.5
 
 
@@ -54,7 +59,6 @@ class Running:
     address: str
     keys: Keys
     tenants: Tenants
-    leadership: Leadership
 
 
 @asynccontextmanager
@@ -64,13 +68,16 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     Raises StoreUnavailableError when Postgres is away at the start; later it is waited for.
     """
     await migrate(settings.database_url)
-    pool = await postgres.create_pool(settings.database_url, size=POOL_SIZE, name="doctrain coordinator")
+    pool = await postgres.create_pool(
+        settings.database_url, size=POOL_SIZE, name="doctrain coordinator", idle_in_transaction_seconds=IDLE_SECONDS
+    )
     try:
         async with asyncio.TaskGroup() as loops:
             coordinator = _Coordinator(settings, pool, broker, registry, loops)
             try:
+                coordinator.start()
                 async with coordinator.serving() as address:
-                    yield Running(address, coordinator.keys, coordinator.tenants, coordinator.leadership)
+                    yield Running(address, coordinator.keys, coordinator.tenants)
             finally:
                 coordinator.end()
     finally:
@@ -87,27 +94,31 @@ class _Coordinator:
         uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
         blobs = BlobStore(settings.blob_url)
         sources = Sources(blobs, uris)
-        mass = MassLoss()
-        losses = Losses(pool, changes, Budgets(settings.loss_before_trial, settings.losses_on_trial))
+        budgets = Budgets(settings.loss_before_trial, settings.losses_on_trial)
+        locks = ShardLocks(pool)
+        lost = LostSessions(pool, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
+        handbacks = HandBacks(locks, changes)
         publisher = Publisher(broker)
         committer = Committer(url, changes)
-        heartbeats = Heartbeats(pool, losses)
-        loaders = Loaders(url, sources, uris, changes, settings.max_manifest_documents)
+        heartbeats = Heartbeats(pool, handbacks)
+        dead_letters = DeadLetters(pool, broker)
+        bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
+        loaders = Loaders(url, locks, changes, sources=sources, uris=uris, bounds=bounds)
         trainings = Trainings(pool)
-        dispatcher = Dispatcher(changes, publisher, losses, mass, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
+        dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
         self.keys, self.tenants = Keys(pool), Tenants(pool)
-        self.leadership = Leadership(url, dispatcher.lead)
+        leadership = Leadership(url, dispatcher.lead)
         self._hub = WatchHub(trainings, changes)
         limits = Limits(
             settings.max_request_bytes, settings.max_request_documents, settings.max_document_bytes, settings.max_manifest_documents
         )
         self._tracker = TrackerService(
             TrackerParts(
-                pool=pool,
                 committer=committer,
                 heartbeats=heartbeats,
-                sessions=Sessions(pool, losses, changes, mass, lease_seconds=settings.lease_seconds),
-                losses=losses,
+                sessions=Sessions(pool, lost, changes, lease_seconds=settings.lease_seconds),
+                handbacks=handbacks,
+                trials=Trials(pool),
                 opened=Opened(pool),
                 spawn=self._spawn,
                 lease_seconds=settings.lease_seconds,
@@ -119,25 +130,31 @@ class _Coordinator:
                 pool=pool,
                 trainings=trainings,
                 starting=Starting(pool, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
+                retrying=Retrying(pool, changes),
+                control=Control(locks, changes),
                 hub=self._hub,
                 blobs=blobs,
-                changes=changes,
+                broker=broker,
                 max_document_bytes=settings.max_document_bytes,
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        fleet = FleetService(FleetParts(pool, self.tenants, self.keys, changes, broker, registry))
+        fleet = FleetService(FleetParts(pool, self.tenants, self.keys, changes, broker, registry, dead_letters))
         self._served = rpc_server.build(settings, self.keys, training, fleet, self._tracker)
-        for name, loop in (
-            ("changes", changes.run),
-            ("commits", committer.run),
-            ("heartbeats", heartbeats.run),
-            ("publisher", publisher.run),
-            ("loads", loaders.run),
-            ("watch hub", self._hub.run),
-            ("leadership", self.leadership.run),
-        ):
-            self._tasks.append(loops.create_task(loop(), name=name))
+        self._background = {
+            "changes": changes.run,
+            "commits": committer.run,
+            "heartbeats": heartbeats.run,
+            "publisher": publisher.run,
+            "loads": loaders.run,
+            "dead letters": dead_letters.run,
+            "watch hub": self._hub.run,
+            "leadership": leadership.run,
+        }
+
+    def start(self) -> None:
+        """Starts what runs in the background; it ends with ``end``."""
+        self._tasks = [self._loops.create_task(loop(), name=name) for name, loop in self._background.items()]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loops.create_task(work)
@@ -151,21 +168,22 @@ class _Coordinator:
         host = self._settings.listen.rpartition(":")[0]
         address = self._settings.advertise or f"{host}:{self._served.port}"
         record = json.dumps({"address": address, "name": self._settings.process_name}, indent=2).encode()
-        registration = await self._registry.register(
-            COORDINATORS_PREFIX + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
-        )
-        await self._served.ready()
-        log.info("Serving on %s.", address)
-        try:
+        async with AsyncExitStack() as leaving:
+            leaving.push_async_callback(self._drain)
+            registration = await self._registry.register(
+                membership.COORDINATORS + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
+            )
+            leaving.push_async_callback(registration.close)
+            await self._served.ready()
             yield address
-        finally:
-            await registration.close()
-            await self._served.leaving()
-            self._tracker.drain()
-            self._hub.close()
-            await asyncio.sleep(MOVE_SECONDS)
-            self._tracker.cut()
-            await self._served.server.stop(self._settings.drain_seconds / 2)
+
+    async def _drain(self) -> None:
+        await self._served.leaving()
+        self._tracker.drain()
+        self._hub.close()
+        await asyncio.sleep(MOVE_SECONDS)
+        self._tracker.cut()
+        await self._served.server.stop(self._settings.drain_seconds / 2)
 
     def end(self) -> None:
         """Ends what runs in the background."""

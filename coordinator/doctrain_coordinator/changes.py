@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import Connection
 
 log = logging.getLogger(__name__)
 CHANNEL = "doctrain"
@@ -95,7 +95,7 @@ class Changes:
         finally:
             await postgres.close_connection(connection)
 
-    async def _tell_others(self, connection: Any) -> None:
+    async def _tell_others(self, connection: Connection) -> None:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._untold.wait()
@@ -109,7 +109,7 @@ class Changes:
         await connection.execute("select pg_notify($1, $2)", CHANNEL, " ".join([*words, *([WORK] if work else [])]))
         await asyncio.sleep(GAP_SECONDS)
 
-    def _heard(self, connection: Any, pid: int, _channel: str, payload: object) -> None:
+    def _heard(self, connection: Connection, pid: int, _channel: str, payload: object) -> None:
         if pid == connection.get_server_pid():
             return
         words = str(payload).split()

@@ -11,20 +11,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.blocks import Block, clean, fault, without_results
-from doctrain_coordinator.core.ledger import Begun, Ledger, ShardRow, TrainingRow
-from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.core.blocks import Block, clean, halves, mended, without_results
+from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
+from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.rows import training_row, write_trainings
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.pacing import Pace, Pacer
-from doctrain_mesh.postgres import Record
+from doctrain_mesh.postgres import OwnConnection, Record
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ SQL = statements.load("commits")
 COMMIT_SECONDS = 20.0
 # A coordinator that freezes within a commit keeps its trainings' rows locked for that long.
 IDLE_SECONDS = 5
+MOST_TOLD = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +66,20 @@ class Begin:
     urgent: bool = True
 
 
+Answer = Callable[[Recorded, bool, Sequence[int]], None]
+
+
 @dataclass(slots=True)
 class Report:
-    """A block to commit; ``answer`` gets (recorded, shard_done, invalid ordinals) after the commit."""
+    """A block to commit; ``answer`` gets (what came of it, shard_done, invalid ordinals) after the commit."""
 
     session: int
     shard: int
     number: int
     block: Block
-    answer: Callable[[bool, bool, Sequence[int]], None]
+    answer: Answer
     urgent: bool
+    outcome: Recorded = Recorded.RECORDED
     invalid: Sequence[int] = ()
 
 
@@ -92,6 +97,22 @@ class _Batch:
     freed: bool = False
 
 
+class _Whole:
+    """The answer to a block that was committed in parts."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._outcome, self._done, self._invalid = report, report.outcome, False, set(report.invalid)
+
+    def take(self, outcome: Recorded, done: bool, invalid: Sequence[int]) -> None:
+        if outcome is not Recorded.RECORDED:
+            self._outcome = outcome
+        self._done = self._done or done
+        self._invalid.update(invalid)
+
+    def answer(self) -> None:
+        self._report.answer(self._outcome, self._done, sorted(self._invalid))
+
+
 class Committer:
     """Owns one connection and the queue in front of it; ``run`` is supervised by the application."""
 
@@ -105,7 +126,8 @@ class Committer:
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._facts: dict[int, ShardFacts] = {}
-        self._connection: Any = None
+        self._told: set[int] = set()
+        self._open: OwnConnection | None = None
         self._clock = time.monotonic
 
     def submit(self, items: Sequence[Item]) -> None:
@@ -133,8 +155,8 @@ class Committer:
                 self._pacer.started(self._clock())
                 await self._commit_until_done(items)
         finally:
-            if self._connection is not None:
-                await postgres.close_connection(self._connection)
+            if self._open is not None:
+                await postgres.close_connection(self._open)
 
     async def _pause(self) -> None:
         while True:
@@ -161,29 +183,44 @@ class Committer:
                     await self._commit_until_done(items[:middle])
                     await self._commit_until_done(items[middle:])
                     return
-                self._recordable(items[0], error)
+                item = items[0]
+                if isinstance(item, Begin):
+                    raise
+                await self._commit_in_part(item, error)
+                return
             except StoreUnavailableError as error:
                 log.warning("A commit of %d items is repeated: %s", len(items), error)
                 await self._reconnect_later()
 
-    @staticmethod
-    def _recordable(item: Item, error: Exception) -> None:
-        if isinstance(item, Begin) or set(item.invalid) >= set(item.block.reported()):
+    async def _commit_in_part(self, report: Report, error: Exception) -> None:
+        """Postgres refused this block: it is halved until each result that cannot be stored is alone, and becomes a failure."""
+        reported = report.block.reported()
+        if len(reported) > 1:
+            whole = _Whole(report)
+            for half in halves(report.block):
+                await self._commit_until_done([replace(report, block=half, answer=whole.take)])
+            whole.answer()
+            return
+        if set(report.invalid) >= set(reported):
             raise error
-        log.error("Results of shard %d could not be stored as sent and are recorded as failures: %s", item.shard, error)
-        failed = [failure.ordinal for failure in item.block.failed]
-        item.invalid = failed if failed and not item.invalid else item.block.reported()
-        item.block = without_results(item.block, item.invalid)
+        log.error("A result of shard %d could not be stored as sent and is recorded as a failure: %s", report.shard, error)
+        report.block, report.invalid = without_results(report.block, reported), [*report.invalid, *reported]
+        await self._commit_until_done([report])
 
     async def _reconnect_later(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        if self._open is not None:
+            self._open.terminate()
+            self._open = None
         await asyncio.sleep(0.25)
 
+    @property
+    def _connection(self) -> OwnConnection:
+        assert self._open is not None
+        return self._open
+
     async def _commit(self, items: Sequence[Item]) -> None:
-        if self._connection is None:
-            self._connection = await postgres.connect(
+        if self._open is None:
+            self._open = await postgres.connect(
                 self._url,
                 settings={
                     "application_name": "doctrain commits",
@@ -220,22 +257,26 @@ class Committer:
             batch.answers.append(partial(begin.answer, outcome, begun))
         accepted = []
         for report in batch.reports:
-            if ledger.accepts(report.session, report.shard, report.number) and self._is_sound(report):
+            if ledger.accepts(report.session, report.shard, report.number):
+                self._mend(report)
                 accepted.append(report)
             else:
                 done = ledger.already_done(report.session, report.shard, report.number)
                 batch.freed = batch.freed or done
-                batch.answers.append(partial(report.answer, done, done, report.invalid))
+                batch.answers.append(partial(report.answer, report.outcome if done else Recorded.STALE, done, report.invalid))
         await self._record(accepted, ledger, batch)
-        ledger.settle()
         await self._write(ledger, batch)
 
-    def _is_sound(self, report: Report) -> bool:
+    def _mend(self, report: Report) -> None:
         facts = self._facts[report.shard]
-        wrong = fault(report.block, facts.first, facts.count)
-        if wrong is not None:
-            log.error("A worker's results of shard %d are refused: %s.", report.shard, wrong)
-        return wrong is None
+        mend = mended(report.block, facts.first, facts.count, now_ms=time.time_ns() // 1_000_000)
+        if mend.faults:
+            if report.session not in self._told:
+                self._told = {*self._told, report.session} if len(self._told) < MOST_TOLD else {report.session}
+                log.error("Results of session %d are not as they should be: %s.", report.session, "; ".join(mend.faults))
+            report.block, report.invalid = mend.block, [*report.invalid, *mend.invalid]
+            if mend.foreign:
+                report.outcome = Recorded.INVALID
 
     async def _learn(self, shards: set[int]) -> None:
         unknown = shards - self._facts.keys()
@@ -259,12 +300,7 @@ class Committer:
             by_id = {row["id"]: row for row in trainings}
             batch.rows = {row["id"]: (row, by_id[row["training"]]) for row in shards if row["training"] in by_id}
         return Ledger(
-            [
-                TrainingRow(
-                    row["id"], TrainingState(row["state"]), row["sealed"], row["total"], row["completed"], row["failed"], row["version"]
-                )
-                for row in trainings
-            ],
+            [training_row(row) for row in trainings],
             [
                 ShardRow(
                     row["id"],
@@ -299,7 +335,7 @@ class Committer:
                 running=report.block.running,
             )
             batch.freed = batch.freed or done
-            batch.answers.append(partial(report.answer, True, done, report.invalid))
+            batch.answers.append(partial(report.answer, report.outcome, done, report.invalid))
 
     async def _record_done(self, blocks: Sequence[tuple[Report, ShardFacts]]) -> dict[int, int]:
         rows = []
@@ -353,15 +389,7 @@ class Committer:
         cleared = [s.id for s in ledger.shards.values() if s.cleared and s.open > 1]
         if cleared:
             await self._connection.execute(SQL["order_yield"], cleared)
-        now = datetime.now(UTC)
-        trainings = [
-            (t.id, t.state, t.completed, t.failed, t.version, now if t.begun else None, now if t.state.ended else None)
-            for t in ledger.trainings.values()
-            if t.changed
-        ]
-        if trainings:
-            await self._connection.executemany(SQL["update_training"], trainings)
-        batch.trainings = [row[0] for row in trainings]
+        batch.trainings = await write_trainings(self._connection, ledger.trainings.values())
 
 
 def _array(numbers: Sequence[int]) -> str:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from opentelemetry import trace
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import admission
-from doctrain_coordinator.core.observation import MassLoss, Observer, Sighting
+from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
-from doctrain_coordinator.losses import Guard, Losses
+from doctrain_coordinator.lost_sessions import LostSessions, Spawn
 from doctrain_coordinator.publisher import Publisher
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.takeback import Guard
 from doctrain_mesh import postgres, telemetry
+from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.ports import Message
-from doctrain_mesh.postgres import Record
+from doctrain_mesh.postgres import Connection, Record
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 
@@ -32,33 +34,61 @@ SESSIONS = statements.load("sessions")
 POLL_SECONDS = 1.0
 ROUND_SECONDS = 20.0
 MOST_GRANTS = 256
+# Of a tenant's trainings that have nothing in flight, a round looks at that many, the oldest.
+MOST_IDLE = 64
 
 
 class Dispatcher:
     """The leader's loop. ``lane_slots`` is the most documents at once within a shard."""
 
     def __init__(
-        self, changes: Changes, publisher: Publisher, losses: Losses, mass: MassLoss, *, lease_seconds: float, lane_slots: int
+        self, changes: Changes, publisher: Publisher, lost: LostSessions, spawn: Spawn, *, lease_seconds: float, lane_slots: int
     ) -> None:
-        self._changes, self._publisher, self._losses, self._mass = changes, publisher, losses, mass
+        self._changes, self._publisher = changes, publisher
+        self._lapses = Lapses(lost, spawn)
         self._lease, self._lane_slots = lease_seconds, lane_slots
 
-    async def lead(self, connection: Any) -> None:
+    async def lead(self, connection: Connection) -> None:
         """Leads on this connection, the one that holds the lock, until it is lost or the task is cancelled."""
-        term = _Term(self, connection)
+        term = Term(connection, self._publisher, self._lapses, lease_seconds=self._lease, lane_slots=self._lane_slots)
         while True:
             async with postgres.available("leading"), deadline("The leader's round", ROUND_SECONDS):
                 pause = await term.round()
             await self._changes.wait_for_work(pause)
 
 
-class _Term:
+class Lapses:
+    """Takes sessions back beside the leader's rounds, which may not wait for others' locks, each once at a time."""
+
+    def __init__(self, lost: LostSessions, spawn: Spawn) -> None:
+        self._lost, self._spawn = lost, spawn
+        self._under_way: set[Sighting] = set()
+
+    def take_back(self, lapses: Sequence[Lapse]) -> None:
+        """Starts what is not under way already; what fails is asked for again by the round after."""
+        for lapse in lapses:
+            if lapse.sighting not in self._under_way:
+                self._under_way.add(lapse.sighting)
+                self._spawn(self._take_back(lapse))
+
+    async def _take_back(self, lapse: Lapse) -> None:
+        seen = lapse.sighting
+        take_back = self._lost.take_back if lapse.charged else self._lost.take_back_uncharged
+        try:
+            await take_back(Guard(seen.session, seen.beat, seen.attached), why="its beat stood still")
+        except StoreUnavailableError as error:
+            log.warning("Session %d is not taken back yet: %s", seen.session, error)
+        finally:
+            self._under_way.discard(seen)
+
+
+class Term:
     """One spell of leading: what the leader remembers ends with it."""
 
-    def __init__(self, dispatcher: Dispatcher, connection: Any) -> None:
-        self._d, self._c = dispatcher, connection
+    def __init__(self, connection: Connection, publisher: Publisher, lapses: Lapses, *, lease_seconds: float, lane_slots: int) -> None:
+        self._c, self._publisher, self._lapses, self._lane_slots = connection, publisher, lapses, lane_slots
         self._overdue = Overdue()
-        self._observer = Observer(dispatcher._lease, max_gap=2.5 * POLL_SECONDS)
+        self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
         self._swept = float("-inf")
 
     async def round(self) -> float:
@@ -81,15 +111,15 @@ class _Term:
         room = min(2 * lanes - sum(row["shards"] for row in in_flight), MOST_GRANTS)
         if room <= 0:
             return False
-        runnable = await self._c.fetch(SQL["runnable"], room)
+        runnable = await self._c.fetch(SQL["runnable"], room, MOST_IDLE)
         if not runnable:
             return False
         plans = await self._c.fetch(SQL["plans_of"], list({row["tenant"] for row in runnable}))
-        grants = admission.choose(_claims(in_flight, runnable, plans), room, self._d._lane_slots)
+        grants = admission.choose(_claims(in_flight, runnable, plans), room, self._lane_slots)
         if not grants:
             return False
         made = await self._make(grants)
-        return bool(made) and len(grants) == MOST_GRANTS
+        return bool(made) and (len(grants) == MOST_GRANTS or _looked_at_part(in_flight, runnable))
 
     async def _make(self, grants: Sequence[admission.Grant]) -> list[Record]:
         async with self._c.transaction():
@@ -104,7 +134,7 @@ class _Term:
         now = time.monotonic()
         for shard in made:
             self._overdue.granted(now, shard["id"], shard["number"])
-        self._d._publisher.submit(
+        self._publisher.submit(
             (shard["id"], _message(shard, tenants[shard["tenant"]]["name"], tenants[shard["tenant"]]["plan"], trainings[shard["training"]]))
             for shard in made
         )
@@ -115,18 +145,18 @@ class _Term:
         due = self._overdue.due(time.monotonic(), rows)
         if due:
             log.info("%d granted shards were not begun in time and are published again.", len(due))
-        self._d._publisher.submit((key[0], _message(rows[key], rows[key]["tenant_name"], rows[key]["plan"], rows[key])) for key in due)
+        self._publisher.submit((key[0], _message(rows[key], rows[key]["tenant_name"], rows[key]["plan"], rows[key])) for key in due)
 
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SESSIONS["live_sessions"])]
-        now = time.monotonic()
-        lapses = self._observer.observe(now, live)
-        for lapse in lapses:
-            self._d._mass.note(now, lapse.sighting.session)
-        for lapse in lapses:
-            seen = lapse.sighting
-            charged = lapse.charged and not self._d._mass.excuses(seen.session, [sighting.session for sighting in live])
-            await self._d._losses.take_back(Guard(seen.session, seen.beat, seen.attached), charged=charged, why="its beat stood still")
+        self._lapses.take_back(self._observer.observe(time.monotonic(), live))
+
+
+def _looked_at_part(in_flight: Sequence[Record], runnable: Sequence[Record]) -> bool:
+    """Whether a tenant may have more trainings that wait than the round looked at."""
+    busy = {row["training"] for row in in_flight}
+    idle = Counter(tenant for tenant, training in {(row["tenant"], row["training"]) for row in runnable} if training not in busy)
+    return any(count >= MOST_IDLE for count in idle.values())
 
 
 def _claims(in_flight: Sequence[Record], runnable: Sequence[Record], plans: Sequence[Record]) -> list[admission.Claim]:

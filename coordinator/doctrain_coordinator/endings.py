@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.store import statements
+from doctrain_mesh.postgres import Connection
 
 SQL = statements.load("trainings")
+END_SECONDS = 20.0
 
 
-async def end_early(c: Any, training: int, state: TrainingState, reason: str | None) -> bool:
-    """Within the caller's transaction: what waits is cancelled, what runs is ordered to stop. False when it had ended."""
-    row = await c.fetchrow(SQL["lock_for_end"], training)
-    if row is None or TrainingState(row["state"]).ended:
-        return False
-    version = await c.fetchval(SQL["end_training"], training, state, reason)
-    await c.fetch(SQL["lock_open_shards"], training)
-    await c.execute(SQL["end_shards"], training, version)
-    return True
+async def end_early(locks: ShardLocks, training: int, state: TrainingState, reason: str | None) -> bool:
+    """What waits is cancelled, what runs is ordered to stop. False when it had ended. Raises StoreUnavailableError."""
+
+    async def end(c: Connection) -> bool:
+        row = await c.fetchrow(SQL["lock_for_end"], training)
+        if row is None or TrainingState(row["state"]).ended:
+            return False
+        version = await c.fetchval(SQL["end_training"], training, state, reason)
+        await lock_open_shards(c, training)
+        await c.execute(SQL["end_shards"], training, version)
+        return True
+
+    return await locks.transact("ending a training", END_SECONDS, end)
+
+
+async def lock_open_shards(c: Connection, training: int) -> None:
+    """Locks all that has not ended of a training that is locked."""
+    running = [row["id"] for row in await c.fetch(SQL["running_shards"], training)]
+    await brief(c)
+    await lock_shards(c, running, SQL["lock_open_shards"], training)

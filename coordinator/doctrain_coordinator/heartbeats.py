@@ -1,5 +1,7 @@
 """Workers' signs of life: one small transaction for all that came within a few milliseconds, then the orders that stand.
 
+A session whose row somebody else has locked beats a moment later, so that it delays nobody else's heartbeat.
+
 A shard of a session that its own heartbeat does not name was lost on the way to the worker; it is released, not charged.
 """
 
@@ -11,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from doctrain_coordinator.core.states import Order, ShardState
-from doctrain_coordinator.losses import Losses, Unless
+from doctrain_coordinator.handback import HandBacks, Unless
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
@@ -48,8 +50,8 @@ class Beat:
 class Heartbeats:
     """Gathers beats and answers them; ``run`` is supervised by the application."""
 
-    def __init__(self, pool: Pool, losses: Losses) -> None:
-        self._pool, self._losses = pool, losses
+    def __init__(self, pool: Pool, handbacks: HandBacks) -> None:
+        self._pool, self._handbacks = pool, handbacks
         self._waiting: list[Beat] = []
         self._arrived = asyncio.Event()
         self._unnamed: dict[int, Beat] = {}
@@ -79,10 +81,14 @@ class Heartbeats:
 
     async def _answer(self, beats: Sequence[Beat]) -> None:
         newest = {beat.session: beat for beat in sorted(beats, key=lambda b: b.attached)}
-        rows = sorted((b.session, b.attached, b.draining) for b in newest.values())
         async with postgres.acquired(self._pool, "committing heartbeats", seconds=BEAT_SECONDS) as c:
-            alive: dict[int, int] = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)}
+            async with c.transaction():
+                locked = {row["id"] for row in await c.fetch(SQL["lock_for_beats"], list(newest))}
+                rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in locked)
+                alive: dict[int, int] = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
             held = await c.fetch(SQL["held_shards"], list(alive))
+        for session in newest.keys() - locked:
+            self.submit(newest.pop(session))
         by_holder: dict[int, list[Record]] = {}
         for shard in held:
             by_holder.setdefault(shard["holder"], []).append(shard)
@@ -98,12 +104,16 @@ class Heartbeats:
             await self._forgotten.wait()
             self._forgotten.clear()
             beats, self._unnamed = self._unnamed, {}
-            for beat in beats.values():
-                log.warning("Session %d does not name %d of its shards; they are dispatched again.", beat.session, len(beat.unnamed))
-                try:
-                    await self._losses.release(beat.session, beat.unnamed, unless=Unless(beat.attached, beat.asked))
-                except StoreUnavailableError as error:
-                    log.warning("They are released after a later heartbeat: %s", error)
+            async with asyncio.TaskGroup() as releases:
+                for beat in beats.values():
+                    releases.create_task(self._release(beat), name=f"shards that session {beat.session} does not name")
+
+    async def _release(self, beat: Beat) -> None:
+        log.warning("Session %d does not name %d of its shards; they are dispatched again.", beat.session, len(beat.unnamed))
+        try:
+            await self._handbacks.release(beat.session, beat.unnamed, unless=Unless(beat.attached, beat.asked))
+        except StoreUnavailableError as error:
+            log.warning("They are released after a later heartbeat: %s", error)
 
 
 def _standing(beat: Beat, number: int, shards: Sequence[Record]) -> Standing:

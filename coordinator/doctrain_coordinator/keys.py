@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import InvalidRequestError, TenantNotFoundError, UnauthenticatedError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Connection, Pool
 
 SQL = statements.load("keys")
 READ_SECONDS = 5.0
@@ -87,6 +87,17 @@ class Keys:
         async with postgres.acquired(self._pool, "revoking an API key", seconds=READ_SECONDS) as c:
             await c.execute(SQL["revoke"], key_id)
         self._remembered.clear()
+
+
+async def role_of(connection: Connection, key: str) -> int | None:
+    """The role of a key in force; None for any other."""
+    row = await connection.fetchrow(SQL["identify"], _hash(key))
+    return None if row is None else int(row["role"])
+
+
+async def has_operator(connection: Connection) -> bool:
+    """Whether anybody holds an operator's key in force."""
+    return bool(await connection.fetchval(SQL["has_operator"], ROLE_OPERATOR))
 
 
 def _hash(key: str) -> bytes:

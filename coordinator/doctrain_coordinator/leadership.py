@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import Connection
 
 log = logging.getLogger(__name__)
 SQL = statements.load("dispatch")
@@ -27,7 +27,7 @@ COMMAND_SECONDS = 15.0
 class Leadership:
     """Campaigns for the lock and runs ``lead`` while it holds; ``run`` is supervised by the application."""
 
-    def __init__(self, database_url: str, lead: Callable[[Any], Awaitable[None]]) -> None:
+    def __init__(self, database_url: str, lead: Callable[[Connection], Awaitable[None]]) -> None:
         self._url, self._lead = database_url, lead
         self.leading = False
 

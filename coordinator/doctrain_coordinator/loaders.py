@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
 
 from doctrain_coordinator import endings, loading
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core import turns
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.loading import CHUNK, Piece
 from doctrain_coordinator.manifests import ManifestReader
+from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError
-from doctrain_mesh.errors import DoctrainError, InvalidRequestError, StoreUnavailableError, UnavailableError
-from doctrain_mesh.postgres import Record
+from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError, UnavailableError
+from doctrain_mesh.postgres import OwnConnection, Record
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 
@@ -25,17 +28,45 @@ log = logging.getLogger(__name__)
 SQL = statements.load("loading")
 SCAN_SECONDS = 5.0
 RETRY_SECONDS = 2.0
-AT_ONCE = 2
+LONGEST_RETRY_SECONDS = 300.0
+AT_ONCE = 4
+# A load gives its place to one that waits after that long.
+TURN_SECONDS = 10.0
+# What came of a slow source is stored after that long, and the connection shows that it lives.
+CHUNK_SECONDS = 5.0
+IDLE_SECONDS = 30.0
+# A load is given up after so many tries of this coordinator, and only then by how long nothing came: after all was down for a
+# night, the first failure is not the last word.
+LEAST_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most documents of a training, and how long its source may stay unreadable before the training fails."""
+
+    documents: int
+    patience_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Failures in a row of one load, and when it may have a turn again, on this process's monotonic clock."""
+
+    tries: int
+    until: float
 
 
 class Loaders:
-    """Runs at most ``AT_ONCE`` loads; ``run`` is supervised by the application."""
+    """Runs at most ``AT_ONCE`` loads, tenants in turn; ``run`` is supervised by the application."""
 
-    def __init__(self, database_url: str, sources: Sources, uris: UriRules, changes: Changes, most_documents: int) -> None:
-        self._url, self._sources, self._uris, self._changes = database_url, sources, uris, changes
-        self._most = most_documents
+    def __init__(self, database_url: str, locks: ShardLocks, changes: Changes, *, sources: Sources, uris: UriRules, bounds: Bounds) -> None:
+        self._url, self._locks, self._changes = database_url, locks, changes
+        self._sources, self._uris, self._bounds = sources, uris, bounds
         self._poked = asyncio.Event()
-        self._active: set[int] = set()
+        self._loading: dict[int, int] = {}
+        self._last: dict[int, float] = {}
+        self._trouble: dict[int, _Trouble] = {}
+        self._crowded = False
 
     def poke(self) -> None:
         """There is a training to go on with."""
@@ -43,74 +74,132 @@ class Loaders:
 
     async def run(self) -> None:
         """Loads until cancelled."""
-        gate = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as group:
             while True:
-                for training in await self._unsealed():
-                    if training not in self._active:
-                        self._active.add(training)
-                        group.create_task(self._load(training, gate), name=f"load of training {training}")
+                for training, tenant in await self._next():
+                    self._loading[training] = tenant
+                    group.create_task(self._turn(training), name=f"load of training {training}")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SCAN_SECONDS):
                         await self._poked.wait()
                 self._poked.clear()
 
-    async def _unsealed(self) -> list[int]:
+    async def _next(self) -> list[tuple[int, int]]:
+        now = time.monotonic()
+        resting = [training for training, trouble in self._trouble.items() if trouble.until > now]
+        waiting = await self._unsealed([*resting, *self._loading])
+        known = {training for training, _ in waiting} | set(resting) | self._loading.keys()
+        self._last = {training: at for training, at in self._last.items() if training in known}
+        self._trouble = {training: trouble for training, trouble in self._trouble.items() if training in known}
+        chosen = turns.choose(waiting, list(self._loading.values()), self._last, AT_ONCE - len(self._loading))
+        self._crowded = len(waiting) > len(chosen)
+        return chosen
+
+    async def _unsealed(self, but: list[int]) -> list[tuple[int, int]]:
         try:
             connection = await self._connect()
             try:
                 async with postgres.available("looking for trainings to load"):
-                    return [row["id"] for row in await connection.fetch(SQL["unsealed"])]
+                    return [(row["id"], row["tenant"]) for row in await connection.fetch(SQL["unsealed"], but)]
             finally:
                 await postgres.close_connection(connection)
         except StoreUnavailableError as error:
             log.warning("Unfinished loads are looked for again: %s", error)
             return []
 
-    async def _load(self, training: int, gate: asyncio.Semaphore) -> None:
+    async def _turn(self, training: int) -> None:
         try:
-            async with gate:
-                await self._load_alone(training)
-        except UnavailableError as error:
+            if not await self._load(training):
+                self._rest(training, SCAN_SECONDS)
+        except StoreUnavailableError as error:
             log.warning("Loading training %d goes on in %g s: %s", training, RETRY_SECONDS, error)
-            await asyncio.sleep(RETRY_SECONDS)
+            self._rest(training, RETRY_SECONDS)
+        except UnavailableError as error:
+            await self._failed(training, error)
+        except Exception as error:  # one tenant's manifest must not end the coordinator of all
+            log.exception("Loading training %d met a fault of ours.", training)
+            await self._failed(training, UnavailableError(f"The service met a fault while it read it ({type(error).__name__})."), 0.0)
         finally:
-            self._active.discard(training)
+            del self._loading[training]
+            self._last[training] = time.monotonic()
+            self._poked.set()
 
-    async def _connect(self) -> Any:
-        settings = {"application_name": "doctrain loader", "idle_session_timeout": "120s", "idle_in_transaction_session_timeout": "30s"}
+    def _rest(self, training: int, seconds: float, *, tries: int | None = None) -> None:
+        before = self._trouble.get(training)
+        counted = tries if tries is not None else before.tries if before is not None else 0
+        self._trouble[training] = _Trouble(counted, time.monotonic() + seconds)
+
+    async def _failed(self, training: int, error: UnavailableError, patience_seconds: float | None = None) -> None:
+        patience = self._bounds.patience_seconds if patience_seconds is None else patience_seconds
+        before = self._trouble.get(training)
+        tries = before.tries + 1 if before is not None else 1
+        pause = min(RETRY_SECONDS * 2 ** min(tries - 1, 20), LONGEST_RETRY_SECONDS)
+        self._rest(training, pause, tries=tries)
+        log.warning("Loading training %d goes on in %g s: %s", training, pause, error)
+        try:
+            if tries >= LEAST_TRIES and await self._silent_seconds(training) > patience:
+                hours = patience / 3600
+                span = f" for {hours:g} hour{'' if hours == 1 else 's'}" if hours else ""
+                await self._fail(training, f"Nothing of its manifest could be read{span}: {error.sentence}")
+        except StoreUnavailableError as away:
+            log.warning("Training %d is not given up yet: %s", training, away)
+
+    async def _silent_seconds(self, training: int) -> float:
+        connection = await self._connect()
+        try:
+            async with postgres.available("looking at a load"):
+                return float(await connection.fetchval(SQL["silent_seconds"], training) or 0.0)
+        finally:
+            await postgres.close_connection(connection)
+
+    async def _connect(self) -> OwnConnection:
+        settings = {
+            "application_name": "doctrain loader",
+            "idle_session_timeout": f"{IDLE_SECONDS:g}s",
+            "idle_in_transaction_session_timeout": f"{IDLE_SECONDS:g}s",
+        }
         return await postgres.connect(self._url, settings=settings, command_seconds=loading.COMMIT_SECONDS)
 
-    async def _load_alone(self, training: int) -> None:
+    async def _load(self, training: int) -> bool:
+        """One turn; False when there was nothing to do for this coordinator. The connection holds the claim."""
         connection = await self._connect()
         try:
             async with postgres.available("taking up a load"):
                 if not await connection.fetchval(SQL["try_load"], training):
-                    return
+                    return False
                 row = await connection.fetchrow(SQL["one_unsealed"], training)
             if row is None:
-                return
+                return False
             try:
-                await self._pieces_of(connection, row)
+                return await self._go_on(connection, row)
             except InvalidRequestError as error:
-                await self._fail(connection, training, error)
+                await self._fail(training, error.sentence)
+                return True
         finally:
             await postgres.close_connection(connection)
 
-    async def _pieces_of(self, connection: Any, row: Record) -> None:
+    async def _go_on(self, connection: OwnConnection, row: Record) -> bool:
+        training, tenant = row["id"], row["tenant"]
         async with postgres.available("counting lanes"):
             lanes = await connection.fetchval(SQL["lanes"])
-        loaded, expected = row["loaded"], row["load_count"] or 1_000_000
+        loaded, expected, began = row["loaded"], row["load_count"] or 1_000_000, time.monotonic()
         async with self._source(row) as pieces:
             async for piece in pieces:
-                if loaded + piece.count > self._most:
-                    raise InvalidRequestError(f"The manifest has more than {self._most:,} documents; split it.")
-                training, tenant = row["id"], row["tenant"]
+                if not piece.count and not piece.last:
+                    async with postgres.available("keeping a load's claim"):
+                        await connection.execute("select 1")
+                    continue
+                if loaded + piece.count > self._bounds.documents:
+                    raise InvalidRequestError(f"The manifest has more than {self._bounds.documents:,} documents; split it.")
                 if not await loading.extend(connection, training, tenant, loaded=loaded, expected=expected, lanes=lanes, piece=piece):
-                    return
+                    return False
                 loaded += piece.count
-                self._changes.trainings([row["id"]])
+                self._trouble.pop(training, None)
+                self._changes.trainings([training])
                 self._changes.work()
+                if self._crowded and time.monotonic() - began >= TURN_SECONDS:
+                    break
+        return True
 
     @contextlib.asynccontextmanager
     async def _source(self, row: Record) -> AsyncIterator[AsyncIterator[Piece]]:
@@ -122,14 +211,14 @@ class Loaders:
                 if opened.etag != row["load_etag"]:
                     raise InvalidRequestError("The manifest was changed while it was being read; start a training of the new one.")
                 reader = ManifestReader(opened.pieces, self._uris, offset=row["load_offset"], lines=row["load_lines"])
-                yield _chunks(reader)
+                async with contextlib.aclosing(reader):
+                    yield _chunks(reader)
         except (BlobNotFoundError, BlobForbiddenError) as error:
             raise InvalidRequestError(f"The manifest can no longer be read: {error}") from error
 
-    async def _fail(self, connection: Any, training: int, error: DoctrainError) -> None:
-        log.info("Training %d ends: %s", training, error)
-        async with postgres.available("ending a training"), connection.transaction():
-            await endings.end_early(connection, training, TrainingState.FAILED, error.sentence)
+    async def _fail(self, training: int, reason: str) -> None:
+        log.info("Training %d ends: %s", training, reason)
+        await endings.end_early(self._locks, training, TrainingState.FAILED, reason)
         self._changes.trainings([training])
         self._changes.work()
 
@@ -144,6 +233,6 @@ async def _numbered(loaded: int, count: int) -> AsyncIterator[Piece]:
 async def _chunks(reader: ManifestReader) -> AsyncIterator[Piece]:
     last = False
     while not last:
-        chunk = await reader.next_chunk(CHUNK)
+        chunk = await reader.next_chunk(CHUNK, CHUNK_SECONDS)
         last = chunk.last
         yield Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, last)

@@ -7,20 +7,17 @@ dead one stopped (PROTOCOL "StartTraining").
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import TrainingState, after_counts
 from doctrain_coordinator.manifests import Row, fault
 from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
-from doctrain_mesh.errors import InvalidManifestError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh import postgres, postgres_copy
+from doctrain_mesh.postgres import Connection, Pool
 
 SQL = statements.load("loading")
 COMMIT_SECONDS = 120.0
@@ -43,6 +40,7 @@ class NewTraining:
     uri_template: str | None = None
     number_offset: int = 0
     load_count: int | None = None
+    retry_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +62,69 @@ class ExistsError(Exception):
 async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
     """Stores the training with its first documents in one transaction; answers its key.
 
-    Raises ExistsError, InvalidManifestError (an id that stands twice), StoreUnavailableError.
+    Raises ExistsError, StoreUnavailableError. That no id is there twice was seen before: nothing of the training is stored yet.
     """
     async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
         lanes = await c.fetchval(SQL["lanes"])
         training: int = await c.fetchval(SQL["next_training"])
         await _copy_documents(c, training, 0, first)
         await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
-        made = await c.fetchval(
-            SQL["insert_training"],
-            training,
-            new.tenant,
-            new.task_id,
-            new.request_hash,
-            first.last,
-            first.count,
-            first.offset,
-            first.lines,
-            new.load_etag,
-            new.manifest_uri,
-            new.uri_template,
-            new.number_offset,
-            new.traceparent,
-            new.load_count,
-        )
-        if made is None:
-            raise ExistsError
+        await _insert(c, training, new, first)
     return training
 
 
-async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Which failed documents of a training; empty ``classes`` or ``ids``: all."""
+
+    training: int
+    classes: Sequence[int]
+    ids: Sequence[str]
+
+
+async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> int:
+    """Stores a training of documents that failed in another; answers its key, or 0 when there are none.
+
+    Raises ExistsError, StoreUnavailableError.
+    """
+    async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
+        lanes = await c.fetchval(SQL["lanes"])
+        training: int = await c.fetchval(SQL["next_training"])
+        count: int = await c.fetchval(SQL["copy_failed"], training, failed.training, list(failed.classes), list(failed.ids))
+        if not count:
+            return 0
+        await _copy_shards(c, training, new.tenant, number=0, first=0, count=count, expected=count, lanes=lanes)
+        await _insert(c, training, new, Piece(count, (), (), 0, 0, True))
+    return training
+
+
+async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) -> None:
+    made = await c.fetchval(
+        SQL["insert_training"],
+        training,
+        new.tenant,
+        new.task_id,
+        new.request_hash,
+        first.last,
+        first.count,
+        first.offset,
+        first.lines,
+        new.load_etag,
+        new.manifest_uri,
+        new.uri_template,
+        new.number_offset,
+        new.traceparent,
+        new.load_count,
+        new.retry_of,
+    )
+    if made is None:
+        raise ExistsError
+
+
+async def extend(c: Connection, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
     """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
 
-    Raises InvalidManifestError for an id that stands twice.
+    Raises InvalidManifestError for an id that was loaded before.
     """
     async with postgres.available("loading documents"):
         transaction = c.transaction()
@@ -115,6 +143,11 @@ async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: i
             )
             ended = datetime.now(UTC) if state.ended else None
             await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, row["version"] + 1, ended)
+        except postgres.UniqueViolationError as error:
+            await transaction.rollback()
+            if error.constraint_name == "document_by_id":
+                await _name_duplicate(c, training, piece)
+            return False
         except BaseException:
             await transaction.rollback()
             raise
@@ -122,7 +155,15 @@ async def extend(c: Any, training: int, tenant: int, *, loaded: int, expected: i
     return True
 
 
-async def _copy_documents(c: Any, training: int, first: int, piece: Piece) -> None:
+async def _name_duplicate(c: Connection, training: int, piece: Piece) -> None:
+    """Raises InvalidManifestError that names the first line whose id an earlier piece has; Postgres says it in its own language only."""
+    known = {row["document_id"] for row in await c.fetch(SQL["known_ids"], training, [row[0] for row in piece.rows])}
+    for row, line in zip(piece.rows, piece.line_of, strict=True):
+        if row[0] in known:
+            raise fault(line, duplicate_id(row[0]))
+
+
+async def _copy_documents(c: Connection, training: int, first: int, piece: Piece) -> None:
     if not piece.rows:
         if piece.count:
             source = _numbered_rows(training, first, piece.count)
@@ -132,33 +173,23 @@ async def _copy_documents(c: Any, training: int, first: int, piece: Piece) -> No
         (training, ordinal, document_id, uri, media_type, metadata)
         for ordinal, (document_id, uri, media_type, metadata) in enumerate(piece.rows, first)
     ]
-    try:
-        await c.copy_records_to_table(
-            "document", records=records, columns=["training", "ordinal", "document_id", "uri", "media_type", "metadata"]
-        )
-    except postgres.UniqueViolationError as error:
-        raise _stands_twice(error, piece) from None
+    await c.copy_records_to_table(
+        "document", records=records, columns=["training", "ordinal", "document_id", "uri", "media_type", "metadata"]
+    )
 
 
 async def _numbered_rows(training: int, first: int, count: int) -> AsyncIterator[bytes]:
     """Documents that differ by number only, as COPY BINARY takes them: 40 % less of Postgres's time than INSERT ... SELECT."""
-    yield b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-    row = struct.Struct(">hiqii")  # two columns, each after its length
+    yield postgres_copy.START
+    key = postgres_copy.int8(training)
     for start in range(first, first + count, PIECE_ROWS):
-        ordinals = range(start, min(start + PIECE_ROWS, first + count))
-        yield b"".join([row.pack(2, 8, training, 4, ordinal) for ordinal in ordinals])
-    yield b"\xff\xff"
+        yield postgres_copy.numbered_rows(key, numbers=range(start, min(start + PIECE_ROWS, first + count)))
+    yield postgres_copy.END
 
 
-def _stands_twice(error: postgres.UniqueViolationError, piece: Piece) -> InvalidManifestError:
-    # Postgres tells "Key (training, document_id)=(7, the id) already exists."
-    key = (error.detail or "").partition("=(")[2].rpartition(") already")[0].partition(", ")[2]
-    places = [place for place, row in enumerate(piece.rows) if row[0] == key]
-    line = piece.line_of[places[-1]] if places and piece.line_of else 0
-    return fault(line, f"The id {json.dumps(key, ensure_ascii=False)} stands more than once.")
-
-
-async def _copy_shards(c: Any, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int) -> None:
+async def _copy_shards(
+    c: Connection, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int
+) -> None:
     shards = cut(first, count, expected=expected, lanes=lanes)
     records = [(training, tenant, place, start, length, length) for place, (start, length) in enumerate(shards, number)]
     if records:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from doctrain_coordinator.rpc.validation import document_id_fault, media_type_fault, metadata_fault
+from doctrain_coordinator.core.documents import document_id_fault, duplicate_id, media_type_fault, metadata_fault
 from doctrain_mesh.errors import InvalidManifestError
 from doctrain_mesh.uris import UriRules
 
@@ -56,29 +57,54 @@ class ManifestReader:
         self._whole: list[bytes] = []
         self._rest = b""
         self._ended = False
+        self._reading: asyncio.Task[bytes | None] | None = None
 
-    async def next_chunk(self, most: int) -> Chunk:
-        """The next ``most`` lines or what is left; raises InvalidManifestError that names the line."""
-        while len(self._whole) < most and not self._ended:
-            await self._read_on()
+    async def aclose(self) -> None:
+        """Ends a read that is under way; call it when chunks were asked for with a limit of time."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+
+    async def next_chunk(self, most: int, seconds: float | None = None) -> Chunk:
+        """The next ``most`` lines, or what is left or came within ``seconds``, maybe nothing.
+
+        Raises InvalidManifestError that names the line.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        while len(self._whole) < most and not self._ended and await self._read_on(until):
+            pass
         lines, self._whole = self._whole[:most], self._whole[most:]
-        rows, line_of = await asyncio.to_thread(self._parse, lines, self._lines + 1)
+        rows, line_of = await asyncio.to_thread(self._parse, lines, self._lines + 1) if lines else ([], [])
         self._offset += sum(map(len, lines)) + len(lines)
         self._lines += len(lines)
         return Chunk(rows, line_of, self._offset, self._lines, self._ended and not self._whole)
 
-    async def _read_on(self) -> None:
+    async def _read_on(self, until: float | None) -> bool:
+        """Takes the next piece in; False when it did not come in time. It is waited for on the next call."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._next_piece(), name="the next piece of a manifest")
         try:
-            piece = await anext(self._pieces)
-        except StopAsyncIteration:
+            await asyncio.wait({self._reading}, timeout=None if until is None else max(0.0, until - time.monotonic()))
+        except asyncio.CancelledError:
+            self._reading.cancel()
+            raise
+        if not self._reading.done():
+            return False
+        reading, self._reading = self._reading, None
+        piece = reading.result()
+        if piece is None:
             self._ended = True
             if self._rest:
                 self._whole.append(self._rest)
-            return
+            return True
         *whole, self._rest = (self._rest + piece).split(b"\n")
         self._whole += whole
         if len(self._rest) > MAX_LINE_BYTES:
             raise fault(self._lines + len(self._whole) + 1, f"A line has at most {MAX_LINE_BYTES:,} bytes.")
+        return True
+
+    async def _next_piece(self) -> bytes | None:
+        return await anext(self._pieces, None)
 
     def _parse(self, lines: Sequence[bytes], first: int) -> tuple[list[Row], list[int]]:
         rows: list[Row] = []
@@ -104,7 +130,7 @@ class ManifestReader:
             if wrong is not None:
                 raise fault(number, wrong)
             if name in seen:
-                raise fault(number, f"The id {name!r} stands more than once.")
+                raise fault(number, duplicate_id(name))
             seen.add(name)
             rows.append((name, line.uri, line.media_type or None, _encode(line.metadata).decode() if line.metadata else None))
             line_of.append(number)

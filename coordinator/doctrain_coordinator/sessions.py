@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.observation import MassLoss
-from doctrain_coordinator.losses import Guard, Losses
+from doctrain_coordinator.lost_sessions import LostSessions
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.takeback import Guard
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool
@@ -58,8 +58,8 @@ class Opening:
 class Sessions:
     """Every stream's door to the session rows."""
 
-    def __init__(self, pool: Pool, losses: Losses, changes: Changes, mass: MassLoss, *, lease_seconds: float) -> None:
-        self._pool, self._losses, self._changes, self._mass = pool, losses, changes, mass
+    def __init__(self, pool: Pool, lost: LostSessions, changes: Changes, *, lease_seconds: float) -> None:
+        self._pool, self._lost, self._changes = pool, lost, changes
         self._lease = lease_seconds
 
     async def open(self, opening: Opening) -> Attachment | None:
@@ -82,15 +82,12 @@ class Sessions:
             known = await c.fetchrow(SQL["predecessor"], opening.predecessor, opening.worker_id)
         if known is None:
             return
-        charged = opening.predecessor_charged
-        if charged:
-            self._mass.note(time.monotonic(), opening.predecessor)
-            charged = not self._mass.excuses(opening.predecessor, await self._live())
-        await self._losses.take_back(Guard(opening.predecessor, None, None), charged=charged, why="its successor opened")
+        take_back = self._lost.take_back if opening.predecessor_charged else self._lost.take_back_uncharged
+        await take_back(Guard(opening.predecessor, None, None), why="its successor opened")
 
     async def leave(self, session: int) -> None:
         """The worker said goodbye: nothing of it runs, nobody is charged."""
-        await self._losses.take_back(Guard(session, None, None), charged=False, why="it said goodbye")
+        await self._lost.take_back_uncharged(Guard(session, None, None), why="it said goodbye")
 
     async def closed(self, attachment: Attachment) -> None:
         """The stream ended by itself without a goodbye: the session is taken back a second later, unless it moved on.
@@ -99,22 +96,27 @@ class Sessions:
         fallen silent before is taken back when its lease has passed: until then its guardian may let its children run.
         """
         now = time.monotonic()
-        self._mass.note(now, attachment.session)
         if now - attachment.heard > QUIET_SECONDS:
             log.info("The stream of session %d ended after a silence; its lease decides.", attachment.session)
             return
         fenced = now - attachment.answered > self._lease / 2
-        await asyncio.sleep(GRACE_SECONDS)
+        take_back = self._lost.take_back_uncharged if fenced else self._lost.take_back
+        await asyncio.gather(self._mark(attachment), asyncio.sleep(GRACE_SECONDS))
         for _ in range(MOST_TRIES):
             try:
-                guard = Guard(attachment.session, attachment.beat, attachment.attached)
-                charged = not fenced and not self._mass.excuses(attachment.session, await self._live())
-                await self._losses.take_back(guard, charged=charged, why="its stream closed")
+                # Read anew: a heartbeat that came before the end may have been answered since.
+                await take_back(_guard(attachment), why="its stream closed")
                 return
             except StoreUnavailableError as error:
                 log.warning("Session %d is not taken back yet: %s", attachment.session, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _live(self) -> list[int]:
-        async with postgres.acquired(self._pool, "counting sessions", seconds=SESSION_SECONDS) as c:
-            return [row["id"] for row in await c.fetch(SQL["live_sessions"])]
+    async def _mark(self, attachment: Attachment) -> None:
+        try:
+            await self._lost.mark(_guard(attachment))
+        except StoreUnavailableError as error:
+            log.warning("The end of session %d's stream is noted later: %s", attachment.session, error)
+
+
+def _guard(attachment: Attachment) -> Guard:
+    return Guard(attachment.session, attachment.beat, attachment.attached)

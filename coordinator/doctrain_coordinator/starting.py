@@ -13,11 +13,12 @@ from typing import Any
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import loading
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
 from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.manifests import ManifestReader, Row
-from doctrain_coordinator.rpc.validation import Limits, Violations, check_start, duplicates, invalid
+from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
@@ -76,9 +77,9 @@ class Starting:
             return await self._dry_run(caller, request, twice)
         if twice:
             _refuse_duplicates(request, set(twice))
-        task_id = request.training_task_id or f"training-{uuid.uuid4().hex}"
+        task_id = request.training_task_id or new_task_id()
         digest = request_hash(request)
-        known = await self._known(caller, task_id, digest)
+        known = await known_training(self._pool, caller, task_id, digest)
         if known is None:
             known = await self._store(caller, request, task_id, digest)
         return known
@@ -89,17 +90,6 @@ class Starting:
             async with self._manifest(caller, request.manifest_uri) as (reader, _, _):
                 count = len((await reader.next_chunk(FIRST_CHUNK)).rows)
         return Accepted(0, count, duplicate_ids=twice[:MOST_DUPLICATES])
-
-    async def _known(self, caller: Identity, task_id: str, digest: bytes) -> Accepted | None:
-        async with postgres.acquired(self._pool, "looking a training up", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["by_task"], caller.tenant, task_id)
-        if row is None:
-            return None
-        if row["request_hash"] != digest:
-            raise TrainingExistsError(
-                f"The id {task_id!r} names a training with other content; choose another id, or send the same content again."
-            )
-        return Accepted(row["id"], 0, existed=True)
 
     async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
         traceparent = telemetry.headers().get("traceparent", "")
@@ -114,7 +104,7 @@ class Starting:
                 piece = Piece(len(rows), rows, (), 0, 0, True)
                 training = await loading.create(self._pool, NewTraining(size=len(rows), **common), piece)
         except loading.ExistsError:
-            known = await self._known(caller, task_id, digest)
+            known = await known_training(self._pool, caller, task_id, digest)
             assert known is not None
             return known
         self._changes.work()
@@ -139,7 +129,8 @@ class Starting:
             chunk = await reader.next_chunk(FIRST_CHUNK)
         if not chunk.rows and chunk.last:
             raise invalid("manifest_uri", "The manifest is empty.")
-        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * len(chunk.rows))
+        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * max(1, len(chunk.rows)))
+        expected = min(expected, self._limits.manifest_documents)
         piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
         new = NewTraining(size=expected, manifest_uri=uri, load_etag=etag, load_count=expected, **common)
         return await loading.create(self._pool, new, piece), piece
@@ -158,6 +149,24 @@ class Starting:
         return list(_rows(request, uris))
 
 
+def new_task_id() -> str:
+    """An id for a training whose caller chose none."""
+    return f"training-{uuid.uuid4().hex}"
+
+
+async def known_training(pool: Pool, caller: Identity, task_id: str, digest: bytes) -> Accepted | None:
+    """The caller's training of that id, if there is one; raises TrainingExistsError when its content is another."""
+    async with postgres.acquired(pool, "looking a training up", seconds=READ_SECONDS) as c:
+        row = await c.fetchrow(SQL["by_task"], caller.tenant, task_id)
+    if row is None:
+        return None
+    if row["request_hash"] != digest:
+        raise TrainingExistsError(
+            f"The id {task_id!r} names a training with other content; choose another id, or send the same content again."
+        )
+    return Accepted(row["id"], 0, existed=True)
+
+
 def _rows(request: pb.StartTrainingRequest, blobs: Iterator[str]) -> Iterator[Row]:
     for document in request.documents:
         uri = document.uri if document.WhichOneof("source") == "uri" else next(blobs)
@@ -169,7 +178,7 @@ def _refuse_duplicates(request: pb.StartTrainingRequest, twice: set[str]) -> Non
     found = Violations()
     for place, document in enumerate(request.documents):
         if document.document_id in twice:
-            found.add(f"documents[{place}].document_id", f"The id {document.document_id!r} stands more than once.")
+            found.add(f"documents[{place}].document_id", duplicate_id(document.document_id))
     found.raise_any()
 
 

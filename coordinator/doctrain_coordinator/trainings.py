@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.core.progress import Facts, waiting_reason
+from doctrain_coordinator.core.holding import Facts, Hold, holds, waiting_reason
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
@@ -15,6 +15,7 @@ from doctrain_mesh.postgres import Pool, Record
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
 MOST_SHOWN = 128
+MOST_AHEAD = 10
 DOCUMENT_WINDOW = 100_000
 """Ordinals that one page of documents looks through, at most: a page may be short, never slow."""
 
@@ -38,6 +39,18 @@ class Page:
     training: Record
     rows: Sequence[Record]
     next_ordinal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What holds a training, and who of its tenant uses how many of the plan's slots; ``ahead`` are (id, slots) of others."""
+
+    seen: Seen
+    holds: Sequence[Hold]
+    plan_slots: int
+    own_slots: int
+    others_slots: int
+    ahead: Sequence[tuple[str, int]]
 
 
 class Trainings:
@@ -71,6 +84,25 @@ class Trainings:
         found = await self.read([await self.find(tenant, task_id)])
         return found[0]
 
+    async def explain(self, training: int, broker_answers: Callable[[], Awaitable[bool]]) -> Explained:
+        """What holds one training; the broker is asked only where its answer matters."""
+        (seen,) = await self.read([training])
+        asked = await broker_answers() if seen.row["in_flight"] and not seen.row["running"] else None
+        async with postgres.acquired(self._pool, "explaining a training", seconds=READ_SECONDS) as c:
+            waiting = await c.fetchrow(SQL["waiting"], [training])
+            fleet = await c.fetchrow(SQL["fleet"])
+            ahead = await c.fetch(SQL["ahead"], seen.row["tenant"], training, MOST_AHEAD)
+        assert waiting is not None
+        assert fleet is not None
+        return Explained(
+            seen,
+            holds(_facts(seen.row, waiting, fleet, asked)),
+            waiting["slots"],
+            waiting["own_slots"],
+            waiting["slots_used"] - waiting["own_slots"],
+            [(row["task_id"], row["slots"]) for row in ahead],
+        )
+
     async def page(self, tenant: int, before: int, states: Sequence[int], size: int) -> list[Seen]:
         """Trainings with keys below ``before``, newest first."""
         async with postgres.acquired(self._pool, "listing trainings", seconds=READ_SECONDS) as c:
@@ -92,17 +124,23 @@ class Trainings:
 def _waiting(row: Record, facts: Record | None, fleet: Record | None) -> str:
     if facts is None or fleet is None:
         return ""
-    return waiting_reason(
-        Facts(
-            state=TrainingState(row["state"]),
-            paused=row["paused"],
-            in_flight=row["in_flight"],
-            running=row["running"],
-            slots=facts["slots"],
-            slots_used=facts["slots_used"],
-            lanes=fleet["lanes"],
-            lanes_used=fleet["lanes_used"],
-            yield_reason=facts["yield_reason"],
-            yield_seconds=facts["yield_seconds"],
-        )
+    return waiting_reason(_facts(row, facts, fleet, None))
+
+
+def _facts(row: Record, waiting: Record, fleet: Record, broker_answers: bool | None) -> Facts:
+    return Facts(
+        state=TrainingState(row["state"]),
+        paused=row["paused"],
+        sealed=row["sealed"],
+        in_flight=row["in_flight"],
+        running=row["running"],
+        pending=waiting["pending"],
+        slots=waiting["slots"],
+        slots_used=waiting["slots_used"],
+        own_slots=waiting["own_slots"],
+        lanes=fleet["lanes"],
+        lanes_used=fleet["lanes_used"],
+        yield_reason=waiting["yield_reason"],
+        yield_seconds=waiting["yield_seconds"],
+        broker_answers=broker_answers,
     )

@@ -62,11 +62,6 @@ class WatchHub:
         self._woken = asyncio.Event()
         self._closed = False
 
-    @property
-    def watchers(self) -> int:
-        """How many watch now."""
-        return sum(map(len, self._mailboxes.values()))
-
     @contextlib.contextmanager
     def watching(self, training: int) -> Iterator[Mailbox]:
         """A mailbox that gets the present state soon and every later one, while open."""

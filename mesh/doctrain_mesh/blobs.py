@@ -8,36 +8,53 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import obstore
 from obstore import exceptions as obstore_errors
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, OperationTimeoutError, RequestTooLargeError
+from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError, RequestTooLargeError
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import BlobKey, parse_blob
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult, ObjectMeta
 
 PUT_SECONDS = 60.0
 STREAM_SECONDS = 900.0
 OPEN_SECONDS = 20.0
 READ_SECONDS = 60.0
 """Longest wait for the next piece of an object."""
+TRANSFER_SECONDS = 3600.0
+"""Longest time that one request to an object store may take, with all its pieces."""
+DISCARD_SECONDS = 10.0
 
 _PIECE_BYTES = 1 << 20
 _STAGED_BYTES = 8 << 20
+_BELIEVED_BYTES = 32 << 20
 _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
 _AT_ONCE = 16
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]
+"""Waits until so many more bytes may be held in memory."""
+
+log = logging.getLogger(__name__)
+
+
+async def unbounded(_count: int) -> None:
+    """Room for any number of bytes."""
 
 
 class BlobNotFoundError(InvalidRequestError):
@@ -46,6 +63,20 @@ class BlobNotFoundError(InvalidRequestError):
 
 class BlobForbiddenError(InvalidRequestError):
     """What is there may not be read: by its owner's rules, or by ours (an address, a link that leaves the root)."""
+
+
+class BlobChangedError(InvalidRequestError):
+    """It was replaced while it was being read; what was read so far belongs to what is no longer there."""
+
+
+class BlobRangeError(InvalidRequestError):
+    """A URI names bytes that its object does not have."""
+
+    def __init__(self, offset: int, length: int, size: int) -> None:
+        super().__init__(
+            f"The URI names {length:,} bytes from byte {offset:,} on, but what is stored there has {size:,}; "
+            "use the URI that UploadDocument answered."
+        )
 
 
 class BlobTooLargeError(RequestTooLargeError):
@@ -133,7 +164,7 @@ class BlobStore:
         return uris
 
     async def put_stream(self, tenant_id: str, pieces: AsyncIterator[bytes], max_bytes: int) -> StoredBlob:
-        """Stores bytes as they come, never all in memory. Raises BlobTooLargeError, BlobUnavailableError."""
+        """Stores bytes as they come, never all in memory. Raises BlobTooLargeError, BlobUnavailableError, and what ``pieces`` raises."""
         digest = hashlib.sha256()
         size = 0
 
@@ -165,24 +196,59 @@ class BlobStore:
                 yield piece
 
         staged = f"{_prefix(tenant_id)}/uploading/{uuid.uuid4().hex}"
-        async with reached("storing an upload", STREAM_SECONDS):
-            await obstore.put_async(self._store, staged, whole())
-            sha256 = digest.hexdigest()
-            await obstore.rename_async(self._store, staged, _path(tenant_id, sha256))
+        try:
+            async with reached("storing an upload", STREAM_SECONDS):
+                await obstore.put_async(self._store, staged, whole())
+                sha256 = digest.hexdigest()
+                await obstore.rename_async(self._store, staged, _path(tenant_id, sha256))
+        except BaseException:
+            await asyncio.shield(self._discard(staged))
+            raise
         return StoredBlob(f"blob://{sha256}", size(), sha256)
 
-    async def get(self, tenant_id: str, uri: str, max_bytes: int) -> bytes:
-        """The bytes behind a ``blob://`` URI of this tenant's. Raises BlobNotFoundError, BlobTooLargeError, BlobUnavailableError."""
+    async def _discard(self, path: str) -> None:
+        """What came of an upload that failed; mostly nothing, since a store shows an object only when it is whole."""
+        try:
+            async with reached("discarding an upload", DISCARD_SECONDS):
+                await obstore.delete_async(self._store, path)
+        except BlobNotFoundError:
+            return
+        except DoctrainError as error:
+            log.warning("%s may be left of an upload that failed: %s", path, error)
+
+    async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
+        """The bytes behind a ``blob://`` URI of this tenant's.
+
+        Raises BlobNotFoundError, BlobRangeError, BlobTooLargeError, BlobUnavailableError.
+        """
         key = _key(uri)
-        if key.length is not None:
-            if key.length > max_bytes:
-                raise BlobTooLargeError(max_bytes)
-            if key.length == 0:
-                return b""
+        if key.length is None:
+            async with self.open_ranged(tenant_id, uri, 0) as opened:
+                return await collect(opened, max_bytes, make_room)
+        if key.length > max_bytes:
+            raise BlobTooLargeError(max_bytes)
+        if key.length == 0:
+            return b""
+        await make_room(key.length)
+        return await self._get_range(_path(tenant_id, key.sha256), key.offset, key.length)
+
+    async def _get_range(self, path: str, offset: int, length: int) -> bytes:
+        try:
             async with reached("reading a blob", READ_SECONDS):
-                found = await obstore.get_range_async(self._store, _path(tenant_id, key.sha256), start=key.offset, length=key.length)
-            return bytes(found)
-        return await read_object(self._store, _path(tenant_id, key.sha256), max_bytes)
+                found = bytes(await obstore.get_range_async(self._store, path, start=offset, length=length))
+        except BlobUnavailableError as error:
+            # Stores have no error of their own for a range that begins beyond the end.
+            size = await self._size(path)
+            if size <= offset:
+                raise BlobRangeError(offset, length, size) from error
+            raise
+        if len(found) < length:
+            raise BlobRangeError(offset, length, offset + len(found))
+        return found
+
+    async def _size(self, path: str) -> int:
+        async with reached("looking at a blob", OPEN_SECONDS):
+            return (await obstore.head_async(self._store, path))["size"]
 
     def open_ranged(self, tenant_id: str, uri: str, offset: int) -> Any:
         """An async context manager of an OpenedObject that reads from ``offset`` on."""
@@ -199,7 +265,13 @@ def open_store(url: str, **options: Any) -> ObjectStore:
         return from_url("memory:///")
     return from_url(
         url,
-        client_options={"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=READ_SECONDS), "allow_http": True},
+        # What bounds a transfer is the wait for each of its pieces; `timeout` is for all of them.
+        client_options={
+            "connect_timeout": timedelta(seconds=5),
+            "read_timeout": timedelta(seconds=READ_SECONDS),
+            "timeout": timedelta(seconds=TRANSFER_SECONDS),
+            "allow_http": True,
+        },
         retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=15)},
         **options,
     )
@@ -215,34 +287,63 @@ async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
         raise BlobNotFoundError("There is nothing at this URI.") from error
     except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
         raise BlobForbiddenError("The object store does not let doctrain read this.") from error
+    except obstore_errors.PreconditionError as error:
+        raise BlobChangedError("It was changed while it was being read.") from error
     except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
         raise BlobUnavailableError(f"The object store did not answer ({operation}).", retry_after_seconds=2.0) from error
 
 
-async def read_object(store: ObjectStore, path: str, max_bytes: int) -> bytes:
-    """A whole object. Raises BlobNotFoundError, BlobForbiddenError, BlobTooLargeError, BlobUnavailableError."""
-    async with reached("opening an object", OPEN_SECONDS):
-        found = await obstore.get_async(store, path)
-    if found.meta["size"] > max_bytes:
+async def collect(opened: OpenedObject, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
+    """All bytes of what was opened at its beginning. Raises BlobTooLargeError, and what reading it raises.
+
+    Room is made for all of a small object at once, so that several do not wait for each other half read. A larger one gets it
+    as its bytes arrive: a size is easily told by a server that then sends nothing.
+    """
+    if opened.size > max_bytes:
         raise BlobTooLargeError(max_bytes)
-    async with reached("reading an object", READ_SECONDS):
-        return bytes(await found.bytes_async())
+    room = opened.size if opened.size <= _BELIEVED_BYTES else 0
+    if room:
+        await make_room(room)
+    content = bytearray()
+    async for piece in opened.pieces:
+        size = len(content) + len(piece)
+        if size > max_bytes:
+            raise BlobTooLargeError(max_bytes)
+        if size > room:
+            await make_room(size - room)
+            room = size
+        content += piece
+    return bytes(content)
 
 
 @asynccontextmanager
 async def open_object(store: ObjectStore, path: str, offset: int) -> AsyncIterator[OpenedObject]:
-    """An object from ``offset`` on, in pieces of about a MiB."""
+    """An object from ``offset`` on, in pieces of about a MiB, all of one version of it.
+
+    Raises BlobNotFoundError, BlobForbiddenError, BlobUnavailableError; the pieces raise BlobChangedError as well.
+    """
     async with reached("opening an object", OPEN_SECONDS):
-        meta = await obstore.head_async(store, path)
+        if offset:
+            found, meta = None, await obstore.head_async(store, path)
+        else:
+            found = await obstore.get_async(store, path)
+            meta = found.meta
     etag = meta["e_tag"] or f"{meta['size']}-{meta['last_modified'].isoformat()}"
-    yield OpenedObject(meta["size"], etag, _pieces(store, path, offset, meta["size"]))
+    pieces = _pieces(found) if found else _pieces_from(store, path, offset, meta)
+    yield OpenedObject(meta["size"], etag, pieces)
 
 
-async def _pieces(store: ObjectStore, path: str, offset: int, size: int) -> AsyncIterator[bytes]:
-    if offset >= size:
+async def _pieces_from(store: ObjectStore, path: str, offset: int, meta: ObjectMeta) -> AsyncIterator[bytes]:
+    if offset >= meta["size"]:
         return
+    same: GetOptions = {"if_match": meta["e_tag"]} if meta["e_tag"] else {"if_unmodified_since": meta["last_modified"]}
     async with reached("opening an object", OPEN_SECONDS):
-        found = await obstore.get_async(store, path, options={"range": {"offset": offset}})
+        found = await obstore.get_async(store, path, options={"range": {"offset": offset}, **same})
+    async for piece in _pieces(found):
+        yield piece
+
+
+async def _pieces(found: GetResult) -> AsyncIterator[bytes]:
     stream = found.stream(min_chunk_size=_PIECE_BYTES).__aiter__()
     while True:
         async with reached("reading an object", READ_SECONDS):

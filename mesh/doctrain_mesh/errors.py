@@ -19,6 +19,15 @@ class FieldViolation:
     description: str
 
 
+LONGEST_SENTENCE = 1_000
+
+
+def _shown(text: str) -> str:
+    """The text without what cannot be stored or shown: sentences quote what others wrote. Cut where it is too long."""
+    clean = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= LONGEST_SENTENCE else f"{clean[: LONGEST_SENTENCE - 1]}…"
+
+
 class DoctrainError(Exception):
     """Base of all errors that may reach a person.
 
@@ -39,9 +48,9 @@ class DoctrainError(Exception):
         violations: Sequence[FieldViolation] = (),
         retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.metadata = dict(metadata or {})
+        self.sentence = _shown(sentence)
+        super().__init__(self.sentence)
+        self.metadata = {name: _shown(value) for name, value in (metadata or {}).items()}
         self.violations = tuple(violations)
         self.retry_after_seconds = retry_after_seconds
 
@@ -107,6 +116,13 @@ class AlreadyExistsError(DoctrainError):
     reason = "ALREADY_EXISTS"
 
 
+class NothingToRetryError(DoctrainError):
+    """No document failed, or none that was asked for."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "NOTHING_TO_RETRY"
+
+
 class UnauthenticatedError(DoctrainError):
     """No key, or none that we know."""
 
@@ -119,13 +135,6 @@ class PermissionDeniedError(DoctrainError):
 
     status = grpc.StatusCode.PERMISSION_DENIED
     reason = "PERMISSION_DENIED"
-
-
-class QuotaExceededError(DoctrainError):
-    """A limit of the tenant's plan is reached (``QuotaFailure``)."""
-
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "QUOTA_EXCEEDED"
 
 
 class UnavailableError(DoctrainError):
@@ -155,6 +164,13 @@ class OperationTimeoutError(UnavailableError):
     """An awaited operation took longer than its named timeout."""
 
     reason = "TIMEOUT"
+
+
+class UploadStalledError(DoctrainError):
+    """The client of an upload sent nothing for too long, or took too long for the whole."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "UPLOAD_STALLED"
 
 
 class ShuttingDownError(UnavailableError):

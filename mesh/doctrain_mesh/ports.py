@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+DEAD_REASON = "x-first-death-reason"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -32,9 +34,6 @@ class Delivery(Protocol):
 
     @property
     def message(self) -> Message: ...
-
-    @property
-    def redelivered(self) -> bool: ...
 
     async def ack(self) -> None:
         """The broker may forget the message. On a lost channel this is a no-op: the broker delivers it again."""
@@ -59,6 +58,12 @@ class Broker(Protocol):
 
     def consume(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
         """Deliveries while the context is open; at its exit unacked messages go back to the queue."""
+
+    def dead_letters(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        """Deliveries of the dead-letter queue; the header ``DEAD_REASON`` says why the broker put each aside."""
+
+    async def faults(self) -> list[str]:
+        """What of the server endangers work, each a sentence. Raises BrokerUnavailableError."""
 
     async def depth(self) -> int:
         """Messages ready in the shard queue (not those that consumers hold)."""

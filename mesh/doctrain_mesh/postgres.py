@@ -14,35 +14,47 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from doctrain_mesh.errors import OperationTimeoutError, StoreUnavailableError
+from doctrain_mesh import database_url
+from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, StoreUnavailableError
+from doctrain_mesh.outage import Outage, cause
 from doctrain_mesh.supervise import deadline, guard_cancellation
 
 Record: TypeAlias = asyncpg.Record
+OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 UniqueViolationError = asyncpg.UniqueViolationError
+# A lock was not had within the transaction's ``lock_timeout``.
+LockTimeoutError = asyncpg.LockNotAvailableError
 # Classes 22 and 23: what was sent cannot be stored, now or later.
 DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 ACQUIRE_SECONDS = 10.0
+IDLE_IN_TRANSACTION_SECONDS = 60.0
 
 # What a server that is away, restarting, full or in recovery makes asyncpg raise.
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # A server that ends the session between two steps of a statement leaves asyncpg's own state torn: the connection is lost.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidTransactionStateError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a new connection of a pool, when somebody changed the password
+    asyncpg.InvalidCatalogNameError,
     ConnectionError,
     TimeoutError,
     OSError,
 )
+
+OUTAGE = Outage("Postgres")
 
 
 @asynccontextmanager
@@ -60,16 +72,51 @@ async def available(operation: str) -> AsyncIterator[None]:
     except (*_AWAY, OperationTimeoutError) as error:
         if task is not None and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
+        OUTAGE.away(f"{operation}: {cause(error)}")
         raise StoreUnavailableError(
             f"Postgres did not answer ({operation}). The call may be made again.", retry_after_seconds=1.0
         ) from error
+    else:
+        OUTAGE.back()
+
+
+@asynccontextmanager
+async def _reaching(url: str, *, starting: bool) -> AsyncIterator[None]:
+    """Says which server and why when it is not reached; for operators, as tenants need not know where it is.
+
+    Raises ConfigurationError for what is no URL of a database.
+    """
+    database_url.check(url)
+    try:
+        async with guard_cancellation("connecting to Postgres"):
+            yield
+    except (asyncpg.exceptions.ClientConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"{database_url.VARIABLE} is not understood; write it as {database_url.SHAPE}.") from error
+    except (*_AWAY, OperationTimeoutError) as error:
+        sentence = _refusal(url, error)
+        if not starting:
+            OUTAGE.away(sentence)
+        raise StoreUnavailableError(sentence, retry_after_seconds=1.0) from error
+    else:
+        OUTAGE.back()
+
+
+def _refusal(url: str, error: Exception) -> str:
+    server, (user, database) = database_url.server(url), database_url.names(url)
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"The Postgres at {server} has no database {database!r}; create it, or name another in {database_url.VARIABLE}."
+    if isinstance(error, asyncpg.InvalidPasswordError):
+        return f"The Postgres at {server} does not accept the password of {user!r}; correct it in {database_url.VARIABLE}."
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return f"The Postgres at {server} does not let {user!r} in ({cause(error)}); correct the user in {database_url.VARIABLE}."
+    return f"The Postgres at {server} did not answer: {cause(error)}."
 
 
 async def connect(
-    url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS
-) -> asyncpg.Connection[Record]:
-    """One connection of its own, for a listener, a leader or a committer."""
-    async with available("connecting"):
+    url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS, starting: bool = False
+) -> OwnConnection:
+    """One connection of its own, for a listener, a leader or a committer. ``starting``: the caller tells a person when it fails."""
+    async with _reaching(url, starting=starting):
         return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=dict(settings or {}))
 
 
@@ -77,9 +124,13 @@ async def _leave_as_is(_connection: object) -> None:
     """Nothing that uses the pool changes its session, so nothing is reset: a round trip less each time."""
 
 
-async def create_pool(url: str, *, size: int, name: str) -> Pool:
-    """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start."""
-    async with available("opening a pool"):
+async def create_pool(url: str, *, size: int, name: str, idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS) -> Pool:
+    """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start.
+
+    A process that freezes within a transaction keeps its locks for ``idle_in_transaction_seconds``, and one whose machine is
+    cut off for half a minute.
+    """
+    async with _reaching(url, starting=True):
         return await asyncpg.create_pool(
             url,
             min_size=1,
@@ -87,7 +138,13 @@ async def create_pool(url: str, *, size: int, name: str) -> Pool:
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             reset=_leave_as_is,
-            server_settings={"application_name": name, "idle_in_transaction_session_timeout": "60s"},
+            server_settings={
+                "application_name": name,
+                "idle_in_transaction_session_timeout": f"{idle_in_transaction_seconds * 1000:.0f}ms",
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "5",
+                "tcp_keepalives_count": "3",
+            },
         )
 
 
@@ -111,7 +168,7 @@ async def close_pool(pool: Pool) -> None:
         pool.terminate()
 
 
-async def close_connection(connection: asyncpg.Connection[Record]) -> None:
+async def close_connection(connection: OwnConnection) -> None:
     """Closes within 2 s, or drops the connection."""
     try:
         async with asyncio.timeout(2):

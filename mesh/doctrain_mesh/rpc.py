@@ -16,6 +16,9 @@ from doctrain_mesh.errors import DoctrainError
 
 log = logging.getLogger(__name__)
 DOMAIN = "doctrain.dev"
+# Clients refuse more than 8 KiB of trailers, in base64, sentence included.
+MOST_VIOLATION_BYTES = 2_048
+LONGEST_STATUS = 500
 DETAILS_KEY = "grpc-status-details-bin"
 
 # A peer that froze is noticed after 7 s. Clients ping every 5 s; servers must allow it, or cut them off after three.
@@ -40,13 +43,7 @@ def details(error: DoctrainError) -> list[Message]:
     """The google.rpc details of an error: ErrorInfo always, the others where they apply."""
     found: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     if error.violations:
-        found.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description) for v in error.violations
-                ]
-            )
-        )
+        found.append(_bad_request(error))
     if error.retry_after_seconds is not None:
         delay = Duration()
         delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
@@ -57,14 +54,25 @@ def details(error: DoctrainError) -> list[Message]:
     return found
 
 
+def _bad_request(error: DoctrainError) -> error_details_pb2.BadRequest:
+    """As many violations as fit beside the rest into the trailers that every client takes."""
+    request = error_details_pb2.BadRequest()
+    for violation in error.violations:
+        request.field_violations.add(field=violation.field, description=violation.description)
+        if request.ByteSize() > MOST_VIOLATION_BYTES:
+            del request.field_violations[-1]
+            break
+    return request
+
+
 async def abort(context: grpc.aio.ServicerContext[object, object], error: DoctrainError) -> NoReturn:
     """Ends a call with an error's status, sentence and details."""
-    status = status_pb2.Status(code=error.status.value[0], message=error.sentence)
+    status = status_pb2.Status(code=error.status.value[0], message=error.sentence[:LONGEST_STATUS])
     for detail in details(error):
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
-    await context.abort(error.status, error.sentence, ((DETAILS_KEY, status.SerializeToString()),))
+    await context.abort(error.status, error.sentence[:LONGEST_STATUS], ((DETAILS_KEY, status.SerializeToString()),))
 
 
 def internal(error: BaseException, method: str) -> DoctrainError:

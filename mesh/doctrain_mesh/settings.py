@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import socket
 import types
@@ -17,11 +18,18 @@ from typing import Any, get_args, get_type_hints
 from doctrain_mesh.errors import ConfigurationError
 
 PREFIX = "DOCTRAIN_"
+ACK_SECONDS = 60.0
 CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE", "DOCTRAIN_PREDECESSOR"})
 
 
-def _setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None, secret: bool = False) -> Any:
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "secret": secret})
+def _setting(
+    default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = (), secret: bool = False
+) -> Any:
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices, "secret": secret})
+
+
+def _stage(doc: str) -> Any:
+    return _setting("", f"Replaces the stage that {doc}: an entry point of `doctrain.stages` or `package.module:attribute`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,9 @@ class Settings:
     database_url: str = _setting("", "Postgres, as a libpq URL. Required by the services; `doctrain dev` brings its own.", secret=True)
     broker_url: str = _setting("memory:", "RabbitMQ as `amqp://` or `amqps://` URL, or `memory:` within one process.", secret=True)
     broker_queue: str = _setting("doctrain.shards", "Name of the shard queue; its dead letters go to this name with `.dead`.")
+    broker_consumer_timeout_seconds: float = _setting(
+        1800.0, "RabbitMQ's `consumer_timeout`, which cannot be asked for; a worker hands a shard back well before.", low=1
+    )
     registry_url: str = _setting("memory:", "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS), or `memory:`.", secret=True)
     registry_ca: str = _setting("", "File of the CA that signed etcd's certificate; empty: the system's.")
     blob_url: str = _setting("", "Where document bytes are kept: `file:///folder`, `s3://bucket/prefix` or another object store's URL.")
@@ -57,6 +68,9 @@ class Settings:
     beat_seconds: float = _setting(1.0, "Time between a worker's heartbeats.", low=0.05, high=60)
     loss_before_trial: int = _setting(2, "Losses of a shard before its suspects go on trial.", low=1)
     losses_on_trial: int = _setting(3, "Losses on trial that fail a document.", low=1)
+    load_patience_seconds: float = _setting(
+        21_600.0, "How long a manifest may stay unreadable, with nothing of it loaded, before its training fails.", low=60
+    )
     watch_heartbeat_seconds: float = _setting(10.0, "Time without change after which a watcher gets a sign of life.", low=0.1)
     drain_seconds: float = _setting(25.0, "Longest time that a process takes to shut down in order.", low=0)
 
@@ -68,24 +82,41 @@ class Settings:
     lane_slots: int = _setting(5, "Documents at once within a shard, at most.", low=1, high=64)
     children: int = _setting(0, "Processes that read documents; 0: one a core.", low=0, high=1024)
     fence_margin_seconds: float = _setting(2.0, "How much earlier than the lease a worker fences itself.", low=0.2)
-    hold_seconds: float = _setting(900.0, "Longest time a worker holds a shard before it hands the rest back.", low=1)
-    document_seconds: float = _setting(300.0, "Longest time that one document may take.", low=0.1)
+    hold_seconds: float = _setting(800.0, "Longest time a worker holds a shard before it hands the rest back.", low=1)
+    fetch_seconds: float = _setting(300.0, "Longest time until all bytes of a document have come from where its URI leads.", low=0.1)
+    document_seconds: float = _setting(300.0, "Longest time that one document may take to be read, and again to be embedded.", low=0.1)
     document_memory_bytes: int = _setting(2 * 2**30, "Most memory that the process reading a document may take.", low=64 * 2**20)
     max_tries: int = _setting(4, "Tries of a document whose failures are transient.", low=1, high=100)
+    resource_tries: int = _setting(2, "Tries of a document that reaches a limit of time, memory or space.", low=1, high=100)
+    crash_tries: int = _setting(2, "Tries of a document that crashes the process that reads it.", low=1, high=100)
     processor: str = _setting("", "Replaces the whole pipeline: an entry point of `doctrain.processors` or `package.module:attribute`.")
-    sandbox: str = _setting("auto", "How children are shut in: `auto`, `bwrap`, `unshare` or `rlimit`, from strong to weak.")
+    stage_fetch: str = _stage("fetches a document's bytes")
+    stage_read: str = _stage("makes text of them")
+    stage_chunk: str = _stage("cuts the text into pieces")
+    stage_embed: str = _stage("makes a vector of each piece")
+    stage_index: str = _stage("writes them into the index")
+    sandbox: str = _setting(
+        "auto",
+        "How children are shut in, from strong to weak; `auto`: as strongly as works.",
+        choices=("auto", "bwrap", "unshare", "rlimit"),
+    )
     execution_log: str = _setting("", "File to which the worker appends a line at each start and end of a document; empty: none.")
 
     # Telemetry
     otlp_endpoint: str = _setting("", "OTLP/gRPC collector for traces, as `http://host:port`; empty: no traces.")
     trace_documents: float = _setting(0.01, "Share of documents that get a span of their own.", low=0, high=1)
-    log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR.")
-    log_format: str = _setting("text", "`text` for people, `json` for machines.")
+    log_level: str = _setting("INFO", "What is logged, and all that is worse.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    log_format: str = _setting("text", "`text` for people, `json` for machines.", choices=("text", "json"))
 
     @property
     def process_name(self) -> str:
         """``name``, or host name and process id."""
         return self.name or f"{socket.gethostname()}-{os.getpid()}"
+
+    @property
+    def longest_hold_seconds(self) -> float:
+        """How long a worker may keep a message: the hold, a document that starts at its end, and the last reports."""
+        return self.hold_seconds + self.fetch_seconds + 2 * self.document_seconds + ACK_SECONDS
 
 
 def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
@@ -94,7 +125,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
     known = {PREFIX + f.name.upper(): f for f in dataclasses.fields(Settings)}
     values: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES or variable.startswith(PREFIX + "STAGE_"):
+        if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES:
             continue
         setting = known.get(variable)
         if setting is None:
@@ -105,11 +136,18 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
     values.update(overrides)
     settings = Settings(**values)
     for setting in dataclasses.fields(Settings):
-        _check_range(setting, getattr(settings, setting.name))
+        _check(setting, getattr(settings, setting.name))
     if settings.fence_margin_seconds + 2 * settings.beat_seconds >= settings.lease_seconds:
         raise ConfigurationError(
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
+        )
+    held, limit = settings.longest_hold_seconds, settings.broker_consumer_timeout_seconds
+    if held > limit:
+        raise ConfigurationError(
+            f"A shard may be held for {held:g} s (DOCTRAIN_HOLD_SECONDS, DOCTRAIN_FETCH_SECONDS, twice DOCTRAIN_DOCUMENT_SECONDS and "
+            f"{ACK_SECONDS:g} s for its reports), but RabbitMQ closes the channel after {limit:g} s "
+            "(DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS). Shorten the hold, or raise RabbitMQ's consumer_timeout and that setting with it."
         )
     return settings
 
@@ -126,8 +164,14 @@ def _parse(variable: str, text: str, kind: Any) -> Any:
         raise ConfigurationError(f"{variable} is not {wanted}.") from error
 
 
-def _check_range(setting: dataclasses.Field[Any], value: Any) -> None:
-    low, high = setting.metadata["low"], setting.metadata["high"]
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = " and ".join(s for s in (f"at least {low}" if low is not None else "", f"at most {high}" if high is not None else "") if s)
-        raise ConfigurationError(f"{PREFIX}{setting.name.upper()} is {value}; it must be {bounds}.")
+def _check(setting: dataclasses.Field[Any], value: Any) -> None:
+    low, high, choices = (setting.metadata[name] for name in ("low", "high", "choices"))
+    wanted = ""
+    if choices and value not in choices:
+        wanted = f"{', '.join(choices[:-1])} or {choices[-1]}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        wanted = "a finite number"
+    elif (low is not None and value < low) or (high is not None and value > high):
+        wanted = " and ".join(f"{word} {bound}" for word, bound in (("at least", low), ("at most", high)) if bound is not None)
+    if wanted:
+        raise ConfigurationError(f"{PREFIX}{setting.name.upper()} is {value}; it must be {wanted}.")

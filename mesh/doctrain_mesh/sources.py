@@ -24,8 +24,9 @@ from doctrain_mesh.blobs import (
     BlobForbiddenError,
     BlobNotFoundError,
     BlobStore,
-    BlobTooLargeError,
+    MakeRoom,
     OpenedObject,
+    unbounded,
 )
 from doctrain_mesh.errors import InvalidRequestError
 from doctrain_mesh.uris import UriRules
@@ -58,21 +59,17 @@ class Sources:
         """Gives threads back."""
         self._web.close()
 
-    async def get(self, tenant_id: str, uri: str, max_bytes: int) -> bytes:
-        """All bytes behind a URI.
+    async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
+        """All bytes behind a URI; ``make_room`` is awaited before more of them are held.
 
         Raises InvalidRequestError (a URI that may not be opened), BlobNotFoundError, BlobForbiddenError, BlobTooLargeError,
         BlobUnavailableError (may go well another time).
         """
         self._check(uri)
         if uri.startswith("blob://"):
-            return await self._blobs.get(tenant_id, uri, max_bytes)
-        if uri.startswith("file://"):
-            async with blobs.reached("reading a file", READ_SECONDS):
-                return await asyncio.to_thread(self._read_file, uri, max_bytes)
-        if uri.startswith("s3://"):
-            return await blobs.read_object(*self._s3(uri), max_bytes)
-        return await self._web.get(uri, max_bytes)
+            return await self._blobs.get(tenant_id, uri, max_bytes, make_room)
+        async with self.open_ranged(tenant_id, uri, 0) as opened:
+            return await blobs.collect(opened, max_bytes, make_room)
 
     def open_ranged(self, tenant_id: str, uri: str, offset: int) -> AbstractAsyncContextManager[OpenedObject]:
         """Opens what a URI names, to be read from ``offset`` on; raises as ``get`` does."""
@@ -117,17 +114,6 @@ class Sources:
         except BaseException:
             os.close(opened)
             raise
-
-    def _read_file(self, uri: str, max_bytes: int) -> bytes:
-        with self._open_file(uri) as file:
-            if os.fstat(file.fileno()).st_size > max_bytes:
-                raise BlobTooLargeError(max_bytes)
-            content = bytearray()
-            while piece := file.read(_PIECE_BYTES):
-                content += piece
-                if len(content) > max_bytes:
-                    raise BlobTooLargeError(max_bytes)
-        return bytes(content)
 
     @asynccontextmanager
     async def _open_file_ranged(self, uri: str, offset: int) -> AsyncIterator[OpenedObject]:

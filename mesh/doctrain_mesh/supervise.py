@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from doctrain_mesh.errors import DoctrainError, OperationTimeoutError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -56,3 +59,24 @@ async def forever(
         except expected as error:
             log.warning("%s failed and is tried again in %g s: %s", name, retry_seconds, error)
             await asyncio.sleep(retry_seconds)
+
+
+async def first_of(*works: Coroutine[Any, Any, T]) -> T:
+    """Runs all of them until one returns, and answers what it returned; by then the others are cancelled and have ended.
+
+    An end that is expected is a return, never an error: a task group that is cancelled while one of its tasks fails forgets that it was
+    cancelled (until Python 3.13).
+    """
+    results: list[T] = []
+    returned = asyncio.Event()
+
+    async def part(work: Coroutine[Any, Any, T]) -> None:
+        results.append(await work)
+        returned.set()
+
+    async with asyncio.TaskGroup() as group:
+        parts = [group.create_task(part(work), name=getattr(work, "__qualname__", None)) for work in works]
+        await returned.wait()
+        for task in parts:
+            task.cancel()
+    return results[0]

@@ -17,6 +17,8 @@ from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
+from doctrain_mesh.errors import BrokerUnavailableError, RegistryUnavailableError, StoreUnavailableError
+
 _TRACER = trace.get_tracer("doctrain")
 
 
@@ -75,9 +77,26 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
+_TOLD_BY_OUTAGE = (StoreUnavailableError, BrokerUnavailableError, RegistryUnavailableError)
+_TOLD_BY_US = ("aio_pika", "aiormq", "asyncpg")
+"""Libraries whose errors reach our own code, which tells what they mean."""
+
+
+class _OnceAnOutage(logging.Filter):
+    """Drops what each loop says of a part that is away: ``outage`` tells it once for all of them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        return not any(isinstance(argument, _TOLD_BY_OUTAGE) for argument in arguments)
+
+
 def configure_logging(level: str, form: str) -> None:
     """Sends the process's log to standard error, as text or as JSON lines with trace ids."""
     handler = logging.StreamHandler(sys.stderr)
+    if logging.getLevelName(level) > logging.DEBUG:
+        handler.addFilter(_OnceAnOutage())
+        for library in _TOLD_BY_US:
+            logging.getLogger(library).setLevel(logging.CRITICAL)
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(_JsonFormatter() if form == "json" else text)
     logging.basicConfig(level=level, handlers=[handler], force=True)

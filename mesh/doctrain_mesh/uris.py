@@ -22,10 +22,12 @@ from urllib.parse import unquote, urlsplit
 from doctrain_mesh import addresses
 
 MAX_URI_BYTES = 2048
+MAX_NAME_BYTES = 255
 
 _BLOB = re.compile(r"blob://([0-9a-f]{64})(?:/([0-9]{1,12})/([0-9]{1,12}))?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?\.?")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _REMEMBERED = 4096
 
 _CREDENTIALS = "The URI holds credentials; take them out and let the operator give doctrain access."
@@ -116,7 +118,11 @@ class UriRules:
         if not self.file_root:
             return "file:// URIs are switched off here; upload the document, or ask the operator to set DOCTRAIN_FILE_ROOT."
         plain = uri.startswith(self._file_prefix) and "/." not in uri and "%" not in uri and "//" not in uri[7:]
-        if plain and len(uri) > len(self._file_prefix) and not (self._blob_folder_uri and uri.startswith(self._blob_folder_uri)):
+        if (
+            plain
+            and len(uri) - len(self._file_prefix) in range(1, MAX_NAME_BYTES)
+            and not (self._blob_folder_uri and uri.startswith(self._blob_folder_uri))
+        ):
             return None
         return self._path_reason(uri)
 
@@ -125,15 +131,14 @@ class UriRules:
             path = file_path(uri)
         except UnicodeDecodeError:
             return "The path in the URI is not UTF-8."
-        if path is None:
-            return "A file:// URI must hold an absolute path and no host, as in file:///folder/name."
-        if not path.isprintable():
-            return "The path in the URI holds control characters."
+        if path is None or not path.isprintable():
+            return "A file:// URI must hold an absolute path without control characters and no host, as in file:///folder/name."
         if path == self.file_root or not PurePosixPath(path).is_relative_to(self.file_root):
             return "The path is outside the folder that doctrain may read."
         if self.blob_folder and PurePosixPath(path).is_relative_to(self.blob_folder):
             return _OWN_STORE
-        return None
+        too_long = any(len(part.encode()) > MAX_NAME_BYTES for part in PurePosixPath(path).parts)
+        return f"A name in the path is longer than {MAX_NAME_BYTES} bytes." if too_long else None
 
     def _judge_start(self, start: str) -> str | None:
         scheme, separator, authority = start.partition("://")

@@ -1,42 +1,38 @@
 """Reads ``https://`` URIs of strangers: connects only to an address that was checked, never to what a name becomes later.
 
-The standard library's HTTP client in threads: the connection is made by us to the address that passed the rules (so a
-name that resolves to another address a moment later changes nothing), and each redirect is judged like a new URI.
+A name is resolved once, all its addresses must pass the rules, and the connection is made to one of them by number (so a
+name that resolves to another address a moment later changes nothing). Each redirect is judged like a new URI. A server
+that says nothing costs a socket and no thread; giving it up closes the socket at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import http.client
+import hashlib
+import http
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from doctrain_mesh.blobs import OPEN_SECONDS, READ_SECONDS, BlobForbiddenError, BlobNotFoundError, BlobTooLargeError, OpenedObject
+import httpcore2
+
+from doctrain_mesh.blobs import OPEN_SECONDS, READ_SECONDS, BlobForbiddenError, BlobNotFoundError, OpenedObject
 from doctrain_mesh.errors import BlobUnavailableError
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import UriRules
 
-T = TypeVar("T")
-
 _REDIRECTS = 5
-_THREADS = 32
-_PIECE_BYTES = 1 << 20
-_SOCKET_SECONDS = 15.0
+_LOOKUPS = 64
+_LONGEST_TAG = 200
+"""Names that are looked up at once, each in a thread: a resolver gives up by itself, and cannot be stopped before."""
+_TIMEOUTS = {"connect": 6.0, "read": 15.0, "write": 15.0, "pool": 15.0}
 _REACHABLE_CHARACTERS = "/%:=&?~#+!$,;'@()*[]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    connection: http.client.HTTPConnection
-    response: http.client.HTTPResponse
+_FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
 
 
 class Web:
@@ -50,129 +46,135 @@ class Web:
     def __init__(self, rules: UriRules, context: ssl.SSLContext | None = None) -> None:
         self._rules = rules
         self._context = context or ssl.create_default_context()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="web")
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookup")
 
     def close(self) -> None:
         """Takes no more work; what runs ends at its own time limit."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def get(self, uri: str, max_bytes: int) -> bytes:
-        """All bytes. Raises BlobNotFoundError, BlobForbiddenError, BlobTooLargeError, BlobUnavailableError."""
-        opened = await self._in_thread("opening a web page", OPEN_SECONDS, self._open, uri, 0)
-        try:
-            length = opened.response.length
-            if length is not None and length > max_bytes:
-                raise BlobTooLargeError(max_bytes)
-            pieces = []
-            left = max_bytes
-            while piece := await self._in_thread("reading a web page", READ_SECONDS, opened.response.read1, _PIECE_BYTES):
-                left -= len(piece)
-                if left < 0:
-                    raise BlobTooLargeError(max_bytes)
-                pieces.append(piece)
-            _check_whole(opened.response)
-            return b"".join(pieces)
-        finally:
-            opened.connection.close()
+        self._lookups.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def open_ranged(self, uri: str, offset: int) -> AsyncIterator[OpenedObject]:
-        """From ``offset`` on; of a server that knows no ranges, what stands before is read and dropped."""
-        opened = await self._in_thread("opening a web page", OPEN_SECONDS, self._open, uri, offset)
-        try:
-            response = opened.response
+        """From ``offset`` on; of a server that knows no ranges, what stands before is read and dropped.
+
+        The size is 0 where the server does not tell it. Raises BlobNotFoundError, BlobForbiddenError, BlobUnavailableError.
+        """
+        async with AsyncExitStack() as stack:
+            async with _reached("opening a web page", OPEN_SECONDS):
+                response = await self._open(stack, uri, offset)
             begins = offset if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
-            size = begins + (response.length or 0)
-            if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                size = offset
-            etag = response.getheader("ETag") or response.getheader("Last-Modified") or f"size-{size}"
-            yield OpenedObject(size, etag, self._pieces(response, offset - begins))
-        finally:
-            opened.connection.close()
+            beyond = response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            size = offset if beyond else begins + _length(response)
+            etag = _tag(_header(response, b"etag") or _header(response, b"last-modified") or f"size-{size}")
+            yield OpenedObject(size, etag, _pieces(response, offset - begins))
 
-    async def _pieces(self, response: http.client.HTTPResponse, skip: int) -> AsyncIterator[bytes]:
-        if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return
-        while piece := await self._in_thread("reading a web page", READ_SECONDS, response.read1, _PIECE_BYTES):
-            kept = piece[skip:] if skip else piece
-            skip = max(0, skip - len(piece))
-            if kept:
-                yield kept
-        _check_whole(response)
-
-    async def _in_thread(self, operation: str, seconds: float, function: Callable[..., T], *arguments: object) -> T:
-        loop = asyncio.get_running_loop()
-        try:
-            async with deadline(operation, seconds):
-                return await loop.run_in_executor(self._threads, functools.partial(function, *arguments))
-        except (OSError, http.client.HTTPException) as error:
-            what = "its certificate is not valid" if isinstance(error, ssl.SSLCertVerificationError) else type(error).__name__
-            raise BlobUnavailableError(f"The web server could not be read ({what}).", retry_after_seconds=2.0) from error
-
-    def _open(self, uri: str, offset: int) -> _Opened:
+    async def _open(self, stack: AsyncExitStack, uri: str, offset: int) -> httpcore2.Response:
         for _ in range(_REDIRECTS + 1):
             reason = self._rules.reason(uri)
             if reason is not None or not uri.startswith(("https://", "http://")):
                 raise BlobForbiddenError(reason or "The web server leads away from the web.")
-            opened = self._request(uri, offset)
-            location = opened.response.getheader("Location")
-            if opened.response.status in (301, 302, 303, 307, 308) and location:
-                opened.connection.close()
-                uri = urljoin(uri, location)
-                continue
+            response = await self._request(stack, uri, offset)
+            location = _header(response, b"location")
+            if response.status not in (301, 302, 303, 307, 308) or not location:
+                _judge(response)
+                return response
+            await stack.aclose()
             try:
-                _judge(opened.response)
-            except BaseException:
-                opened.connection.close()
-                raise
-            return opened
+                uri = urljoin(uri, location)
+            except ValueError:
+                raise BlobForbiddenError("The web server redirects to what is no address.") from None
         raise BlobForbiddenError("The web server redirects again and again.")
 
-    def _request(self, uri: str, offset: int) -> _Opened:
+    async def _request(self, stack: AsyncExitStack, uri: str, offset: int) -> httpcore2.Response:
+        """Asks over a connection of its own, which ``stack`` closes."""
         parts = urlsplit(uri)
-        host = parts.hostname or ""
         secure = parts.scheme == "https"
-        port = parts.port or (443 if secure else 80)
-        connection = http.client.HTTPConnection(host, port, timeout=_SOCKET_SECONDS)
-        stream = self._connect(host, port)
-        try:
-            connection.sock = self._context.wrap_socket(stream, server_hostname=host) if secure else stream
-        except OSError:
-            stream.close()
-            raise
-        headers = {"User-Agent": "doctrain", "Accept-Encoding": "identity", "Host": parts.netloc}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
         target = quote(parts.path or "/", safe=_REACHABLE_CHARACTERS) + (
             f"?{quote(parts.query, safe=_REACHABLE_CHARACTERS)}" if parts.query else ""
         )
-        try:
-            connection.request("GET", target, headers=headers)
-            return _Opened(connection, connection.getresponse())
-        except BaseException:
-            connection.close()
-            raise
+        url = httpcore2.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port or (443 if secure else 80), target=target)
+        headers = [("Host", parts.netloc), ("User-Agent", "doctrain"), ("Accept-Encoding", "identity"), ("Connection", "close")]
+        if offset:
+            headers.append(("Range", f"bytes={offset}-"))
+        checked = _CheckedNetwork(self._rules, self._lookups, stack)
+        connection = httpcore2.AsyncHTTPConnection(url.origin, ssl_context=self._context, network_backend=checked)
+        return await stack.enter_async_context(connection.stream("GET", url, headers=headers, extensions={"timeout": _TIMEOUTS}))
 
-    def _connect(self, host: str, port: int) -> socket.socket:
-        """To the first of the name's addresses that answers, none of which may be private."""
-        failure: OSError = OSError(f"{host} has no address")
-        for family, kind, protocol, _, target in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            reason = self._rules.address_reason(ipaddress.ip_address(str(target[0]).partition("%")[0]))
-            if reason is not None:
-                raise BlobForbiddenError(reason)
-            stream = socket.socket(family, kind, protocol)
-            stream.settimeout(_SOCKET_SECONDS)
+
+class _CheckedNetwork(httpcore2.AnyIOBackend):
+    """Connects to the first of a name's addresses that answers, none of which may be private."""
+
+    def __init__(self, rules: UriRules, lookups: ThreadPoolExecutor, stack: AsyncExitStack) -> None:
+        self._rules, self._lookups, self._stack = rules, lookups, stack
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        failure: Exception = OSError(f"{host} has no address")
+        for address in await self._addresses(host, port):
             try:
-                stream.connect(target)
-            except OSError as error:
-                stream.close()
+                stream = await super().connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
             else:
+                # Closed by us, since nobody else does when a handshake is cancelled.
+                self._stack.push_async_callback(stream.aclose)
                 return stream
         raise failure
 
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._lookups, _look_up, host, port)
+        except UnicodeError as error:
+            raise BlobForbiddenError("The URI has no valid host name.") from error
+        for address in found:
+            reason = self._rules.address_reason(ipaddress.ip_address(address.partition("%")[0]))
+            if reason is not None:
+                raise BlobForbiddenError(reason)
+        return found
 
-def _judge(response: http.client.HTTPResponse) -> None:
+
+def _look_up(host: str, port: int) -> list[str]:
+    return list(dict.fromkeys(str(target[0]) for *_, target in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+
+
+@asynccontextmanager
+async def _reached(operation: str, seconds: float) -> AsyncIterator[None]:
+    try:
+        async with deadline(operation, seconds):
+            yield
+    except _FAILURES as error:
+        what = "its certificate is not valid" if _holds(error, ssl.SSLCertVerificationError) else type(error).__name__
+        raise BlobUnavailableError(f"The web server could not be read ({what}).", retry_after_seconds=2.0) from error
+
+
+def _holds(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error is not None
+
+
+async def _pieces(response: httpcore2.Response, skip: int) -> AsyncIterator[bytes]:
+    if response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return
+    stream: Any = response.aiter_stream()
+    while True:
+        async with _reached("reading a web page", READ_SECONDS):
+            try:
+                piece: bytes = await anext(stream)
+            except StopAsyncIteration:
+                return
+        kept = piece[skip:] if skip else piece
+        skip = max(0, skip - len(piece))
+        if kept:
+            yield kept
+
+
+def _judge(response: httpcore2.Response) -> None:
     status = response.status
     if status in (http.HTTPStatus.OK, http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
         return
@@ -183,11 +185,21 @@ def _judge(response: http.client.HTTPResponse) -> None:
     raise BlobForbiddenError(f"The web server does not give it out; it answered {status}.")
 
 
-def _check_whole(response: http.client.HTTPResponse) -> None:
-    if response.length:
-        raise BlobUnavailableError("The web server closed the connection in the middle.", retry_after_seconds=2.0)
+def _header(response: httpcore2.Response, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), "")
 
 
-def _retry_after(response: http.client.HTTPResponse) -> float:
-    told = response.getheader("Retry-After") or ""
+def _length(response: httpcore2.Response) -> int:
+    """What the server says it sends; 0 when it does not say."""
+    told = _header(response, b"content-length")
+    return int(told) if told.isdecimal() and not _header(response, b"transfer-encoding") else 0
+
+
+def _retry_after(response: httpcore2.Response) -> float:
+    told = _header(response, b"retry-after")
     return min(float(told), 300.0) if told.isdecimal() else 2.0
+
+
+def _tag(told: str) -> str:
+    """The version of an object, whatever its server calls it, as a text that can be stored."""
+    return told if told.isprintable() and len(told) <= _LONGEST_TAG else hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()

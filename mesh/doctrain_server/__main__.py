@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import click
 
 from doctrain_mesh import settings as settings_module
+from doctrain_server.commands import doctor
 from doctrain_server.sentences import told
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(metadata.version("doctrain-server"), prog_name="doctrain-server")
 def cli() -> None:
     """Runs the parts of the mesh; everything is set by DOCTRAIN_* variables."""
 
@@ -47,15 +50,16 @@ def migrate() -> None:
     """Bring the database to this program's schema; coordinators do so by themselves when they start."""
     from doctrain_coordinator.store.migrate import migrate as bring_up
 
-    asyncio.run(bring_up(settings_module.load().database_url))
+    click.echo(asyncio.run(bring_up(settings_module.load().database_url)))
 
 
 @cli.command()
-def bootstrap() -> None:
-    """Make a first operator key and a worker key, straight in the database, and print them as JSON."""
+@click.option("--again", is_flag=True, help="Also when there is an operator's key already.")
+def bootstrap(again: bool) -> None:
+    """Make a first operator key and a worker key, straight in the database, and print them and their ids as JSON, this once."""
     from doctrain_server.bootstrap import first_keys
 
-    click.echo(json.dumps(asyncio.run(first_keys(settings_module.load())), indent=2))
+    click.echo(json.dumps(asyncio.run(first_keys(settings_module.load(), again=again)), indent=2))
 
 
 @cli.command()
@@ -76,6 +80,9 @@ def demo(folder: Path | None) -> None:
     from doctrain_server.demo import run_demo
 
     sys.exit(asyncio.run(run_demo(folder)))
+
+
+cli.add_command(doctor)
 
 
 def main() -> None:

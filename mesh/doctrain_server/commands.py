@@ -31,13 +31,23 @@ def dev(data: Path, workers: int, listen: str) -> None:
 
 
 @click.command()
-def doctor() -> None:
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("doctrain-data"),
+    show_default=True,
+    help="Folder of a `doctrain dev` that runs, which is looked at when DOCTRAIN_DATABASE_URL is not set.",
+)
+def doctor(data: Path) -> None:
     """Say what is set, what answers, and what is unsafe."""
-    from doctrain_server.doctor import Finding, examine
+    from doctrain_mesh import telemetry
+    from doctrain_server.doctor import examine_dev
+    from doctrain_server.finding import Finding
 
     findings: list[Finding] = []
+    telemetry.configure_logging("CRITICAL", "text")  # what goes wrong is a finding
     with told("doctrain doctor"):
-        findings = asyncio.run(examine(settings_module.load()))
+        findings = asyncio.run(examine_dev(data, settings_module.load()))
     for finding in findings:
         click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.subject}: {finding.sentence}")
     sys.exit(0 if all(finding.good for finding in findings) else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from doctrain_mesh import telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server.embedded import embedded_mesh
-from doctrain_server.processes import stop_requested
+from doctrain_server.processes import StoppedError, stop_requested, unless_stopped
 
 _WELCOME = """\
 doctrain is running on {address}; its data is in {folder}.
@@ -24,10 +25,23 @@ Ctrl-C stops it."""
 
 
 async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
-    """Runs until it is told to stop."""
+    """Runs until it is told to stop, also while it still starts."""
     telemetry.configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level, settings.log_format)
-    with telemetry.exporting(settings.otlp_endpoint, service="doctrain-dev", instance=settings.process_name):
-        async with stop_requested() as stop, embedded_mesh(folder, settings, workers=workers) as mesh:
-            click.echo(_WELCOME.format(address=mesh.address, folder=folder, profile=mesh.profile))
-            await stop.wait()
-            click.echo("Stopping.")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-dev", instance=settings.process_name))
+        stop = await stack.enter_async_context(stop_requested())
+        try:
+            async with unless_stopped(stop):
+                _tell(f"Starting on {folder} ...")
+                mesh = await stack.enter_async_context(embedded_mesh(folder, settings, workers=workers, tell=_tell))
+        except StoppedError:
+            _tell("Stopped before it was up.")
+            return
+        _tell(_WELCOME.format(address=mesh.address, folder=folder, profile=mesh.profile))
+        await stop.wait()
+        _tell("Stopping; Ctrl-C again does not wait.")
+
+
+def _tell(sentence: str) -> None:
+    with suppress(BrokenPipeError):  # whoever read it has gone; that ends no mesh
+        click.echo(sentence)

@@ -1,40 +1,89 @@
-"""Looks at the settings and at what they point to, and says what is well and what is not."""
+"""Looks at the settings and at what they point to, and says what is well and what is not; services that start log the latter."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+import dataclasses
+import ipaddress
+import json
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from doctrain_coordinator.store.migrate import VERSION
-from doctrain_mesh import postgres
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters
+from doctrain_server.doctor_database import ANSWER_SECONDS, examine_database
+from doctrain_server.finding import Finding
+from doctrain_server.folder import holder, kept_keys
+from doctrain_server.healthcheck import serves
+from doctrain_server.postgres import url_of_running
 from doctrain_worker.sandbox import isolation
 
-ANSWER_SECONDS = 10.0
-UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+log = logging.getLogger(__name__)
+COORDINATORS = "/doctrain/coordinators/"
+STAND_IN = "In-process stand-in"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+async def examine_dev(folder: Path, settings: Settings) -> list[Finding]:
+    """The mesh that `doctrain dev` runs on the folder, else what the settings say."""
+    running = await asyncio.to_thread(holder, folder)
+    if running is None or settings.database_url:
+        return await examine(settings)
+    found = [Finding("dev", True, f"{running.describe()} ({folder}); this is what is looked at.")]
+    if not running.address:
+        return [*found, Finding("dev", False, "It still starts; ask again in some seconds.")]
+    look = dataclasses.replace(
+        settings,
+        database_url=await asyncio.to_thread(url_of_running, folder / "postgres"),
+        blob_url=settings.blob_url or (folder / "blobs").absolute().as_uri(),
+        listen=running.address,
+        coordinators=running.address,
+        worker_key=(await asyncio.to_thread(kept_keys, folder)).get("worker_key", ""),
+    )
+    return found + await examine(look, alone=True)
 
-    subject: str
-    good: bool
-    sentence: str
 
-
-async def examine(settings: Settings) -> list[Finding]:
-    """Every finding; a part that is not set is not asked."""
+async def examine(settings: Settings, *, alone: bool = False) -> list[Finding]:
+    """Every finding; a part that is not set is not asked. ``alone``: the whole mesh is one process, as in `doctrain dev`."""
+    alone = alone or not settings.database_url
     findings = [_sandbox(settings)]
     if settings.database_url:
-        findings += await _database(settings)
+        findings += await examine_database(settings)
     else:
-        findings.append(Finding("database", True, "Not set; `doctrain dev` brings its own."))
-    findings.append(await _answers("broker", settings))
-    findings.append(await _answers("registry", settings))
+        findings.append(Finding("database", True, "DOCTRAIN_DATABASE_URL is not set; `doctrain dev` brings its own."))
+    findings.append(await asyncio.to_thread(_blobs, settings))
+    findings.append(await _broker(settings, alone))
+    findings.append(_hold(settings))
+    registry, listed = await _registry(settings, alone)
+    findings.append(registry)
+    if not settings.worker_key:
+        findings.append(Finding("worker key", True, "DOCTRAIN_WORKER_KEY is not set; workers need it, nothing else does."))
+    findings += _transport(settings)
+    fixed = [address.strip() for address in settings.coordinators.split(",") if address.strip()]
+    findings += await asyncio.gather(*(_coordinator(address, settings) for address in dict.fromkeys([*fixed, *listed])))
     return findings
+
+
+@asynccontextmanager
+async def warning(settings: Settings) -> AsyncIterator[None]:
+    """Logs what ``examine`` finds unsafe, beside a service that starts and that need not wait for it."""
+
+    async def warn() -> None:
+        for finding in await examine(settings):
+            if not finding.good:
+                log.warning("%s: %s", finding.subject, finding.sentence)
+
+    async with asyncio.TaskGroup() as group:
+        look = group.create_task(warn(), name="look at the settings")
+        try:
+            yield
+        finally:
+            look.cancel()
 
 
 def _sandbox(settings: Settings) -> Finding:
@@ -45,40 +94,81 @@ def _sandbox(settings: Settings) -> Finding:
     return Finding("sandbox", chosen.way != "rlimit", chosen.describe())
 
 
-async def _database(settings: Settings) -> list[Finding]:
-    try:
-        connection = await postgres.connect(settings.database_url)
-    except DoctrainError as error:
-        return [Finding("database", False, error.sentence)]
-    try:
-        async with postgres.available("looking at Postgres"), deadline("Looking at Postgres", ANSWER_SECONDS):
-            version = await connection.fetchval("show server_version")
-            found = [Finding("database", True, f"PostgreSQL {version}.")]
-            vector = await connection.fetchval("select count(*) from pg_available_extensions where name = 'vector'")
-            found.append(Finding("pgvector", bool(vector), "Available." if vector else "Missing; install pgvector on the server."))
-            for name, unsafe in UNSAFE.items():
-                value = await connection.fetchval("select current_setting($1)", name)
-                sentence = f"Is {value}." if value != unsafe else f"Is {value}: a crash of the server can lose what was recorded."
-                found.append(Finding(name, value != unsafe, sentence))
-            if await connection.fetchval("select to_regclass('schema_version') is not null"):
-                known = await connection.fetchval("select version from schema_version")
-                found.append(Finding("schema", known == VERSION, f"Version {known}; this program's is {VERSION}."))
-            return found
-    except DoctrainError as error:
-        return [Finding("database", False, error.sentence)]
-    finally:
-        await postgres.close_connection(connection)
+def _hold(settings: Settings) -> Finding:
+    held, limit = settings.hold_seconds + 2 * settings.document_seconds, settings.broker_consumer_timeout_seconds
+    sentence = f"A shard is held for {held:g} s at most; RabbitMQ's consumer_timeout is taken to be {limit:g} s: see that it is."
+    return Finding("hold time", True, sentence)
 
 
-async def _answers(part: str, settings: Settings) -> Finding:
+def _blobs(settings: Settings) -> Finding:
+    if not settings.blob_url:
+        needed = bool(settings.database_url)
+        what = (
+            "coordinators and workers need it: a folder or bucket that all of them reach" if needed else "`doctrain dev` has its own folder"
+        )
+        return Finding("blobs", not needed, f"DOCTRAIN_BLOB_URL is not set; {what}.")
+    parts = urlsplit(settings.blob_url)
+    if parts.scheme != "file":
+        return Finding("blobs", True, f"Kept in {parts.scheme}://{parts.hostname or ''}; not looked at.")
+    folder = Path(unquote(parts.path))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("blobs", False, f"{folder} is no folder that this user may write to; make it, or set DOCTRAIN_BLOB_URL to one.")
+    return Finding("blobs", True, f"Kept in {folder}.")
+
+
+async def _broker(settings: Settings, alone: bool) -> Finding:
+    if settings.broker_url.startswith("memory:"):
+        return _stand_in("broker", "DOCTRAIN_BROKER_URL", alone)
     try:
-        async with deadline(f"Asking the {part}", ANSWER_SECONDS):
-            if part == "broker":
-                async with adapters.open_broker(settings) as broker:
-                    waiting = await broker.depth()
-                return Finding(part, True, f"Answers; {waiting} messages are ready.")
-            async with adapters.open_registry(settings) as registry:
-                known = await registry.list("/doctrain/")
-            return Finding(part, True, f"Answers; {len(known)} records.")
+        async with deadline("Asking the broker", ANSWER_SECONDS), adapters.open_broker(settings) as broker:
+            waiting, faults = await broker.depth(), await broker.faults()
     except DoctrainError as error:
-        return Finding(part, False, error.sentence)
+        return Finding("broker", False, error.sentence)
+    return Finding("broker", not faults, " ".join([f"Answers; {waiting} messages are ready.", *faults]))
+
+
+async def _registry(settings: Settings, alone: bool) -> tuple[Finding, list[str]]:
+    """What it says, and the coordinators that it names."""
+    if settings.registry_url.startswith("memory:"):
+        return _stand_in("registry", "DOCTRAIN_REGISTRY_URL", alone), []
+    try:
+        async with deadline("Asking the registry", ANSWER_SECONDS), adapters.open_registry(settings) as registry:
+            known = await registry.list("/doctrain/")
+    except DoctrainError as error:
+        return Finding("registry", False, error.sentence), []
+    coordinators = [_address(value) for key, value in known.items() if key.startswith(COORDINATORS)]
+    return Finding("registry", True, f"Answers; {len(known)} records."), [address for address in coordinators if address]
+
+
+def _address(record: bytes) -> str:
+    try:
+        return str(json.loads(record)["address"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _stand_in(part: str, variable: str, alone: bool) -> Finding:
+    only = "" if alone else f" Other processes cannot share it: set {variable}."
+    return Finding(part, alone, f"{STAND_IN} ({variable} is memory:).{only}")
+
+
+def _transport(settings: Settings) -> list[Finding]:
+    """Whether keys and documents can be read on their way to a coordinator with these settings."""
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if loopback or settings.tls_certificate:
+        return []
+    sentence = (
+        f"A coordinator serves without TLS on {settings.listen}: keys and documents can be read on the way. Set DOCTRAIN_TLS_CERTIFICATE."
+    )
+    return [Finding("transport", False, sentence)]
+
+
+async def _coordinator(address: str, settings: Settings) -> Finding:
+    good = await serves(address, settings.tls_ca)
+    return Finding(
+        f"coordinator {address}", good, "Serves." if good else "Does not answer, or not with these settings for TLS (DOCTRAIN_TLS_CA)."
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,13 @@ from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters, worker
+from doctrain_server.folder import KEYS, held, kept_keys
 from doctrain_server.postgres import embedded_postgres
 
 SESSION_SECONDS = 20.0
 TENANT = "demo"
 PLAN = "paid"
+PROFILE = "client.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +40,41 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded_mesh(folder: Path, settings: Settings, *, workers: int) -> AsyncIterator[Embedded]:
-    """Runs the mesh on ``folder`` while open; its data and keys stay there for the next time."""
+async def embedded_mesh(
+    folder: Path, settings: Settings, *, workers: int, tell: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Embedded]:
+    """Runs the mesh on ``folder`` while open; its data and keys stay there for the next time. ``tell`` hears what takes time.
+
+    Raises ConfigurationError when another process has the folder.
+    """
     folder = _prepared(folder)
     async with AsyncExitStack() as stack:
-        database_url = settings.database_url or await stack.enter_async_context(embedded_postgres(folder / "postgres"))
+        ours = stack.enter_context(held(folder))
+        database_url = settings.database_url or await stack.enter_async_context(embedded_postgres(folder / "postgres", tell))
         blob_url = settings.blob_url or (folder / "blobs").as_uri()
         settings = dataclasses.replace(settings, database_url=database_url, blob_url=blob_url)
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
-        keys = await _keys(folder / "keys.json", served)
+        keys = await _keys(folder / KEYS, served)
+        tell(f"Starting {workers} worker{'s' if workers > 1 else ''} ...")
         for number in range(1, workers + 1):
             own = dataclasses.replace(settings, name=f"worker-{number}", worker_key=keys["worker_key"], coordinators=served.address)
             working = await stack.enter_async_context(worker.running(own, broker=broker, registry=registry))
             async with deadline("Opening a worker's session", SESSION_SECONDS):
                 await working.session.opened.wait()
-        profile = folder / "client.json"
+        profile = folder / PROFILE
         _write_private(
             profile,
             {"address": served.address, "tenant_key": keys["tenant_key"], "operator_key": keys["operator_key"]},
         )
+        ours.say(served.address)
         yield Embedded(served.address, keys["tenant_key"], keys["operator_key"], profile, database_url)
 
 
 async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
     """The keys of this folder's mesh: made on first use, kept in a file that only its owner reads."""
-    kept = _read(file)
+    kept = kept_keys(file.parent)
     if kept and await served.keys.knows(kept["worker_key"]):
         return kept
     await served.tenants.create(TENANT, PLAN, 1.0)
@@ -81,11 +91,6 @@ def _prepared(folder: Path) -> Path:
     folder = folder.resolve()
     (folder / "blobs").mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _read(file: Path) -> dict[str, str]:
-    kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return kept
 
 
 def _write_private(file: Path, content: dict[str, str]) -> None:

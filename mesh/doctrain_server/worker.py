@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
 
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blobs import BlobStore
-from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
-from doctrain_server import adapters
+from doctrain_server import adapters, doctor
 from doctrain_server.processes import stop_requested
 from doctrain_worker import app
 from doctrain_worker.pipeline import plugins
@@ -24,21 +24,36 @@ from doctrain_worker.pipeline.child_processor import ChildProcessor
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.processor import Processor
 from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 
 CHILD_PREFIX = "child:"
+INDEX_IDLE_SECONDS = 3.0
+"""A worker that freezes while it writes index rows keeps its shard from being taken back for that long."""
 
 
 @asynccontextmanager
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[app.Running]:
     """A worker in this process, its children below a guardian; ``session.opened`` tells when it has a session."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(_guardian_lost_told())
         guardian = await stack.enter_async_context(Guardian.open())
         processor = await _processor(settings, guardian, stack)
         worker = app.running(
             settings, broker=broker, registry=registry, guardian=guardian, processor=processor, version=metadata.version("doctrain-server")
         )
         yield await stack.enter_async_context(worker)
+
+
+@contextmanager
+def _guardian_lost_told() -> Iterator[None]:
+    """Nothing may run without a guardian: one sentence for all that finds out that it is gone."""
+    lost = False
+    try:
+        yield
+    except* GuardianLostError:
+        lost = True
+    if lost:
+        raise DoctrainError("The worker ends, because its guardian is dead or does not answer; start it again.")
 
 
 async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitStack) -> Processor:
@@ -61,7 +76,9 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
     sources = Sources(BlobStore(settings.blob_url), uris)
     stack.callback(sources.close)
-    database = await postgres.create_pool(settings.database_url, size=children + 2, name="doctrain worker")
+    database = await postgres.create_pool(
+        settings.database_url, size=children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
+    )
     stack.push_async_callback(postgres.close_pool, database)
     return await stack.enter_async_context(
         open_pipeline(
@@ -70,10 +87,11 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             database=database,
             isolation=isolation.choose(settings.sandbox),
             children=children,
+            fetch_seconds=settings.fetch_seconds,
             document_seconds=settings.document_seconds,
             document_memory_bytes=settings.document_memory_bytes,
             max_document_bytes=settings.max_document_bytes,
-            stages=plugins.stages(os.environ),
+            stages=plugins.stages(settings),
         )
     )
 
@@ -95,6 +113,7 @@ async def run_main(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
+        await stack.enter_async_context(doctor.warning(settings))
         opened = asyncio.create_task(worker.session.opened.wait(), name="first session")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         stack.callback(opened.cancel)

@@ -38,6 +38,26 @@ async def test_a_worker_may_be_stopped_before_it_found_a_coordinator(real_mesh: 
         part.destroy()
 
 
+async def test_a_worker_with_a_wrong_key_says_so_and_its_guardian_does_not_start_it_again(real_mesh: Mesh) -> None:
+    coordinator = await real_mesh.coordinator("coordinator")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "doctrain_server", "worker"),
+        env={
+            **os.environ,
+            **real_mesh.environment,
+            "DOCTRAIN_WORKER_KEY": real_mesh.operator_key,
+            "DOCTRAIN_PROCESSOR": "slow_processor:slow",
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(40):
+        _, said = await process.communicate()
+    lines = said.decode().splitlines()
+    assert process.returncode == os.EX_CONFIG
+    assert lines[-1].startswith(f"doctrain-server: DOCTRAIN_WORKER_KEY is not the key of a worker: {coordinator.address} refused it.")
+    assert not any("Traceback" in line or "AioRpcError" in line for line in lines)
+
+
 async def test_a_worker_that_was_frozen_starts_nothing_of_its_lost_session(real_mesh: Mesh, postgres: str) -> None:
     await real_mesh.coordinator("coordinator", **LEASE)
     for name in ("worker-1", "worker-2"):

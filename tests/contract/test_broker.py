@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-import aio_pika
 import pytest
 
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.broker.rabbitmq import RabbitMQBroker
 from doctrain_mesh.errors import BrokerUnavailableError
-from doctrain_mesh.ports import Broker, Consumer, Delivery, Message
+from doctrain_mesh.ports import DEAD_REASON, Broker, Consumer, Delivery, Message
 from testkit.rabbitmq import QueuePlace
 from testkit.waiting import wait_until
 
 
 @dataclass
 class Place:
-    """``connect`` is a process's own way to the one queue; ``dead`` empties the dead letters."""
+    """``connect`` is a process's own way to the one queue."""
 
     connect: Callable[[], Broker]
-    dead: Callable[[], Awaitable[list[bytes]]]
 
 
 @pytest.fixture
 def place_in_memory() -> Place:
     shared = MemoryBroker()
-
-    async def dead() -> list[bytes]:
-        return [message.body for message in shared.dead]
-
-    return Place(lambda: shared, dead)
+    return Place(lambda: shared)
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ async def place_on_rabbitmq(rabbitmq: QueuePlace) -> AsyncIterator[Place]:
         opened.append(RabbitMQBroker(rabbitmq.url, queue=rabbitmq.queue))
         return opened[-1]
 
-    yield Place(connect, lambda: _dead_letters(rabbitmq))
+    yield Place(connect)
     for broker in opened:
         await broker.close()
 
@@ -52,16 +46,6 @@ async def place_on_rabbitmq(rabbitmq: QueuePlace) -> AsyncIterator[Place]:
 def place(request: pytest.FixtureRequest) -> Place:
     found: Place = request.getfixturevalue(request.param)
     return found
-
-
-async def _dead_letters(place: QueuePlace) -> list[bytes]:
-    async with await aio_pika.connect(place.url) as connection, connection.channel() as channel:
-        queue = await channel.get_queue(f"{place.queue}.dead")
-        found = []
-        while message := await queue.get(fail=False):
-            await message.ack()
-            found.append(message.body)
-        return found
 
 
 @pytest.fixture
@@ -98,7 +82,6 @@ async def test_what_is_published_is_delivered_whole(broker: Broker) -> None:
         await broker.publish([sent])
         (delivery,) = await receive(consumer, 1)
         assert delivery.message == sent
-        assert not delivery.redelivered
         await delivery.ack()
     assert await broker.depth() == 0
 
@@ -135,7 +118,6 @@ async def test_what_a_lost_consumer_held_comes_again(place: Place, broker: Broke
     async with broker.consume(5) as consumer:
         again = await receive(consumer, 3)
         assert bodies(again) == [0, 1, 2]
-        assert bodies([delivery for delivery in again if delivery.redelivered]) == bodies(held)
         for delivery in held:
             await delivery.ack()  # on a loan that has ended: does nothing
         assert await nothing_more(consumer)
@@ -167,7 +149,13 @@ async def test_a_rejected_message_goes_to_the_dead_letters_once(place: Place, br
         for delivery in await receive(consumer, 2):
             await (delivery.reject() if delivery.message.body == b"1" else delivery.ack())
         assert await nothing_more(consumer)
-    assert await wait_until(place.dead) == [b"1"]
+    async with broker.dead_letters(5) as letters:
+        (dead,) = await receive(letters, 1)
+        assert (dead.message.body, dead.message.headers[DEAD_REASON]) == (b"1", "rejected")
+        await dead.ack()
+        assert await nothing_more(letters)
+    async with broker.dead_letters(5) as letters:
+        assert await nothing_more(letters)
     assert await broker.depth() == 0
 
 
@@ -180,7 +168,8 @@ async def test_settling_twice_does_nothing(place: Place, broker: Broker) -> None
         await first.reject()
         (second,) = await receive(consumer, 1)
         await second.ack()
-    assert await place.dead() == []
+    async with broker.dead_letters(5) as letters:
+        assert await nothing_more(letters)
     assert await broker.depth() == 0
 
 

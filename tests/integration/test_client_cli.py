@@ -152,6 +152,25 @@ async def test_reading_trainings_and_documents(shell: Shell, service: ScriptedSe
     assert lines(await shell("cancel", "t2", "--json"))[0]["state"] == "TRAINING_STATE_CANCELLED"
 
 
+async def test_holding_and_retrying_trainings(shell: Shell, service: ScriptedService) -> None:
+    service.trainings["t1"] = pb.Training(training_task_id="t1", state=pb.TRAINING_STATE_PROCESSING, total=9, sealed=True)
+    assert (await shell("pause", "t1")).stdout == "t1  processing, paused: 0 of 9 documents ended\n"
+    assert lines(await shell("resume", "t1", "--json"))[0]["paused"] is False
+    assert (await shell("explain", "t1")).stdout.splitlines() == [
+        "t1  processing: 0 of 9 documents ended",
+        "The plan allows 5 documents at once: 0 are in use by this training, 5 by others.",
+        "- The plan's 5 documents at once are all in use.",
+        "  What to do: Wait.",
+        "  other uses 5",
+    ]
+    assert lines(await shell("explain", "t1", "--json"))[0]["holds"][0]["rule"] == "HOLD_RULE_PLAN_LIMIT"
+    retried = lines(await shell("retry", "t1", "--class", "crash", "--document", "a", "--id", "t2", "--json"))[0]
+    assert (retried["training_task_id"], retried["retry_of"]) == ("t2", "t1")
+    (asked,) = service.asked(pb.RetryFailedDocumentsRequest)
+    assert (list(asked.error_classes), list(asked.document_ids)) == ([pb.ERROR_CLASS_CRASH], ["a"])
+    assert (await shell("retry", "t1")).stdout.endswith("0 of 2 read so far documents ended\n")
+
+
 async def test_upload_prints_the_uri_of_each_file(shell: Shell, service: ScriptedService, folder: Path) -> None:
     stored = lines(await shell("upload", str(folder / "a.txt"), str(folder / "b.txt"), "--json"))
     assert [line["path"] for line in stored] == [str(folder / "a.txt"), str(folder / "b.txt")]
@@ -166,6 +185,8 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "40 documents are open." in queue
     assert "Broker: did not answer." in queue
     assert lines(await shell("queue", "--json"))[0]["tenants"][0]["slots"] == 5
+    assert "rejected  -      It is no grant." in (await shell("dead-letters")).stdout
+    assert lines(await shell("dead-letters", "--limit", "1", "--json"))[0]["cause"] == "rejected"
     assert "acme    free  1" in (await shell("tenants", "create", "acme", "--plan", "free")).stdout
     assert lines(await shell("tenants", "update", "acme", "--weight", "2.5", "--json"))[0]["plan"] == "free"
     assert (service.tenants["acme"].plan, service.tenants["acme"].weight) == ("free", 2.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -118,14 +119,30 @@ async def test_a_bad_block_fails_alone(one: Core) -> None:
         for training in [await one.training(tenant, f"t{n}", 10) for n in range(4)]
     ]
     nul = results(0, 10, failed=[Failure(3, 1, "A\x00B", "with \x00 in it")])
-    blocks = [results(0, 10), nul, replace(results(0, 10), base_ms=2**60), results(0, 11)]
+    blocks = [results(0, 10), nul, replace(results(0, 10), took=[1] * 9), results(0, 11)]
     answers = await one.reports([(session.session, shard, number, block) for (_, shard, number), block in zip(held, blocks, strict=True)])
-    assert answers == [(True, True, []), (True, True, []), (False, False, []), (False, False, [])]
+    assert answers == [(True, True, []), (True, True, []), (True, True, [9]), (False, True, [])]
     for training, *_ in held:
         await one.sums_hold(training)
+        assert (await one.row("training", training))["state"] in (TrainingState.COMPLETED, TrainingState.COMPLETED_WITH_FAILURES)
     stored = await one.pool.fetchrow("select * from document where training = $1 and ordinal = 3", held[1][0])
     assert stored is not None
     assert stored["error_code"] == "A\ufffdB"
+
+
+@pytest.mark.parametrize("base_ms", [5_000, -(2**60), 2**60])
+async def test_a_worker_whose_clock_is_wrong_still_records(one: Core, base_ms: int) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    session = await one.open("w")
+    shard, number = await one.running_shard(session.session, training)
+    before = time.time()
+    for first in (0, 5):
+        block = replace(results(first, 5), base_ms=base_ms)
+        assert await one.report(session.session, shard, number, block) == (True, first == 5, [])
+    await one.sums_hold(training)
+    assert (await one.row("training", training))["state"] == TrainingState.COMPLETED
+    started = await one.pool.fetch("select started_at from document where training = $1", training)
+    assert all(abs(row["started_at"].timestamp() - before) < 60 for row in started)
 
 
 async def test_what_only_postgres_refuses_becomes_a_failure_and_its_neighbours_commit(one: Core) -> None:
@@ -137,16 +154,20 @@ async def test_what_only_postgres_refuses_becomes_a_failure_and_its_neighbours_c
         (training, *await one.running_shard(session.session, training))
         for training in [await one.training(tenant, f"t{n}", 10) for n in range(5)]
     ]
-    forbidden = results(0, 10, failed=[Failure(3, 1, "FORBIDDEN", "No."), Failure(4, 1, "FINE", "No.")])
-    slow = replace(results(0, 10), took=[1] * 9 + [5000])
+    forbidden = results(0, 10, failed=[Failure(3, 1, "FORBIDDEN", "No."), Failure(4, 1, "FINE", "No.")], tries=[(3, 2), (5, 2)])
+    slow = replace(results(0, 10), took=[1] * 5 + [5000, 1, 1, 1, 5000])
     blocks = [results(0, 10), forbidden, results(0, 10), slow, results(0, 10)]
     answers = await one.reports([(session.session, shard, number, block) for (_, shard, number), block in zip(held, blocks, strict=True)])
     good: tuple[bool, bool, list[int]] = (True, True, [])
-    assert answers == [good, (True, True, [3, 4]), good, (True, True, list(range(10))), good]
+    assert answers == [good, (True, True, [3]), good, (True, True, [5, 9]), good]
     for training, *_ in held:
         await one.sums_hold(training)
     rows = [await one.row("training", training) for training, *_ in held]
-    assert [(row["completed"], row["failed"]) for row in rows] == [(10, 0), (8, 2), (10, 0), (0, 10), (10, 0)]
+    assert [(row["completed"], row["failed"]) for row in rows] == [(10, 0), (8, 2), (10, 0), (8, 2), (10, 0)]
+    codes = await one.pool.fetch("select error_code from document where training = $1 and state = 2 order by ordinal", held[1][0])
+    assert [row["error_code"] for row in codes] == ["UNRECORDABLE", "FINE"]
+    tries = await one.pool.fetch("select tries from document where training = $1 order by ordinal", held[1][0])
+    assert [row["tries"] for row in tries] == [1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
 
 
 async def test_two_coordinators_record_one_training(postgres: str) -> None:
@@ -220,7 +241,7 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
         assert "Join" not in done
         assert "Nested" not in done
         assert "Seq Scan" not in done
-        assert "shard_pending" in await plan(DISPATCH["runnable"], "int", "12")
+        assert "shard_pending" in await plan(DISPATCH["runnable"], "int, int", "12, 64")
         assert "shard_in_flight" in await plan(DISPATCH["in_flight"])
         assert "shard_delayed" in await plan(DISPATCH["next_runnable_in"])
         assert "shard_in_flight" in await plan(DISPATCH["grant"], "bigint, int, bigint, int", "1, 5, 1, 5")

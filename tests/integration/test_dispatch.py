@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ import pytest
 
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState
+from doctrain_coordinator.dispatcher import Lapses, Term
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
@@ -70,7 +72,7 @@ async def test_a_shard_handed_back_comes_again_after_its_delay_with_what_is_left
         await one.begin(session, granted.shard, granted.number)
         await one.report(session, granted.shard, granted.number, results(0, 4))
         until = datetime.now(UTC) + timedelta(seconds=0.7)
-        await one.losses.release(session, [(granted.shard, granted.number)], why="later", not_before=until)
+        await one.handbacks.release(session, [(granted.shard, granted.number)], why="later", not_before=until)
         again = await message(consumer)
         assert datetime.now(UTC) >= until
         assert (again.shard, again.number, again.last_processed_ordinal) == (granted.shard, granted.number + 1, 3)
@@ -169,6 +171,36 @@ async def test_a_beat_that_stands_still_loses_its_session(postgres: str) -> None
             assert (again.shard, again.number) == (granted.shard, granted.number + 1)
         assert (await one.row("session", alive.session))["state"] == SessionState.LIVE
         assert (await one.shards(training))[0]["losses"] == 1
+
+
+async def test_thousands_of_waiting_trainings_cost_a_round_what_a_few_do(postgres: str) -> None:
+    async with core(postgres) as one:
+        many, few = await one.tenant("many", "paid"), await one.tenant("few", "paid")
+        await one.pool.execute("update plan set slots = 1000 where name = 'paid'")
+        for tenant, count in ((many, 20_000), (few, 3)):
+            await one.pool.execute(
+                """with made as (
+                    insert into training (tenant, task_id, request_hash, sealed, total, loaded, paused)
+                    select $1, 't' || n, '', true, 1, 1, n <= 2 from generate_series(1, $2::int) n returning id, tenant
+                ) insert into shard (training, tenant, shard_number, first, count, open) select id, tenant, 0, 0, 1, 1 from made""",
+                tenant,
+                count,
+            )
+        await one.pool.execute("analyze")
+        connection = await mesh_postgres.connect(postgres, settings={"enable_seqscan": "off"})
+        term = Term(connection, one.publisher, Lapses(one.lost, one.spawn), lease_seconds=10, lane_slots=5)
+        await one.open("w", lanes=75)
+        try:
+            start = time.monotonic()
+            await term.round()
+            took = time.monotonic() - start
+        finally:
+            await mesh_postgres.close_connection(connection)
+        granted = await one.pool.fetch("select tenant, training from shard where state = 1 order by training")
+        firsts = [row["id"] for row in await one.pool.fetch("select id from training where tenant = $1 order by id limit 151", many)]
+        assert [row["training"] for row in granted if row["tenant"] == many] == firsts[2:151], "the oldest that are not paused"
+        assert len(granted) == 150
+        assert took < 1.0, "it was 0.3 s for each transaction's grants"
 
 
 async def test_another_leads_once_the_first_is_gone(postgres: str) -> None:

@@ -115,6 +115,39 @@ async def test_no_request_gets_an_internal_error(postgres: str, tmp_path: Path) 
         assert await lives(served)
 
 
+@pytest.mark.timeout(120)
+async def test_bytes_that_are_no_message_are_the_callers_mistake_and_only_told_to_those_who_may_call(postgres: str, tmp_path: Path) -> None:
+    async with coordinators(postgres, tmp_path) as served:
+        await served.tenant("acme")
+        keys = {1: await served.key(1, "acme"), 2: await served.key(2), 3: await served.key(3)}
+        channel = await served.channel()
+        for service in SERVICES:
+            for method in descriptor_pool.Default().FindServiceByName(service).methods:
+                path = f"/{service}/{method.name}"
+                for key, expected in ((keys[POLICIES[path]], "INVALID_ARGUMENT"), ("unknown", "UNAUTHENTICATED")):
+                    status, sentence = await garbage(channel, method, path, key)
+                    assert status == expected, path
+                    assert "protos" in sentence or "key" in sentence
+
+
+async def garbage(channel: grpc.aio.Channel, method: Any, path: str, key: str) -> tuple[str, str]:
+    """The status and sentence for a request that is no protobuf."""
+    metadata, junk = (("authorization", f"Bearer {key}"),), b"\xff\xff\xff\xff"
+    try:
+        async with asyncio.timeout(10):
+            if method.client_streaming:
+                stream: Any = channel.stream_stream(path)
+                call = stream(iter([junk]), metadata=metadata)
+            else:
+                unary: Any = channel.unary_stream(path)
+                call = unary(junk, metadata=metadata)
+            async for _ in call:
+                pass
+    except grpc.aio.AioRpcError as error:
+        return error.code().name, error.details() or ""
+    return "OK", ""
+
+
 async def lives(served: Coordinators) -> bool:
     """Whether it still answers."""
     client = await served.tenant("after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Bench:
     root: Path
     pool: database.Pool
     shard: ShardContext
+    stored: str = ""
 
     async def train(self, name: str, content: bytes, *, shard: ShardContext | None = None, **fields: Any) -> Outcome:
         (self.root / name).write_bytes(content)
@@ -85,15 +86,16 @@ async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPa
         pool = await database.create_pool(url, size=4, name="test")
         stack.push_async_callback(pool.close)
         guardian = await stack.enter_async_context(Guardian.open())
-        sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(root)))
+        blobs = BlobStore("memory:///")
+        sources = Sources(blobs, UriRules(file_root=str(root)))
         stack.callback(sources.close)
         pipeline = await stack.enter_async_context(
             open_pipeline(
                 guardian, sources=sources, database=pool, isolation=isolation.choose(), children=1,
-                document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB,
+                fetch_seconds=20, document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB,
             )
         )  # fmt: skip
-        yield Bench(pipeline, root, pool, await running_shard(pool))
+        yield Bench(pipeline, root, pool, await running_shard(pool), (await blobs.put("acme", b"hello")).uri)
 
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("pipeline")]
@@ -189,6 +191,7 @@ async def test_places_that_may_not_be_read_or_are_not_there_fail(bench: Bench, t
         (f"file://{bench.root}", "INVALID_URI"),
         ("https://localhost/x", "INVALID_URI"),
         ("blob://" + "0" * 64, "NOT_FOUND"),
+        (f"{bench.stored}/100/5", "INVALID_RANGE"),
     ):
         outcome = await bench.pipeline.process(DocumentTask(0, "x", uri), bench.shard)
         assert isinstance(outcome, Failure), uri
@@ -231,14 +234,63 @@ async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyP
     async with (
         Guardian.open() as guardian,
         open_pipeline(
-            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=1, document_seconds=20,
-            document_memory_bytes=1024 * MIB, max_document_bytes=MIB, stages=Stages(read="testkit.stages:shout"),
+            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=1, fetch_seconds=20,
+            document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=MIB, stages=Stages(read="testkit.stages:shout"),
         ) as pipeline,
     ):  # fmt: skip
         own = Bench(pipeline, bench.root, bench.pool, bench.shard)
         assert isinstance(await own.train("quiet.txt", b"Not so loud."), Done)
     sources.close()
     assert [row["text"] for row in await bench.rows("quiet.txt")] == ["NOT SO LOUD."]
+
+
+@asynccontextmanager
+async def slow_server() -> AsyncIterator[tuple[str, asyncio.Semaphore]]:
+    """A server whose answers drip and never end; the semaphore counts those that it has begun."""
+    begun = asyncio.Semaphore(0)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nThe first words")
+            begun.release()
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.2)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.txt", begun
+
+
+async def test_documents_that_hardly_arrive_hold_up_no_other_tenants_and_end_in_time(bench: Bench) -> None:
+    sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(bench.root), allow_private_addresses=True))
+    drip = msgspec.structs.replace(bench.shard, tenant=2, tenant_id="drip")
+    async with slow_server() as (uri, begun), Guardian.open() as guardian, AsyncExitStack() as stack:
+        for fetch_seconds, hangs in ((600.0, True), (0.3, False)):
+            pipeline = await stack.enter_async_context(
+                open_pipeline(
+                    guardian, sources=sources, database=bench.pool, isolation=isolation.choose(), children=1,
+                    fetch_seconds=fetch_seconds, document_seconds=20, document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB,
+                )
+            )  # fmt: skip
+            slow = [asyncio.create_task(pipeline.process(DocumentTask(n, f"slow-{n}", uri), drip)) for n in range(40)]
+            if hangs:
+                for _ in slow:
+                    await begun.acquire()
+                own = Bench(pipeline, bench.root, bench.pool, bench.shard)
+                assert isinstance(await own.train("meanwhile.txt", b"Other words."), Done)
+                assert not any(task.done() for task in slow)
+                for task in slow:
+                    task.cancel()
+                await asyncio.wait(slow)
+                continue
+            for outcome in await asyncio.gather(*slow):
+                assert isinstance(outcome, Failure)
+                assert (outcome.error_class, outcome.code) == (ErrorClass.RESOURCE, "FETCH_TIME_LIMIT")
+                assert "0.3 s" in outcome.sentence
+    sources.close()
 
 
 async def test_a_plain_function_runs_in_children() -> None:

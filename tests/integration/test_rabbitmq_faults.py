@@ -120,6 +120,7 @@ async def test_a_silent_connection_is_given_up_and_cancels_nobody(
 ) -> None:
     """aio-pika ends a stuck publication by CancelledError, which would silently end the loop that published."""
     monkeypatch.setattr(rabbitmq, "PUBLISH_SECONDS", 30.0)
+    caplog.set_level("INFO", "doctrain_mesh.broker.rabbitmq")
     async with broker.consume(1) as consumer:
         await publish_when_possible(broker, Message(b"held"))
         held = await receive(consumer)
@@ -131,7 +132,6 @@ async def test_a_silent_connection_is_given_up_and_cancels_nobody(
         await held.ack()
         again = await receive(consumer)
         assert again.message.body == b"held"
-        assert again.redelivered
 
 
 async def test_leaving_a_frozen_server_takes_no_longer_than_closing_may(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
@@ -202,8 +202,11 @@ async def test_tls_with_the_right_authority_and_with_a_wrong_one(own_rabbitmq: R
 
 
 async def test_a_wrong_password_and_a_closed_port_are_said_without_the_password(own_rabbitmq: RabbitMQServer) -> None:
-    for port in (own_rabbitmq.port, free_port()):
+    for port, sentence in (
+        (own_rabbitmq.port, "RabbitMQ refused the user or password in DOCTRAIN_BROKER_URL"),
+        (free_port(), "RabbitMQ did not answer"),
+    ):
         broker = RabbitMQBroker(f"amqp://doctrain:hunter2@127.0.0.1:{port}/", queue="q")
-        with pytest.raises(BrokerUnavailableError, match="RabbitMQ did not answer") as caught:
+        with pytest.raises(BrokerUnavailableError, match=sentence) as caught:
             await broker.publish([Message(b"1")])
         assert "hunter2" not in caught.value.sentence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 
 from doctrain_worker.sandbox import isolation, results
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation, IsolationUnavailableError
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.memory import PREDECESSOR_VARIABLE
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
@@ -97,11 +98,43 @@ async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: C
     assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
     assert await act(pool, do="leave") == results.Crashed("status 7")
     assert await act(pool, do="hog") == results.OutOfMemory(SPEC.memory_bytes)
+    assert await act(pool, do="fill") == results.OutOfSpace(SCRATCH_BYTES)
     closed = (results.Crashed("closed its channel"), results.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
     assert await act(pool, 2.0, do="close_channel") in closed
     assert await act(pool, do="talk_nonsense") == results.TooMuchOutput(SPEC.reply_bytes)
     assert await act(pool, do="large", size=SPEC.reply_bytes) == results.TooMuchOutput(SPEC.reply_bytes)
     assert await works(pool)
+
+
+async def test_what_a_child_prints_is_told_with_its_pid_and_trace(pool: ChildPool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answer = await pool.run({"do": "say", "words": "first\nsecond\n\xff" + "x" * 9000}, 20.0, f"00-{trace}-b7ad6b7169203331-01")
+    assert isinstance(answer, results.Result)
+    await wait_until(lambda: len(caplog.messages) >= 3)
+    said = [message.partition(f", trace {trace}: ") for message in caplog.messages if trace in message]
+    assert [words[:10] for _, _, words in said] == ["first", "second", "ÿxxxxxxxxx"]
+    assert all(re.fullmatch(r"child \d+", who) for who, _, _ in said)
+    assert all(len(words) <= 500 for _, _, words in said)
+    caplog.clear()
+    await pool.run({"do": "say", "words": "flood\n" * 10_000}, 20.0)
+    await wait_until(lambda: any("says more than is kept" in message for message in caplog.messages))
+    assert len(caplog.messages) < 100
+    caplog.clear()
+    assert await pool.run({"do": "crash"}, 20.0, f"00-{trace}-b7ad6b7169203331-01") == results.Crashed("SIGSEGV")
+    await wait_until(lambda: any("Fatal Python error" in message for message in caplog.messages))
+    assert all(message.startswith("child ") for message in caplog.messages)
+
+
+async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:
+    first = await act(pool, do="pid")
+    with pytest.raises(TypeError):
+        await act(pool, do="echo", value=object())
+    again = await act(pool, do="pid")
+    assert isinstance(first, results.Result)
+    assert isinstance(again, results.Result)
+    assert again.value == first.value
+    assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
 
 
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
@@ -252,6 +285,19 @@ async def test_a_function_that_cannot_be_loaded_is_told_at_the_start(guardian: G
     with pytest.raises(ChildStartError, match="nothing_of:this"):
         async with ChildPool.open(guardian, replace(SPEC, function="nothing_of:this"), 1, strongest):
             pass
+
+
+async def test_a_main_process_that_fenced_itself_and_then_dies_is_not_named_as_one_that_died(shut_in: Isolation, mark: str) -> None:
+    with main_process(shut_in.way, mark, 41, standalone=True) as guardian:
+        assert [await told(guardian), await told(guardian)] == ["predecessor 0", "running"]
+        await wait_until(lambda: len(marked(mark)) == 2)
+        (main,) = (p for p in psutil.Process(guardian.pid).children() if "testkit.sandboxed_main" in p.cmdline())
+        main.send_signal(signal.SIGUSR2)
+        assert sorted([await told(guardian) for _ in range(3)]) == ["fenced ordered False", "stopped", "stopped"]
+        main.kill()
+        assert [await told(guardian), await told(guardian)] == ["predecessor 41 self-fenced", "running"]
+        guardian.terminate()
+        assert await asyncio.to_thread(guardian.wait, 10) == 0
 
 
 @contextmanager

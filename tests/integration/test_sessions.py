@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState
-from doctrain_coordinator.losses import Unless
+from doctrain_coordinator.handback import Unless
+from doctrain_mesh.broker.memory import MemoryBroker
 from testkit.core import Core, core
 from testkit.waiting import wait_until
 
@@ -66,7 +68,7 @@ async def test_what_is_asked_for_while_it_waits_for_its_release_is_kept(one: Cor
         await c.execute("select 1 from training where id = $1 for update", training)
 
         release = asyncio.create_task(
-            one.losses.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, lambda: names))
+            one.handbacks.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, lambda: names))
         )
         await asyncio.sleep(0.05)
         names.add(shard)
@@ -74,7 +76,7 @@ async def test_what_is_asked_for_while_it_waits_for_its_release_is_kept(one: Cor
     await release
     assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
     await one.attach("w", attachment.session)
-    await one.losses.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, set))
+    await one.handbacks.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, set))
     assert (await one.shards(training))[0]["state"] == ShardState.RUNNING, "another stream knows better"
 
 
@@ -133,6 +135,69 @@ async def test_many_workers_lost_at_once_are_not_charged(one: Core) -> None:
     await asyncio.gather(*(one.stream_ends(attachment) for attachment in attachments))
     rows = await one.shards(training)
     assert [(row["state"], row["losses"]) for row in rows] == [(ShardState.PENDING, 0)] * 3
+
+
+async def test_a_mass_loss_is_counted_over_all_coordinators(postgres: str) -> None:
+    """Nine workers of three coordinators, each of which sees no more than a third go, and not all at one instant."""
+    broker = MemoryBroker()
+    async with AsyncExitStack() as stack:
+        sides = [await stack.enter_async_context(core(postgres, broker=broker)) for _ in range(3)]
+        one = sides[0]
+        training = await one.training(await one.tenant("a", "paid"), "t", 90)
+        attachments = [(sides[n % 3], await sides[n % 3].open(f"w{n}")) for n in range(9)]
+        for place, (side, attachment) in enumerate(attachments):
+            await side.running_shard(attachment.session, training, place)
+
+        async def close(place: int) -> None:
+            side, attachment = attachments[place]
+            await asyncio.sleep(0.18 * place)
+            await side.stream_ends(attachment)
+
+        await asyncio.gather(*map(close, range(9)))
+        rows = await one.shards(training)
+        assert {row["state"] for row in rows} == {ShardState.PENDING}
+        await wait_until(lambda: _losses(one, training, {0}))
+
+
+async def _losses(one: Core, training: int, expected: set[int]) -> bool:
+    return {row["losses"] for row in await one.shards(training)} == expected
+
+
+async def test_a_loss_that_puts_documents_on_trial_waits_until_it_is_known_to_be_alone(one: Core) -> None:
+    training = await one.training(await one.tenant("a", "paid"), "t", 40)
+    await one.pool.execute("update shard set losses = 1 where training = $1", training)
+    attachments = [await one.open(f"w{n}") for n in range(4)]
+    for place, attachment in enumerate(attachments):
+        await one.running_shard(attachment.session, training, place)
+
+    async def close(place: int) -> None:
+        await asyncio.sleep(0.6 * place)
+        await one.stream_ends(attachments[place])
+
+    start = time.monotonic()
+    await close(0)
+    assert 2.0 <= time.monotonic() - start < 4
+    alone = (await one.shards(training))[0]
+    assert (alone["losses"], alone["suspects"]) == (2, [0, 1, 2, 3, 4])
+    await asyncio.gather(*map(close, (1, 2, 3)))
+    rows = (await one.shards(training))[1:]
+    assert [(row["state"], row["losses"], row["suspects"]) for row in rows] == [(ShardState.PENDING, 1, [])] * 3
+
+
+async def test_one_locked_session_delays_no_other_ones_heartbeat(one: Core) -> None:
+    stuck, other = await one.open("stuck"), await one.open("other")
+    async with one.pool.acquire() as c:
+        transaction = c.transaction()
+        await transaction.start()
+        await c.execute("select 1 from session where id = $1 for share", stuck.session)
+        late = asyncio.create_task(one.beat(stuck))
+        for count in range(1, 4):
+            start = time.monotonic()
+            assert (await one.beat(other)).beat == count
+            assert time.monotonic() - start < 1
+        assert not late.done()
+        await transaction.rollback()
+    assert (await late).beat == 1
 
 
 @pytest.mark.parametrize("charged", [False, True])

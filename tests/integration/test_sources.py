@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore, BlobTooLargeError
+from doctrain_mesh.blobs import (
+    BlobChangedError,
+    BlobForbiddenError,
+    BlobNotFoundError,
+    BlobRangeError,
+    BlobStore,
+    BlobTooLargeError,
+)
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
+from testkit.certificates import self_signed
 from testkit.web import Site, serve
 
 LARGE = bytes(range(256)) * 40_000  # ten million bytes
@@ -106,6 +117,37 @@ async def test_documents_of_a_request_are_packed_and_each_is_read_alone(tmp_path
     assert await store.put_many("acme", contents) == uris
 
 
+async def test_a_range_that_the_object_does_not_have_is_the_uris_fault(store: BlobStore) -> None:
+    await store.put("acme", b"hello")
+    assert await store.get("acme", f"{HELLO}/1/4", 9) == b"ello"
+    for wrong in ("100/5", "5/1", "0/500", "3/3"):
+        with pytest.raises(BlobRangeError, match="has 5;"):
+            await store.get("acme", f"{HELLO}/{wrong}", 999)
+    with pytest.raises(BlobNotFoundError):
+        await store.get("acme", f"blob://{'0' * 64}/0/5", 9)
+
+
+@pytest.mark.parametrize("fault", ["the stream", "the limit", "the store"])
+async def test_an_upload_that_fails_leaves_nothing_behind(tmp_path: Path, fault: str) -> None:
+    class Broken(Exception):
+        pass
+
+    async def broken() -> AsyncIterator[bytes]:
+        async for piece in pieces(LARGE):
+            yield piece
+        if fault == "the stream":
+            raise Broken
+
+    kept = BlobStore((tmp_path / "kept").as_uri())
+    final = (await kept.put("acme", LARGE)).uri.removeprefix("blob://")
+    store = BlobStore((tmp_path / "blobs").as_uri())
+    if fault == "the store":
+        (tmp_path / "blobs" / "tenants" / "acme" / final[:2] / final / "in the way").mkdir(parents=True)
+    with pytest.raises({"the stream": Broken, "the limit": BlobTooLargeError}.get(fault, BlobUnavailableError)):
+        await store.put_stream("acme", broken(), len(LARGE) - (fault == "the limit"))
+    assert stored_files(tmp_path / "blobs") == []
+
+
 async def test_a_blob_is_read_on_from_an_offset(store: BlobStore) -> None:
     stored = await store.put("acme", LARGE)
     for offset in (0, 1_234_567, len(LARGE)):
@@ -128,6 +170,19 @@ async def test_every_source_is_read_whole_and_from_an_offset(sources: Sources, s
         await sources.get("acme", missing, 10)
     with pytest.raises(BlobNotFoundError):
         await rest(sources, missing, 0)
+
+
+async def test_an_object_that_is_replaced_while_it_is_read_is_never_mixed(sources: Sources, site: Site) -> None:
+    site.pages["/bucket/a"] = LARGE
+    for offset in (0, 1_000):
+        site.pages["/bucket/a"] = LARGE
+        async with sources.open_ranged("acme", "s3://bucket/a", offset) as opened:
+            site.pages["/bucket/a"] = LARGE[::-1]
+            if offset:
+                with pytest.raises(BlobChangedError):
+                    await anext(opened.pieces)
+            else:
+                assert b"".join([piece async for piece in opened.pieces]) == LARGE
 
 
 async def test_no_link_leads_out_of_the_root(sources: Sources, root: Path, tmp_path: Path) -> None:
@@ -170,12 +225,13 @@ async def test_no_other_door_leads_into_the_store_of_blobs(tmp_path: Path, site:
 
 async def test_what_a_web_server_answers_is_told_apart(sources: Sources, site: Site) -> None:
     site.pages["/a"] = b"hello"
-    site.redirects |= {"/moved": "/a", "/loop": "/loop", "/away": "file:///etc/passwd"}
+    site.redirects |= {"/moved": "/a", "/loop": "/loop", "/away": "file:///etc/passwd", "/nowhere": "http://[bad/"}
     site.statuses |= {"/busy": (503, {"Retry-After": "7"}), "/mine": (403, {}), "/gone": (410, {})}
     assert await sources.get("acme", site.uri("/moved"), 9) == b"hello"
     for path, error in (
         ("/loop", BlobForbiddenError),
         ("/away", BlobForbiddenError),
+        ("/nowhere", BlobForbiddenError),
         ("/mine", BlobForbiddenError),
         ("/gone", BlobNotFoundError),
     ):
@@ -195,19 +251,87 @@ async def test_an_answer_that_breaks_off_is_no_document(sources: Sources, site: 
         await rest(sources, site.uri("/a"), 0)
 
 
+class Names:
+    """What names lead to instead of the resolver's answers, and which were asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **known: list[str]) -> None:
+        self.asked: list[str] = []
+        self._known = known
+        monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
+
+    def _resolve(self, host: str, port: int, **_: Any) -> list[Any]:
+        self.asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self._known[host.partition(".")[0]]]
+
+
 async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(root: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def resolve(host: str, port: int, **_: Any) -> list[Any]:
-        asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", site.port))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    names = Names(monkeypatch, rebound=["127.0.0.1"], both=["203.0.113.7", "127.0.0.1"])
     sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(root)))
-    with pytest.raises(BlobForbiddenError, match="private"):
-        await sources.get("acme", "https://rebound.example.com/a", 9)
-    assert asked == ["rebound.example.com"]
+    for name in ("rebound.example.com", "both.example.com"):
+        with pytest.raises(BlobForbiddenError, match="private"):
+            await sources.get("acme", f"https://{name}:{site.port}/a", 9)
+    assert names.asked == ["rebound.example.com", "both.example.com"]
     sources.close()
+
+
+async def test_each_redirect_is_looked_up_once_and_judged_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = self_signed(tmp_path)
+    server_side, client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    server_side.load_cert_chain(certificate, key)
+    client_side.check_hostname, client_side.verify_mode = False, ssl.CERT_NONE
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        host = b"inner.example.com" if b"GET /in" in asked else b"other.example.com"
+        location = b"" if b"GET /end" in asked else b"Location: https://%b:%d/end\r\n" % (host, port)
+        writer.write(b"HTTP/1.1 %b\r\n%bContent-Length: 5\r\n\r\nhello" % (b"302 Found" if location else b"200 OK", location))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_side)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setattr("doctrain_mesh.addresses.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
+    names = Names(monkeypatch, web=["127.0.0.1"], other=["127.0.0.1"], inner=["127.0.0.2"])
+    sources = Sources(BlobStore("memory:///"), UriRules(), tls=client_side)
+    async with server:
+        assert await sources.get("acme", f"https://web.example.com:{port}/out", 9) == b"hello"
+        assert names.asked == ["web.example.com", "other.example.com"]
+        with pytest.raises(BlobForbiddenError, match="private"):
+            await sources.get("acme", f"https://web.example.com:{port}/in", 9)
+    sources.close()
+
+
+@pytest.mark.parametrize("moment", ["https://", "http://"], ids=["in the handshake", "in the answer"])
+async def test_giving_up_a_silent_server_closes_its_connection_and_stops_nothing_else(sources: Sources, moment: str) -> None:
+    met, left = asyncio.Event(), asyncio.Event()
+
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"" if moment == "https://" else b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx")
+        met.set()
+        try:
+            while await reader.read(1000):
+                continue
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+            left.set()
+
+    arrived = asyncio.Event()
+
+    async def make_room(_: int) -> None:
+        arrived.set()
+
+    async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
+        uri = f"{moment}127.0.0.1:{server.sockets[0].getsockname()[1]}/a"
+        fetch = asyncio.create_task(sources.get("acme", uri, 100, make_room))
+        await (met if moment == "https://" else arrived).wait()
+        began = asyncio.get_running_loop().time()
+        fetch.cancel()
+        await asyncio.wait({fetch})
+        await left.wait()
+        assert asyncio.get_running_loop().time() - began < 5
+        assert fetch.cancelled()
 
 
 async def test_nobody_listening_is_worth_another_try(sources: Sources) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,10 @@ import grpc
 import pytest
 
 from doctrain_coordinator import app
+from doctrain_coordinator.commits import Committer
+from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.keys import ROLE_WORKER
+from doctrain_coordinator.rpc import interceptors
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.registry.memory import MemoryRegistry
@@ -146,6 +150,17 @@ async def test_a_shard_from_its_begin_to_its_last_answer(served: Served) -> None
         await served.core.sums_hold(training)
 
 
+async def test_no_heartbeat_denies_a_shard_whose_begin_is_still_to_be_committed(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        async with served.core.pool.acquire() as other, other.transaction():
+            await other.execute("select 1 from training where id = $1 for update", training)
+            await worker.say(begins=[pb.Begin(shard=ref)])
+            for sequence in range(1, 5):
+                assert list((await worker.beat(ref, sequence=sequence)).not_yours) == []
+        [begun] = await worker.hear(lambda r: list(r.begins))
+        assert begun.outcome == pb.BEGIN_OUTCOME_BEGUN
+
+
 async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: Served) -> None:
     async with stream(served) as worker, granted(served, 20) as (training, ref, consumer):
         await worker.begin(ref)
@@ -166,14 +181,25 @@ async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: 
         assert (await served.core.row("session", worker.welcome.session))["state"] == 2
 
 
-async def test_a_trial_is_answered_for_a_suspect_only(served: Served) -> None:
+async def test_a_trial_is_answered_and_refused_for_what_is_no_suspect_or_not_held(served: Served) -> None:
     async with stream(served) as worker, granted(served) as (training, ref, _):
         await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)
         assert list((await worker.begin(ref)).suspects) == [3, 4]
-        await worker.say(trials=[pb.Trial(shard=ref, ordinal=9)])
-        await worker.say(trials=[pb.Trial(shard=ref, ordinal=4)])
-        assert await worker.hear(lambda r: list(r.trials)) == [ref]
+        refused, started = pb.TRIAL_OUTCOME_REFUSED, pb.TRIAL_OUTCOME_STARTED
+        other = pb.ShardRef(shard=ref.shard, number=ref.number + 1)
+        for shard, ordinal, outcome in ((ref, 9, refused), (other, 3, refused), (ref, 4, started)):
+            await worker.say(trials=[pb.Trial(shard=shard, ordinal=ordinal)])
+            (answer,) = await worker.hear(lambda r: list(r.trial_answers))
+            assert (answer.shard, answer.ordinal, answer.outcome) == (shard, ordinal, outcome)
         assert (await served.core.shards(training))[0]["trial"] == 4
+
+
+async def test_a_trial_that_starts_is_told_to_workers_that_do_not_know_its_answer_too(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)
+        await worker.begin(ref)
+        await worker.say(trials=[pb.Trial(shard=ref, ordinal=9), pb.Trial(shard=ref, ordinal=4)])
+        assert await worker.hear(lambda r: list(r.trials)) == [ref]
 
 
 async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later(served: Served) -> None:
@@ -187,6 +213,54 @@ async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later
         assert (await served.core.shards(training))[0]["losses"] == 1
         async with stream(served, session=worker.welcome.session) as late:
             assert late.welcome.session == 0
+
+
+async def test_a_stream_that_this_side_ends_by_a_fault_of_its_own_waits_for_the_lease(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a test says so")
+
+    async with stream(served, "other") as other, granted(served) as (training, ref, consumer), stream(served) as worker:
+        assert (await worker.begin(ref)).outcome == pb.BEGIN_OUTCOME_BEGUN
+        monkeypatch.setattr(Committer, "submit", fail)
+        await worker.say(begins=[pb.Begin(shard=ref)])
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await worker.ended()
+        assert raised.value.code() is grpc.StatusCode.INTERNAL
+        monkeypatch.undo()
+        start = time.monotonic()
+        while time.monotonic() < start + 2.5:
+            await other.beat()
+            assert (await served.core.shards(training))[0]["state"] == ShardState.RUNNING
+            await asyncio.sleep(0.2)
+        async with stream(served, session=worker.welcome.session) as back:
+            assert not (await back.beat(ref)).session_lost
+            assert (await back.report(ref, 0, 10)).shard_done
+        assert await drained(consumer, 0.3) == []
+
+
+async def test_a_stream_that_ends_with_its_key_waits_for_the_lease(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "KEY_SECONDS", 0.1)
+    async with stream(served) as worker:
+        await served.core.pool.execute("update api_key set revoked_at = now()")
+        while not worker._call.done():
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it ends between the two
+                await worker.beat()
+            await asyncio.sleep(0.1)
+        assert await worker._call.code() is grpc.StatusCode.UNAUTHENTICATED
+        await asyncio.sleep(1.5)
+        assert not await _lost(served, worker.welcome.session)
+        await wait_until(lambda: _lost(served, worker.welcome.session))
+
+
+async def test_results_that_are_not_of_the_shard_are_not_called_recorded(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        await worker.begin(ref)
+        answer = await worker.report(ref, 8, 5)
+        assert (answer.outcome, answer.shard_done, list(answer.invalid)) == (pb.BLOCK_OUTCOME_INVALID, False, [])
+        await served.core.sums_hold(training)
+        assert (await served.core.row("training", training))["completed"] == 2
 
 
 async def test_another_stream_in_time_keeps_the_session_and_its_shards(served: Served) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -194,9 +195,33 @@ async def test_cancel_ends_at_once_and_may_be_repeated(acme: doctrain.AsyncClien
     assert updates[-1].training.state == pb.TRAINING_STATE_CANCELLED
 
 
-async def test_uploads_answer_a_uri_that_only_their_tenant_can_use(acme: doctrain.AsyncClient) -> None:
-    stored = await acme.upload(b"some text")
+@pytest.mark.parametrize("sent", [1, 20], ids=["at once", "with most of it stored"])
+@pytest.mark.parametrize(("limit", "seconds"), [("SILENCE_SECONDS", 2.0), ("UPLOAD_SECONDS", 6.0)], ids=["silent", "slow"])
+async def test_an_upload_that_stops_is_given_up_and_leaves_nothing(
+    served: Coordinators, acme: doctrain.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int, limit: str, seconds: float
+) -> None:
+    monkeypatch.setattr(f"doctrain_coordinator.rpc.uploads.{limit}", seconds)
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    call = stub.UploadDocument(metadata=(("authorization", f"Bearer {await served.key(1, 'acme')}"),))
+    for _ in range(sent):
+        await call.write(pb.UploadDocumentRequest(chunk=bytes(2**19)))
+    with pytest.raises(grpc.aio.AioRpcError, match=f"{seconds:g} s") as caught:
+        await call
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert details(caught.value) == ("UPLOAD_STALLED", [])
+    assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
+
+
+async def test_uploads_answer_a_uri_that_only_their_tenant_can_use(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    lines = b"".join(json.dumps({"document_id": f"d{n}", "uri": "s3://bucket/x"}).encode() + b"\n" for n in range(3))
+    stored = await acme.upload(lines)
     assert stored.uri.startswith("blob://")
+    other = await served.tenant("other")
+    foreign = await refused(other.start_training(manifest_uri=stored.uri, training_task_id="m"))
+    unknown = await refused(other.start_training(manifest_uri="blob://" + "0" * 64, training_task_id="m"))
+    assert str(foreign).replace(stored.uri, "") == str(unknown).replace("blob://" + "0" * 64, "")
+    assert (await acme.start_training(manifest_uri=stored.uri, training_task_id="m")).training.total == 3
+    stored = await acme.upload(b"some text")
     assert (await acme.upload(b"some text")).uri == stored.uri
     empty = await refused(acme.upload(b""))
     assert empty.reason == "INVALID_REQUEST"
@@ -246,7 +271,7 @@ async def test_a_wrong_line_among_the_first_stores_nothing(acme: doctrain.AsyncC
     assert [training async for training in acme.list_trainings()] == []
 
 
-@pytest.mark.parametrize("wrong", ["not json", line(17)])
+@pytest.mark.parametrize("wrong", ["not json", line(17), '{"document_id": "zz", "uri": "s3://bucket/x", "\\u0000": 1}'])
 async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme: doctrain.AsyncClient, tmp_path: Path, wrong: str) -> None:
     lines = [line(n) for n in range(7_000)]
     lines[6_500] = wrong
@@ -254,6 +279,7 @@ async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme
     ended = await acme.wait("m")
     assert ended.state == pb.TRAINING_STATE_FAILED
     assert "Line 6,501 " in ended.reason
+    assert ('Duplicate id "d17"' in ended.reason) == (wrong == line(17))
     assert ended.total == 5_000
     first = await anext(acme.list_documents("m"))
     assert first.state == pb.DOCUMENT_STATE_CANCELLED

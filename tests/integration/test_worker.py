@@ -10,6 +10,7 @@ import pytest
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Message
 from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker.core.retry import MOST_LONE_COOL_DOWNS
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, FencedError, Outcome, ShardContext
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
@@ -89,7 +90,8 @@ async def test_a_later_grant_of_a_shard_ends_the_earlier_one_before_it_runs(brok
 async def test_garbage_goes_to_the_dead_letters(broker: MemoryBroker) -> None:
     async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address):
         await broker.publish([Message(b"\xff\xff"), Message(b"")])
-        await wait_until(lambda: len(broker.dead) == 2)
+        async with broker.dead_letters(2) as letters:
+            assert [(await anext(letters)).message.body, (await anext(letters)).message.body] == [b"\xff\xff", b""]
     assert await settled(broker)
 
 
@@ -106,7 +108,18 @@ async def test_a_shard_taken_away_is_stopped_and_acked(broker: MemoryBroker, tol
             script.not_yours.append((1, 1))
         await wait_until(lambda: not running.holds.named())
         assert not documents.running
-    assert script.told("stopped") == []
+    # What may be its own still, as a cancelled shard is, is given back before the ack.
+    assert [(told.shard.shard, told.shard.number) for told in script.told("stopped")] == [(1, 1)]
+    assert await settled(broker)
+
+
+async def test_a_shard_whose_results_are_invalid_is_handed_back_and_not_called_done(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}, invalid={(1, 1)}), Documents(free=True)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("yield") and not running.holds.named())
+    (handed_back,) = script.told("yield")
+    assert (handed_back.shard.shard, handed_back.delay_ms) == (1, 60_000)
     assert await settled(broker)
 
 
@@ -208,16 +221,40 @@ async def test_suspects_run_alone_each_announced_before(broker: MemoryBroker) ->
         await wait_until(lambda: script.is_done((1, 1)) and script.is_done((2, 1)))
 
 
-async def test_transient_failures_are_tried_again_and_then_fail_alone(broker: MemoryBroker) -> None:
-    script = Script({(1, 1): begun(1, 1, 2)})
-    documents = Documents(free=True, outcome=Failure(ErrorClass.TRANSIENT, "SLOW", "Too slow."))
-    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, max_tries=2):
+async def test_a_refused_trial_ends_the_hold_and_lets_the_others_go_on(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 4, suspects=(1,)), (2, 1): begun(2, 1, 3)}, refused_trials={(1, 1)})
+    documents = Documents(free=True)
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
         await broker.publish([message(1, 1)])
-        await wait_until(lambda: script.is_done((1, 1)))
-    assert script.results[1, 1] == {0: "SLOW", 1: "SLOW"}
+        await wait_until(lambda: script.told("trial") and not running.holds.named())
+        await broker.publish([message(2, 1)])
+        await wait_until(lambda: script.is_done((2, 1)) and not running.holds.named())
+    assert (1, 1) not in script.results
+    assert await settled(broker)
+
+
+@pytest.mark.parametrize("error_class", [ErrorClass.TRANSIENT, ErrorClass.RESOURCE, ErrorClass.CRASH])
+async def test_failures_are_tried_again_within_their_budget(broker: MemoryBroker, error_class: ErrorClass) -> None:
+    late = 1 + MOST_LONE_COOL_DOWNS
+    script = Script({(1, late): begun(1, late, 2)})
+    documents = Documents(free=True, outcome=Failure(error_class, "SLOW", "Too slow."))
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, max_tries=2):
+        await broker.publish([message(1, late)])
+        await wait_until(lambda: script.is_done((1, late)))
+    assert script.results[1, late] == {0: "SLOW", 1: "SLOW"}
     assert sorted(documents.started) == [0, 0, 1, 1]
     retried = {o: tries for block in script.told("block") for o, tries in zip(block.retried, block.tries, strict=True)}
     assert retried == {0: 2, 1: 2}
+
+
+async def test_a_lone_document_whose_source_is_down_goes_back_for_a_while(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 1)})
+    documents = Documents(free=True, outcome=Failure(ErrorClass.TRANSIENT, "DOWN", "The source is down."))
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address, max_tries=2):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("yield"))
+    assert script.told("yield")[0].delay_ms == 15_000
+    assert not script.results.get((1, 1))
 
 
 async def test_when_most_documents_fail_transiently_the_shard_goes_back_for_a_while(broker: MemoryBroker) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
+from contextlib import ExitStack
 
 import pytest
 
+from doctrain_mesh import membership
 from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker import registration
+from doctrain_worker.core.tenure import REATTACH_SECONDS
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
 from testkit.worker import Documents, settled, worker
@@ -106,6 +113,104 @@ async def test_a_draining_coordinator_is_left_only_once_another_has_taken_over(b
     assert script.sessions == 1
 
 
+async def test_a_move_whose_welcome_never_comes_is_followed_by_another_stream(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 2)}), Documents()
+    async with (
+        tracker_server(script, "first") as first,
+        tracker_server(script, "second") as second,
+        worker(broker, documents, first.address, second.address) as running,
+    ):
+        second.welcomes = False
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        first.send(pb.TrackResponse(draining=True))
+        await wait_until(lambda: script.attached[1] == 2)
+        second.end_streams()
+        await wait_until(lambda: script.attached[1] == 3, 0.8)  # before "second" would take the session back
+        assert [name for name, _ in script.told("open")] == ["first", "second", "first"]
+        beats = len(script.told("beat"))
+        await wait_until(lambda: len(script.told("beat")) > beats + 3)
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert documents.cancelled == []
+    assert script.sessions == 1
+    assert await settled(broker)
+
+
+async def test_a_move_that_hangs_is_given_up_once_the_session_may_be_attached_there(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 2)}), Documents()
+    async with (
+        tracker_server(script, "first") as first,
+        tracker_server(script, "second") as second,
+        worker(broker, documents, first.address, second.address),
+    ):
+        second.welcomes = False
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        first.send(pb.TrackResponse(draining=True))
+        await wait_until(lambda: script.attached[1] == 2)
+        asked = time.monotonic()
+        await wait_until(lambda: script.attached[1] == 3)
+        assert time.monotonic() - asked < 2 * REATTACH_SECONDS + 0.5
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)))
+    assert documents.cancelled == []
+
+
+async def test_a_half_done_move_that_no_other_stream_follows_fences_the_session(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 2)}), Documents()
+    async with (
+        tracker_server(script, "first") as first,
+        tracker_server(script, "second") as second,
+        worker(broker, documents, first.address, second.address, drain_seconds=0.1),
+    ):
+        first.welcomes = second.welcomes = False
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        first.send(pb.TrackResponse(draining=True))
+        await wait_until(lambda: script.attached[1] >= 2)
+        second.end_streams()
+        ended = time.monotonic()
+        await wait_until(lambda: not documents.running)
+        assert time.monotonic() - ended < 0.9  # a second later the session is taken back
+        assert sorted(documents.cancelled) == [0, 1]
+        first.welcomes = True
+        await wait_until(lambda: script.sessions == 2)
+
+
+async def test_however_many_coordinators_are_silent_the_session_is_fenced_in_time(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 3)}), Documents()
+    with ExitStack() as silent:
+        addresses = [_silent(silent) for _ in range(20)]
+        async with (
+            tracker_server(script) as tracker,
+            worker(broker, documents, tracker.address, *addresses, drain_seconds=0.1),
+        ):
+            await broker.publish([message(1, 1)])
+            await wait_until(lambda: documents.running == {0, 1})
+            ended = time.monotonic()
+            await tracker.stop()
+            await wait_until(lambda: not documents.running)
+            assert time.monotonic() - ended < REATTACH_SECONDS + 0.25
+
+
+def _silent(stack: ExitStack) -> str:
+    """Where connections are accepted by the kernel and nobody answers."""
+    listening = stack.enter_context(socket.socket())
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(8)
+    return f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_a_margin_that_leaves_no_time_is_a_sentence(broker: MemoryBroker) -> None:
+    script = Script(lease_ms=1000)
+    async with tracker_server(script) as tracker:
+        with pytest.raises(ExceptionGroup) as raised:
+            async with worker(broker, Documents(), tracker.address, fence_margin_seconds=0.6):
+                await asyncio.sleep(10)
+        assert raised.group_contains(ConfigurationError, match="DOCTRAIN_FENCE_MARGIN_SECONDS is 0.6 here, but .* lease is 1 s")
+
+
 async def test_a_session_that_was_taken_back_is_followed_by_another_that_asks_again(broker: MemoryBroker) -> None:
     script, documents = Script(answer_begins=False), Documents(free=True)
     async with tracker_server(script) as tracker, worker(broker, documents, tracker.address):
@@ -161,3 +266,61 @@ async def test_a_worker_waits_for_its_first_coordinator_and_may_be_stopped_meanw
         await wait_until(lambda: running.holds.named() == [(1, 1)])
         assert not running.session.opened.is_set()
     assert await broker.depth() == 1
+
+
+async def test_a_worker_that_drains_waits_for_nothing_once_every_coordinator_is_gone(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 4), (2, 1): begun(2, 1, 4)}), Documents()
+    leave = asyncio.Event()
+
+    async def work(address: str) -> None:
+        async with worker(broker, documents, address, drain_seconds=20.0):
+            await broker.publish([message(shard, 1) for shard in (1, 2)])
+            await leave.wait()
+
+    async with tracker_server(script) as tracker:
+        working = asyncio.create_task(work(tracker.address))
+        await wait_until(lambda: len(documents.started) == 4)
+        leave.set()
+        await tracker.stop()
+        await asyncio.wait_for(working, 10)
+    assert len(documents.cancelled) == 4
+    assert await broker.depth() == 2  # for whoever comes when there are coordinators again
+
+
+async def test_a_worker_whose_key_every_coordinator_refuses_says_so_and_ends(broker: MemoryBroker) -> None:
+    with pytest.raises(ExceptionGroup) as refused:
+        async with (
+            tracker_server(Script(refuses_key=True), "first") as first,
+            tracker_server(Script(refuses_key=True), "second") as second,
+            worker(broker, Documents(), first.address, second.address),
+        ):
+            pass
+    (error,) = refused.value.exceptions
+    assert isinstance(error, ConfigurationError)
+    assert error.sentence.startswith("DOCTRAIN_WORKER_KEY is not the key of a worker")
+    assert first.address in error.sentence
+    assert second.address in error.sentence
+
+
+async def test_a_worker_that_one_coordinator_refuses_goes_to_another(broker: MemoryBroker) -> None:
+    async with (
+        tracker_server(Script(refuses_key=True), "first") as first,
+        tracker_server(Script(), "second") as second,
+        worker(broker, Documents(), first.address, second.address) as running,
+    ):
+        assert running.session.id == 1
+
+
+async def test_two_workers_of_one_name_are_warned_of(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "PAUSE_SECONDS", 0.05)
+    registry = MemoryRegistry()
+    async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address, registry=registry):
+        await asyncio.sleep(0.2)
+        assert "Another worker" not in caplog.text
+        theirs = json.dumps({"host": "elsewhere", "pid": 7}).encode()
+        await registry.register(f"{membership.WORKERS}worker", theirs, 10)
+        await wait_until(lambda: "Another worker is named worker, too (process 7 on elsewhere)" in caplog.text)
+        await asyncio.sleep(0.2)
+        assert caplog.text.count("Another worker") == 1

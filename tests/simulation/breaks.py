@@ -12,11 +12,11 @@ import pytest
 from doctrain_coordinator.commits import Committer
 from doctrain_coordinator.core.ledger import Begun, Ledger
 from doctrain_coordinator.core.states import ShardState
-from doctrain_coordinator.dispatcher import _Term
-from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.dispatcher import Term
+from doctrain_coordinator.takeback import TakeBacks
 from doctrain_worker.gate import Gate
 from doctrain_worker.holds import Holds
-from doctrain_worker.shard import ShardRun
+from doctrain_worker.reports import Reports
 from simulation import scenario as scenarios
 from simulation.machine import Machine
 from simulation.scenario import Scenario
@@ -45,10 +45,10 @@ def acks_at_delivery(patch: pytest.MonkeyPatch) -> None:
 def takes_nothing_back(patch: pytest.MonkeyPatch) -> None:
     """A lost session keeps its shards."""
 
-    async def nothing(*_: Any, **__: Any) -> bool:
-        return False
+    async def nothing(*_: Any, **__: Any) -> None:
+        return None
 
-    patch.setattr(Losses, "take_back", nothing)
+    patch.setattr(TakeBacks, "take_back", nothing)
 
 
 def fences_nobody(patch: pytest.MonkeyPatch) -> None:
@@ -110,10 +110,10 @@ def cancel_frees_slots_at_once(patch: pytest.MonkeyPatch) -> None:
 def publishes_once(patch: pytest.MonkeyPatch) -> None:
     """What the broker loses is never published again."""
 
-    async def never(self: _Term) -> None:
+    async def never(self: Term) -> None:
         return None
 
-    patch.setattr(_Term, "_republish", never)
+    patch.setattr(Term, "_republish", never)
 
 
 def closed_streams_lose_their_session_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -123,13 +123,13 @@ def closed_streams_lose_their_session_at_once(patch: pytest.MonkeyPatch) -> None
 
 def results_hold_no_slot(patch: pytest.MonkeyPatch) -> None:
     """A document's slot is free as soon as it has ended, whatever the tracker has heard of it."""
-    patch.setattr(ShardRun, "_leaves_slot", lambda self, _now: len(self._running) < self._width)
+    patch.setattr(Reports, "leaves_slot", lambda self, _now, width: len(self.running) < width)
 
 
 def trials_beside_others(patch: pytest.MonkeyPatch) -> None:
     """A suspect is tried while other documents run."""
 
-    patch.setattr(Gate, "alone", lambda _self: contextlib.nullcontext())
+    patch.setattr(Gate, "alone", lambda _self, _given_up: contextlib.nullcontext())
 
 
 def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def silence_shortens_the_lease(patch: pytest.MonkeyPatch) -> None:
-    """A frozen worker whose connection breaks is taken back a second later (docs/adr/0020)."""
+    """A frozen worker whose connection breaks is taken back a second later (docs/adr/0010)."""
     choose = scenarios.of_seed
 
     def with_frozen_workers(draw: random.Random) -> Scenario:

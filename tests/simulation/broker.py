@@ -16,7 +16,10 @@ from simulation.virtual_loop import PROCESS, Process
 
 
 class SimulatedBroker(MemoryBroker):
-    """Shares of publications that a fault meets; all zero at first. ``acked`` is called with each message before it is forgotten."""
+    """Shares of publications that a fault meets; all zero at first.
+
+    ``acked`` is called with each message before the last copy of it is forgotten.
+    """
 
     def __init__(self, draw: random.Random, acked: Callable[[Process | None, int, int], None]) -> None:
         super().__init__()
@@ -32,10 +35,10 @@ class SimulatedBroker(MemoryBroker):
         kept += [message for message in kept if draw.random() < self.doubled]
         if draw.random() < self.shuffled:
             draw.shuffle(kept)
-            ready = list(self._ready)
+            ready = list(self._shards._ready)
             draw.shuffle(ready)
-            self._ready.clear()
-            self._ready.extend(ready)
+            self._shards._ready.clear()
+            self._shards._ready.extend(ready)
         await super().publish(kept)
         if draw.random() < self.after:
             raise BrokerUnavailableError("The broker did not confirm in time.")
@@ -43,35 +46,42 @@ class SimulatedBroker(MemoryBroker):
     @asynccontextmanager
     async def consume(self, prefetch: int) -> AsyncIterator[Consumer]:
         process = PROCESS.get()
-        async with super().consume(prefetch) as consumer:
+        async with self._shards.consume(prefetch) as consumer:
             yield _Door(self, consumer, process)
 
     def unacked(self) -> int:
         """Messages that consumers have."""
-        return sum(len(consumer._lent) for consumer in self._consumers)
+        return sum(len(consumer._lent) for consumer in self._shards._consumers)
 
     def waiting(self) -> int:
         """Messages that nobody has."""
-        return len(self._ready)
+        return len(self._shards._ready)
 
     def deliver_again(self) -> None:
         """A consumer's channel is closed: what it has goes back to the queue, and to others, while it works on."""
-        if self._consumers:
-            consumer = self._draw.choice(list(self._consumers))
-            self._ready.extendleft((delivery.message, True) for delivery in reversed(consumer.take_back()))
-            self.dispatch()
+        if self._shards._consumers:
+            consumer = self._draw.choice(list(self._shards._consumers))
+            self._shards._ready.extendleft(delivery.message for delivery in reversed(consumer.take_back()))
+            self._shards.dispatch()
 
     def wipe(self) -> None:
         """It comes back empty."""
-        self._ready.clear()
-        for consumer in self._consumers:
+        self._shards._ready.clear()
+        for consumer in self._shards._consumers:
             consumer.take_back()
 
     def settle(self, process: Process | None, delivery: Any) -> None:
-        """An ack arrives; one of a delivery that was taken back says nothing."""
-        message = ShardMessage.FromString(delivery.message.body)
-        if delivery in delivery._consumer._lent:
-            self._acked(process, message.shard, message.number)
+        """An ack arrives; one of a delivery that was taken back says nothing, nor one of a copy while there are others."""
+        key = _key(delivery.message)
+        lent = [other for consumer in self._shards._consumers for other in consumer._lent if other is not delivery]
+        copies = [_key(message) for message in (*self._shards._ready, *(other.message for other in lent))]
+        if delivery in delivery._consumer._lent and key not in copies:
+            self._acked(process, *key)
+
+
+def _key(message: Message) -> tuple[int, int]:
+    grant = ShardMessage.FromString(message.body)
+    return grant.shard, grant.number
 
 
 class _Door:
@@ -90,7 +100,7 @@ class _Door:
 class _Lent:
     def __init__(self, broker: SimulatedBroker, delivery: Delivery, process: Process | None) -> None:
         self._broker, self._delivery, self._process = broker, delivery, process
-        self.message, self.redelivered = delivery.message, delivery.redelivered
+        self.message = delivery.message
 
     async def ack(self) -> None:
         if self._process is None or self._process.alive:

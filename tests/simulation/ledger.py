@@ -182,6 +182,8 @@ class Ledger:
             self.violated(f"shard {key} changes hands: {_brief(old)} to {_brief(new)}")
         if move == (PENDING, DISPATCHED):
             self._check_plan(new)
+            if self._database.tables["training"][new["training"]]["paused"]:
+                self.violated(f"shard {key} is granted while its training is paused")
             if new["number"] != old["number"] + 1:
                 self.violated(f"shard {key} is granted as number {new['number']} after {old['number']}")
         if new["state"] == RUNNING and old["state"] != RUNNING:

@@ -15,10 +15,12 @@ from typing import Any
 
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
 from doctrain_worker.sandbox.fenced import FencedError
+from doctrain_worker.sandbox.memory import Predecessor
 from simulation.virtual_loop import PROCESS, virtual_loop
 
 POLL_SECONDS = 0.04
 KILL_SECONDS = 0.05
+NOBODY = Predecessor(0, self_fenced=False)
 
 
 @dataclass(eq=False)
@@ -62,7 +64,7 @@ class Machine:
         self.name, self._draw, self._habits, self._ledger = name, draw, habits, ledger
         self._places = itertools.count(1)
         self.running: dict[int, Execution] = {}
-        self.session = 0
+        self.session = NOBODY
         self.deadline = 0.0
         self.epoch = 0
         self.on_poison: Callable[[], None] = lambda: None
@@ -152,7 +154,7 @@ class Guardian:
 
     pid = 1
 
-    def __init__(self, machine: Machine, predecessor: int) -> None:
+    def __init__(self, machine: Machine, predecessor: Predecessor) -> None:
         self._machine, self.predecessor = machine, predecessor
         self._epoch = machine.epoch
         process = PROCESS.get()
@@ -172,7 +174,7 @@ class Guardian:
         if self.process.alive:
             self._machine.deadline = 0.0
             self._epoch = self._machine.epoch
-            self._machine.session = session
+            self._machine.session = Predecessor(session, self_fenced=False)
 
     def extend(self, deadline_seconds: float) -> bool:
         if self.fenced:
@@ -190,6 +192,8 @@ class Guardian:
             told = self._machine.fenced()
             virtual_loop().later(self._machine.kill_seconds(), self._machine.fence, "order")
             await told
+        if self.process.alive and self._machine.session.session:
+            self._machine.session = Predecessor(self._machine.session.session, self_fenced=True)
 
 
 class Processor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,10 @@ import doctrain_worker.app
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
+from doctrain_worker.sandbox.memory import Predecessor
 from simulation.broker import SimulatedBroker
 from simulation.ledger import Ledger
-from simulation.machine import Guardian, Habits, Machine, Processor
+from simulation.machine import NOBODY, Guardian, Habits, Machine, Processor
 from simulation.network import Network
 from simulation.store.server import StoreServer
 from simulation.virtual_loop import Process, virtual_loop
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 5.0
 MARGIN_SECONDS = 1.5
 RESTART_SECONDS = (0.2, 2.0)
+
+
+Run = Callable[["Member", Process, Predecessor], Coroutine[Any, Any, None]]
 
 
 @dataclass(eq=False)
@@ -87,11 +91,11 @@ class Mesh:
         if process is None or not process.alive:
             return
         self.note("crash", member.name, "machine" if machine else "process")
-        session = member.machine.session if member.machine is not None else 0
+        session = member.machine.session if member.machine is not None else NOBODY
         self._end(process, silent=machine and self.draw.random() < 0.5)
         if member.machine is not None:
             if machine:
-                member.machine.session = session = 0
+                member.machine.session = session = NOBODY
                 member.machine.fence("power")
             else:
                 virtual_loop().later(member.machine.kill_seconds(), member.machine.fence, "its main process died")
@@ -113,15 +117,15 @@ class Mesh:
 
     # Processes
 
-    def _start(self, member: Member, run: Callable[[Member, Process, int], Any], predecessor: int = 0) -> None:
+    def _start(self, member: Member, run: Run, predecessor: Predecessor = NOBODY) -> None:
         if self.over or member.process is not None:
             return
         process = member.process = Process(member.name)
         member.stop = asyncio.Event()
-        self.note("start of", member.name, predecessor)
+        self.note("start of", member.name, predecessor.session)
         process.spawn(self._supervised(member, process, run, predecessor))
 
-    async def _supervised(self, member: Member, process: Process, run: Callable[[Member, Process, int], Any], predecessor: int) -> None:
+    async def _supervised(self, member: Member, process: Process, run: Run, predecessor: Predecessor) -> None:
         try:
             await run(member, process, predecessor)
             self.note("end of", member.name)
@@ -132,29 +136,29 @@ class Mesh:
             elif process.alive:
                 self.note("end of", member.name, type(error).__name__)
         if process.alive:
-            session = member.machine.session if member.machine is not None and not member.stop.is_set() else 0
+            session = member.machine.session if member.machine is not None and not member.stop.is_set() else NOBODY
             if member.machine is not None:
                 member.machine.fence("its main process ended")
             virtual_loop().later(0.0, self._bury, member, process, run, session)
 
-    def _bury(self, member: Member, process: Process, run: Any, session: int) -> None:
+    def _bury(self, member: Member, process: Process, run: Run, session: Predecessor) -> None:
         self._end(process)
         if member.process is process:
             member.process, member.running = None, None
             virtual_loop().later(self.draw.uniform(*RESTART_SECONDS), self._start, member, run, session)
 
-    async def _coordinate(self, member: Member, process: Process, _predecessor: int) -> None:
+    async def _coordinate(self, member: Member, process: Process, _predecessor: Predecessor) -> None:
         settings = Settings(
             name=member.name,
             advertise=f"{member.name}:1",
             lease_seconds=LEASE_SECONDS,
             drain_seconds=2.0,
-            database_url="simulated",
+            database_url="postgres://simulated/mesh",
         )
         async with doctrain_coordinator.app.running(settings, broker=self.broker, registry=self.registry) as member.running:
             await member.stop.wait()
 
-    async def _work(self, member: Member, process: Process, predecessor: int) -> None:
+    async def _work(self, member: Member, process: Process, predecessor: Predecessor) -> None:
         settings = Settings(
             name=member.name,
             coordinators=",".join(f"{coordinator.name}:1" for coordinator in self.coordinators),

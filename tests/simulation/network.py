@@ -24,7 +24,7 @@ _OPEN = object()
 RESET_SECONDS = 0.3
 """A worker writes a ping every 0.25 s, and so learns of a reset by then."""
 JUST_SECONDS = 1.5
-"""That a worker freezes just as its connection breaks is beyond what is promised (docs/adr/0020)."""
+"""That a worker freezes just as its connection breaks is beyond what is promised (docs/adr/0010)."""
 
 
 class _End:
@@ -129,6 +129,7 @@ class Context:
         self._network, self._link, self._up, self._down = network, link, up, down
         self._task: asyncio.Task[Any] | None = None
         self._process: Process | None = None
+        self.ended_here = False
         up.on_arrival = self._take
 
     async def read(self) -> Any:
@@ -202,6 +203,7 @@ class Network:
         """It serves no more; streams that are left end."""
         self._serving.pop(address, None)
         for context in [context for context, link in self.streams.items() if link[1] == address]:
+            context.ended_here = True
             context.end()
 
     def serving(self, address: str) -> tuple[Process, Callable[[Any, Any], Any]] | None:
@@ -269,8 +271,10 @@ class Channel:
         assert path == "/doctrain_mesh.v1.TrackerService/Track"
         return lambda **_: self._network.call(self._link)
 
-    def get_state(self, *, try_to_connect: bool) -> None:
-        """Warm."""
+    def get_state(self, *, try_to_connect: bool) -> grpc.ChannelConnectivity:
+        """As far as a client knows: a cut link seems to be there."""
+        served = self._network.serving(self._link[1])
+        return grpc.ChannelConnectivity.IDLE if served is None else grpc.ChannelConnectivity.READY
 
     async def close(self) -> None:
         """Nothing is kept."""

@@ -38,7 +38,7 @@ EVENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A training that a tenant starts at ``at``, and may cancel so long after."""
+    """A training that a tenant starts at ``at``, and may cancel so long after, or pause and, in a while, resume."""
 
     tenant: str
     task_id: str
@@ -46,6 +46,7 @@ class Wish:
     numbered: bool
     at: float
     cancelled_after: float | None
+    paused_after: float | None
     poison: int | None
 
 
@@ -100,5 +101,6 @@ def _wish(draw: random.Random, place: int, tenants: dict[str, str], poisoned: bo
         numbered=draw.random() < 0.6,
         at=draw.uniform(0.0, 4.0),
         cancelled_after=draw.uniform(0.0, 5.0) if draw.random() < 0.2 else None,
+        paused_after=draw.uniform(0.0, 5.0) if draw.random() < 0.25 else None,
         poison=draw.randrange(documents) if poisoned and place == 0 else None,
     )

@@ -1,6 +1,6 @@
 """One seed from start to rest: the mesh, its tenants, its faults, and whether every promise held.
 
-A seed decides everything, so that one that fails fails again: ``make simulate SEED=n`` prints its event log.
+A seed decides everything, so that one that fails fails again: ``make simulate REPLAY=n`` prints its event log.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Outcome:
     def told(self) -> str:
         """For a person."""
         lines = "\n".join(f"  {line}" for line in self.violations)
-        return f"Seed {self.seed} broke promises:\n{lines}\nReplay it with its event log: make simulate SEED={self.seed}"
+        return f"Seed {self.seed} broke promises:\n{lines}\nReplay it with its event log: make simulate REPLAY={self.seed}"
 
 
 def simulate(seed: int, *, breaks: Break | None = None) -> Outcome:

@@ -30,7 +30,7 @@ class Wisher:
         self._position = ""
 
     async def run(self) -> None:
-        """Starts the training, watches it, and cancels it if that is the wish."""
+        """Starts the training, watches it, and cancels or pauses it if that is the wish."""
         await asyncio.sleep(self.wish.at)
         request = self._request()
         await self._until_answered(lambda service: service.StartTraining(request, None))
@@ -40,6 +40,8 @@ class Wisher:
             both.create_task(self._watch())
             if self.wish.cancelled_after is not None:
                 both.create_task(self._cancel(self.wish.cancelled_after))
+            if self.wish.paused_after is not None:
+                both.create_task(self._pause(self.wish.paused_after))
         self.done = True
 
     async def _cancel(self, seconds: float) -> None:
@@ -50,6 +52,19 @@ class Wisher:
         self._mesh.note("cancelled", self.wish.task_id, answer.training.state)
         if answer.training.state not in ENDED:
             self._mesh.ledger.violated(f"{self.wish.task_id} is cancelled and goes on in state {answer.training.state}")
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        request = pb.PauseTrainingRequest(training_task_id=self.wish.task_id)
+        paused = await self._until_answered(lambda service: service.PauseTraining(request, None))
+        self._mesh.note("paused", self.wish.task_id, paused.training.state)
+        if not paused.training.paused and paused.training.state not in ENDED:
+            self._mesh.ledger.violated(f"{self.wish.task_id} is paused and goes on in state {paused.training.state}")
+        await asyncio.sleep(self._draw.uniform(0.0, 6.0))
+        await self._until_answered(
+            lambda service: service.ResumeTraining(pb.ResumeTrainingRequest(training_task_id=self.wish.task_id), None)
+        )
+        self._mesh.note("resumed", self.wish.task_id)
 
     async def _watch(self) -> None:
         while self._ended not in ENDED:

@@ -4,165 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 import pytest
 
-from doctrain_coordinator.store import statements as product
-from doctrain_coordinator.store.migrate import migrate
+from simulation.both_stores import BASE, DOCUMENTS, FAR, SHARD, Speaker, Store, same, waits
 from simulation.store import statements
-from simulation.store.server import StoreServer
-from simulation.virtual_loop import VirtualLoop
-
-Script = Callable[["Store"], Awaitable[list[Any]]]
-BASE = datetime(2026, 9, 1, tzinfo=UTC)
-FAR = datetime(2100, 1, 1, tzinfo=UTC)
-DOCUMENTS, SHARD = 24, 4
-UNORDERED = {"in_flight", "held_shards", "live_sessions", "trainings_held", "shard_facts", "plans_of", "dispatched", "progress", "waiting"}
-TIMES = {"created_at", "started_at", "ended_at", "yield_seconds", "extract"}
-TABLES = {
-    "training": "id, state, sealed, loaded, load_offset, total, completed, failed, version, reason",
-    "session": "id, worker_id, state, beat, attached, lanes, draining, predecessor",
-    "shard": "id, training, shard_number, first, count, open, state, number, holder, width, order_kind, not_before, running, losses, "
-    "suspects, trial, version, yield_reason",
-    "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, document_id",
-}
 
 
 def test_every_statement_that_the_simulated_classes_run_is_known() -> None:
     assert statements.unknown() == []
-
-
-class Store(Protocol):
-    """Either of the two."""
-
-    async def connect(self) -> Any: ...
-
-    async def is_locked_out(self, connection: Any) -> bool: ...
-
-
-async def waits(store: Store, connection: Any, task: asyncio.Task[Any]) -> bool:
-    """Whether a statement that was just sent waits for a lock; False once it is done."""
-    while not task.done():
-        await asyncio.sleep(0.005)
-        if await store.is_locked_out(connection):
-            return True
-    return False
-
-
-class OnPostgres:
-    """The real one."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.opened: list[Any] = []
-
-    async def connect(self) -> Any:
-        self.opened.append(await asyncpg.connect(self._url))
-        return self.opened[-1]
-
-    async def is_locked_out(self, connection: Any) -> bool:
-        asked = "select exists (select 1 from pg_stat_activity where pid = $1 and wait_event_type = 'Lock')"
-        return bool(await self.opened[0].fetchval(asked, connection.get_server_pid()))
-
-
-class InMemory:
-    """Ours."""
-
-    def __init__(self) -> None:
-        self.server = StoreServer(random.Random(0), lambda *_: None)
-
-    async def connect(self) -> Any:
-        return await self.server.dial({}, 60.0)
-
-    async def is_locked_out(self, connection: Any) -> bool:
-        transaction = connection.backend.transaction
-        return transaction is not None and transaction.waits is not None
-
-
-async def on_postgres(url: str, script: Script) -> list[Any]:
-    await migrate(url)
-    store = OnPostgres(url)
-    setting = await store.connect()
-    await setting.execute("insert into tenant (name, plan) values ('acme', 'free'), ('bolt', 'paid')")
-    try:
-        answers = await script(store)
-        for table, columns in TABLES.items():
-            rows = await setting.fetch(f"select {columns} from {table}")
-            answers.append(sorted(repr([_plain("", value) for value in row]) for row in rows))
-    finally:
-        for connection in store.opened:
-            connection.terminate()
-    return answers
-
-
-def in_memory(script: Script) -> list[Any]:
-    async def run() -> list[Any]:
-        store = InMemory()
-        store.server.database.add_tenant("acme", "free")
-        store.server.database.add_tenant("bolt", "paid")
-        answers = await script(store)
-        for table, columns in TABLES.items():
-            rows = store.server.database.tables[table].values()
-            answers.append(sorted(repr([_plain("", row[name.strip()]) for name in columns.split(",")]) for row in rows))
-        return answers
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(run())
-
-
-async def same(url: str, script: Script) -> list[Any]:
-    """Runs it on both and answers what both say."""
-    real = await on_postgres(url, script)
-    simulated = await asyncio.to_thread(in_memory, script)
-    for place, (theirs, ours) in enumerate(zip(real, simulated, strict=True)):
-        assert ours == theirs, f"answer {place}"
-    return real
-
-
-class Speaker:
-    """Runs named statements on one connection and notes their answers, in a form that both stores share."""
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-        self.answers: list[Any] = []
-        self._texts = {f"{file}.{name}": text for file in statements.FILES for name, text in product.load(file).items()}
-
-    async def say(self, name: str, *args: Any) -> list[Any]:
-        rows = await self.connection.fetch(self._texts[name], *args)
-        plain = [tuple(_plain(key, row[key]) for key in row.keys()) for row in rows]  # noqa: SIM118 - asyncpg's rows iterate over values
-        if name.partition(".")[2] in UNORDERED:
-            plain.sort(key=repr)
-        self.answers.append((name, plain))
-        return plain
-
-    async def load(self, training: int, tenant: int, *, numbered: bool) -> None:
-        """As loading does."""
-        if numbered:
-            rows: list[Any] = [(training, n, None, None) for n in range(DOCUMENTS)]
-        else:
-            rows = [(training, n, f"d{n}", f"s3://b/{n}") for n in range(DOCUMENTS)]
-        columns = ["training", "ordinal", "document_id", "uri"]
-        await self.connection.copy_records_to_table("document", records=rows, columns=columns)
-        shards = [(training, tenant, place, place * SHARD, SHARD, SHARD) for place in range(DOCUMENTS // SHARD)]
-        columns = ["training", "tenant", "shard_number", "first", "count", "open"]
-        await self.connection.copy_records_to_table("shard", records=shards, columns=columns)
-        template = "s3://b/{n}" if numbered else None
-        await self.say(
-            *("loading.insert_training", training, tenant, f"t{training}", b"h", training % 3 > 0, DOCUMENTS, 0, 0, None, None),
-            *(template, 0, "", None),
-        )
-
-
-def _plain(key: str, value: Any) -> Any:
-    if key in TIMES or isinstance(value, float):
-        return value is not None
-    if isinstance(value, datetime) and value.year == 1:  # -infinity
-        return "never"
-    return list(value) if isinstance(value, list | tuple) else value
 
 
 def _one(draw: random.Random) -> tuple[Any, ...]:
@@ -193,7 +45,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("commits.update_training", training, draw.choice([1, 2, 2, 2, 3]), 2, 1, version, BASE, None),
             ("dispatch.room",),
             ("dispatch.in_flight",),
-            ("dispatch.runnable", draw.randint(1, 5)),
+            ("dispatch.runnable", draw.randint(1, 5), draw.randint(1, 3)),
             ("dispatch.plans_of", [1, 2]),
             ("dispatch.lock_tenants", [1, 2, 7]),
             ("dispatch.lock_startable_trainings", [1, 2, 3]),
@@ -204,7 +56,13 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("sessions.held_shards", [1, 2]),
             ("sessions.live_sessions",),
             ("sessions.predecessor", session, f"w{session}"),
-            ("sessions.trainings_held", session),
+            ("sessions.held_by", session),
+            ("sessions.mark_gone", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
+            ("sessions.losses_beside", session, 3600.0, draw.randint(1, 3)),
+            ("sessions.forgive_shards", some),
+            ("sessions.lock_for_beats", [3, 1]),
+            ("shard_locks.free", some),
+            ("shard_locks.lock", shard),
             ("sessions.end_session", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
             ("sessions.lock_held_shards", session),
             ("sessions.lock_attached_session", session, 1),
@@ -221,7 +79,8 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("loading.next_shard_number", training),
             ("loading.lock_loading", training, draw.choice([DOCUMENTS, 0])),
             ("loading.advance", training, DOCUMENTS, 1, 1, draw.random() < 0.5, draw.choice([1, 2]), version, None),
-            ("loading.unsealed",),
+            ("loading.unsealed", draw.choice([[], [2]])),
+            ("loading.silent_seconds", training),
             ("loading.one_unsealed", training),
             ("trainings.by_task", draw.randint(1, 2), f"t{training}"),
             ("trainings.progress", [1, 2, 3, 4]),
@@ -229,6 +88,9 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("trainings.fleet",),
             ("trainings.lock_for_end", training),
             ("trainings.lock_open_shards", training),
+            ("trainings.running_shards", training),
+            ("trainings.resume_training", training),
+            *([("trainings.pause_training", training), ("trainings.pause_shards", training, version)] if draw.random() < 0.4 else []),
             *([("trainings.end_training", training, 6, None), ("trainings.end_shards", training, version)] if draw.random() < 0.2 else []),
             ("trainings.tenant_limit", draw.randint(1, 3)),
         ]
@@ -274,6 +136,9 @@ async def _two(store: Store) -> tuple[Speaker, Speaker]:
 
 
 LOCKS: list[tuple[Any, ...]] = [
+    ("sessions.lock_for_beats", [1]),
+    ("shard_locks.free", [1, 2]),
+    ("trainings.pause_training", 1),
     ("commits.lock_trainings", [1]),
     ("dispatch.lock_startable_trainings", [1]),
     ("commits.lock_live_sessions", [1]),
@@ -328,6 +193,28 @@ async def test_a_statement_that_waited_sees_the_locked_row_anew_and_the_rest_as_
     assert answers[0] is True
 
 
+async def test_who_waits_briefly_gives_up_and_only_within_that_transaction(postgres: str) -> None:
+    async def script(store: Store) -> list[Any]:
+        one, other = await _two(store)
+        for _ in range(2):
+            await one.connection.execute("begin")
+            await one.say("commits.lock_shards", [1])
+            await other.connection.execute("begin")
+            await other.say("shard_locks.wait_briefly")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await other.say("shard_locks.lock", 1)
+            await other.connection.execute("rollback")
+            task = asyncio.create_task(other.say("shard_locks.lock", 1))
+            assert await waits(store, other.connection, task)
+            await asyncio.sleep(0.5)
+            assert not task.done()
+            await one.connection.execute("commit")
+            await task
+        return other.answers
+
+    await same(postgres, script)
+
+
 async def test_a_deadlock_is_told_to_one(postgres: str) -> None:
     async def script(store: Store) -> list[Any]:
         one, other = await _two(store)
@@ -358,9 +245,9 @@ async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(po
         await one.say("loading.next_training")
         await one.load(2, 2, numbered=False)
         await other.say("trainings.by_task", 2, "t2")
-        await other.say("dispatch.runnable", 9)
+        await other.say("dispatch.runnable", 9, 2)
         await other.connection.execute("begin")
-        row = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None)
+        row = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None)
         task = asyncio.create_task(other.say("loading.insert_training", 99, 2, *row))
         waited = await waits(store, other.connection, task)
         await one.connection.execute("commit")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def imported(_task: dict[str, Any]) -> list[str]:
 
 def refuse(_task: dict[str, Any]) -> None:
     raise Refusal("ENCRYPTED", "It is locked.")
+
+
+def say(task: dict[str, Any]) -> None:
+    sys.stdout.write(task["words"] + "\n")
+    sys.stdout.flush()
 
 
 def fail(_task: dict[str, Any]) -> None:
@@ -90,6 +96,15 @@ def hog(_task: dict[str, Any]) -> int:
         kept.append(bytearray(16 << 20))
 
 
+def fill(_task: dict[str, Any]) -> None:
+    """Writes one file after the other until there is no room, or one file, where only that is limited."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(10):
+            with (Path(folder) / str(number)).open("wb") as file:
+                for _ in range(10):
+                    file.write(bytes(32 << 20))
+
+
 def close_channel(_task: dict[str, Any]) -> None:
     os.close(int(os.environ[CHANNEL_VARIABLE]))
     time.sleep(60)
@@ -117,3 +132,8 @@ def reach(task: dict[str, Any]) -> str:
     except OSError as error:
         return type(error).__name__
     return "reached"
+
+
+def sleep_long(_task: dict[str, Any]) -> None:
+    """For what calls it without ``act``."""
+    time.sleep(600)

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from doctrain_coordinator import loading
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.commits import Begin, BegunShard, Committer, Report
+from doctrain_coordinator.control import Control
 from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.charging import Budgets
-from doctrain_coordinator.core.ledger import Begun
-from doctrain_coordinator.core.observation import MassLoss
-from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.dispatcher import Dispatcher
-from doctrain_coordinator.endings import end_early
+from doctrain_coordinator.handback import HandBacks
 from doctrain_coordinator.heartbeats import Beat, Heartbeats, Standing
 from doctrain_coordinator.leadership import Leadership
-from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.lost_sessions import LostSessions
 from doctrain_coordinator.publisher import Publisher
 from doctrain_coordinator.sessions import Attachment, Opening, Sessions
+from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store.migrate import migrate
+from doctrain_coordinator.takeback import TakeBacks
 from doctrain_coordinator.tenants import Tenants
+from doctrain_coordinator.trials import Trials
 from doctrain_mesh import postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Consumer
@@ -32,7 +34,7 @@ from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 
 LEASE_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
-NOW_MS = 1_790_000_000_000
+NOW_MS = int(time.time()) * 1000
 
 
 class Core:
@@ -41,14 +43,26 @@ class Core:
     def __init__(self, url: str, pool: postgres.Pool, broker: MemoryBroker, lease_seconds: float) -> None:
         self.url, self.pool, self.broker = url, pool, broker
         self.changes = Changes(url)
-        self.mass = MassLoss()
-        self.losses = Losses(pool, self.changes, Budgets(before_trial=2, on_trial=3))
-        self.sessions = Sessions(pool, self.losses, self.changes, self.mass, lease_seconds=lease_seconds)
-        self.heartbeats = Heartbeats(pool, self.losses)
+        self.loops: asyncio.TaskGroup | None = None
+        self.asides: set[asyncio.Task[None]] = set()
+        self.locks = ShardLocks(pool)
+        self.takebacks = TakeBacks(self.locks, self.changes, Budgets(before_trial=2, on_trial=3))
+        self.handbacks = HandBacks(self.locks, self.changes)
+        self.lost = LostSessions(pool, self.takebacks, self.spawn, before_trial=2)
+        self.sessions = Sessions(pool, self.lost, self.changes, lease_seconds=lease_seconds)
+        self.trials = Trials(pool)
+        self.control = Control(self.locks, self.changes)
+        self.heartbeats = Heartbeats(pool, self.handbacks)
         self.committer = Committer(url, self.changes)
         self.publisher = Publisher(broker)
-        self.dispatcher = Dispatcher(self.changes, self.publisher, self.losses, self.mass, lease_seconds=lease_seconds, lane_slots=5)
+        self.dispatcher = Dispatcher(self.changes, self.publisher, self.lost, self.spawn, lease_seconds=lease_seconds, lane_slots=5)
         self.leadership = Leadership(url, self.dispatcher.lead)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self.loops is not None, "made by ``core``, it runs what it starts"
+        task = self.loops.create_task(work)
+        self.asides.add(task)
+        task.add_done_callback(self.asides.discard)
 
     # What tenants do
 
@@ -65,9 +79,7 @@ class Core:
         return training
 
     async def cancel(self, training: int) -> None:
-        async with self.pool.acquire() as c, c.transaction():
-            await end_early(c, training, TrainingState.CANCELLED, None)
-        self.changes.work()
+        await self.control.cancel(training)
 
     # What workers say
 
@@ -106,8 +118,8 @@ class Core:
         for session, shard, number, block in several:
             future: asyncio.Future[tuple[bool, bool, list[int]]] = loop.create_future()
 
-            def answer(recorded: bool, done: bool, invalid: Any, future: asyncio.Future[Any] = future) -> None:
-                future.set_result((recorded, done, list(invalid)))
+            def answer(outcome: Recorded, done: bool, invalid: Any, future: asyncio.Future[Any] = future) -> None:
+                future.set_result((outcome is Recorded.RECORDED, done, list(invalid)))
 
             futures.append(future)
             items.append(Report(session, shard, number, block, answer, urgent=True))
@@ -151,6 +163,17 @@ class Core:
         number = await self.grant(shard, width)
         assert await self.begin(session, shard, number) is Begun.BEGUN
         return shard, number
+
+    @asynccontextmanager
+    async def writing_index_rows(self, shard: int) -> AsyncIterator[None]:
+        """A worker that is frozen while it writes index rows of the shard: it holds the fence as long as this is open."""
+        writer = await postgres.connect(self.url)
+        try:
+            async with writer.transaction():
+                await writer.execute("select 1 from shard where id = $1 for key share", shard)
+                yield
+        finally:
+            await postgres.close_connection(writer)
 
     async def sums_hold(self, training: int) -> None:
         """Counters are what the rows say."""
@@ -208,11 +231,12 @@ async def core(
         loops.append(made.leadership.run())
     try:
         async with asyncio.TaskGroup() as group:
+            made.loops = group
             tasks = [group.create_task(loop) for loop in loops]
             try:
                 yield made
             finally:
-                for task in tasks:
+                for task in (*tasks, *made.asides):
                     task.cancel()
     finally:
         await postgres.close_pool(pool)

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 
 
 @dataclass

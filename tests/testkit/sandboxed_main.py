@@ -2,7 +2,7 @@
 
 Arguments: isolation, mark of the children, session. Writes lines to standard output: ``predecessor N``, ``running``,
 ``extended`` when SIGUSR1 has made it set a deadline DEADLINE_SECONDS from then, ``fenced WHY`` and ``stopped`` for each
-call when it learns of it. Ends with status 0 on SIGTERM.
+call when it learns of it. SIGUSR2 makes it fence itself. Ends with status 0 on SIGTERM.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def main(way: str, mark: str, session: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     spec = ChildSpec("testkit.child_functions:act", environment=(("PYTHONPATH", TESTS),))
     async with Guardian.open() as guardian:
-        say(f"predecessor {guardian.predecessor}")
+        say(f"predecessor {guardian.predecessor.session}" + " self-fenced" * guardian.predecessor.self_fenced)
         guardian.note_session(session)
 
         def extend() -> None:
@@ -51,6 +51,7 @@ async def main(way: str, mark: str, session: int) -> None:
         async with ChildPool.open(guardian, spec, 2, isolation.choose(way)) as pool, asyncio.TaskGroup() as group:
             hanging = [group.create_task(hang(pool, mark)) for _ in range(2)]
             say("running")
+            loop.add_signal_handler(signal.SIGUSR2, lambda: group.create_task(guardian.fence()))
             fenced = group.create_task(guardian.wait_fenced())
             waiting = group.create_task(ended.wait())
             await asyncio.wait({fenced, waiting}, return_when=asyncio.FIRST_COMPLETED)

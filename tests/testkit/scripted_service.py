@@ -138,6 +138,38 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
         training.state = training_pb2.TRAINING_STATE_CANCELLED
         return training_pb2.CancelTrainingResponse(training=training)
 
+    async def PauseTraining(self, request: training_pb2.PauseTrainingRequest, context: Any) -> training_pb2.PauseTrainingResponse:
+        await self._enter("PauseTraining", request, context)
+        training = await self._training(request.training_task_id, context)
+        training.paused = True
+        return training_pb2.PauseTrainingResponse(training=training)
+
+    async def ResumeTraining(self, request: training_pb2.ResumeTrainingRequest, context: Any) -> training_pb2.ResumeTrainingResponse:
+        await self._enter("ResumeTraining", request, context)
+        training = await self._training(request.training_task_id, context)
+        training.paused = False
+        return training_pb2.ResumeTrainingResponse(training=training)
+
+    async def RetryFailedDocuments(
+        self, request: training_pb2.RetryFailedDocumentsRequest, context: Any
+    ) -> training_pb2.RetryFailedDocumentsResponse:
+        await self._enter("RetryFailedDocuments", request, context)
+        await self._training(request.training_task_id, context)
+        retry = training_pb2.Training(training_task_id=request.new_training_task_id, total=2, retry_of=request.training_task_id)
+        self.trainings[retry.training_task_id] = retry
+        return training_pb2.RetryFailedDocumentsResponse(training=retry)
+
+    async def ExplainTraining(self, request: training_pb2.ExplainTrainingRequest, context: Any) -> training_pb2.ExplainTrainingResponse:
+        await self._enter("ExplainTraining", request, context)
+        training = await self._training(request.training_task_id, context)
+        hold = training_pb2.Hold(
+            rule=training_pb2.HOLD_RULE_PLAN_LIMIT,
+            message="The plan's 5 documents at once are all in use.",
+            advice="Wait.",
+            ahead=[training_pb2.TrainingAhead(training_task_id="other", slots=5)],
+        )
+        return training_pb2.ExplainTrainingResponse(training=training, holds=[hold], plan_slots=5, slots_in_use_by_others=5)
+
     async def WatchStatus(self, request: training_pb2.WatchStatusRequest, context: Any) -> AsyncIterator[training_pb2.WatchStatusResponse]:
         await self._enter("WatchStatus", request, context)
         try:
@@ -176,6 +208,11 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
         await self._enter("GetQueue", request, context)
         tenant = fleet_pb2.TenantQueue(tenant_id="acme", pending_shards=3, slots_in_use=5, slots=5)
         return fleet_pb2.GetQueueResponse(pending_shards=3, running_shards=1, open_documents=40, broker_messages=-1, tenants=[tenant])
+
+    async def ListDeadLetters(self, request: fleet_pb2.ListDeadLettersRequest, context: Any) -> fleet_pb2.ListDeadLettersResponse:
+        await self._enter("ListDeadLetters", request, context)
+        letter = fleet_pb2.DeadLetter(cause="rejected", shard=0, explanation="It is no grant.")
+        return fleet_pb2.ListDeadLettersResponse(dead_letters=[letter])
 
     async def CreateTenant(self, request: fleet_pb2.CreateTenantRequest, context: Any) -> fleet_pb2.CreateTenantResponse:
         await self._enter("CreateTenant", request, context)

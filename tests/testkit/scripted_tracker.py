@@ -1,12 +1,13 @@
 """A tracker whose answers a test decides, behind real gRPC servers on free ports: what coordinators look like to a worker.
 
-Several servers may share one ``Script``, as coordinators share their Postgres. Unless told otherwise it welcomes every stream,
-answers every heartbeat, gives the shards of ``shards`` out and records what is reported.
+Several servers may share one ``Script``, as coordinators share their Postgres: only the session's last stream beats for it. Unless
+told otherwise it welcomes every stream, answers every heartbeat, gives the shards of ``shards`` out and records what is reported.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,10 +54,15 @@ class Script:
     orders: list[pb.Order] = field(default_factory=list)
     not_yours: list[Key] = field(default_factory=list)
     stale: set[Key] = field(default_factory=set)
+    refused_trials: set[Key] = field(default_factory=set)
+    invalid: set[Key] = field(default_factory=set)
     lost_sessions: set[int] = field(default_factory=set)
+    attached: Counter[int] = field(default_factory=Counter)
+    lease_ms: int = LEASE_MS
     answer_begins: bool = True
     answer_blocks: bool = True
     answer_beats: bool = True
+    refuses_key: bool = False
     on_event: Callable[[str, Any], None] = lambda _event, _detail: None
     events: list[tuple[str, Any]] = field(default_factory=list)
     results: dict[Key, dict[int, str]] = field(default_factory=dict)
@@ -86,10 +92,11 @@ class Script:
 
 
 class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
-    """One coordinator; ``name`` stands in the events ``open`` and ``end``."""
+    """One coordinator; ``name`` stands in the events ``open`` and ``end``. Unless it ``welcomes``, it attaches streams in silence."""
 
     def __init__(self, script: Script, name: str) -> None:
         self._script, self.name = script, name
+        self.welcomes = True
         self._server = grpc.aio.server()
         tracker_pb2_grpc.add_TrackerServiceServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
@@ -120,6 +127,8 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
 
     async def Track(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         """See the proto."""
+        if self._script.refuses_key:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "The API key is unknown.")
         first = await context.read()
         session = first.hello.session
         self._script.note("open", (self.name, first.hello))
@@ -129,10 +138,14 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
         if not session:
             self._script.sessions += 1
             session = self._script.sessions
+        self._script.attached[session] += 1
+        stream = session, self._script.attached[session]
         outbox: asyncio.Queue[pb.TrackResponse | None] = asyncio.Queue()
         self._outboxes[outbox] = None
-        await context.write(pb.TrackResponse(welcome=pb.Welcome(session=session, attached=1, beat_ms=BEAT_MS, lease_ms=LEASE_MS)))
-        reader = asyncio.create_task(self._read(context, session, outbox))
+        if self.welcomes:
+            welcome = pb.Welcome(session=session, attached=stream[1], beat_ms=BEAT_MS, lease_ms=self._script.lease_ms)
+            await context.write(pb.TrackResponse(welcome=welcome))
+        reader = asyncio.create_task(self._read(context, stream, outbox))
         try:
             while (response := await outbox.get()) is not None:
                 await context.write(response)
@@ -142,9 +155,9 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
             reader.cancel()
             await asyncio.wait({reader})
 
-    async def _read(self, context: Any, session: int, outbox: asyncio.Queue[pb.TrackResponse | None]) -> None:
+    async def _read(self, context: Any, stream: tuple[int, int], outbox: asyncio.Queue[pb.TrackResponse | None]) -> None:
         while (request := await context.read()) is not grpc.aio.EOF:
-            response = self._answer(request, session)
+            response = self._answer(request, *stream)
             if response.ByteSize():
                 outbox.put_nowait(response)
             if request.HasField("goodbye"):
@@ -152,7 +165,7 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
                 outbox.put_nowait(None)
         outbox.put_nowait(None)
 
-    def _answer(self, request: pb.TrackRequest, session: int) -> pb.TrackResponse:
+    def _answer(self, request: pb.TrackRequest, session: int, attached: int) -> pb.TrackResponse:
         script, response = self._script, pb.TrackResponse()
         lost = session in script.lost_sessions
         if request.HasField("heartbeat"):
@@ -161,7 +174,7 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
                 response.heartbeat.CopyFrom(
                     pb.HeartbeatAnswer(
                         sequence=request.heartbeat.sequence,
-                        session_lost=lost,
+                        session_lost=lost or attached != script.attached[session],
                         orders=script.orders,
                         not_yours=[pb.ShardRef(shard=s, number=n) for s, n in script.not_yours],
                     )
@@ -175,8 +188,13 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
                 response.begins.append(known or pb.BeginAnswer(shard=begin.shard, outcome=outcome))
         for block in request.blocks:
             self._take_block(block, response)
+        for trial in request.trials:
+            script.note("trial", trial)
+            refused = (trial.shard.shard, trial.shard.number) in script.refused_trials
+            response.trial_answers.add(
+                shard=trial.shard, ordinal=trial.ordinal, outcome=pb.TRIAL_OUTCOME_REFUSED if refused else pb.TRIAL_OUTCOME_STARTED
+            )
         for name, asked, answers in (
-            ("trial", request.trials, response.trials),
             ("yield", request.yields, response.yields),
             ("stopped", request.stopped, response.stopped),
         ):
@@ -192,6 +210,9 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
             return
         if key in script.stale:
             response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_STALE)
+            return
+        if key in script.invalid:
+            response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_INVALID)
             return
         script.record(block)
         response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_RECORDED, shard_done=script.is_done(key))

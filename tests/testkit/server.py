@@ -22,7 +22,7 @@ import pytest
 from testkit import keeper
 from testkit.waiting import wait_blocking
 
-START_SECONDS = 40.0
+START_SECONDS = 90.0
 KILL_SECONDS = 10.0
 S = TypeVar("S", bound="Server")
 

@@ -54,21 +54,30 @@ class Documents:
 
 
 @asynccontextmanager
-async def worker(
-    broker: MemoryBroker, processor: Any, *coordinators: str, registry: MemoryRegistry | None = None, wait: bool = True, **settings: Any
+async def working(
+    broker: MemoryBroker,
+    processor: Any,
+    *coordinators: str,
+    guardian: Guardian,
+    registry: MemoryRegistry | None = None,
+    wait: bool = True,
+    **settings: Any,
 ) -> AsyncIterator[app.Running]:
-    """A worker; with ``wait``, one that has a session."""
+    """A worker below this guardian; with ``wait``, one that has a session."""
     chosen = {"lanes": 2, "fence_margin_seconds": 0.5, "drain_seconds": 5.0, **settings}
     own = Settings(name="worker", coordinators=",".join(coordinators), **chosen)
-    async with (
-        Guardian.open() as guardian,
-        app.running(
-            own, broker=broker, registry=registry or MemoryRegistry(), guardian=guardian, processor=processor, version="1"
-        ) as running,
-    ):
+    made = app.running(own, broker=broker, registry=registry or MemoryRegistry(), guardian=guardian, processor=processor, version="1")
+    async with made as running:
         if wait:
             async with asyncio.timeout(10):
                 await running.session.opened.wait()
+        yield running
+
+
+@asynccontextmanager
+async def worker(broker: MemoryBroker, processor: Any, *coordinators: str, **chosen: Any) -> AsyncIterator[app.Running]:
+    """The same with a guardian of its own."""
+    async with Guardian.open() as guardian, working(broker, processor, *coordinators, guardian=guardian, **chosen) as running:
         yield running
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from doctrain_mesh import settings
+from doctrain_server.__main__ import cli
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +27,7 @@ OURS = [name for name, service in SERVICES.items() if "build" in service]
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_service_starts_with_settings_that_the_code_knows(name: str) -> None:
-    loaded = settings.load({key: str(value) for key, value in SERVICES[name]["environment"].items()})
+    loaded = settings.load({key: str(value or "") for key, value in SERVICES[name]["environment"].items()})
     assert loaded.database_url.startswith("postgresql://")
     assert loaded.broker_url.startswith("amqp://")
     assert loaded.registry_url.startswith("etcd://")
@@ -87,3 +88,38 @@ def test_the_image_runs_as_nobody_special_and_holds_only_what_the_lock_names() -
     assert all("--require-hashes" in install or "--no-index" in install for install in installs)
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.MULTILINE)
     assert all((ROOT / source).exists() for sources in copied for source in sources.split())
+
+
+def test_no_worker_starts_before_there_is_a_key_for_it() -> None:
+    keyless = {name for name, service in SERVICES.items() if service.get("environment", {}).get("DOCTRAIN_WORKER_KEY", "") is None}
+    assert keyless == {name for name in OURS if SERVICES[name]["command"] == ["worker"]}
+    assert all(SERVICES[name]["profiles"] == ["workers"] for name in keyless)
+    assert not any("profiles" in service for name, service in SERVICES.items() if name not in keyless)
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yml", "Dockerfile", "README.md"])
+def test_every_page_that_is_named_exists(file: str) -> None:
+    assert all((ROOT / page).exists() for page in re.findall(r"docs/[\w/-]+\.md", (ROOT / file).read_text()))
+
+
+def test_the_page_on_compose_names_what_is_in_the_file() -> None:
+    page = (ROOT / "docs/howto/run-with-compose.md").read_text()
+    file = (ROOT / "docker-compose.yml").read_text()
+    commands = re.findall(r"docker compose (?:exec|logs) ([\w-]+)", page)
+    assert commands
+    assert set(commands) <= set(SERVICES)
+    for variable, value in re.findall(r"^    ([A-Z_]+)=(\S+)$", page, re.MULTILINE):
+        if variable == "COMPOSE_PROFILES":
+            assert value in {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
+        else:
+            assert f"${{{variable}:-" in file
+    published = {port.rpartition(":")[0] for service in SERVICES.values() for port in service.get("ports", [])}
+    assert set(re.findall(r"127\.0\.0\.1:\d+", page)) <= published
+
+
+def test_the_page_on_compose_runs_commands_that_exist() -> None:
+    page = (ROOT / "docs/howto/run-with-compose.md").read_text()
+    for command in re.findall(r"doctrain-server ([a-z]+)", page):
+        assert command in cli.commands
+    assert "image" in SERVICES["coordinator-1"]
+    assert (ROOT / "Dockerfile").read_text().count('ENTRYPOINT ["doctrain-server"]') == 1

@@ -12,12 +12,13 @@ from typing import Any
 
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
+from doctrain_mesh.supervise import deadline
 from doctrain_worker import executions
 from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.core.retry import RetryPolicy
 from doctrain_worker.gate import Gate
 from doctrain_worker.holds import Holds
-from doctrain_worker.pipeline.processor import Processor
+from doctrain_worker.pipeline.processor import ErrorClass, Processor
 from doctrain_worker.registration import keep_registered
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.session import Identity, Session
@@ -25,8 +26,8 @@ from doctrain_worker.shard import Lane
 from doctrain_worker.tracker import Tracker
 
 log = logging.getLogger(__name__)
-ON_DECK = 6
 GOODBYE_SECONDS = 3.0
+CONSUMER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ async def running(
         tracker,
         gate,
         processor,
-        RetryPolicy(most=settings.max_tries),
+        {
+            ErrorClass.TRANSIENT: RetryPolicy(settings.max_tries),
+            ErrorClass.RESOURCE: RetryPolicy(settings.resource_tries, base=0.0),
+            ErrorClass.CRASH: RetryPolicy(settings.crash_tries, base=0.0),
+        },
         settings.hold_seconds,
         not inspect.iscoroutinefunction(processor.process),
         executions.open_log(settings.execution_log, worker_id),
@@ -77,12 +82,13 @@ async def running(
                 loops.create_task(session.run(), name="session"),
                 loops.create_task(keep_registered(registry, worker_id, facts, guardian.pid), name="registration"),
             ]
-            consumer = loops.create_task(_consume(broker, settings.lanes + ON_DECK, holds, loops), name="consumer")
+            consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, loops), name="consumer")
             yield Running(worker_id, session, holds)
             session.draining = True
             consumer.cancel()
             await holds.drain(settings.drain_seconds)
-            await asyncio.wait({consumer})
+            async with deadline("Leaving the broker", CONSUMER_SECONDS):
+                await asyncio.wait({consumer})
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await session.goodbye("the worker goes away")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import grpc
 
+from doctrain_mesh import membership
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.ports import Registry
 from doctrain_mesh.rpc import CHANNEL_OPTIONS
 
 log = logging.getLogger(__name__)
-PREFIX = "/doctrain/coordinators/"
 # A peer that froze is noticed by the heartbeat's own deadline, well before gRPC's keepalive would.
 OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -31,11 +31,13 @@ class Coordinators:
         self._fixed = frozenset(self._order)
         self._by_key: dict[str, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._refusals: dict[str, str] = {}
+        self._refusing: set[str] = set()
         self._credentials = _credentials(ca_file)
 
     async def follow(self, registry: Registry) -> None:
         """Keeps up with the registry until cancelled."""
-        async for change in registry.watch(PREFIX):
+        async for change in registry.watch(membership.COORDINATORS):
             known = self._by_key.pop(change.key, None)
             if change.value is not None:
                 try:
@@ -51,14 +53,39 @@ class Coordinators:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """In the order in which they are to be tried."""
-        return tuple(self._order)
+        """In the order in which they are to be tried: those with a connection first."""
+        return tuple(sorted(self._order, key=lambda address: not self._connected(address)))
 
-    def failed(self, address: str) -> None:
+    def _connected(self, address: str) -> bool:
+        return self.channel(address).get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
+    def failed(self, address: str, why: str, *, refused: bool = False) -> None:
+        """Others are tried before this one; ``refused``: it does not take our key.
+
+        A person looks for why a worker does not start: it is told once at each new reason.
+        """
+        (self._refusing.add if refused else self._refusing.discard)(address)
+        log.log(logging.DEBUG if why == self._refusals.get(address) else logging.WARNING, "Coordinator %s: %s", address, why)
+        self._refusals[address] = why
+        self.last(address)
+
+    def succeeded(self, address: str) -> None:
+        """It took a session on: its next refusal is news again."""
+        self._refusals.pop(address, None)
+
+    def last(self, address: str) -> None:
         """Others are tried before this one."""
         if address in self._order:
             self._order.remove(address)
             self._order.append(address)
+
+    def check_key(self) -> None:
+        """Raises ConfigurationError when every coordinator refused our key: waiting does not mend it."""
+        if self._order and self._refusing.issuperset(self._order):
+            raise ConfigurationError(
+                f"DOCTRAIN_WORKER_KEY is not the key of a worker: {', '.join(self._order)} refused it. "
+                "An operator makes one: doctrain keys create --role worker."
+            )
 
     def channel(self, address: str) -> grpc.aio.Channel:
         """The channel to an address, the same every time."""

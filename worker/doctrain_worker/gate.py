@@ -7,10 +7,11 @@ process that was frozen starts nothing when it wakes, before it has learnt that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 LATE = "late"
+TRIAL = "trial"
 
 
 class Gate:
@@ -19,25 +20,22 @@ class Gate:
     def __init__(self) -> None:
         self.running = 0
         self.until = float("inf")
-        self._reasons: set[str] = set()
-        self._open = asyncio.Event()
-        self._open.set()
-        self._idle = asyncio.Event()
-        self._alone = asyncio.Lock()
         self.shut = False
+        self._reasons: set[str] = set()
+        self._trial = False
+        self._changed = asyncio.Event()
 
     def close(self, reason: str) -> None:
         """Nothing new starts until every reason is gone."""
         self._reasons.add(reason)
         self.shut = True
-        self._open.clear()
 
     def open(self, reason: str) -> None:
         """One reason is gone."""
-        self._reasons.discard(reason)
-        if not self._reasons:
-            self.shut = False
-            self._open.set()
+        if reason in self._reasons:
+            self._reasons.remove(reason)
+            self.shut = bool(self._reasons)
+            self.wake()
 
     def extend(self, until: float) -> None:
         """Documents may start up to this time of the monotonic clock."""
@@ -50,25 +48,40 @@ class Gate:
             self.close(LATE)
         return not self.shut
 
-    async def wait_open(self) -> None:
-        """Waits until documents may start."""
-        await self._open.wait()
+    def admits_trial(self, now: float) -> bool:
+        """The same for whoever is ``alone``."""
+        self.admits(now)
+        return self._reasons <= {TRIAL}
+
+    async def changed(self) -> None:
+        """Waits until whoever waits is to look again: a reason is gone, nothing runs any more, or somebody says so (``wake``)."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def wake(self) -> None:
+        """Whoever waits at the gate looks again."""
+        self._changed.set()
 
     def left(self) -> None:
         """A document that ran ended."""
         self.running -= 1
         if self.running == 0:
-            self._idle.set()
+            self.wake()
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Nothing else of this worker runs while open, and nothing else is on trial."""
-        async with self._alone:
-            self.close("trial")
-            try:
-                while self.running:
-                    self._idle.clear()
-                    await self._idle.wait()
-                yield
-            finally:
-                self.open("trial")
+    async def alone(self, given_up: Callable[[], bool]) -> AsyncIterator[None]:
+        """Nothing else of this worker runs while open, and nothing else is on trial, unless it is ``given_up`` while waiting for that."""
+        while self._trial and not given_up():
+            await self.changed()
+        if given_up():
+            yield
+            return
+        self._trial = True
+        self.close(TRIAL)
+        try:
+            while self.running and not given_up():
+                await self.changed()
+            yield
+        finally:
+            self._trial = False
+            self.open(TRIAL)

@@ -1,4 +1,13 @@
-"""The shards that a worker has: delivered, asked for, run, and acked only when Postgres no longer needs the message."""
+"""The shards that a worker has: delivered, asked for, run, and acked only when Postgres no longer needs the message.
+
+A grant that is overdue is published again, so several copies of one message may come. They all stand for the same grant and
+are worth the same: of those that came, the newest is kept unacked until the hold is over, the ones before it are acked as
+it comes, else copies of one held shard would fill the prefetch and leave lanes idle. Nothing is lost with a channel: its
+deliveries come in order, so the newest is on the channel that was opened last. Is that one lost, the broker still has the
+newest copy and delivers it again, here (where it takes the place of the dead one) or to another worker (which is told
+NOT_YOURS while the shard is held here). An ack on a lost channel does nothing, and an ack that is lost with one only means
+another copy.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +20,7 @@ from functools import partial
 from google.protobuf.message import DecodeError
 
 from doctrain_mesh.ports import Delivery
+from doctrain_mesh.supervise import deadline
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 from doctrain_worker.session import Session
@@ -20,19 +30,21 @@ from doctrain_worker.tracker import Key, SessionLostError
 
 log = logging.getLogger(__name__)
 DRAIN_REASON = "the worker goes away"
+ENDED_SECONDS = 10.0
+"""How long what was killed may take to be gone; beyond that the worker ends, and its guardian with it."""
 
 
 @dataclass(slots=True)
 class _Hold:
     key: Key
-    deliveries: list[Delivery]
+    delivery: Delivery | None
     has_lane: bool = True
     run: ShardRun | None = None
     task: asyncio.Task[None] | None = None
 
 
 class Holds:
-    """One a worker. A delivery of a shard that is held already is adopted: it is acked with the others of its grant."""
+    """One a worker."""
 
     def __init__(self, lane: Lane, lanes: int, worker: str, trace_share: float) -> None:
         self._lane, self._worker, self._trace_share = lane, worker, trace_share
@@ -68,12 +80,14 @@ class Holds:
             return
         known = self._holds.get(key)
         if known is not None:
-            known.deliveries.append(delivery)
+            older, known.delivery = known.delivery, delivery
+            if older is not None:
+                await older.ack()
             return
         if self._draining:
             return
         await self._free_lanes.acquire()
-        hold = self._holds[key] = _Hold(key, [delivery])
+        hold = self._holds[key] = _Hold(key, delivery)
         hold.task = group.create_task(self._keep(hold), name=f"shard {key}")
 
     async def drain(self, seconds: float) -> None:
@@ -92,7 +106,8 @@ class Holds:
             log.warning("%d shards did not end within %g s and are stopped.", len(late), seconds)
             for task in late:
                 task.cancel()
-            await asyncio.wait(late)
+            async with deadline("Ending the shards that were stopped", ENDED_SECONDS):
+                await asyncio.wait(late)
 
     def lost(self) -> None:
         """The session is over: nothing of any shard may run on."""
@@ -121,14 +136,15 @@ class Holds:
                 hold.run.beat()
 
     async def ended(self) -> None:
-        """Returns once nothing runs in this process of what was interrupted."""
-        for run in [hold.run for hold in self._holds.values() if hold.run is not None]:
-            await run.ended.wait()
+        """Returns once nothing runs in this process of what was interrupted; raises OperationTimeoutError."""
+        async with deadline("Ending the shards of a lost session", ENDED_SECONDS):
+            for run in [hold.run for hold in self._holds.values() if hold.run is not None]:
+                await run.ended.wait()
 
     async def _keep(self, hold: _Hold) -> None:
         try:
             await self._outlive_older(hold.key)
-            while not (self._draining or await self._attempt(hold)):
+            while not (self._draining or await self._attempt(hold) or self._draining):  # it may begin to drain meanwhile
                 await self.session().opened.wait()
         finally:
             del self._holds[hold.key]
@@ -152,7 +168,8 @@ class Holds:
 
     async def _attempt(self, hold: _Hold) -> bool:
         """Asks for the shard and runs it; False when the session was lost and it must be asked for again."""
-        traceparent = hold.deliveries[0].message.headers.get("traceparent", "")
+        assert hold.delivery is not None
+        traceparent = hold.delivery.message.headers.get("traceparent", "")
         try:
             answer = await self._lane.tracker.begin(hold.key)
             if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
@@ -168,11 +185,13 @@ class Holds:
                     finally:
                         hold.run = None
                 if end is End.LOST:
+                    self.session().children_stopped()
                     return False
         except SessionLostError:
             return False
-        for delivery in hold.deliveries:
-            await delivery.ack()
+        while hold.delivery is not None:  # a copy may come while one is acked
+            newest, hold.delivery = hold.delivery, None
+            await newest.ack()
         return True
 
 

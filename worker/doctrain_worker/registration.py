@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import time
@@ -13,9 +14,11 @@ from typing import Any
 
 import psutil
 
+from doctrain_mesh import membership
+from doctrain_mesh.errors import RegistryUnavailableError
 from doctrain_mesh.ports import Registry
 
-PREFIX = "/doctrain/workers/"
+log = logging.getLogger(__name__)
 LEASE_SECONDS = 10
 PAUSE_SECONDS = 5.0
 
@@ -29,13 +32,33 @@ async def keep_registered(registry: Registry, worker_id: str, facts: Callable[[]
         fixed = {"worker_id": worker_id, "host": socket.gethostname(), "pid": os.getpid(), "started_at": started}
         return json.dumps({**fixed, **facts(), **load.measure()}, indent=2).encode()
 
-    registration = await registry.register(PREFIX + worker_id, record(), LEASE_SECONDS)
+    ours, warned = record(), False
+    registration = await registry.register(membership.WORKERS + worker_id, ours, LEASE_SECONDS)
     try:
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
-            await registration.update(record())
+            if not warned:
+                warned = await _warn_of_namesake(registry, worker_id, ours)
+            ours = record()
+            await registration.update(ours)
     finally:
         await asyncio.shield(registration.close())
+
+
+async def _warn_of_namesake(registry: Registry, worker_id: str, ours: bytes) -> bool:
+    """Whether another worker that lives writes to the same record; one that died before us writes no more."""
+    try:
+        found = (await registry.list(membership.WORKERS + worker_id)).get(membership.WORKERS + worker_id)
+        theirs, own = json.loads(found or b"{}"), json.loads(ours)
+    except (RegistryUnavailableError, ValueError):
+        return False
+    if not theirs or (theirs.get("host"), theirs.get("pid")) == (own["host"], own["pid"]):
+        return False
+    log.warning(
+        "Another worker is named %s, too (process %s on %s): give each a DOCTRAIN_NAME of its own, or leave it empty.",
+        *(worker_id, theirs.get("pid"), theirs.get("host")),
+    )
+    return True
 
 
 class _Load:

@@ -1,8 +1,7 @@
 """The worker's session: opened, kept by heartbeats, moved between coordinators, and fenced before anybody may take it back.
 
-Children may run until ``lease - margin`` after the last *answered* heartbeat was *sent*; the guardian sees to it, whatever
-state this process is in. A stream that ends is replaced within 0.4 s, or the session fences itself: by the time a
-coordinator takes it back, nothing of it runs (PROTOCOL "Rules of the worker").
+Whether it goes on, moves or ends is decided in ``core.tenure``; here it is done. The guardian sees to the deadline, whatever
+state this process is in: by the time a coordinator takes the session back, nothing of it runs (PROTOCOL "Rules of the worker").
 """
 
 from __future__ import annotations
@@ -13,23 +12,23 @@ import random
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.supervise import first_of
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.coordinators import Coordinators
+from doctrain_worker.core.tenure import REATTACH_SECONDS, WELCOME_SECONDS, Step, Tenure
 from doctrain_worker.gate import Gate
 from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.stream import Stream, StreamEndedError, attached
+from doctrain_worker.sandbox.memory import Predecessor
+from doctrain_worker.stream import Attempt, KeyRefusedError, NotAttachedError, Stream, attached
 from doctrain_worker.tracker import Key, Tracker
 
 log = logging.getLogger(__name__)
-REATTACH_SECONDS = 0.4
-WELCOME_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 2.0
-STALL_BEATS = 2.5
-STALL_SHARE = 0.3
-"""A stream whose heartbeats stay unanswered for this share of the lease is left for another coordinator's."""
+BETWEEN_ROUNDS_SECONDS = 0.05
 
 DETACHED = "detached"
 
@@ -43,6 +42,14 @@ class Identity:
     lanes: int
     version: str
     margin_seconds: float
+
+    def hello(self, session: int, predecessor: Predecessor) -> pb.Hello:
+        """Asks for another stream of a session, or for a new one (0) after its predecessor."""
+        hello = pb.Hello(worker_id=self.worker_id, session=session, lanes=self.lanes, version=self.version)
+        if not session and predecessor.session:
+            hello.predecessor = predecessor.session
+            hello.predecessor_end = pb.PREDECESSOR_END_SELF_FENCED if predecessor.self_fenced else pb.PREDECESSOR_END_DIED
+        return hello
 
 
 class Held(Protocol):
@@ -58,7 +65,7 @@ class Held(Protocol):
         """The session is over: whatever runs is to end at once."""
 
     async def ended(self) -> None:
-        """Returns once nothing runs in this process."""
+        """Returns once nothing runs in this process; raises OperationTimeoutError when that takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class _Attachment:
 
 
 class Session:
-    """Runs one session after another; ``run`` ends only by cancellation or when its guardian is lost.
+    """Runs one session after another; ``run`` ends only by cancellation, when its guardian is lost or a setting is wrong.
 
     ``opened`` is set while a session is open.
     """
@@ -86,23 +93,22 @@ class Session:
     ) -> None:
         self._identity, self._coordinators, self._guardian, self._tracker, self._gate = identity, coordinators, guardian, tracker, gate
         self._held = held
-        self.id = 0
         self.draining = False
         self.opened = asyncio.Event()
+        self._tenure = Tenure(identity.margin_seconds)
         self._predecessor = guardian.predecessor
-        self._predecessor_end = pb.PREDECESSOR_END_DIED if self._predecessor else pb.PREDECESSOR_END_UNSPECIFIED
-        self._lease = 0.0
-        self._deadline = 0.0
-        self._sent: dict[int, float] = {}
-        self._beats = 0
-        self._heard = 0.0
-        self._succeeding = False
-        self._left = False
-        self._refusals: dict[str, str] = {}
+        self._attempt: Attempt | None = None
         self._stream: Stream | None = None
+        self._successor: _Attachment | None = None
+        self._left = False
         self._move = asyncio.Event()
         self._over = asyncio.Event()
         gate.close(DETACHED)
+
+    @property
+    def id(self) -> int:
+        """The session's key; 0 while there is none."""
+        return self._tenure.session
 
     async def run(self) -> None:
         """Opens sessions and keeps them until cancelled."""
@@ -120,161 +126,171 @@ class Session:
         """A coordinator answered that the session was taken back."""
         if not self._over.is_set():
             log.warning("Session %d was taken back.", self.id)
+        self._end()
+
+    def children_stopped(self) -> None:
+        """A document found its children killed: if the guardian killed all, the session is over before its word arrives."""
+        if self._guardian.fenced:
+            self._end()
+
+    def _end(self) -> None:
         self._over.set()
         self.opened.clear()
 
     async def _live(self) -> None:
         """One session, over as many streams as it takes; returns when it is over."""
         self._over.clear()
-        attachment = await self._attach(time.monotonic())
-        while attachment is not None and not self._over.is_set():
-            async with attachment.closing:
-                successor = await self._carry(attachment)
-            if successor is None and not self._over.is_set():
-                self._gate.close(DETACHED)
-                self._stream = None
-                if self._left:
+        self._detach()
+        attachment = await self._attach()
+        try:
+            while attachment is not None:
+                async with attachment.closing:
+                    await self._carry(attachment)
+                    if self._successor is None:
+                        self._detach()
+                if self._over.is_set():
+                    return
+                if self._successor is None and self._left:
                     await asyncio.Event().wait()  # nothing of it is left to keep; whoever said goodbye cancels
-                successor = await self._attach(time.monotonic())
-            attachment = successor
-        if attachment is not None:
-            await attachment.closing.aclose()
+                attachment = self._successor or await self._attach()
+        finally:
+            if self._successor is not None:
+                await self._successor.closing.aclose()
 
-    async def _attach(self, detached: float) -> _Attachment | None:
+    def _detach(self) -> None:
+        self._gate.close(DETACHED)
+        self._stream = None
+        self._tenure.detached(time.monotonic())
+
+    async def _attach(self) -> _Attachment | None:
         """A stream of this session, or of a new one when there is none; None when the session cannot be kept."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             addresses = self._coordinators.addresses
             for place, address in enumerate(addresses):
-                left = detached + REATTACH_SECONDS - time.monotonic()
-                attachment = await self._try(address, max(0.05, left / (len(addresses) - place)) if self.id else WELCOME_SECONDS)
-                if attachment is not None:
+                seconds = self._tenure.attempt_seconds(time.monotonic(), len(addresses) - place)
+                if seconds is None:
+                    break
+                attachment = await self._try(address, Attempt(seconds))
+                if attachment is not None or self._over.is_set():
                     return attachment
-                if self._over.is_set():
-                    return None
-            if not self.id:
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that a fleet does not come at once
-                pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
-            elif time.monotonic() - detached >= REATTACH_SECONDS:
+            seconds = self._tenure.attempt_seconds(time.monotonic(), 1)
+            if seconds is None:
                 log.warning("No coordinator took session %d on within %g s.", self.id, REATTACH_SECONDS)
                 return None
+            if self.id:
+                await asyncio.sleep(min(seconds, BETWEEN_ROUNDS_SECONDS))
             else:
-                await asyncio.sleep(0.05)
+                self._coordinators.check_key()
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - so that a fleet does not come at once
+                pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
 
-    async def _try(self, address: str, seconds: float) -> _Attachment | None:
+    async def _try(self, address: str, attempt: Attempt) -> _Attachment | None:
         """One attempt; None when the coordinator does not welcome the session. Sets ``_over`` when the session is lost."""
-        closing = AsyncExitStack()
-        try:
-            stream = await closing.enter_async_context(
-                attached(self._coordinators.channel(address), self._identity.key, self._hello(), seconds)
-            )
-        except StreamEndedError as error:
-            # A person looks for why a worker does not start: once at each new reason, not at each attempt.
-            log.log(logging.DEBUG if str(error) == self._refusals.get(address) else logging.WARNING, "Coordinator %s: %s", address, error)
-            self._refusals[address] = str(error)
-            self._coordinators.failed(address)
-            return None
-        self._refusals.pop(address, None)
-        if not self._welcomed(stream):
-            self._over.set()
-            await closing.aclose()
-            return None
-        return _Attachment(stream, address, closing)
-
-    def _hello(self) -> pb.Hello:
-        return pb.Hello(
-            worker_id=self._identity.worker_id,
-            session=self.id,
-            predecessor=0 if self.id else self._predecessor,
-            predecessor_end=pb.PREDECESSOR_END_UNSPECIFIED if self.id else self._predecessor_end,
-            lanes=self._identity.lanes,
-            version=self._identity.version,
-        )
+        hello = self._identity.hello(self.id, self._predecessor)
+        async with AsyncExitStack() as closing:
+            self._attempt = attempt
+            try:
+                stream = await closing.enter_async_context(
+                    attached(self._coordinators.channel(address), self._identity.key, hello, attempt)
+                )
+            except NotAttachedError as error:
+                self._coordinators.failed(address, str(error), refused=isinstance(error, KeyRefusedError))
+                return None
+            finally:
+                self._attempt = None
+            self._coordinators.succeeded(address)
+            if self._welcomed(stream):
+                return _Attachment(stream, address, closing.pop_all())
+            self._end()
+        return None
 
     def _welcomed(self, stream: Stream) -> bool:
         welcome = stream.welcome
+        lease, beat = welcome.lease_ms / 1000, welcome.beat_ms / 1000
         if not welcome.session:
             log.warning("Session %d was taken back.", self.id)
             return False
+        if not self._tenure.fits(lease, beat):
+            raise ConfigurationError(
+                f"DOCTRAIN_FENCE_MARGIN_SECONDS is {self._identity.margin_seconds:g} here, but the coordinators' lease is {lease:g} s with "
+                f"a heartbeat every {beat:g} s: the worker would stop its own work while all is well. Make the margin at most half of the "
+                "lease, and shorter than the lease by more than two heartbeats."
+            )
         if not self.id:
-            self.id = welcome.session
-            self._guardian.note_session(self.id)
-            self._deadline = 0.0
-            log.info("Session %d is open.", self.id)
-        self._lease = welcome.lease_ms / 1000
-        return self._extend(stream.opened)
+            self._guardian.note_session(welcome.session)
+            log.info("Session %d is open.", welcome.session)
+        self._tenure.welcomed(welcome.session, lease, beat, stream.opened)
+        return self._extend()
 
-    def _extend(self, sent: float) -> bool:
-        """What was sent at that time was answered: children may run on."""
-        deadline = sent + self._lease - self._identity.margin_seconds
-        self._guardian.extend(deadline)
-        self._deadline = max(self._deadline, deadline)
-        self._gate.extend(self._deadline)
+    def _extend(self) -> bool:
+        """Children may run on until the deadline that the tenure has now; answers whether they do."""
+        self._guardian.extend(self._tenure.deadline)
+        self._gate.extend(self._tenure.deadline)
         return not self._guardian.fenced
 
-    async def _carry(self, attachment: _Attachment) -> _Attachment | None:
-        """Works over one stream until it ends, the session is over, or another stream has taken over, which it answers."""
+    async def _carry(self, attachment: _Attachment) -> None:
+        """Works over one stream until it ends, the session is over, or it is left; ``_successor`` is what takes over, if anything does."""
         stream = self._stream = attachment.stream
-        self._sent, self._heard, self._succeeding = {}, stream.opened, False
+        self._successor = None
+        missed: list[str] = []
+        self._tenure.carried(stream.opened)
         self._move.clear()
         self._gate.open(DETACHED)
         self.opened.set()
-        successor = asyncio.create_task(self._succeed(attachment.address), name="the next stream")
-        tasks: set[asyncio.Task[Any]] = {
-            successor,
-            asyncio.create_task(stream.run(self._tracker, self._on_response), name="stream"),
-            asyncio.create_task(self._beat(stream), name="heartbeats"),
-            asyncio.create_task(self._over.wait(), name="over"),
-            asyncio.create_task(self._watch_guardian(), name="guardian"),
-        }
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                if not isinstance(error, StreamEndedError):
-                    raise error
-                log.info("%s", error)
-        self._coordinators.failed(attachment.address)
-        return None if successor.cancelled() else successor.result()
+        await first_of(
+            self._run_stream(stream),
+            self._beat(stream),
+            self._succeed(attachment.address, missed),
+            self._watch_guardian(),
+            self._watch_end(),
+        )
+        for address in (attachment.address, *missed):
+            self._coordinators.last(address)
 
-    async def _succeed(self, address: str) -> _Attachment | None:
-        """Once asked to move, a stream to another coordinator; the one in use works on until then."""
+    async def _run_stream(self, stream: Stream) -> None:
+        why = await stream.run(self._tracker, self._on_response)
+        log.info("%s", why)
+
+    async def _succeed(self, address: str, missed: list[str]) -> None:
+        """Once asked to move, a stream to another coordinator; the one in use works on until then. Notes who may have missed it."""
         await self._move.wait()
         while True:
             for other in self._coordinators.addresses:
                 if other == address:
                     continue
-                self._succeeding = True
-                attachment = await self._try(other, WELCOME_SECONDS)
-                if attachment is not None or self._over.is_set():
-                    return attachment
+                attempt = Attempt(WELCOME_SECONDS)
+                self._tenure.asking()
+                self._successor = await self._try(other, attempt)
+                if self._successor is not None:
+                    return
+                if self._tenure.missed(told=attempt.told) is Step.REATTACH:
+                    missed.append(other)
+                    return
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
     async def _watch_guardian(self) -> None:
         """The session is over when its children were killed; a guardian that is lost ends the worker."""
         why = await self._guardian.wait_fenced()
         log.warning("Session %d was fenced by its guardian: %s.", self.id, why)
-        self._over.set()
+        self._end()
+
+    async def _watch_end(self) -> None:
+        await self._over.wait()
 
     async def _beat(self, stream: Stream) -> None:
-        """Heartbeats on one stream; ends the session when they stay unanswered for too long."""
+        """Heartbeats on one stream, until their answers or the want of them end it."""
         pause = stream.welcome.beat_ms / 1000
         while True:
-            self._beats += 1
-            now = time.monotonic()
-            if self._guardian.fenced or now > self._deadline:
+            number, step = self._tenure.beat(time.monotonic())
+            if self._guardian.fenced or step is Step.FENCE:
                 log.warning("Session %d heard nothing in time and fences itself.", self.id)
-                self._over.set()
+                self._end()
                 return
-            if now - self._heard > max(STALL_BEATS * pause, self._lease * STALL_SHARE):
+            if step is Step.MOVE:
                 self._move.set()
-            self._sent = {n: at for n, at in self._sent.items() if now - at < 2 * self._lease} | {self._beats: now}
             held = [pb.ShardRef(shard=shard, number=number) for shard, number in self._held.named()]
-            stream.beat(pb.Heartbeat(sequence=self._beats, held=held, draining=self.draining))
+            stream.beat(pb.Heartbeat(sequence=number, held=held, draining=self.draining))
             self._tracker.wakeup.set()
             await asyncio.sleep(pause)
 
@@ -284,16 +300,15 @@ class Session:
         if not response.HasField("heartbeat"):
             return
         answer = response.heartbeat
-        if answer.session_lost:
-            # While a next stream is being attached, this one's beats count for nothing, and that is all this answer may mean.
-            if not self._succeeding:
-                self.lost()
-            return
-        self._heard = time.monotonic()
-        sent = self._sent.pop(answer.sequence, None)
-        if sent is not None and not self._extend(sent):
-            self._over.set()
-        self._held.orders(answer)
+        step = self._tenure.answered(answer.sequence, time.monotonic(), lost=answer.session_lost)
+        if step is Step.FENCE:
+            self.lost()
+        elif step is Step.HURRY and self._attempt is not None:
+            self._attempt.hurry(REATTACH_SECONDS)
+        elif not answer.session_lost:
+            if not self._extend():
+                self._end()
+            self._held.orders(answer)
 
     async def _fence(self) -> None:
         """Nothing of the session runs afterwards, in this process or in children; the next one names it."""
@@ -304,6 +319,5 @@ class Session:
         self._tracker.session_lost()
         await self._guardian.fence()
         await self._held.ended()
-        if self.id:
-            self._predecessor, self._predecessor_end = self.id, pb.PREDECESSOR_END_SELF_FENCED
-        self.id = 0
+        if session := self._tenure.ended():
+            self._predecessor = Predecessor(session, self_fenced=True)

@@ -1,4 +1,4 @@
-"""Runs one shard in a lane: permanent slots that pull documents from its window, and its reports.
+"""Runs one shard in a lane: permanent slots that pull documents from its window.
 
 The fast path costs no task, message or span a document. A document holds its slot until its result is answered, but for
 one report batch: what ended in the last 25 ms, at most 512 (docs/architecture.md).
@@ -11,32 +11,38 @@ import inspect
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.core.results import FailedResult, Results
-from doctrain_worker.core.retry import RetryPolicy, Weather, storm_pause
-from doctrain_worker.core.unanswered import Unanswered
+from doctrain_worker.core.results import FailedResult
+from doctrain_worker.core.retry import Failures, HandBack, RetryPolicy, TryAgain
 from doctrain_worker.core.window import Window
 from doctrain_worker.documents import Documents
 from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
-from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, Outcome, Processor, ShardContext
+from doctrain_worker.interruptible import Interruptible
+from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, NotHeldError, Outcome, Processor, ShardContext
+from doctrain_worker.reports import Reports
+from doctrain_worker.sandbox.link import GuardianLostError
 from doctrain_worker.spans import DocumentSpans
-from doctrain_worker.tracker import Key, Tracker
+from doctrain_worker.tracker import Key, Tracker, TrialRefusedError
+from doctrain_worker.trials import Trials
 
 log = logging.getLogger(__name__)
 TURN = 128
 TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
-STORM_REASON = "most documents failed for a reason outside them, as when a service that they need is down"
+COOL_DOWN_REASON = "its documents failed for a reason outside them, as when a service that they need is down"
 HOLD_REASON = "the shard was held as long as one may be"
+INVALID_REASON = "its worker reported documents that are not of it"
+INVALID_PAUSE_SECONDS = 60.0
+UNFINISHED_REASON = "documents of it are open that its worker does not know of"
 
 
 class End(Enum):
-    """How a hold of a shard ended."""
+    """How a hold of a shard ended. LOST: with the session, so the next one asks for the shard again."""
 
     DONE = 1
     HANDED_BACK = 2
@@ -56,7 +62,7 @@ class Lane:
     tracker: Tracker
     gate: Gate
     processor: Processor
-    retries: RetryPolicy
+    retries: Mapping[int, RetryPolicy]
     hold_seconds: float
     instant: bool = False
     log_execution: Write | None = None
@@ -87,21 +93,15 @@ class ShardRun:
         self._suspects = list(answer.suspects)
         suspected = set(self._suspects)
         self._window = Window(o for o in self._documents.ordinals() if o not in suspected)
-        self._weather = Weather()
+        self._failures = Failures(lane.retries, answer.shard.number)
+        self._began = lane.clock()
+        self._reports = Reports(self.key, lane.tracker, self._began, self._on_answer)
         self._width = answer.width
         self._slots: asyncio.TaskGroup | None = None
         self._open_slots = 0
-        self._results = Results()
-        self._running: set[int] = set()
-        self._told_running: list[int] = []
-        self._began = lane.clock()
-        self._base_ms = int(time.time() * 1000)
-        self._unanswered = Unanswered()
         self._moved = asyncio.Event()
-        self.ended = asyncio.Event()
-        self._stop_starting = False
         self._yield: tuple[float, str] | None = None
-        self._interrupt: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._work = Interruptible[End]()
 
     @property
     def width(self) -> int:
@@ -113,22 +113,23 @@ class ShardRun:
         """Slots that run documents: a processor that answers at once has no use for more than one."""
         return 1 if self._lane.instant else self._width
 
+    @property
+    def _starts_no_more(self) -> bool:
+        return self._yield is not None or self._work.interrupted is not None
+
+    @property
+    def ended(self) -> asyncio.Event:
+        """Set when nothing of it runs in this process."""
+        return self._work.ended
+
     async def run(self) -> End:
         """Runs to the end; raises SessionLostError. Cancelling it kills what runs."""
-        work = asyncio.create_task(self._work(), name=f"shard {self.key}")
         try:
-            await asyncio.wait({work, self._interrupt}, return_when=asyncio.FIRST_COMPLETED)
-            if not self._interrupt.done():
-                return work.result()
+            end = await self._work.run(self._to_the_end())
         finally:
-            work.cancel()
-            await asyncio.wait({work})
-            if not work.cancelled():
-                work.exception()  # seen: an interrupt takes its place
             self._lane.tracker.forget(self.key)
-            self.ended.set()
-        end = self._interrupt.result()
-        if end is End.STOPPED:
+        if end in (End.STOPPED, End.STALE):
+            # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
             await self._lane.tracker.stopped(self.key)
         return end
 
@@ -136,79 +137,79 @@ class ShardRun:
 
     def interrupt(self, end: End) -> None:
         """Kills what runs and ends the hold: STOPPED as ordered, STALE when the shard is not ours, LOST with the session."""
-        self._stop_starting = True  # before the task that kills what runs has its turn
-        if not self._interrupt.done():
-            self._interrupt.set_result(end)
+        self._work.interrupt(end)
 
     def hand_back(self, reason: str, delay_seconds: float = 0.0) -> None:
         """Starts nothing more; the rest goes back once what runs has ended and is recorded."""
         if self._yield is None:
             self._yield = delay_seconds, reason
-            self._stop_starting = True
             self._moved.set()
+            self._lane.gate.wake()
 
     def set_width(self, width: int) -> None:
         """From now on so many documents at once."""
         self._width = max(1, width)
-        while self._slots is not None and self._open_slots < self._slot_count and not self._stop_starting:
+        while self._slots is not None and self._open_slots < self._slot_count and not self._starts_no_more:
             self._open_slot(self._slots)
 
     def beat(self) -> None:
         """Once a heartbeat: reports what runs when that changed, and hands back what was held too long."""
-        if sorted(self._running) != self._told_running:
-            self._lane.tracker.report(self.key, self, results=0)
+        self._reports.tell_running()
         if self._lane.clock() - self._began > self._lane.hold_seconds:
             self.hand_back(HOLD_REASON)
 
-    # Reports
-
-    def block(self, sequence: int) -> pb.Block | None:
-        """What gathered since the block before."""
-        running = sorted(self._running)
-        if not self._results and running == self._told_running:
-            return None
-        columns = self._results.take()
-        self._told_running = running
-        if columns.count:
-            self._unanswered.sent(sequence, columns.count)
-        return pb.Block(
-            sequence=sequence,
-            shard=pb.ShardRef(shard=self.key[0], number=self.key[1]),
-            first=columns.first,
-            base_ms=self._base_ms,
-            started=columns.started,
-            took=columns.took,
-            failed=[
-                pb.FailedDocument(ordinal=f.ordinal, error_class=f.error_class, code=f.code, message=f.message) for f in columns.failed
-            ],
-            running=running,
-            retried=[ordinal for ordinal, _ in columns.tries],
-            tries=[tries for _, tries in columns.tries],
-        )
-
-    def answered(self, answer: pb.BlockAnswer) -> None:
-        """A block is recorded, or the shard is not ours."""
+    def _on_answer(self, answer: pb.BlockAnswer) -> None:
         if answer.outcome == pb.BLOCK_OUTCOME_STALE:
             self.interrupt(End.STALE)
-        self._unanswered.answered(answer.sequence)
+        elif answer.outcome == pb.BLOCK_OUTCOME_INVALID:
+            self.hand_back(INVALID_REASON, INVALID_PAUSE_SECONDS)
         self._moved.set()
 
     # The work
 
-    async def _work(self) -> End:
+    async def _to_the_end(self) -> End:
         if self._suspects:
-            await self._try_suspects()
+            try:
+                await self._try_suspects()
+            except TrialRefusedError:
+                return End.STALE
         async with asyncio.TaskGroup() as slots:
             self._slots = slots
             while self._open_slots < self._slot_count:
                 self._open_slot(slots)
         self._slots = None
-        await self._all_answered()
-        if self._yield is None:
+        await self._settle()
+        if self._reports.shard_done:
             return End.DONE
-        delay, reason = self._yield
+        delay, reason = self._yield or (0.0, UNFINISHED_REASON)
         await self._lane.tracker.hand_back(self.key, delay, reason)
         return End.HANDED_BACK
+
+    async def _try_suspects(self) -> None:
+        trials = Trials(
+            self.key,
+            self._suspects,
+            self._lane.tracker,
+            self._lane.gate,
+            self._try_alone,
+            self._settle,
+            lambda: self._starts_no_more,
+        )
+        if (seconds := await trials.run()) > 0:
+            self.hand_back(COOL_DOWN_REASON, seconds)
+
+    async def _try_alone(self, ordinal: int) -> TryAgain | None:
+        while not self._lane.gate.admits_trial(self._lane.clock()):
+            await self._lane.gate.changed()
+        if self._starts_no_more:  # since the trial was answered
+            return None
+        return await self._process(ordinal, self._lane.clock())
+
+    async def _settle(self) -> None:
+        """Waits until everything that ended is answered."""
+        while not self._reports.settled:
+            self._reports.insist()
+            await self._wait_moved(1.0)
 
     def _open_slot(self, slots: asyncio.TaskGroup) -> None:
         slots.create_task(self._slot(self._open_slots))
@@ -217,14 +218,14 @@ class ShardRun:
     async def _slot(self, index: int) -> None:
         lane, window = self._lane, self._window
         try:
-            while index < self._slot_count and not self._stop_starting:
+            while index < self._slot_count and not self._starts_no_more:
                 now = lane.clock()
                 if not lane.gate.admits(now):
-                    await lane.gate.wait_open()
-                elif not self._leaves_slot(now):
+                    await lane.gate.changed()
+                elif not self._reports.leaves_slot(now, self._width):
                     await self._wait_moved(None)
                 elif not window.ready(now):
-                    if window.empty and not self._running:
+                    if window.empty and not self._reports.running:
                         break
                     due = window.next_due
                     await self._wait_moved(None if due is None else max(0.0, due - now))
@@ -234,13 +235,12 @@ class ShardRun:
                 elif (ordinal := window.take(now)) is not None:
                     if window.empty:
                         self._all_started()
-                    await self._process(ordinal, now)
+                    again = await self._process(ordinal, now)
+                    if again is not None:
+                        self._later(ordinal, again)
         finally:
             self._open_slots -= 1
             self._moved.set()
-
-    def _leaves_slot(self, now: float) -> bool:
-        return self._unanswered.leaves_slot(now, self._width - len(self._running))
 
     async def _wait_moved(self, seconds: float | None) -> None:
         self._moved.clear()
@@ -252,9 +252,9 @@ class ShardRun:
 
     async def _turns(self) -> None:
         """Runs documents with a processor that answers at once, turn by turn of the event loop, until it has to wait."""
-        while not self._stop_starting:
+        while not self._starts_no_more:
             now = self._lane.clock()
-            if not (self._lane.gate.admits(now) and self._leaves_slot(now) and self._window.ready(now)):
+            if not (self._lane.gate.admits(now) and self._reports.leaves_slot(now, self._width) and self._window.ready(now)):
                 return
             self._turn(now)
             await asyncio.sleep(0)
@@ -262,13 +262,16 @@ class ShardRun:
     def _turn(self, started: float) -> None:
         lane, window, context = self._lane, self._window, self._context
         process, task, clock, log_execution = lane.processor.process, self._documents.task, lane.clock, lane.log_execution
-        left, until = min(TURN, self._unanswered.room), started + TURN_SECONDS
-        while left and started <= until and not self._stop_starting and (ordinal := window.take(started)) is not None:
+        left, until = min(TURN, self._reports.room), started + TURN_SECONDS
+        while left and started <= until and self._yield is None and (ordinal := window.take(started)) is not None:
             document = task(ordinal)
             if log_execution is not None:
                 log_execution("start", document, context)
             try:
                 outcome = process(document, context)
+            except (FencedError, GuardianLostError) as error:
+                self._fenced(error)
+                return
             except Exception as error:
                 outcome = self._fault(ordinal, error)
             if outcome.__class__ is not Done and not isinstance(outcome, Done | Failure):
@@ -278,100 +281,78 @@ class ShardRun:
             if log_execution is not None:
                 log_execution("end", document, context)
             now = clock()
-            self._ended(ordinal, started, now, outcome)
+            again = self._ended(ordinal, started, now, outcome)
+            if again is not None:
+                self._later(ordinal, again)
             started = now
             left -= 1
         if window.empty:
             self._all_started()
         self._report()
 
-    async def _process(self, ordinal: int, started: float) -> None:
-        lane = self._lane
+    async def _process(self, ordinal: int, started: float) -> TryAgain | None:
+        lane, running = self._lane, self._reports.running
         document = self._documents.task(ordinal)
-        self._running.add(ordinal)
+        running.add(ordinal)
         lane.gate.running += 1
         if lane.log_execution is not None:
             lane.log_execution("start", document, self._context)
         try:
             answer = lane.processor.process(document, self._context)
             outcome = answer if isinstance(answer, Done | Failure) else await answer
-        except FencedError:  # whose the shard is now, the tracker says when it is asked for again; the message is kept until then
-            self.interrupt(End.LOST)
-            return
+        except (FencedError, GuardianLostError) as error:  # it says nothing of the document
+            self._fenced(error)
+            return None
         except Exception as error:
             outcome = self._fault(ordinal, error)
         finally:
-            self._running.discard(ordinal)
+            running.discard(ordinal)
             lane.gate.left()
             if lane.log_execution is not None:
                 lane.log_execution("end", document, self._context)
-        self._ended(ordinal, started, lane.clock(), outcome)
+        again = self._ended(ordinal, started, lane.clock(), outcome)
         self._report()
+        return again
+
+    def _fenced(self, error: FencedError | GuardianLostError) -> None:
+        self.interrupt(End.STALE if isinstance(error, NotHeldError) else End.LOST)
 
     def _fault(self, ordinal: int, error: Exception) -> Failure:
         log.error("The processor failed at document %d of training %d.", ordinal, self._context.training, exc_info=error)
         return Failure(ErrorClass.TRANSIENT, "PROCESSOR_FAULT", f"The processor failed ({type(error).__name__}).")
 
-    def _ended(self, ordinal: int, started: float, now: float, outcome: Outcome) -> None:
-        """Takes a result in, or leaves the document for another try."""
-        failure = None if outcome.__class__ is Done else outcome
-        tries = self._window.tries(ordinal)
+    def _ended(self, ordinal: int, started: float, now: float, outcome: Outcome) -> TryAgain | None:
+        """Takes a result in; answers when the document is to be tried again, None also when its shard is to go back first."""
+        tries = self._failures.tries(ordinal)
         if self._spans.recording:
             self._spans.document(self._documents.task(ordinal), tries, now - started, outcome)
-        if isinstance(failure, Failure):
-            transient = failure.error_class == ErrorClass.TRANSIENT
-            self._weather.note(transient=transient)
-            if transient and self._try_later(ordinal, tries, now, failure.retry_after_seconds):
-                return
-            self._results.fail(FailedResult(ordinal, failure.error_class, failure.code, failure.sentence))
-        elif self._weather.noted:
-            self._weather.note(transient=False)
-        at = int((started - self._began) * 1000)
-        self._results.add(ordinal, at, int((now - self._began) * 1000) - at)
-        self._unanswered.ended(now)
-        if tries > 1:
-            self._results.tried(ordinal, tries)
+        failed = None
+        if isinstance(outcome, Failure):
+            becomes = self._failures.failed(
+                ordinal,
+                outcome.error_class,
+                transient=outcome.error_class == ErrorClass.TRANSIENT,
+                retry_after=outcome.retry_after_seconds,
+                random=self._lane.draw(),
+            )
+            if isinstance(becomes, HandBack):
+                self.hand_back(COOL_DOWN_REASON, becomes.seconds)
+                return None
+            if becomes is not None:
+                return becomes
+            failed = FailedResult(ordinal, outcome.error_class, outcome.code, outcome.sentence)
+        elif self._failures.attentive:
+            self._failures.succeeded()
+        self._reports.ended(ordinal, started, now, tries, failed)
+        return None
+
+    def _later(self, ordinal: int, again: TryAgain) -> None:
+        self._window.retry(ordinal, self._lane.clock() + again.seconds)
+        self._moved.set()
 
     def _report(self) -> None:
         """Tells the tracker that there are results, and the other slots when these were the last."""
-        gathered = len(self._results)
-        last = self._window.empty and not self._running
-        if gathered:
-            self._lane.tracker.report(self.key, self, results=gathered, urgent=last)
+        last = self._window.empty and not self._reports.running
+        self._reports.send(urgent=last)
         if last:
             self._moved.set()
-
-    def _try_later(self, ordinal: int, tries: int, now: float, retry_after: float) -> bool:
-        """Whether a transient failure is left open: for another try here, or with the whole shard for later."""
-        if self._weather.stormy and (calm := storm_pause(self.key[1])) is not None:
-            self.hand_back(STORM_REASON, calm)
-            return True
-        pause = self._lane.retries.pause(tries, retry_after, self._lane.draw())
-        if pause is None:
-            return False
-        self._window.retry(ordinal, now + pause)
-        self._moved.set()
-        return True
-
-    async def _try_suspects(self) -> None:
-        async with self._lane.gate.alone():
-            for ordinal in self._suspects:
-                if self._stop_starting:
-                    return
-                await self._try_alone(ordinal)
-                await self._all_answered()
-
-    async def _try_alone(self, ordinal: int) -> None:
-        """Each try is announced: the answer is also the proof that the shard is still ours."""
-        while not self._stop_starting:
-            await self._lane.tracker.trial(self.key, ordinal)
-            await self._process(ordinal, self._lane.clock())
-            due = self._window.withdraw(ordinal)
-            if due is None:
-                return
-            await asyncio.sleep(max(0.0, due - self._lane.clock()))
-
-    async def _all_answered(self) -> None:
-        while self._results or self._unanswered:
-            self._lane.tracker.report(self.key, self, results=0, urgent=True)
-            await self._wait_moved(1.0)

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 
 from doctrain_mesh.errors import UnavailableError
+from doctrain_mesh.supervise import first_of
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.tracker import Tracker
 
-log = logging.getLogger(__name__)
 PING_SECONDS = 0.25
 WRITE_SECONDS = 10.0
 GOODBYE_SECONDS = 3.0
 
 
-class StreamEndedError(UnavailableError):
-    """The coordinator ended the stream, or could not be reached."""
+class NotAttachedError(UnavailableError):
+    """No stream was opened: the coordinator refused it, did not answer in time, or could not be reached."""
+
+
+class Attempt:
+    """One try to open a stream. ``told``: the coordinator may have been asked, whatever it answers."""
+
+    def __init__(self, seconds: float) -> None:
+        self.told = False
+        self.limit = asyncio.timeout(seconds)
+
+    def hurry(self, seconds: float) -> None:
+        """Gives it no more than that from now on."""
+        until = asyncio.get_running_loop().time() + seconds
+        when = self.limit.when()
+        if when is not None and until < when and not self.limit.expired():
+            self.limit.reschedule(until)
+
+
+class KeyRefusedError(NotAttachedError):
+    """The coordinator does not take the worker's key; it will not take it the next time either."""
 
 
 class Stream:
-    """An attached stream. ``run`` carries the tracker's traffic until the stream ends, always with StreamEndedError."""
+    """An attached stream. ``run`` carries the tracker's traffic until the stream ends."""
 
     def __init__(self, call: Any, welcome: pb.Welcome, opened: float) -> None:
         self._call, self.welcome, self.opened = call, welcome, opened
@@ -45,38 +63,25 @@ class Stream:
         tracker.wakeup.set()
         await self._said_goodbye.wait()
 
-    async def run(self, tracker: Tracker, on_response: Callable[[pb.TrackResponse], None]) -> None:
-        """Writes what the tracker gathers and hands it the answers."""
+    async def run(self, tracker: Tracker, on_response: Callable[[pb.TrackResponse], None]) -> str:
+        """Writes what the tracker gathers and hands it the answers until the stream ends; answers why it did."""
         tracker.stream_opened()
-        reader = asyncio.create_task(self._read(tracker, on_response), name="answers of the tracker")
-        writer = asyncio.create_task(self._write(tracker), name="words to the tracker")
-        both = {reader, writer}
         try:
-            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        except grpc.aio.AioRpcError as error:
-            raise StreamEndedError(f"The stream ended: {error.code().name}: {error.details()}") from error
-        except asyncio.InvalidStateError as error:  # how grpc refuses a write to a call that has just ended
-            raise StreamEndedError("The stream ended while the worker wrote.") from error
-        except TimeoutError as error:
-            raise StreamEndedError(f"The coordinator took nothing for {WRITE_SECONDS:g} s.") from error
+            return await first_of(_until_end(self._read(tracker, on_response)), _until_end(self._write(tracker)))
         finally:
             self._said_goodbye.set()
-            for task in both:
-                task.cancel()
-            await asyncio.wait(both)
-        raise StreamEndedError("The coordinator closed the stream.")
 
-    async def _read(self, tracker: Tracker, on_response: Callable[[pb.TrackResponse], None]) -> None:
+    async def _read(self, tracker: Tracker, on_response: Callable[[pb.TrackResponse], None]) -> str:
         while (response := await self._call.read()) is not grpc.aio.EOF:
             on_response(response)
             tracker.answer(response)
-        if await self._call.code() is not grpc.StatusCode.OK:
-            raise StreamEndedError(f"The stream ended: {await self._call.details()}")
+        if await self._call.code() is grpc.StatusCode.OK:
+            return "The coordinator closed the stream."
+        return f"The stream ended: {await self._call.details()}"
 
-    async def _write(self, tracker: Tracker) -> None:
-        while True:
+    async def _write(self, tracker: Tracker) -> str:
+        goodbye = None
+        while goodbye is None:
             await self._wait(tracker)
             request = pb.TrackRequest()
             pause = tracker.pause()
@@ -85,15 +90,14 @@ class Stream:
             if self._heartbeat is not None:
                 request.heartbeat.CopyFrom(self._heartbeat)
                 self._heartbeat = None
-            if self._goodbye is not None:
-                request.goodbye.reason = self._goodbye
+            if (goodbye := self._goodbye) is not None:
+                request.goodbye.reason = goodbye
             async with asyncio.timeout(WRITE_SECONDS):
                 await self._call.write(request)
-            if self._goodbye is not None:
-                await self._call.done_writing()
-                # The coordinator closes the stream once the goodbye is committed; to cancel it now could outrun the goodbye.
-                await asyncio.sleep(GOODBYE_SECONDS)
-                return
+        await self._call.done_writing()
+        # The coordinator closes the stream once the goodbye is committed; to cancel it now could outrun the goodbye.
+        await asyncio.sleep(GOODBYE_SECONDS)
+        return "The worker said goodbye."
 
     async def _wait(self, tracker: Tracker) -> None:
         """Until there is something to send, for one ping's time at most."""
@@ -109,9 +113,21 @@ class Stream:
                     await tracker.wakeup.wait()
 
 
+async def _until_end(work: Awaitable[str]) -> str:
+    """Why the stream ended, however that shows."""
+    try:
+        return await work
+    except grpc.aio.AioRpcError as error:
+        return f"The stream ended: {error.code().name}: {error.details()}"
+    except asyncio.InvalidStateError:  # how grpc refuses a write to a call that has just ended
+        return "The stream ended while the worker wrote."
+    except TimeoutError:
+        return f"The coordinator took nothing for {WRITE_SECONDS:g} s."
+
+
 @asynccontextmanager
-async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, seconds: float) -> AsyncIterator[Stream]:
-    """Opens a stream; raises StreamEndedError when the coordinator does not welcome it within ``seconds``."""
+async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt: Attempt) -> AsyncIterator[Stream]:
+    """Opens a stream; raises NotAttachedError when the coordinator does not welcome it in the attempt's time."""
     method = channel.stream_stream(
         "/doctrain_mesh.v1.TrackerService/Track",
         request_serializer=pb.TrackRequest.SerializeToString,
@@ -121,15 +137,24 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, seconds
     call = method(metadata=(("authorization", f"Bearer {key}"),))
     try:
         try:
-            async with asyncio.timeout(seconds):
+            async with attempt.limit:
                 await call.write(pb.TrackRequest(hello=hello))
+                attempt.told = True
                 first = await call.read()
                 if not isinstance(first, pb.TrackResponse):
-                    raise StreamEndedError(f"The coordinator refused the stream: {await call.details()}")
+                    raise await _refusal(call)
         except TimeoutError as error:
-            raise StreamEndedError(f"The coordinator did not answer within {seconds:.2g} s.") from error
+            raise NotAttachedError(f"The coordinator did not answer within {time.monotonic() - opened:.2g} s.") from error
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            raise StreamEndedError(f"The coordinator refused the stream: {error}") from error
+            raise await _refusal(call) from error
         yield Stream(call, first.welcome, opened)
     finally:
         call.cancel()
+
+
+async def _refusal(call: Any) -> NotAttachedError:
+    """Why a call ended that was to become a stream."""
+    code, details = await call.code(), await call.details()
+    if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+        return KeyRefusedError(f"The coordinator refused the worker's key: {details}")
+    return NotAttachedError(f"The coordinator refused the stream: {code.name}: {details}")

@@ -37,6 +37,10 @@ class SessionLostError(Exception):
     """The session ended while an answer was waited for."""
 
 
+class TrialRefusedError(Exception):
+    """The shard is not ours, or does not suspect the document."""
+
+
 @dataclass(slots=True)
 class _Asked:
     message: Any
@@ -87,8 +91,10 @@ class Tracker:
         return answer
 
     async def trial(self, key: Key, ordinal: int) -> None:
-        """Returns once the trial is committed; raises SessionLostError."""
-        await self._ask(self._waiting.trials, key, pb.Trial(shard=_ref(key), ordinal=ordinal))
+        """Returns once the trial is committed; raises TrialRefusedError, SessionLostError."""
+        answer = await self._ask(self._waiting.trials, key, pb.Trial(shard=_ref(key), ordinal=ordinal))
+        if isinstance(answer, pb.TrialAnswer) and answer.outcome == pb.TRIAL_OUTCOME_REFUSED:
+            raise TrialRefusedError
 
     async def hand_back(self, key: Key, delay_seconds: float, reason: str) -> None:
         """Returns once the shard is pending again; raises SessionLostError."""
@@ -170,17 +176,24 @@ class Tracker:
         """Hands answers to whoever waits for them; those that nobody waits for are dropped."""
         for begun in response.begins:
             _resolve(self._waiting.begins, begun.shard, begun)
-        for kind, refs in (
-            (self._waiting.trials, response.trials),
-            (self._waiting.yields, response.yields),
-            (self._waiting.stopped, response.stopped),
-        ):
+        for kind, refs in ((self._waiting.yields, response.yields), (self._waiting.stopped, response.stopped)):
             for ref in refs:
                 _resolve(kind, ref, ref)
+        self._answer_trials(response)
         for answer in response.blocks:
             block = self._blocks.pop(answer.sequence, None)
             if block is not None:
                 block.owner.answered(answer)
+
+    def _answer_trials(self, response: pb.TrackResponse) -> None:
+        trials = self._waiting.trials
+        for answer in response.trial_answers:
+            asked = trials.get((answer.shard.shard, answer.shard.number))
+            if asked is not None and asked.message.ordinal == answer.ordinal:  # else: a late answer to the document before
+                _resolve(trials, answer.shard, answer)
+        if not response.trial_answers:  # from a coordinator that does not name the document
+            for ref in response.trials:
+                _resolve(trials, ref, ref)
 
     def session_lost(self) -> None:
         """Nobody waits any more; reports of the session are worth nothing."""

@@ -152,6 +152,49 @@ class AsyncClient:
         answer = await self._endpoints.call("cancel the training", lambda e: e.training.CancelTraining, request, seconds=seconds)
         return answer.training
 
+    async def pause(self, training_task_id: str) -> training_pb2.Training:
+        """Starts nothing more of a training until it is resumed; what runs ends by itself. Safe to repeat."""
+        request = training_pb2.PauseTrainingRequest(training_task_id=training_task_id)
+        seconds = self._timeouts.call_seconds
+        answer = await self._endpoints.call("pause the training", lambda e: e.training.PauseTraining, request, seconds=seconds)
+        return answer.training
+
+    async def resume(self, training_task_id: str) -> training_pb2.Training:
+        """Lets a paused training go on. Safe to repeat."""
+        request = training_pb2.ResumeTrainingRequest(training_task_id=training_task_id)
+        seconds = self._timeouts.call_seconds
+        answer = await self._endpoints.call("resume the training", lambda e: e.training.ResumeTraining, request, seconds=seconds)
+        return answer.training
+
+    async def retry_failed(
+        self,
+        training_task_id: str,
+        *,
+        error_classes: Iterable[training_pb2.ErrorClass.ValueType] = (),
+        document_ids: Iterable[str] = (),
+        retry_task_id: str | None = None,
+    ) -> training_pb2.Training:
+        """Starts a training of the documents that failed in another one: all, or those of some classes or ids.
+
+        As with ``start_training`` the new training has an id (``retry_task_id`` or a random one) before the call is made.
+        Raises NothingToRetryError.
+        """
+        request = training_pb2.RetryFailedDocumentsRequest(
+            training_task_id=training_task_id,
+            new_training_task_id=retry_task_id or new_training_task_id(),
+            error_classes=error_classes,
+            document_ids=document_ids,
+        )
+        seconds = self._timeouts.start_seconds
+        answer = await self._endpoints.call("retry the documents", lambda e: e.training.RetryFailedDocuments, request, seconds=seconds)
+        return answer.training
+
+    async def explain(self, training_task_id: str) -> training_pb2.ExplainTrainingResponse:
+        """Why a training does not run, or not faster, and what to do."""
+        request = training_pb2.ExplainTrainingRequest(training_task_id=training_task_id)
+        seconds = self._timeouts.call_seconds
+        return await self._endpoints.call("explain the training", lambda e: e.training.ExplainTraining, request, seconds=seconds)
+
     async def watch(
         self,
         training_task_id: str,

@@ -131,6 +131,10 @@ class TrainingExistsError(AlreadyExistsError):
     """The ``training_task_id`` names a training with other content."""
 
 
+class NothingToRetryError(DoctrainError):
+    """No document failed, or none that was asked for and that is not indexed since."""
+
+
 class AccessError(DoctrainError):
     """The API key does not open this."""
 
@@ -169,11 +173,13 @@ BY_REASON: Mapping[str, type[DoctrainError]] = {
     "PLAN_NOT_FOUND": PlanNotFoundError,
     "TRAINING_EXISTS": TrainingExistsError,
     "ALREADY_EXISTS": AlreadyExistsError,
+    "NOTHING_TO_RETRY": NothingToRetryError,
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "QUOTA_EXCEEDED": QuotaExceededError,
     "DEPENDENCY_UNAVAILABLE": UnavailableError,
     "TIMEOUT": UnavailableError,
+    "UPLOAD_STALLED": CallTimeoutError,
     "SHUTTING_DOWN": UnavailableError,
     "CONFIGURATION": ConfigurationError,
     "INTERNAL": InternalError,

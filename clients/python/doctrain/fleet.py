@@ -25,6 +25,12 @@ class AsyncFleet:
         request = fleet_pb2.GetQueueRequest()
         return await self._endpoints.call("read the queue", lambda e: e.fleet.GetQueue, request, seconds=self._seconds)
 
+    async def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
+        """Messages that the broker put aside, the newest first, with what became of their work."""
+        request = fleet_pb2.ListDeadLettersRequest(page_size=page_size)
+        answer = await self._endpoints.call("list the dead letters", lambda e: e.fleet.ListDeadLetters, request, seconds=self._seconds)
+        return list(answer.dead_letters)
+
     async def create_tenant(self, tenant_id: str, *, plan: str, weight: float = 1.0) -> fleet_pb2.Tenant:
         """Makes a tenant; safe to repeat with the same plan and weight."""
         request = fleet_pb2.CreateTenantRequest(tenant=fleet_pb2.Tenant(tenant_id=tenant_id, plan=plan, weight=weight))

@@ -161,6 +161,31 @@ class Client:
         """See ``AsyncClient.cancel``."""
         return self._loop.run(self._client.cancel(training_task_id))
 
+    def pause(self, training_task_id: str) -> training_pb2.Training:
+        """See ``AsyncClient.pause``."""
+        return self._loop.run(self._client.pause(training_task_id))
+
+    def resume(self, training_task_id: str) -> training_pb2.Training:
+        """See ``AsyncClient.resume``."""
+        return self._loop.run(self._client.resume(training_task_id))
+
+    def retry_failed(
+        self,
+        training_task_id: str,
+        *,
+        error_classes: Iterable[training_pb2.ErrorClass.ValueType] = (),
+        document_ids: Iterable[str] = (),
+        retry_task_id: str | None = None,
+    ) -> training_pb2.Training:
+        """See ``AsyncClient.retry_failed``."""
+        return self._loop.run(
+            self._client.retry_failed(training_task_id, error_classes=error_classes, document_ids=document_ids, retry_task_id=retry_task_id)
+        )
+
+    def explain(self, training_task_id: str) -> training_pb2.ExplainTrainingResponse:
+        """See ``AsyncClient.explain``."""
+        return self._loop.run(self._client.explain(training_task_id))
+
     def watch(
         self, training_task_id: str, *, include_documents: bool = False, patience_seconds: float = PATIENCE_SECONDS
     ) -> Iterator[Update]:
@@ -217,6 +242,10 @@ class Fleet:
     def get_queue(self) -> fleet_pb2.GetQueueResponse:
         """See ``AsyncFleet.get_queue``."""
         return self._loop.run(self._fleet.get_queue())
+
+    def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
+        """See ``AsyncFleet.list_dead_letters``."""
+        return self._loop.run(self._fleet.list_dead_letters(page_size=page_size))
 
     def create_tenant(self, tenant_id: str, *, plan: str, weight: float = 1.0) -> fleet_pb2.Tenant:
         """See ``AsyncFleet.create_tenant``."""

@@ -1,6 +1,7 @@
-"""Results as workers report them: checked before they reach a transaction, so that one bad row fails nobody else.
+"""Results as workers report them: mended before they reach a transaction, so that one bad row fails nobody else.
 
-Postgres refuses NUL in text and times out of range; either would fail the whole group commit.
+Postgres refuses NUL in text and times out of range; either would fail the whole group commit. And a block that was refused
+whole would leave its documents open while its worker thinks them recorded: the shard would run for ever.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 MAX_ERROR_LENGTH = 2000
-# 2000-01-01 and 2200-01-01 in milliseconds since the epoch.
-_EARLIEST_MS, _LATEST_MS = 946_684_800_000, 7_258_118_400_000
+DAY_MS = 24 * 60 * 60 * 1000
 # What the column of error classes holds: newer workers may know more of them than this coordinator.
 _LARGEST_CLASS = 2**15 - 1
 
@@ -47,9 +47,36 @@ class Block:
         return [self.first + i for i, at in enumerate(self.started) if at >= 0]
 
 
-def fault(block: Block, shard_first: int, shard_count: int) -> str | None:
-    """Why the block cannot be a result of that shard, or None."""
-    return next(_faults(block, shard_first, shard_first + shard_count), None)
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A block as it can be recorded.
+
+    Args:
+        block: what of it is of the shard; a result that is unsound is a failure in it.
+        faults: what was wrong, in words; nothing for most blocks.
+        invalid: ordinals of the shard whose result was unsound.
+        foreign: whether something in it was not of the shard at all.
+    """
+
+    block: Block
+    faults: Sequence[str] = ()
+    invalid: Sequence[int] = ()
+    foreign: bool = False
+
+
+def mended(block: Block, first: int, count: int, *, now_ms: int) -> Mended:
+    """The block as results of the ``count`` documents from ``first`` on.
+
+    What a worker's clock says does not decide whether its results count: a time that is a day or more from ``now_ms`` is
+    replaced, so that what ended last ended just now.
+    """
+    faults = list(_faults(block, first, first + count))
+    mend = _rebuilt(block, first, first + count, faults) if faults else Mended(block)
+    if abs(mend.block.base_ms - now_ms) < DAY_MS:
+        return mend
+    longest = max((at + took for at, took in zip(mend.block.started, mend.block.took, strict=True) if at >= 0), default=0)
+    timed = replace(mend.block, base_ms=now_ms - min(max(longest, 0), DAY_MS - 1))
+    return replace(mend, block=timed, faults=[*faults, "its clock is wrong by a day or more"])
 
 
 def _faults(block: Block, start: int, end: int) -> Iterator[str]:
@@ -58,8 +85,6 @@ def _faults(block: Block, start: int, end: int) -> Iterator[str]:
         yield "its columns differ in length"
     if places and not (start <= block.first and block.last < end):
         yield "it reaches beyond its shard"
-    if not _EARLIEST_MS <= block.base_ms <= _LATEST_MS:
-        yield "its base time is out of range"
     if any(not 0 <= o - block.first < places or block.started[o - block.first] < 0 for o in (f.ordinal for f in block.failed)):
         yield "a failure has no place in its columns"
     if any(not 0 <= failure.error_class <= _LARGEST_CLASS for failure in block.failed):
@@ -68,6 +93,51 @@ def _faults(block: Block, start: int, end: int) -> Iterator[str]:
         yield "a count of tries has no place in its columns"
     if any(not start <= ordinal < end for ordinal in block.running):
         yield "a running document is not of its shard"
+    if len(set(block.running)) < len(block.running):
+        yield "a running document is named twice"
+    if len(block.failed) > places or len(block.tries) > places:
+        yield "it has more failures or counts of tries than places"
+
+
+def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mended:
+    failures = {failure.ordinal: failure for failure in block.failed}
+    reported = set(block.reported())
+    results = {o for o in reported | failures.keys() if start <= o < end}
+    timed = {
+        o: (block.started[o - block.first], block.took[o - block.first]) for o in results & reported if o - block.first < len(block.took)
+    }
+    invalid = {o for o in results if o not in timed or (o in failures and not 0 <= failures[o].error_class <= _LARGEST_CLASS)}
+    whole = range(min(results), max(results) + 1) if results else range(start, start)
+    times = [timed.get(o, (0, 0)) if o in results else (-1, -1) for o in whole]
+    kept = Block(
+        whole.start,
+        block.base_ms,
+        [at for at, _ in times],
+        [took for _, took in times],
+        [failure for o, failure in failures.items() if o in results],
+        sorted({o for o in block.running if start <= o < end}),
+        [(o, n) for o, n in dict(block.tries).items() if o in results],
+    )
+    return Mended(without_results(kept, invalid), faults, sorted(invalid), foreign=results != reported | failures.keys())
+
+
+def halves(block: Block) -> tuple[Block, Block]:
+    """The block's first results and its last, as two blocks; it has two or more."""
+    reported = block.reported()
+    middle = reported[len(reported) // 2]
+    return _part(block, block.first, middle), _part(block, middle, block.last + 1)
+
+
+def _part(block: Block, start: int, end: int) -> Block:
+    places = slice(start - block.first, end - block.first)
+    return replace(
+        block,
+        first=start,
+        started=block.started[places],
+        took=block.took[places],
+        failed=[failure for failure in block.failed if start <= failure.ordinal < end],
+        tries=[(o, n) for o, n in block.tries if start <= o < end],
+    )
 
 
 def without_results(block: Block, ordinals: Collection[int]) -> Block:

@@ -3,6 +3,9 @@
 A loss from outside and a document that kills its worker look the same. So the shard is charged first; from
 ``loss_before_trial`` losses on, its likeliest documents become suspects and run one at a time, each announced before it
 starts, and only a document that was announced is charged for the loss of the session that ran it.
+
+Suspects that a later loss adds join the earlier ones: nothing has cleared those. Documents in backoff are suspected with
+the other open ones, because a report does not tell which they are; such a trial costs a moment and is passed.
 """
 
 from __future__ import annotations

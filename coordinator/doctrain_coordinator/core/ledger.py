@@ -21,6 +21,14 @@ class Begun(Enum):
     SESSION_LOST = 3
 
 
+class Recorded(Enum):
+    """The answer to a block. INVALID: what of it is of the shard is recorded, but some of it is not of the shard at all."""
+
+    RECORDED = 1
+    STALE = 2
+    INVALID = 3
+
+
 @dataclass(slots=True)
 class TrainingRow:
     """A locked training; ``completed`` and ``failed`` are moved on by what is recorded."""
@@ -126,12 +134,6 @@ class Ledger:
             row.state, row.running, row.trial = ShardState.DONE, (), None
         self._touch(row, training)
         return row.state is ShardState.DONE
-
-    def settle(self) -> None:
-        """Moves the changed trainings' states on; call once, last."""
-        for training in self.trainings.values():
-            if training.changed:
-                training.settle()
 
     @staticmethod
     def _touch(row: ShardRow, training: TrainingRow) -> None:

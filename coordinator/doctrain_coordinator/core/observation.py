@@ -6,7 +6,7 @@ uncharged; so does the loss of a large part of the fleet at once (PROTOCOL "Char
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -59,29 +59,18 @@ class Observer:
         return [Lapse(s.sighting, not s.blind) for s in fresh.values() if now - s.since >= self._lease]
 
 
-class MassLoss:
-    """Tells when at least ``least`` sessions and more than ``share`` of the fleet went within ``window`` seconds.
+WINDOW_SECONDS = 2.0
+LEAST = 3
+SHARE = 1 / 3
 
+
+def is_mass_loss(apart: Sequence[float], live: int) -> bool:
+    """Whether a loss is one of at least ``LEAST``, and of more than ``SHARE`` of the fleet, that fell into one window.
+
+    ``apart`` are the seconds from it to every loss within a window's length, itself (0) included; ``live`` sessions live on.
     The window is exact: a document that kills one worker after another does so more slowly than that, because each loss
     is followed by a second of grace, and must not pass for a power cut.
     """
-
-    def __init__(self, window: float = 2.0, least: int = 3, share: float = 1 / 3, memory: float = 60.0) -> None:
-        self._window, self._least, self._share, self._memory = window, least, share, memory
-        self._gone: dict[int, float] = {}
-
-    def note(self, now: float, session: int) -> None:
-        """A session was seen to go; what is said again soon after counts as of the first time."""
-        self._gone = {known: at for known, at in self._gone.items() if now - at <= self._memory}
-        if now - self._gone.get(session, float("-inf")) > 2 * self._window:
-            self._gone[session] = now
-
-    def excuses(self, session: int, live: Collection[int]) -> bool:
-        """Whether that session's loss is the fleet's, not a document's; ``live`` are sessions that Postgres has as live."""
-        if session not in self._gone:
-            return False
-        at = self._gone[session]
-        near = {known: other for known, other in self._gone.items() if abs(other - at) <= self._window}
-        starts = [other for other in near.values() if other <= at]
-        lost = max(sum(1 for other in near.values() if start <= other <= start + self._window) for start in starts)
-        return lost >= self._least and lost > len(near.keys() | set(live)) * self._share
+    starts = [at for at in apart if -WINDOW_SECONDS <= at <= 0]
+    lost = max((sum(start <= at <= start + WINDOW_SECONDS for at in apart) for start in starts), default=0)
+    return lost >= LEAST and lost > (len(apart) + live) * SHARE

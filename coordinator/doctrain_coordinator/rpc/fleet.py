@@ -12,12 +12,13 @@ from typing import Any
 from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.dead_letters import DeadLetters
 from doctrain_coordinator.keys import Keys
+from doctrain_coordinator.requests import check_name, invalid, page_size
 from doctrain_coordinator.rpc import tokens
-from doctrain_coordinator.rpc.validation import check_name, invalid, page_size
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants import Tenants
-from doctrain_mesh import postgres
+from doctrain_mesh import membership, postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import Pool, Record
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 SQL = statements.load("fleet")
 READ_SECONDS = 10.0
 ASIDE_SECONDS = 2.0
-WORKERS_PREFIX = "/doctrain/workers/"
 MOST_SLOTS = 10_000
 MAX_LABEL_BYTES = 128
 
@@ -42,6 +42,7 @@ class FleetParts:
     changes: Changes
     broker: Broker
     registry: Registry
+    dead_letters: DeadLetters
 
 
 class FleetService(fleet_pb2_grpc.FleetServiceServicer):
@@ -60,7 +61,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def _records(self) -> dict[str, dict[str, Any]] | None:
         try:
             async with deadline("Reading the registry", ASIDE_SECONDS):
-                listed = await self._parts.registry.list(WORKERS_PREFIX)
+                listed = await self._parts.registry.list(membership.WORKERS)
         except UnavailableError as error:
             log.warning("Workers are listed without their loads: %s", error)
             return None
@@ -72,7 +73,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
                 log.warning("The registry's record %s is not JSON.", key)
                 continue
             if isinstance(record, dict):
-                records[key.removeprefix(WORKERS_PREFIX)] = record
+                records[key.removeprefix(membership.WORKERS)] = record
         return records
 
     async def GetQueue(self, request: pb.GetQueueRequest, context: Any) -> pb.GetQueueResponse:
@@ -102,6 +103,10 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         except UnavailableError as error:
             log.warning("The queue is shown without the broker's: %s", error)
             return -1
+
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
+        rows = await self._parts.dead_letters.newest(page_size(request.page_size, 50, 500))
+        return pb.ListDeadLettersResponse(dead_letters=[_dead_letter(row) for row in rows])
 
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.CreateTenantResponse:
         name, plan, weight = _checked(request.tenant)
@@ -160,6 +165,12 @@ def _tenant(row: Record) -> pb.Tenant:
     tenant = pb.Tenant(tenant_id=row["name"], plan=row["plan"], weight=row["weight"])
     tenant.create_time.FromDatetime(row["created_at"])
     return tenant
+
+
+def _dead_letter(row: Record) -> pb.DeadLetter:
+    letter = pb.DeadLetter(cause=row["cause"], shard=row["shard"], number=row["number"], explanation=row["explanation"])
+    letter.found_time.FromDatetime(row["found_at"])
+    return letter
 
 
 def _worker(row: Record, record: dict[str, Any] | None) -> pb.Worker:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from opentelemetry import context as otel_context
@@ -13,12 +15,17 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from doctrain_coordinator.keys import ROLE_NAMES, Identity, Keys
-from doctrain_coordinator.rpc.policies import POLICIES, PUBLIC
+from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC
+from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_mesh import rpc, telemetry
-from doctrain_mesh.errors import DoctrainError, PermissionDeniedError, UnauthenticatedError
+from doctrain_mesh.errors import DoctrainError, PermissionDeniedError, StoreUnavailableError, UnauthenticatedError
 
+log = logging.getLogger(__name__)
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
 """Who made the call that runs now."""
+
+KEY_SECONDS = 5.0
+"""How often an open stream looks whether its key is still in force."""
 
 _MISSING = "Send an API key as metadata `authorization: Bearer KEY`."
 
@@ -38,42 +45,83 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        call = _Call(self._keys, handler_call_details.method, dict(handler_call_details.invocation_metadata or ()))
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        call = _Call(
+            self._keys,
+            handler_call_details.method,
+            metadata,
+            Decoder(handler.request_deserializer, MOST_BYTES.get(handler_call_details.method)),
+        )
         if handler.response_streaming:
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            return make(call.streaming(behaviour), handler.request_deserializer, handler.response_serializer)
+            return make(call.streaming(behaviour, handler.request_streaming), None, handler.response_serializer)
         make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        return make(call.unary(behaviour), handler.request_deserializer, handler.response_serializer)
+        return make(call.unary(behaviour, handler.request_streaming), None, handler.response_serializer)
 
 
 class _Call:
-    def __init__(self, keys: Keys, method: str, metadata: dict[str, Any]) -> None:
-        self._keys, self._method, self._metadata = keys, method, metadata
+    """One call. Requests arrive as bytes and are decoded once the caller may call: gRPC's own word for bad ones is INTERNAL."""
 
-    def unary(self, behaviour: Any) -> Any:
+    def __init__(self, keys: Keys, method: str, metadata: dict[str, Any], decoder: Decoder) -> None:
+        self._keys, self._method, self._metadata, self._decoder = keys, method, metadata, decoder
+
+    def unary(self, behaviour: Any, request_streaming: bool) -> Any:
         async def handle(request: Any, context: Any) -> Any:
             async def answer() -> Any:
-                return await behaviour(request, context)
+                return await behaviour(self._decoded(request, request_streaming), context)
 
             return await self._around(context, answer)
 
         return handle
 
-    def streaming(self, behaviour: Any) -> Any:
+    def streaming(self, behaviour: Any, request_streaming: bool) -> Any:
         async def handle(request: Any, context: Any) -> None:
+            stream = StreamContext(context, self._decoder)
+
             async def answer() -> None:
-                result = behaviour(request, context)
+                result = behaviour(self._decoded(request, request_streaming), stream)
                 if not isinstance(result, AsyncIterator):
                     await result
                     return
-                async for response in result:
-                    await context.write(response)
+                async with contextlib.aclosing(cast("AsyncGenerator[Any, None]", result)) as responses:
+                    async for response in responses:
+                        await stream.write(response)
 
-            await self._around(context, answer)
+            try:
+                await self._around(context, lambda: self._while_in_force(answer, stream))
+            except StalledError as stalled:
+                log.info("A client of %s %s and is cut off.", self._method, stalled)
+                raise asyncio.CancelledError from None  # how a handler drops its call without waiting to send a status
 
         return handle
+
+    def _decoded(self, request: Any, request_streaming: bool) -> Any:
+        return self._decoder.stream(request) if request_streaming else self._decoder.message(request)
+
+    async def _while_in_force(self, answer: Callable[[], Awaitable[None]], stream: StreamContext) -> None:
+        """Ends a stream within seconds of its key's being revoked."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(self._watch_key(stream), name="whether the key is in force")
+                try:
+                    await answer()
+                finally:
+                    watch.cancel()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _watch_key(self, stream: StreamContext) -> None:
+        while True:
+            await asyncio.sleep(KEY_SECONDS)
+            try:
+                await self._authorised()
+            except StoreUnavailableError:
+                continue
+            except DoctrainError:
+                stream.ended_here = True
+                raise
 
     async def _around(self, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
         parent = propagate.extract(self._metadata)
@@ -89,7 +137,7 @@ class _Call:
             try:
                 CALLER.set(await self._authorised())
                 return await answer()
-            except (asyncio.CancelledError, grpc.aio.AbortError):
+            except (asyncio.CancelledError, grpc.aio.AbortError, StalledError):
                 raise
             except DoctrainError as error:
                 refused = error

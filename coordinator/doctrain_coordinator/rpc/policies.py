@@ -7,6 +7,9 @@ from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 PUBLIC = 0
 """Answered without a key: health and reflection tell nothing of tenants."""
 
+MOST_BYTES = {"/doctrain_mesh.v1.TrackerService/Track": 16 * 2**20}
+"""The largest request of methods whose requests are small; the others take what the server takes."""
+
 POLICIES: dict[str, int] = {
     **{
         f"/doctrain.v1.TrainingService/{method}": ROLE_TENANT
@@ -17,6 +20,10 @@ POLICIES: dict[str, int] = {
             "ListDocuments",
             "WatchStatus",
             "CancelTraining",
+            "PauseTraining",
+            "ResumeTraining",
+            "RetryFailedDocuments",
+            "ExplainTraining",
             "UploadDocument",
         )
     },
@@ -25,6 +32,7 @@ POLICIES: dict[str, int] = {
         for method in (
             "ListWorkers",
             "GetQueue",
+            "ListDeadLetters",
             "CreateTenant",
             "UpdateTenant",
             "ListTenants",

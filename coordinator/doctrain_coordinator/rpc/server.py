@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Served:
 
 def build(settings: Settings, keys: Keys, training: TrainingService, fleet: FleetService, tracker: TrackerService) -> Served:
     """A server with every service, bound but not started; raises ConfigurationError when it cannot listen."""
+    _check_free(settings.listen)
     server = grpc.aio.server(interceptors=[CallInterceptor(keys)], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
@@ -62,8 +64,30 @@ def build(settings: Settings, keys: Keys, training: TrainingService, fleet: Flee
         else:
             port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
-        raise ConfigurationError(f"The coordinator cannot listen on {settings.listen}; set DOCTRAIN_LISTEN to a free address.") from error
+        raise _cannot_listen(settings.listen, str(error)) from error
     return Served(server, healthy, port)
+
+
+def _check_free(listen: str) -> None:
+    """Binds once before gRPC does, which says why it cannot in words for its own developers."""
+    host, _, port = listen.rpartition(":")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except ValueError as error:
+        raise _cannot_listen(listen, "it is not HOST:PORT") from error
+    except OSError as error:
+        raise _cannot_listen(listen, error.strerror or str(error)) from error
+
+
+def _cannot_listen(listen: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The coordinator cannot listen on {listen} ({why}); another mesh may run there. "
+        "Stop it, or choose a free address: --listen for `doctrain dev`, else DOCTRAIN_LISTEN."
+    )
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials:

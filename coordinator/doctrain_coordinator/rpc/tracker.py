@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,21 +17,19 @@ import grpc
 
 from doctrain_coordinator.commits import Begin, BegunShard, Committer, Report
 from doctrain_coordinator.core.blocks import Block, Failure
-from doctrain_coordinator.core.ledger import Begun
+from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.states import Order
+from doctrain_coordinator.handback import HandBacks
 from doctrain_coordinator.heartbeats import Beat, Heartbeats, Standing
-from doctrain_coordinator.losses import Losses
+from doctrain_coordinator.lost_sessions import Spawn
 from doctrain_coordinator.opened import Opened
 from doctrain_coordinator.sessions import Attachment, Opening, Sessions
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_coordinator.trials import Trials
 from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError
-from doctrain_mesh.postgres import Pool
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1 import tracker_pb2_grpc
 
 log = logging.getLogger(__name__)
-SQL = statements.load("sessions")
 RETRY_SECONDS = 0.25
 STALL_SECONDS = 20.0
 MAX_NAME = 200
@@ -40,6 +38,11 @@ _OUTCOMES = {
     Begun.BEGUN: pb.BEGIN_OUTCOME_BEGUN,
     Begun.NOT_YOURS: pb.BEGIN_OUTCOME_NOT_YOURS,
     Begun.SESSION_LOST: pb.BEGIN_OUTCOME_SESSION_LOST,
+}
+_RECORDED = {
+    Recorded.RECORDED: pb.BLOCK_OUTCOME_RECORDED,
+    Recorded.STALE: pb.BLOCK_OUTCOME_STALE,
+    Recorded.INVALID: pb.BLOCK_OUTCOME_INVALID,
 }
 _ORDERS = {
     Order.NONE: pb.ORDER_KIND_UNSPECIFIED,
@@ -53,13 +56,13 @@ _ORDERS = {
 class TrackerParts:
     """What the service needs; ``spawn`` runs a coroutine under the application's supervision."""
 
-    pool: Pool
     committer: Committer
     heartbeats: Heartbeats
     sessions: Sessions
-    losses: Losses
+    handbacks: HandBacks
+    trials: Trials
     opened: Opened
-    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    spawn: Spawn
     lease_seconds: float
     beat_seconds: float
 
@@ -102,7 +105,7 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
             await stream.run()
         finally:
             self._streams.discard(stream)
-            if not stream.left and not self._draining and not stream.stalled:
+            if not self._draining and stream.spoken and stream.ended_by_worker:
                 self._parts.spawn(self._parts.sessions.closed(attachment))
 
 
@@ -140,13 +143,23 @@ class _Stream:
         )
         self._wakeup = asyncio.Event()
         self._wakeup.set()
-        self._begun_at: dict[int, int] = {}
+        # Shards asked for: the heartbeat (counted) after which the begin was answered, None while it is not.
+        self._begun_at: dict[int, int | None] = {}
         self._heartbeats = 0
         self._hand_backs: asyncio.Queue[pb.TrackRequest] = asyncio.Queue()
         self._ended = False
+        self._failed = False
+        self.spoken = False
+        """Whether the worker has said anything since its welcome. One that has not may never have got it, and works on over its
+        stream before; the end of this one says nothing of it, and the lease decides."""
         self.left = False
         self.stalled = False
         self.left_alone = False
+
+    @property
+    def ended_by_worker(self) -> bool:
+        """Whether it ended without a word and not by this side's doing: only then its worker has fenced itself by now."""
+        return not (self.left or self.stalled or self._failed)
 
     def wake(self) -> None:
         """There is something in the outbox."""
@@ -162,16 +175,26 @@ class _Stream:
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._failed = self._context.ended_here  # else the worker cancelled, or its connection broke
+            raise
         finally:
             self._ended = True
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
         for task in done:
-            task.result()
+            try:
+                task.result()
+            except grpc.aio.InternalError as error:  # a read or write on a stream that is gone
+                log.info("The stream of session %d broke off: %r", session, error)
+            except Exception:
+                self._failed = True
+                raise
 
     async def _read(self) -> None:
         while (request := await self._context.read()) is not grpc.aio.EOF:
+            self.spoken = True
             self._attachment.heard = time.monotonic()
             self._take(request)
         await self._hand_backs.join()
@@ -206,9 +229,10 @@ class _Stream:
 
     def _begin(self, session: int, ref: pb.ShardRef) -> Begin:
         shard, number = ref.shard, ref.number
-        self._begun_at[shard] = self._heartbeats
+        self._begun_at[shard] = None
 
         def answer(outcome: Begun, begun: BegunShard | None) -> None:
+            self._begun_at[shard] = self._heartbeats
             if begun is not None:
                 known = self._parts.opened.known(begun)
                 if known is None:
@@ -236,11 +260,11 @@ class _Stream:
     def _report(self, session: int, block: pb.Block) -> Report:
         sequence, shard, number = block.sequence, block.shard.shard, block.shard.number
 
-        def answer(recorded: bool, done: bool, invalid: Any) -> None:
+        def answer(outcome: Recorded, done: bool, invalid: Sequence[int]) -> None:
             self.outbox.blocks.add(
                 sequence=sequence,
                 shard=pb.ShardRef(shard=shard, number=number),
-                outcome=pb.BLOCK_OUTCOME_RECORDED if recorded else pb.BLOCK_OUTCOME_STALE,
+                outcome=_RECORDED[outcome],
                 invalid=invalid,
                 shard_done=done,
             )
@@ -252,7 +276,7 @@ class _Stream:
         self._heartbeats += 1
         mine, sequence = self._heartbeats, heartbeat.sequence
         held = {ref.shard: ref.number for ref in heartbeat.held}
-        self._begun_at = {shard: at for shard, at in self._begun_at.items() if at >= mine - 2}
+        self._begun_at = {shard: at for shard, at in self._begun_at.items() if at is None or at >= mine - 2}
 
         def answer(standing: Standing) -> None:
             if standing.beat is not None:
@@ -270,7 +294,7 @@ class _Stream:
             self.wake()
 
         def asked() -> set[int]:
-            return {shard for shard, at in self._begun_at.items() if at >= mine - 1}
+            return {shard for shard, at in self._begun_at.items() if at is None or at >= mine - 1}
 
         session, attached = self._attachment.session, self._attachment.attached
         self._parts.heartbeats.submit(Beat(session, attached, heartbeat.draining, held, asked, answer))
@@ -279,30 +303,29 @@ class _Stream:
         """Rare, so each in its own transaction; what fails while Postgres is away is asked again by the worker."""
         session = self._attachment.session
         try:
-            await self._start_trials(session, request)
+            for trial in request.trials:
+                started = await self._parts.trials.start(session, (trial.shard.shard, trial.shard.number), trial.ordinal)
+                if started:
+                    self.outbox.trials.append(trial.shard)  # what workers of an earlier version look at
+                outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
+                self.outbox.trial_answers.add(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome)
             for item in request.yields:
                 until = datetime.now(UTC) + timedelta(milliseconds=max(0, item.delay_ms)) if item.delay_ms > 0 else None
-                await self._parts.losses.release(
+                await self._parts.handbacks.release(
                     session, [(item.shard.shard, item.shard.number)], why=item.reason[:500].replace("\x00", " "), not_before=until
                 )
                 self.outbox.yields.append(item.shard)
             if request.stopped:
                 refs = [item.shard for item in request.stopped]
-                await self._parts.losses.release(session, [(r.shard, r.number) for r in refs])
+                await self._parts.handbacks.release(session, [(r.shard, r.number) for r in refs])
                 self.outbox.stopped.extend(refs)
             if request.HasField("goodbye"):
+                log.info("Session %d says goodbye: %.200r", session, request.goodbye.reason)
                 await self._parts.sessions.leave(session)
                 self.left = True
         except StoreUnavailableError as error:
             log.warning("A hand-back of session %d stays unanswered: %s", session, error)
         self.wake()
-
-    async def _start_trials(self, session: int, request: pb.TrackRequest) -> None:
-        for trial in request.trials:
-            async with postgres.acquired(self._parts.pool, "starting a trial") as c:
-                row = await c.fetchval(SQL["start_trial"], trial.shard.shard, trial.shard.number, session, trial.ordinal)
-            if row is not None:
-                self.outbox.trials.append(trial.shard)
 
 
 def _block(block: pb.Block) -> Block:

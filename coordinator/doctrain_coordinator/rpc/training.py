@@ -9,24 +9,23 @@ from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator import endings
-from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.rpc import tokens, translate
+from doctrain_coordinator.control import Control
+from doctrain_coordinator.requests import check_retry, invalid, page_size
+from doctrain_coordinator.retrying import Retrying
+from doctrain_coordinator.rpc import tokens, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
-from doctrain_coordinator.rpc.validation import invalid, page_size
 from doctrain_coordinator.rpc.watching import Watching
 from doctrain_coordinator.starting import Starting
 from doctrain_coordinator.trainings import Trainings
 from doctrain_coordinator.watchers import WatchHub
-from doctrain_mesh import postgres
 from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.errors import BrokerUnavailableError
+from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
 
 MOST_KEY = 2**63 - 1
 MOST_ORDINAL = 2**30
-CANCEL_SECONDS = 20.0
-UPLOAD_SILENCE_SECONDS = 60.0
+BROKER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,11 @@ class TrainingParts:
     pool: Pool
     trainings: Trainings
     starting: Starting
+    retrying: Retrying
+    control: Control
     hub: WatchHub
     blobs: BlobStore
-    changes: Changes
+    broker: Broker
     max_document_bytes: int
     heartbeat_seconds: float
 
@@ -63,9 +64,8 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
             )
         )
         if accepted.training:
-            (seen,) = await self._parts.trainings.read([accepted.training])
-            response.training.CopyFrom(translate.training(seen))
-            response.summary.documents = max(accepted.documents, seen.row["total"])
+            response.training.CopyFrom(await self._as_it_stands(accepted.training))
+            response.summary.documents = max(accepted.documents, response.training.total)
         return response
 
     async def GetTraining(self, request: pb.GetTrainingRequest, context: Any) -> pb.GetTrainingResponse:
@@ -85,7 +85,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Any) -> pb.ListDocumentsResponse:
         size = page_size(request.page_size, 100, 1000)
         states = _states(request.states, pb.DocumentState)
-        training = await self._parts.trainings.find(CALLER.get().tenant, request.training_task_id)
+        training = await self._find(request.training_task_id)
         scope = f"ListDocuments {training}"
         after = tokens.read(scope, request.page_token, 1, "page token", most=MOST_ORDINAL)[0] if request.page_token else -1
         page = await self._parts.trainings.documents(training, after, states, size)
@@ -94,42 +94,54 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return pb.ListDocumentsResponse(documents=documents, next_page_token=token)
 
     async def WatchStatus(self, request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
-        training = await self._parts.trainings.find(CALLER.get().tenant, request.training_task_id)
+        training = await self._find(request.training_task_id)
         watching = Watching(self._parts.pool, self._parts.hub, training, self._parts.heartbeat_seconds)
         async for response in watching.responses(request.resume_position, documents=request.include_documents):
             yield response
 
     async def CancelTraining(self, request: pb.CancelTrainingRequest, context: Any) -> pb.CancelTrainingResponse:
-        tenant = CALLER.get().tenant
-        training = await self._parts.trainings.find(tenant, request.training_task_id)
-        async with postgres.acquired(self._parts.pool, "cancelling a training", seconds=CANCEL_SECONDS) as c, c.transaction():
-            ended = await endings.end_early(c, training, TrainingState.CANCELLED, None)
-        if ended:
-            self._parts.changes.trainings([training])
-            self._parts.changes.work()
-        (seen,) = await self._parts.trainings.read([training])
-        return pb.CancelTrainingResponse(training=translate.training(seen))
+        training = await self._find(request.training_task_id)
+        await self._parts.control.cancel(training)
+        return pb.CancelTrainingResponse(training=await self._as_it_stands(training))
+
+    async def PauseTraining(self, request: pb.PauseTrainingRequest, context: Any) -> pb.PauseTrainingResponse:
+        training = await self._find(request.training_task_id)
+        await self._parts.control.pause(training)
+        return pb.PauseTrainingResponse(training=await self._as_it_stands(training))
+
+    async def ResumeTraining(self, request: pb.ResumeTrainingRequest, context: Any) -> pb.ResumeTrainingResponse:
+        training = await self._find(request.training_task_id)
+        await self._parts.control.resume(training)
+        return pb.ResumeTrainingResponse(training=await self._as_it_stands(training))
+
+    async def RetryFailedDocuments(self, request: pb.RetryFailedDocumentsRequest, context: Any) -> pb.RetryFailedDocumentsResponse:
+        check_retry(request)
+        source = await self._find(request.training_task_id)
+        accepted = await self._parts.retrying.retry(CALLER.get(), source, request)
+        return pb.RetryFailedDocumentsResponse(training=await self._as_it_stands(accepted.training))
+
+    async def ExplainTraining(self, request: pb.ExplainTrainingRequest, context: Any) -> pb.ExplainTrainingResponse:
+        training = await self._find(request.training_task_id)
+        return translate.explained(await self._parts.trainings.explain(training, self._broker_answers))
 
     async def UploadDocument(self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Any) -> pb.UploadDocumentResponse:
-        pieces = _pieces(request_iterator)
-        first = await anext(pieces, b"")
-        if not first:
-            raise invalid("chunk", "The document is empty.")
-
-        async def whole() -> AsyncIterator[bytes]:
-            yield first
-            async for piece in pieces:
-                yield piece
-
-        stored = await self._parts.blobs.put_stream(CALLER.get().tenant_id, whole(), self._parts.max_document_bytes)
+        stored = await uploads.store(self._parts.blobs, CALLER.get().tenant_id, request_iterator, self._parts.max_document_bytes)
         return pb.UploadDocumentResponse(uri=stored.uri, size=stored.size, sha256=stored.sha256)
 
+    async def _find(self, task_id: str) -> int:
+        return await self._parts.trainings.find(CALLER.get().tenant, task_id)
 
-async def _pieces(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:
-    async for request in requests:
-        if request.chunk:
-            yield request.chunk
-        await asyncio.sleep(0)
+    async def _as_it_stands(self, training: int) -> pb.Training:
+        (seen,) = await self._parts.trainings.read([training])
+        return translate.training(seen)
+
+    async def _broker_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(BROKER_SECONDS):
+                await self._parts.broker.depth()
+        except (BrokerUnavailableError, TimeoutError):
+            return False
+        return True
 
 
 def _states(asked: Any, enum: Any) -> list[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.core.holding import Rule
 from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.states import DocumentState
-from doctrain_coordinator.trainings import Seen
+from doctrain_coordinator.trainings import Explained, Seen
 from doctrain_mesh import telemetry
 from doctrain_mesh.postgres import Record
 
@@ -25,11 +26,15 @@ def training(seen: Seen) -> pb.Training:
         in_progress=row["in_progress"],
         sealed=row["sealed"],
         last_processed_id=_last_processed(row),
-        message=sentence(seen.state, total=row["total"], completed=row["completed"], failed=row["failed"], sealed=row["sealed"]),
+        message=sentence(
+            seen.state, total=row["total"], completed=row["completed"], failed=row["failed"], sealed=row["sealed"], paused=row["paused"]
+        ),
         waiting_reason=seen.waiting,
         reason=row["reason"] or "",
         version=row["version"],
         trace_id=telemetry.trace_id_of(row["traceparent"]),
+        paused=row["paused"] and not seen.state.ended,
+        retry_of=row["retry_of"] or "",
     )
     message.create_time.FromDatetime(row["created_at"])
     if row["started_at"] is not None:
@@ -57,6 +62,8 @@ def document(row: Record, of: Record) -> pb.Document:
         attempt=row["attempt"],
         tries=row["tries"],
         metadata=json.loads(row["metadata"]) if row["metadata"] else {},
+        trace_id=telemetry.trace_id_of(of["traceparent"]),
+        losses=row["losses"],
     )
     if row["state"] == DocumentState.FAILED:
         message.error.CopyFrom(
@@ -68,3 +75,20 @@ def document(row: Record, of: Record) -> pb.Document:
         message.start_time.FromDatetime(row["started_at"])
         message.duration.FromTimedelta(timedelta(milliseconds=row["took_ms"] or 0))
     return message
+
+
+def explained(found: Explained) -> pb.ExplainTrainingResponse:
+    """What holds a training; who is ahead is told with the rule that makes it wait for them."""
+    response = pb.ExplainTrainingResponse(
+        training=training(found.seen),
+        plan_slots=found.plan_slots,
+        slots_in_use=found.own_slots,
+        slots_in_use_by_others=found.others_slots,
+    )
+    for hold in found.holds:
+        message = response.holds.add(rule=pb.HoldRule.ValueType(hold.rule), message=hold.sentence, advice=hold.advice)
+        if hold.seconds is not None:
+            message.until.FromDatetime(datetime.now(UTC) + timedelta(seconds=hold.seconds))
+        if hold.rule is Rule.PLAN_LIMIT:
+            message.ahead.extend(pb.TrainingAhead(training_task_id=task_id, slots=slots) for task_id, slots in found.ahead)
+    return response

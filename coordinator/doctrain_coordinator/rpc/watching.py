@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc import tokens, translate
@@ -15,7 +14,8 @@ from doctrain_mesh.postgres import Pool
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
-MOST_DOCUMENTS = 1_000
+MOST_DOCUMENTS = 200
+ENOUGH_BYTES = 128 * 1024
 
 
 class Watching:
@@ -37,7 +37,9 @@ class Watching:
                     yield pb.WatchStatusResponse(heartbeat=True, resume_position=tokens.make(scope, max(known, sent)))
                     continue
                 version = seen.row["version"]
-                if version <= sent or version < known:
+                if version < known:
+                    known = 0  # a position from before Postgres was restored: the present state is the truth
+                if version <= sent:
                     continue
                 position = tokens.make(scope, version)
                 if documents:
@@ -53,17 +55,28 @@ class Watching:
         async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
             shards = await c.fetch(SQL["changed_shards"], self._training, known)
         for shard in shards:
-            async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
-                rows = await c.fetch(SQL["ended_documents"], self._training, shard["first"], shard["first"] + shard["count"] - 1)
             told = self._told.setdefault(shard["id"], set())
-            fresh = [row for row in rows if row["ordinal"] not in told]
-            told.update(row["ordinal"] for row in fresh)
-            for batch in _batches(fresh):
-                yield [translate.document(row, seen.row) for row in batch]
+            first, last = shard["first"], shard["first"] + shard["count"] - 1
+            while first <= last:
+                async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
+                    rows = await c.fetch(SQL["ended_documents"], self._training, first, last, MOST_DOCUMENTS)
+                fresh = [row for row in rows if row["ordinal"] not in told]
+                told.update(row["ordinal"] for row in fresh)
+                for batch in _batches([translate.document(row, seen.row) for row in fresh]):
+                    yield batch
+                first = rows[-1]["ordinal"] + 1 if len(rows) == MOST_DOCUMENTS else last + 1
             if shard["open"] == 0 and shard["version"] <= seen.row["version"]:
                 del self._told[shard["id"]]
 
 
-def _batches(rows: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(rows), MOST_DOCUMENTS):
-        yield rows[start : start + MOST_DOCUMENTS]
+def _batches(documents: list[pb.Document]) -> Iterator[list[pb.Document]]:
+    """Cut where a message grows large: a client that reads nothing is to hold little of this process's memory."""
+    batch, size = list[pb.Document](), 0
+    for document in documents:
+        batch.append(document)
+        size += document.ByteSize()
+        if size >= ENOUGH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -52,6 +52,7 @@ create table training (
     uri_template text,
     number_offset int not null default 0,
     load_count int,
+    load_progress_at timestamptz not null default now(),
     total int not null,
     completed int not null default 0,
     failed int not null default 0,
@@ -124,6 +125,7 @@ create table document (
 create unique index document_by_id on document (training, document_id) where document_id is not null;
 
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
+-- gone_at tells losses that belong together from others (docs/adr/0007); no lease is measured by it.
 create table session (
     id bigint generated always as identity primary key,
     worker_id text not null,
@@ -134,10 +136,22 @@ create table session (
     draining boolean not null default false,
     predecessor bigint,
     version text not null default '',
-    opened_at timestamptz not null default now()
+    opened_at timestamptz not null default now(),
+    gone_at timestamptz
 ) with (fillfactor = 50);
 
 create index session_live on session (id) where state = 1;
+create index session_gone on session (gone_at) where gone_at is not null;
+
+-- Messages that the broker put aside, for operators; only the newest are kept.
+create table dead_letter (
+    id bigint generated always as identity primary key,
+    found_at timestamptz not null default now(),
+    cause text not null,
+    shard bigint not null,
+    number int not null,
+    explanation text not null
+);
 
 -- What search reads. A document is (tenant, document_id); the newer training wins.
 create table indexed_document (

@@ -4,26 +4,67 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 from doctrain_mesh.errors import BrokerUnavailableError
-from doctrain_mesh.ports import Consumer, Delivery, Message
+from doctrain_mesh.ports import DEAD_REASON, Consumer, Delivery, Message
 
 
 class MemoryBroker:
-    """One shard queue. All that use it share the object; ``dead`` holds what was rejected."""
+    """A shard queue and its dead letters. All that use it share the object."""
 
     def __init__(self) -> None:
-        self.dead: list[Message] = []
-        self._ready: deque[tuple[Message, bool]] = deque()
-        self._consumers: deque[_MemoryConsumer] = deque()
+        self._dead = _MemoryQueue(dead=None)
+        self._shards = _MemoryQueue(self._dead)
         self._closed = False
 
     async def publish(self, messages: Sequence[Message]) -> None:
         self._check_open()
-        self._ready.extend((message, False) for message in messages)
+        self._shards.add(messages)
+
+    def consume(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        return self._shards.consume(prefetch)
+
+    def dead_letters(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        return self._dead.consume(prefetch)
+
+    async def faults(self) -> list[str]:
+        self._check_open()
+        return []
+
+    async def depth(self) -> int:
+        self._check_open()
+        return self._shards.depth
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BrokerUnavailableError("The broker was closed by this process.")
+
+
+class _MemoryQueue:
+    """Messages in order; what is rejected goes to ``dead``, or nowhere."""
+
+    def __init__(self, dead: _MemoryQueue | None) -> None:
+        self._dead = dead
+        self._ready: deque[Message] = deque()
+        self._consumers: deque[_MemoryConsumer] = deque()
+
+    @property
+    def depth(self) -> int:
+        return len(self._ready)
+
+    def add(self, messages: Iterable[Message]) -> None:
+        self._ready.extend(messages)
         self.dispatch()
+
+    def bury(self, message: Message) -> None:
+        if self._dead is not None:
+            self._dead.add([replace(message, headers={**message.headers, DEAD_REASON: "rejected"})])
 
     @asynccontextmanager
     async def consume(self, prefetch: int) -> AsyncIterator[Consumer]:
@@ -34,15 +75,8 @@ class MemoryBroker:
             yield consumer
         finally:
             self._consumers.remove(consumer)
-            self._ready.extendleft((delivery.message, True) for delivery in reversed(consumer.take_back()))
+            self._ready.extendleft(delivery.message for delivery in reversed(consumer.take_back()))
             self.dispatch()
-
-    async def depth(self) -> int:
-        self._check_open()
-        return len(self._ready)
-
-    async def close(self) -> None:
-        self._closed = True
 
     def dispatch(self) -> None:
         """Lends what is ready to the consumers with room, in turn."""
@@ -51,19 +85,15 @@ class MemoryBroker:
             consumer = self._consumers[0]
             self._consumers.rotate(-1)
             if consumer.has_room:
-                consumer.lend(*self._ready.popleft())
+                consumer.lend(self._ready.popleft())
                 waiting = len(self._consumers)
             else:
                 waiting -= 1
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise BrokerUnavailableError("The broker was closed by this process.")
-
 
 class _MemoryConsumer:
-    def __init__(self, broker: MemoryBroker, prefetch: int) -> None:
-        self._broker = broker
+    def __init__(self, queue: _MemoryQueue, prefetch: int) -> None:
+        self._queue = queue
         self._prefetch = prefetch
         self._lent: dict[_MemoryDelivery, None] = {}  # in the order of delivery
         self._unseen: asyncio.Queue[_MemoryDelivery] = asyncio.Queue()
@@ -78,8 +108,8 @@ class _MemoryConsumer:
     def has_room(self) -> bool:
         return len(self._lent) < self._prefetch
 
-    def lend(self, message: Message, redelivered: bool) -> None:
-        delivery = _MemoryDelivery(self, message, redelivered)
+    def lend(self, message: Message) -> None:
+        delivery = _MemoryDelivery(self, message)
         self._lent[delivery] = None
         self._unseen.put_nowait(delivery)
 
@@ -88,8 +118,8 @@ class _MemoryConsumer:
         if delivery in self._lent:
             del self._lent[delivery]
             if dead:
-                self._broker.dead.append(delivery.message)
-            self._broker.dispatch()
+                self._queue.bury(delivery.message)
+            self._queue.dispatch()
 
     def take_back(self) -> list[_MemoryDelivery]:
         """Ends all loans."""
@@ -98,12 +128,11 @@ class _MemoryConsumer:
 
 
 class _MemoryDelivery:
-    __slots__ = ("_consumer", "message", "redelivered")
+    __slots__ = ("_consumer", "message")
 
-    def __init__(self, consumer: _MemoryConsumer, message: Message, redelivered: bool) -> None:
+    def __init__(self, consumer: _MemoryConsumer, message: Message) -> None:
         self._consumer = consumer
         self.message = message
-        self.redelivered = redelivered
 
     async def ack(self) -> None:
         self._consumer.settle(self, dead=False)

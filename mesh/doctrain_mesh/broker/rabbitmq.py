@@ -13,15 +13,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
 from aiormq.abc import AbstractChannel as RawChannel
 
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
+from doctrain_mesh.outage import Outage, cause
 from doctrain_mesh.ports import Consumer, Delivery, Message
 from doctrain_mesh.supervise import deadline, forever, guard_cancellation
 
@@ -33,6 +34,8 @@ CALL_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
+OLDEST = (3, 10)
+OUTAGE = Outage("RabbitMQ")
 CONTENT_TYPE = "application/x-protobuf"
 
 # How often a delivery fails says nothing here: the tracker finds poison. RabbitMQ 4 drops a message after 20 deliveries
@@ -70,20 +73,36 @@ class RabbitMQBroker:
             )
             failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
             if failed:
+                OUTAGE.away(f"publishing: {cause(failed[0])}")
                 raise BrokerUnavailableError(
                     f"RabbitMQ did not confirm {len(failed)} of {len(messages)} messages ({failed[0]!r}); they may be published again.",
                     retry_after_seconds=RETRY_SECONDS,
                 ) from failed[0]
 
+    def consume(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        return self._consuming(self.queue, prefetch)
+
+    def dead_letters(self, prefetch: int) -> AbstractAsyncContextManager[Consumer]:
+        return self._consuming(_dead(self.queue), prefetch)
+
     @asynccontextmanager
-    async def consume(self, prefetch: int) -> AsyncIterator[Consumer]:
-        consumer = _RabbitMQConsumer(self, prefetch)
+    async def _consuming(self, queue: str, prefetch: int) -> AsyncIterator[Consumer]:
+        consumer = _RabbitMQConsumer(self, queue, prefetch)
         task = asyncio.create_task(consumer.run(), name="consume from RabbitMQ")
         try:
             yield consumer
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)  # what ended it early was raised by the iterator
+
+    async def faults(self) -> list[str]:
+        async with self._publishing("looking at the server", CALL_SECONDS) as link:
+            transport = link.connection.transport
+            said = transport.connection.server_properties.get("version", b"") if transport is not None else b""
+        version = said.decode() if isinstance(said, bytes) else str(said)
+        if _number(version) < OLDEST:
+            return [f"RabbitMQ {version} is older than 3.10: its quorum queues can lose dead letters."]
+        return []
 
     async def depth(self) -> int:
         async with self._publishing("asking for the queue's length", CALL_SECONDS) as link:
@@ -168,8 +187,8 @@ class _Link:
 class _RabbitMQConsumer:
     """Deliveries over as many connections, one after the other, as it takes."""
 
-    def __init__(self, broker: RabbitMQBroker, prefetch: int) -> None:
-        self._broker = broker
+    def __init__(self, broker: RabbitMQBroker, queue: str, prefetch: int) -> None:
+        self._broker, self._queue = broker, queue
         self._prefetch = prefetch
         self._subscribed: AbstractQueue | None = None  # aio-pika holds its consumers weakly
         self._deliveries: asyncio.Queue[_RabbitMQDelivery | Exception] = asyncio.Queue()
@@ -195,10 +214,11 @@ class _RabbitMQConsumer:
         link = await self._broker.open_link("consume")
         lost = asyncio.Event()
         try:
-            async with _available("subscribing"), deadline("Subscribing to the shard queue", CALL_SECONDS):
+            async with _available("subscribing"), deadline(f"Subscribing to {self._queue}", CALL_SECONDS):
                 await self._subscribe(link, lost)
             await lost.wait()
-            log.warning("The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
+            level = logging.INFO if link.connection.is_closed else logging.WARNING  # of a connection, connecting anew tells
+            log.log(level, "The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
         finally:
             lost.set()
             while not self._deliveries.empty():
@@ -217,19 +237,18 @@ class _RabbitMQConsumer:
                 self._deliveries.put_nowait(_RabbitMQDelivery(raw, message))
 
         await link.channel.set_qos(prefetch_count=self._prefetch)
-        self._subscribed = await link.channel.get_queue(self._broker.queue, ensure=False)
+        self._subscribed = await link.channel.get_queue(self._queue, ensure=False)
         await self._subscribed.consume(receive)
 
 
 class _RabbitMQDelivery:
     """A message on loan. Settling it on a lost channel, or twice, does nothing: RabbitMQ delivers it again, or did already."""
 
-    __slots__ = ("_channel", "_settled", "_tag", "message", "redelivered")
+    __slots__ = ("_channel", "_settled", "_tag", "message")
 
     def __init__(self, channel: RawChannel, incoming: AbstractIncomingMessage) -> None:
         assert incoming.delivery_tag is not None
         self._channel, self._tag, self._settled = channel, incoming.delivery_tag, False
-        self.redelivered = bool(incoming.redelivered)
         headers = {name: value for name, value in incoming.headers.items() if isinstance(value, str)}
         self.message = Message(incoming.body, headers, incoming.correlation_id or "")
 
@@ -256,13 +275,22 @@ async def _available(operation: str) -> AsyncIterator[None]:
     try:
         async with guard_cancellation(operation.capitalize()):
             yield
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        sentence = "RabbitMQ refused the user or password in DOCTRAIN_BROKER_URL."
+        OUTAGE.away(sentence)
+        raise BrokerUnavailableError(sentence, retry_after_seconds=RETRY_SECONDS) from error
     except (*CONNECTION_EXCEPTIONS, OperationTimeoutError) as error:
-        raise BrokerUnavailableError(f"RabbitMQ did not answer ({operation}): {error}", retry_after_seconds=RETRY_SECONDS) from error
+        OUTAGE.away(f"{operation}: {cause(error)}")
+        raise BrokerUnavailableError(
+            f"RabbitMQ did not answer ({operation}): {cause(error)}.", retry_after_seconds=RETRY_SECONDS
+        ) from error
+    else:
+        OUTAGE.back()
 
 
 async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:
     """The dead letters first, so that the shard queue never refers to what is not there."""
-    dead = f"{name}.dead"
+    dead = _dead(name)
     exchange = await channel.declare_exchange(dead, aio_pika.ExchangeType.FANOUT, durable=True)
     dead_queue = await channel.declare_queue(dead, durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT})
     await dead_queue.bind(exchange)
@@ -277,6 +305,16 @@ async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:
             "x-overflow": "reject-publish",
         },
     )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Major and minor number; what is no version counts as new."""
+    parts = version.split(".")[:2]
+    return tuple(int(part) for part in parts) if len(parts) == 2 and all(part.isdecimal() for part in parts) else OLDEST
+
+
+def _dead(queue: str) -> str:
+    return f"{queue}.dead"
 
 
 def _encode(message: Message) -> aio_pika.Message:

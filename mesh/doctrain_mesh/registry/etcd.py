@@ -25,6 +25,7 @@ import grpc
 from aetcd import rpc
 
 from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, RegistryUnavailableError
+from doctrain_mesh.outage import Outage
 from doctrain_mesh.ports import Change, Registration
 from doctrain_mesh.supervise import forever, guard_cancellation
 
@@ -36,6 +37,7 @@ REGISTER_SECONDS = 3.0
 RELIST_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 REFRESHES_PER_LEASE = 3
+OUTAGE = Outage("etcd")
 
 DEFAULT_PORT = 2379
 
@@ -281,10 +283,14 @@ class _Endpoints:
             stubs = self.current
             try:
                 async with self.blaming(stubs, operation):
-                    return await invoke(stubs)
-            except RegistryUnavailableError:
+                    answer = await invoke(stubs)
+            except RegistryUnavailableError as error:
                 if not remaining:
+                    OUTAGE.away(error.sentence)
                     raise
+            else:
+                OUTAGE.back()
+                return answer
         raise RegistryUnavailableError("The connection to etcd is not open in this process.")
 
     @asynccontextmanager

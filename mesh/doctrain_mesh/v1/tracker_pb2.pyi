@@ -111,6 +111,10 @@ class _BlockOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockOut
     """Every result is recorded, by this block or by an earlier copy of it, but for `invalid`."""
     BLOCK_OUTCOME_STALE: _BlockOutcome.ValueType  # 2
     """The shard is not this session's any more: nothing was recorded; stop it and ack its message."""
+    BLOCK_OUTCOME_INVALID: _BlockOutcome.ValueType  # 3
+    """The block spoke of documents outside its shard; what it said of the shard's own is recorded, but for `invalid`. The
+    worker's account of the shard is wrong: hand it back, do not ack it as done.
+    """
 
 class BlockOutcome(_BlockOutcome, metaclass=_BlockOutcomeEnumTypeWrapper):
     """What came of a block."""
@@ -121,7 +125,35 @@ BLOCK_OUTCOME_RECORDED: BlockOutcome.ValueType  # 1
 """Every result is recorded, by this block or by an earlier copy of it, but for `invalid`."""
 BLOCK_OUTCOME_STALE: BlockOutcome.ValueType  # 2
 """The shard is not this session's any more: nothing was recorded; stop it and ack its message."""
+BLOCK_OUTCOME_INVALID: BlockOutcome.ValueType  # 3
+"""The block spoke of documents outside its shard; what it said of the shard's own is recorded, but for `invalid`. The
+worker's account of the shard is wrong: hand it back, do not ack it as done.
+"""
 Global___BlockOutcome: _TypeAlias = BlockOutcome  # noqa: Y015
+
+class _TrialOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrialOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrialOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRIAL_OUTCOME_UNSPECIFIED: _TrialOutcome.ValueType  # 0
+    """Never sent."""
+    TRIAL_OUTCOME_STARTED: _TrialOutcome.ValueType  # 1
+    """It is committed: the document may start."""
+    TRIAL_OUTCOME_REFUSED: _TrialOutcome.ValueType  # 2
+    """The shard is not this session's any more, is to stop, or does not suspect the document: run nothing of it, ack its message."""
+
+class TrialOutcome(_TrialOutcome, metaclass=_TrialOutcomeEnumTypeWrapper):
+    """What came of a trial."""
+
+TRIAL_OUTCOME_UNSPECIFIED: TrialOutcome.ValueType  # 0
+"""Never sent."""
+TRIAL_OUTCOME_STARTED: TrialOutcome.ValueType  # 1
+"""It is committed: the document may start."""
+TRIAL_OUTCOME_REFUSED: TrialOutcome.ValueType  # 2
+"""The shard is not this session's any more, is to stop, or does not suspect the document: run nothing of it, ack its message."""
+Global___TrialOutcome: _TypeAlias = TrialOutcome  # noqa: Y015
 
 @_typing.final
 class TrackRequest(_message.Message):
@@ -203,6 +235,7 @@ class TrackResponse(_message.Message):
     YIELDS_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    TRIAL_ANSWERS_FIELD_NUMBER: _builtins.int
     draining: _builtins.bool
     """True when this coordinator drains: open a stream to another one, then close this one."""
     @_builtins.property
@@ -223,7 +256,7 @@ class TrackResponse(_message.Message):
 
     @_builtins.property
     def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
-        """Trials that are committed: those documents may start."""
+        """Trials that are committed: those documents may start. Also in `trial_answers`, for workers that do not know it."""
 
     @_builtins.property
     def yields(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
@@ -232,6 +265,10 @@ class TrackResponse(_message.Message):
     @_builtins.property
     def stopped(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
         """Stops that are committed, or were already so: ack the message."""
+
+    @_builtins.property
+    def trial_answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrialAnswer]:
+        """Answers to trials. A response that has any has them all, those of `trials` included."""
 
     def __init__(
         self,
@@ -244,10 +281,11 @@ class TrackResponse(_message.Message):
         yields: _abc.Iterable[Global___ShardRef] | None = ...,
         stopped: _abc.Iterable[Global___ShardRef] | None = ...,
         draining: _builtins.bool = ...,
+        trial_answers: _abc.Iterable[Global___TrialAnswer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begins", b"begins", "blocks", b"blocks", "draining", b"draining", "heartbeat", b"heartbeat", "stopped", b"stopped", "trials", b"trials", "welcome", b"welcome", "yields", b"yields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begins", b"begins", "blocks", b"blocks", "draining", b"draining", "heartbeat", b"heartbeat", "stopped", b"stopped", "trial_answers", b"trial_answers", "trials", b"trials", "welcome", b"welcome", "yields", b"yields"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -782,6 +820,38 @@ class Trial(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Trial: _TypeAlias = Trial  # noqa: Y015
+
+@_typing.final
+class TrialAnswer(_message.Message):
+    """Answers a trial."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ordinal: _builtins.int
+    """Which document."""
+    outcome: Global___TrialOutcome.ValueType
+    """What came of it."""
+    @_builtins.property
+    def shard(self) -> Global___ShardRef:
+        """Which grant."""
+
+    def __init__(
+        self,
+        *,
+        shard: Global___ShardRef | None = ...,
+        ordinal: _builtins.int = ...,
+        outcome: Global___TrialOutcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ordinal", b"ordinal", "outcome", b"outcome", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialAnswer: _TypeAlias = TrialAnswer  # noqa: Y015
 
 @_typing.final
 class Yield(_message.Message):

@@ -162,4 +162,6 @@ class Backend(Owner):
 
 
 def _seconds(setting: str | None) -> float:
-    return float(setting.removesuffix("s")) if setting else 0.0
+    if setting is None:
+        return 0.0
+    return float(setting[:-2]) / 1000 if setting.endswith("ms") else float(setting.removesuffix("s"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, in_flight, named, open_ordinals
 from simulation.store.tables import NEVER, Row, Transaction
@@ -31,16 +33,27 @@ def _startable(row: Row | None) -> bool:
 
 
 @named("dispatch")
-async def runnable(tx: Transaction, most: int) -> list[Row]:
+async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
     pending: dict[tuple[int, int], list[Row]] = {}
+    flying = set()
     for row in tx.scan("shard"):
-        if row["state"] == 0 and row["not_before"] <= tx.now and _startable(tx.get("training", row["training"])):
-            pending.setdefault((row["tenant"], row["training"]), []).append(row)
-    return [
-        {"tenant": tenant, "training": training, "id": row["id"], "open": row["open"], "suspected": bool(row["suspects"])}
-        for (tenant, training), rows in sorted(pending.items())
-        for row in sorted(rows, key=lambda row: row["shard_number"])[:most]
-    ]
+        if row["state"] == 0:
+            due = pending.setdefault((row["tenant"], row["training"]), [])
+            if row["not_before"] <= tx.now:
+                due.append(row)
+        elif in_flight(row):
+            flying.add(row["training"])
+    found: list[Row] = []
+    idle: Counter[int] = Counter()
+    for (tenant, training), rows in sorted(pending.items()):
+        if idle[tenant] >= most_idle or not _startable(tx.get("training", training)):
+            continue
+        idle[tenant] += bool(rows) and training not in flying
+        found += (
+            {"tenant": tenant, "training": training, "id": row["id"], "open": row["open"], "suspected": bool(row["suspects"])}
+            for row in sorted(rows, key=lambda row: row["shard_number"])[:most]
+        )
+    return found
 
 
 @named("dispatch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from simulation.store.locks import Mode
@@ -36,6 +37,7 @@ async def insert_training(
     number_offset: int,
     traceparent: str,
     load_count: int | None,
+    retry_of: int | None,
 ) -> list[Row]:
     await tx.database.locks.take(tx, ("task", tenant, task_id), Mode.UPDATE)
     if any(row["tenant"] == tenant and row["task_id"] == task_id for row in tx.scan("training")):
@@ -60,7 +62,8 @@ async def insert_training(
         "completed": 0,
         "failed": 0,
         "version": 1,
-        "retry_of": None,
+        "retry_of": retry_of,
+        "load_progress_at": tx.now,
         "reason": None,
         "traceparent": traceparent,
         "created_at": tx.now,
@@ -102,6 +105,7 @@ async def advance(
             "state": int(state),
             "version": version,
             "ended_at": row["ended_at"] or ended,
+            "load_progress_at": tx.now,
         }
 
     await tx.update("training", training, lambda _: True, change)
@@ -111,32 +115,34 @@ async def advance(
 _UNSEALED = ("loaded", "load_offset", "load_lines", "load_etag", "load_count", "manifest_uri", "uri_template")
 
 
-def _unsealed(tx: Transaction, rows: Any) -> list[Row]:
-    found = []
-    for row in rows:
-        tenant = tx.get("tenant", row["tenant"])
-        if tenant is not None and _loading(row):
-            found.append({**columns(row, "id", "tenant"), "tenant_id": tenant["name"], **columns(row, *_UNSEALED)})
-    return sorted(found, key=lambda row: row["id"])[:100]
-
-
 @named("loading")
-async def unsealed(tx: Transaction) -> list[Row]:
-    return _unsealed(tx, tx.scan("training"))
+async def unsealed(tx: Transaction, but: list[int]) -> list[Row]:
+    of_tenant: Counter[int] = Counter()
+    found = []
+    for row in sorted((row for row in tx.scan("training") if _loading(row) and row["id"] not in but), key=lambda row: row["id"]):
+        of_tenant[row["tenant"]] += 1
+        if of_tenant[row["tenant"]] <= 100:
+            found.append(columns(row, "id", "tenant"))
+    return found
 
 
 @named("loading")
 async def one_unsealed(tx: Transaction, training: int) -> list[Row]:
-    return _unsealed(tx, tx.some("training", [training]))
+    found = []
+    for row in tx.some("training", [training]):
+        tenant = tx.get("tenant", row["tenant"])
+        if tenant is not None and _loading(row):
+            found.append({**columns(row, "id", "tenant"), "tenant_id": tenant["name"], **columns(row, *_UNSEALED)})
+    return found
+
+
+@named("loading")
+async def silent_seconds(tx: Transaction, training: int) -> list[Row]:
+    return [{"seconds": (tx.now - row["load_progress_at"]).total_seconds()} for row in tx.some("training", [training])]
 
 
 @named("loading")
 async def try_load(tx: Transaction, training: int) -> list[Row]:
-    raise AssertionError("a lock of a session is the connection's affair")
-
-
-@named("loading")
-async def unlock_load(tx: Transaction, training: int) -> list[Row]:
     raise AssertionError("a lock of a session is the connection's affair")
 
 

@@ -35,6 +35,7 @@ class Owner:
     def __init__(self) -> None:
         self.held: dict[Hashable, Mode] = {}
         self.waits: _Wait | None = None
+        self.lock_timeout: float | None = None
 
 
 class _Wait:
@@ -50,7 +51,7 @@ class Locks:
         self._queues: dict[Hashable, deque[_Wait]] = {}
 
     async def take(self, owner: Owner, key: Hashable, mode: Mode) -> None:
-        """Returns with the lock; raises DeadlockDetectedError."""
+        """Returns with the lock; raises DeadlockDetectedError, LockNotAvailableError."""
         if self.try_take(owner, key, mode):
             return
         wait = owner.waits = _Wait(owner, key, mode, virtual_loop().create_future())
@@ -58,11 +59,14 @@ class Locks:
         try:
             if self._closes_a_circle(owner):
                 raise asyncpg.DeadlockDetectedError("deadlock detected")
-            await wait.told
-        except BaseException:
+            async with asyncio.timeout(owner.lock_timeout):
+                await wait.told
+        except BaseException as error:
             if wait in self._queues[key]:
                 self._queues[key].remove(wait)
                 self._wake(key)
+            if isinstance(error, TimeoutError):
+                raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout") from error
             raise
         finally:
             owner.waits = None

@@ -58,7 +58,9 @@ class StoreServer:
         self._pids = itertools.count(1)
         self._open: dict[Any, Connection] = {}
 
-    async def connect(self, url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = 30.0) -> Connection:
+    async def connect(
+        self, url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = 30.0, starting: bool = False
+    ) -> Connection:
         """In place of ``doctrain_mesh.postgres.connect``."""
         async with postgres.available("connecting"):
             return await self.dial(dict(settings or {}), command_seconds)
@@ -73,9 +75,11 @@ class StoreServer:
         self._open[connection.backend] = connection
         return connection
 
-    async def create_pool(self, url: str, *, size: int, name: str) -> Pool:
+    async def create_pool(
+        self, url: str, *, size: int, name: str, idle_in_transaction_seconds: float = postgres.IDLE_IN_TRANSACTION_SECONDS
+    ) -> Pool:
         """In place of ``doctrain_mesh.postgres.create_pool``."""
-        pool = Pool(self, size)
+        pool = Pool(self, size, idle_in_transaction_seconds)
         async with postgres.available("opening a pool"), pool.acquire():
             pass
         return pool
@@ -120,8 +124,9 @@ class StoreServer:
 class Pool:
     """asyncpg's pool, as far as the product uses it."""
 
-    def __init__(self, server: StoreServer, size: int) -> None:
+    def __init__(self, server: StoreServer, size: int, idle_seconds: float) -> None:
         self._server = server
+        self._settings = {"idle_in_transaction_session_timeout": f"{idle_seconds:g}s"}
         self._room = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._closed = False
@@ -139,7 +144,7 @@ class Pool:
                 connection = self._idle.pop()
             else:
                 async with asyncio.timeout(postgres.CONNECT_SECONDS):
-                    connection = await self._server.dial({"idle_in_transaction_session_timeout": "60s"}, postgres.COMMAND_SECONDS)
+                    connection = await self._server.dial(self._settings, postgres.COMMAND_SECONDS)
             try:
                 yield connection
             finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, named
-from simulation.store.tables import Row, Transaction
+from simulation.store.tables import Row, Transaction, now
 
 
 def _live(row: Row) -> bool:
@@ -26,6 +27,7 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
         "draining": False,
         "predecessor": predecessor,
         "version": version,
+        "gone_at": None,
     }
     await tx.insert("session", key, row)
     return [columns(row, "id", "attached", "beat")]
@@ -37,9 +39,14 @@ async def attach_session(tx: Transaction, session: int, worker: str, lanes: int)
         "session",
         session,
         lambda row: row["worker_id"] == worker and _live(row),
-        lambda row: {"attached": row["attached"] + 1, "lanes": lanes},
+        lambda row: {"attached": row["attached"] + 1, "lanes": lanes, "gone_at": None},
     )
     return [columns(row, "id", "attached", "beat")] if row else []
+
+
+@named("sessions")
+async def lock_for_beats(tx: Transaction, ids: list[int]) -> list[Row]:
+    return [{"id": row["id"]} for row in tx.lock_free("session", tx.some("session", sorted(ids)), Mode.NO_KEY_UPDATE)]
 
 
 @named("sessions")
@@ -48,7 +55,7 @@ async def beat(tx: Transaction, session: int, attached: int, draining: bool) -> 
         "session",
         session,
         lambda row: _live(row) and row["attached"] == attached,
-        lambda row: {"beat": row["beat"] + 1, "draining": draining},
+        lambda row: {"beat": row["beat"] + 1, "draining": draining, "gone_at": None},
     )
     return [columns(row, "id", "beat")] if row else []
 
@@ -73,18 +80,51 @@ async def predecessor(tx: Transaction, session: int, worker: str) -> list[Row]:
 
 
 @named("sessions")
-async def trainings_held(tx: Transaction, session: int) -> list[Row]:
-    return [{"training": training} for training in sorted({row["training"] for row in _held(tx, session)})]
+async def held_by(tx: Transaction, session: int) -> list[Row]:
+    return [columns(row, "id", "training") for row in _held(tx, session)]
+
+
+def _as_seen(seen_beat: int | None, seen_attached: int | None) -> Callable[[Row], bool]:
+    return lambda row: _live(row) and seen_beat in {None, row["beat"]} and seen_attached in {None, row["attached"]}
+
+
+@named("sessions")
+async def mark_gone(tx: Transaction, session: int, seen_beat: int | None, seen_attached: int | None) -> list[Row]:
+    row = await tx.update("session", session, _as_seen(seen_beat, seen_attached), lambda row: {"gone_at": row["gone_at"] or now()})
+    return [columns(row, "id")] if row else []
+
+
+@named("sessions")
+async def losses_beside(tx: Transaction, session: int, window: float, before_trial: int) -> list[Row]:
+    mine = tx.get("session", session)
+    if mine is None or mine["gone_at"] is None:
+        return []
+    sessions = list(tx.scan("session"))
+    apart = [(row["gone_at"] - mine["gone_at"]).total_seconds() for row in sessions if row["gone_at"] is not None]
+    held = [row for row in _held(tx, session) if row["state"] == 2]
+    return [
+        {
+            "age": (now() - mine["gone_at"]).total_seconds(),
+            "apart": [seconds for seconds in apart if abs(seconds) <= window],
+            "live": sum(_live(row) and row["gone_at"] is None for row in sessions),
+            "at_stake": any(row["trial"] is not None or row["losses"] + 1 >= before_trial for row in held),
+        }
+    ]
+
+
+@named("sessions")
+async def forgive_shards(tx: Transaction, ids: list[int]) -> list[Row]:
+    charged = [row["id"] for row in tx.some("shard", ids) if row["losses"] > 0]
+    if charged:
+        await tx.lock_rows("shard", tx.some("shard", ids), Mode.NO_KEY_UPDATE, lambda _: True)
+    for shard in charged:
+        await tx.update("shard", shard, lambda row: row["losses"] > 0, lambda row: {"losses": row["losses"] - 1})
+    return []
 
 
 @named("sessions")
 async def end_session(tx: Transaction, session: int, seen_beat: int | None, seen_attached: int | None) -> list[Row]:
-    row = await tx.update(
-        "session",
-        session,
-        lambda row: _live(row) and seen_beat in {None, row["beat"]} and seen_attached in {None, row["attached"]},
-        lambda _: {"state": 2},
-    )
+    row = await tx.update("session", session, _as_seen(seen_beat, seen_attached), lambda _: {"state": 2})
     return [columns(row, "draining")] if row else []
 
 

@@ -13,10 +13,12 @@ from simulation.store.tables import Row, Transaction
 
 Statement = Callable[..., Awaitable[list[Row]]]
 
-FILES = ("commits", "dispatch", "sessions", "opened", "loading", "trainings")
+FILES = ("commits", "dispatch", "sessions", "opened", "loading", "trainings", "shard_locks")
 """Those whose every statement is known here, but for OTHERS."""
-OTHERS = frozenset({"list", "running_ordinals", "documents", "changed_shards", "ended_documents", "known_ids"})
-"""What only listings ask for, which are not simulated."""
+OTHERS = frozenset(
+    {"list", "running_ordinals", "documents", "changed_shards", "ended_documents", "known_ids", "copy_failed", "origin", "ahead"}
+)
+"""What only listings, manifests and retries ask for, which are not simulated."""
 
 _FUNCTIONS: dict[tuple[str, str], Statement] = {}
 
@@ -33,7 +35,7 @@ def named(file: str, name: str = "") -> Callable[[Statement], Statement]:
 
 def by_text() -> dict[str, tuple[str, Statement]]:
     """Name and function of every statement that is known here; raises KeyError for one that the product does not have."""
-    from simulation.store import commits, dispatch, loading, sessions, trainings  # noqa: F401 - they name their functions
+    from simulation.store import commits, dispatch, loading, sessions, shard_locks, trainings  # noqa: F401 - they name their functions
 
     return {product.load(file)[name]: (name, function) for (file, name), function in _FUNCTIONS.items()}
 

@@ -121,6 +121,10 @@ class Transaction(Owner):
                 locked.append(row)
         return locked
 
+    def lock_free(self, table: str, rows: Iterable[Row], mode: Mode) -> list[Row]:
+        """FOR ... SKIP LOCKED: those that nobody has locked."""
+        return [row for row in rows if self.database.locks.try_take(self, (table, row["id"]), mode)]
+
     def some(self, table: str, keys: Iterable[Any]) -> list[Row]:
         """The rows of those keys that there are."""
         rows = (self.get(table, key) for key in keys)

@@ -7,7 +7,7 @@ from simulation.store.statements import columns, in_flight, named, open_ordinals
 from simulation.store.tables import Row, Transaction
 
 _SHOWN = (
-    *("id", "tenant", "task_id", "state", "paused", "sealed", "total", "completed", "failed", "version", "created_at"),
+    *("sealed", "total", "completed", "failed", "version", "created_at"),
     *("started_at", "ended_at", "reason", "traceparent", "uri_template", "number_offset"),
 )
 
@@ -33,8 +33,11 @@ def _progress(tx: Transaction, training: Row) -> Row:
     if unended:
         found = open_ordinals(tx, training["id"], unended[0]["first"], unended[0]["first"] + unended[0]["count"] - 1)
         first_open = found[0] if found else None
+    first = tx.get("training", training["retry_of"])
     last = tx.get("document", (training["id"], (training["total"] if first_open is None else first_open) - 1))
     return {
+        **columns(training, "id", "tenant", "task_id", "state", "paused"),
+        "retry_of": first and first["task_id"],
         **columns(training, *_SHOWN),
         "in_progress": sum(len(row["running"]) for row in flight),
         "in_flight": len(flight),
@@ -51,12 +54,15 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
         tenant = tx.get("tenant", training["tenant"])
         assert tenant is not None
         used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == training["tenant"] and in_flight(row))
-        delayed = [row for row in tx.shards(training["id"]) if row["state"] == 0 and row["not_before"] > tx.now]
+        pending = [row for row in tx.shards(training["id"]) if row["state"] == 0]
+        delayed = sorted((row for row in pending if row["not_before"] > tx.now), key=lambda row: row["not_before"])
         found.append(
             {
                 "id": training["id"],
                 "slots": tx.database.plans[tenant["plan"]],
                 "slots_used": used,
+                "own_slots": sum(row["width"] for row in tx.shards(training["id"]) if in_flight(row)),
+                "pending": len(pending) > len(delayed),
                 "yield_reason": delayed[0]["yield_reason"] if delayed else None,
                 "yield_seconds": (delayed[0]["not_before"] - tx.now).total_seconds() if delayed else None,
             }
@@ -92,6 +98,11 @@ def _unended(row: Row) -> bool:
 
 
 @named("trainings")
+async def running_shards(tx: Transaction, training: int) -> list[Row]:
+    return [columns(row, "id") for row in tx.shards(training) if row["state"] == 2]
+
+
+@named("trainings")
 async def lock_open_shards(tx: Transaction, training: int) -> list[Row]:
     return [columns(row, "id") for row in await tx.lock_rows("shard", list(tx.shards(training)), Mode.UPDATE, _unended)]
 
@@ -104,6 +115,36 @@ async def end_shards(tx: Transaction, training: int, version: int) -> list[Row]:
 
     for shard in list(tx.shards(training)):
         await tx.update("shard", shard["id"], _unended, change)
+    return []
+
+
+@named("trainings")
+async def pause_training(tx: Transaction, training: int) -> list[Row]:
+    return await _set_paused(tx, training, paused=True)
+
+
+@named("trainings")
+async def resume_training(tx: Transaction, training: int) -> list[Row]:
+    return await _set_paused(tx, training, paused=False)
+
+
+async def _set_paused(tx: Transaction, training: int, *, paused: bool) -> list[Row]:
+    row = await tx.update(
+        "training",
+        training,
+        lambda row: row["state"] in {1, 2} and row["paused"] is not paused,
+        lambda row: {"paused": paused, "version": row["version"] + 1},
+    )
+    return [columns(row, "version")] if row else []
+
+
+@named("trainings")
+async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row]:
+    def change(row: Row) -> Row:
+        return {**({"state": 0} if row["state"] == 1 else {"order_kind": 1}), "version": version}
+
+    for shard in list(tx.shards(training)):
+        await tx.update("shard", shard["id"], lambda row: row["state"] in {1, 2}, change)
     return []
 
 

@@ -72,7 +72,7 @@ class Commits(RuleBasedStateMachine):
         version = self.training.version
         ledger = self.ledger()
         answer = ledger.begin(session, shard, number)
-        ledger.settle()
+        self.training.settle()
         if session not in self.live:
             assert answer is Begun.SESSION_LOST
         else:
@@ -101,7 +101,7 @@ class Commits(RuleBasedStateMachine):
         self.recorded += len(fresh)
         counts = {"completed": 0, "failed": len(fresh)} if fails else {"completed": len(fresh), "failed": 0}
         done = ledger.record(shard, **counts, reported=sorted(reported), running=sorted(self.open[shard])[:2])
-        ledger.settle()
+        self.training.settle()
         assert done == (not self.open[shard])
         assert not set(self.shards[shard].suspects) & reported
 

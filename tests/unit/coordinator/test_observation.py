@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from doctrain_coordinator.core.observation import Lapse, MassLoss, Observer, Sighting
+from doctrain_coordinator.core.observation import Lapse, Observer, Sighting, is_mass_loss
 
 LEASE, GAP = 10.0, 2.5
 
@@ -62,42 +62,26 @@ def test_nobody_lapses_before_the_lease_has_passed(steps: list[tuple[float, bool
 
 
 def test_three_of_six_at_once_are_the_fleets_loss() -> None:
-    mass = MassLoss()
-    for at, session in ((10.0, 1), (10.3, 2), (11.9, 3)):
-        mass.note(at, session)
-    live = range(1, 7)
-    assert all(mass.excuses(session, live) for session in (1, 2, 3))
-    assert not mass.excuses(4, live)
+    for apart in ([0, 0.3, 1.9], [-0.3, 0, 1.6], [-1.9, -1.6, 0]):
+        assert is_mass_loss(apart, live=3)
 
 
 def test_two_or_a_small_part_or_one_after_another_are_not() -> None:
-    two = MassLoss()
-    two.note(10, 1)
-    two.note(10, 2)
-    assert not two.excuses(1, (3, 4))
-    part = MassLoss()
-    for session in (1, 2, 3):
-        part.note(10, session)
-    assert not part.excuses(1, range(1, 10))
-    assert part.excuses(1, range(1, 9))
-    slow = MassLoss()
-    for session in (1, 2, 3, 4):
-        slow.note(10 + 1.1 * session, session)
-    assert not any(slow.excuses(session, range(1, 5)) for session in (1, 2, 3, 4))
+    assert not is_mass_loss([0, 0], live=0)
+    assert not is_mass_loss([], live=1)
+    assert not is_mass_loss([0, 0.1, 0.2], live=6)
+    assert is_mass_loss([0, 0.1, 0.2], live=5)
+    for place in range(4):
+        assert not is_mass_loss([1.1 * (other - place) for other in range(4) if abs(1.1 * (other - place)) <= 2], live=0)
 
 
-@given(st.lists(st.tuples(st.floats(0, 1.5), st.integers(1, 8)), max_size=20))
-def test_what_is_excused_fell_into_one_window(steps: list[tuple[float, int]]) -> None:
-    mass, now = MassLoss(), 0.0
-    last: dict[int, list[float]] = {}
-    for pause, session in steps:
-        now += pause
-        mass.note(now, session)
-        last.setdefault(session, []).append(now)
-    for session in last:
-        if mass.excuses(session, range(1, 9)):
-            times = [(at, s) for s, seen in last.items() for at in seen]
-            assert any(len({s for at, s in times if start <= at <= start + 2.0}) >= 3 for start, _ in times)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=20), st.integers(0, 8))
+def test_what_is_excused_fell_into_one_window_with_more_than_a_third_of_the_fleet(hundredths: list[int], live: int) -> None:
+    for at in hundredths:
+        apart = [(other - at) / 100 for other in hundredths if abs(other - at) <= 200]
+        starts = {other for other in hundredths if at - 200 <= other <= at}
+        most = max(sum(start <= other <= start + 200 for other in hundredths) for start in starts)
+        assert is_mass_loss(apart, live) == (most >= 3 and most * 3 > len(apart) + live)
 
 
 class Leases(RuleBasedStateMachine):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobTooLargeError
+from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.processor import ErrorClass
@@ -20,6 +20,7 @@ from doctrain_worker.sandbox.results import CallResult
         (BlobTooLargeError(5), ErrorClass.RESOURCE, "TOO_LARGE"),
         (BlobNotFoundError("Not there."), ErrorClass.PERMANENT, "NOT_FOUND"),
         (BlobForbiddenError("Not yours."), ErrorClass.PERMANENT, "FORBIDDEN"),
+        (BlobRangeError(100, 5, 5), ErrorClass.PERMANENT, "INVALID_RANGE"),
         (InvalidRequestError("Not so."), ErrorClass.PERMANENT, "INVALID_URI"),
     ],
 )
@@ -39,6 +40,7 @@ def test_errors_of_stores(error: DoctrainError, error_class: ErrorClass, code: s
         (results.Crashed("SIGSEGV"), ErrorClass.CRASH, "CRASHED", "SIGSEGV"),
         (results.TimedOut(5.0), ErrorClass.RESOURCE, "TIME_LIMIT", "5 s"),
         (results.OutOfMemory(512 << 20), ErrorClass.RESOURCE, "MEMORY_LIMIT", "512 MiB"),
+        (results.OutOfSpace(256 << 20), ErrorClass.RESOURCE, "SPACE_LIMIT", "256 MiB"),
         (results.TooMuchOutput(64 << 20), ErrorClass.RESOURCE, "TOO_MUCH_TEXT", "64 MiB"),
     ],
 )

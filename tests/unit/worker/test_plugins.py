@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.settings import load
 from doctrain_worker.pipeline import plugins
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
@@ -21,17 +24,17 @@ ready = Nothing()
 
 
 def test_stages_are_ours_unless_a_setting_names_others() -> None:
-    assert plugins.stages({"PATH": "/bin", "DOCTRAIN_STAGE_READ": ""}) == Stages()
-    assert plugins.stages({"DOCTRAIN_STAGE_READ": "my.module:read"}) == Stages(read="my.module:read")
+    assert plugins.stages(load({"PATH": "/bin", "DOCTRAIN_STAGE_READ": ""})) == Stages()
+    assert plugins.stages(load({"DOCTRAIN_STAGE_READ": "my.module:read"})) == Stages(read="my.module:read")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "word"),
-    [("DOCTRAIN_STAGE_SPELL", "a:b", "there are fetch, read, chunk, embed, index"), ("DOCTRAIN_STAGE_READ", "nobody", "no entry point")],
-)
-def test_a_stage_that_is_none_is_told(variable: str, value: str, word: str) -> None:
-    with pytest.raises(ConfigurationError, match=word):
-        plugins.stages({variable: value})
+def test_an_entry_point_gives_a_stage_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loud-1.0.dist-info").mkdir()
+    (tmp_path / "loud-1.0.dist-info" / "entry_points.txt").write_text("[doctrain.stages]\nloud = testkit.stages:shout\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert plugins.stages(load({"DOCTRAIN_STAGE_READ": "loud"})) == Stages(read="testkit.stages:shout")
+    with pytest.raises(ConfigurationError, match=r"DOCTRAIN_STAGE_READ is 'quiet', but no entry point .* installed are loud"):
+        plugins.stages(load({"DOCTRAIN_STAGE_READ": "quiet"}))
 
 
 @pytest.mark.parametrize("reference", ["Nothing", "ready"])

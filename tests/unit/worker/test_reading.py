@@ -22,7 +22,7 @@ def office(**files: str) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
+            archive.writestr(zipfile.ZipInfo(name), content)  # of a fixed date: the bytes name test cases
     return out.getvalue()
 
 

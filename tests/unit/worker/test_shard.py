@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.core.retry import RetryPolicy
 from doctrain_worker.gate import Gate
 from doctrain_worker.shard import End, Lane, ShardRun
 from doctrain_worker.spans import shard_span
@@ -24,7 +23,7 @@ async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
         return now
 
     tracker, documents = Tracker(clock), Documents(free=True)
-    lane = Lane(tracker, Gate(), documents, RetryPolicy(), 900.0, clock=clock)
+    lane = Lane(tracker, Gate(), documents, {}, 900.0, clock=clock)
     with shard_span("", (1, 1), "worker", 0.0) as spans:
         run = ShardRun(lane, begun(1, 1, 5, width=1), spans, 1, lambda: None)
     task = asyncio.create_task(run.run())
@@ -32,8 +31,12 @@ async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
         await asyncio.sleep(0)
     request = pb.TrackRequest()
     tracker.gather(request)
-    stale = pb.BlockAnswer(sequence=request.blocks[0].sequence, shard=pb.ShardRef(shard=1, number=1), outcome=pb.BLOCK_OUTCOME_STALE)
+    shard = pb.ShardRef(shard=1, number=1)
+    stale = pb.BlockAnswer(sequence=request.blocks[0].sequence, shard=shard, outcome=pb.BLOCK_OUTCOME_STALE)
     tracker.answer(pb.TrackResponse(blocks=[stale]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    tracker.answer(pb.TrackResponse(stopped=[shard]))
     async with asyncio.timeout(5):
         assert await task is End.STALE
     assert documents.started == [0]

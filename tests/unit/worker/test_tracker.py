@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.tracker import Key, SessionLostError, Tracker
+from doctrain_worker.tracker import Key, SessionLostError, Tracker, TrialRefusedError
 
 
 class Shard:
@@ -114,3 +114,41 @@ async def test_nobody_waits_for_a_session_that_is_lost(clock: Clock) -> None:
     with pytest.raises(SessionLostError):
         await asked
     assert not sent(tracker).ByteSize()
+
+
+def trial_answer(ordinal: int, outcome: pb.TrialOutcome.ValueType) -> pb.TrackResponse:
+    ref = pb.ShardRef(shard=1, number=1)
+    started = outcome == pb.TRIAL_OUTCOME_STARTED
+    return pb.TrackResponse(
+        trial_answers=[pb.TrialAnswer(shard=ref, ordinal=ordinal, outcome=outcome)],
+        trials=[ref] if started else [],
+    )
+
+
+async def test_a_trial_is_answered_by_what_names_its_document(clock: Clock) -> None:
+    tracker = Tracker(clock)
+    asked = asyncio.ensure_future(tracker.trial((1, 1), 4))
+    await asyncio.sleep(0)
+    tracker.answer(trial_answer(3, pb.TRIAL_OUTCOME_REFUSED))
+    tracker.answer(trial_answer(3, pb.TRIAL_OUTCOME_STARTED))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    tracker.answer(trial_answer(4, pb.TRIAL_OUTCOME_STARTED))
+    await asked
+
+
+async def test_a_refused_trial_raises(clock: Clock) -> None:
+    tracker = Tracker(clock)
+    asked = asyncio.ensure_future(tracker.trial((1, 1), 4))
+    await asyncio.sleep(0)
+    tracker.answer(trial_answer(4, pb.TRIAL_OUTCOME_REFUSED))
+    with pytest.raises(TrialRefusedError):
+        await asked
+
+
+async def test_a_trial_is_answered_by_a_coordinator_that_names_no_document(clock: Clock) -> None:
+    tracker = Tracker(clock)
+    asked = asyncio.ensure_future(tracker.trial((1, 1), 4))
+    await asyncio.sleep(0)
+    tracker.answer(pb.TrackResponse(trials=[pb.ShardRef(shard=1, number=1)]))
+    await asked

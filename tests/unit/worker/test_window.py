@@ -41,23 +41,6 @@ def test_a_window_is_not_empty_while_a_retry_waits() -> None:
     assert window.take(4.9) is None
 
 
-def test_tries_are_counted_by_document() -> None:
-    window = Window([0, 1])
-    assert (window.tries(0), window.tries(1)) == (1, 1)
-    window.retry(0, due=1.0)
-    window.retry(0, due=2.0)
-    assert (window.tries(0), window.tries(1)) == (3, 1)
-
-
-def test_a_retry_can_be_taken_back() -> None:
-    window = Window([])
-    window.retry(4, due=1.0)
-    window.retry(5, due=2.0)
-    assert window.withdraw(4) == 1.0
-    assert window.withdraw(4) is None
-    assert drained(window, 9.0) == [5]
-
-
 class Windows(RuleBasedStateMachine):
     """Against lists: what is fresh, what waits for a retry, what is out."""
 
@@ -67,7 +50,6 @@ class Windows(RuleBasedStateMachine):
         self.window = Window(tuple(self.fresh))
         self.waiting: dict[int, float] = {}
         self.out: set[int] = set()
-        self.tries = dict.fromkeys(self.fresh, 1)
         self.now = 0.0
 
     @rule(seconds=st.floats(0, 3))
@@ -95,12 +77,7 @@ class Windows(RuleBasedStateMachine):
         ordinal = data.draw(st.sampled_from(sorted(self.out)))
         self.out.discard(ordinal)
         self.waiting[ordinal] = self.now + pause
-        self.tries[ordinal] += 1
         self.window.retry(ordinal, self.now + pause)
-
-    @rule(ordinal=st.integers(0, 50))
-    def withdraw(self, ordinal: int) -> None:
-        assert self.window.withdraw(ordinal) == self.waiting.pop(ordinal, None)
 
     @invariant()
     def it_knows_what_is_left(self) -> None:
@@ -110,7 +87,6 @@ class Windows(RuleBasedStateMachine):
         assert self.window.ready(self.now) == bool(self.fresh or due)
         assert self.window.empty == (not self.fresh and not self.waiting)
         assert self.window.next_due == min(self.waiting.values(), default=None)
-        assert all(self.window.tries(ordinal) == tries for ordinal, tries in self.tries.items())
 
 
 TestWindows = Windows.TestCase

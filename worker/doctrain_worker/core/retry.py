@@ -1,13 +1,20 @@
-"""When a transient failure is tried again, and when so many fail that the shard is better handed back."""
+"""What becomes of a failure: it stands, the document is tried again, or so many fail that the shard is better handed back.
+
+Each class of failure has a budget of its own. What is transient is tried again after a pause; a crash or a limit that was
+reached is tried once more at once, in a fresh process, since a process that has read other documents may be to blame; what
+is permanent is not tried again.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-STORM_SECONDS = 15.0
-LONGEST_STORM_SECONDS = 300.0
-MOST_STORMS = 20
+COOL_DOWN_SECONDS = 15.0
+LONGEST_COOL_DOWN_SECONDS = 300.0
+MOST_COOL_DOWNS = 20
+MOST_LONE_COOL_DOWNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +32,8 @@ class RetryPolicy:
         return retry_after + random * min(self.longest, self.base * 2.0**tries)
 
 
-def storm_pause(number: int) -> float | None:
-    """Seconds for which a shard is handed back when most of its documents fail transiently, by its dispatch number.
-
-    Longer each time, five minutes at most; None from the 21st dispatch on, an hour later: then its documents are judged by
-    their own tries, so that a training whose source never comes back ends all the same.
-    """
-    return None if number > MOST_STORMS else min(LONGEST_STORM_SECONDS, STORM_SECONDS * number)
-
-
-class Weather:
-    """Whether a dependency seems to be down: of the last outcomes of a shard, most were transient failures."""
+class CircuitBreaker:
+    """Open when a dependency seems to be down: of the last outcomes of a shard, most were transient failures."""
 
     def __init__(self, seen: int = 10, bad: int = 8) -> None:
         self._last: deque[bool] = deque(maxlen=seen)
@@ -47,10 +45,89 @@ class Weather:
 
     @property
     def noted(self) -> bool:
-        """Whether there was a transient failure at all."""
+        """Whether there was a failure at all."""
         return bool(self._last)
 
     @property
-    def stormy(self) -> bool:
+    def open(self) -> bool:
         """Whether the shard should be handed back for a while."""
         return sum(self._last) >= self._bad
+
+
+def cool_down(number: int, *, lone: bool = False) -> float | None:
+    """Seconds for which a shard is handed back when its documents fail transiently, by its dispatch number.
+
+    Longer each time, five minutes at most; None from the 21st dispatch on, an hour later: then its documents are judged by
+    their own tries, so that a training whose source never comes back ends all the same. ``lone``: so few documents failed
+    that they may be at fault themselves; then None from the sixth dispatch on, four minutes later.
+    """
+    most = MOST_LONE_COOL_DOWNS if lone else MOST_COOL_DOWNS
+    return None if number > most else min(LONGEST_COOL_DOWN_SECONDS, COOL_DOWN_SECONDS * number)
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """The document is tried again after that time."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """The document stays open, and its shard is handed back for that time."""
+
+    seconds: float
+
+
+class Failures:
+    """The failures of one hold of a shard. ``policies`` has a policy for each class that is tried again.
+
+    ``attentive``: successes are to be told (``succeeded``); while nothing fails, one is enough.
+    """
+
+    def __init__(self, policies: Mapping[int, RetryPolicy], number: int) -> None:
+        self._policies, self._number = policies, number
+        self._breaker = CircuitBreaker()
+        self._by_class: dict[tuple[int, int], int] = {}
+        self._by_document: dict[int, int] = {}
+        self._succeeded = False
+        self.attentive = True
+
+    def succeeded(self) -> None:
+        """A document did not fail."""
+        self._succeeded = True
+        self.attentive = self._breaker.noted
+        if self.attentive:
+            self._breaker.note(transient=False)
+
+    def tries(self, ordinal: int) -> int:
+        """Which try of the document runs now, or would next."""
+        return self._by_document.get(ordinal, 0) + 1 if self._by_document else 1
+
+    def failed(self, ordinal: int, error_class: int, *, transient: bool, retry_after: float, random: float) -> TryAgain | HandBack | None:
+        """What becomes of a failure; None when it stands. ``random`` is in [0, 1)."""
+        self.attentive = True
+        self._breaker.note(transient=transient)
+        self._by_document[ordinal] = self._by_document.get(ordinal, 0) + 1
+        if transient and self._breaker.open and (seconds := cool_down(self._number)) is not None:
+            return HandBack(seconds)
+        policy = self._policies.get(error_class)
+        if policy is None:
+            return None
+        failures = self._by_class[ordinal, error_class] = self._by_class.get((ordinal, error_class), 0) + 1
+        pause = policy.pause(failures, retry_after, random)
+        if pause is not None:
+            return TryAgain(pause)
+        if transient and not self._succeeded and (seconds := cool_down(self._number, lone=True)) is not None:
+            return HandBack(seconds)
+        return None
+
+
+def after_trial(number: int, pause: float) -> float:
+    """Seconds for which a shard goes back when a document that was tried alone is to be tried again after ``pause`` seconds.
+
+    Nothing else of the worker runs during a trial, so it does not wait out a pause: 0 when there is none, and from the 21st
+    dispatch on, when the tries that are left are made at once.
+    """
+    seconds = cool_down(number)
+    return max(pause, seconds) if pause > 0 and seconds is not None else 0.0

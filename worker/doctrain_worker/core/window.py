@@ -16,7 +16,6 @@ class Window:
         self._fresh: Iterator[int] = iter(ordinals)
         self._next = next(self._fresh, None)
         self._retries: list[tuple[float, int]] = []
-        self._tries: dict[int, int] = {}
 
     def ready(self, now: float) -> bool:
         """Whether ``take`` has one to hand out now."""
@@ -33,21 +32,7 @@ class Window:
 
     def retry(self, ordinal: int, due: float) -> None:
         """The document is to be tried again at ``due``."""
-        self._tries[ordinal] = self._tries.get(ordinal, 1) + 1
         heapq.heappush(self._retries, (due, ordinal))
-
-    def withdraw(self, ordinal: int) -> float | None:
-        """Takes a retry back and answers when it was due; None when the document waits for none."""
-        for place, (due, waiting) in enumerate(self._retries):
-            if waiting == ordinal:
-                del self._retries[place]
-                heapq.heapify(self._retries)
-                return due
-        return None
-
-    def tries(self, ordinal: int) -> int:
-        """Which try of the document runs now, or would next."""
-        return self._tries.get(ordinal, 1) if self._tries else 1
 
     @property
     def empty(self) -> bool:

@@ -2,7 +2,7 @@
 
 ``core.chunking`` cuts along the text's own structure, counting in the model's tokens (a character of Chinese may be
 one); a single block that is too long is cut by semantic-text-splitter. A replacement is a function of the same argument
-and result (entry point group ``doctrain.stages``, name ``chunk``).
+and result (docs/howto/replace-a-stage.md).
 """
 
 from __future__ import annotations

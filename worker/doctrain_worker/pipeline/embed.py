@@ -1,7 +1,6 @@
 """What an embedding child runs: the stage ``embed``, in a process of its own because a model's memory is not a document's.
 
-A replacement is a function without arguments that answers a ``doctrain_mesh.embedding.Embedder`` (entry point group
-``doctrain.stages``, name ``embed``).
+A replacement is a function without arguments that answers a ``doctrain_mesh.embedding.Embedder`` (docs/howto/replace-a-stage.md).
 """
 
 from __future__ import annotations

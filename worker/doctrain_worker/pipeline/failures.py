@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobTooLargeError
+from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import DoctrainError, InvalidRequestError, UnavailableError
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
 from doctrain_worker.sandbox import results
@@ -23,8 +23,16 @@ def of_error(error: DoctrainError) -> Failure:
         return Failure(ErrorClass.PERMANENT, "NOT_FOUND", f"The document was not found. {error.sentence}")
     if isinstance(error, BlobForbiddenError):
         return Failure(ErrorClass.PERMANENT, "FORBIDDEN", error.sentence)
+    if isinstance(error, BlobRangeError):
+        return Failure(ErrorClass.PERMANENT, "INVALID_RANGE", error.sentence)
     code = "INVALID_URI" if isinstance(error, InvalidRequestError) else error.reason
     return Failure(ErrorClass.PERMANENT, code, error.sentence)
+
+
+def fetch_overdue(seconds: float) -> Failure:
+    """A fetch that did not end in its time, though bytes may still be coming."""
+    sentence = f"The document did not arrive within {seconds:g} s, the limit here; offer it at a faster place, or upload it."
+    return Failure(ErrorClass.RESOURCE, "FETCH_TIME_LIMIT", sentence)
 
 
 def of_call(result: CallResult, doing: str) -> Failure:
@@ -37,6 +45,11 @@ def of_call(result: CallResult, doing: str) -> Failure:
         case results.Crashed(how):
             sentence = f"The document crashed the process that was {doing} it ({how}); it may be damaged. Repair it or leave it out."
             return Failure(ErrorClass.CRASH, "CRASHED", sentence)
+    return _beyond_a_limit(result)
+
+
+def _beyond_a_limit(result: CallResult) -> Failure:
+    match result:
         case results.TimedOut(seconds):
             sentence = f"The document took more than {seconds:g} s, the limit here; split it or ask the operator for more."
             return Failure(ErrorClass.RESOURCE, "TIME_LIMIT", sentence)
@@ -45,6 +58,9 @@ def of_call(result: CallResult, doing: str) -> Failure:
                 f"The document needed more than {limit // _MIB} MiB of memory, the limit here; split it or ask the operator for more."
             )
             return Failure(ErrorClass.RESOURCE, "MEMORY_LIMIT", sentence)
+        case results.OutOfSpace(limit):
+            sentence = f"The document needed more than {limit // _MIB} MiB of scratch space, the limit here; split it."
+            return Failure(ErrorClass.RESOURCE, "SPACE_LIMIT", sentence)
         case results.TooMuchOutput(limit):
             return Failure(ErrorClass.RESOURCE, "TOO_MUCH_TEXT", f"The document holds more than {limit // _MIB} MiB of text; split it.")
     raise AssertionError(f"{result} is a result")

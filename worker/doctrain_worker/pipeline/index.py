@@ -7,40 +7,22 @@ not), the document's row, its old chunks away, its new ones by binary COPY. Runn
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from doctrain_mesh import postgres_copy, statements
 from doctrain_mesh.embedding import DIMENSIONS
 from doctrain_mesh.postgres import Connection, Pool, acquired
 from doctrain_mesh.supervise import deadline
-from doctrain_worker.pipeline.processor import DocumentTask, FencedError, ShardContext
+from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
 from doctrain_worker.pipeline.readable import Chunk
 
+SQL = statements.load(__package__, "index")
 INDEX_SECONDS = 30.0
 
 _VECTOR_BYTES = DIMENSIONS * 2
 
-# State 2 is RUNNING.
-_FENCE = "select 1 from shard where id = $1 and number = $2 and holder = $3 and state = 2 for key share"
-
-_REPLACE_DOCUMENT = """
-insert into indexed_document (tenant, document_id, training, ordinal, content_hash, media_type, metadata, model, chunk_count, indexed_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now())
-on conflict (tenant, document_id) do update
-set training = excluded.training, ordinal = excluded.ordinal, content_hash = excluded.content_hash,
-    media_type = excluded.media_type, metadata = excluded.metadata, model = excluded.model,
-    chunk_count = excluded.chunk_count, indexed_at = excluded.indexed_at
-where indexed_document.training <= excluded.training
-returning 1
-"""
-
-_DELETE_CHUNKS = "delete from chunk where tenant = $1 and document_id = $2"
-
 _CHUNK_COLUMNS = ("tenant", "document_id", "seq", "training", "page", "heading", "start_offset", "end_offset", "text", "embedding")
-
-_COPY_START = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-_COPY_END = struct.pack(">h", -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +45,7 @@ class IndexedDocument:
 
 
 async def index(pool: Pool, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
-    """Writes the document; False when a newer training of it stands there. Raises FencedError, StoreUnavailableError."""
+    """Writes the document; False when a newer training of it stands there. Raises NotHeldError, StoreUnavailableError."""
     async with deadline("writing index rows", INDEX_SECONDS), acquired(pool, "writing index rows") as connection:
         return await replace_document(connection, shard, document, indexed)
 
@@ -72,10 +54,10 @@ async def replace_document(connection: Connection, shard: ShardContext, document
     """The transaction of ``index``."""
     rows = _chunk_rows(shard, document.document_id, indexed)
     async with connection.transaction():
-        if await connection.fetchval(_FENCE, shard.shard, shard.number, shard.session) is None:
-            raise FencedError(f"Shard {shard.shard} is no longer held under number {shard.number}.")
+        if await connection.fetchval(SQL["fence"], shard.shard, shard.number, shard.session) is None:
+            raise NotHeldError(f"Shard {shard.shard} is no longer held under number {shard.number}.")
         replaced = await connection.fetchval(
-            _REPLACE_DOCUMENT,
+            SQL["replace_document"],
             shard.tenant,
             document.document_id,
             shard.training,
@@ -88,7 +70,7 @@ async def replace_document(connection: Connection, shard: ShardContext, document
         )
         if replaced is None:
             return False
-        await connection.execute(_DELETE_CHUNKS, shard.tenant, document.document_id)
+        await connection.execute(SQL["delete_chunks"], shard.tenant, document.document_id)
         if indexed.chunks:
             await connection.copy_to_table("chunk", source=io.BytesIO(rows), columns=_CHUNK_COLUMNS, format="binary")
     return True
@@ -98,35 +80,21 @@ def _chunk_rows(shard: ShardContext, document_id: str, indexed: IndexedDocument)
     """The chunks in the form of a binary COPY."""
     if len(indexed.vectors) != len(indexed.chunks) * _VECTOR_BYTES:
         raise ValueError("There is not one vector for each chunk.")
-    tenant = _field(struct.pack(">q", shard.tenant))
-    training = _field(struct.pack(">q", shard.training))
-    name = _field(document_id.encode())
-    parts = [_COPY_START]
-    for seq, chunk in enumerate(indexed.chunks):
-        vector = indexed.vectors[seq * _VECTOR_BYTES : (seq + 1) * _VECTOR_BYTES]
-        parts += (
-            struct.pack(">h", len(_CHUNK_COLUMNS)),
+    tenant, training = postgres_copy.int8(shard.tenant), postgres_copy.int8(shard.training)
+    name = postgres_copy.text(document_id)
+    rows = [
+        postgres_copy.row(
             tenant,
             name,
-            _int(seq),
+            postgres_copy.int4(seq),
             training,
-            _int(chunk.page) if chunk.page else _NULL,
-            _field(chunk.heading.encode()),
-            _int(chunk.start),
-            _int(chunk.end),
-            _field(chunk.text.encode()),
-            _field(struct.pack(">hh", DIMENSIONS, 0) + vector),
+            postgres_copy.int4(chunk.page) if chunk.page else postgres_copy.NULL,
+            postgres_copy.text(chunk.heading),
+            postgres_copy.int4(chunk.start),
+            postgres_copy.int4(chunk.end),
+            postgres_copy.text(chunk.text),
+            postgres_copy.halfvec(indexed.vectors[seq * _VECTOR_BYTES : (seq + 1) * _VECTOR_BYTES]),
         )
-    parts.append(_COPY_END)
-    return b"".join(parts)
-
-
-_NULL = struct.pack(">i", -1)
-
-
-def _field(value: bytes) -> bytes:
-    return struct.pack(">i", len(value)) + value
-
-
-def _int(value: int) -> bytes:
-    return struct.pack(">ii", 4, value)
+        for seq, chunk in enumerate(indexed.chunks)
+    ]
+    return b"".join([postgres_copy.START, *rows, postgres_copy.END])

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
-from doctrain_mesh.blobs import BlobTooLargeError
+from doctrain_mesh.blobs import MakeRoom
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.postgres import DataError, Pool
 from doctrain_mesh.sources import Sources
@@ -25,12 +25,13 @@ from doctrain_worker.pipeline.index import IndexedDocument
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
 from doctrain_worker.pipeline.readable import Parsed
+from doctrain_worker.pipeline.room import Room, Share
 from doctrain_worker.sandbox import results
 from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
 
-Fetch = Callable[[str, str, int], Awaitable[bytes]]
+Fetch = Callable[[str, str, int, MakeRoom], Awaitable[bytes]]
 Index = Callable[[Pool, ShardContext, DocumentTask, IndexedDocument], Awaitable[bool]]
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 _TEXTS_A_CALL = 32
 _WAITING_DOCUMENTS = 4
 _MIB = 1 << 20
-_SMALL_BYTES = 32 * _MIB
+_ROOM_BYTES = 32 * _MIB
 _EMBEDDER_BYTES = 2048 * _MIB
 
 
@@ -59,7 +60,8 @@ class Pipeline:
         embedders: children that embed.
         index: the stage ``index``.
         database: where index rows go.
-        held: how many documents' bytes may be in memory at once, beside one large one.
+        room_bytes: how many bytes of documents may be in memory at once, beside one document.
+        fetch_seconds: longest time until all of a document's bytes have come.
         document_seconds: longest time in children, for each of the two kinds.
         max_document_bytes: largest document.
     """
@@ -72,7 +74,8 @@ class Pipeline:
         embedders: ChildPool,
         index: Index,
         database: Pool,
-        held: int,
+        room_bytes: int,
+        fetch_seconds: float,
         document_seconds: float,
         max_document_bytes: int,
     ) -> None:
@@ -81,8 +84,8 @@ class Pipeline:
         self._embedders = embedders
         self._index = index
         self._database = database
-        self._held = asyncio.Semaphore(held)
-        self._large = asyncio.Lock()
+        self._room = Room(room_bytes)
+        self._fetch_seconds = fetch_seconds
         self._document_seconds = document_seconds
         self._max_document_bytes = max_document_bytes
 
@@ -108,22 +111,29 @@ class Pipeline:
         return Done(chunks=len(parsed.chunks), superseded=not written, stages=tuple(stages))
 
     async def _read(self, document: DocumentTask, shard: ShardContext, stages: list[StageTiming]) -> Parsed:
-        """Fetches and parses; large documents one at a time, so that a few of them do not exhaust this process."""
-        small = min(self._max_document_bytes, _SMALL_BYTES)
-        try:
-            async with self._held:
-                return await self._parsed(await self._fetched(document, shard, stages, small), document, shard, stages)
-        except BlobTooLargeError:
-            if small == self._max_document_bytes:
-                raise
-        stages.clear()
-        async with self._large:
-            return await self._parsed(await self._fetched(document, shard, stages, self._max_document_bytes), document, shard, stages)
+        with self._room.share(shard.tenant) as share:
+            return await self._parsed(await self._fetched(document, shard, stages, share), document, shard, stages)
 
-    async def _fetched(self, document: DocumentTask, shard: ShardContext, stages: list[StageTiming], max_bytes: int) -> bytes:
+    async def _fetched(self, document: DocumentTask, shard: ShardContext, stages: list[StageTiming], share: Share) -> bytes:
+        """The bytes; the time limit is for their source, so it stands still while they wait for room."""
+        loop = asyncio.get_running_loop()
         facts: dict[str, str | int | float] = {"scheme": document.uri.partition("://")[0]}
+
+        async def make_room(count: int) -> None:
+            if not share.take(count):
+                left = (limit.when() or 0.0) - loop.time()
+                limit.reschedule(None)
+                await share.wait(count)
+                limit.reschedule(loop.time() + left)
+
         with _timed(stages, "fetch", facts):
-            content = await self._fetch(shard.tenant_id, document.uri, max_bytes)
+            try:
+                async with asyncio.timeout(self._fetch_seconds) as limit:
+                    content = await self._fetch(shard.tenant_id, document.uri, self._max_document_bytes, make_room)
+            except TimeoutError as error:
+                if limit.expired():
+                    raise _Failed(failures.fetch_overdue(self._fetch_seconds)) from error
+                raise
             facts["bytes"] = len(content)
         return content
 
@@ -167,6 +177,7 @@ async def open_pipeline(
     database: Pool,
     isolation: Isolation,
     children: int,
+    fetch_seconds: float,
     document_seconds: float,
     document_memory_bytes: int,
     max_document_bytes: int,
@@ -206,7 +217,8 @@ async def open_pipeline(
             embedders=embedders.result(),
             index=index,
             database=database,
-            held=2 * children + _WAITING_DOCUMENTS,
+            room_bytes=(2 * children + _WAITING_DOCUMENTS) * _ROOM_BYTES,
+            fetch_seconds=fetch_seconds,
             document_seconds=document_seconds,
             max_document_bytes=max_document_bytes,
         )

@@ -1,9 +1,10 @@
-"""Which functions the stages are: ours, unless a setting names another's.
+"""Which functions the stages are: ours, unless a setting names another's (docs/howto/replace-a-stage.md).
 
-``DOCTRAIN_STAGE_READ`` (and ``FETCH``, ``CHUNK``, ``EMBED``, ``INDEX``) holds ``package.module:attribute`` or the name
-of an entry point of the group ``doctrain.stages``. What each must take and answer stands at ours:
+The settings ``stage_fetch``, ``stage_read``, ``stage_chunk``, ``stage_embed`` and ``stage_index`` hold
+``package.module:attribute`` or the name of an entry point of the group ``doctrain.stages``. What each must take and answer
+stands at ours:
 
-- fetch: ``async (tenant_id, uri, max_bytes) -> bytes``, in the worker (``doctrain_mesh.sources.Sources.get``)
+- fetch: ``async (tenant_id, uri, max_bytes, make_room) -> bytes``, in the worker (``doctrain_mesh.sources.Sources.get``)
 - read: ``pipeline.read.read``, in a sandboxed child
 - chunk: ``pipeline.chunk.chunk``, in the same child
 - embed: ``pipeline.embed.minilm``, in a child of its own
@@ -12,18 +13,18 @@ of an entry point of the group ``doctrain.stages``. What each must take and answ
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, cast
 
 from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.settings import Settings
 from doctrain_worker.pipeline.processor import Processor
 
 STAGES_GROUP = "doctrain.stages"
 PROCESSORS_GROUP = "doctrain.processors"
-_PREFIX = "DOCTRAIN_STAGE_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,10 @@ class Stages:
     index: str = "doctrain_worker.pipeline.index:index"
 
 
-def stages(environment: Mapping[str, str]) -> Stages:
-    """The stages that the environment chooses. Raises ConfigurationError."""
-    chosen = {}
-    for variable, value in environment.items():
-        if not variable.startswith(_PREFIX) or not value:
-            continue
-        stage = variable.removeprefix(_PREFIX).lower()
-        if stage not in Stages.__dataclass_fields__:
-            raise ConfigurationError(f"{variable} names no stage; there are {', '.join(Stages.__dataclass_fields__)}.")
-        chosen[stage] = reference(variable, value, STAGES_GROUP)
-    return Stages(**chosen)
+def stages(settings: Settings) -> Stages:
+    """The stages that the settings choose. Raises ConfigurationError."""
+    chosen = {stage.name: getattr(settings, f"stage_{stage.name}") for stage in dataclasses.fields(Stages)}
+    return Stages(**{name: reference(f"DOCTRAIN_STAGE_{name.upper()}", value, STAGES_GROUP) for name, value in chosen.items() if value})
 
 
 def reference(variable: str, value: str, group: str) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from doctrain_worker.sandbox.fenced import FencedError
+from doctrain_worker.sandbox.fenced import FencedError, NotHeldError
 
 __all__ = [
     "DONE",
@@ -22,6 +22,7 @@ __all__ = [
     "ErrorClass",
     "Failure",
     "FencedError",
+    "NotHeldError",
     "Outcome",
     "Processor",
     "ShardContext",
@@ -143,6 +144,7 @@ class Processor(Protocol):
 
         Running it again replaces what it wrote before.
 
-        Cancelling the call kills the document's child at once. Raises FencedError when the shard is no longer held.
+        Cancelling the call kills the document's child at once. Raises NotHeldError when the shard's row names another
+        hold, and FencedError when the session's children were killed.
         Any other exception is a fault of the processor's, not of the document's.
         """

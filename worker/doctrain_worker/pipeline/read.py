@@ -1,6 +1,6 @@
 """The stage ``read``: from the bytes of a document to its text. Runs in a child, for the bytes are not to be trusted.
 
-A replacement is a function of the same arguments and result (entry point group ``doctrain.stages``, name ``read``).
+A replacement is a function of the same arguments and result (docs/howto/replace-a-stage.md).
 """
 
 from __future__ import annotations

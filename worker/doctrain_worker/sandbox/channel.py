@@ -13,6 +13,7 @@ from doctrain_worker.sandbox import frames, results
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
 from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
+from doctrain_worker.sandbox.output import ChildOutput
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class Child(asyncio.BufferedProtocol):
         self._reply_bytes = reply_bytes
         self._memory_bytes = memory_bytes
         self._loop = asyncio.get_running_loop()
+        self.output = ChildOutput(spawned.output, spawned.pid)
+        spawned.exited.add_done_callback(lambda _: self.output.close())
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         # Read into over and over: asyncio's own buffer, made anew for each read, costs more than the rest of a call.
@@ -155,8 +158,6 @@ class Child(asyncio.BufferedProtocol):
             return
         finally:
             self._buffer = bytearray()
-        # Read into over and over: asyncio's own buffer, made anew for each read, costs more than the rest of a call.
-        self._window = memoryview(bytearray(_WINDOW_BYTES))
         self._waiting = None
         if not waiting.done():
             waiting.set_result(reply)

@@ -6,6 +6,8 @@ runs once before the first, for imports and models. Nothing here imports gRPC or
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import faulthandler
 import importlib
 import logging
@@ -24,16 +26,7 @@ from doctrain_worker.sandbox.refusal import Refusal
 log = logging.getLogger("doctrain_worker.child")
 
 _LONGEST_MESSAGE = 500
-
-
-class _TraceFilter(logging.Filter):
-    """Puts the traceparent of the running call into every log line."""
-
-    traceparent = ""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.traceparent = self.traceparent
-        return True
+_NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def load(reference: str) -> Any:
@@ -51,19 +44,20 @@ def answer(function: Callable[[Any], Any], task: Any) -> frames.Reply:
     except MemoryError:
         return frames.OutOfMemory()
     except Exception as error:  # told as it is; the caller decides what it means for the document
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            return frames.OutOfSpace()
         log.warning("%s raised %s", getattr(function, "__qualname__", function), type(error).__name__, exc_info=True)
         return frames.Raised(type(error).__name__, str(error)[:_LONGEST_MESSAGE])
     return frames.Answered(value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def serve(channel: socket.socket, function: Callable[[Any], Any], trace: _TraceFilter) -> None:
+def serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
     """Answers calls until the main process closes the channel."""
     while (header := _receive(channel, frames.HEADER_BYTES)) is not None:
         body = _receive(channel, int.from_bytes(header, "big"))
         if body is None:
             return
         call = frames.read_call(body)
-        trace.traceparent = call.traceparent
         channel.sendall(_pack_reply(answer(function, call.task)))
 
 
@@ -97,19 +91,16 @@ def _offer_to_the_oom_killer() -> None:
 
 def main(argv: list[str]) -> None:
     """Serves one function until the channel ends."""
-    trace = _TraceFilter()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(trace)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(traceparent)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")  # the main process adds the rest
     faulthandler.enable()
     _offer_to_the_oom_killer()
     function = load(argv[0])
     if len(argv) > 1:
         load(argv[1])()
-    with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel:
+    # A main process that died, or cut the call, closed the channel: there is nobody left to answer, and nothing to tell.
+    with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel, contextlib.suppress(ConnectionError):
         channel.sendall(frames.pack(frames.Ready()))
-        serve(channel, function, trace)
+        serve(channel, function)
 
 
 if __name__ == "__main__":

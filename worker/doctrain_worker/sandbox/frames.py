@@ -17,11 +17,9 @@ class Call(msgspec.Struct, array_like=True):
 
     Args:
         task: the function's argument.
-        traceparent: W3C trace context for the child's log lines, or empty.
     """
 
     task: Any
-    traceparent: str = ""
 
 
 class Answered(msgspec.Struct, array_like=True, tag=0):
@@ -54,7 +52,11 @@ class Ready(msgspec.Struct, array_like=True, tag=4):
     """From the child: it has imported all it needs."""
 
 
-Reply = Answered | Refused | OutOfMemory | Raised | Ready
+class OutOfSpace(msgspec.Struct, array_like=True, tag=5):
+    """From the child: a file grew too large, or the scratch folder is full."""
+
+
+Reply = Answered | Refused | OutOfMemory | OutOfSpace | Raised | Ready
 
 _encoder = msgspec.msgpack.Encoder()
 _replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)

@@ -7,13 +7,13 @@ parent-death signal misses grandchildren, so this process does what the main pro
   below it are killed; when the last is dead, the deadline becomes 0 and the epoch is raised ("fenced").
 - Deadline 0 means that there is no session: nothing is killed for time. The main process runs no documents then.
 - When the main process dies or closes its socket, all children are killed. Standalone, it is then started again with
-  ``DOCTRAIN_PREDECESSOR`` naming the session that died, later and later when it keeps dying young.
+  ``DOCTRAIN_PREDECESSOR`` naming the session that died, and whether it had fenced itself, later and later when it keeps dying young.
 - When the guardian dies, the kernel kills its children, and the main process reads the end of the socket.
 
 It imports the standard library only: it must start fast, stay small, and never load gRPC. One thread; nothing in its
 loop waits, so no child, and no main process that stopped reading, can keep it from the deadline.
 
-Orders and events are JSON messages on a SOCK_SEQPACKET pair; a child's channel comes to the main process by SCM_RIGHTS.
+Orders and events are JSON messages on a SOCK_SEQPACKET pair; a child's channel and output come to the main process by SCM_RIGHTS.
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ class Children:
         self.main_pid: int | None = None
         self.main_status: int | None = None
 
-    def spawn(self, order: dict[str, Any]) -> tuple[int, socket.socket]:
-        """Starts a child; answers its pid and the main process's end of its channel."""
+    def spawn(self, order: dict[str, Any]) -> tuple[int, socket.socket, socket.socket]:
+        """Starts a child; answers its pid and the main process's ends of its channel and of what it prints."""
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        heard, printed = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         guardian = os.getpid()
         limits = [(getattr(resource, name), value) for name, value in order["limits"].items()]
 
@@ -73,12 +74,13 @@ class Children:
             for limit, value in limits:
                 resource.setrlimit(limit, (value, value))
 
-        with far:
+        with far, printed:
             process = subprocess.Popen(  # noqa: S603 - the order comes from our own main process
                 order["argv"],
                 env={**order["env"], CHANNEL_VARIABLE: str(far.fileno())},
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
+                stdout=printed.fileno(),
+                stderr=printed.fileno(),
                 pass_fds=(far.fileno(),),
                 cwd="/",
                 start_new_session=True,
@@ -86,7 +88,7 @@ class Children:
             )
         process.returncode = 0  # reaped by reap(), not by this object
         self._by_pid[process.pid] = _Child(order["key"], process.pid)
-        return process.pid, near
+        return process.pid, near, heard
 
     def kill(self, key: int, cause: str) -> None:
         """Begins to end one child with all below it; ``sweep`` tells when it is gone."""
@@ -206,8 +208,8 @@ class Guardian:
         self._children.reap()
         for child in self._children.sweep():
             self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": "fenced"})
+        self._memory.epoch += 1  # before the deadline goes: whoever looks in between still sees the fence
         self._memory.deadline_ns = 0
-        self._memory.epoch += 1
         self._tell({"event": "fenced", "epoch": self._memory.epoch, "cause": self._fencing})
         self._fencing = None
 
@@ -295,11 +297,11 @@ class Guardian:
             self._tell({"event": "refused", "key": order["key"], "why": "all children are being killed"})
         else:
             try:
-                pid, channel = self._children.spawn(order)
+                pid, channel, output = self._children.spawn(order)
             except (OSError, subprocess.SubprocessError) as error:
                 self._tell({"event": "refused", "key": order["key"], "why": str(error)})
             else:
-                self._tell({"event": "spawned", "key": order["key"], "pid": pid}, channel)
+                self._tell({"event": "spawned", "key": order["key"], "pid": pid}, channel, output)
 
     def _tell(self, event: dict[str, Any], *sockets: socket.socket) -> None:
         if self._link is None:

@@ -18,7 +18,11 @@ from pathlib import Path
 
 WAYS = ("bwrap", "unshare", "rlimit")
 
-_PROBE_SECONDS = 5.0
+SCRATCH_BYTES = 256 << 20
+"""What a child may write: its scratch folder as a whole in bubblewrap, one file elsewhere."""
+
+_PROBE_SECONDS = 30.0
+"""Long: a machine that is busy for a moment must not make a worker choose a weaker way for good."""
 _SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
 _SENTENCES = {
     "bwrap": "Children run in bubblewrap: no network, no other processes, no files but programs and libraries.",
@@ -63,7 +67,8 @@ def choose(wanted: str = "auto") -> Isolation:
         raise IsolationUnavailableError(f"There is no sandbox {wanted!r}; choose auto, {', '.join(WAYS[:-1])} or {WAYS[-1]}.")
     for way in WAYS if wanted == "auto" else (wanted,):
         prefix = _PREFIXES[way]()
-        if prefix is not None and _works(prefix):
+        # Limits alone start nothing that could fail, and a busy machine must not keep a worker from starting.
+        if prefix is not None and (not prefix or _works(prefix)):
             return Isolation(way, prefix)
     raise IsolationUnavailableError(
         f"The sandbox {wanted!r} does not work on this machine; install bubblewrap and allow user namespaces, or choose auto."
@@ -94,7 +99,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def limits(memory_bytes: int) -> dict[str, int]:
     """Limits (rlimits) by the names of module ``resource``; memory is what a process may allocate, not what it maps of files."""
-    wanted = {"RLIMIT_DATA": memory_bytes, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": 1 << 30}
+    wanted = {"RLIMIT_DATA": memory_bytes, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": SCRATCH_BYTES}
     return {name: _within_hard(name, value) for name, value in wanted.items()}
 
 
@@ -111,7 +116,7 @@ def _bwrap() -> tuple[str, ...] | None:
     binds = [word for path in dict.fromkeys(seen) for word in ("--ro-bind", path, path)]
     return (
         *(program, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "document"),
-        *("--tmpfs", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"),  # noqa: S108 - inside
+        *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"),  # noqa: S108 - inside
     )
 
 

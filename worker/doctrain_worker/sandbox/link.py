@@ -5,7 +5,7 @@
 - ``note_session(id)`` when a session is open, then ``extend(deadline)`` at each answered heartbeat;
 - ``check()`` before work starts: raises FencedError once the children are killed, or are about to be;
 - after ``wait_fenced()`` every child is dead; ``note_session`` of the next session makes work possible again;
-- ``fence()`` kills all children at once and answers when they are dead.
+- ``fence()`` ends the session: kills all children at once and answers when they are dead.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory
+from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory, Predecessor, predecessor
 from doctrain_worker.sandbox.process_tree import now_ns
 
 T = TypeVar("T")
@@ -64,11 +64,12 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """A running child: its key in orders, its pid, our end of its channel, and its end when it comes."""
+    """A running child: its key in orders, its pid, our ends of its channel and of what it prints, and its end when it comes."""
 
     key: int
     pid: int
     channel: socket.socket
+    output: socket.socket
     exited: asyncio.Future[Exit]
 
 
@@ -126,9 +127,9 @@ class Guardian:
         return self._pid
 
     @property
-    def predecessor(self) -> int:
-        """The session of the main process before this one, all of whose children are dead; 0: there was none."""
-        return int(os.environ.get(PREDECESSOR_VARIABLE, "0"))
+    def predecessor(self) -> Predecessor:
+        """The session of the main process before this one."""
+        return predecessor(os.environ.get(PREDECESSOR_VARIABLE, ""))
 
     @property
     def fenced(self) -> bool:
@@ -177,14 +178,16 @@ class Guardian:
         return str(await told)
 
     async def fence(self) -> None:
-        """Kills all children; returns when they are dead.
+        """Ends the session: kills all children; returns when they are dead.
 
-        A guardian that does not say so within FENCE_SECONDS is killed itself, which kills its children, and
-        GuardianLostError is raised.
+        A main process that dies before it has the next session leaves this one named as self-fenced. A guardian that does
+        not say that they are dead within FENCE_SECONDS is killed itself, which kills its children, and GuardianLostError
+        is raised.
         """
         if self._memory.epoch == self._epoch:
             self._order({"order": "fence"})
             await self._bounded(self.wait_fenced(), "to kill all children", FENCE_SECONDS)
+        self._memory.note_self_fenced()
 
     async def spawn(self, argv: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]) -> Spawned:
         """Starts a child below the guardian. Raises OSError when it could not be started."""
@@ -223,7 +226,7 @@ class Guardian:
     def _on_readable(self) -> None:
         while self._lost is None:
             try:
-                message, descriptors, _, _ = socket.recv_fds(self._link, _LARGEST_EVENT, 1)
+                message, descriptors, _, _ = socket.recv_fds(self._link, _LARGEST_EVENT, 2)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -240,7 +243,7 @@ class Guardian:
             self._fenced_why = event["cause"]
             self._tell_fenced()
         elif kind == "spawned":
-            self._on_spawned(event, socket.socket(fileno=descriptors[0]))
+            self._on_spawned(event, *(socket.socket(fileno=descriptor) for descriptor in descriptors))
         elif kind == "refused":
             started = self._spawning.pop(event["key"], None)
             if started is not None and not started.done():
@@ -258,15 +261,16 @@ class Guardian:
                     )
                 )
 
-    def _on_spawned(self, event: dict[str, Any], channel: socket.socket) -> None:
+    def _on_spawned(self, event: dict[str, Any], channel: socket.socket, output: socket.socket) -> None:
         key = event["key"]
         exited = self._exits[key] = self._loop.create_future()
         started = self._spawning.pop(key, None)
         if started is None or started.done():
+            output.close()
             channel.close()  # whoever asked has gone; the child ends with its channel, but not on our word alone
             self._order({"order": "kill", "key": key})
             return
-        started.set_result(Spawned(key, event["pid"], channel, exited))
+        started.set_result(Spawned(key, event["pid"], channel, output, exited))
 
     def _tell_fenced(self) -> None:
         waiting, self._fences = self._fences, []

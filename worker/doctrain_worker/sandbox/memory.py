@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from dataclasses import dataclass
 
 GUARDIAN_VARIABLE = "_DOCTRAIN_GUARDIAN"
 """Tells a main process that a guardian started it: the descriptors ``SOCKET,MEMORY``."""
@@ -19,6 +20,9 @@ PREDECESSOR_VARIABLE = "DOCTRAIN_PREDECESSOR"
 
 CHANNEL_VARIABLE = "_DOCTRAIN_CHANNEL"
 """Tells a child the descriptor of its channel."""
+
+_SELF_FENCED = 1 << 63
+"""In the word of the session: it fenced itself, so nobody is to blame for its end."""
 
 _WORDS = 4
 _DEADLINE, _SESSION, _EPOCH, _POLLED = range(_WORDS)
@@ -58,12 +62,17 @@ class FenceMemory:
 
     @property
     def session(self) -> int:
-        """The session of the main process; 0: none yet. Written by the main process."""
+        """The session of the main process, with its end as ``predecessor`` reads it; 0: none yet. Written by the main process."""
         return self._words[_SESSION]
 
     @session.setter
     def session(self, value: int) -> None:
         self._words[_SESSION] = value
+
+    def note_self_fenced(self) -> None:
+        """The main process ended its session itself: a main process that dies before it has another one dies of no shard's doing."""
+        if self.session:
+            self.session |= _SELF_FENCED
 
     @property
     def epoch(self) -> int:
@@ -89,3 +98,17 @@ class FenceMemory:
         self._view.release()
         self._map.close()
         os.close(self.fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """The session of the main process before this one, all of whose children are dead; ``session`` 0: there was none."""
+
+    session: int
+    self_fenced: bool
+
+
+def predecessor(word: str) -> Predecessor:
+    """What PREDECESSOR_VARIABLE says: a session as ``FenceMemory.session`` was left."""
+    number = int(word or "0")
+    return Predecessor(number & ~_SELF_FENCED, bool(number & _SELF_FENCED))

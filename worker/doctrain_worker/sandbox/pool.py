@@ -18,7 +18,7 @@ from typing import Any
 from doctrain_worker.sandbox import frames, isolation, results
 from doctrain_worker.sandbox.channel import Child, ChildBrokenError
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import Isolation
+from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.results import CallResult
 
@@ -81,18 +81,20 @@ class ChildPool:
     async def run(self, task: Any, seconds: float, traceparent: str = "") -> CallResult:
         """Calls the function once in a child; waits for a free one without limit, then at most ``seconds`` for the answer.
 
-        Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError, or
-        ChildStartError.
+        Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError,
+        ChildStartError, or TypeError for a task that is no msgpack value, which costs no child.
         """
         if self._free > 0:
             self._free -= 1
         else:
             await self._wait_turn()
         try:
+            frame = frames.pack(frames.Call(task))
             child = await self._take()
+            child.output.call(traceparent)
             self._running.add(child)
             try:
-                return await self._call(child, frames.pack(frames.Call(task, traceparent)), seconds)
+                return await self._call(child, frame, seconds)
             finally:
                 self._running.discard(child)
         finally:
@@ -144,6 +146,8 @@ class ChildPool:
             return results.Refused(reply.code, reply.sentence, reply.resource)
         if isinstance(reply, frames.OutOfMemory):
             return results.OutOfMemory(self._spec.memory_bytes)
+        if isinstance(reply, frames.OutOfSpace):
+            return results.OutOfSpace(SCRATCH_BYTES)
         if isinstance(reply, frames.Raised):
             return results.Raised(reply.kind, reply.message)
         return results.Crashed("a second start")

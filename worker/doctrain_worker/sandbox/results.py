@@ -53,10 +53,17 @@ class OutOfMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfSpace:
+    """The call wrote more to files than it may."""
+
+    limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class TooMuchOutput:
     """The child sent more than it may, or no answer at all but something else; it is dead."""
 
     limit_bytes: int
 
 
-CallResult = Result | Refused | Raised | Crashed | TimedOut | OutOfMemory | TooMuchOutput
+CallResult = Result | Refused | Raised | Crashed | TimedOut | OutOfMemory | OutOfSpace | TooMuchOutput

@@ -1,4 +1,4 @@
-"""The commands of operators: workers, queue, tenants, plans and keys. They need an operator's key."""
+"""The commands of operators: workers, queue, dead letters, tenants, plans and keys. They need an operator's key."""
 
 from __future__ import annotations
 
@@ -65,6 +65,21 @@ def _tell_queue(present: GetQueueResponse) -> None:
     click.echo(f"Broker: {messages}.")
     rows = [(tenant.tenant_id, tenant.pending_shards, f"{tenant.slots_in_use}/{tenant.slots}") for tenant in present.tenants]
     output.print_table(("TENANT", "SHARDS WAITING", "SLOTS"), rows, nothing="No tenant has open work.")
+
+
+@click.command("dead-letters")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500), help="How many at most.")
+@connected(Access.OPERATOR)
+async def dead_letters(session: Session, limit: int) -> None:
+    """List messages that the broker put aside, and what became of their work."""
+    async with session.client() as client:
+        found = await client.fleet.list_dead_letters(page_size=limit)
+    if session.as_json:
+        for letter in found:
+            output.print_message(letter)
+        return
+    rows = [(output.moment(letter.found_time), letter.cause, letter.shard or "-", letter.explanation) for letter in found]
+    output.print_table(("FOUND", "CAUSE", "SHARD", "WHAT IT MEANS"), rows, nothing="No dead letters.")
 
 
 @click.group()
@@ -185,4 +200,4 @@ async def revoke_key(session: Session, key_id: int) -> None:
         click.echo(f"Key {key_id} is out of force.")
 
 
-COMMANDS: tuple[click.Command, ...] = (workers, queue, tenants, plans, keys)
+COMMANDS: tuple[click.Command, ...] = (workers, queue, dead_letters, tenants, plans, keys)

@@ -7,7 +7,7 @@ without a value print their default, times and messages that are not set are lef
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from doctrain.v1.training_pb2 import Document, Training
+    from doctrain.v1.training_pb2 import Document, ExplainTrainingResponse, Training
     from doctrain.watch import Update
 
 
@@ -72,7 +72,8 @@ def training_sentence(training: Training) -> str:
     total = f"{training.total}" if training.sealed else f"{training.total} read so far"
     failed = f", {training.failed} failed" if training.failed else ""
     why = training.reason or training.waiting_reason
-    return printable(f"{training_state(training)}: {ended} of {total} documents ended{failed}{f'; {why}' if why else ''}")
+    paused = ", paused" if training.paused else ""
+    return printable(f"{training_state(training)}{paused}: {ended} of {total} documents ended{failed}{f'; {why}' if why else ''}")
 
 
 def document_sentence(document: Document) -> str:
@@ -82,6 +83,21 @@ def document_sentence(document: Document) -> str:
     state = DocumentState.Name(document.state).removeprefix("DOCUMENT_STATE_").lower()
     error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
     return printable(f"{state:<10}  {document.document_id}{error}")
+
+
+def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
+    """What holds a training, a line a rule, with the advice and who is ahead below it."""
+    used, others = explained.slots_in_use, explained.slots_in_use_by_others
+    yield f"The plan allows {explained.plan_slots} documents at once: {used} are in use by this training, {others} by others."
+    if not explained.holds:
+        yield "Nothing holds it."
+    for hold in explained.holds:
+        until = f" (until {moment(hold.until)})" if hold.HasField("until") else ""
+        yield printable(f"- {hold.message}{until}")
+        if hold.advice:
+            yield printable(f"  What to do: {hold.advice}")
+        for ahead in hold.ahead:
+            yield printable(f"  {ahead.training_task_id} uses {ahead.slots}")
 
 
 def moment(timestamp: Timestamp) -> str:

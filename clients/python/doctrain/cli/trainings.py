@@ -1,4 +1,4 @@
-"""The commands of tenants: train, watch, read and cancel trainings, store documents."""
+"""The commands of tenants: train, watch, read, hold, retry and cancel trainings, store documents."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TRAINING_STATES = ("queued", "processing", "completed", "completed_with_failures", "failed", "cancelled")
 DOCUMENT_STATES = ("queued", "processing", "completed", "failed", "cancelled")
+ERROR_CLASSES = ("permanent", "transient", "resource", "crash")
 FAILURES_SHOWN = 10
 """Failed documents that are named at the end of a watch."""
 
@@ -95,7 +96,7 @@ def _tell_started(session: Session, started: StartTrainingResponse, *, dry_run: 
         click.echo(f"It can be trained: {what}.")
         if summary.duplicate_ids:
             named = ", ".join(output.printable(name) for name in summary.duplicate_ids[:FAILURES_SHOWN])
-            click.echo(f"But these ids stand more than once: {named}.")
+            click.echo(f"But there are duplicate ids: {named}.")
         return
     click.echo(f"Training {training_task_id}{' was started before' if summary.existed else ''}: {what}.")
     if not follow:
@@ -170,6 +171,69 @@ async def cancel(session: Session, training_task_id: str) -> None:
         _tell_training(session, await client.cancel(training_task_id))
 
 
+@click.command()
+@click.argument("training_task_id", metavar="ID")
+@connected(Access.TENANT)
+async def pause(session: Session, training_task_id: str) -> None:
+    """Start nothing more of a training until it is resumed; what runs ends by itself."""
+    async with session.client() as client:
+        _tell_training(session, await client.pause(training_task_id))
+
+
+@click.command()
+@click.argument("training_task_id", metavar="ID")
+@connected(Access.TENANT)
+async def resume(session: Session, training_task_id: str) -> None:
+    """Let a paused training go on."""
+    async with session.client() as client:
+        _tell_training(session, await client.resume(training_task_id))
+
+
+@click.command()
+@click.argument("training_task_id", metavar="ID")
+@click.option(
+    "--class", "classes", multiple=True, type=click.Choice(ERROR_CLASSES), help="Only what failed so; may be given more than once."
+)
+@click.option("--document", "document_ids", multiple=True, metavar="ID", help="Only this document; may be given more than once.")
+@click.option("--id", "retry_task_id", help="The new training's id. Without it: a random one.")
+@click.option("--watch", "follow", is_flag=True, help="Stay until the new training has ended; exit 1 unless it completed.")
+@connected(Access.TENANT)
+async def retry(
+    session: Session,
+    *,
+    training_task_id: str,
+    classes: tuple[str, ...],
+    document_ids: tuple[str, ...],
+    retry_task_id: str | None,
+    follow: bool,
+) -> int:
+    """Train again what failed in a training, as a new training."""
+    from doctrain.v1.training_pb2 import ErrorClass
+
+    chosen = [ErrorClass.Value(f"ERROR_CLASS_{name.upper()}") for name in classes]
+    async with session.client() as client:
+        started = await client.retry_failed(training_task_id, error_classes=chosen, document_ids=document_ids, retry_task_id=retry_task_id)
+        if not follow:
+            _tell_training(session, started)
+            return DONE
+        return await _watch(client, session, started.training_task_id, include_documents=False)
+
+
+@click.command()
+@click.argument("training_task_id", metavar="ID")
+@connected(Access.TENANT)
+async def explain(session: Session, training_task_id: str) -> None:
+    """Say why a training does not run, or not faster, and what to do."""
+    async with session.client() as client:
+        explained = await client.explain(training_task_id)
+    if session.as_json:
+        output.print_message(explained)
+        return
+    _tell_training(session, explained.training)
+    for line in output.explanation(explained):
+        click.echo(line)
+
+
 def _tell_training(session: Session, training: Training) -> None:
     if session.as_json:
         output.print_message(training)
@@ -233,4 +297,4 @@ async def upload(session: Session, files: tuple[Path, ...]) -> None:
                 click.echo(f"{stored.uri}  {output.printable(str(path))}")
 
 
-COMMANDS: tuple[click.Command, ...] = (train, watch, status, cancel, list_trainings, documents, upload)
+COMMANDS: tuple[click.Command, ...] = (train, watch, status, explain, cancel, pause, resume, retry, list_trainings, documents, upload)

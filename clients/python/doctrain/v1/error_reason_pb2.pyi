@@ -71,6 +71,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The service is configured so that it cannot do this."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 17
     """INTERNAL. A fault of ours; the status message carries the trace id to report."""
+    ERROR_REASON_NOTHING_TO_RETRY: _ErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
+    ERROR_REASON_UPLOAD_STALLED: _ErrorReason.ValueType  # 19
+    """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
+    was stored; send the document again.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for machines. Every error of every service carries a `google.rpc.ErrorInfo` whose `reason` is the
@@ -127,4 +133,10 @@ ERROR_REASON_CONFIGURATION: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION. The service is configured so that it cannot do this."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
 """INTERNAL. A fault of ours; the status message carries the trace id to report."""
+ERROR_REASON_NOTHING_TO_RETRY: ErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
+ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 19
+"""DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
+was stored; send the document again.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

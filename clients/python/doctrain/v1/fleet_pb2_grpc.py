@@ -45,6 +45,11 @@ class FleetServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueResponse.FromString,
                 _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/doctrain.v1.FleetService/ListDeadLetters',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
         self.CreateTenant = channel.unary_unary(
                 '/doctrain.v1.FleetService/CreateTenant',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.CreateTenantRequest.SerializeToString,
@@ -96,6 +101,14 @@ class FleetServiceServicer(object):
 
     def GetQueue(self, request, context):
         """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
+        Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,6 +177,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.GetQueue,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersResponse.SerializeToString,
             ),
             'CreateTenant': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTenant,
@@ -256,6 +274,33 @@ class FleetService(object):
             '/doctrain.v1.FleetService/GetQueue',
             doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.SerializeToString,
             doctrain_dot_v1_dot_fleet__pb2.GetQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/ListDeadLetters',
+            doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

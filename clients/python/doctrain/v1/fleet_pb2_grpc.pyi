@@ -39,6 +39,10 @@ class FleetServiceStub:
     """
     GetQueue: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.GetQueueRequest, _fleet_pb2.GetQueueResponse]
     """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListDeadLettersRequest, _fleet_pb2.ListDeadLettersResponse]
+    """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
+    Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
+    """
     CreateTenant: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.CreateTenantRequest, _fleet_pb2.CreateTenantResponse]
     """Makes a tenant. Safe to repeat with the same plan and weight. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, ALREADY_EXISTS."""
     UpdateTenant: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.UpdateTenantRequest, _fleet_pb2.UpdateTenantResponse]
@@ -69,6 +73,10 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """
     GetQueue: _aio.UnaryUnaryMultiCallable[_fleet_pb2.GetQueueRequest, _fleet_pb2.GetQueueResponse]  # type: ignore[assignment]
     """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListDeadLettersRequest, _fleet_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
+    Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
+    """
     CreateTenant: _aio.UnaryUnaryMultiCallable[_fleet_pb2.CreateTenantRequest, _fleet_pb2.CreateTenantResponse]  # type: ignore[assignment]
     """Makes a tenant. Safe to repeat with the same plan and weight. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, ALREADY_EXISTS."""
     UpdateTenant: _aio.UnaryUnaryMultiCallable[_fleet_pb2.UpdateTenantRequest, _fleet_pb2.UpdateTenantResponse]  # type: ignore[assignment]
@@ -108,6 +116,16 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.GetQueueResponse, _abc.Awaitable[_fleet_pb2.GetQueueResponse]]:
         """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _fleet_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ListDeadLettersResponse, _abc.Awaitable[_fleet_pb2.ListDeadLettersResponse]]:
+        """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
+        Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def CreateTenant(

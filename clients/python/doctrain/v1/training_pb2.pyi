@@ -129,6 +129,58 @@ ERROR_CLASS_CRASH: ErrorClass.ValueType  # 4
 """Crashed the process that read it."""
 Global___ErrorClass: _TypeAlias = ErrorClass  # noqa: Y015
 
+class _HoldRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_RULE_UNSPECIFIED: _HoldRule.ValueType  # 0
+    """Never sent."""
+    HOLD_RULE_PAUSED: _HoldRule.ValueType  # 1
+    """PauseTraining was called."""
+    HOLD_RULE_NO_WORKER: _HoldRule.ValueType  # 2
+    """No worker is in session, or all of them drain."""
+    HOLD_RULE_PLAN_LIMIT: _HoldRule.ValueType  # 3
+    """The plan's documents at once are all in use."""
+    HOLD_RULE_FLEET_FULL: _HoldRule.ValueType  # 4
+    """Every worker is busy."""
+    HOLD_RULE_HANDED_OUT: _HoldRule.ValueType  # 5
+    """It was handed out, and no worker has taken it up yet."""
+    HOLD_RULE_BROKER_AWAY: _HoldRule.ValueType  # 6
+    """It was handed out, but the message broker does not answer."""
+    HOLD_RULE_RETRY_LATER: _HoldRule.ValueType  # 7
+    """Something that its documents need is away; it is tried again at `until`."""
+    HOLD_RULE_LOADING: _HoldRule.ValueType  # 8
+    """Its manifest is still being read, and what was read so far has ended or runs."""
+    HOLD_RULE_NEXT: _HoldRule.ValueType  # 9
+    """Nothing holds it: it is the next to be handed out."""
+
+class HoldRule(_HoldRule, metaclass=_HoldRuleEnumTypeWrapper):
+    """A rule that can hold a training."""
+
+HOLD_RULE_UNSPECIFIED: HoldRule.ValueType  # 0
+"""Never sent."""
+HOLD_RULE_PAUSED: HoldRule.ValueType  # 1
+"""PauseTraining was called."""
+HOLD_RULE_NO_WORKER: HoldRule.ValueType  # 2
+"""No worker is in session, or all of them drain."""
+HOLD_RULE_PLAN_LIMIT: HoldRule.ValueType  # 3
+"""The plan's documents at once are all in use."""
+HOLD_RULE_FLEET_FULL: HoldRule.ValueType  # 4
+"""Every worker is busy."""
+HOLD_RULE_HANDED_OUT: HoldRule.ValueType  # 5
+"""It was handed out, and no worker has taken it up yet."""
+HOLD_RULE_BROKER_AWAY: HoldRule.ValueType  # 6
+"""It was handed out, but the message broker does not answer."""
+HOLD_RULE_RETRY_LATER: HoldRule.ValueType  # 7
+"""Something that its documents need is away; it is tried again at `until`."""
+HOLD_RULE_LOADING: HoldRule.ValueType  # 8
+"""Its manifest is still being read, and what was read so far has ended or runs."""
+HOLD_RULE_NEXT: HoldRule.ValueType  # 9
+"""Nothing holds it: it is the next to be handed out."""
+Global___HoldRule: _TypeAlias = HoldRule  # noqa: Y015
+
 @_typing.final
 class DocumentInput(_message.Message):
     """One document to train."""
@@ -324,7 +376,7 @@ class TrainingSummary(_message.Message):
     """True when the training existed already: this call was a repetition."""
     @_builtins.property
     def duplicate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids that stand more than once (validate_only reports them; without it they are INVALID_ARGUMENT). At most 100."""
+        """Duplicate ids (validate_only reports them; without it they are INVALID_ARGUMENT). At most 100."""
 
     def __init__(
         self,
@@ -365,6 +417,8 @@ class Training(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    RETRY_OF_FIELD_NUMBER: _builtins.int
     training_task_id: _builtins.str
     """The id that StartTraining was given or made."""
     state: Global___TrainingState.ValueType
@@ -391,6 +445,10 @@ class Training(_message.Message):
     """Raised by every change; the same on every coordinator."""
     trace_id: _builtins.str
     """The trace of its StartTraining, 32 hexadecimal digits; empty when the call was not traced."""
+    paused: _builtins.bool
+    """Whether PauseTraining holds it."""
+    retry_of: _builtins.str
+    """The first training of these documents, when RetryFailedDocuments started this one; else empty."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When StartTraining accepted it."""
@@ -422,10 +480,12 @@ class Training(_message.Message):
         reason: _builtins.str = ...,
         version: _builtins.int = ...,
         trace_id: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        retry_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "create_time", b"create_time", "end_time", b"end_time", "failed", b"failed", "in_progress", b"in_progress", "last_processed_id", b"last_processed_id", "message", b"message", "reason", b"reason", "sealed", b"sealed", "start_time", b"start_time", "state", b"state", "total", b"total", "trace_id", b"trace_id", "training_task_id", b"training_task_id", "version", b"version", "waiting_reason", b"waiting_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "create_time", b"create_time", "end_time", b"end_time", "failed", b"failed", "in_progress", b"in_progress", "last_processed_id", b"last_processed_id", "message", b"message", "paused", b"paused", "reason", b"reason", "retry_of", b"retry_of", "sealed", b"sealed", "start_time", b"start_time", "state", b"state", "total", b"total", "trace_id", b"trace_id", "training_task_id", b"training_task_id", "version", b"version", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -636,6 +696,8 @@ class Document(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The tenant's name for it."""
     uri: _builtins.str
@@ -646,6 +708,10 @@ class Document(_message.Message):
     """Which hold of its shard recorded it, 1 for the first; 0 before."""
     tries: _builtins.int
     """How often its processing was tried within that hold, 1 for the first; 0 before it has ended."""
+    trace_id: _builtins.str
+    """The trace of its training, in which its span is; empty when that was not traced."""
+    losses: _builtins.int
+    """How many workers were lost while it alone ran on trial."""
     @_builtins.property
     def error(self) -> Global___DocumentError:
         """Why it FAILED; else not set."""
@@ -674,10 +740,12 @@ class Document(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         duration: _duration_pb2.Duration | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        trace_id: _builtins.str = ...,
+        losses: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "document_id", b"document_id", "duration", b"duration", "error", b"error", "metadata", b"metadata", "start_time", b"start_time", "state", b"state", "tries", b"tries", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "document_id", b"document_id", "duration", b"duration", "error", b"error", "losses", b"losses", "metadata", b"metadata", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "tries", b"tries", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -878,3 +946,289 @@ class UploadDocumentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadDocumentResponse: _TypeAlias = UploadDocumentResponse  # noqa: Y015
+
+@_typing.final
+class PauseTrainingRequest(_message.Message):
+    """Names the training to pause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_TASK_ID_FIELD_NUMBER: _builtins.int
+    training_task_id: _builtins.str
+    """The training's id."""
+    def __init__(
+        self,
+        *,
+        training_task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training_task_id", b"training_task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseTrainingRequest: _TypeAlias = PauseTrainingRequest  # noqa: Y015
+
+@_typing.final
+class PauseTrainingResponse(_message.Message):
+    """The training after the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def training(self) -> Global___Training:
+        """Paused, or as it had ended before."""
+
+    def __init__(
+        self,
+        *,
+        training: Global___Training | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseTrainingResponse: _TypeAlias = PauseTrainingResponse  # noqa: Y015
+
+@_typing.final
+class ResumeTrainingRequest(_message.Message):
+    """Names the training to resume."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_TASK_ID_FIELD_NUMBER: _builtins.int
+    training_task_id: _builtins.str
+    """The training's id."""
+    def __init__(
+        self,
+        *,
+        training_task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training_task_id", b"training_task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeTrainingRequest: _TypeAlias = ResumeTrainingRequest  # noqa: Y015
+
+@_typing.final
+class ResumeTrainingResponse(_message.Message):
+    """The training after the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def training(self) -> Global___Training:
+        """No longer paused."""
+
+    def __init__(
+        self,
+        *,
+        training: Global___Training | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeTrainingResponse: _TypeAlias = ResumeTrainingResponse  # noqa: Y015
+
+@_typing.final
+class RetryFailedDocumentsRequest(_message.Message):
+    """Which failed documents to train again. Without `error_classes` and `document_ids`: all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_TASK_ID_FIELD_NUMBER: _builtins.int
+    NEW_TRAINING_TASK_ID_FIELD_NUMBER: _builtins.int
+    ERROR_CLASSES_FIELD_NUMBER: _builtins.int
+    DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    training_task_id: _builtins.str
+    """The training in which they failed, ended or not; of one that still runs, those that have failed so far."""
+    new_training_task_id: _builtins.str
+    """The caller's id for the new training; empty: one is made. See StartTrainingRequest."""
+    @_builtins.property
+    def error_classes(self) -> _containers.RepeatedScalarFieldContainer[Global___ErrorClass.ValueType]:
+        """Only those that failed in one of these ways."""
+
+    @_builtins.property
+    def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these, at most 10,000; ids that are not among the failed ones are passed over."""
+
+    def __init__(
+        self,
+        *,
+        training_task_id: _builtins.str = ...,
+        new_training_task_id: _builtins.str = ...,
+        error_classes: _abc.Iterable[Global___ErrorClass.ValueType] | None = ...,
+        document_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_ids", b"document_ids", "error_classes", b"error_classes", "new_training_task_id", b"new_training_task_id", "training_task_id", b"training_task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedDocumentsRequest: _TypeAlias = RetryFailedDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class RetryFailedDocumentsResponse(_message.Message):
+    """The training that was started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def training(self) -> Global___Training:
+        """Its `retry_of` names the first training of these documents."""
+
+    def __init__(
+        self,
+        *,
+        training: Global___Training | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedDocumentsResponse: _TypeAlias = RetryFailedDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainTrainingRequest(_message.Message):
+    """Names the training to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_TASK_ID_FIELD_NUMBER: _builtins.int
+    training_task_id: _builtins.str
+    """The training's id."""
+    def __init__(
+        self,
+        *,
+        training_task_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["training_task_id", b"training_task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTrainingRequest: _TypeAlias = ExplainTrainingRequest  # noqa: Y015
+
+@_typing.final
+class ExplainTrainingResponse(_message.Message):
+    """What holds a training."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    PLAN_SLOTS_FIELD_NUMBER: _builtins.int
+    SLOTS_IN_USE_FIELD_NUMBER: _builtins.int
+    SLOTS_IN_USE_BY_OTHERS_FIELD_NUMBER: _builtins.int
+    plan_slots: _builtins.int
+    """Documents at once that the tenant's plan allows."""
+    slots_in_use: _builtins.int
+    """Of those, in use by this training."""
+    slots_in_use_by_others: _builtins.int
+    """Of those, in use by the tenant's other trainings."""
+    @_builtins.property
+    def training(self) -> Global___Training:
+        """The training as it stands."""
+
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hold]:
+        """What holds it, the decisive one first; empty when it runs as fast as its plan allows, or has ended."""
+
+    def __init__(
+        self,
+        *,
+        training: Global___Training | None = ...,
+        holds: _abc.Iterable[Global___Hold] | None = ...,
+        plan_slots: _builtins.int = ...,
+        slots_in_use: _builtins.int = ...,
+        slots_in_use_by_others: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "plan_slots", b"plan_slots", "slots_in_use", b"slots_in_use", "slots_in_use_by_others", b"slots_in_use_by_others", "training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTrainingResponse: _TypeAlias = ExplainTrainingResponse  # noqa: Y015
+
+@_typing.final
+class Hold(_message.Message):
+    """One reason why a training waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    AHEAD_FIELD_NUMBER: _builtins.int
+    rule: Global___HoldRule.ValueType
+    """Which rule."""
+    message: _builtins.str
+    """What is the matter, in a sentence."""
+    advice: _builtins.str
+    """What the caller can do about it, in a sentence; empty when nothing is to be done."""
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself; not set when that is not known."""
+
+    @_builtins.property
+    def ahead(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingAhead]:
+        """The tenant's own trainings that use what this one waits for, the largest users first; at most 10."""
+
+    def __init__(
+        self,
+        *,
+        rule: Global___HoldRule.ValueType = ...,
+        message: _builtins.str = ...,
+        advice: _builtins.str = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        ahead: _abc.Iterable[Global___TrainingAhead] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advice", b"advice", "ahead", b"ahead", "message", b"message", "rule", b"rule", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015
+
+@_typing.final
+class TrainingAhead(_message.Message):
+    """Another training of the same tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_TASK_ID_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    training_task_id: _builtins.str
+    """Its id."""
+    slots: _builtins.int
+    """Documents at once that it is counted for."""
+    def __init__(
+        self,
+        *,
+        training_task_id: _builtins.str = ...,
+        slots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["slots", b"slots", "training_task_id", b"training_task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingAhead: _TypeAlias = TrainingAhead  # noqa: Y015

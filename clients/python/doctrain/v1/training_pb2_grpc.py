@@ -68,6 +68,26 @@ class TrainingServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_training__pb2.CancelTrainingRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_training__pb2.CancelTrainingResponse.FromString,
                 _registered_method=True)
+        self.PauseTraining = channel.unary_unary(
+                '/doctrain.v1.TrainingService/PauseTraining',
+                request_serializer=doctrain_dot_v1_dot_training__pb2.PauseTrainingRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_training__pb2.PauseTrainingResponse.FromString,
+                _registered_method=True)
+        self.ResumeTraining = channel.unary_unary(
+                '/doctrain.v1.TrainingService/ResumeTraining',
+                request_serializer=doctrain_dot_v1_dot_training__pb2.ResumeTrainingRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_training__pb2.ResumeTrainingResponse.FromString,
+                _registered_method=True)
+        self.RetryFailedDocuments = channel.unary_unary(
+                '/doctrain.v1.TrainingService/RetryFailedDocuments',
+                request_serializer=doctrain_dot_v1_dot_training__pb2.RetryFailedDocumentsRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_training__pb2.RetryFailedDocumentsResponse.FromString,
+                _registered_method=True)
+        self.ExplainTraining = channel.unary_unary(
+                '/doctrain.v1.TrainingService/ExplainTraining',
+                request_serializer=doctrain_dot_v1_dot_training__pb2.ExplainTrainingRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_training__pb2.ExplainTrainingResponse.FromString,
+                _registered_method=True)
         self.UploadDocument = channel.stream_unary(
                 '/doctrain.v1.TrainingService/UploadDocument',
                 request_serializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentRequest.SerializeToString,
@@ -135,11 +155,48 @@ class TrainingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseTraining(self, request, context):
+        """Starts nothing more of a training until it is resumed; what runs ends by itself and is recorded.
+
+        Effective within seconds, and durable: it outlives every restart. Safe to repeat; an ended training is answered as it
+        is. A manifest is read on meanwhile. Errors: TRAINING_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTraining(self, request, context):
+        """Lets a paused training go on. Safe to repeat. Errors: TRAINING_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryFailedDocuments(self, request, context):
+        """Starts a training of the documents of another one that FAILED, all of them or some.
+
+        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
+        out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+        Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainTraining(self, request, context):
+        """Why a training does not run, or not faster: which rules hold it, who is ahead of it, and what to do.
+        Errors: TRAINING_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UploadDocument(self, request_iterator, context):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+        DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,6 +234,26 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.CancelTraining,
                     request_deserializer=doctrain_dot_v1_dot_training__pb2.CancelTrainingRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_training__pb2.CancelTrainingResponse.SerializeToString,
+            ),
+            'PauseTraining': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseTraining,
+                    request_deserializer=doctrain_dot_v1_dot_training__pb2.PauseTrainingRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_training__pb2.PauseTrainingResponse.SerializeToString,
+            ),
+            'ResumeTraining': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeTraining,
+                    request_deserializer=doctrain_dot_v1_dot_training__pb2.ResumeTrainingRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_training__pb2.ResumeTrainingResponse.SerializeToString,
+            ),
+            'RetryFailedDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailedDocuments,
+                    request_deserializer=doctrain_dot_v1_dot_training__pb2.RetryFailedDocumentsRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_training__pb2.RetryFailedDocumentsResponse.SerializeToString,
+            ),
+            'ExplainTraining': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainTraining,
+                    request_deserializer=doctrain_dot_v1_dot_training__pb2.ExplainTrainingRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_training__pb2.ExplainTrainingResponse.SerializeToString,
             ),
             'UploadDocument': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadDocument,
@@ -350,6 +427,114 @@ class TrainingService(object):
             '/doctrain.v1.TrainingService/CancelTraining',
             doctrain_dot_v1_dot_training__pb2.CancelTrainingRequest.SerializeToString,
             doctrain_dot_v1_dot_training__pb2.CancelTrainingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.TrainingService/PauseTraining',
+            doctrain_dot_v1_dot_training__pb2.PauseTrainingRequest.SerializeToString,
+            doctrain_dot_v1_dot_training__pb2.PauseTrainingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.TrainingService/ResumeTraining',
+            doctrain_dot_v1_dot_training__pb2.ResumeTrainingRequest.SerializeToString,
+            doctrain_dot_v1_dot_training__pb2.ResumeTrainingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailedDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.TrainingService/RetryFailedDocuments',
+            doctrain_dot_v1_dot_training__pb2.RetryFailedDocumentsRequest.SerializeToString,
+            doctrain_dot_v1_dot_training__pb2.RetryFailedDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainTraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.TrainingService/ExplainTraining',
+            doctrain_dot_v1_dot_training__pb2.ExplainTrainingRequest.SerializeToString,
+            doctrain_dot_v1_dot_training__pb2.ExplainTrainingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,11 +64,31 @@ class TrainingServiceStub:
     Safe to repeat: an ended training is answered as it is. Running documents are stopped within seconds.
     Errors: TRAINING_NOT_FOUND.
     """
+    PauseTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.PauseTrainingRequest, _training_pb2.PauseTrainingResponse]
+    """Starts nothing more of a training until it is resumed; what runs ends by itself and is recorded.
+
+    Effective within seconds, and durable: it outlives every restart. Safe to repeat; an ended training is answered as it
+    is. A manifest is read on meanwhile. Errors: TRAINING_NOT_FOUND.
+    """
+    ResumeTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ResumeTrainingRequest, _training_pb2.ResumeTrainingResponse]
+    """Lets a paused training go on. Safe to repeat. Errors: TRAINING_NOT_FOUND."""
+    RetryFailedDocuments: _grpc.UnaryUnaryMultiCallable[_training_pb2.RetryFailedDocumentsRequest, _training_pb2.RetryFailedDocumentsResponse]
+    """Starts a training of the documents of another one that FAILED, all of them or some.
+
+    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
+    out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+    """
+    ExplainTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]
+    """Why a training does not run, or not faster: which rules hold it, who is ahead of it, and what to do.
+    Errors: TRAINING_NOT_FOUND.
+    """
     UploadDocument: _grpc.StreamUnaryMultiCallable[_training_pb2.UploadDocumentRequest, _training_pb2.UploadDocumentResponse]
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+    DEPENDENCY_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -107,11 +127,31 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     Safe to repeat: an ended training is answered as it is. Running documents are stopped within seconds.
     Errors: TRAINING_NOT_FOUND.
     """
+    PauseTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.PauseTrainingRequest, _training_pb2.PauseTrainingResponse]  # type: ignore[assignment]
+    """Starts nothing more of a training until it is resumed; what runs ends by itself and is recorded.
+
+    Effective within seconds, and durable: it outlives every restart. Safe to repeat; an ended training is answered as it
+    is. A manifest is read on meanwhile. Errors: TRAINING_NOT_FOUND.
+    """
+    ResumeTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ResumeTrainingRequest, _training_pb2.ResumeTrainingResponse]  # type: ignore[assignment]
+    """Lets a paused training go on. Safe to repeat. Errors: TRAINING_NOT_FOUND."""
+    RetryFailedDocuments: _aio.UnaryUnaryMultiCallable[_training_pb2.RetryFailedDocumentsRequest, _training_pb2.RetryFailedDocumentsResponse]  # type: ignore[assignment]
+    """Starts a training of the documents of another one that FAILED, all of them or some.
+
+    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
+    out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+    """
+    ExplainTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]  # type: ignore[assignment]
+    """Why a training does not run, or not faster: which rules hold it, who is ahead of it, and what to do.
+    Errors: TRAINING_NOT_FOUND.
+    """
     UploadDocument: _aio.StreamUnaryMultiCallable[_training_pb2.UploadDocumentRequest, _training_pb2.UploadDocumentResponse]  # type: ignore[assignment]
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+    DEPENDENCY_UNAVAILABLE.
     """
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -185,6 +225,49 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PauseTraining(
+        self,
+        request: _training_pb2.PauseTrainingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.PauseTrainingResponse, _abc.Awaitable[_training_pb2.PauseTrainingResponse]]:
+        """Starts nothing more of a training until it is resumed; what runs ends by itself and is recorded.
+
+        Effective within seconds, and durable: it outlives every restart. Safe to repeat; an ended training is answered as it
+        is. A manifest is read on meanwhile. Errors: TRAINING_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeTraining(
+        self,
+        request: _training_pb2.ResumeTrainingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.ResumeTrainingResponse, _abc.Awaitable[_training_pb2.ResumeTrainingResponse]]:
+        """Lets a paused training go on. Safe to repeat. Errors: TRAINING_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RetryFailedDocuments(
+        self,
+        request: _training_pb2.RetryFailedDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.RetryFailedDocumentsResponse, _abc.Awaitable[_training_pb2.RetryFailedDocumentsResponse]]:
+        """Starts a training of the documents of another one that FAILED, all of them or some.
+
+        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
+        out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+        Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainTraining(
+        self,
+        request: _training_pb2.ExplainTrainingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.ExplainTrainingResponse, _abc.Awaitable[_training_pb2.ExplainTrainingResponse]]:
+        """Why a training does not run, or not faster: which rules hold it, who is ahead of it, and what to do.
+        Errors: TRAINING_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
     def UploadDocument(
         self,
         request_iterator: _MaybeAsyncIterator[_training_pb2.UploadDocumentRequest],
@@ -193,7 +276,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, DEPENDENCY_UNAVAILABLE.
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
+        DEPENDENCY_UNAVAILABLE.
         """
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,15 +11,26 @@ select tenant, training, sum(width)::int as used, count(*)::int as shards from s
 
 -- name: runnable
 -- Walks the index from one (tenant, training) with pending shards to the next, so that a million pending shards of one
--- training cost one step.
+-- training cost one step; and on to the next tenant once $2 trainings were met that could be granted a shard and have none
+-- in flight, so that a thousand trainings cost no more than those. What comes after them has no claim before them: the
+-- oldest of those without a shard in flight go first (core/admission.py).
 with recursive pair as (
-    (select tenant, training from shard where state = 0 order by tenant, training limit 1)
+    select 0::bigint as tenant, 0::bigint as training, 0 as idle
     union all
-    select following.tenant, following.training
+    select following.tenant, following.training,
+        case when following.tenant = pair.tenant then pair.idle else 0 end + (
+            exists (select 1 from training where id = following.training and state in (1, 2) and not paused)
+            and not exists (select 1 from shard where training = following.training and state in (1, 2, 3))
+            and exists (
+                select 1 from shard
+                where state = 0 and tenant = following.tenant and training = following.training and not_before <= now()
+            )
+        )::int
     from pair,
         lateral (
             select tenant, training from shard
-            where state = 0 and (tenant, training) > (pair.tenant, pair.training)
+            where state = 0
+                and (tenant, training) > (pair.tenant, case when pair.idle < $2 then pair.training else 9223372036854775807 end)
             order by tenant, training limit 1
         ) following
 )

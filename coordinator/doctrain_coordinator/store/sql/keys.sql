@@ -11,3 +11,6 @@ insert into api_key (hash, role, tenant, label) values ($1, $2, $3, $4) returnin
 
 -- name: revoke
 update api_key set revoked_at = now() where id = $1 and revoked_at is null
+
+-- name: has_operator
+select exists (select 1 from api_key where role = $1 and revoked_at is null)

@@ -8,12 +8,31 @@ select coalesce(sum(lanes), 0)::int from session where state = 1
 -- The row that others may wait on comes last in its transaction.
 insert into training (
     id, tenant, task_id, request_hash, sealed, loaded, load_offset, load_lines, load_etag, manifest_uri, uri_template,
-    number_offset, total, traceparent, load_count
+    number_offset, total, traceparent, load_count, retry_of
 )
 overriding system value
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15)
 on conflict (tenant, task_id) do nothing
 returning id
+
+-- name: copy_failed
+-- Documents that a later training has indexed since are left out: the retry, being newer, would put the older ones back.
+with failed as (
+    select d.ordinal, d.media_type, d.metadata, coalesce(d.document_id, (d.ordinal + g.number_offset)::text) as document_id,
+        coalesce(d.uri, replace(g.uri_template, '{n}', (d.ordinal + g.number_offset)::text)) as uri, g.tenant
+    from document d join training g on g.id = d.training
+    where d.training = $2 and d.state = 2 and (cardinality($3::smallint[]) = 0 or d.error_class = any($3))
+), copied as (
+    insert into document (training, ordinal, document_id, uri, media_type, metadata)
+    select $1, row_number() over (order by ordinal) - 1, document_id, uri, media_type, metadata
+    from failed
+    where (cardinality($4::text[]) = 0 or document_id = any($4)) and not exists (
+        select 1 from indexed_document i
+        where i.tenant = failed.tenant and i.document_id = failed.document_id and i.training > $2
+    )
+    returning 1
+)
+select count(*)::int from copied
 
 -- name: next_shard_number
 select coalesce(max(shard_number), -1) + 1 from shard where training = $1
@@ -24,14 +43,17 @@ from training where id = $1 and loaded = $2 and state in (1, 2) and not sealed f
 
 -- name: advance
 update training
-set loaded = $2, total = $2, load_offset = $3, load_lines = $4, sealed = $5, state = $6, version = $7, ended_at = coalesce(ended_at, $8)
+set loaded = $2, total = $2, load_offset = $3, load_lines = $4, sealed = $5, state = $6, version = $7,
+    ended_at = coalesce(ended_at, $8), load_progress_at = now()
 where id = $1
 
 -- name: unsealed
-select training.id, training.tenant, tenant.name as tenant_id, training.loaded, training.load_offset, training.load_lines,
-    training.load_etag, training.load_count, training.manifest_uri, training.uri_template
-from training join tenant on tenant.id = training.tenant
-where not training.sealed and training.state in (1, 2) order by training.id limit 100
+-- Each tenant's oldest, but for some.
+select id, tenant from (
+    select id, tenant, row_number() over (partition by tenant order by id) as place
+    from training where not sealed and state in (1, 2) and id <> all($1::bigint[])
+) as waiting
+where place <= 100 order by id
 
 -- name: one_unsealed
 select training.id, training.tenant, tenant.name as tenant_id, training.loaded, training.load_offset, training.load_lines,
@@ -42,8 +64,8 @@ where training.id = $1 and not training.sealed and training.state in (1, 2)
 -- name: try_load
 select pg_try_advisory_lock(1685021795, $1::bigint::int)
 
--- name: unlock_load
-select pg_advisory_unlock(1685021795, $1::bigint::int)
-
 -- name: known_ids
-select document_id from document where training = $1 and document_id = any($2::text[]) limit 1
+select document_id from document where training = $1 and document_id = any($2::text[])
+
+-- name: silent_seconds
+select extract(epoch from now() - load_progress_at)::float8 from training where id = $1

@@ -2,11 +2,16 @@
 insert into session (worker_id, lanes, version, predecessor, attached) values ($1, $2, $3, $4, 1) returning id, attached, beat
 
 -- name: attach_session
-update session set attached = attached + 1, lanes = $3
+update session set attached = attached + 1, lanes = $3, gone_at = null
 where id = $1 and worker_id = $2 and state = 1 returning id, attached, beat
 
+-- name: lock_for_beats
+-- One that somebody else has locked is left out, whatever its state, and beats the next time.
+select id from session where id = any($1::bigint[]) order by id for no key update skip locked
+
 -- name: beat
-update session set beat = beat + 1, draining = $3 where id = $1 and state = 1 and attached = $2 returning id, beat
+update session set beat = beat + 1, draining = $3, gone_at = null
+where id = $1 and state = 1 and attached = $2 returning id, beat
 
 -- name: held_shards
 select holder, id, number, state, width, order_kind, order_width
@@ -18,8 +23,32 @@ select id, beat, attached from session where state = 1
 -- name: predecessor
 select beat, attached from session where id = $1 and worker_id = $2 and state = 1
 
--- name: trainings_held
-select distinct training from shard where holder = $1 and state in (2, 3)
+-- name: held_by
+select id, training from shard where holder = $1 and state in (2, 3)
+
+-- name: mark_gone
+-- When the session was first seen to be lost, by the database's clock; a sign of life takes it away.
+update session set gone_at = coalesce(gone_at, clock_timestamp())
+where id = $1 and state = 1 and ($2::bigint is null or beat = $2) and ($3::int is null or attached = $3) returning id
+
+-- name: losses_beside
+-- What decides whether a loss is one of many: how long ago it was, how many seconds after it (before: negative) every other
+-- within $2 seconds was, itself included, and how many sessions live on. At stake is more than a count where a document is
+-- on trial, or the shard would go on trial.
+select extract(epoch from clock_timestamp() - mine.gone_at)::float8 as age,
+    array(
+        select extract(epoch from other.gone_at - mine.gone_at)::float8 from session other
+        where other.gone_at between mine.gone_at - $2 * interval '1 second' and mine.gone_at + $2 * interval '1 second'
+    ) as apart,
+    (select count(*)::int from session where state = 1 and gone_at is null) as live,
+    exists (select 1 from shard where holder = mine.id and state = 2 and (trial is not null or losses + 1 >= $3)) as at_stake
+from session mine where mine.id = $1 and mine.gone_at is not null
+
+-- name: forgive_shards
+with charged as (
+    select id from shard where id = any($1::bigint[]) order by id for no key update
+)
+update shard set losses = losses - 1 from charged where shard.id = charged.id and losses > 0
 
 -- name: end_session
 -- Answers whether the session was draining: nobody is charged for what is lost with one that goes away.

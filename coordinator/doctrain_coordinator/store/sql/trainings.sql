@@ -3,7 +3,7 @@ select id, request_hash from training where tenant = $1 and task_id = $2
 
 -- name: progress
 -- Trainings as they stand; prefix_end is the ordinal of the first open document, null when none is open.
-select g.id, g.tenant, g.task_id, g.state, g.paused, g.sealed, g.total, g.completed, g.failed, g.version, g.created_at,
+select g.id, g.tenant, g.task_id, g.state, g.paused, (select task_id from training first where first.id = g.retry_of) as retry_of, g.sealed, g.total, g.completed, g.failed, g.version, g.created_at,
     g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
     coalesce(flight.documents, 0)::int as in_progress,
     flight.shards::int as in_flight, flight.running::int as running,
@@ -28,6 +28,10 @@ left join lateral (
 left join document last on last.training = g.id and last.ordinal = coalesce(prefix.ordinal, g.total) - 1
 where g.id = any($1::bigint[])
 
+-- name: origin
+-- The first training of a training's documents: what retries of retries name.
+select coalesce(retry_of, id) from training where id = $1
+
 -- name: list
 select id from training
 where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = any($3)) order by id desc limit $4
@@ -36,15 +40,26 @@ where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = an
 -- What may hold trainings back.
 select g.id, plan.slots,
     (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (1, 2, 3))::int as slots_used,
+    (select coalesce(sum(s.width), 0) from shard s where s.training = g.id and s.state in (1, 2, 3))::int as own_slots,
+    exists (
+        select 1 from shard s where s.state = 0 and s.tenant = g.tenant and s.training = g.id and s.not_before <= now()
+    ) as pending,
     delayed.yield_reason, extract(epoch from delayed.not_before - now())::float8 as yield_seconds
 from training g
 join tenant on tenant.id = g.tenant
 join plan on plan.name = tenant.plan
 left join lateral (
     select s.yield_reason, s.not_before from shard s
-    where s.state = 0 and s.tenant = g.tenant and s.training = g.id and s.not_before > now() limit 1
+    where s.state = 0 and s.tenant = g.tenant and s.training = g.id and s.not_before > now() order by s.not_before limit 1
 ) delayed on true
 where g.id = any($1::bigint[])
+
+-- name: ahead
+-- The tenant's other trainings that hold slots, the largest first.
+select training.task_id, sum(shard.width)::int as slots
+from shard join training on training.id = shard.training
+where shard.tenant = $1 and shard.training <> $2 and shard.state in (1, 2, 3)
+group by training.task_id order by slots desc, training.task_id limit $3
 
 -- name: fleet
 select (select coalesce(sum(lanes), 0) from session where state = 1 and not draining)::int as lanes,
@@ -71,13 +86,16 @@ select id, first, count, open, version from shard where training = $1 and versio
 
 -- name: ended_documents
 select *, case when state = 1 then 3 else 4 end as shown
-from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal
+from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal limit $4
 
 -- name: lock_for_end
 select id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
 
 -- name: end_training
 update training set state = $2, reason = $3, version = version + 1, ended_at = now(), sealed = true where id = $1 returning version
+
+-- name: running_shards
+select id from shard where training = $1 and state = 2
 
 -- name: lock_open_shards
 select id from shard where training = $1 and state in (0, 1, 2) order by id for update
@@ -86,6 +104,18 @@ select id from shard where training = $1 and state in (0, 1, 2) order by id for 
 update shard
 set state = case when state = 2 then 3 else 5 end, order_kind = case when state = 2 then 2 else 0 end, version = $2
 where training = $1 and state in (0, 1, 2)
+
+-- name: pause_training
+update training set paused = true, version = version + 1 where id = $1 and state in (1, 2) and not paused returning version
+
+-- name: pause_shards
+-- A message of a shard that is pending again finds its grant gone and is dropped.
+update shard
+set state = case when state = 1 then 0 else state end, order_kind = case when state = 2 then 1 else order_kind end, version = $2
+where training = $1 and state in (1, 2)
+
+-- name: resume_training
+update training set paused = false, version = version + 1 where id = $1 and paused and state in (1, 2) returning version
 
 -- name: tenant_limit
 select plan.name as plan, plan.slots from tenant join plan on plan.name = tenant.plan where tenant.id = $1

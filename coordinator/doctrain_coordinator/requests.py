@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
 from doctrain_mesh.errors import FieldViolation, InvalidRequestError, RequestTooLargeError
 from doctrain_mesh.uris import UriRules
 
-MAX_DOCUMENT_ID_BYTES = 512
-MAX_MEDIA_TYPE_BYTES = 255
-MAX_METADATA_PAIRS, MAX_METADATA_KEY_BYTES, MAX_METADATA_VALUE_BYTES = 64, 128, 1024
 MOST_VIOLATIONS = 100
 MOST_NUMBER = 2**31 - 1
+MOST_RETRIED = 10_000
+TASK_ID_FAULT = "An id is 1 to 128 letters, digits and ._:- characters."
 _TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -48,47 +47,6 @@ class Violations:
             raise InvalidRequestError(f"{first.field}: {first.description}{more}", violations=self._found)
 
 
-def document_id_fault(document_id: str) -> str | None:
-    """Why a document's id is refused, in a sentence."""
-    if not document_id:
-        return "A document needs an id."
-    if len(document_id.encode("utf-8", "surrogatepass")) > MAX_DOCUMENT_ID_BYTES:
-        return f"The id is longer than {MAX_DOCUMENT_ID_BYTES} bytes."
-    if not document_id.isprintable():
-        return "The id holds control characters or other characters that cannot be shown."
-    return None
-
-
-def metadata_fault(metadata: Mapping[str, str]) -> str | None:
-    """Why a document's metadata is refused."""
-    if len(metadata) > MAX_METADATA_PAIRS:
-        return f"At most {MAX_METADATA_PAIRS} pairs are kept."
-    for key, value in metadata.items():
-        if not key or len(key.encode()) > MAX_METADATA_KEY_BYTES or not key.isprintable():
-            return f"Keys are 1 to {MAX_METADATA_KEY_BYTES} bytes without control characters."
-        if len(value.encode()) > MAX_METADATA_VALUE_BYTES or "\x00" in value:
-            return f"Values are at most {MAX_METADATA_VALUE_BYTES} bytes without NUL."
-    return None
-
-
-def media_type_fault(media_type: str) -> str | None:
-    """Why a claimed media type is refused."""
-    if len(media_type.encode()) > MAX_MEDIA_TYPE_BYTES or (media_type and not media_type.isprintable()):
-        return f"A media type is at most {MAX_MEDIA_TYPE_BYTES} bytes without control characters."
-    return None
-
-
-def duplicates(ids: Iterable[str]) -> list[str]:
-    """The ids that stand more than once, in the order of their second appearance."""
-    seen: set[str] = set()
-    twice: dict[str, None] = {}
-    for document_id in ids:
-        if document_id in seen:
-            twice[document_id] = None
-        seen.add(document_id)
-    return list(twice)
-
-
 def check_start(request: pb.StartTrainingRequest, size: int, limits: Limits, uris: UriRules) -> None:
     """Raises InvalidRequestError or RequestTooLargeError for a request that can never be accepted; duplicates are not looked for."""
     if size > limits.request_bytes:
@@ -105,7 +63,7 @@ def check_start(request: pb.StartTrainingRequest, size: int, limits: Limits, uri
         )
     found = Violations()
     if request.training_task_id and not _TASK_ID.fullmatch(request.training_task_id):
-        found.add("training_task_id", "An id is 1 to 128 letters, digits and ._:- characters.")
+        found.add("training_task_id", TASK_ID_FAULT)
     given = bool(request.documents) + bool(request.manifest_uri) + request.HasField("numbered")
     if given != 1:
         found.add("documents", "Give exactly one of documents, manifest_uri and numbered" + ("; there is none." if not given else "."))
@@ -147,6 +105,23 @@ def _check_numbered(numbered: pb.NumberedDocuments, limits: Limits, uris: UriRul
         found.add("numbered.count", f"A count is 1 to {limits.manifest_documents:,}.")
     if numbered.first < 0 or numbered.first + numbered.count - 1 > MOST_NUMBER:
         found.add("numbered.first", "Numbers run from 0 to 2,147,483,647.")
+
+
+def check_retry(request: pb.RetryFailedDocumentsRequest) -> None:
+    """Raises InvalidRequestError that names every field that is wrong."""
+    found = Violations()
+    if request.new_training_task_id and not _TASK_ID.fullmatch(request.new_training_task_id):
+        found.add("new_training_task_id", TASK_ID_FAULT)
+    for place, error_class in enumerate(request.error_classes):
+        if error_class not in pb.ErrorClass.values() or not error_class:
+            found.add(f"error_classes[{place}]", "This is no way to fail; see ErrorClass.")
+    if len(request.document_ids) > MOST_RETRIED:
+        found.add("document_ids", f"Name at most {MOST_RETRIED:,} documents, or leave the field empty to retry all.")
+    for place, document_id in enumerate(request.document_ids):
+        fault = document_id_fault(document_id)
+        if fault:
+            found.add(f"document_ids[{place}]", fault)
+    found.raise_any()
 
 
 def page_size(asked: int, default: int, most: int) -> int:

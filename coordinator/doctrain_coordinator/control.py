@@ -1,0 +1,58 @@
+"""What a tenant may do to a training that was started: cancel it, pause it, let it go on (PROTOCOL "Cancel", "Pause").
+
+Each is one transaction and safe to repeat; orders to shards that run are rows, which every heartbeat's answer repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.endings import end_early, lock_open_shards
+from doctrain_coordinator.shard_locks import ShardLocks
+from doctrain_coordinator.store import statements
+from doctrain_mesh.postgres import Connection
+
+SQL = statements.load("trainings")
+CONTROL_SECONDS = 20.0
+
+
+class Control:
+    """Raises StoreUnavailableError; an ended training is left as it is."""
+
+    def __init__(self, locks: ShardLocks, changes: Changes) -> None:
+        self._locks, self._changes = locks, changes
+
+    async def cancel(self, training: int) -> None:
+        """Ends it; what runs is killed within a heartbeat."""
+        self._told(training, await end_early(self._locks, training, TrainingState.CANCELLED, None))
+
+    async def pause(self, training: int) -> None:
+        """What was handed out is taken back, what runs ends by itself, nothing else starts."""
+
+        async def hold(c: Connection) -> bool:
+            await c.fetchrow(SQL["lock_for_end"], training)
+            version = await c.fetchval(SQL["pause_training"], training)
+            if version is not None:
+                await lock_open_shards(c, training)
+                await c.execute(SQL["pause_shards"], training, version)
+            return version is not None
+
+        await self._change(training, "pausing a training", hold)
+
+    async def resume(self, training: int) -> None:
+        """Its shards may be granted again."""
+
+        async def let_go(c: Connection) -> bool:
+            return await c.fetchval(SQL["resume_training"], training) is not None
+
+        await self._change(training, "resuming a training", let_go)
+
+    async def _change(self, training: int, operation: str, change: Callable[[Connection], Awaitable[bool]]) -> None:
+        self._told(training, await self._locks.transact(operation, CONTROL_SECONDS, change))
+
+    def _told(self, training: int, changed: bool) -> None:
+        if changed:
+            self._changes.trainings([training])
+            self._changes.work()

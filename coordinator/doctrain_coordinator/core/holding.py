@@ -1,0 +1,111 @@
+"""What holds a training back: the rules of dispatch as sentences for the one who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from doctrain_coordinator.core.states import TrainingState
+
+
+class Rule(IntEnum):
+    """``doctrain.v1.HoldRule``."""
+
+    PAUSED = 1
+    NO_WORKER = 2
+    PLAN_LIMIT = 3
+    FLEET_FULL = 4
+    HANDED_OUT = 5
+    BROKER_AWAY = 6
+    RETRY_LATER = 7
+    LOADING = 8
+    NEXT = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What decides whether a training waits; slots and lanes are counted over the fleet, times in seconds.
+
+    Args:
+        in_flight: its shards that are handed out, run or stop; ``running`` of them run.
+        pending: whether a shard of it could be granted now, as far as it alone is concerned.
+        own_slots: of ``slots_used``, those that it is counted for itself.
+        broker_answers: None where nobody asked.
+    """
+
+    state: TrainingState
+    paused: bool
+    sealed: bool
+    in_flight: int
+    running: int
+    pending: bool
+    slots: int
+    slots_used: int
+    own_slots: int
+    lanes: int
+    lanes_used: int
+    yield_reason: str | None
+    yield_seconds: float | None
+    broker_answers: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A rule that applies: what is the matter, what to do, and in how many seconds it ends by itself, where known."""
+
+    rule: Rule
+    sentence: str
+    advice: str = ""
+    seconds: float | None = None
+
+
+def holds(facts: Facts) -> list[Hold]:
+    """Every rule that keeps the training from running, or from running faster; the decisive one first."""
+    return [] if facts.state.ended else list(_holds(facts))
+
+
+def waiting_reason(facts: Facts) -> str:
+    """The sentence of the decisive rule while nothing of the training runs; else empty."""
+    if facts.running:
+        return ""
+    return next((hold.sentence for hold in holds(facts)), "")
+
+
+def _holds(facts: Facts) -> Iterator[Hold]:
+    if facts.paused:
+        yield Hold(Rule.PAUSED, "The training is paused; resume it to go on.", "Call ResumeTraining.")
+        return
+    if facts.lanes == 0:
+        sentence = "No worker is in session; it starts as soon as one is."
+        yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
+    elif facts.in_flight and not facts.running:
+        yield _handed_out(facts)
+    if facts.yield_reason is not None and (facts.yield_seconds or 0) > 0:
+        seconds = facts.yield_seconds or 0.0
+        advice = "Nothing is lost: see to it that what its documents need answers again."
+        yield Hold(Rule.RETRY_LATER, f"It is tried again in {seconds:.0f} s: {facts.yield_reason}", advice, seconds)
+    if facts.pending:
+        yield from _not_granted(facts)
+    elif not facts.sealed and not facts.in_flight:
+        yield Hold(Rule.LOADING, "Its documents are still being read; those read so far have ended.")
+
+
+def _handed_out(facts: Facts) -> Hold:
+    if facts.broker_answers is False:
+        sentence = "It was handed out, but the message broker does not answer; it goes on when the broker is back."
+        return Hold(Rule.BROKER_AWAY, sentence, "Tell the operator of the mesh.")
+    return Hold(Rule.HANDED_OUT, "It was handed out and waits for a worker to take it up.")
+
+
+def _not_granted(facts: Facts) -> Iterator[Hold]:
+    if facts.slots_used >= facts.slots:
+        users = "this training" if facts.own_slots >= facts.slots else "the tenant's trainings, this one included"
+        users = users if facts.own_slots else "the tenant's other trainings"
+        sentence = f"The plan's {facts.slots} documents at once are all in use by {users}."
+        advice = "Wait, pause or cancel another training, or ask for a larger plan."
+        yield Hold(Rule.PLAN_LIMIT, sentence, advice)
+    elif 0 < facts.lanes <= facts.lanes_used:
+        yield Hold(Rule.FLEET_FULL, "All workers are busy; it starts when one has room.", "Wait, or ask the operator for more workers.")
+    elif facts.lanes and not facts.in_flight:
+        yield Hold(Rule.NEXT, "It is about to be handed out.")

@@ -1,0 +1,70 @@
+"""Consumes the dead-letter queue: each message that the broker put aside is explained to operators, then let go.
+
+No work hangs on such a message: the grant that it carried stands in Postgres, and one that is still in force is published
+again by the leader. So a dead letter is kept for whoever looks for its cause, and only the newest of them.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from google.protobuf.message import DecodeError
+
+from doctrain_coordinator.core.burial import Grant, explain
+from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.ports import DEAD_REASON, Broker, Message
+from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.supervise import forever
+from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
+
+log = logging.getLogger(__name__)
+SQL = statements.load("dead_letters")
+PREFETCH = 16
+STORE_SECONDS = 10.0
+KEPT = 1_000
+MOST_CAUSE = 100
+
+
+class DeadLetters:
+    """One a coordinator; ``run`` is supervised by the application."""
+
+    def __init__(self, pool: Pool, broker: Broker) -> None:
+        self._pool, self._broker = pool, broker
+
+    async def run(self) -> None:
+        """Explains dead letters until cancelled; while Postgres is away they stay in their queue."""
+        await forever("Explaining dead letters", self._explain_all, expected=StoreUnavailableError)
+
+    async def newest(self, count: int) -> list[Record]:
+        """The last ones found, the newest first."""
+        async with postgres.acquired(self._pool, "listing dead letters", seconds=STORE_SECONDS) as c:
+            return list(await c.fetch(SQL["newest"], count))
+
+    async def _explain_all(self) -> None:
+        async with self._broker.dead_letters(PREFETCH) as letters:
+            async for letter in letters:
+                await self._keep(letter.message)
+                await letter.ack()
+
+    async def _keep(self, message: Message) -> None:
+        cause = message.headers.get(DEAD_REASON, "unknown").replace("\x00", " ")[:MOST_CAUSE]
+        shard, number = _grant(message)
+        async with postgres.acquired(self._pool, "keeping a dead letter", seconds=STORE_SECONDS) as c, c.transaction():
+            row = await c.fetchrow(SQL["shard"], shard)
+            grant = Grant(number, row["number"], ShardState(row["state"])) if row is not None else None
+            sentence = explain(grant)
+            await c.execute(SQL["keep"], cause, shard, number, sentence)
+            await c.execute(SQL["trim"], KEPT)
+        log.warning("A dead letter (%s) of shard %d, number %d: %s", cause, shard, number, sentence)
+
+
+def _grant(message: Message) -> tuple[int, int]:
+    """(shard, number), or (0, 0) for what carries no grant."""
+    try:
+        found = ShardMessage.FromString(message.body)
+    except DecodeError:
+        return 0, 0
+    return (found.shard, found.number) if found.shard > 0 and found.number > 0 else (0, 0)

@@ -1,0 +1,94 @@
+"""Sessions that are lost: who is to blame is found out before they are taken back, by what all coordinators saw.
+
+Each loss is marked on its session's row at once, by the database's clock, so that any coordinator can tell one worker's end
+from a power cut. That is certain only once the window has passed. Until then a session is taken back only where a charge is
+no more than a count, which is forgiven if more losses follow; where a document may be put on trial, or fail, the
+take-back waits (docs/adr/0007).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from doctrain_coordinator.core.observation import LEAST, WINDOW_SECONDS, is_mass_loss
+from doctrain_coordinator.store import statements
+from doctrain_coordinator.takeback import Guard, TakeBacks
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import Pool
+
+log = logging.getLogger(__name__)
+SQL = statements.load("sessions")
+JUDGE_SECONDS = 10.0
+# Marks of others' losses may be on their way for a moment after the window.
+SETTLED_SECONDS = WINDOW_SECONDS + 0.25
+
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+"""Runs a coroutine under the application's supervision."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Circumstances:
+    """Of one loss: ``age`` seconds ago, how far ``apart`` from it others were, and whether a charge is more than a count."""
+
+    age: float
+    apart: Sequence[float]
+    live: int
+    at_stake: bool
+
+    @property
+    def excused(self) -> bool:
+        return is_mass_loss(self.apart, self.live)
+
+    @property
+    def settled(self) -> bool:
+        """Whether no further loss can change the answer: the window has passed, or there are too few sessions."""
+        return self.age >= SETTLED_SECONDS or len(self.apart) + self.live < LEAST
+
+
+class LostSessions:
+    """One a coordinator. ``before_trial`` is how many losses put a shard's documents on trial."""
+
+    def __init__(self, pool: Pool, takebacks: TakeBacks, spawn: Spawn, *, before_trial: int) -> None:
+        self._pool, self._takebacks, self._spawn, self._before_trial = pool, takebacks, spawn, before_trial
+
+    async def mark(self, guard: Guard) -> bool:
+        """Notes that the session is lost, for all to see; False when the guard does not hold. Raises StoreUnavailableError."""
+        async with postgres.acquired(self._pool, "marking a lost session", seconds=JUDGE_SECONDS) as c:
+            return await c.fetchval(SQL["mark_gone"], guard.session, guard.beat, guard.attached) is not None
+
+    async def take_back(self, guard: Guard, *, why: str) -> None:
+        """Takes it back, charged unless it went with many others. Raises StoreUnavailableError."""
+        if not await self.mark(guard):
+            return
+        seen = await self._circumstances(guard.session)
+        while seen is not None and seen.at_stake and not (seen.excused or seen.settled):
+            await asyncio.sleep(SETTLED_SECONDS - seen.age)
+            seen = await self._circumstances(guard.session)
+        taken = await self._takebacks.take_back(guard, charged=seen is not None and not seen.excused, why=why)
+        if seen is not None and taken is not None and taken.counted and not seen.settled:
+            self._spawn(self._judge_again(guard.session, taken.counted, SETTLED_SECONDS - seen.age))
+
+    async def take_back_uncharged(self, guard: Guard, *, why: str) -> None:
+        """Takes it back for a reason that is nobody's fault. Raises StoreUnavailableError."""
+        await self._takebacks.take_back(guard, charged=False, why=why)
+
+    async def _judge_again(self, session: int, shards: Sequence[int], seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        try:
+            seen = await self._circumstances(session)
+            if seen is not None and seen.excused:
+                await self._takebacks.forgive(shards)
+                log.info("Session %d was lost with many others; %d shards are not charged for it after all.", session, len(shards))
+        except StoreUnavailableError as error:
+            log.warning("Whether session %d was lost with others was not found out; its charge stands: %s", session, error)
+
+    async def _circumstances(self, session: int) -> _Circumstances | None:
+        """None when a sign of life took the mark away."""
+        async with postgres.acquired(self._pool, "looking at a lost session", seconds=JUDGE_SECONDS) as c:
+            row = await c.fetchrow(SQL["losses_beside"], session, WINDOW_SECONDS, self._before_trial)
+        return None if row is None else _Circumstances(row["age"], row["apart"], row["live"], row["at_stake"])

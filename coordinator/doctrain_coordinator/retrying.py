@@ -1,0 +1,62 @@
+"""Trains again what failed: a training of its own, so that counts never fall and an ended training stays ended."""
+
+from __future__ import annotations
+
+import hashlib
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator import loading
+from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.keys import Identity
+from doctrain_coordinator.loading import Failed, NewTraining
+from doctrain_coordinator.starting import Accepted, known_training, new_task_id
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres, telemetry
+from doctrain_mesh.errors import NothingToRetryError
+from doctrain_mesh.postgres import Pool
+
+SQL = statements.load("trainings")
+READ_SECONDS = 10.0
+
+
+class Retrying:
+    """Everything that RetryFailedDocuments does after the request was checked."""
+
+    def __init__(self, pool: Pool, changes: Changes) -> None:
+        self._pool, self._changes = pool, changes
+
+    async def retry(self, caller: Identity, source: int, request: pb.RetryFailedDocumentsRequest) -> Accepted:
+        """Stores the training, or finds the one that the same request made before.
+
+        Raises TrainingExistsError, NothingToRetryError, StoreUnavailableError.
+        """
+        task_id = request.new_training_task_id or new_task_id()
+        digest = _hash(request)
+        known = await known_training(self._pool, caller, task_id, digest)
+        return known or await self._store(caller, source, request, task_id, digest)
+
+    async def _store(self, caller: Identity, source: int, request: pb.RetryFailedDocumentsRequest, task_id: str, digest: bytes) -> Accepted:
+        async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
+            origin = await c.fetchval(SQL["origin"], source)
+        new = NewTraining(caller.tenant, task_id, digest, telemetry.headers().get("traceparent", ""), 0, retry_of=origin)
+        failed = Failed(source, sorted(set(request.error_classes)), sorted(set(request.document_ids)))
+        try:
+            training = await loading.create_from_failed(self._pool, new, failed)
+        except loading.ExistsError:
+            known = await known_training(self._pool, caller, task_id, digest)
+            assert known is not None
+            return known
+        if not training:
+            asked = " that was asked for" if request.error_classes or request.document_ids else ""
+            raise NothingToRetryError(
+                f"Nothing is left to retry: no document{asked} of {request.training_task_id!r} failed, "
+                "or a later training has indexed it since."
+            )
+        self._changes.work()
+        return Accepted(training, 0)
+
+
+def _hash(request: pb.RetryFailedDocumentsRequest) -> bytes:
+    parts = ["retry", request.training_task_id]
+    parts += [str(error_class) for error_class in sorted(set(request.error_classes))] + sorted(set(request.document_ids))
+    return hashlib.sha256(b"".join(len(part.encode()).to_bytes(8, "big") + part.encode() for part in parts)).digest()

@@ -1,0 +1,33 @@
+"""Trainings between Postgres and the ledger: locked rows in, changed rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from doctrain_coordinator.core.ledger import TrainingRow
+from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.store import statements
+from doctrain_mesh.postgres import Connection, Record
+
+SQL = statements.load("commits")
+
+
+def training_row(row: Record) -> TrainingRow:
+    """A locked training as the ledger takes it."""
+    return TrainingRow(row["id"], TrainingState(row["state"]), row["sealed"], row["total"], row["completed"], row["failed"], row["version"])
+
+
+async def write_trainings(c: Connection, rows: Iterable[TrainingRow]) -> list[int]:
+    """Settles and writes those that the transaction changed; answers which."""
+    now = datetime.now(UTC)
+    changed: list[tuple[Any, ...]] = []
+    for row in rows:
+        if row.changed:
+            row.settle()
+            ended_at = now if row.state.ended else None
+            changed.append((row.id, row.state, row.completed, row.failed, row.version, now if row.begun else None, ended_at))
+    if changed:
+        await c.executemany(SQL["update_training"], changed)
+    return [row[0] for row in changed]

@@ -1,0 +1,70 @@
+"""What a handler sees of a call: decoded requests, and writes that do not wait for ever for a client that reads nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from doctrain_mesh.errors import InvalidRequestError
+
+STALL_SECONDS = 30.0
+
+
+class StalledError(Exception):
+    """The client reads nothing. It cannot be told: a status waits behind what it does not read."""
+
+
+class Decoder:
+    """Reads a method's requests; None stands for one that takes bytes as they are.
+
+    ``most_bytes`` is for methods whose requests are small: what is larger is refused before it is decoded.
+    """
+
+    def __init__(self, decode: Callable[[bytes], Any] | None, most_bytes: int | None = None) -> None:
+        self._decode, self._most = decode, most_bytes
+
+    def message(self, data: bytes) -> Any:
+        """The request; raises InvalidRequestError for what is none."""
+        if self._decode is None:
+            return data
+        if self._most is not None and len(data) > self._most:
+            raise InvalidRequestError(f"A message of this method has at most {self._most:,} bytes.")
+        try:
+            return self._decode(data)
+        except Exception as error:  # protobuf's implementations do not share one class for it
+            raise InvalidRequestError("The request is not a message of this method; was it made from other protos?") from error
+
+    async def stream(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        """The requests of a client's stream, one after the other."""
+        async for data in requests:
+            yield self.message(data)
+
+
+class StreamContext:
+    """A servicer's context of a stream, around gRPC's own, which it passes everything else on to.
+
+    ``ended_here``: the handler is cancelled by this side, not by the client or for a connection that broke.
+    """
+
+    def __init__(self, context: Any, decoder: Decoder) -> None:
+        self._context, self._decoder = context, decoder
+        self.ended_here = False
+
+    async def read(self) -> Any:
+        """The next request, or ``grpc.aio.EOF``."""
+        data = await self._context.read()
+        return data if data is grpc.aio.EOF else self._decoder.message(data)
+
+    async def write(self, response: Any) -> None:
+        """Sends one response; raises StalledError when the client takes nothing for ``STALL_SECONDS``."""
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._context.write(response)
+        except TimeoutError as error:
+            raise StalledError(f"read nothing for {STALL_SECONDS:g} s") from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)

@@ -1,0 +1,51 @@
+"""Takes an upload's bytes from a client that may fall silent, or send so slowly that it never ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.requests import invalid
+from doctrain_mesh.blobs import BlobStore, StoredBlob
+from doctrain_mesh.errors import UploadStalledError
+
+SILENCE_SECONDS = 60.0
+"""Longest wait for a client's next message."""
+UPLOAD_SECONDS = 900.0
+"""Longest time for a whole upload."""
+
+
+async def store(blobs: BlobStore, tenant_id: str, requests: AsyncIterator[pb.UploadDocumentRequest], max_bytes: int) -> StoredBlob:
+    """Stores what a client sends; raises InvalidRequestError, UploadStalledError, BlobTooLargeError, BlobUnavailableError."""
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS) as limit:
+            pieces = _pieces(requests)
+            first = await anext(pieces, b"")
+            if not first:
+                raise invalid("chunk", "The document is empty.")
+            return await blobs.put_stream(tenant_id, _whole(first, pieces), max_bytes)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise UploadStalledError(f"The upload did not end within {UPLOAD_SECONDS:g} s. Send it again over a faster connection.") from error
+
+
+async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+async def _pieces(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                request = await anext(requests)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            raise UploadStalledError(f"The upload stopped: nothing came for {SILENCE_SECONDS:g} s. Send it again.") from error
+        if request.chunk:
+            yield request.chunk
+        await asyncio.sleep(0)

@@ -1,0 +1,17 @@
+-- name: wait_briefly
+set local lock_timeout = '250ms'
+
+-- name: free
+-- Those that nobody has locked now; for an instant, so that who waits for them goes on.
+select id from shard where id = any($1::bigint[]) for update skip locked
+
+-- name: wait_for_writers
+set local lock_timeout = '1500ms'
+
+-- name: lock
+select id from shard where id = $1 for update
+
+-- name: end_blocking_workers
+-- Only what is ours to end; a worker that has a role of its own there is waited for.
+select pg_terminate_backend(pid) from pg_stat_activity
+where pid = any(pg_blocking_pids($1)) and application_name = 'doctrain worker' and usename = current_user

@@ -1,0 +1,9 @@
+"""Where the registry keeps who is there: written by each part of the mesh for itself, read by the others."""
+
+from __future__ import annotations
+
+WORKERS = "/doctrain/workers/"
+"""Followed by the worker's name: what it says of itself, for operators."""
+
+COORDINATORS = "/doctrain/coordinators/"
+"""Followed by the coordinator's name: JSON with the ``address`` at which workers find it."""

@@ -1,0 +1,89 @@
+"""What the doctor looks at in Postgres: the server, its settings, the schema, and the worker's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from doctrain_coordinator.keys import ROLE_NAMES, ROLE_WORKER, role_of
+from doctrain_coordinator.store import migrate
+from doctrain_mesh import postgres
+from doctrain_mesh.errors import ConfigurationError, DoctrainError
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.supervise import deadline
+from doctrain_server.finding import Finding
+
+ANSWER_SECONDS = 10.0
+LONGEST_STATEMENT_MS = 120_000
+FEWEST_CONNECTIONS = 60
+OLDEST_POSTGRES = 140_000
+
+
+async def examine_database(settings: Settings) -> list[Finding]:
+    """Every finding; one when it is not reached."""
+    try:
+        connection = await postgres.connect(settings.database_url, starting=True)
+    except DoctrainError as error:
+        return [Finding("database", False, error.sentence)]
+    try:
+        async with postgres.available("looking at Postgres"), deadline("Looking at Postgres", ANSWER_SECONDS):
+            version = await connection.fetchval("show server_version")
+            found = [Finding("database", True, f"PostgreSQL {version}.")]
+            vector = await connection.fetchval("select count(*) from pg_available_extensions where name = 'vector'")
+            found.append(Finding("pgvector", bool(vector), "Available." if vector else "Missing; install pgvector on the server."))
+            said = {row["name"]: row["setting"] for row in await connection.fetch("select name, setting from pg_settings")}
+            found += judge(said, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
+            schema = await _schema(connection)
+            found.append(schema)
+            if schema.good and settings.worker_key:
+                found.append(_key(await role_of(connection, settings.worker_key)))
+            return found
+    except DoctrainError as error:
+        return [Finding("database", False, error.sentence)]
+    finally:
+        await postgres.close_connection(connection)
+
+
+async def _schema(connection: postgres.Connection) -> Finding:
+    known = await migrate.known(connection)
+    if known is None:
+        return Finding("schema", False, "No tables yet; `doctrain-server migrate` makes them, or the first coordinator that starts.")
+    try:
+        migrate.check(*known)
+    except ConfigurationError as error:
+        return Finding("schema", False, error.sentence)
+    older = known[0] < migrate.VERSION
+    return Finding("schema", True, f"Version {known[0]}; {'a coordinator that starts brings it up to' if older else 'as'} this program's.")
+
+
+def _key(role: int | None) -> Finding:
+    if role is None:
+        return Finding(
+            "worker key", False, "Is in no table of keys, or revoked; an operator makes one: doctrain keys create --role worker."
+        )
+    if role != ROLE_WORKER:
+        return Finding("worker key", False, f"Is a key of role {ROLE_NAMES[role]}; a worker needs one of role worker.")
+    return Finding("worker key", True, "Is known, of role worker.")
+
+
+def judge(said: Mapping[str, str], *, in_recovery: bool) -> list[Finding]:
+    """What Postgres's settings mean for what is recorded; ``said`` is ``pg_settings`` by name."""
+    lossy = "A crash of the server can lose what was recorded."
+    rules = (
+        ("fsync", said["fsync"] == "on", lossy),
+        ("full_page_writes", said["full_page_writes"] == "on", lossy),
+        ("synchronous_commit", said["synchronous_commit"] != "off", lossy),
+        ("default_transaction_isolation", said["default_transaction_isolation"] == "read committed", "Guards need `read committed`."),
+        ("default_transaction_read_only", said["default_transaction_read_only"] == "off" and not in_recovery, "Nothing can be recorded."),
+        ("server_encoding", said["server_encoding"] == "UTF8", "Documents hold text that it cannot store."),
+        ("server_version_num", int(said["server_version_num"]) >= OLDEST_POSTGRES, "PostgreSQL 14 is the oldest that is supported."),
+        (
+            "max_connections",
+            int(said["max_connections"]) >= FEWEST_CONNECTIONS,
+            "A coordinator takes about 25, a worker its children and 2.",
+        ),
+        *(
+            (name, not 0 < int(said.get(name, "0")) < LONGEST_STATEMENT_MS, "Loading a large training takes longer.")
+            for name in ("statement_timeout", "transaction_timeout", "lock_timeout")
+        ),
+    )
+    return [Finding(name, good, f"Is {said.get(name, 'not known here')}.{'' if good else f' {danger}'}") for name, good, danger in rules]

@@ -1,0 +1,171 @@
+"""``doctrain-server`` as an operator has it: what it prints when all is well, and the one sentence when it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from testkit.rabbitmq import QueuePlace
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("commands")]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DOCTRAIN_")}
+
+
+async def run(*arguments: str, **settings: str) -> tuple[int, list[str], list[str]]:
+    """Exit status, and the lines on standard output and standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "doctrain_server", *arguments),
+        env={**CLEAN, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode().splitlines(), err.decode().splitlines()
+
+
+@asynccontextmanager
+async def distrustful() -> AsyncIterator[str]:
+    """A Postgres that refuses every password, as far as a client sees of it; yields its URL."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
+        if asked == (80877103).to_bytes(4, "big"):  # TLS? No.
+            writer.write(b"N")
+            await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
+        fields = b'SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user "me"\0\0'
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        yield f"postgresql://me:hunter2@127.0.0.1:{server.sockets[0].getsockname()[1]}/mesh"
+
+
+async def refused(url: str, command: str = "migrate") -> tuple[int, str]:
+    status, out, err = await run(command, DOCTRAIN_DATABASE_URL=url, DOCTRAIN_BLOB_URL="memory:///")
+    assert out == []
+    assert len(err) == 1, err
+    assert "hunter2" not in err[0]
+    return status, err[0]
+
+
+async def test_a_database_that_cannot_be_used_is_told_in_a_sentence(postgres: str) -> None:
+    server, _, _ = postgres.rpartition("/")
+    place = server.rpartition("@")[2]
+    status, said = await refused("")
+    assert status == os.EX_CONFIG
+    assert said.startswith("doctrain-server: DOCTRAIN_DATABASE_URL is not set; write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    assert (await refused("nonsense"))[0] == os.EX_CONFIG
+    status, said = await refused("postgresql://me:hunter2@127.0.0.1:1/mesh")
+    assert (status, said) == (1, "doctrain-server: The Postgres at 127.0.0.1:1 did not answer: Connection refused.")
+    _, said = await refused(f"{server}/nowhere", "coordinator")
+    assert said.startswith(f"doctrain-server: The Postgres at {place} has no database 'nowhere'; create it")
+    _, said = await refused(f"postgresql://stranger:hunter2@{place}/postgres")
+    assert said.startswith(f"doctrain-server: The Postgres at {place} does not let 'stranger' in (role \"stranger\" does not exist)")
+    async with distrustful() as url:
+        _, said = await refused(url)
+    assert "does not accept the password of 'me'; correct it in DOCTRAIN_DATABASE_URL." in said
+
+
+async def test_migrate_says_what_it_did_and_refuses_what_another_build_made(postgres: str) -> None:
+    assert await run("migrate", DOCTRAIN_DATABASE_URL=postgres) == (0, ["The database was empty; it has schema version 1 now."], [])
+    assert await run("migrate", DOCTRAIN_DATABASE_URL=postgres) == (0, ["The database has schema version 1 already."], [])
+    connection = await asyncpg.connect(postgres)
+    try:
+        await connection.execute("alter table schema_version drop column made_by")  # as builds before this one left it
+        status, said = await refused(postgres)
+        assert status == os.EX_CONFIG
+        assert "made by another pre-release build of doctrain, whose tables differ; start with an empty database" in said
+        await connection.execute("update schema_version set version = 7")
+        assert "schema version 7; this program knows 1" in (await refused(postgres))[1]
+    finally:
+        await connection.close()
+
+
+async def test_bootstrap_makes_the_first_keys_once(postgres: str) -> None:
+    status, out, _ = await run("bootstrap", DOCTRAIN_DATABASE_URL=postgres)
+    made = json.loads("".join(out))
+    assert status == 0
+    assert made["operator_key"].startswith("dt_operator_")
+    assert made["worker_key"].startswith("dt_worker_")
+    assert made["operator_key_id"] != made["worker_key_id"]
+    status, out, err = await run("bootstrap", DOCTRAIN_DATABASE_URL=postgres)
+    assert (status, out) == (os.EX_CONFIG, [])
+    assert err[0].startswith("doctrain-server: There is an operator's key already")
+    status, out, _ = await run("bootstrap", "--again", DOCTRAIN_DATABASE_URL=postgres)
+    assert status == 0
+    assert json.loads("".join(out))["operator_key_id"] not in {made["operator_key_id"], made["worker_key_id"]}
+
+
+async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, tmp_path: Path) -> None:
+    asked = {
+        "DOCTRAIN_DATABASE_URL": postgres,
+        "DOCTRAIN_WORKER_KEY": "dt_worker_wrong",
+        "DOCTRAIN_COORDINATORS": "127.0.0.1:1",
+        "DOCTRAIN_LISTEN": "0.0.0.0:7700",
+    }
+    status, before, _ = await run("doctor", **asked)
+    assert status == 1
+    assert "BAD  schema: No tables yet; `doctrain-server migrate` makes them, or the first coordinator that starts." in before
+    await run("migrate", DOCTRAIN_DATABASE_URL=postgres)
+    _, out, err = await run("doctor", **asked)
+    bad = {line.partition(":")[0]: line for line in out if line.startswith("BAD")}
+    assert err == []
+    assert {"BAD  blobs", "BAD  broker", "BAD  registry", "BAD  worker key", "BAD  transport", "BAD  coordinator 127.0.0.1"} <= bad.keys()
+    assert "In-process stand-in (DOCTRAIN_BROKER_URL is memory:)" in bad["BAD  broker"]
+    assert "ok   schema: Version 1; as this program's." in out
+    keys = json.loads("".join((await run("bootstrap", DOCTRAIN_DATABASE_URL=postgres))[1]))
+    _, out, _ = await run("doctor", **{**asked, "DOCTRAIN_WORKER_KEY": keys["operator_key"]})
+    assert "BAD  worker key: Is a key of role operator; a worker needs one of role worker." in out
+    mended = {"DOCTRAIN_WORKER_KEY": keys["worker_key"], "DOCTRAIN_BLOB_URL": tmp_path.as_uri(), "DOCTRAIN_LISTEN": "127.0.0.1:0"}
+    _, out, _ = await run("doctor", **{**asked, **mended})
+    assert {"ok   worker key: Is known, of role worker.", f"ok   blobs: Kept in {tmp_path}."} <= set(out)
+    assert not any(line.startswith("BAD  transport") for line in out)
+
+
+async def test_a_broker_that_refuses_the_password_is_told_when_a_coordinator_starts(
+    postgres: str, rabbitmq: QueuePlace, tmp_path: Path
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "doctrain_server", "coordinator"),
+        env={
+            **CLEAN,
+            "DOCTRAIN_DATABASE_URL": postgres,
+            "DOCTRAIN_BROKER_URL": rabbitmq.url.replace("guest:guest", "guest:hunter2"),
+            "DOCTRAIN_BLOB_URL": tmp_path.as_uri(),
+            "DOCTRAIN_LISTEN": "127.0.0.1:0",
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            assert (await process.stdout.readline()).startswith(b"serving on 127.0.0.1:")
+            while "RabbitMQ" not in (line := (await process.stderr.readline()).decode()):
+                assert line
+        assert "refused the user or password in DOCTRAIN_BROKER_URL" in line
+        assert "hunter2" not in line
+    finally:
+        process.terminate()
+        _, rest = await process.communicate()
+    assert b"Traceback" not in rest
+
+
+@pytest.mark.parametrize("option", ["-h", "--help", "--version"])
+async def test_it_says_what_it_is(option: str) -> None:
+    status, out, err = await run(option)
+    assert (status, err) == (0, [])
+    assert "doctrain-server" in "".join(out) or "Commands:" in out

@@ -1,0 +1,146 @@
+"""``doctrain dev`` as a person has it: a process in a terminal, its folder, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from testkit.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dev")]
+START_SECONDS = 90.0
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DOCTRAIN_")}
+
+
+@dataclass
+class Dev:
+    """A started ``doctrain dev`` and all that it says, on either stream."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    async def says(self, words: str) -> None:
+        await wait_until(lambda: words in self.said or self.process.returncode is not None, START_SECONDS, words)
+        assert words in self.said
+
+    async def ends(self, seconds: float = 30.0) -> int:
+        async with asyncio.timeout(seconds):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def dev(folder: Path, *options: str) -> AsyncIterator[Dev]:
+    log = folder / "dev.log"
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "doctrain", "dev", "--workers", "1", *(options or ("--listen", "127.0.0.1:0"))),
+            cwd=folder,
+            env=CLEAN,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        yield Dev(process, log)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "doctrain", *arguments),
+        cwd=folder,
+        env=CLEAN,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(START_SECONDS):
+        said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+def servers(folder: Path) -> list[psutil.Process]:
+    """Every process that works in the folder, Postgres's own among them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder) and "postgres" in process.name():
+                found.append(process)
+    return found
+
+
+async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with dev(tmp_path) as first:
+        await first.says("Ctrl-C stops it.")
+        profile = (tmp_path / "doctrain-data/client.json").read_text()
+        assert servers(tmp_path)
+        status, said = await run(tmp_path, "dev", "--listen", "127.0.0.1:0")
+        assert status == os.EX_CONFIG
+        assert f"doctrain dev (pid {first.process.pid}) already runs on this folder, at 127.0.0.1:" in said
+        assert "another folder with --data" in said
+        assert (tmp_path / "doctrain-data/client.json").read_text() == profile
+        status, said = await run(tmp_path, "doctor")
+        assert f"ok   dev: doctrain dev (pid {first.process.pid}) already runs on this folder, at " in said
+        assert "ok   database: PostgreSQL 18" in said
+        assert "ok   worker key: Is known, of role worker." in said
+        assert "ok   broker: In-process stand-in" in said
+        assert ": Serves." in said
+        first.process.kill()
+        await first.ends()
+        await wait_until(lambda: not servers(tmp_path), 30, "Postgres ends with the process that started it")
+    async with dev(tmp_path) as second:
+        await second.says("Ctrl-C stops it.")
+        second.process.send_signal(signal.SIGINT)
+        assert await second.ends() == 0
+        assert "Making a database" not in second.said
+    assert not servers(tmp_path)
+
+
+async def test_a_signal_while_it_starts_ends_it_quietly(tmp_path: Path) -> None:
+    async with dev(tmp_path) as starting:
+        await starting.says("Making a database")
+        starting.process.send_signal(signal.SIGTERM)
+        assert await starting.ends() == 0
+        assert starting.said.splitlines()[-1] == "Stopped before it was up."
+        assert "Traceback" not in starting.said
+    assert not servers(tmp_path)
+
+
+async def test_a_second_ctrl_c_waits_no_longer_and_says_nothing_odd(tmp_path: Path) -> None:
+    async with dev(tmp_path) as running:
+        await running.says("Ctrl-C stops it.")
+        running.process.send_signal(signal.SIGINT)
+        await running.says("Stopping")
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ends() in {0, -signal.SIGINT}
+        assert running.said.splitlines()[-1].startswith("Stopping")
+    await wait_until(lambda: not servers(tmp_path), 30, "Postgres ends with the process that started it")
+
+
+async def test_an_address_in_use_is_told_as_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, said = await run(tmp_path, "dev", "--listen", address)
+    assert status == os.EX_CONFIG
+    complaint = said.splitlines()[-1]
+    assert complaint.startswith(f"doctrain dev: The coordinator cannot listen on {address} (Address already in use); another mesh may run")
+    assert "--listen" in complaint
+    assert all(line.startswith(("Starting", "Making", "doctrain dev:")) for line in said.splitlines())

@@ -1,0 +1,124 @@
+"""The pipeline's stages as the chaos runs have them: documents that do what their kind says, and write down that they ran.
+
+The ledger is the first file ``ledger.jsonl`` in a folder of PYTHONPATH: a child's environment holds nothing else of ours. It is
+opened for appending, a line a write, so that lines of many processes do not mix and none is lost with its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chaos.documents import Kind, content_of, kind_of, named_by, seconds_of
+from doctrain_mesh.embedding import DIMENSIONS
+from doctrain_worker.pipeline.readable import Chunk, Readable
+from doctrain_worker.sandbox.refusal import Refusal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+LEDGER = "ledger.jsonl"
+TICK_SECONDS = 0.1
+TRANSIENT_FAILURES = 2
+
+_failed: collections.Counter[tuple[str, int]] = collections.Counter()
+
+
+async def fetch(tenant_id: str, uri: str, max_bytes: int) -> bytes:
+    """The stage ``fetch``, in the worker's main process: transient failures and assassins."""
+    from doctrain_mesh.blobs import BlobStore
+    from doctrain_mesh.errors import UnavailableError
+
+    if uri.startswith("blob://"):
+        return await BlobStore(os.environ["DOCTRAIN_BLOB_URL"]).get(tenant_id, uri, max_bytes)
+    training, number = named_by(uri)
+    kind = kind_of(training, number)
+    await asyncio.sleep(0)
+    if kind is Kind.ASSASSIN:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind is Kind.TRANSIENT and _failed[training, number] < TRANSIENT_FAILURES:
+        _failed[training, number] += 1
+        raise UnavailableError("The chaos store is away for this document, for a moment.")
+    return content_of(training, number)
+
+
+@cache
+def _ledger() -> int:
+    for folder in sys.path:
+        if folder and (path := Path(folder) / LEDGER).exists():
+            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    raise FileNotFoundError(LEDGER)
+
+
+class _Execution:
+    """One reading of one document, as its lines in the ledger."""
+
+    def __init__(self, training: str, number: int, content: bytes) -> None:
+        self._facts = {"training": training, "number": number, "pid": os.getpid(), "key": time.monotonic_ns()}
+        self._write("start", hash=hashlib.sha256(content).hexdigest())
+
+    def _write(self, event: str, **more: str) -> None:
+        line = json.dumps({"event": event, "at": time.monotonic(), **self._facts, **more})
+        os.write(_ledger(), line.encode() + b"\n")
+
+    def last(self, seconds: float) -> None:
+        """Works for so long, with a line at every tick."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(TICK_SECONDS, left))
+            if left > TICK_SECONDS:
+                self._write("tick")
+
+    def end(self) -> None:
+        self._write("end")
+
+
+def read(content: bytes, claimed: str, name: str) -> Readable:
+    """The stage ``read``, in a child."""
+    if not content.startswith(b"{"):  # what a child warms up with
+        return Readable(content.decode(), "text/plain")
+    document = json.loads(content)
+    training, number = document["training"], document["number"]
+    kind = kind_of(training, number)
+    execution = _Execution(training, number, content)
+    if kind is Kind.CRASH:
+        os.kill(os.getpid(), signal.SIGABRT)
+    if kind is Kind.HANG:
+        execution.last(3600)
+    execution.last(seconds_of(training, number))
+    execution.end()
+    if kind is Kind.PERMANENT:
+        raise Refusal("CHAOS", "This document is refused each time.")
+    return Readable(document["text"], "text/plain")
+
+
+def chunk(readable: Readable) -> list[Chunk]:
+    """The stage ``chunk``: one piece."""
+    return [Chunk(0, len(readable.text), 0, "", readable.text)]
+
+
+class Flat:
+    """A model that needs no time."""
+
+    name, dimensions, max_tokens = "chaos", DIMENSIONS, 256
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        import numpy as np
+
+        return np.full((len(texts), DIMENSIONS), DIMENSIONS**-0.5, dtype=np.float32)
+
+
+def flat() -> Flat:
+    """The stage ``embed``."""
+    return Flat()

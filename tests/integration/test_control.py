@@ -1,0 +1,196 @@
+"""What tenants do to a training that was started: pause, resume, cancel, retry what failed, ask why it waits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+import doctrain
+from doctrain.errors import NothingToRetryError, TrainingExistsError, TrainingNotFoundError
+from doctrain.v1 import fleet_pb2
+from doctrain.v1 import training_pb2 as pb
+from doctrain_mesh.ports import Message
+from doctrain_worker import app
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
+from testkit.coordinator import Coordinators, coordinators
+from testkit.waiting import wait_until
+from testkit.worker import Documents, worker
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    async with coordinators(postgres, tmp_path, count=2, beat_seconds=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+async def acme(served: Coordinators) -> doctrain.AsyncClient:
+    return await served.tenant("acme", "free")
+
+
+async def work(served: Coordinators, processor: object) -> AbstractAsyncContextManager[app.Running]:
+    """A worker of the served mesh."""
+    addresses = (one.address for one in served.running)
+    return worker(served.broker, processor, *addresses, worker_key=await served.key(2))
+
+
+def numbered(count: int) -> pb.NumberedDocuments:
+    return pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=count)
+
+
+def rules(explained: pb.ExplainTrainingResponse) -> list[int]:
+    return [hold.rule for hold in explained.holds]
+
+
+async def test_a_paused_training_lets_what_runs_end_and_starts_nothing_until_it_is_resumed(
+    served: Coordinators, acme: doctrain.AsyncClient
+) -> None:
+    documents = Documents()
+    async with await work(served, documents):
+        await acme.start_training(numbered=numbered(1_000), training_task_id="t")
+        await wait_until(lambda: len(documents.running) == 5)
+        for _ in range(2):
+            paused = await acme.pause("t")
+            assert paused.paused
+
+        async def at_rest() -> bool:
+            documents.end(*documents.running)
+            return (await acme.explain("t")).slots_in_use == 0
+
+        await wait_until(at_rest)
+        stopped = await acme.get_training("t")
+        assert 5 <= stopped.completed < 1_000
+        assert stopped.message == f"Paused at {stopped.completed} of 1,000 documents."
+        assert rules(await acme.explain("t")) == [pb.HOLD_RULE_PAUSED]
+        started = len(documents.started)
+        assert started == stopped.completed
+        for _ in range(2):
+            assert not (await acme.resume("t")).paused
+        documents.end_all()
+        ended = await acme.wait("t")
+    assert ended.state == pb.TRAINING_STATE_COMPLETED
+    assert sorted(documents.started) == list(range(1_000))
+
+
+async def test_a_training_paused_before_it_ran_is_taken_back_from_the_queue(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    await acme.pause((await acme.start_training(numbered=numbered(5), training_task_id="t")).training.training_task_id)
+    documents = Documents(free=True)
+    async with await work(served, documents):
+        await acme.start_training(numbered=numbered(5), training_task_id="other")
+        assert (await acme.wait("other")).completed == 5
+        assert (await acme.get_training("t")).state == pb.TRAINING_STATE_QUEUED
+        await acme.resume("t")
+        assert (await acme.wait("t")).completed == 5
+
+
+async def test_cancel_kills_what_runs_and_a_paused_training_can_be_cancelled(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    documents = Documents()
+    async with await work(served, documents):
+        await acme.start_training(numbered=numbered(20), training_task_id="t")
+        await wait_until(lambda: len(documents.running) == 5)
+        await acme.pause("t")
+        for _ in range(2):
+            assert (await acme.cancel("t")).state == pb.TRAINING_STATE_CANCELLED
+        await wait_until(lambda: len(documents.cancelled) == 5)
+        assert not (await acme.resume("t")).paused
+        await acme.start_training(numbered=numbered(5), training_task_id="next")
+        documents.end_all()
+        assert (await acme.wait("next")).completed == 5  # the slots are free again
+
+
+class Failing:
+    """Documents whose number ends in 1, 2 or 3 fail, each in its way, until ``mended``."""
+
+    mended = False
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        kinds = {"1": ErrorClass.PERMANENT, "2": ErrorClass.RESOURCE, "3": ErrorClass.CRASH}
+        kind = kinds.get(document.document_id[-1])
+        return DONE if kind is None or self.mended else Failure(kind, "BROKEN", "It is broken.")
+
+
+async def test_what_failed_is_trained_again_as_a_training_of_its_own(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    failing = Failing()
+    async with await work(served, failing):
+        await acme.start_training(numbered=numbered(20), training_task_id="t")
+        first = await acme.wait("t")
+        assert (first.completed, first.failed) == (14, 6)
+        failing.mended = True
+        some = await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_PERMANENT], document_ids=["11", "12"], retry_task_id="some")
+        again = await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_PERMANENT], document_ids=["12", "11"], retry_task_id="some")
+        assert some.training_task_id == again.training_task_id == "some"
+        assert (some.total, some.retry_of) == (1, "t")
+        assert (await acme.wait("some")).completed == 1
+        every = await acme.retry_failed("t")
+        assert (await acme.wait(every.training_task_id)).completed == 6
+        assert [d.document_id async for d in acme.list_documents(every.training_task_id)] == ["1", "2", "3", "11", "12", "13"]
+        after = await acme.get_training("t")
+        assert (after.completed, after.failed, after.version) == (first.completed, first.failed, first.version)
+        with pytest.raises(NothingToRetryError, match="Nothing is left to retry"):
+            await acme.retry_failed(every.training_task_id)
+        with pytest.raises(NothingToRetryError, match="that was asked for"):
+            await acme.retry_failed("t", document_ids=["4"])
+        with pytest.raises(TrainingExistsError):
+            await acme.retry_failed("t", retry_task_id="some")
+
+
+async def test_a_retry_of_a_retry_names_the_first_training(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    async with await work(served, Failing()):
+        await acme.start_training(numbered=numbered(4), training_task_id="t")
+        await acme.wait("t")
+        await acme.retry_failed("t", retry_task_id="second")
+        assert (await acme.wait("second")).failed == 3
+        third = await acme.retry_failed("second", retry_task_id="third")
+        assert third.retry_of == "t"
+
+
+async def test_failed_documents_say_how_they_failed(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    async with await work(served, Failing()):
+        await acme.start_training(numbered=numbered(4), training_task_id="t")
+        await acme.wait("t")
+        failed = [d async for d in acme.list_documents("t", [pb.DOCUMENT_STATE_FAILED])]
+    assert [d.error.error_class for d in failed] == [pb.ERROR_CLASS_PERMANENT, pb.ERROR_CLASS_RESOURCE, pb.ERROR_CLASS_CRASH]
+    assert [(d.attempt, d.tries, d.error.code) for d in failed] == [(1, 1, "BROKEN"), (1, 2, "BROKEN"), (1, 2, "BROKEN")]
+
+
+async def test_waiting_is_explained(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    await acme.start_training(numbered=numbered(50), training_task_id="first")
+    assert rules(await acme.explain("first")) == [pb.HOLD_RULE_NO_WORKER]
+    documents = Documents()
+    async with await work(served, documents):
+        await wait_until(lambda: len(documents.running) == 5)
+        await acme.start_training(numbered=numbered(5), training_task_id="second")
+        explained = await acme.explain("second")
+        assert rules(explained) == [pb.HOLD_RULE_PLAN_LIMIT]
+        assert (explained.plan_slots, explained.slots_in_use, explained.slots_in_use_by_others) == (5, 0, 5)
+        assert [(a.training_task_id, a.slots) for a in explained.holds[0].ahead] == [("first", 5)]
+        assert explained.holds[0].advice
+        documents.end_all()
+        await acme.wait("first")
+        await acme.wait("second")
+    assert not (await acme.explain("second")).holds
+
+
+async def test_another_tenants_training_cannot_be_touched(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    await acme.start_training(numbered=numbered(5), training_task_id="t")
+    other = await served.tenant("other")
+    for call in (other.pause, other.resume, other.cancel, other.explain, other.retry_failed):
+        with pytest.raises(TrainingNotFoundError):
+            await call("t")
+    assert not (await acme.get_training("t")).paused
+
+
+async def test_dead_letters_are_explained_to_operators(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    operator = await served.client(await served.key(3))
+    async with await work(served, Documents(free=True)):
+        await served.broker.publish([Message(b"\xff garbage")])
+
+        async def told() -> list[fleet_pb2.DeadLetter]:
+            return await operator.fleet.list_dead_letters()
+
+        (letter,) = await wait_until(told)
+    assert letter.cause == "rejected"
+    assert "no grant" in letter.explanation

@@ -1,0 +1,155 @@
+"""Loading on a real Postgres: tenants in turn, slow sources, dead ones (PROTOCOL "StartTraining")."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from doctrain_coordinator import loaders, loading
+from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.loaders import Bounds, Loaders
+from doctrain_mesh.blobs import OpenedObject
+from doctrain_mesh.errors import BlobUnavailableError
+from doctrain_mesh.sources import Sources
+from doctrain_mesh.uris import UriRules
+from testkit.core import Core, core
+from testkit.waiting import wait_until
+
+Pieces = Callable[[int], AsyncIterator[bytes]]
+
+
+class Scripted:
+    """Sources whose bytes a test writes; ``opened`` holds the offsets that were asked for."""
+
+    def __init__(self, pieces: Pieces | None) -> None:
+        self._pieces = pieces
+        self.opened: list[int] = []
+
+    @asynccontextmanager
+    async def open_ranged(self, _tenant: str, _uri: str, offset: int) -> AsyncIterator[OpenedObject]:
+        self.opened.append(offset)
+        if self._pieces is None:
+            await asyncio.sleep(0.2)
+            raise BlobUnavailableError("The object store did not answer.")
+        yield OpenedObject(1, "e", self._pieces(offset))
+
+
+@pytest.fixture
+async def one(postgres: str) -> AsyncIterator[Core]:
+    async with core(postgres) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running(one: Core, sources: Scripted, *, patience_seconds: float = 3600) -> AsyncIterator[None]:
+    bounds = Bounds(10**6, patience_seconds)
+    made = Loaders(one.url, one.locks, one.changes, sources=cast(Sources, sources), uris=UriRules(), bounds=bounds)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(made.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def manifest(one: Core, tenant: int, name: str) -> int:
+    new = loading.NewTraining(tenant, name, b"", "", size=1, manifest_uri="s3://bucket/m", load_etag="e", load_count=10)
+    return await loading.create(one.pool, new, loading.Piece(0, (), (), 0, 0, False))
+
+
+async def numbered(one: Core, tenant: int, name: str) -> int:
+    new = loading.NewTraining(tenant, name, b"", "", size=10, uri_template="s3://b/{n}", load_count=20)
+    return await loading.create(one.pool, new, loading.Piece(10, (), (), 10, 0, False))
+
+
+async def sealed(one: Core, training: int) -> dict[str, Any] | None:
+    row = await one.row("training", training)
+    return row if row["sealed"] else None
+
+
+def line(number: int) -> bytes:
+    return b'{"document_id":"d%d","uri":"s3://bucket/x"}\n' % number
+
+
+async def test_a_tenant_whose_sources_are_down_delays_no_other(one: Core) -> None:
+    dead, other = await one.tenant("dead"), await one.tenant("other")
+    for number in range(100):
+        await manifest(one, dead, f"m{number}")
+    good = await numbered(one, other, "good")
+    async with running(one, Scripted(None)):
+        row = await wait_until(lambda: sealed(one, good), timeout=5)
+    assert row["loaded"] == 20
+
+
+async def test_a_source_slower_than_any_limit_of_the_session_loads_to_its_end(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "IDLE_SECONDS", 1)
+    monkeypatch.setattr(loaders, "CHUNK_SECONDS", 0.4)
+
+    async def pieces(offset: int) -> AsyncIterator[bytes]:
+        assert offset == 0
+        for number in range(3):
+            await asyncio.sleep(1.5)
+            yield line(number)
+
+    sources = Scripted(pieces)
+    training = await manifest(one, await one.tenant("a"), "t")
+    seen = set()
+    async with running(one, sources):
+
+        async def ended() -> bool:
+            row = await one.row("training", training)
+            seen.add(row["loaded"])
+            return bool(row["sealed"])
+
+        await wait_until(ended, timeout=20)
+    assert (await one.row("training", training))["loaded"] == 3
+    assert seen >= {1, 2}, "what came is stored while the rest is waited for"
+    assert sources.opened == [0]
+
+
+async def test_a_long_load_gives_its_place_to_those_that_wait_and_goes_on_where_it_was(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "AT_ONCE", 1)
+    monkeypatch.setattr(loaders, "TURN_SECONDS", 0.3)
+    monkeypatch.setattr(loaders, "CHUNK_SECONDS", 0.1)
+    monkeypatch.setattr(loaders, "SCAN_SECONDS", 0.2)
+    size = len(line(10))
+
+    async def pieces(offset: int) -> AsyncIterator[bytes]:
+        for number in range(10 + offset // size, 40):
+            await asyncio.sleep(0.1)
+            yield line(number)
+
+    sources = Scripted(pieces)
+    long = await manifest(one, await one.tenant("a"), "long")
+    async with running(one, sources):
+        await wait_until(lambda: sources.opened)
+        short = await numbered(one, await one.tenant("b"), "short")
+        await wait_until(lambda: sealed(one, short), timeout=5)
+        assert not (await one.row("training", long))["sealed"]
+        row = await wait_until(lambda: sealed(one, long), timeout=20)
+    assert (row["loaded"], row["load_lines"]) == (30, 30)
+    assert len(sources.opened) > 1
+    assert sources.opened == sorted(set(sources.opened))
+
+
+async def test_a_load_that_never_goes_on_fails_with_a_sentence(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(loaders, "LONGEST_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(loaders, "SCAN_SECONDS", 0.1)
+    tenant = await one.tenant("a")
+    old, young = await manifest(one, tenant, "old"), await manifest(one, tenant, "young")
+    await one.pool.execute("update training set load_progress_at = now() - interval '2 hours' where id = $1", old)
+    async with running(one, Scripted(None), patience_seconds=3600):
+
+        async def ended() -> dict[str, Any] | None:
+            row = await one.row("training", old)
+            return row if row["state"] != TrainingState.QUEUED else None
+
+        row = await wait_until(ended, timeout=40)
+    assert row["state"] == TrainingState.FAILED
+    assert row["reason"] == "Nothing of its manifest could be read for 1 hour: The object store did not answer."
+    assert (await one.row("training", young))["state"] == TrainingState.QUEUED

@@ -1,0 +1,74 @@
+"""Streams that stay open: their key is looked at again, and a client that reads nothing holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from doctrain.errors import InvalidRequestError
+from doctrain.v1 import training_pb2 as pb
+from doctrain.v1 import training_pb2_grpc
+from doctrain_coordinator.rpc import interceptors, streams
+from doctrain_worker.pipeline.processor import ErrorClass, Failure
+from testkit.coordinator import Coordinators, coordinators
+from testkit.waiting import wait_until
+from testkit.worker import Documents, worker
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    async with coordinators(postgres, tmp_path, watch_heartbeat_seconds=0.1) as running:
+        yield running
+
+
+def metadata(key: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {key}"),)
+
+
+async def test_a_watch_ends_soon_after_its_key_is_revoked(served: Coordinators, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "KEY_SECONDS", 0.1)
+    acme = await served.tenant("acme")
+    await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=5), training_task_id="t")
+    made = await served.running[0].keys.create(1, "acme", "to be revoked")
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    call = stub.WatchStatus(pb.WatchStatusRequest(training_task_id="t"), metadata=metadata(made.key))
+    await call.read()
+    await served.running[0].keys.revoke(made.key_id)
+    async with asyncio.timeout(10):
+        assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_client_that_reads_nothing_is_cut_and_holds_little(
+    served: Coordinators, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(streams, "STALL_SECONDS", 0.5)
+    acme = await served.tenant("acme")
+    broken = Documents(free=True, outcome=Failure(ErrorClass.PERMANENT, "BROKEN", "x" * 2_000))
+    async with worker(served.broker, broken, served.running[0].address, worker_key=await served.key(2)):
+        await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=2_000), training_task_id="t")
+        assert (await acme.wait("t")).failed == 2_000
+    options = (("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0))
+    async with grpc.aio.insecure_channel(served.running[0].address, options=options) as channel:
+        stub = training_pb2_grpc.TrainingServiceStub(channel)
+        request = pb.WatchStatusRequest(training_task_id="t", include_documents=True)
+        call = stub.WatchStatus(request, metadata=metadata(await served.key(1, "acme")))
+        first = await call.read()
+        assert isinstance(first, pb.WatchStatusResponse)
+        assert first.ByteSize() < 2 * 128 * 1024
+        await wait_until(lambda: "read nothing for 0.5 s and is cut off" in caplog.text, 20)
+
+
+async def test_an_error_with_much_to_tell_still_reaches_its_caller(served: Coordinators) -> None:
+    acme = await served.tenant("acme")
+    documents = [pb.DocumentInput(document_id="d" * 500 + str(n % 100), uri="s3://bucket/x") for n in range(200)]
+    with pytest.raises(InvalidRequestError) as caught:
+        await acme.start_training(documents)
+    assert caught.value.violations
+    manifest = await acme.upload(b'{"document_id": "a", "uri": "s3://bucket/x", "' + b"k" * 30_000 + b'": 1}')
+    with pytest.raises(InvalidRequestError):
+        await acme.start_training(manifest_uri=manifest.uri)

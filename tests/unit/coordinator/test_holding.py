@@ -1,0 +1,93 @@
+"""What is said of a training that waits, and of a message that the broker put aside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from doctrain_coordinator.core.burial import Grant, explain
+from doctrain_coordinator.core.holding import Facts, Rule, holds, waiting_reason
+from doctrain_coordinator.core.progress import sentence
+from doctrain_coordinator.core.states import ShardState, TrainingState
+
+IDLE = Facts(
+    state=TrainingState.QUEUED,
+    paused=False,
+    sealed=True,
+    in_flight=0,
+    running=0,
+    pending=True,
+    slots=5,
+    slots_used=0,
+    own_slots=0,
+    lanes=12,
+    lanes_used=0,
+    yield_reason=None,
+    yield_seconds=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({}, [Rule.NEXT]),
+        ({"paused": True, "lanes": 0}, [Rule.PAUSED]),
+        ({"lanes": 0}, [Rule.NO_WORKER]),
+        ({"lanes": 0, "slots_used": 5}, [Rule.NO_WORKER, Rule.PLAN_LIMIT]),
+        ({"slots_used": 5}, [Rule.PLAN_LIMIT]),
+        ({"lanes_used": 12}, [Rule.FLEET_FULL]),
+        ({"in_flight": 1, "slots_used": 5, "own_slots": 5}, [Rule.HANDED_OUT, Rule.PLAN_LIMIT]),
+        ({"in_flight": 1, "pending": False, "broker_answers": True}, [Rule.HANDED_OUT]),
+        ({"in_flight": 1, "pending": False, "broker_answers": False}, [Rule.BROKER_AWAY]),
+        ({"pending": False, "yield_reason": "a store is down", "yield_seconds": 8.0}, [Rule.RETRY_LATER]),
+        ({"pending": False, "sealed": False}, [Rule.LOADING]),
+        ({"in_flight": 2, "running": 2, "slots_used": 5, "own_slots": 5}, [Rule.PLAN_LIMIT]),
+        ({"in_flight": 2, "running": 2, "pending": False}, []),
+        ({"state": TrainingState.COMPLETED, "paused": True}, []),
+    ],
+)
+def test_the_decisive_rule_comes_first(change: dict[str, object], rules: list[Rule]) -> None:
+    facts = replace(IDLE, **change)  # type: ignore[arg-type]
+    found = holds(facts)
+    assert [hold.rule for hold in found] == rules
+    assert waiting_reason(facts) == (found[0].sentence if found and not facts.running else "")
+
+
+def test_the_plan_is_explained_by_who_uses_it() -> None:
+    used = replace(IDLE, slots_used=5)
+    assert "the tenant's other trainings" in holds(used)[0].sentence
+    assert "this one included" in holds(replace(used, own_slots=2))[0].sentence
+    assert "by this training" in holds(replace(used, own_slots=5))[0].sentence
+
+
+def test_a_retry_says_when() -> None:
+    (hold,) = holds(replace(IDLE, pending=False, yield_reason="a store is down", yield_seconds=8.0))
+    assert hold.seconds == 8.0
+    assert hold.sentence == "It is tried again in 8 s: a store is down"
+
+
+@pytest.mark.parametrize(
+    ("grant", "said"),
+    [
+        (None, "no grant"),
+        (Grant(9, 3, ShardState.PENDING), "never granted"),
+        (Grant(3, 3, ShardState.DONE), "has ended"),
+        (Grant(2, 3, ShardState.DISPATCHED), "no longer in force"),
+        (Grant(3, 3, ShardState.PENDING), "no longer in force"),
+        (Grant(3, 3, ShardState.DISPATCHED), "publishes it again"),
+        (Grant(3, 3, ShardState.RUNNING), "holds its shard already"),
+    ],
+)
+def test_a_dead_letter_is_explained(grant: Grant | None, said: str) -> None:
+    assert said in explain(grant)
+
+
+def test_a_pause_shows_in_the_sentence() -> None:
+    facts: dict[str, Any] = {"total": 120, "completed": 40, "failed": 1, "sealed": True}
+    assert sentence(TrainingState.PROCESSING, **facts, paused=True) == "Paused at 41 of 120 documents, 1 failed."
+    assert sentence(TrainingState.PROCESSING, **facts) == "Processing 41 of 120 documents, 1 failed."
+    assert sentence(TrainingState.QUEUED, total=1, completed=0, failed=0, sealed=False, paused=True) == (
+        "Paused before the first of 1 document read so far."
+    )

@@ -1,0 +1,33 @@
+"""Loads go on tenant by tenant."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doctrain_coordinator.core.turns import choose
+
+
+def test_a_tenant_with_many_loads_delays_no_other() -> None:
+    waiting = [(training, 1) for training in range(100)] + [(100, 2), (101, 3)]
+    assert choose(waiting, [], {}, 4) == [(0, 1), (100, 2), (101, 3), (1, 1)]
+    assert choose(waiting, [1, 1, 1], {}, 1) == [(100, 2)]
+
+
+def test_who_waits_longest_goes_first() -> None:
+    waiting = [(1, 1), (2, 1), (3, 2), (4, 3)]
+    last = {1: 10.0, 3: 5.0}
+    assert choose(waiting, [], last, 4) == [(4, 3), (3, 2), (2, 1), (1, 1)]
+    assert choose([], [1], last, 4) == []
+
+
+@given(st.dictionaries(st.integers(1, 40), st.integers(1, 5)), st.lists(st.integers(1, 5), max_size=4), st.integers(0, 6))
+def test_no_place_stays_empty_and_nobody_gets_two_before_another_gets_one(of: dict[int, int], loading: list[int], free: int) -> None:
+    chosen = choose(of.items(), loading, {}, free)
+    assert len(chosen) == len(set(chosen)) == min(free, len(of))
+    assert all(of[training] == tenant for training, tenant in chosen)
+    busy = {tenant: loading.count(tenant) for tenant in of.values()}
+    for training, tenant in chosen:
+        left = {of[t] for t in of if (t, of[t]) not in chosen[: chosen.index((training, tenant))]}
+        assert busy[tenant] == min(busy[other] for other in left)
+        busy[tenant] += 1

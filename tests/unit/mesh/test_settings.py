@@ -1,0 +1,84 @@
+"""Settings that would be unsafe together are refused, and what a server's own settings endanger is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.settings import load
+from doctrain_server.doctor_database import judge
+
+SAFE = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "server_encoding": "UTF8",
+    "server_version_num": "180000",
+    "max_connections": "100",
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "lock_timeout": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"DOCTRAIN_LEASE_SECONDS": "3"}, "must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS"),
+        ({"DOCTRAIN_HOLD_SECONDS": "1800"}, "RabbitMQ closes the channel after 1800 s"),
+        ({"DOCTRAIN_FETCH_SECONDS": "400"}, "RabbitMQ closes the channel after 1800 s"),
+        ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "900"}, "RabbitMQ closes the channel after 900 s"),
+        ({"DOCTRAIN_LANE": "3"}, "Did you mean DOCTRAIN_LANES?"),
+        ({"DOCTRAIN_LANES": "many"}, "is not a whole number"),
+        ({"DOCTRAIN_LANES": "0"}, "at least 1"),
+        ({"DOCTRAIN_LEASE_SECONDS": "nan"}, "DOCTRAIN_LEASE_SECONDS is nan; it must be a finite number"),
+        ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "inf"}, "must be a finite number"),
+        ({"DOCTRAIN_LOG_LEVEL": "loud"}, "DOCTRAIN_LOG_LEVEL is loud; it must be DEBUG, INFO, WARNING or ERROR"),
+        ({"DOCTRAIN_LOG_FORMAT": "xml"}, "must be text or json"),
+        ({"DOCTRAIN_SANDBOX": "none"}, "must be auto, bwrap, unshare or rlimit"),
+        ({"DOCTRAIN_STAGE_REED": "a:b"}, "Did you mean DOCTRAIN_STAGE_READ"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_a_sentence(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        load(environment)
+
+
+def test_the_defaults_are_safe_together() -> None:
+    load({})
+
+
+def test_a_longer_hold_is_fine_where_the_broker_waits_longer() -> None:
+    load({"DOCTRAIN_HOLD_SECONDS": "3600", "DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "7200"})
+
+
+def test_a_safe_server_has_nothing_to_be_told() -> None:
+    assert all(finding.good for finding in judge(SAFE, in_recovery=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fsync", "off"),
+        ("full_page_writes", "off"),
+        ("synchronous_commit", "off"),
+        ("default_transaction_isolation", "serializable"),
+        ("default_transaction_read_only", "on"),
+        ("server_encoding", "SQL_ASCII"),
+        ("server_version_num", "130005"),
+        ("max_connections", "20"),
+        ("statement_timeout", "5000"),
+        ("lock_timeout", "100"),
+    ],
+)
+def test_an_unsafe_setting_is_named_with_its_danger(name: str, value: str) -> None:
+    (bad,) = [finding for finding in judge({**SAFE, name: value}, in_recovery=False) if not finding.good]
+    assert bad.subject == name
+    assert bad.sentence.startswith(f"Is {value}. ")
+
+
+def test_a_standby_records_nothing() -> None:
+    (bad,) = [finding for finding in judge(SAFE, in_recovery=True) if not finding.good]
+    assert bad.subject == "default_transaction_read_only"

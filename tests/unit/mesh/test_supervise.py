@@ -1,0 +1,72 @@
+"""Lifetimes: the first of several works to end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from doctrain_mesh.supervise import first_of
+
+
+async def waits(ended: list[str], name: str) -> str:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0)
+        ended.append(name)
+    return name
+
+
+async def returns(value: str) -> str:
+    await asyncio.sleep(0)
+    return value
+
+
+async def test_the_first_to_return_is_answered_and_the_others_have_ended() -> None:
+    ended: list[str] = []
+    assert await first_of(waits(ended, "a"), returns("b"), waits(ended, "c")) == "b"
+    assert ended == ["a", "c"]
+
+
+async def test_an_error_ends_them_all() -> None:
+    ended: list[str] = []
+
+    async def fail() -> str:
+        await asyncio.sleep(0)
+        raise LookupError("nothing here")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await first_of(waits(ended, "a"), fail())
+    assert raised.group_contains(LookupError)
+    assert ended == ["a"]
+
+
+async def test_a_cancellation_that_comes_with_a_return_is_not_forgotten() -> None:
+    """A stream that ends while its worker goes away must not keep the worker."""
+    release = asyncio.Event()
+
+    async def released() -> str:
+        await release.wait()
+        return "released"
+
+    async def session() -> None:
+        while True:
+            await first_of(released(), waits([], "a"))
+            release.clear()
+
+    task = asyncio.ensure_future(session())
+    await asyncio.sleep(0.01)
+    release.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    async with asyncio.timeout(2):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_they_leave_no_trace_of_a_cancellation() -> None:
+    await first_of(returns("a"), waits([], "b"))
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
