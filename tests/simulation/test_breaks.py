@@ -14,7 +14,7 @@ BUDGET = 40
 FIRST: Mapping[str, int] = {
     "fence_accepts_all": 3,
     "takes_nothing_back": 1,
-    "fences_nobody": 22,
+    "fences_nobody": 1,
     "redelivery_moves_a_shard": 3,
     "records_what_is_recorded": 21,
     "grants_are_not_counted_again": 3,
@@ -23,7 +23,7 @@ FIRST: Mapping[str, int] = {
     "closed_streams_lose_their_session_at_once": 4,
     "results_hold_no_slot": 6,
     "trials_beside_others": 4,
-    "silence_shortens_the_lease": 6,
+    "silence_shortens_the_lease": 12,
 }
 
 
