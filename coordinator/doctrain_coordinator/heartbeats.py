@@ -87,8 +87,10 @@ class Heartbeats:
                 rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in locked)
                 alive: dict[int, int] = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
             held = await c.fetch(SQL["held_shards"], list(alive))
-        for session in newest.keys() - locked:
-            self.submit(newest.pop(session))
+        late = [newest.pop(session) for session in newest.keys() - locked]
+        if late:
+            self._waiting[:0] = late  # in front: a newer heartbeat of the same stream comes after and counts
+            self._arrived.set()
         by_holder: dict[int, list[Record]] = {}
         for shard in held:
             by_holder.setdefault(shard["holder"], []).append(shard)

@@ -32,6 +32,10 @@ _LONGEST_TAG = 200
 """Names that are looked up at once, each in a thread: a resolver gives up by itself, and cannot be stopped before."""
 _TIMEOUTS = {"connect": 6.0, "read": 15.0, "write": 15.0, "pool": 15.0}
 _REACHABLE_CHARACTERS = "/%:=&?~#+!$,;'@()*[]"
+_CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (ssl.SSLCertVerificationError, "its certificate is not valid"),
+    (socket.gaierror, "no name server answered"),
+)
 _FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
 
 
@@ -131,6 +135,10 @@ class _CheckedNetwork(httpcore2.AnyIOBackend):
             found = await asyncio.get_running_loop().run_in_executor(self._lookups, _look_up, host, port)
         except UnicodeError as error:
             raise BlobForbiddenError("The URI has no valid host name.") from error
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_NONAME:  # the name servers answered: there is no such name
+                raise BlobNotFoundError(f"There is no host named {host}.") from error
+            raise
         for address in found:
             reason = self._rules.address_reason(ipaddress.ip_address(address.partition("%")[0]))
             if reason is not None:
@@ -148,7 +156,7 @@ async def _reached(operation: str, seconds: float) -> AsyncIterator[None]:
         async with deadline(operation, seconds):
             yield
     except _FAILURES as error:
-        what = "its certificate is not valid" if _holds(error, ssl.SSLCertVerificationError) else type(error).__name__
+        what = next((words for kind, words in _CAUSES if _holds(error, kind)), type(error).__name__)
         raise BlobUnavailableError(f"The web server could not be read ({what}).", retry_after_seconds=2.0) from error
 
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from doctrain_mesh import membership
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
@@ -25,7 +26,6 @@ from doctrain_server.postgres import url_of_running
 from doctrain_worker.sandbox import isolation
 
 log = logging.getLogger(__name__)
-COORDINATORS = "/doctrain/coordinators/"
 STAND_IN = "In-process stand-in"
 
 
@@ -136,7 +136,7 @@ async def _registry(settings: Settings, alone: bool) -> tuple[Finding, list[str]
             known = await registry.list("/doctrain/")
     except DoctrainError as error:
         return Finding("registry", False, error.sentence), []
-    coordinators = [_address(value) for key, value in known.items() if key.startswith(COORDINATORS)]
+    coordinators = [_address(value) for key, value in known.items() if key.startswith(membership.COORDINATORS)]
     return Finding("registry", True, f"Answers; {len(known)} records."), [address for address in coordinators if address]
 
 

@@ -274,6 +274,23 @@ async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(root: 
     sources.close()
 
 
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [(socket.EAI_NONAME, BlobNotFoundError, "no host named misspelt"), (socket.EAI_AGAIN, BlobUnavailableError, "no name server answered")],
+)
+async def test_a_name_that_nobody_has_is_told_from_name_servers_that_are_away(
+    root: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception], words: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(code, "so it is")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    sources = Sources(BlobStore((root / "blobs").as_uri()), UriRules())
+    with pytest.raises(error, match=words):
+        await sources.get("acme", "https://misspelt.example/x", 9)
+    sources.close()
+
+
 async def test_each_redirect_is_looked_up_once_and_judged_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = self_signed(tmp_path)
     server_side, client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()

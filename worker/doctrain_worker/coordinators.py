@@ -32,7 +32,7 @@ class Coordinators:
         self._by_key: dict[str, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._refusals: dict[str, str] = {}
-        self._refusing: set[str] = set()
+        self._keyless: set[str] = set()
         self._credentials = _credentials(ca_file)
 
     async def follow(self, registry: Registry) -> None:
@@ -59,33 +59,31 @@ class Coordinators:
     def _connected(self, address: str) -> bool:
         return self.channel(address).get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
 
-    def failed(self, address: str, why: str, *, refused: bool = False) -> None:
-        """Others are tried before this one; ``refused``: it does not take our key.
-
-        A person looks for why a worker does not start: it is told once at each new reason.
-        """
-        (self._refusing.add if refused else self._refusing.discard)(address)
+    def failed(self, address: str, why: str, *, key_refused: bool = False) -> None:
+        """Others are tried before this one. A person looks for why a worker does not start: once at each new reason."""
         log.log(logging.DEBUG if why == self._refusals.get(address) else logging.WARNING, "Coordinator %s: %s", address, why)
         self._refusals[address] = why
+        (self._keyless.add if key_refused else self._keyless.discard)(address)
         self.last(address)
 
     def succeeded(self, address: str) -> None:
         """It took a session on: its next refusal is news again."""
         self._refusals.pop(address, None)
+        self._keyless.discard(address)
+
+    def check_key(self) -> None:
+        """Raises ConfigurationError when every coordinator refused our key: waiting does not mend it."""
+        if self._order and self._keyless.issuperset(self._order):
+            raise ConfigurationError(
+                f"DOCTRAIN_WORKER_KEY is not the key of a worker: {', '.join(self._order)} refused it. "
+                "An operator makes one: doctrain keys create --role worker."
+            )
 
     def last(self, address: str) -> None:
         """Others are tried before this one."""
         if address in self._order:
             self._order.remove(address)
             self._order.append(address)
-
-    def check_key(self) -> None:
-        """Raises ConfigurationError when every coordinator refused our key: waiting does not mend it."""
-        if self._order and self._refusing.issuperset(self._order):
-            raise ConfigurationError(
-                f"DOCTRAIN_WORKER_KEY is not the key of a worker: {', '.join(self._order)} refused it. "
-                "An operator makes one: doctrain keys create --role worker."
-            )
 
     def channel(self, address: str) -> grpc.aio.Channel:
         """The channel to an address, the same every time."""

@@ -195,7 +195,7 @@ class Session:
                     attached(self._coordinators.channel(address), self._identity.key, hello, attempt)
                 )
             except NotAttachedError as error:
-                self._coordinators.failed(address, str(error), refused=isinstance(error, KeyRefusedError))
+                self._coordinators.failed(address, str(error), key_refused=isinstance(error, KeyRefusedError))
                 return None
             finally:
                 self._attempt = None

@@ -336,7 +336,7 @@ class ShardRun:
                 random=self._lane.draw(),
             )
             if isinstance(becomes, HandBack):
-                self.hand_back(COOL_DOWN_REASON, becomes.seconds)
+                self.hand_back(f"{COOL_DOWN_REASON}. The last of them: {outcome.sentence}", becomes.seconds)
                 return None
             if becomes is not None:
                 return becomes

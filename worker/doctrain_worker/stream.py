@@ -25,6 +25,10 @@ class NotAttachedError(UnavailableError):
     """No stream was opened: the coordinator refused it, did not answer in time, or could not be reached."""
 
 
+class KeyRefusedError(NotAttachedError):
+    """The coordinator does not take the worker's key; it will not take it the next time either."""
+
+
 class Attempt:
     """One try to open a stream. ``told``: the coordinator may have been asked, whatever it answers."""
 
@@ -38,10 +42,6 @@ class Attempt:
         when = self.limit.when()
         if when is not None and until < when and not self.limit.expired():
             self.limit.reschedule(until)
-
-
-class KeyRefusedError(NotAttachedError):
-    """The coordinator does not take the worker's key; it will not take it the next time either."""
 
 
 class Stream:
@@ -138,7 +138,7 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
     try:
         try:
             async with attempt.limit:
-                await call.write(pb.TrackRequest(hello=hello))
+                await call.write(pb.TrackRequest(hello=hello))  # returns once it is on a connection
                 attempt.told = True
                 first = await call.read()
                 if not isinstance(first, pb.TrackResponse):
@@ -148,6 +148,9 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise await _refusal(call) from error
         yield Stream(call, first.welcome, opened)
+    except KeyRefusedError:
+        attempt.told = False  # keys are looked at first
+        raise
     finally:
         call.cancel()
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_worker.core.chunking import Piece, cut, embedded_text, heading_path
+from doctrain_worker.core.chunking import LONG_LETTERS, Piece, cut, embedded_text, heading_path
 from doctrain_worker.core.pages import page_at
 
 MOST = 20
 
 
-def words(text: str) -> int:
-    return len(text.split())
+def words(texts: Sequence[str]) -> list[int]:
+    assert all(len(text) <= LONG_LETTERS for text in texts)
+    return [len(text.split()) for text in texts]
 
 
 def every_ten_words(text: str) -> Iterator[tuple[int, str]]:
@@ -50,16 +52,36 @@ def test_a_heading_within_a_listing_is_none() -> None:
 
 
 def test_the_parts_of_a_long_table_keep_its_head() -> None:
-    def by_lines(text: str) -> Iterator[tuple[int, str]]:
-        at = 0
-        for line in text.splitlines(keepends=True):
-            yield at, line.rstrip("\n")
-            at += len(line)
-
     table = "| a | b |\n| --- | --- |\n" + "".join(f"| {n} | {n * n} |\n" for n in range(9))
-    found = list(cut(table, words, MOST, by_lines))
-    assert all(piece.text.startswith("| a | b |\n| --- | --- |") for piece in found[2:])
+    found = pieces(table)
+    assert len(found) > 3
+    assert all(piece.text.startswith("| a | b |\n| --- | --- |") for piece in found)
     assert found[-1].text.endswith("| 8 | 64 |")
+    assert max(words([piece.text for piece in found])) <= MOST
+
+
+def test_a_block_that_is_too_large_is_cut_at_its_lines_and_a_line_at_its_sentences() -> None:
+    lines = "\n".join(f"line {n} has five words" for n in range(10))
+    assert [piece.text.count("\n") for piece in pieces(lines)] == [3, 3, 1]
+    sentences = " ".join(f"This is sentence number {n}." for n in range(10))
+    assert all(piece.text.startswith("This is") and piece.text.endswith(".") for piece in pieces(sentences))
+
+
+@pytest.mark.parametrize(
+    "unit", ["many words ", "A sentence of six words here. ", "a line of six words here\n", "x", "par\n\n", "# head\n", "```\n"]
+)
+def test_any_text_is_measured_in_parts_and_only_a_few_times(unit: str) -> None:
+    text = unit * (300_000 // len(unit))
+    measured = 0
+
+    def counting(texts: Sequence[str]) -> list[int]:
+        nonlocal measured
+        measured += sum(map(len, texts))
+        return words(texts)
+
+    for piece in cut(text, counting, MOST, every_ten_words):
+        assert piece.end - piece.start <= LONG_LETTERS
+    assert measured <= 4 * len(text)
 
 
 texts = st.lists(
@@ -71,6 +93,7 @@ texts = st.lists(
 @given(texts)
 def test_nothing_is_lost_and_everything_is_in_its_place(text: str) -> None:
     found = pieces(text)
+    assert max(words([piece.text for piece in found]), default=0) <= MOST
     kept: list[str] = []
     at = 0
     for piece in found:

@@ -133,6 +133,6 @@ def test_a_page_of_pictures_among_pages_of_text_is_counted() -> None:
 def test_no_chunk_is_longer_than_the_model_takes(sentence: str) -> None:
     from doctrain_mesh.embedding.minilm import tokenizer
 
-    chunks = chunk(Readable(sentence * 100, media.PLAIN))
+    chunks = list(chunk(Readable(sentence * 100, media.PLAIN)))
     assert len(chunks) > 1
     assert max(len(tokenizer().encode(part.text, add_special_tokens=False).ids) for part in chunks) <= MOST_TOKENS

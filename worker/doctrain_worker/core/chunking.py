@@ -1,8 +1,13 @@
 """Cuts Markdown or plain text into pieces that a model takes whole, along its own structure. Pure.
 
 Blocks (a heading, a paragraph, a list, a table, a fenced listing) are put together until a piece is full. A heading
-begins a new piece unless the one before is still small, and never ends one. A block that is too large alone is cut by
-the splitter given. Every piece knows its place in the text, so nothing is lost and everything can be found again.
+begins a new piece unless the one before is still small, and never ends one. A block that is too large alone is cut at
+its lines, a line at its sentences, and a sentence by the splitter given. Every piece knows its place in the text, so
+nothing is lost and everything can be found again.
+
+Time is linear in the text and memory is bounded, whatever the text looks like: pieces come as they are found, each part
+of the text is measured once for each way in which it is cut, many parts at a time, and never one of more than
+``LONG_LETTERS``.
 """
 
 from __future__ import annotations
@@ -16,14 +21,27 @@ HEADING_LETTERS = 160
 
 BETWEEN = " > "
 
+LONG_LETTERS = 4096
+"""What is longer is too large without being measured. The splitter is given so much at a time."""
+
+_BATCH_LETTERS = 32_768
+_BATCH_PARTS = 256
+
 _SMALL_SHARE = 0.4
 """A piece below this share of the most goes on over a heading."""
+
+_HEAD_SHARE = 0.5
+"""A table's head above this share of the most is not repeated."""
 
 _HEADING = re.compile(r"(#{1,6})[ \t]+(.+?)[ \t]*#*")
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _TABLE_RULE = re.compile(r"\|[\s:|-]+\|")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_SENTENCE = re.compile(r".+?(?:[.!?\u2026][\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f]|$)", re.DOTALL)
 
-Size = Callable[[str], int]
+Sizes = Callable[[Sequence[str]], Sequence[int]]
+"""Measures texts. Texts with space between them are together no larger than their sum."""
+
 Split = Callable[[str], Iterable[tuple[int, str]]]
 """Cuts a text into parts of at most the wanted size; each with its offset in characters."""
 
@@ -39,18 +57,48 @@ class Piece:
 
 
 @dataclass(slots=True)
-class _Block:
+class _Part:
     start: int
     end: int
-    level: int  # of a heading; 0: anything else
+    level: int = 0  # of a heading; 0: anything else
+    size: int = 0
+    alone: bool = False  # cut within a word: not to be joined with what follows
 
 
-def cut(text: str, size: Size, most: int, split: Split) -> Iterator[Piece]:
-    """The pieces of a text in their order, each of at most ``most`` by ``size``; those without a word are left out."""
-    packer = _Packer(text, size, most)
-    for block in _blocks(text):
-        yield from _fitted(packer.add(block), size, most, split)
-    yield from _fitted(packer.flush(), size, most, split)
+_Finer = Callable[[_Part], Iterable[_Part]]
+
+
+def cut(text: str, sizes: Sizes, most: int, split: Split) -> Iterator[Piece]:
+    """The pieces of a text in their order, each of at most ``most`` by ``sizes``; those without a word are left out."""
+    packer = _Packer(text, most, _Cutter(text, sizes, most, split))
+    for block in _measured(text, _blocks(text), sizes, most):
+        yield from filter(_says_something, packer.add(block))
+    yield from filter(_says_something, packer.flush())
+
+
+def _measured(text: str, parts: Iterable[_Part], sizes: Sizes, most: int) -> Iterator[_Part]:
+    """The parts with their sizes, many measured at a time."""
+    for batch in _batches(parts):
+        short = [part for part in batch if part.end - part.start <= LONG_LETTERS]
+        for part, size in zip(short, sizes([text[part.start : part.end] for part in short]), strict=True):
+            part.size = size
+        for part in batch:
+            if part.end - part.start > LONG_LETTERS:
+                part.size = most + 1
+            yield part
+
+
+def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
+    batch: list[_Part] = []
+    letters = 0
+    for part in parts:
+        batch.append(part)
+        letters += min(part.end - part.start, LONG_LETTERS)
+        if letters >= _BATCH_LETTERS or len(batch) >= _BATCH_PARTS:
+            yield batch
+            batch, letters = [], 0
+    if batch:
+        yield batch
 
 
 @dataclass(slots=True)
@@ -58,16 +106,16 @@ class _Packer:
     """Puts blocks together."""
 
     text: str
-    size: Size
     most: int
-    held: list[_Block] = field(default_factory=list)
+    cutter: _Cutter
+    held: list[_Part] = field(default_factory=list)
     total: int = 0
     stack: list[tuple[int, str]] = field(default_factory=list)
     path: str = ""
 
-    def add(self, block: _Block) -> Iterator[Piece]:
-        size = self.size(self.text[block.start : block.end])
-        full = self.total + size > self.most
+    def add(self, block: _Part) -> Iterator[Piece]:
+        far = bool(self.held) and block.end - self.held[0].start > LONG_LETTERS
+        full = far or self.total + block.size > self.most
         if full or (block.level and self.total >= self.most * _SMALL_SHARE):
             yield from self.flush(keep_headings=True)
         if block.level:
@@ -75,33 +123,113 @@ class _Packer:
         if not self.held:
             self.path = heading_path([heading for _, heading in self.stack])
         self.held.append(block)
-        self.total += size
+        self.total += block.size
 
     def flush(self, *, keep_headings: bool = False) -> Iterator[Piece]:
-        kept: list[_Block] = []
-        while keep_headings and self.held and self.held[-1].level:
-            kept.insert(0, self.held.pop())
+        kept: list[_Part] = []
+        if keep_headings:
+            said = next((place for place in range(len(self.held), 0, -1) if not self.held[place - 1].level), 0)
+            if said or self.total < self.most * _SMALL_SHARE:  # else there is nothing but headings: they are a piece
+                kept, self.held = self.held[said:], self.held[:said]
         if self.held:
             start, end = self.held[0].start, self.held[-1].end
-            yield Piece(start, end, self.text[start:end], self.path)
+            if sum(block.size for block in self.held) <= self.most and end - start <= LONG_LETTERS:
+                yield Piece(start, end, self.text[start:end], self.path)
+            else:
+                yield from self.cutter.pieces(start, end, self.path)
         self.held = kept
-        self.total = sum(self.size(self.text[block.start : block.end]) for block in kept)
+        self.total = sum(block.size for block in kept)
         self.path = heading_path([heading for _, heading in self.stack])
 
-    def _enter(self, block: _Block) -> None:
+    def _enter(self, block: _Part) -> None:
         match = _HEADING.fullmatch(self.text[block.start : block.end].strip())
         while self.stack and self.stack[-1][0] >= block.level:
             self.stack.pop()
         self.stack.append((block.level, match[2] if match else ""))
 
 
-def _blocks(text: str) -> Iterator[_Block]:
+@dataclass(frozen=True, slots=True)
+class _Cutter:
+    """Cuts up what is too large for one piece."""
+
+    text: str
+    sizes: Sizes
+    most: int
+    split: Split
+
+    def pieces(self, start: int, end: int, heading: str) -> Iterator[Piece]:
+        """As full as may be; a table's head stands in each of its pieces."""
+        head = table_head(self.text[start : min(end, start + LONG_LETTERS)])
+        head_size = self.sizes([head])[0] if head else 0
+        if head_size > self.most * _HEAD_SHARE:
+            head, head_size = "", 0
+        first, last, total, alone = start, start, 0, False
+        for part in self._fitting(self._lines(start, end), (self._sentences, self._split_up)):
+            room = self.most - (head_size if first > start else 0)
+            if last > first and (total + part.size > room or alone or part.alone or part.end - first > LONG_LETTERS):
+                yield self._piece(first, last, heading, head if first > start else "")
+                first, total = part.start, 0
+            elif last == first:
+                first = part.start
+            last, total, alone = part.end, total + part.size, part.alone
+        if last > first:
+            yield self._piece(first, last, heading, head if first > start else "")
+
+    def _piece(self, start: int, end: int, heading: str, head: str) -> Piece:
+        told = self.text[start:end]
+        return Piece(start, end, f"{head}\n{told}" if head and told.startswith("|") else told, heading)
+
+    def _fitting(self, parts: Iterable[_Part], finer: Sequence[_Finer]) -> Iterator[_Part]:
+        """Parts that fit, what does not fit cut by the first of ``finer``, and so on."""
+        for part in _measured(self.text, parts, self.sizes, self.most):
+            if part.size <= self.most:
+                yield part
+            elif finer:
+                yield from self._fitting(finer[0](part), finer[1:])
+            else:
+                yield from self._letters(part)
+
+    def _lines(self, start: int, end: int) -> Iterator[_Part]:
+        for match in _LINE.finditer(self.text, start, end):
+            yield from self._trimmed(match.start(), match.end())
+
+    def _sentences(self, line: _Part) -> Iterator[_Part]:
+        for match in _SENTENCE.finditer(self.text, line.start, line.end):
+            yield from self._trimmed(match.start(), match.end())
+
+    def _split_up(self, sentence: _Part) -> Iterator[_Part]:
+        at = sentence.start
+        while at < sentence.end:
+            end = min(sentence.end, at + LONG_LETTERS)
+            space = self.text.rfind(" ", at + 1, end) if end < sentence.end else -1
+            end = space if space > 0 else end
+            for offset, part in self.split(self.text[at:end]):
+                yield from self._trimmed(at + offset, at + offset + len(part))
+            at = end
+
+    def _letters(self, part: _Part) -> Iterator[_Part]:
+        """What a splitter left too large, having found no place to cut, is cut anywhere."""
+        step = max(1, (part.end - part.start) * self.most // part.size)
+        for start in range(part.start, part.end, step):
+            yield _Part(start, min(part.end, start + step), size=self.most, alone=True)
+
+    def _trimmed(self, start: int, end: int) -> Iterator[_Part]:
+        """The part without space around it, unless it is nothing but space."""
+        told = self.text[start:end]
+        kept = told.strip()
+        if kept:
+            begin = start + len(told) - len(told.lstrip())
+            yield _Part(begin, begin + len(kept))
+
+
+def _blocks(text: str) -> Iterator[_Part]:
     """Blocks end at an empty line, at a heading, or at the end of a fenced listing; they hold all that is not empty."""
     start = -1
     at = 0
     fence = ""
-    for line in text.splitlines(keepends=True):
-        begin, at = at, at + len(line)
+    for match in _LINE.finditer(text):
+        line = match[0]
+        begin, at = match.span()
         opened = _FENCE.match(line)
         if fence:
             if opened is not None and opened[1] == fence:
@@ -109,16 +237,16 @@ def _blocks(text: str) -> Iterator[_Block]:
             continue
         heading = _HEADING.fullmatch(line.strip()) if line.startswith("#") else None
         if start >= 0 and (heading is not None or not line.strip()):
-            yield _Block(start, _trimmed(text, start, begin), 0)
+            yield _Part(start, _trimmed(text, start, begin))
             start = -1
         if heading is not None:
-            yield _Block(begin, _trimmed(text, begin, at), len(heading[1]))
+            yield _Part(begin, _trimmed(text, begin, at), len(heading[1]))
         elif line.strip() and start < 0:
             start = begin
         if opened is not None:
             fence = opened[1]
     if start >= 0:
-        yield _Block(start, _trimmed(text, start, at), 0)
+        yield _Part(start, _trimmed(text, start, at))
 
 
 def _trimmed(text: str, start: int, end: int) -> int:
@@ -127,34 +255,8 @@ def _trimmed(text: str, start: int, end: int) -> int:
     return end
 
 
-def _fitted(pieces: Iterable[Piece], size: Size, most: int, split: Split) -> Iterator[Piece]:
-    """Pieces that are too large cut up; a table's head stands in each of its parts."""
-    for piece in pieces:
-        if not _says_something(piece.text):
-            continue
-        if size(piece.text) <= most:
-            yield piece
-            continue
-        head = table_head(piece.text)
-        for offset, part in _hard_cut(split(piece.text), size, most):
-            if _says_something(part):
-                start = piece.start + offset
-                repeated = f"{head}\n{part}" if head and offset > 0 and part.startswith("|") else ""
-                told = repeated if repeated and size(repeated) <= most else part
-                yield Piece(start, start + len(part), told, piece.heading)
-
-
-def _hard_cut(parts: Iterable[tuple[int, str]], size: Size, most: int) -> Iterator[tuple[int, str]]:
-    """What a splitter left too large, having found no place to cut, is cut anywhere."""
-    for offset, part in parts:
-        measured = size(part)
-        step = len(part) if measured <= most else max(1, len(part) * most // measured)
-        for start in range(0, len(part), step):
-            yield offset + start, part[start : start + step]
-
-
-def _says_something(text: str) -> bool:
-    return any(character.isalnum() for character in text)
+def _says_something(piece: Piece) -> bool:
+    return any(character.isalnum() for character in piece.text)
 
 
 def heading_path(headings: Sequence[str]) -> str:

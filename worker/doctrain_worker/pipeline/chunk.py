@@ -1,12 +1,13 @@
 """The stage ``chunk``: from a document's text to pieces that the embedding model takes whole. Runs in the parsing child.
 
 ``core.chunking`` cuts along the text's own structure, counting in the model's tokens (a character of Chinese may be
-one); a single block that is too long is cut by semantic-text-splitter. A replacement is a function of the same argument
-and result (docs/howto/replace-a-stage.md).
+one); a single sentence that is too long is cut by semantic-text-splitter. A replacement is a function of the same argument
+that answers chunks in any iterable (docs/howto/replace-a-stage.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from semantic_text_splitter import MarkdownSplitter
@@ -28,13 +29,12 @@ def _splitter() -> MarkdownSplitter:
     return MarkdownSplitter.from_huggingface_tokenizer(tokenizer(), MOST_TOKENS)
 
 
-def chunk(readable: Readable) -> list[Chunk]:
-    """The pieces, in their order, each of at most ``MOST_TOKENS`` tokens."""
-    return [
-        Chunk(piece.start, piece.end, page_at(readable.page_starts, piece.start), piece.heading, piece.text)
-        for piece in chunking.cut(readable.text, _size, MOST_TOKENS, _splitter().chunk_indices)
-    ]
+def chunk(readable: Readable) -> Iterator[Chunk]:
+    """The pieces, in their order, each of at most ``MOST_TOKENS`` tokens; made as they are asked for."""
+    for piece in chunking.cut(readable.text, _sizes, MOST_TOKENS, _splitter().chunk_indices):
+        yield Chunk(piece.start, piece.end, page_at(readable.page_starts, piece.start), piece.heading, piece.text)
 
 
-def _size(text: str) -> int:
-    return max(len(tokenizer().encode(text, add_special_tokens=False).ids), -(-len(text) // _LETTERS_A_TOKEN))
+def _sizes(texts: Sequence[str]) -> list[int]:
+    encoded = tokenizer().encode_batch_fast(list(texts), add_special_tokens=False)
+    return [max(len(one), -(-len(text) // _LETTERS_A_TOKEN)) for one, text in zip(encoded, texts, strict=True)]

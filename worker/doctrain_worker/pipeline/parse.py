@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -15,14 +15,14 @@ from doctrain_worker.sandbox.child import load
 
 
 @cache
-def _stages() -> tuple[Callable[[bytes, str, str], Readable], Callable[[Readable], list[Chunk]]]:
+def _stages() -> tuple[Callable[[bytes, str, str], Readable], Callable[[Readable], Iterable[Chunk]]]:
     return load(os.environ[READ_VARIABLE]), load(os.environ[CHUNK_VARIABLE])
 
 
 def prepare() -> None:
     """Imports what the stages need and runs them once, so that the first document does not wait for it."""
     read, chunk = _stages()
-    chunk(read(b"# A heading\n\nA sentence.\n", "text/markdown", "warm.md"))
+    list(chunk(read(b"# A heading\n\nA sentence.\n", "text/markdown", "warm.md")))
 
 
 def parse(task: dict[str, Any]) -> Parsed:
@@ -42,6 +42,6 @@ def parse(task: dict[str, Any]) -> Parsed:
         facts |= {"pages": len(readable.page_starts), "pages_without_text": readable.pages_without_text}
     spans.append(StageSpan("read", started, seconds, facts))
     started, clock = time.time(), time.perf_counter()
-    chunks = chunk(readable)
+    chunks = list(chunk(readable))
     spans.append(StageSpan("chunk", started, time.perf_counter() - clock, {"chunks": len(chunks)}))
     return Parsed(hashlib.sha256(content).digest(), readable.media_type, chunks, spans)
