@@ -40,3 +40,25 @@ async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
     async with asyncio.timeout(5):
         assert await task is End.STALE
     assert documents.started == [0]
+
+
+async def test_no_trial_starts_once_the_shard_is_known_not_to_be_ours() -> None:
+    """One response may carry the answer to the trial and the one that says so."""
+    tracker, documents = Tracker(), Documents(free=True)
+    lane = Lane(tracker, Gate(), documents, {}, 900.0)
+    answer = begun(1, 1, 5, width=1)
+    answer.suspects.append(3)
+    with shard_span("", (1, 1), "worker", 0.0) as spans:
+        run = ShardRun(lane, answer, spans, 1, lambda: None)
+    task = asyncio.create_task(run.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    shard = pb.ShardRef(shard=1, number=1)
+    tracker.answer(pb.TrackResponse(trial_answers=[pb.TrialAnswer(shard=shard, ordinal=3, outcome=pb.TRIAL_OUTCOME_STARTED)]))
+    run.interrupt(End.STALE)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    tracker.answer(pb.TrackResponse(stopped=[shard]))
+    async with asyncio.timeout(5):
+        assert await task is End.STALE
+    assert documents.started == []
