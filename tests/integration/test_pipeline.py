@@ -236,7 +236,8 @@ async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyP
         Guardian.open() as guardian,
         open_pipeline(
             guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=1, fetch_seconds=20,
-            call_seconds=20, total_seconds=120, document_memory_bytes=1024 * MIB, max_document_bytes=MIB, max_document_chunks=99, stages=Stages(read="testkit.stages:shout"),
+            call_seconds=20, total_seconds=120, document_memory_bytes=1024 * MIB, max_document_bytes=MIB, max_document_chunks=99,
+            stages=Stages(read="testkit.stages:shout"),
         ) as pipeline,
     ):  # fmt: skip
         own = Bench(pipeline, bench.root, bench.pool, bench.shard)
