@@ -22,6 +22,7 @@ from doctrain_coordinator.rpc import server
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_mesh import postgres
+from doctrain_mesh.outage import Outage
 from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.shard import Lane
 from doctrain_worker.tracker import Tracker
@@ -114,6 +115,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
                 for attribute, value in (("time", time), ("datetime", datetime)):
                     if getattr(module, attribute, None) is value:
                         patch.setattr(module, attribute, clock if value is time else _Datetime)
+        patch.setattr(postgres, "OUTAGE", Outage("Postgres", loop.time))  # else a run would begin with what the one before left
         patch.setattr(postgres, "connect", store.connect)
         patch.setattr(postgres, "create_pool", store.create_pool)
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
