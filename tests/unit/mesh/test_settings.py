@@ -28,7 +28,7 @@ SAFE = {
     [
         ({"DOCTRAIN_LEASE_SECONDS": "3"}, "must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS"),
         ({"DOCTRAIN_HOLD_SECONDS": "1800"}, "RabbitMQ closes the channel after 1800 s"),
-        ({"DOCTRAIN_FETCH_SECONDS": "400"}, "RabbitMQ closes the channel after 1800 s"),
+        ({"DOCTRAIN_FETCH_SECONDS": "600"}, "RabbitMQ closes the channel after 1800 s"),
         ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "900"}, "RabbitMQ closes the channel after 900 s"),
         ({"DOCTRAIN_LANE": "3"}, "Did you mean DOCTRAIN_LANES?"),
         ({"DOCTRAIN_DATABASE": "x"}, r"Did you mean DOCTRAIN_DATABASE_URL\?"),
