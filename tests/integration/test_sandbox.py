@@ -278,6 +278,27 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
         assert most <= 2
 
 
+async def test_calls_in_a_row_go_to_one_child_and_who_is_patient_comes_last(guardian: Guardian, strongest: Isolation) -> None:
+    async with ChildPool.open(guardian, SPEC, 1, strongest) as pool:
+        order = []
+
+        async def call(name: str, *, patient: bool) -> None:
+            await pool.run({"do": "echo", "value": name}, 20.0, patient=patient)
+            order.append(name)
+
+        async with pool.calls() as calls:
+            pids = [getattr(await calls.run({"do": "pid"}, 20.0), "value", 0) for _ in range(3)]
+            waiting = [
+                asyncio.ensure_future(call(name, patient=name.startswith("patient"))) for name in ("patient 1", "a", "patient 2", "b")
+            ]
+            await asyncio.sleep(0)
+            assert isinstance(await calls.run({"do": "crash"}, 20.0), results.Crashed)
+            assert isinstance(await calls.run({"do": "pid"}, 20.0), results.Result)
+        await asyncio.gather(*waiting)
+    assert len(set(pids)) == 1
+    assert order == ["a", "b", "patient 1", "patient 2"]
+
+
 async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian, strongest: Isolation) -> None:
     spec = replace(SPEC, recycle_calls=3)
     async with ChildPool.open(guardian, spec, 1, Isolation("rlimit", ())) as pool:
