@@ -7,11 +7,13 @@ ARGS   ?=
 FAULTS ?= 60
 DOCUMENTS ?= 20000
 SEED   ?= 1
+SEEDS  ?= 2000
+REPLAY ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos docs test chaos chaos-proof demo bench lock build clean distclean
+.PHONY: help setup setup-test check format protos docs test chaos chaos-proof simulate demo bench lock build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +62,10 @@ chaos: setup setup-test ## Faults on a mesh at work: make chaos FAULTS=1000 SEED
 chaos-proof: setup setup-test ## Prove that the chaos checker notices broken rules
 	PYTHONPATH=tests $(BIN)/python -m chaos.proof --seed $(SEED) $(ARGS)
 
-demo: setup ## Train the small corpus on an embedded mesh and search it
+simulate: setup ## Look for broken promises in many simulated runs (SEEDS=n), or replay one with its event log (REPLAY=n)
+	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(REPLAY),--seed $(REPLAY),--seeds $(SEEDS)) $(ARGS)
+
+demo: setup ## Train the small corpus on an embedded mesh and show what became of it
 	$(BIN)/doctrain-server demo
 
 bench: setup ## Measure documents a second; ARGS go to the benchmark

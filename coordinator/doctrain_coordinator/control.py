@@ -1,4 +1,4 @@
-"""What a tenant may do to a training that was started: cancel it, pause it, let it go on (PROTOCOL "Cancel", "Pause").
+"""What a tenant may do to a training that was started: cancel it, pause it, let it go on (docs/protocol.md, "Cancel", "Pause").
 
 Each is one transaction and safe to repeat; orders to shards that run are rows, which every heartbeat's answer repeats.
 """

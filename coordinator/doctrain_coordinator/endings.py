@@ -1,4 +1,4 @@
-"""Ends a training before its documents have: by its tenant's word, or because its manifest turned out wrong (PROTOCOL "Cancel")."""
+"""Ends a training before its documents have: by its tenant's word, or because its manifest was wrong (docs/protocol.md, "Cancel")."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import InvalidRequestError, TenantNotFoundError, UnauthenticatedError
-from doctrain_mesh.postgres import Connection, Pool
+from doctrain_mesh.errors import InvalidRequestError, KeyNotFoundError, TenantNotFoundError, UnauthenticatedError
+from doctrain_mesh.postgres import Connection, Pool, Record
 
 SQL = statements.load("keys")
 READ_SECONDS = 5.0
@@ -18,7 +18,7 @@ REMEMBERED_SECONDS = 4.0
 MOST_REMEMBERED = 10_000
 ROLE_TENANT, ROLE_WORKER, ROLE_OPERATOR = 1, 2, 3
 ROLE_NAMES = {ROLE_TENANT: "tenant", ROLE_WORKER: "worker", ROLE_OPERATOR: "operator"}
-UNKNOWN = "The API key is unknown or no longer in force. Send one that is, as metadata `authorization: Bearer KEY`."
+UNKNOWN = "The API key is not known or was revoked."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +73,35 @@ class Keys:
     async def create(self, role: int, tenant_id: str, label: str) -> MadeKey:
         """Makes a key; raises TenantNotFoundError, InvalidRequestError."""
         if (role == ROLE_TENANT) != bool(tenant_id):
-            raise InvalidRequestError("Name a tenant for a key of role tenant, and none for the other roles.")
+            raise InvalidRequestError("A key of role tenant needs the name of its tenant; the other roles have none.")
         key = f"dt_{ROLE_NAMES[role]}_{secrets.token_urlsafe(32)}"
         async with postgres.acquired(self._pool, "making an API key", seconds=READ_SECONDS) as c:
-            tenant = await c.fetchval(SQL["tenant_by_name"], tenant_id) if tenant_id else None
-            if tenant_id and tenant is None:
-                raise TenantNotFoundError(f"There is no tenant {tenant_id!r}.")
+            tenant = await _tenant(c, tenant_id)
             key_id: int = await c.fetchval(SQL["create"], _hash(key), role, tenant, label)
         return MadeKey(key, key_id)
 
     async def revoke(self, key_id: int) -> None:
-        """Takes a key out of force; one that is not there is no error."""
+        """Takes a key out of force; one that was revoked before stays so. Raises KeyNotFoundError."""
         async with postgres.acquired(self._pool, "revoking an API key", seconds=READ_SECONDS) as c:
-            await c.execute(SQL["revoke"], key_id)
+            found = await c.fetchval(SQL["revoke"], key_id)
+        if found is None:
+            raise KeyNotFoundError(f"There is no key {key_id}.")
         self._remembered.clear()
+
+    async def page(self, after: int, tenant_id: str, size: int) -> list[Record]:
+        """Keys with numbers above ``after``, of one tenant or (empty) of all; raises TenantNotFoundError."""
+        async with postgres.acquired(self._pool, "listing API keys", seconds=READ_SECONDS) as c:
+            tenant = await _tenant(c, tenant_id)
+            return list(await c.fetch(SQL["list"], after, tenant, size))
+
+
+async def _tenant(c: Connection, tenant_id: str) -> int | None:
+    if not tenant_id:
+        return None
+    tenant: int | None = await c.fetchval(SQL["tenant_by_name"], tenant_id)
+    if tenant is None:
+        raise TenantNotFoundError(f"There is no tenant {tenant_id!r}.")
+    return tenant
 
 
 async def role_of(connection: Connection, key: str) -> int | None:

@@ -1,7 +1,7 @@
 """One coordinator leads at a time: a session advisory lock on a connection that runs all of the leader's statements.
 
 A leader whose connection is gone cannot write, one that is frozen loses the lock after ``idle_session_timeout``, and two
-that overlap for a moment do no harm: every grant counts under the tenant's lock (PROTOCOL "Grant").
+that overlap for a moment do no harm: every grant counts under the tenant's lock (docs/protocol.md, "Grant").
 """
 
 from __future__ import annotations

@@ -189,6 +189,8 @@ class Loaders:
                     async with postgres.available("keeping a load's claim"):
                         await connection.execute("select 1")
                     continue
+                if piece.last and not loaded + piece.count:
+                    raise InvalidRequestError("The manifest holds no documents.")
                 if loaded + piece.count > self._bounds.documents:
                     raise InvalidRequestError(f"The manifest has more than {self._bounds.documents:,} documents; split it.")
                 if not await loading.extend(connection, training, tenant, loaded=loaded, expected=expected, lanes=lanes, piece=piece):

@@ -2,7 +2,7 @@
 
 A chunk is read into memory first and copied in one go, so that no slow source holds locks. Each commit moves the durable
 offset on under a guard, so two loaders of one training cannot load anything twice, and any coordinator goes on where a
-dead one stopped (PROTOCOL "StartTraining").
+dead one stopped (docs/protocol.md, "StartTraining").
 """
 
 from __future__ import annotations

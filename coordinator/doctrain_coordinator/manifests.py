@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import msgspec
 
 from doctrain_coordinator.core.documents import document_id_fault, duplicate_id, media_type_fault, metadata_fault
+from doctrain_coordinator.core.manifest_lines import fault_of
 from doctrain_mesh.errors import InvalidManifestError
 from doctrain_mesh.uris import UriRules
 
 MAX_LINE_BYTES = 64 * 1024
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,10 +51,17 @@ def fault(line: int, sentence: str) -> InvalidManifestError:
 
 
 class ManifestReader:
-    """Cuts the bytes from ``offset`` on into chunks of lines; ``lines`` were read before."""
+    """Cuts the bytes from ``offset`` on into chunks of lines; ``lines`` were read before.
 
-    def __init__(self, pieces: AsyncIterator[bytes], uris: UriRules, *, offset: int = 0, lines: int = 0) -> None:
-        self._pieces, self._uris = pieces, uris
+    Of ids that several documents of a chunk have, the first is refused; with ``keep_duplicates`` they are gathered in
+    ``duplicate_ids`` instead.
+    """
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], uris: UriRules, *, offset: int = 0, lines: int = 0, keep_duplicates: bool = False
+    ) -> None:
+        self._pieces, self._uris, self._keep_duplicates = pieces, uris, keep_duplicates
+        self.duplicate_ids: dict[str, None] = {}
         self._offset, self._lines = offset, lines
         self._whole: list[bytes] = []
         self._rest = b""
@@ -111,15 +120,16 @@ class ManifestReader:
         line_of: list[int] = []
         seen: set[str] = set()
         reason_of = self._uris.reason
-        for number, text in enumerate(lines, first):
+        for number, given in enumerate(lines, first):
+            text = given.removeprefix(BYTE_ORDER_MARK) if number == 1 else given
             if not text or text.isspace():
                 continue
             if len(text) > MAX_LINE_BYTES:
                 raise fault(number, f"A line has at most {MAX_LINE_BYTES:,} bytes.")
             try:
                 line = _decode(text)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                raise fault(number, f"It is not the JSON object of a document: {error}.") from None
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                raise fault(number, fault_of(text)) from None
             name = line.document_id
             if not name.isprintable() or not 0 < len(name) <= 128:
                 wrong = document_id_fault(name)
@@ -130,7 +140,9 @@ class ManifestReader:
             if wrong is not None:
                 raise fault(number, wrong)
             if name in seen:
-                raise fault(number, duplicate_id(name))
+                if not self._keep_duplicates:
+                    raise fault(number, duplicate_id(name))
+                self.duplicate_ids[name] = None
             seen.add(name)
             rows.append((name, line.uri, line.media_type or None, _encode(line.metadata).decode() if line.metadata else None))
             line_of.append(number)

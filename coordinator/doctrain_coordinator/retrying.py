@@ -47,10 +47,9 @@ class Retrying:
             assert known is not None
             return known
         if not training:
-            asked = " that was asked for" if request.error_classes or request.document_ids else ""
+            asked = "none of the documents that were asked for" if request.error_classes or request.document_ids else "no document"
             raise NothingToRetryError(
-                f"Nothing is left to retry: no document{asked} of {request.training_task_id!r} failed, "
-                "or a later training has indexed it since."
+                f"There is nothing to retry: {asked} failed in {request.training_task_id!r}, or a later training has indexed those since."
             )
         self._changes.work()
         return Accepted(training, 0)

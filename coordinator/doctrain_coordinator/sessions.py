@@ -1,4 +1,4 @@
-"""Opens, attaches and ends the workers' sessions (PROTOCOL "session", "Closed stream")."""
+"""Opens, attaches and ends the workers' sessions (docs/protocol.md, "session", "Closed stream")."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 SQL = statements.load("sessions")
 SESSION_SECONDS = 10.0
 GRACE_SECONDS = 1.0
+QUIET_SECONDS = 0.75
+"""Three pings. A worker that said nothing for longer, before its stream ended, may be frozen: it does not see the end either."""
 RETRY_SECONDS = 0.5
 MOST_TRIES = 20
 
@@ -27,13 +29,14 @@ MOST_TRIES = 20
 class Attachment:
     """One stream of a session: ``attached`` counts the session's streams, ``beat`` is the last that was committed.
 
-    ``answered`` is when that was, in seconds of this process's monotonic clock.
+    ``answered`` is when that was, ``heard`` when the worker last said anything, in seconds of this process's monotonic clock.
     """
 
     session: int
     attached: int
     beat: int
     answered: float
+    heard: float
 
     def beaten(self, beat: int) -> None:
         """A heartbeat was committed and is answered now."""
@@ -71,7 +74,8 @@ class Sessions:
         if row is None:
             return None
         self._changes.work()
-        return Attachment(row["id"], row["attached"], row["beat"], time.monotonic())
+        now = time.monotonic()
+        return Attachment(row["id"], row["attached"], row["beat"], now, now)
 
     async def _succeed(self, opening: Opening) -> None:
         async with postgres.acquired(self._pool, "reading a session", seconds=SESSION_SECONDS) as c:
@@ -88,9 +92,14 @@ class Sessions:
     async def closed(self, attachment: Attachment) -> None:
         """The stream ended by itself without a goodbye: the session is taken back a second later, unless it moved on.
 
-        A worker that was left unanswered for long ends its stream because it fenced itself: that is nobody's fault.
+        A worker that was left unanswered for long ends its stream because it fenced itself: that is nobody's fault. One that had
+        fallen silent before is taken back when its lease has passed: until then its guardian may let its children run.
         """
-        fenced = time.monotonic() - attachment.answered > self._lease / 2
+        now = time.monotonic()
+        if now - attachment.heard > QUIET_SECONDS:
+            log.info("The stream of session %d ended after a silence; its lease decides.", attachment.session)
+            return
+        fenced = now - attachment.answered > self._lease / 2
         take_back = self._lost.take_back_uncharged if fenced else self._lost.take_back
         await asyncio.gather(self._mark(attachment), asyncio.sleep(GRACE_SECONDS))
         for _ in range(MOST_TRIES):

@@ -1,4 +1,4 @@
-"""Accepts trainings: the same request is accepted once, whatever is repeated or races (PROTOCOL "StartTraining")."""
+"""Accepts trainings: the same request is accepted once, whatever is repeated or races (docs/protocol.md, "StartTraining")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
 from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
-from doctrain_coordinator.manifests import ManifestReader, Row
+from doctrain_coordinator.manifests import Chunk, ManifestReader, Row
 from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
@@ -34,11 +34,13 @@ MOST_DUPLICATES = 100
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a request came to; ``training`` is 0 for a dry run."""
+    """What a request came to; ``training`` is 0 for a dry run. ``partial``: of a manifest only ``lines`` were read so far."""
 
     training: int
     documents: int
     existed: bool = False
+    partial: bool = False
+    lines: int = 0
     duplicate_ids: list[str] = field(default_factory=list)
 
 
@@ -85,11 +87,12 @@ class Starting:
         return known
 
     async def _dry_run(self, caller: Identity, request: pb.StartTrainingRequest, twice: list[str]) -> Accepted:
-        count = request.numbered.count or len(request.documents)
-        if request.manifest_uri:
-            async with self._manifest(caller, request.manifest_uri) as (reader, _, _):
-                count = len((await reader.next_chunk(FIRST_CHUNK)).rows)
-        return Accepted(0, count, duplicate_ids=twice[:MOST_DUPLICATES])
+        if not request.manifest_uri:
+            return Accepted(0, request.numbered.count or len(request.documents), duplicate_ids=twice[:MOST_DUPLICATES])
+        async with self._manifest(caller, request.manifest_uri, keep_duplicates=True) as (reader, _, _):
+            chunk = await _first_chunk(reader)
+        found = list(reader.duplicate_ids)[:MOST_DUPLICATES]
+        return Accepted(0, len(chunk.rows), duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
 
     async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
         traceparent = telemetry.headers().get("traceparent", "")
@@ -110,7 +113,8 @@ class Starting:
         self._changes.work()
         if not piece.last:
             self._loaders.poke()
-        return Accepted(training, piece.count)
+        partial = bool(request.manifest_uri) and not piece.last
+        return Accepted(training, request.numbered.count or piece.count, partial=partial, lines=piece.lines)
 
     async def _store_numbered(self, numbered: pb.NumberedDocuments, common: dict[str, Any]) -> tuple[int, Piece]:
         first = min(numbered.count, FIRST_CHUNK)
@@ -126,9 +130,7 @@ class Starting:
 
     async def _store_manifest(self, caller: Identity, uri: str, common: dict[str, Any]) -> tuple[int, Piece]:
         async with self._manifest(caller, uri) as (reader, etag, size):
-            chunk = await reader.next_chunk(FIRST_CHUNK)
-        if not chunk.rows and chunk.last:
-            raise invalid("manifest_uri", "The manifest is empty.")
+            chunk = await _first_chunk(reader)
         expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * max(1, len(chunk.rows)))
         expected = min(expected, self._limits.manifest_documents)
         piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
@@ -136,10 +138,10 @@ class Starting:
         return await loading.create(self._pool, new, piece), piece
 
     @asynccontextmanager
-    async def _manifest(self, caller: Identity, uri: str) -> Any:
+    async def _manifest(self, caller: Identity, uri: str, *, keep_duplicates: bool = False) -> Any:
         try:
             async with self._sources.open_ranged(caller.tenant_id, uri, 0) as opened:
-                yield ManifestReader(opened.pieces, self._uris), opened.etag, opened.size
+                yield ManifestReader(opened.pieces, self._uris, keep_duplicates=keep_duplicates), opened.etag, opened.size
         except (BlobNotFoundError, BlobForbiddenError) as error:
             raise invalid("manifest_uri", f"The manifest cannot be read: {error}") from error
 
@@ -147,6 +149,13 @@ class Starting:
         inline = [document.content for document in request.documents if document.WhichOneof("source") == "content"]
         uris = iter(await self._blobs.put_many(caller.tenant_id, inline))
         return list(_rows(request, uris))
+
+
+async def _first_chunk(reader: ManifestReader) -> Chunk:
+    chunk = await reader.next_chunk(FIRST_CHUNK)
+    if not chunk.rows and chunk.last:
+        raise invalid("manifest_uri", "The manifest is empty.")
+    return chunk
 
 
 def new_task_id() -> str:
@@ -162,7 +171,7 @@ async def known_training(pool: Pool, caller: Identity, task_id: str, digest: byt
         return None
     if row["request_hash"] != digest:
         raise TrainingExistsError(
-            f"The id {task_id!r} names a training with other content; choose another id, or send the same content again."
+            f"The id {task_id!r} is taken by a training of other documents; choose another id, or give the same documents."
         )
     return Accepted(row["id"], 0, existed=True)
 

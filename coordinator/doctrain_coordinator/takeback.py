@@ -1,4 +1,4 @@
-"""Takes a lost session back: its shards are granted again, and charged where it is to blame (PROTOCOL "Take-back").
+"""Takes a lost session back: its shards are granted again, and charged where it is to blame (docs/protocol.md, "Take-back").
 
 Any coordinator may do it; the guard on beat and stream makes a second run do nothing. The session and all that it held
 change in one transaction (docs/adr/0006).

@@ -38,7 +38,7 @@ class Tenants:
         return row
 
     async def page(self, after: int, size: int) -> list[Record]:
-        """Tenants in the order in which they were made."""
+        """Tenants by name, those after the tenant with the id ``after``; 0: from the first on."""
         async with postgres.acquired(self._pool, "listing tenants", seconds=SECONDS) as c:
             return list(await c.fetch(SQL["tenants"], after, size))
 

@@ -1,4 +1,4 @@
-"""Announces that a suspect starts alone, before it does: who is lost with it is known (PROTOCOL "Trial")."""
+"""Announces that a suspect starts alone, before it does: who is lost with it is known (docs/protocol.md, "Trial")."""
 
 from __future__ import annotations
 

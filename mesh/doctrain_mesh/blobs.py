@@ -75,7 +75,7 @@ class BlobRangeError(InvalidRequestError):
     def __init__(self, offset: int, length: int, size: int) -> None:
         super().__init__(
             f"The URI names {length:,} bytes from byte {offset:,} on, but what is stored there has {size:,}; "
-            "use the URI that UploadDocument answered."
+            "use the URI that the upload answered."
         )
 
 

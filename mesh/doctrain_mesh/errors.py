@@ -102,6 +102,13 @@ class PlanNotFoundError(DoctrainError):
     reason = "PLAN_NOT_FOUND"
 
 
+class KeyNotFoundError(DoctrainError):
+    """No key has that number (operators only)."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "KEY_NOT_FOUND"
+
+
 class TrainingExistsError(DoctrainError):
     """The id is taken by a training with other content."""
 

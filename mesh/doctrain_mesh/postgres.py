@@ -59,11 +59,19 @@ OUTAGE = Outage("Postgres")
 
 @asynccontextmanager
 async def available(operation: str) -> AsyncIterator[None]:
-    """Names the operation in the StoreUnavailableError that replaces a lost or overdue server's many errors."""
+    """Names the operation in the StoreUnavailableError that replaces a lost or overdue server's many errors.
+
+    A cancelled task rolls its transaction back first; on a lost connection the error of that takes the cancellation's place, and who
+    catches StoreUnavailableError would work on. So it is cancelled here once more.
+    """
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task is not None else 0
     try:
         async with guard_cancellation(operation):
             yield
     except (*_AWAY, OperationTimeoutError) as error:
+        if task is not None and task.cancelling() > cancelled_before:
+            raise asyncio.CancelledError from error
         OUTAGE.away(f"{operation}: {cause(error)}")
         raise StoreUnavailableError(
             f"Postgres did not answer ({operation}). The call may be made again.", retry_after_seconds=1.0

@@ -20,6 +20,8 @@ from doctrain_mesh.errors import ConfigurationError
 PREFIX = "DOCTRAIN_"
 ACK_SECONDS = 60.0
 ALONE_SECONDS = 7200.0
+ALIKE = 0.7
+"""How alike an unknown name and a known one must be, 0 to 1, for one to be the other's slip."""
 CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE", "DOCTRAIN_PREDECESSOR"})
 
 
@@ -150,8 +152,9 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             continue
         setting = known.get(variable)
         if setting is None:
-            near = difflib.get_close_matches(variable, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            names = [name.removeprefix(PREFIX) for name in known]
+            near = difflib.get_close_matches(variable.removeprefix(PREFIX), names, n=1, cutoff=ALIKE)
+            hint = f" Did you mean {PREFIX}{near[0]}?" if near else " See docs/reference/settings.md."
             raise ConfigurationError(f"The setting {variable} is unknown.{hint}")
         values[setting.name] = _parse(variable, text, kinds[setting.name])
     values.update(overrides)

@@ -1,6 +1,6 @@
 """Lifetimes: named timeouts and supervised loops.
 
-A background loop that ends is a fault of the process (HOUSE: "a dead loop ends the process"), so loops run in the
+A background loop that ends is a fault of the process, so loops run in the
 application's TaskGroup and return only when they are cancelled. Libraries were seen to raise ``CancelledError`` although
 nobody cancelled (aio-pika on a stuck connection): ``guard_cancellation`` tells the two apart.
 """

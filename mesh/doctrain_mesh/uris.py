@@ -30,9 +30,9 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _REMEMBERED = 4096
 
-_CREDENTIALS = "The URI holds credentials; take them out and let the operator give doctrain access."
+_CREDENTIALS = "The URI contains credentials; remove them and ask the operator to give doctrain access."
 _NO_HOST = "The URI has no valid host name."
-_OWN_STORE = "The URI leads into doctrain's own store of uploads; use the blob:// URI that UploadDocument answered."
+_OWN_STORE = "The URI leads into doctrain's own store of uploads; use the blob:// URI that the upload answered."
 _PRIVATE = "The URI leads to a private or local address; only public ones may be reached."
 
 
@@ -85,7 +85,7 @@ class UriRules:
     def reason(self, uri: str) -> str | None:
         """Why a URI is refused, in a sentence; None when it is taken."""
         if not uri.isprintable():
-            return "The URI holds control characters or other characters that cannot be shown."
+            return "The URI contains control characters or others that cannot be shown."
         if len(uri) > MAX_URI_BYTES or (not uri.isascii() and len(uri.encode()) > MAX_URI_BYTES):
             return f"The URI is longer than {MAX_URI_BYTES} bytes."
         # Scheme and host, up to the first slash after "scheme://"; nearly always seen before.
@@ -112,7 +112,7 @@ class UriRules:
         return None if self.allow_private_addresses or addresses.is_public(address) else _PRIVATE
 
     def _blob_reason(self, uri: str) -> str | None:
-        return None if _BLOB.fullmatch(uri) else "The URI is not one that UploadDocument answered."
+        return None if _BLOB.fullmatch(uri) else "The URI is not one that an upload answered."
 
     def _file_reason(self, uri: str) -> str | None:
         if not self.file_root:
@@ -132,7 +132,7 @@ class UriRules:
         except UnicodeDecodeError:
             return "The path in the URI is not UTF-8."
         if path is None or not path.isprintable():
-            return "A file:// URI must hold an absolute path without control characters and no host, as in file:///folder/name."
+            return "A file:// URI must have an absolute path without control characters and no host, as in file:///folder/name."
         if path == self.file_root or not PurePosixPath(path).is_relative_to(self.file_root):
             return "The path is outside the folder that doctrain may read."
         if self.blob_folder and PurePosixPath(path).is_relative_to(self.blob_folder):

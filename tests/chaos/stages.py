@@ -6,7 +6,6 @@ opened for appending, a line a write, so that lines of many processes do not mix
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import hashlib
 import json
@@ -14,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,16 +34,16 @@ TRANSIENT_FAILURES = 2
 _failed: collections.Counter[tuple[str, int]] = collections.Counter()
 
 
-async def fetch(tenant_id: str, uri: str, max_bytes: int) -> bytes:
+async def fetch(tenant_id: str, uri: str, max_bytes: int, make_room: Callable[[int], Awaitable[None]]) -> bytes:
     """The stage ``fetch``, in the worker's main process: transient failures and assassins."""
     from doctrain_mesh.blobs import BlobStore
     from doctrain_mesh.errors import UnavailableError
 
     if uri.startswith("blob://"):
-        return await BlobStore(os.environ["DOCTRAIN_BLOB_URL"]).get(tenant_id, uri, max_bytes)
+        return await BlobStore(os.environ["DOCTRAIN_BLOB_URL"]).get(tenant_id, uri, max_bytes, make_room)
     training, number = named_by(uri)
     kind = kind_of(training, number)
-    await asyncio.sleep(0)
+    await make_room(len(content_of(training, number)))
     if kind is Kind.ASSASSIN:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind is Kind.TRANSIENT and _failed[training, number] < TRANSIENT_FAILURES:

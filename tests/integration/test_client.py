@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,7 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from doctrain import AsyncClient, Client, DocumentInput, NumberedDocuments, Timeouts, TrainingState, errors, folder
+from doctrain import AsyncClient, Client, DocumentInput, NumberedDocuments, Timeouts, TrainingState, errors
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import UNAVAILABLE, Failure, ScriptedService, serving
@@ -84,7 +83,7 @@ async def test_a_key_is_never_made_twice_by_a_retry(client: AsyncClient, service
 async def test_a_call_that_gets_no_answer_says_so_in_its_time(service: ScriptedService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, as a frozen process does, and says nothing
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        async with AsyncClient(address, timeouts=Timeouts(call_seconds=0.3)) as client:
+        async with AsyncClient(address, api_key="secret", timeouts=Timeouts(call_seconds=0.3)) as client:
             with pytest.raises(errors.CallTimeoutError, match=r"did not read the training within 0\.3 s"):
                 await client.get_training("t")
 
@@ -96,7 +95,7 @@ async def test_another_address_answers_for_one_that_is_away_or_frozen(service: S
         async with serving(service) as alive:
             addresses = [f"127.0.0.1:{away}", f"127.0.0.1:{frozen.getsockname()[1]}", alive.address]
             for _ in range(2):  # whichever of them a client begins with
-                async with AsyncClient(addresses) as client:
+                async with AsyncClient(addresses, api_key="secret") as client:
                     await client.start_training(documents(1))
                     began = time.monotonic()
                     await client.start_training(documents(1))
@@ -154,43 +153,6 @@ async def test_what_ends_an_upload_in_its_middle_is_told_whoever_wins_the_race(c
     assert [answer.size for answer in stored] == [8_000_000] * 4
 
 
-async def test_a_folder_is_stored_with_bounded_concurrency_and_trained(
-    client: AsyncClient, service: ScriptedService, tmp_path: Path
-) -> None:
-    for n in range(20):
-        (tmp_path / f"{n:02}.txt").write_text(f"document {n}")
-    stored: list[Path] = []
-    inputs = await client.upload_folder(tmp_path, concurrency=3, on_stored=stored.append)
-    assert [document.document_id for document in inputs] == [f"{n:02}.txt" for n in range(20)]
-    assert sorted(path.name for path in stored) == [document.document_id for document in inputs]
-    assert service.most_uploads <= 3
-    answer = await client.train_folder(tmp_path, "0*.txt", training_task_id="folder")
-    assert answer.training.total == 10
-    request = service.asked(pb.StartTrainingRequest)[-1]
-    assert service.blobs[request.documents[3].uri] == b"document 3"
-
-
-async def test_more_documents_than_a_request_names_go_by_manifest(
-    client: AsyncClient, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(folder, "MAX_INLINE_DOCUMENTS", 2)
-    for n in range(3):
-        (tmp_path / f"{n}.txt").write_text(f"document {n}")
-    await client.train_folder(tmp_path)
-    request = service.asked(pb.StartTrainingRequest)[-1]
-    assert not request.documents
-    assert service.blobs[request.manifest_uri].count(b'"document_id"') == 3
-
-
-async def test_one_failed_upload_ends_the_folder_with_its_own_error(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
-    for n in range(20):
-        (tmp_path / f"{n:02}.txt").write_text(f"document {n}")
-    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.UNAUTHENTICATED, "This key is not known.", "UNAUTHENTICATED")]
-    with pytest.raises(errors.UnauthenticatedError, match="This key is not known"):
-        await client.train_folder(tmp_path)
-    assert not service.trainings
-
-
 async def test_the_fleet_is_operated(client: AsyncClient, service: ScriptedService) -> None:
     assert (await client.fleet.list_workers()).workers[0].worker_id == "worker-1"
     assert (await client.fleet.get_queue()).tenants[0].slots == 5
@@ -201,36 +163,34 @@ async def test_the_fleet_is_operated(client: AsyncClient, service: ScriptedServi
     await client.fleet.put_plan("paid", slots=30)
     assert [plan.slots for plan in await client.fleet.list_plans()] == [30]
     key = await client.fleet.create_key(fleet_pb2.ROLE_TENANT, tenant_id="a", label="laptop")
+    await client.fleet.create_key("worker")
+    await client.fleet.create_key("operator", label="me")
     await client.fleet.revoke_key(key.key_id)
-    assert service.revoked == [12]
+    listed = [one async for one in client.fleet.list_keys()]
+    assert [(one.key_id, one.role, one.tenant_id, one.HasField("revoke_time")) for one in listed] == [
+        (12, fleet_pb2.ROLE_TENANT, "a", True),
+        (13, fleet_pb2.ROLE_WORKER, "", False),
+        (14, fleet_pb2.ROLE_OPERATOR, "", False),
+    ]
+    assert [one.label async for one in client.fleet.list_keys(tenant_id="a")] == ["laptop"]
+    with pytest.raises(errors.KeyNotFoundError, match="There is no key 999"):
+        await client.fleet.revoke_key(999)
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, grpc.ServerCredentials]:
-    """A self-signed certificate of localhost: its file and the server's side of it."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-
-
-async def test_tls_by_the_given_authority_and_not_without(
-    service: ScriptedService, certificate: tuple[Path, grpc.ServerCredentials]
-) -> None:
-    authority, credentials = certificate
-    async with serving(service, credentials) as secure:
-        async with AsyncClient(secure.address, ca=authority) as client:
-            assert (await client.start_training(documents(1))).summary.documents == 1
-        async with AsyncClient(secure.address, ca="system", timeouts=Timeouts(start_seconds=1)) as client:
-            with pytest.raises(errors.UnavailableError):
-                await client.start_training(documents(1))
-
-
-@pytest.mark.parametrize("address", ["", "localhost", "http://localhost:7700", "localhost:99999", ":7700"])
-def test_a_wrong_address_is_refused_in_a_sentence(address: str) -> None:
-    with pytest.raises(ValueError, match="localhost:7700"):
-        AsyncClient(address)
+async def test_states_classes_and_roles_may_be_words(client: AsyncClient, service: ScriptedService) -> None:
+    await client.start_training(documents(1), training_task_id="t")
+    assert [t.training_task_id async for t in client.list_trainings(["queued", "completed with failures"])] == ["t"]
+    assert [t async for t in client.list_trainings("TRAINING_STATE_COMPLETED")] == []
+    assert [d async for d in client.list_documents("t", ["failed", pb.DOCUMENT_STATE_QUEUED])] == []
+    assert service.asked(pb.ListTrainingsRequest)[0].states == [
+        pb.TRAINING_STATE_QUEUED,
+        pb.TRAINING_STATE_COMPLETED_WITH_FAILURES,
+    ]
+    assert service.asked(pb.ListDocumentsRequest)[0].states == [pb.DOCUMENT_STATE_FAILED, pb.DOCUMENT_STATE_QUEUED]
+    await client.retry_failed("t", error_classes=["crash"])
+    assert service.asked(pb.RetryFailedDocumentsRequest)[0].error_classes == [pb.ERROR_CLASS_CRASH]
+    with pytest.raises(errors.UsageError, match=r"'done' is none of: queued, processing, completed, "):
+        await anext(client.list_trainings(["done"]))
 
 
 async def test_the_sync_client_does_the_same(service: ScriptedService, tmp_path: Path) -> None:
@@ -273,7 +233,7 @@ async def test_the_sync_client_does_the_same(service: ScriptedService, tmp_path:
 async def test_a_closed_client_says_so(service: ScriptedService) -> None:
     async with AsyncExitStack() as stack:
         now = await stack.enter_async_context(serving(service))
-        client = AsyncClient(now.address)
+        client = AsyncClient(now.address, api_key="secret")
         await client.close()
         with pytest.raises(RuntimeError, match="This client is closed"):
             await client.get_training("t")

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pty
+import re
 import signal
-import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from click.testing import CliRunner, Result
 
-from doctrain.cli.app import doctrain
 from doctrain.v1 import training_pb2 as pb
-from testkit.scripted_service import Failure, ScriptedService, serving
-
-
-class Shell:
-    """Runs commands against one service."""
-
-    def __init__(self, address: str) -> None:
-        self.environment = {"DOCTRAIN_ADDRESS": address, "DOCTRAIN_API_KEY": "secret"}
-
-    async def __call__(self, *arguments: str) -> Result:
-        runner = CliRunner(env=self.environment)
-        return await asyncio.to_thread(runner.invoke, doctrain, arguments, catch_exceptions=False)
-
-    async def start(self, *arguments: str, stdout: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
-        """Starts it as a process of its own."""
-        environment = {**os.environ, **self.environment, "TERM": "xterm", "COLUMNS": "120"}
-        command = (sys.executable, "-m", "doctrain", *arguments)
-        return await asyncio.create_subprocess_exec(*command, env=environment, stdout=stdout, stderr=asyncio.subprocess.PIPE)
+from testkit.scripted_service import ScriptedService, serving
+from testkit.shell import Shell, lines
 
 
 @pytest.fixture
@@ -56,10 +37,6 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(name)
     (tmp_path / "empty.txt").write_text("")
     return tmp_path
-
-
-def lines(result: Result) -> list[Any]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def ends_as(state: pb.TrainingState.ValueType, *, failed: int = 0) -> Any:
@@ -89,7 +66,7 @@ async def test_train_a_folder_and_watch_it_to_its_end(shell: Shell, service: Scr
     assert "Training mine: 3 documents, at most 5 at once (plan free)." in result.stdout
     assert "processing: 0 of 3 documents ended" in result.stdout
     assert "Completed: 3 documents trained, 0 failed." in result.stdout
-    assert "Left out because they are empty (1): empty.txt" in result.stderr
+    assert result.stderr == f"Left out 1 file that cannot be trained:\n  {folder}/empty.txt: It is empty.\n"
     [request] = service.asked(pb.StartTrainingRequest)
     assert [document.document_id for document in request.documents] == ["a.txt", "b.txt", "deep/c.md"]
 
@@ -110,15 +87,59 @@ async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, 
     assert not service.trainings
 
 
+async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(shell: Shell, service: ScriptedService) -> None:
+    service.lines_read = 5000
+    partly = await shell("train", "--manifest", "s3://b/m", "--dry-run")
+    assert partly.stdout == "The first 5,000 lines are good (5,000 documents, at most 5 at once (plan free)); the rest was not read.\n"
+    started = await shell("train", "--manifest", "s3://b/m", "--id", "m")
+    assert started.stdout.startswith("Training m: 5,000 documents read so far, the rest follows, at most 5 at once (plan free).")
+    service.duplicates = ["a", "b\x1b"]
+    twice = await shell("train", "--manifest", "s3://b/m", "--dry-run")
+    assert twice.exit_code == 4
+    assert twice.stdout == (
+        "It cannot be trained: every document needs an id of its own, and these are duplicates: a, b\N{REPLACEMENT CHARACTER}.\n"
+    )
+
+
+async def test_files_that_cannot_be_trained_are_listed_or_end_it(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    (folder / os.fsdecode(b"\xff.txt")).write_text("x")
+    (folder / "out.txt").symlink_to("/etc/hostname")
+    listed = await shell("train", str(folder))
+    assert listed.exit_code == 0
+    assert listed.stderr.splitlines() == [
+        "Left out 3 files that cannot be trained:",
+        f"  {folder}/empty.txt: It is empty.",
+        f"  {folder}/out.txt: It is a link that leads out of the folder.",
+        f"  {folder}/\N{REPLACEMENT CHARACTER}.txt: Its name is not UTF-8.",
+    ]
+    as_json = await shell("train", str(folder), "--json")
+    assert as_json.stderr == ""
+    assert [one["reason"] for one in lines(as_json)[0]["skipped"]] == [
+        "It is empty.",
+        "It is a link that leads out of the folder.",
+        "Its name is not UTF-8.",
+    ]
+    started = len(service.trainings)
+    strict = await shell("train", str(folder), "--strict")
+    assert strict.exit_code == 2
+    assert strict.stderr.startswith("Error: 3 files cannot be trained, so nothing was started:\n")
+    assert len(service.trainings) == started
+    nothing = await shell("train", str(folder / "empty.txt"))
+    assert nothing.exit_code == 2
+    assert "can be trained: every file was left out." in nothing.stderr
+
+
 async def test_a_training_that_did_not_complete_ends_the_watch_with_1_and_names_what_failed(shell: Shell, service: ScriptedService) -> None:
     service.trainings["t"] = pb.Training(training_task_id="t")
     service.watch = ends_as(pb.TRAINING_STATE_COMPLETED_WITH_FAILURES, failed=1)
     error = pb.DocumentError(code="ENCRYPTED", message="It is encrypted;\x1b[2J remove the password.")
-    service.documents = [pb.Document(document_id="secret.pdf", state=pb.DOCUMENT_STATE_FAILED, error=error)]
+    document = pb.Document(document_id="secret.pdf", state=pb.DOCUMENT_STATE_FAILED, error=error)
+    document.duration.FromMilliseconds(500)
+    service.documents = [document]
     result = await shell("watch", "t")
     assert result.exit_code == 1
     assert "Completed with failures: 2 documents trained, 1 failed." in result.stdout
-    assert "  failed      secret.pdf  ENCRYPTED: It is encrypted;\N{REPLACEMENT CHARACTER}[2J remove the password." in result.stdout
+    assert "  failed      secret.pdf  0.50 s  ENCRYPTED: It is encrypted;\N{REPLACEMENT CHARACTER}[2J remove the password." in result.stdout
     for state in (pb.TRAINING_STATE_FAILED, pb.TRAINING_STATE_CANCELLED):
         service.watch = ends_as(state)
         assert (await shell("watch", "t", "--json")).exit_code == 1
@@ -146,9 +167,13 @@ async def test_reading_trainings_and_documents(shell: Shell, service: ScriptedSe
     assert [training["training_task_id"] for training in lines(await shell("list", "--limit", "2", "--json"))] == ["t1", "t2"]
     assert (await shell("list", "--state", "completed")).stdout == "No trainings.\n"
     assert (await shell("documents", "t1")).stdout.splitlines()[4] == "queued      d4"
+    assert (await shell("documents", "t1", "--limit", "3")).stdout.splitlines()[-1] == "queued      d2"
+    assert (await shell("list", "--state", "TRAINING_STATE_QUEUED")).stdout.startswith("ID")
+    assert (await shell("documents", "t1", "--state", "DOCUMENT_STATE_FAILED")).stdout == ""
     assert len(lines(await shell("documents", "t1", "--state", "queued", "--state", "failed", "--json"))) == 5
     assert service.asked(pb.ListDocumentsRequest)[-1].states == [pb.DOCUMENT_STATE_QUEUED, pb.DOCUMENT_STATE_FAILED]
-    assert (await shell("cancel", "t1")).stdout.startswith("t1  cancelled")
+    assert (await shell("cancel", "t1")).stdout == "t1  cancelled: 0 of 9 documents ended\n"
+    assert (await shell("cancel", "t1")).stdout == "t1  had ended already; cancelled: 0 of 9 documents ended\n"
     assert lines(await shell("cancel", "t2", "--json"))[0]["state"] == "TRAINING_STATE_CANCELLED"
 
 
@@ -158,7 +183,7 @@ async def test_holding_and_retrying_trainings(shell: Shell, service: ScriptedSer
     assert lines(await shell("resume", "t1", "--json"))[0]["paused"] is False
     assert (await shell("explain", "t1")).stdout.splitlines() == [
         "t1  processing: 0 of 9 documents ended",
-        "The plan allows 5 documents at once: 0 are in use by this training, 5 by others.",
+        "The plan allows 5 documents at once: 0 in use by this training, 5 by others.",
         "- The plan's 5 documents at once are all in use.",
         "  What to do: Wait.",
         "  other uses 5",
@@ -168,7 +193,26 @@ async def test_holding_and_retrying_trainings(shell: Shell, service: ScriptedSer
     assert (retried["training_task_id"], retried["retry_of"]) == ("t2", "t1")
     (asked,) = service.asked(pb.RetryFailedDocumentsRequest)
     assert (list(asked.error_classes), list(asked.document_ids)) == ([pb.ERROR_CLASS_CRASH], ["a"])
-    assert (await shell("retry", "t1")).stdout.endswith("0 of 2 read so far documents ended\n")
+    assert (await shell("retry", "t1")).stdout.endswith("0 of the 2 documents read so far ended\n")
+
+
+async def test_status_says_since_when_how_fast_and_how_long(shell: Shell, service: ScriptedService) -> None:
+    training = pb.Training(training_task_id="t", state=pb.TRAINING_STATE_PROCESSING, total=120, completed=40, sealed=True)
+    now = int(time.time())
+    training.create_time.FromSeconds(now - 30)
+    training.waiting_reason = "All workers are busy."
+    service.trainings["t"] = training
+    waiting = (await shell("status", "t")).stdout.splitlines()
+    assert waiting[0] == "t  processing: 40 of 120 documents ended. All workers are busy."
+    assert re.fullmatch(r"    accepted \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d, waiting for 3\d s", waiting[1])
+    training.start_time.FromSeconds(now - 20)
+    running = (await shell("status", "t")).stdout
+    assert re.search(r"running for 2\d s\n    (2\.0|1\.\d) documents/s, about [45]\d s left\n$", running)
+    training.end_time.FromSeconds(now - 10)
+    training.state = pb.TRAINING_STATE_COMPLETED
+    assert (await shell("status", "t")).stdout.endswith(", took 10 s\n    4.0 documents/s\n")
+    as_json = lines(await shell("status", "t", "--json"))[0]
+    assert list(as_json) == [field.name for field in pb.Training.DESCRIPTOR.fields], "the order of the proto, whatever has a value"
 
 
 async def test_upload_prints_the_uri_of_each_file(shell: Shell, service: ScriptedService, folder: Path) -> None:
@@ -182,7 +226,7 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "worker-1  2/6    9      50%  1024 MiB" in (await shell("workers")).stdout
     assert lines(await shell("workers", "--json"))[0]["worker_id"] == "worker-1"
     queue = (await shell("queue")).stdout
-    assert "40 documents are open." in queue
+    assert "Open: 40 documents." in queue
     assert "Broker: did not answer." in queue
     assert lines(await shell("queue", "--json"))[0]["tenants"][0]["slots"] == 5
     assert "rejected  -      It is no grant." in (await shell("dead-letters")).stdout
@@ -190,7 +234,7 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "acme    free  1" in (await shell("tenants", "create", "acme", "--plan", "free")).stdout
     assert lines(await shell("tenants", "update", "acme", "--weight", "2.5", "--json"))[0]["plan"] == "free"
     assert (service.tenants["acme"].plan, service.tenants["acme"].weight) == ("free", 2.5)
-    assert "There is no tenant nobody." in (await shell("tenants", "update", "nobody", "--plan", "paid")).stderr
+    assert "There is no tenant 'nobody'." in (await shell("tenants", "update", "nobody", "--plan", "paid")).stderr
     assert len(lines(await shell("tenants", "list", "--json"))) == 1
     assert (await shell("plans", "list")).stdout == "No plans.\n"
     assert lines(await shell("plans", "put", "paid", "--slots", "30", "--json")) == [{"name": "paid", "slots": 30}]
@@ -198,41 +242,14 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert made.stdout == "a-new-key\n", "the key alone, so that a script can take it"
     assert "doctrain keys revoke 12" in made.stderr
     assert (await shell("keys", "revoke", "12")).stdout == "Key 12 is out of force.\n"
-    assert service.revoked == [12]
-
-
-@pytest.mark.parametrize(
-    ("failure", "code"),
-    [
-        (Failure(grpc.StatusCode.UNAUTHENTICATED, "This key is not known.", "UNAUTHENTICATED"), 5),
-        (Failure(grpc.StatusCode.PERMISSION_DENIED, "This key is a worker's.", "PERMISSION_DENIED"), 5),
-        (Failure(grpc.StatusCode.INVALID_ARGUMENT, "A field is wrong.", "INVALID_REQUEST", {}, {"page_size": "It is negative."}), 4),
-        (Failure(grpc.StatusCode.INTERNAL, "A fault of ours; report trace 12ab.", "INTERNAL"), 6),
-        (Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"), 3),
-    ],
-)
-async def test_an_error_is_a_sentence_and_a_code(shell: Shell, service: ScriptedService, failure: Failure, code: int) -> None:
-    service.failures["GetTraining"] = [failure, failure]
-    for_people = await shell("status", "t")
-    assert for_people.exit_code == code
-    assert for_people.stdout == ""
-    assert for_people.stderr.startswith("Error: ")
-    for_scripts = await shell("status", "t", "--json")
-    said = json.loads(for_scripts.stderr)["error"]
-    assert said["reason"] == failure.reason
-    assert [violation["field"] for violation in said["violations"]] == list(failure.violations)
-
-
-async def test_wrong_usage_is_2_and_no_service_is_3(shell: Shell, folder: Path) -> None:
-    assert (await shell("train")).exit_code == 2
-    assert (await shell("train", str(folder), "--manifest", "s3://b/m")).exit_code == 2
-    nothing = await shell("train", str(folder), "--pattern", "*.docx")
-    assert nothing.exit_code == 2
-    assert "No file in" in nothing.stderr
-    assert "write host:port" in (await shell("status", "t", "--address", "nowhere")).stderr
-    away = await shell("status", "t", "--address", "localhost:1,localhost:2")
-    assert away.exit_code == 3
-    assert "No doctrain service could be reached" in away.stderr
+    await shell("keys", "create", "--role", "ROLE_WORKER")
+    heading, *rows = (await shell("keys", "list")).stdout.splitlines()
+    assert heading.split() == ["ID", "ROLE", "TENANT", "LABEL", "MADE", "REVOKED"]
+    assert [row.split()[:4] for row in rows] == [["12", "tenant", "acme", "laptop"], ["13", "worker", "-", "-"]]
+    assert rows[1].endswith("  -")
+    assert [key["key_id"] for key in lines(await shell("keys", "list", "--tenant", "acme", "--json"))] == ["12"]
+    unknown = await shell("keys", "revoke", "999")
+    assert (unknown.exit_code, unknown.stderr) == (4, "Error: There is no key 999.\n")
 
 
 async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service: ScriptedService) -> None:
@@ -270,6 +287,23 @@ async def test_a_terminal_gets_a_live_bar(shell: Shell, service: ScriptedService
     assert "3/3" in shown
     assert "━" in shown
     assert "Completed: 3 documents trained, 0 failed." in shown
+
+
+async def test_the_clock_of_the_bar_is_the_trainings(shell: Shell, service: ScriptedService) -> None:
+    training = pb.Training(training_task_id="t", state=pb.TRAINING_STATE_COMPLETED, total=3, completed=3, sealed=True, version=1)
+    training.create_time.FromSeconds(1_000_000)
+    training.start_time.FromSeconds(1_000_100)
+    training.end_time.FromSeconds(1_000_100 + 3723)
+    service.trainings["t"] = training
+    terminal, side = pty.openpty()
+    try:
+        process = await shell.start("watch", "t", stdout=side)
+        os.close(side)
+        await process.communicate()
+        shown = (await asyncio.to_thread(os.read, terminal, 100_000)).decode()
+    finally:
+        os.close(terminal)
+    assert "1:02:03" in shown
 
 
 async def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell, service: ScriptedService) -> None:

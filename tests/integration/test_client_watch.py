@@ -45,7 +45,7 @@ async def test_it_goes_on_at_another_server_when_one_dies_and_counts_never_fall(
             yield state(version)
 
     one.watch = two.watch = until_death
-    async with serving(one) as first, serving(two) as second, AsyncClient([first.address, second.address]) as client:
+    async with serving(one) as first, serving(two) as second, AsyncClient([first.address, second.address], api_key="secret") as client:
 
         async def follow() -> None:
             async for update in client.watch("t"):
@@ -83,7 +83,7 @@ async def test_it_outlasts_a_time_without_any_server() -> None:
                 return  # an orderly end that is none: a draining server
 
     service.watch = cut_twice
-    async with serving(service) as now, AsyncClient(now.address) as client:
+    async with serving(service) as now, AsyncClient(now.address, api_key="secret") as client:
         shown = [update.training.completed async for update in client.watch("t")]
     assert shown == list(range(1, TOTAL + 1))
     assert [request.resume_position for request in service.asked(pb.WatchStatusRequest)] == ["", "", "", "after 3", "after 11"]
@@ -107,7 +107,7 @@ async def test_a_silent_stream_is_left_and_heartbeats_keep_one() -> None:
     timeouts = Timeouts(silence_seconds=0.5)
     async with serving(silent) as first, serving(lively) as second:
         for _ in range(2):  # a client begins at a random address
-            async with AsyncClient([first.address, second.address], timeouts=timeouts) as client:
+            async with AsyncClient([first.address, second.address], api_key="secret", timeouts=timeouts) as client:
                 shown = [update.training.completed async for update in client.watch("t")]
             assert shown in ([1, 2, TOTAL], [2, TOTAL])
     assert len(lively.asked(pb.WatchStatusRequest)) == 2
@@ -122,7 +122,7 @@ async def test_documents_that_follow_the_final_state_arrive() -> None:
         yield pb.WatchStatusResponse(documents=[pb.Document(document_id="c")], resume_position="c")
 
     service.watch = late_documents
-    async with serving(service) as now, AsyncClient(now.address) as client:
+    async with serving(service) as now, AsyncClient(now.address, api_key="secret") as client:
         updates = [update async for update in client.watch("t", include_documents=True)]
     assert [document.document_id for update in updates for document in update.documents] == ["a", "b", "c"]
 
@@ -139,7 +139,7 @@ async def test_leaving_a_watch_ends_its_stream_at_the_server() -> None:
             left.set()
 
     service.watch = forever
-    async with serving(service) as now, AsyncClient(now.address) as client:
+    async with serving(service) as now, AsyncClient(now.address, api_key="secret") as client:
         watch = client.watch("t")
         await anext(watch)
         await watch.aclose()
@@ -155,7 +155,7 @@ async def test_a_cancelled_watcher_is_cancelled() -> None:
         await asyncio.Event().wait()
 
     service.watch = forever
-    async with serving(service) as now, AsyncClient(now.address) as client:
+    async with serving(service) as now, AsyncClient(now.address, api_key="secret") as client:
         started = asyncio.Event()
 
         async def follow() -> None:
@@ -170,9 +170,9 @@ async def test_a_cancelled_watcher_is_cancelled() -> None:
 
 
 async def test_what_cannot_be_cured_is_raised() -> None:
-    async with serving(ScriptedService()) as now, AsyncClient(now.address) as client:
+    async with serving(ScriptedService()) as now, AsyncClient(now.address, api_key="secret") as client:
         with pytest.raises(errors.TrainingNotFoundError, match="There is no training t"):
             await anext(client.watch("t"))
-    async with AsyncClient("localhost:1") as client:
+    async with AsyncClient("localhost:1", api_key="secret") as client:
         with pytest.raises(errors.UnavailableError, match="localhost:1 to watch the training"):
             await anext(client.watch("t", patience_seconds=0.3))

@@ -1,4 +1,4 @@
-"""Loading on a real Postgres: tenants in turn, slow sources, dead ones (PROTOCOL "StartTraining")."""
+"""Loading on a real Postgres: tenants in turn, slow sources, dead ones (docs/protocol.md, "StartTraining")."""
 
 from __future__ import annotations
 

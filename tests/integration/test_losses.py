@@ -1,4 +1,4 @@
-"""Take-back on a real Postgres: what is charged, what is not, and where a poison document ends (PROTOCOL "Take-back", "Charge")."""
+"""Take-back on a real Postgres: what is charged, what is not, where a poison document ends (docs/protocol.md, "Take-back", "Charge")."""
 
 from __future__ import annotations
 

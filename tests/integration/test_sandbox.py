@@ -205,6 +205,17 @@ async def test_fence_kills_all_and_nothing_starts_until_a_new_session(guardian: 
     assert await works(pool)
 
 
+async def test_an_order_to_fence_that_crosses_the_deadlines_own_fence_spares_the_next_session(guardian: Guardian, pool: ChildPool) -> None:
+    guardian.note_session(5)
+    guardian.extend(time.monotonic() + 0.05)
+    await guardian.wait_fenced()
+    ordered = guardian._epoch
+    guardian.note_session(6)
+    guardian._order({"order": "fence", "epoch": ordered})
+    assert await works(pool)  # the guardian takes its orders one after the other
+    assert not guardian.fenced
+
+
 async def test_a_deadline_that_is_moved_holds_and_one_that_passes_kills(guardian: Guardian, pool: ChildPool, mark: str) -> None:
     guardian.note_session(5)
     assert guardian.extend(time.monotonic() + 0.3)

@@ -1,4 +1,4 @@
-"""Sessions on a real Postgres: beats, orders, streams that close, successors (PROTOCOL "Heartbeat", "Closed stream")."""
+"""Sessions on a real Postgres: beats, orders, streams that close, successors (docs/protocol.md, "Heartbeat", "Closed stream")."""
 
 from __future__ import annotations
 
@@ -90,16 +90,28 @@ async def test_a_closed_stream_is_taken_back_and_charged_a_second_later(one: Cor
     held = await one.running_shard(attachment.session, training)
     await one.beat(attachment, held)
     start = time.monotonic()
-    await one.sessions.closed(attachment)
+    await one.stream_ends(attachment)
     assert 1.0 <= time.monotonic() - start < 3
     assert (await one.row("session", attachment.session))["state"] == SessionState.LOST
     row = (await one.shards(training))[0]
     assert (row["state"], row["losses"]) == (ShardState.PENDING, 1)
 
 
+async def test_a_worker_that_was_silent_before_its_stream_ended_is_left_to_its_lease(one: Core) -> None:
+    """It may be frozen: it does not see the end, and its children run until their guardian's deadline."""
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    held = await one.running_shard(attachment.session, training)
+    await one.beat(attachment, held)
+    attachment.heard = time.monotonic() - 0.8
+    await one.sessions.closed(attachment)
+    assert (await one.row("session", attachment.session))["state"] == SessionState.LIVE
+    assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
+
+
 async def test_a_session_that_found_another_stream_is_not_taken_back(one: Core) -> None:
     attachment = await one.open("w")
-    closed = asyncio.create_task(one.sessions.closed(attachment))
+    closed = asyncio.create_task(one.stream_ends(attachment))
     assert await one.attach("w", attachment.session) is not None
     await closed
     assert (await one.row("session", attachment.session))["state"] == SessionState.LIVE
@@ -110,7 +122,7 @@ async def test_who_was_left_unanswered_had_to_fence_itself_and_is_not_charged(on
     attachment = await one.open("w")
     await one.running_shard(attachment.session, training)
     attachment.answered -= 6
-    await one.sessions.closed(attachment)
+    await one.stream_ends(attachment)
     row = (await one.shards(training))[0]
     assert (row["state"], row["losses"]) == (ShardState.PENDING, 0)
 
@@ -120,7 +132,7 @@ async def test_many_workers_lost_at_once_are_not_charged(one: Core) -> None:
     attachments = [await one.open(f"w{n}") for n in range(3)]
     for place, attachment in enumerate(attachments):
         await one.running_shard(attachment.session, training, place)
-    await asyncio.gather(*(one.sessions.closed(attachment) for attachment in attachments))
+    await asyncio.gather(*(one.stream_ends(attachment) for attachment in attachments))
     rows = await one.shards(training)
     assert [(row["state"], row["losses"]) for row in rows] == [(ShardState.PENDING, 0)] * 3
 
@@ -139,7 +151,7 @@ async def test_a_mass_loss_is_counted_over_all_coordinators(postgres: str) -> No
         async def close(place: int) -> None:
             side, attachment = attachments[place]
             await asyncio.sleep(0.18 * place)
-            await side.sessions.closed(attachment)
+            await side.stream_ends(attachment)
 
         await asyncio.gather(*map(close, range(9)))
         rows = await one.shards(training)
@@ -160,7 +172,7 @@ async def test_a_loss_that_puts_documents_on_trial_waits_until_it_is_known_to_be
 
     async def close(place: int) -> None:
         await asyncio.sleep(0.6 * place)
-        await one.sessions.closed(attachments[place])
+        await one.stream_ends(attachments[place])
 
     start = time.monotonic()
     await close(0)

@@ -11,7 +11,7 @@ from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Message
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.retry import MOST_LONE_COOL_DOWNS
-from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, FencedError, Outcome, ShardContext
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
 from testkit.worker import Documents, settled, worker
@@ -120,6 +120,23 @@ async def test_a_shard_whose_results_are_invalid_is_handed_back_and_not_called_d
         await wait_until(lambda: script.told("yield") and not running.holds.named())
     (handed_back,) = script.told("yield")
     assert (handed_back.shard.shard, handed_back.delay_ms) == (1, 60_000)
+    assert await settled(broker)
+
+
+async def test_a_shard_whose_children_were_fenced_is_asked_for_again_before_it_is_acked(broker: MemoryBroker) -> None:
+    """A fence says nothing of whose the shard is: that is the tracker's to say (simulation, seed 34)."""
+    script = Script({(1, 1): begun(1, 1, 5)})
+
+    class Fencing(Documents):
+        async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+            script.shards.clear()  # from now on it is another's
+            raise FencedError("The children of this session were stopped.")
+
+    async with tracker_server(script) as tracker, worker(broker, Fencing(), tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.told("begin") and not running.holds.named())
+    assert script.told("begin") == [(1, 1), (1, 1)]
+    assert script.told("block") == []
     assert await settled(broker)
 
 

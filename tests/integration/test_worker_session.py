@@ -137,6 +137,23 @@ async def test_a_move_whose_welcome_never_comes_is_followed_by_another_stream(br
     assert await settled(broker)
 
 
+async def test_a_coordinator_that_cannot_have_taken_the_session_does_not_end_the_stream_in_use(broker: MemoryBroker) -> None:
+    script, refusing, documents = Script({(1, 1): begun(1, 1, 2)}), Script(refuses_key=True), Documents()
+    async with (
+        tracker_server(script, "first") as first,
+        tracker_server(refusing, "second") as second,
+        worker(broker, documents, first.address, second.address, "127.0.0.1:1") as running,
+    ):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        first.send(pb.TrackResponse(draining=True))
+        await wait_until(lambda: len(refusing.told("refused")) > 1)
+        assert script.attached[1] == 1
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert documents.cancelled == []
+
+
 async def test_a_move_that_hangs_is_given_up_once_the_session_may_be_attached_there(broker: MemoryBroker) -> None:
     script, documents = Script({(1, 1): begun(1, 1, 2)}), Documents()
     async with (

@@ -91,6 +91,11 @@ class Core:
     async def attach(self, worker: str, session: int) -> Attachment | None:
         return await self.sessions.open(Opening(worker, 6, "test", session, 0, False))
 
+    async def stream_ends(self, attachment: Attachment) -> None:
+        """A stream ends without a goodbye, right after its worker said something."""
+        attachment.heard = time.monotonic()
+        await self.sessions.closed(attachment)
+
     async def begin(self, session: int, shard: int, number: int) -> Begun:
         answers: asyncio.Future[Begun] = asyncio.get_running_loop().create_future()
 

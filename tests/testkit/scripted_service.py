@@ -19,6 +19,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from doctrain import has_ended
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, training_pb2, training_pb2_grpc
 
 
@@ -78,9 +79,11 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
         self.most_uploads = 0
         self.tenants: dict[str, fleet_pb2.Tenant] = {}
         self.plans: dict[str, fleet_pb2.Plan] = {}
-        self.revoked: list[int] = []
+        self.api_keys: dict[int, fleet_pb2.Key] = {}
         self.watch: Watch | None = None
         self.broken_watches: list[BaseException] = []
+        self.duplicates: list[str] = []
+        self.lines_read = 0
         self.page = 2
 
     def asked(self, kind: type[Message]) -> list[Any]:
@@ -97,7 +100,10 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
     async def StartTraining(self, request: training_pb2.StartTrainingRequest, context: Any) -> training_pb2.StartTrainingResponse:
         await self._enter("StartTraining", request, context)
         count = len(request.documents) or request.numbered.count
-        summary = training_pb2.TrainingSummary(documents=count, max_concurrency=5, plan="free")
+        summary = training_pb2.TrainingSummary(documents=count, max_concurrency=5, plan="free", duplicate_ids=self.duplicates)
+        if request.manifest_uri and self.lines_read:
+            summary.documents = summary.manifest_lines = self.lines_read
+            summary.partial = True
         if request.validate_only:
             return training_pb2.StartTrainingResponse(summary=summary)
         summary.existed = request.training_task_id in self.trainings
@@ -135,7 +141,8 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
     async def CancelTraining(self, request: training_pb2.CancelTrainingRequest, context: Any) -> training_pb2.CancelTrainingResponse:
         await self._enter("CancelTraining", request, context)
         training = await self._training(request.training_task_id, context)
-        training.state = training_pb2.TRAINING_STATE_CANCELLED
+        if not has_ended(training):
+            training.state = training_pb2.TRAINING_STATE_CANCELLED
         return training_pb2.CancelTrainingResponse(training=training)
 
     async def PauseTraining(self, request: training_pb2.PauseTrainingRequest, context: Any) -> training_pb2.PauseTrainingResponse:
@@ -242,11 +249,24 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
 
     async def CreateKey(self, request: fleet_pb2.CreateKeyRequest, context: Any) -> fleet_pb2.CreateKeyResponse:
         await self._enter("CreateKey", request, context)
-        return fleet_pb2.CreateKeyResponse(key="a-new-key", key_id=12)
+        key_id = 12 + len(self.api_keys)
+        key = fleet_pb2.Key(key_id=key_id, role=request.role, tenant_id=request.tenant_id, label=request.label)
+        key.create_time.FromSeconds(1_800_000_000)
+        self.api_keys[key_id] = key
+        return fleet_pb2.CreateKeyResponse(key="a-new-key", key_id=key_id)
+
+    async def ListKeys(self, request: fleet_pb2.ListKeysRequest, context: Any) -> fleet_pb2.ListKeysResponse:
+        await self._enter("ListKeys", request, context)
+        items = [key for key in self.api_keys.values() if request.tenant_id in ("", key.tenant_id)]
+        start = int(request.page_token or 0)
+        token = str(start + self.page) if start + self.page < len(items) else ""
+        return fleet_pb2.ListKeysResponse(keys=items[start : start + self.page], next_page_token=token)
 
     async def RevokeKey(self, request: fleet_pb2.RevokeKeyRequest, context: Any) -> fleet_pb2.RevokeKeyResponse:
         await self._enter("RevokeKey", request, context)
-        self.revoked.append(request.key_id)
+        if request.key_id not in self.api_keys:
+            await Failure(grpc.StatusCode.NOT_FOUND, f"There is no key {request.key_id}.", "KEY_NOT_FOUND").abort(context)
+        self.api_keys[request.key_id].revoke_time.FromSeconds(1_800_000_100)
         return fleet_pb2.RevokeKeyResponse()
 
 

@@ -128,6 +128,7 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
     async def Track(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
         """See the proto."""
         if self._script.refuses_key:
+            self._script.note("refused", self.name)
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "The API key is unknown.")
         first = await context.read()
         session = first.hello.session

@@ -1,7 +1,7 @@
 """The worker's session: opened, kept by heartbeats, moved between coordinators, and fenced before anybody may take it back.
 
 Whether it goes on, moves or ends is decided in ``core.tenure``; here it is done. The guardian sees to the deadline, whatever
-state this process is in: by the time a coordinator takes the session back, nothing of it runs (PROTOCOL "Rules of the worker").
+state this process is in: by the time a coordinator takes the session back, nothing of it runs (docs/protocol.md, "Rules of the worker").
 """
 
 from __future__ import annotations

@@ -201,6 +201,8 @@ class ShardRun:
     async def _try_alone(self, ordinal: int) -> TryAgain | None:
         while not self._lane.gate.admits_trial(self._lane.clock()):
             await self._lane.gate.changed()
+        if self._starts_no_more:  # since the trial was answered
+            return None
         return await self._process(ordinal, self._lane.clock())
 
     async def _settle(self) -> None:

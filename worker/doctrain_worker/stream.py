@@ -138,7 +138,7 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
     try:
         try:
             async with attempt.limit:
-                await call.write(pb.TrackRequest(hello=hello))
+                await call.write(pb.TrackRequest(hello=hello))  # returns once it is on a connection
                 attempt.told = True
                 first = await call.read()
                 if not isinstance(first, pb.TrackResponse):
@@ -148,6 +148,9 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise await _refusal(call) from error
         yield Stream(call, first.welcome, opened)
+    except KeyRefusedError:
+        attempt.told = False  # keys are looked at first
+        raise
     finally:
         call.cancel()
 

@@ -1,4 +1,4 @@
-"""The suspects of a shard, tried one by one while nothing else of the worker runs (PROTOCOL "Trial").
+"""The suspects of a shard, tried one by one while nothing else of the worker runs (docs/protocol.md, "Trial").
 
 A shard whose sessions were lost has them: one of these documents may kill whoever runs it. Each try is announced and the
 answer waited for, which is also the proof that the shard is still ours; the next one starts when the last is recorded.

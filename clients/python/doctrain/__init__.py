@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from doctrain.client import AsyncClient, Timeouts, new_training_task_id
     from doctrain.errors import DoctrainError
+    from doctrain.folder import Skipped
     from doctrain.sync import Client
-    from doctrain.v1.fleet_pb2 import Plan, Role, Tenant, Worker
+    from doctrain.v1.fleet_pb2 import Key, Plan, Role, Tenant, Worker
     from doctrain.v1.training_pb2 import (
         Document,
         DocumentInput,
@@ -42,9 +43,11 @@ __all__ = [
     "Document",
     "DocumentInput",
     "DocumentState",
+    "Key",
     "NumberedDocuments",
     "Plan",
     "Role",
+    "Skipped",
     "StartTrainingResponse",
     "Tenant",
     "Timeouts",
@@ -61,8 +64,9 @@ __all__ = [
 _HOMES = {
     "doctrain.client": ("AsyncClient", "Timeouts", "new_training_task_id"),
     "doctrain.errors": ("DoctrainError",),
+    "doctrain.folder": ("Skipped",),
     "doctrain.sync": ("Client",),
-    "doctrain.v1.fleet_pb2": ("Plan", "Role", "Tenant", "Worker"),
+    "doctrain.v1.fleet_pb2": ("Key", "Plan", "Role", "Tenant", "Worker"),
     "doctrain.v1.training_pb2": (
         *("Document", "DocumentInput", "DocumentState", "NumberedDocuments", "StartTrainingResponse", "Training"),
         *("TrainingState", "UploadDocumentResponse"),

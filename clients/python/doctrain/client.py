@@ -20,9 +20,12 @@ import grpc.aio
 
 from doctrain import folder as folders
 from doctrain import upload as uploads
+from doctrain import words
 from doctrain.endpoints import Endpoint, Endpoints
-from doctrain.errors import DoctrainError, UnavailableError
+from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError, UnavailableError, UsageError
 from doctrain.fleet import AsyncFleet
+from doctrain.folder import Scan, Skipped
+from doctrain.tries import Tries
 from doctrain.v1 import training_pb2
 from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Update, Watching
 
@@ -49,20 +52,22 @@ class AsyncClient:
     Args:
         addresses: ``host:port``, several of them separated by commas, or a sequence. With several, a call goes to the next
             one when one is away.
-        api_key: sent with each call.
+        api_key: sent with each call; white space around it is dropped.
         ca: file of the certificate authority that signed the service's certificates, or ``"system"`` for the public ones;
             None: a connection without TLS.
         timeouts: how long calls may take.
         interceptors: gRPC's, such as OpenTelemetry's, to be called around each call.
 
-    Use it in ``async with``, or call ``close``. Every error is a ``doctrain.errors.DoctrainError``.
+    Use it in ``async with``, or call ``close``. Every error of a call is a ``doctrain.errors.DoctrainError``, and so is what the
+    constructor raises for a wrong address, key or CA file: UsageError, which is a ValueError too. Beside these there are
+    OSError, for a file that ``upload`` cannot read, and RuntimeError, for a client that is closed.
     """
 
     def __init__(
         self,
         addresses: str | Sequence[str],
         *,
-        api_key: str = "",
+        api_key: str,
         ca: str | Path | None = None,
         timeouts: Timeouts | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
@@ -114,10 +119,14 @@ class AsyncClient:
         return answer.training
 
     async def list_trainings(
-        self, states: Iterable[training_pb2.TrainingState.ValueType] = (), *, page_size: int = 0
+        self, states: Iterable[training_pb2.TrainingState.ValueType | str] = (), *, page_size: int = 0
     ) -> AsyncGenerator[training_pb2.Training, None]:
-        """The tenant's trainings, newest first, all or those in ``states``; fetches page after page while it is read."""
-        request = training_pb2.ListTrainingsRequest(states=states, page_size=page_size)
+        """The tenant's trainings, newest first, all or those in ``states``; fetches page after page while it is read.
+
+        A state is a word such as ``completed``, or a value of ``TrainingState``.
+        """
+        chosen = words.values(training_pb2.TrainingState, "TRAINING_STATE_", states)
+        request = training_pb2.ListTrainingsRequest(states=chosen, page_size=page_size)
         seconds = self._timeouts.call_seconds
         while True:
             page = await self._endpoints.call("list the trainings", lambda e: e.training.ListTrainings, request, seconds=seconds)
@@ -130,12 +139,16 @@ class AsyncClient:
     async def list_documents(
         self,
         training_task_id: str,
-        states: Iterable[training_pb2.DocumentState.ValueType] = (),
+        states: Iterable[training_pb2.DocumentState.ValueType | str] = (),
         *,
         page_size: int = 0,
     ) -> AsyncGenerator[training_pb2.Document, None]:
-        """A training's documents in their order, all or those in ``states``; fetches page after page while it is read."""
-        request = training_pb2.ListDocumentsRequest(training_task_id=training_task_id, states=states, page_size=page_size)
+        """A training's documents in their order, all or those in ``states``; fetches page after page while it is read.
+
+        A state is a word such as ``failed``, or a value of ``DocumentState``.
+        """
+        chosen = words.values(training_pb2.DocumentState, "DOCUMENT_STATE_", states)
+        request = training_pb2.ListDocumentsRequest(training_task_id=training_task_id, states=chosen, page_size=page_size)
         seconds = self._timeouts.call_seconds
         while True:
             page = await self._endpoints.call("list the documents", lambda e: e.training.ListDocuments, request, seconds=seconds)
@@ -170,19 +183,20 @@ class AsyncClient:
         self,
         training_task_id: str,
         *,
-        error_classes: Iterable[training_pb2.ErrorClass.ValueType] = (),
+        error_classes: Iterable[training_pb2.ErrorClass.ValueType | str] = (),
         document_ids: Iterable[str] = (),
         retry_task_id: str | None = None,
     ) -> training_pb2.Training:
         """Starts a training of the documents that failed in another one: all, or those of some classes or ids.
 
-        As with ``start_training`` the new training has an id (``retry_task_id`` or a random one) before the call is made.
-        Raises NothingToRetryError.
+        A class is ``permanent``, ``transient``, ``resource`` or ``crash``, or a value of ``ErrorClass``. As with
+        ``start_training`` the new training has an id (``retry_task_id`` or a random one) before the call is made. Raises
+        NothingToRetryError.
         """
         request = training_pb2.RetryFailedDocumentsRequest(
             training_task_id=training_task_id,
             new_training_task_id=retry_task_id or new_training_task_id(),
-            error_classes=error_classes,
+            error_classes=words.values(training_pb2.ErrorClass, "ERROR_CLASS_", error_classes),
             document_ids=document_ids,
         )
         seconds = self._timeouts.start_seconds
@@ -205,10 +219,12 @@ class AsyncClient:
         """Yields the present state, then every change, and ends after the last one.
 
         Goes on by itself, at another address if there is one, when a stream breaks or falls silent; counts never fall.
-        Raises the failure when none could be opened for ``patience_seconds`` (for 10 s at the beginning). A document, if
-        asked for, may come twice around a break.
+        Raises the failure when none could be opened for ``patience_seconds`` (for 10 s at the beginning). With
+        ``include_documents`` each document that has ended is told once, also those that ended before the watch began: of a
+        training that has ended, all of them. (The last 100,000 documents told are remembered to tell none twice.)
         """
         now = asyncio.get_running_loop().time
+        tries = Tries("watch the training")
         watching = Watching(
             training_task_id,
             include_documents=include_documents,
@@ -224,6 +240,7 @@ class AsyncClient:
                 while not watching.finished and failure is None:
                     message = await self._next_message(call, endpoint)
                     if isinstance(message, training_pb2.WatchStatusResponse):
+                        tries.clear()
                         update = watching.received(message, now())
                         if update is not None:
                             yield update
@@ -234,7 +251,12 @@ class AsyncClient:
                 call.cancel()
             if failure is not None:
                 self._endpoints.failed(endpoint)
-                await asyncio.sleep(watching.pause_after(failure, now(), random.random()))  # noqa: S311 (jitter)
+                tries.add(endpoint.address, failure)
+                try:
+                    pause = watching.pause_after(failure, now(), random.random())  # noqa: S311 (jitter)
+                except DoctrainError as given_up:
+                    raise await self._endpoints.told(given_up, tries) from given_up
+                await asyncio.sleep(pause)
 
     async def _next_message(
         self,
@@ -247,7 +269,8 @@ class AsyncClient:
             async with asyncio.timeout(silence):
                 message = await call.read()
         except TimeoutError:
-            return UnavailableError(f"The service at {endpoint.address} gave no sign of life for {silence:g} s.")
+            sentence = f"The service at {endpoint.address} gave no sign of life for {silence:g} s."
+            return UnavailableError(sentence, cause=f"no sign of life for {silence:g} s")
         except grpc.aio.AioRpcError as error:
             return self._endpoints.translate(error, "watch the training", endpoint, silence)
         return message if isinstance(message, training_pb2.WatchStatusResponse) else None
@@ -268,26 +291,49 @@ class AsyncClient:
 
     async def upload_folder(
         self,
-        folder: str | Path,
+        folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
         concurrency: int = UPLOADS_AT_ONCE,
+        strict: bool = False,
+        on_skipped: Callable[[Skipped], None] = lambda skipped: None,
         on_stored: Callable[[Path], None] = lambda path: None,
     ) -> list[training_pb2.DocumentInput]:
         """Stores the files of a folder, ``concurrency`` at once, and returns them as documents in the order of their names.
 
-        A document's id is the file's path below the folder. Hidden and empty files are left out. ``on_stored`` is told
-        each file when it is stored. The first failure ends it.
+        A document's id is the file's path below the folder. Hidden files are left out. So are, each told to ``on_skipped`` with
+        the reason, files that cannot be trained: empty or unreadable ones, links that lead out of the folder or nowhere, names
+        that are no UTF-8 or cannot be shown, folders that cannot be read; with ``strict`` the first look at them raises
+        UsageError instead, before anything is stored. ``folder`` may be one file, or a ``doctrain.folder.Scan`` to look at
+        before. ``on_stored`` is told each file when it is stored. Any other failure ends it.
         """
-        root = Path(folder)
-        files = (await asyncio.to_thread(folders.scan, root, pattern)).files
-        waiting = iter(files)
+        found = folder if isinstance(folder, Scan) else await asyncio.to_thread(folders.scan, folder, pattern)
+        if strict and found.skipped:
+            raise folders.refuse(found.skipped)
+        for skipped in found.skipped:
+            on_skipped(skipped)
+        documents = await self._store(found, concurrency, strict, on_skipped, on_stored)
+        if not documents:
+            raise UsageError(f"Nothing in {folders.shown(found.root)} can be trained: every file was left out.")
+        return documents
+
+    async def _store(
+        self, found: Scan, concurrency: int, strict: bool, on_skipped: Callable[[Skipped], None], on_stored: Callable[[Path], None]
+    ) -> list[training_pb2.DocumentInput]:
+        waiting = iter(found.files)
         documents: dict[Path, training_pb2.DocumentInput] = {}
 
         async def store_next() -> None:
             for path in waiting:
-                stored = await self.upload(path)
-                documents[path] = folders.describe(root, path, stored.uri)
+                try:
+                    stored = await self.upload(path)
+                except (OSError, InvalidRequestError, RequestTooLargeError) as error:
+                    late = Skipped(path, _reason(path, error))  # it has changed since it was looked at, or is too large
+                    if strict:
+                        raise folders.refuse([late]) from error
+                    on_skipped(late)
+                    continue
+                documents[path] = folders.describe(found.root, path, stored.uri)
                 on_stored(path)
 
         try:
@@ -297,26 +343,34 @@ class AsyncClient:
         except ExceptionGroup as failures:
             # Those that fail together do so for one cause, and the first failure stops the others: one error says it.
             raise failures.exceptions[0] from None
-        return [documents[path] for path in files]
+        return [documents[path] for path in found.files if path in documents]
 
     async def train_folder(
         self,
-        folder: str | Path,
+        folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
         training_task_id: str | None = None,
         validate_only: bool = False,
+        strict: bool = False,
+        on_skipped: Callable[[Skipped], None] = lambda skipped: None,
         on_stored: Callable[[Path], None] = lambda path: None,
     ) -> training_pb2.StartTrainingResponse:
         """Stores the files of a folder and starts their training.
 
         Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest.
         """
-        documents = await self.upload_folder(folder, pattern, on_stored=on_stored)
+        documents = await self.upload_folder(folder, pattern, strict=strict, on_skipped=on_skipped, on_stored=on_stored)
         if len(documents) <= folders.MAX_INLINE_DOCUMENTS:
             return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only)
         stored = await self.upload(folders.manifest(documents))
         return await self.start_training(manifest_uri=stored.uri, training_task_id=training_task_id, validate_only=validate_only)
+
+
+def _reason(path: Path, error: OSError | DoctrainError) -> str:
+    if isinstance(error, DoctrainError):
+        return error.sentence.removeprefix(f"{folders.shown(path)}: ")
+    return f"It cannot be read: {error.strerror or error}."
 
 
 def new_training_task_id() -> str:

@@ -16,7 +16,8 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
-from doctrain import errors, retry
+from doctrain import errors, probe, retry
+from doctrain.tries import Tries
 from doctrain.v1 import fleet_pb2_grpc, training_pb2_grpc
 
 CONNECT_SECONDS = 2.0
@@ -48,16 +49,41 @@ class Endpoint:
 
 
 def parse_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
-    """Splits ``host:port[,host:port]`` or takes a sequence of ``host:port``; raises ValueError that says what is wrong."""
+    """Splits ``host:port[,host:port]`` or takes a sequence of ``host:port``; raises UsageError that says what is wrong."""
     given = addresses.split(",") if isinstance(addresses, str) else addresses
     parsed = tuple(dict.fromkeys(address.strip() for address in given if address.strip()))
     if not parsed:
-        raise ValueError("No address of a doctrain service was given; an address looks like localhost:7700.")
+        raise errors.UsageError("No address of a doctrain service was given; an address looks like localhost:7700.")
     for address in parsed:
         host, _, port = address.rpartition(":")
         if "://" in address or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ValueError(f"{address!r} is not an address; write host:port, such as localhost:7700.")
+            raise errors.UsageError(f"{address!r} is not an address; write host:port, such as localhost:7700.")
     return parsed
+
+
+def parse_key(api_key: str) -> str:
+    """The key without the spaces and line ends that copying leaves around it; raises InvalidKeyError without telling the key."""
+    key = api_key.strip()
+    if not key:
+        raise errors.InvalidKeyError("The API key is empty; give the one that the operator made for you.")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise errors.InvalidKeyError(
+            "The API key contains spaces, line breaks or characters that no key has; copy it again, alone and in one line."
+        )
+    return key
+
+
+def read_authority(ca: str | Path | None) -> bytes | None:
+    """The certificates of a CA file; None for no TLS and for the public authorities. Raises UsageError."""
+    if ca is None or ca == SYSTEM_ROOTS:
+        return None
+    try:
+        content = Path(ca).read_bytes()
+    except OSError as error:
+        raise errors.UsageError(f"The CA file {ca} cannot be read: {error.strerror}.") from error
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise errors.UsageError(f"The CA file {ca} contains no certificate; give a PEM file, or {SYSTEM_ROOTS!r} for the public ones.")
+    return content
 
 
 class Endpoints:
@@ -72,12 +98,13 @@ class Endpoints:
         interceptors: Sequence[grpc.aio.ClientInterceptor],
     ) -> None:
         self._addresses = parse_addresses(addresses)
-        self._ca = ca
+        self._tls = ca is not None
+        self._roots = read_authority(ca)
         self._interceptors = list(interceptors)
         self._open: dict[int, Endpoint] = {}
         self._preferred = random.randrange(len(self._addresses))  # noqa: S311 (spreads clients; no secret)
         self._closed = False
-        self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+        self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {parse_key(api_key)}"),)
 
     def __len__(self) -> int:
         return len(self._addresses)
@@ -130,6 +157,7 @@ class Endpoints:
     ) -> Response:
         """Tries ``attempt`` at one address after the other while it ends UNAVAILABLE, ``turns`` times at most."""
         end = asyncio.get_running_loop().time() + seconds
+        tries = Tries(operation)
         for turn in range(1, turns + 1):
             endpoint = self.current()
             remaining = end - asyncio.get_running_loop().time()
@@ -137,12 +165,23 @@ class Endpoints:
                 return await attempt(endpoint, remaining)
             except grpc.aio.AioRpcError as error:
                 failure = self.translate(error, operation, endpoint, seconds)
+                tries.add(endpoint.address, failure)
                 pause = retry.pause_seconds(turn, len(self), random.random(), failure.retry_after_seconds)  # noqa: S311
                 late = asyncio.get_running_loop().time() + pause >= end
                 if error.code() is not grpc.StatusCode.UNAVAILABLE or turn == turns or late:
-                    raise failure from error
+                    raise await self.told(failure, tries) from error
             await asyncio.sleep(pause)
         raise AssertionError("The last turn returns or raises.")
+
+    async def told(self, last: errors.DoctrainError, tries: Tries) -> errors.DoctrainError:
+        """The error to raise after the last try: it names every address, and TLS where that is the cause."""
+        for address, failure in tries.uncertain():
+            cause = await probe.cause(address, tls=self._tls)
+            if cause is not None:
+                better = errors.unreachable(cause, operation=tries.operation, address=address)
+                tries.add(address, better)
+                last = better if last is failure else last
+        return tries.combined(last)
 
     def translate(self, error: grpc.aio.AioRpcError, operation: str, endpoint: Endpoint, seconds: float) -> errors.DoctrainError:
         """The error as this client raises it; an address that did not answer loses its turn."""
@@ -151,15 +190,14 @@ class Endpoints:
         failure = errors.from_rpc_error(error, operation=operation, address=endpoint.address)
         if isinstance(failure, errors.CallTimeoutError) and not failure.reason:
             sentence = f"The service at {endpoint.address} did not {operation} within {seconds:g} s; whether it did so later is unknown."
-            return errors.CallTimeoutError(sentence, status=failure.status, details=failure.details)
+            return errors.CallTimeoutError(sentence, status=failure.status, details=failure.details, cause="it did not answer in time")
         return failure
 
     def _connect(self, address: str) -> Endpoint:
         options = [*_OPTIONS, ("grpc.service_config", retry.service_config(len(self)))]
-        if self._ca is None:
+        if not self._tls:
             channel = grpc.aio.insecure_channel(address, options=options, interceptors=self._interceptors)
         else:
-            roots = None if self._ca == SYSTEM_ROOTS else Path(self._ca).read_bytes()
-            credentials = grpc.ssl_channel_credentials(root_certificates=roots)
+            credentials = grpc.ssl_channel_credentials(root_certificates=self._roots)
             channel = grpc.aio.secure_channel(address, credentials, options=options, interceptors=self._interceptors)
         return Endpoint(address, channel, training_pb2_grpc.TrainingServiceStub(channel), fleet_pb2_grpc.FleetServiceStub(channel))

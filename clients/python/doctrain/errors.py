@@ -17,6 +17,8 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from doctrain import causes
+
 DETAILS_KEY = "grpc-status-details-bin"
 
 log = logging.getLogger(__name__)
@@ -46,13 +48,21 @@ class Details:
 
 
 class DoctrainError(Exception):
-    """Base of all errors of this client. ``str()`` is the sentence, with a line for each wrong field."""
+    """Base of all errors of this client. ``str()`` is the sentence, with a line for each wrong field.
 
-    def __init__(self, sentence: str, *, status: grpc.StatusCode | None = None, details: Details | None = None) -> None:
+    Args:
+        sentence: what was wrong and what to do, for a person.
+        status: the call's, when there was one.
+        details: what the service said beside its sentence.
+        cause: of an error made on the way, what happened there, as a part of a sentence.
+    """
+
+    def __init__(self, sentence: str, *, status: grpc.StatusCode | None = None, details: Details | None = None, cause: str = "") -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.status = status
         self.details = details or Details()
+        self.cause = cause
 
     @property
     def reason(self) -> str:
@@ -76,9 +86,17 @@ class DoctrainError(Exception):
 
     def __str__(self) -> str:
         lines = [self.sentence]
-        lines += [f"  {violation.field}: {violation.description}" for violation in self.violations]
-        lines += [f"  {quota}" for quota in self.details.quotas]
+        if len(self.violations) == 1 and self.violations[0].description in self.sentence:
+            only = self.violations[0]
+            lines = [f"{only.field}: {self.sentence}" if self.sentence == only.description else self.sentence]
+        else:
+            lines += [f"  {violation.field}: {violation.description}" for violation in self.violations]
+        lines += [f"  {quota}" for quota in self.details.quotas if quota not in self.sentence]
         return "\n".join(lines)
+
+
+class UsageError(DoctrainError, ValueError):
+    """What this client was given can never work, and nothing was sent: an address, a CA file, a folder, a word."""
 
 
 class InvalidRequestError(DoctrainError):
@@ -123,6 +141,10 @@ class PlanNotFoundError(NotFoundError):
     """No such plan (operators' calls)."""
 
 
+class KeyNotFoundError(NotFoundError):
+    """No key has that number (operators' calls)."""
+
+
 class AlreadyExistsError(DoctrainError):
     """The name is taken by something with other settings."""
 
@@ -145,6 +167,10 @@ class UnauthenticatedError(AccessError):
 
 class PermissionDeniedError(AccessError):
     """The key's role may not make this call."""
+
+
+class InvalidKeyError(AccessError, UsageError):
+    """What was given can be no API key; nothing was sent."""
 
 
 class UnavailableError(DoctrainError):
@@ -171,6 +197,7 @@ BY_REASON: Mapping[str, type[DoctrainError]] = {
     "TRAINING_NOT_FOUND": TrainingNotFoundError,
     "TENANT_NOT_FOUND": TenantNotFoundError,
     "PLAN_NOT_FOUND": PlanNotFoundError,
+    "KEY_NOT_FOUND": KeyNotFoundError,
     "TRAINING_EXISTS": TrainingExistsError,
     "ALREADY_EXISTS": AlreadyExistsError,
     "NOTHING_TO_RETRY": NothingToRetryError,
@@ -210,12 +237,18 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, operation: str, address: str)
     if details.reason:
         return kind(text or f"The service could not {operation} ({details.reason}).", status=status, details=details)
     if status is grpc.StatusCode.UNAVAILABLE:
-        sentence = f"No doctrain service could be reached at {address} to {operation}: {text}"
-    elif status is grpc.StatusCode.UNIMPLEMENTED:
+        return unreachable(causes.in_words(text), operation=operation, address=address)
+    if status is grpc.StatusCode.UNIMPLEMENTED:
         sentence = f"The service at {address} cannot {operation}; is it a doctrain service of this version? ({text})"
     else:
         sentence = f"The call to {operation} at {address} ended with {status.name}: {text}"
-    return kind(sentence, status=status, details=details)
+    return kind(sentence, status=status, details=details, cause=text)
+
+
+def unreachable(cause: str, *, operation: str, address: str) -> UnavailableError:
+    """No connection came about, or it broke before the answer."""
+    sentence = f"No doctrain service could be reached at {address} to {operation}: {cause}."
+    return UnavailableError(sentence, status=grpc.StatusCode.UNAVAILABLE, cause=cause)
 
 
 def parse_details(trailing_metadata: Sequence[tuple[str, str | bytes]] | grpc.aio.Metadata | None) -> Details:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+from doctrain import words
 from doctrain.endpoints import Endpoints
 from doctrain.v1 import fleet_pb2
 
@@ -16,7 +17,7 @@ class AsyncFleet:
         self._seconds = call_seconds
 
     async def list_workers(self) -> fleet_pb2.ListWorkersResponse:
-        """The workers in session; ``registry_answered`` is False when loads and versions are missing."""
+        """The workers in session; ``registry_answered`` is False when their loads are missing."""
         request = fleet_pb2.ListWorkersRequest()
         return await self._endpoints.call("list the workers", lambda e: e.fleet.ListWorkers, request, seconds=self._seconds)
 
@@ -66,12 +67,29 @@ class AsyncFleet:
         answer = await self._endpoints.call("list the plans", lambda e: e.fleet.ListPlans, request, seconds=self._seconds)
         return list(answer.plans)
 
-    async def create_key(self, role: fleet_pb2.Role.ValueType, *, tenant_id: str = "", label: str = "") -> fleet_pb2.CreateKeyResponse:
-        """Makes an API key and returns it, this once. Every call makes another key, so it is not retried."""
-        request = fleet_pb2.CreateKeyRequest(role=role, tenant_id=tenant_id, label=label)
+    async def create_key(
+        self, role: fleet_pb2.Role.ValueType | str, *, tenant_id: str = "", label: str = ""
+    ) -> fleet_pb2.CreateKeyResponse:
+        """Makes an API key and returns it, this once. Every call makes another key, so it is not retried.
+
+        ``role`` is ``tenant``, ``worker`` or ``operator``, or a value of ``Role``.
+        """
+        chosen = words.value(fleet_pb2.Role, "ROLE_", role)
+        request = fleet_pb2.CreateKeyRequest(role=chosen, tenant_id=tenant_id, label=label)
         return await self._endpoints.call("make a key", lambda e: e.fleet.CreateKey, request, seconds=self._seconds, repeatable=False)
 
+    async def list_keys(self, *, tenant_id: str = "", page_size: int = 0) -> AsyncGenerator[fleet_pb2.Key, None]:
+        """All keys, or those of one tenant, the oldest first, revoked ones included; never the keys themselves."""
+        request = fleet_pb2.ListKeysRequest(tenant_id=tenant_id, page_size=page_size)
+        while True:
+            page = await self._endpoints.call("list the keys", lambda e: e.fleet.ListKeys, request, seconds=self._seconds)
+            for key in page.keys:
+                yield key
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
     async def revoke_key(self, key_id: int) -> None:
-        """Takes a key out of force within seconds; safe to repeat."""
+        """Takes a key out of force within seconds; safe to repeat. Raises KeyNotFoundError."""
         request = fleet_pb2.RevokeKeyRequest(key_id=key_id)
         await self._endpoints.call("revoke the key", lambda e: e.fleet.RevokeKey, request, seconds=self._seconds)

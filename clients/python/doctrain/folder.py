@@ -1,43 +1,81 @@
-"""The documents of a folder, and the manifest that names more of them than one request may carry."""
+"""The documents of a folder: which files can be trained, which are left out and why, and the manifest that names many.
+
+Everything is decided before the first byte is sent: one odd file is left out and told, and the others go on. Links are
+followed to files within the folder only, so that nothing outside it is ever sent.
+"""
 
 from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Iterable
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
+from doctrain.errors import UsageError
 from doctrain.v1 import training_pb2
 
 MAX_INLINE_DOCUMENTS = 10_000
 """Documents that one StartTraining request may name; more go into a manifest."""
+MAX_NAME_BYTES = 512
+"""The service takes no longer ids, and a document's id is its path below the folder."""
 ALL_FILES = "**/*"
+NAMED = 10
+"""Skipped files that an error names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file or folder that is left out."""
+
+    path: Path
+    reason: str
+    """A sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a folder holds."""
+    """What a folder holds, each part sorted."""
 
+    root: Path
+    """Documents are named by their path below it."""
     files: tuple[Path, ...]
-    """The files to train, sorted."""
-    empty: tuple[Path, ...]
-    """Files of no bytes: there is nothing in them to train, and the service refuses them."""
+    """The files to train."""
+    skipped: tuple[Skipped, ...]
+    """What matches and cannot be trained, and folders that may hold what matches and cannot be looked into."""
 
 
 def scan(folder: str | Path, pattern: str = ALL_FILES) -> Scan:
-    """Finds the files that match the glob ``pattern``; leaves out hidden files and folders.
+    """Finds the files of a folder that match the glob ``pattern``; hidden files and folders are left out without a word.
 
-    Raises NotADirectoryError or FileNotFoundError with a sentence when there is nothing to find.
+    ``folder`` may also be one file. Raises UsageError when there is none, or nothing in it matches.
     """
-    root = Path(folder)
+    root, segments = Path(folder), _segments(pattern)
+    if not root.exists():
+        raise UsageError(f"There is no file or folder {shown(root)}.")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is not a folder.")
-    found = sorted(path for path in root.glob(pattern) if path.is_file() and not _is_hidden(path.relative_to(root)))
-    if not found:
-        raise FileNotFoundError(f"No file in {root} matches {pattern!r} (hidden files are left out).")
-    empty = tuple(path for path in found if path.stat().st_size == 0)
-    return Scan(files=tuple(path for path in found if path.stat().st_size > 0), empty=empty)
+        reason = _fault_of_name(root.name) or _fault_of_content(root)
+        return Scan(root.parent, () if reason else (root,), (Skipped(root, reason),) if reason else ())
+    found, skipped = list[Path](), list[Skipped]()
+    for one in _walk(root, segments):
+        if isinstance(one, Skipped):
+            skipped.append(one)
+        else:
+            found.append(one)
+    if not found and not skipped:
+        raise UsageError(f"No file in {shown(root)} matches {pattern!r} (hidden files are left out).")
+    return Scan(root, tuple(sorted(found)), tuple(sorted(skipped, key=lambda one: one.path)))
+
+
+def refuse(skipped: Sequence[Skipped]) -> UsageError:
+    """The error of whoever wants all files or none."""
+    lines = [f"  {_plain(shown(one.path))}: {one.reason}" for one in skipped[:NAMED]]
+    more = [f"  and {len(skipped) - NAMED} more"] if len(skipped) > NAMED else []
+    what = "1 file cannot be trained" if len(skipped) == 1 else f"{len(skipped)} files cannot be trained"
+    return UsageError("\n".join([f"{what}, so nothing was started:", *lines, *more]))
 
 
 def describe(root: Path, path: Path, uri: str) -> training_pb2.DocumentInput:
@@ -51,7 +89,7 @@ def manifest(documents: Iterable[training_pb2.DocumentInput]) -> bytes:
     lines = []
     for document in documents:
         if not document.uri:
-            raise ValueError(f"The document {document.document_id!r} has no URI, so it cannot be in a manifest; upload its bytes first.")
+            raise UsageError(f"The document {document.document_id!r} has no URI, so it cannot be in a manifest; upload its bytes first.")
         line: dict[str, object] = {"document_id": document.document_id, "uri": document.uri}
         if document.media_type:
             line["media_type"] = document.media_type
@@ -61,5 +99,94 @@ def manifest(documents: Iterable[training_pb2.DocumentInput]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def shown(path: Path) -> str:
+    """The path as text, whatever bytes its name holds."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _plain(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _segments(pattern: str) -> tuple[str, ...]:
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise UsageError(f"The pattern {pattern!r} does not stay within the folder; write it relative to the folder, such as '**/*.pdf'.")
+    return path.parts
+
+
+def _walk(root: Path, segments: tuple[str, ...]) -> Iterator[Path | Skipped]:
+    """What matches below ``root``, and folders that cannot be read; in no order."""
+    top = os.path.realpath(root)
+    waiting: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
+    while waiting:
+        folder, parts = waiting.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = [entry for entry in listing if not entry.name.startswith(".")]
+        except OSError as error:
+            yield Skipped(folder, f"The folder cannot be read: {error.strerror}.")
+            continue
+        for entry in entries:
+            path, below = folder / entry.name, (*parts, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                if _reaches(below, segments):
+                    waiting.append((path, below))
+            elif _matches(below, segments) or (entry.is_symlink() and path.is_dir() and _reaches(below, segments)):
+                reason = _fault(path, "/".join(below), top)
+                yield path if reason is None else Skipped(path, reason)
+
+
+def _fault(path: Path, name: str, top: str) -> str | None:
+    """Why a file cannot be trained; what a link leads to is looked at only when it is within the folder."""
+    return _fault_of_name(name) or (_fault_of_link(path, top) if path.is_symlink() else None) or _fault_of_content(path)
+
+
+def _fault_of_name(name: str) -> str | None:
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return "Its name is not UTF-8."
+    if not name.isprintable():
+        return "Its name contains line breaks, tabs or other characters that cannot be shown."
+    return f"Its path is longer than {MAX_NAME_BYTES} bytes." if len(encoded) > MAX_NAME_BYTES else None
+
+
+def _fault_of_link(path: Path, top: str) -> str | None:
+    target = os.path.realpath(path)
+    if target != top and not target.startswith(top.rstrip("/") + "/"):
+        return "It is a link that leads out of the folder."
+    if not path.exists():
+        return "It is a link to a file that does not exist."
+    return "It is a link to a folder; such links are not followed." if path.is_dir() else None
+
+
+def _fault_of_content(path: Path) -> str | None:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return "It is no regular file."
+        if status.st_size == 0:
+            return "It is empty."
+        with path.open("rb"):
+            return None
+    except OSError as error:
+        return f"It cannot be read: {error.strerror}."
+
+
+def _matches(parts: tuple[str, ...], segments: tuple[str, ...]) -> bool:
+    """Whether a path is one that the pattern means; ``**`` stands for any folders, at the end for all that is in them."""
+    if not segments:
+        return not parts
+    if segments[0] == "**":
+        return segments == ("**",) or _matches(parts, segments[1:]) or (bool(parts) and _matches(parts[1:], segments))
+    return bool(parts) and fnmatchcase(parts[0], segments[0]) and _matches(parts[1:], segments[1:])
+
+
+def _reaches(parts: tuple[str, ...], segments: tuple[str, ...]) -> bool:
+    """Whether something below the folder ``parts`` may match."""
+    if not segments:
+        return False
+    if not parts or segments[0] == "**":
+        return True
+    return fnmatchcase(parts[0], segments[0]) and _reaches(parts[1:], segments[1:])

@@ -19,9 +19,13 @@ HOP_PAUSE_SECONDS = 0.05
 # Every call keeps no state or names what it makes, so it may be sent twice; a key would be made twice. Streams are opened
 # again by whoever reads or writes them, since gRPC can only retry them before their first message.
 _REPEATABLE = {
-    "doctrain.v1.TrainingService": ("StartTraining", "GetTraining", "ListTrainings", "ListDocuments", "CancelTraining"),
+    "doctrain.v1.TrainingService": (
+        *("StartTraining", "GetTraining", "ListTrainings", "ListDocuments", "CancelTraining", "PauseTraining", "ResumeTraining"),
+        *("RetryFailedDocuments", "ExplainTraining"),
+    ),
     "doctrain.v1.FleetService": (
-        *("ListWorkers", "GetQueue", "CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "ListPlans", "RevokeKey"),
+        *("ListWorkers", "GetQueue", "ListDeadLetters", "CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "ListPlans"),
+        *("ListKeys", "RevokeKey"),
     ),
 }
 

@@ -18,6 +18,7 @@ import grpc.aio
 from doctrain import folder as folders
 from doctrain.client import UPLOADS_AT_ONCE, AsyncClient, Timeouts
 from doctrain.fleet import AsyncFleet
+from doctrain.folder import Scan, Skipped
 from doctrain.v1 import fleet_pb2, training_pb2
 from doctrain.watch import PATIENCE_SECONDS, Update
 
@@ -92,14 +93,14 @@ class _Loop:
 class Client:
     """Access to a doctrain service; arguments and methods are those of ``AsyncClient``.
 
-    Use it in ``with``, or call ``close``. Every error is a ``doctrain.errors.DoctrainError``.
+    Use it in ``with``, or call ``close``. Raises what ``AsyncClient`` does.
     """
 
     def __init__(
         self,
         addresses: str | Sequence[str],
         *,
-        api_key: str = "",
+        api_key: str,
         ca: str | Path | None = None,
         timeouts: Timeouts | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
@@ -146,13 +147,13 @@ class Client:
         return self._loop.run(self._client.get_training(training_task_id))
 
     def list_trainings(
-        self, states: Iterable[training_pb2.TrainingState.ValueType] = (), *, page_size: int = 0
+        self, states: Iterable[training_pb2.TrainingState.ValueType | str] = (), *, page_size: int = 0
     ) -> Iterator[training_pb2.Training]:
         """See ``AsyncClient.list_trainings``."""
         return self._loop.iterate(self._client.list_trainings(states, page_size=page_size))
 
     def list_documents(
-        self, training_task_id: str, states: Iterable[training_pb2.DocumentState.ValueType] = (), *, page_size: int = 0
+        self, training_task_id: str, states: Iterable[training_pb2.DocumentState.ValueType | str] = (), *, page_size: int = 0
     ) -> Iterator[training_pb2.Document]:
         """See ``AsyncClient.list_documents``."""
         return self._loop.iterate(self._client.list_documents(training_task_id, states, page_size=page_size))
@@ -173,7 +174,7 @@ class Client:
         self,
         training_task_id: str,
         *,
-        error_classes: Iterable[training_pb2.ErrorClass.ValueType] = (),
+        error_classes: Iterable[training_pb2.ErrorClass.ValueType | str] = (),
         document_ids: Iterable[str] = (),
         retry_task_id: str | None = None,
     ) -> training_pb2.Training:
@@ -204,27 +205,41 @@ class Client:
 
     def upload_folder(
         self,
-        folder: str | Path,
+        folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
         concurrency: int = UPLOADS_AT_ONCE,
+        strict: bool = False,
+        on_skipped: Callable[[Skipped], None] = lambda skipped: None,
         on_stored: Callable[[Path], None] = lambda path: None,
     ) -> list[training_pb2.DocumentInput]:
-        """See ``AsyncClient.upload_folder``; ``on_stored`` is called in the client's own thread."""
-        return self._loop.run(self._client.upload_folder(folder, pattern, concurrency=concurrency, on_stored=on_stored))
+        """See ``AsyncClient.upload_folder``; the callbacks are called in the client's own thread."""
+        return self._loop.run(
+            self._client.upload_folder(folder, pattern, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored)
+        )
 
     def train_folder(
         self,
-        folder: str | Path,
+        folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
         training_task_id: str | None = None,
         validate_only: bool = False,
+        strict: bool = False,
+        on_skipped: Callable[[Skipped], None] = lambda skipped: None,
         on_stored: Callable[[Path], None] = lambda path: None,
     ) -> training_pb2.StartTrainingResponse:
-        """See ``AsyncClient.train_folder``; ``on_stored`` is called in the client's own thread."""
+        """See ``AsyncClient.train_folder``; the callbacks are called in the client's own thread."""
         return self._loop.run(
-            self._client.train_folder(folder, pattern, training_task_id=training_task_id, validate_only=validate_only, on_stored=on_stored)
+            self._client.train_folder(
+                folder,
+                pattern,
+                training_task_id=training_task_id,
+                validate_only=validate_only,
+                strict=strict,
+                on_skipped=on_skipped,
+                on_stored=on_stored,
+            )
         )
 
 
@@ -267,9 +282,13 @@ class Fleet:
         """See ``AsyncFleet.list_plans``."""
         return self._loop.run(self._fleet.list_plans())
 
-    def create_key(self, role: fleet_pb2.Role.ValueType, *, tenant_id: str = "", label: str = "") -> fleet_pb2.CreateKeyResponse:
+    def create_key(self, role: fleet_pb2.Role.ValueType | str, *, tenant_id: str = "", label: str = "") -> fleet_pb2.CreateKeyResponse:
         """See ``AsyncFleet.create_key``."""
         return self._loop.run(self._fleet.create_key(role, tenant_id=tenant_id, label=label))
+
+    def list_keys(self, *, tenant_id: str = "", page_size: int = 0) -> Iterator[fleet_pb2.Key]:
+        """See ``AsyncFleet.list_keys``."""
+        return self._loop.iterate(self._fleet.list_keys(tenant_id=tenant_id, page_size=page_size))
 
     def revoke_key(self, key_id: int) -> None:
         """See ``AsyncFleet.revoke_key``."""

@@ -16,6 +16,8 @@ import grpc.aio
 
 from doctrain import retry
 from doctrain.endpoints import Endpoint, Endpoints
+from doctrain.errors import InvalidRequestError, RequestTooLargeError
+from doctrain.folder import shown
 from doctrain.v1 import training_pb2
 
 CHUNK_BYTES = 512 * 1024
@@ -42,7 +44,12 @@ async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> tra
 
     repeatable = isinstance(source, str | Path | bytes)
     turns = max(retry.ROUNDS, retry.turns(len(endpoints))) if repeatable else 1
-    return await endpoints.attempts(f"store {_name(source)}", attempt, turns=turns, seconds=seconds)
+    try:
+        return await endpoints.attempts(f"store {_name(source)}", attempt, turns=turns, seconds=seconds)
+    except (InvalidRequestError, RequestTooLargeError) as error:
+        if not isinstance(source, str | Path):
+            raise
+        raise type(error)(f"{_name(source)}: {error.sentence}", status=error.status, details=error.details) from error
 
 
 class _FirstOutcome:
@@ -120,4 +127,4 @@ async def _read(path: Path) -> AsyncIterator[bytes]:
 
 
 def _name(source: Source) -> str:
-    return str(source) if isinstance(source, str | Path) else "a document"
+    return shown(Path(source)) if isinstance(source, str | Path) else "a document"

@@ -5,12 +5,16 @@ coordinators come and go:
 
 - versions shown never fall, and so neither do counts: a coordinator that is behind is not listened to;
 - the last state is always shown, or an error raised;
-- documents, when asked for, may be told again after a stream broke.
+- each document, when asked for, is told once: a stream that goes on after a break tells some again, and those are recognised
+  by their id. The last ``REMEMBERED_DOCUMENTS`` that were told are remembered, which bounds the memory; what a stream repeats
+  are documents of shards that were at work when the one before broke, far fewer than that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import grpc
 
@@ -24,6 +28,8 @@ CONNECT_PATIENCE_SECONDS = 10.0
 """How long the first message may take, over all tries, before the watch is given up."""
 PATIENCE_SECONDS = 300.0
 """How long a watch that has seen messages tries to go on without another one."""
+
+REMEMBERED_DOCUMENTS = 100_000
 
 ENDED_STATES = frozenset(
     {
@@ -51,7 +57,7 @@ class Update:
 
     training: training_pb2.Training
     documents: tuple[training_pb2.Document, ...] = ()
-    """Documents that ended, when they were asked for."""
+    """Documents that have ended and were not shown before, when they were asked for."""
 
 
 def has_ended(training: training_pb2.Training) -> bool:
@@ -81,6 +87,8 @@ class Watching:
         self._heard: float | None = None
         self._began = now
         self._failures = 0
+        self._told: dict[str, None] = {}
+        self._early: list[training_pb2.Document] = []
         self.finished = False
 
     def request(self) -> training_pb2.WatchStatusRequest:
@@ -108,9 +116,24 @@ class Watching:
         # The end may be told before the last documents are; then the stream's own end is waited for.
         if self._last is not None and has_ended(self._last) and not self._include_documents:
             self.finished = True
-        if self._last is None or not (news or message.documents):
+        documents = self._untold(message.documents)
+        if self._last is None:  # an update has a training, so what comes before the first one waits for it
+            self._early += documents
             return None
-        return Update(self._last, tuple(message.documents))
+        documents, self._early = [*self._early, *documents], []
+        return Update(self._last, tuple(documents)) if news or documents else None
+
+    def _untold(self, documents: Iterable[training_pb2.Document]) -> list[training_pb2.Document]:
+        """Those that were not told before."""
+        fresh = []
+        for document in documents:
+            if document.document_id not in self._told:
+                fresh.append(document)
+            self._told.pop(document.document_id, None)  # told again, it counts as told now
+            self._told[document.document_id] = None
+        for oldest in list(islice(self._told, max(0, len(self._told) - REMEMBERED_DOCUMENTS))):
+            del self._told[oldest]
+        return fresh
 
     def stream_ended(self) -> DoctrainError | None:
         """The service closed the stream in order. Returns the failure to go on from, unless the watch is finished."""

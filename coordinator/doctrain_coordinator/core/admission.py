@@ -2,7 +2,7 @@
 
 The tenant with the fewest slots in use for its weight goes first; within a tenant, the training with the fewest slots in
 use, then the oldest. A decision only proposes: the grant's own transaction counts again under the tenant's lock
-(PROTOCOL "Grant").
+(docs/protocol.md, "Grant").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a lost session costs a shard that it held (PROTOCOL "Charge").
+"""What a lost session costs a shard that it held (docs/protocol.md, "Charge").
 
 A loss from outside and a document that kills its worker look the same. So the shard is charged first; from
 ``loss_before_trial`` losses on, its likeliest documents become suspects and run one at a time, each announced before it

@@ -15,28 +15,28 @@ def document_id_fault(document_id: str) -> str | None:
     if not document_id:
         return "A document needs an id."
     if len(document_id.encode("utf-8", "surrogatepass")) > MAX_DOCUMENT_ID_BYTES:
-        return f"The id is longer than {MAX_DOCUMENT_ID_BYTES} bytes."
+        return f"The document's id is longer than {MAX_DOCUMENT_ID_BYTES} bytes."
     if not document_id.isprintable():
-        return "The id holds control characters or other characters that cannot be shown."
+        return "The document's id contains control characters or others that cannot be shown."
     return None
 
 
 def metadata_fault(metadata: Mapping[str, str]) -> str | None:
     """Why a document's metadata is refused."""
     if len(metadata) > MAX_METADATA_PAIRS:
-        return f"At most {MAX_METADATA_PAIRS} pairs are kept."
+        return f"A document has at most {MAX_METADATA_PAIRS} pairs of metadata."
     for key, value in metadata.items():
         if not key or len(key.encode()) > MAX_METADATA_KEY_BYTES or not key.isprintable():
-            return f"Keys are 1 to {MAX_METADATA_KEY_BYTES} bytes without control characters."
+            return f"A key of the metadata has 1 to {MAX_METADATA_KEY_BYTES} bytes and no control characters."
         if len(value.encode()) > MAX_METADATA_VALUE_BYTES or "\x00" in value:
-            return f"Values are at most {MAX_METADATA_VALUE_BYTES} bytes without NUL."
+            return f"A value of the metadata has at most {MAX_METADATA_VALUE_BYTES} bytes and no NUL character."
     return None
 
 
 def media_type_fault(media_type: str) -> str | None:
     """Why a claimed media type is refused."""
     if len(media_type.encode()) > MAX_MEDIA_TYPE_BYTES or (media_type and not media_type.isprintable()):
-        return f"A media type is at most {MAX_MEDIA_TYPE_BYTES} bytes without control characters."
+        return f"A media type has at most {MAX_MEDIA_TYPE_BYTES} bytes and no control characters."
     return None
 
 

@@ -74,38 +74,41 @@ def waiting_reason(facts: Facts) -> str:
 
 def _holds(facts: Facts) -> Iterator[Hold]:
     if facts.paused:
-        yield Hold(Rule.PAUSED, "The training is paused; resume it to go on.", "Call ResumeTraining.")
+        yield Hold(Rule.PAUSED, "The training is paused.", "Resume it.")
         return
     if facts.lanes == 0:
-        sentence = "No worker is in session; it starts as soon as one is."
+        sentence = "No worker is connected; it starts as soon as one is."
         yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
     elif facts.in_flight and not facts.running:
         yield _handed_out(facts)
     if facts.yield_reason is not None and (facts.yield_seconds or 0) > 0:
         seconds = facts.yield_seconds or 0.0
-        advice = "Nothing is lost: see to it that what its documents need answers again."
+        advice = "Make sure that what its documents need is reachable again; nothing is lost meanwhile."
         yield Hold(Rule.RETRY_LATER, f"It is tried again in {seconds:.0f} s: {facts.yield_reason}", advice, seconds)
     if facts.pending:
         yield from _not_granted(facts)
     elif not facts.sealed and not facts.in_flight:
-        yield Hold(Rule.LOADING, "Its documents are still being read; those read so far have ended.")
+        yield Hold(Rule.LOADING, "Its manifest is still being read; the documents read so far have ended.")
 
 
 def _handed_out(facts: Facts) -> Hold:
     if facts.broker_answers is False:
         sentence = "It was handed out, but the message broker does not answer; it goes on when the broker is back."
         return Hold(Rule.BROKER_AWAY, sentence, "Tell the operator of the mesh.")
-    return Hold(Rule.HANDED_OUT, "It was handed out and waits for a worker to take it up.")
+    return Hold(Rule.HANDED_OUT, "It was handed out, and no worker has taken it up yet.")
 
 
 def _not_granted(facts: Facts) -> Iterator[Hold]:
     if facts.slots_used >= facts.slots:
         users = "this training" if facts.own_slots >= facts.slots else "the tenant's trainings, this one included"
         users = users if facts.own_slots else "the tenant's other trainings"
-        sentence = f"The plan's {facts.slots} documents at once are all in use by {users}."
+        at_once = "1 document at a time, which is" if facts.slots == 1 else f"{facts.slots} documents at once, all"
+        sentence = f"The plan allows {at_once} in use by {users}."
         advice = "Wait, pause or cancel another training, or ask for a larger plan."
         yield Hold(Rule.PLAN_LIMIT, sentence, advice)
     elif 0 < facts.lanes <= facts.lanes_used:
-        yield Hold(Rule.FLEET_FULL, "All workers are busy; it starts when one has room.", "Wait, or ask the operator for more workers.")
+        yield Hold(
+            Rule.FLEET_FULL, "All workers are busy; it starts when one of them has room.", "Wait, or ask the operator for more workers."
+        )
     elif facts.lanes and not facts.in_flight:
-        yield Hold(Rule.NEXT, "It is about to be handed out.")
+        yield Hold(Rule.NEXT, "It is next in line and about to start.")

@@ -1,4 +1,4 @@
-"""What one group commit does to the trainings and shards that it has locked (PROTOCOL "BeginShard", "Report").
+"""What one group commit does to the trainings and shards that it has locked (docs/protocol.md, "BeginShard", "Report").
 
 A ledger is filled with the locked rows, asked about each begin and block, told what Postgres recorded, and read out for
 the rows to write. It holds no connection and no clock.

@@ -1,7 +1,7 @@
 """Whose beat stands still: leases by the observer's own monotonic clock, and when a loss is nobody's fault.
 
 No timestamp of another machine is compared. A gap in the observer's own sight makes every lease that it falls into
-uncharged; so does the loss of a large part of the fleet at once (PROTOCOL "Charge").
+uncharged; so does the loss of a large part of the fleet at once (docs/protocol.md, "Charge").
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
         check_name("plan.name", request.plan.name)
         if not 1 <= request.plan.slots <= MOST_SLOTS:
-            raise invalid("plan.slots", f"A plan has 1 to {MOST_SLOTS:,} slots.")
+            raise invalid("plan.slots", f"A plan allows 1 to {MOST_SLOTS:,} documents at once.")
         await self._parts.tenants.put_plan(request.plan.name, request.plan.slots)
         self._parts.changes.work()
         return pb.PutPlanResponse(plan=request.plan)
@@ -139,13 +139,23 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Any) -> pb.CreateKeyResponse:
         if request.role not in (pb.ROLE_TENANT, pb.ROLE_WORKER, pb.ROLE_OPERATOR):
-            raise invalid("role", "Name the role: tenant, worker or operator.")
+            raise invalid("role", "A key needs a role: tenant, worker or operator.")
         if len(request.label.encode()) > MAX_LABEL_BYTES or (request.label and not request.label.isprintable()):
-            raise invalid("label", f"A label is at most {MAX_LABEL_BYTES} bytes without control characters.")
+            raise invalid("label", f"A label has at most {MAX_LABEL_BYTES} bytes and no control characters.")
         if request.tenant_id:
             check_name("tenant_id", request.tenant_id)
         made = await self._parts.keys.create(request.role, request.tenant_id, request.label)
         return pb.CreateKeyResponse(key=made.key, key_id=made.key_id)
+
+    async def ListKeys(self, request: pb.ListKeysRequest, context: Any) -> pb.ListKeysResponse:
+        size = page_size(request.page_size, 100, 1000)
+        if request.tenant_id:
+            check_name("tenant_id", request.tenant_id)
+        scope = f"ListKeys {request.tenant_id}"
+        after = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else 0
+        rows = await self._parts.keys.page(after, request.tenant_id, size)
+        token = tokens.make(scope, rows[-1]["id"]) if len(rows) == size else ""
+        return pb.ListKeysResponse(keys=[_key(row) for row in rows], next_page_token=token)
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Any) -> pb.RevokeKeyResponse:
         await self._parts.keys.revoke(request.key_id)
@@ -157,7 +167,7 @@ def _checked(tenant: pb.Tenant) -> tuple[str, str, float]:
     check_name("tenant.plan", tenant.plan)
     weight = tenant.weight or 1.0
     if not (math.isfinite(weight) and 0 < weight <= 1000):
-        raise invalid("tenant.weight", "A weight is above 0 and at most 1,000.")
+        raise invalid("tenant.weight", "A weight must be above 0 and at most 1,000.")
     return tenant.tenant_id, tenant.plan, weight
 
 
@@ -165,6 +175,14 @@ def _tenant(row: Record) -> pb.Tenant:
     tenant = pb.Tenant(tenant_id=row["name"], plan=row["plan"], weight=row["weight"])
     tenant.create_time.FromDatetime(row["created_at"])
     return tenant
+
+
+def _key(row: Record) -> pb.Key:
+    key = pb.Key(key_id=row["id"], role=row["role"], tenant_id=row["tenant_id"] or "", label=row["label"])
+    key.create_time.FromDatetime(row["created_at"])
+    if row["revoked_at"] is not None:
+        key.revoke_time.FromDatetime(row["revoked_at"])
+    return key
 
 
 def _dead_letter(row: Record) -> pb.DeadLetter:

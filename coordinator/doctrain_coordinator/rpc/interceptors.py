@@ -24,10 +24,9 @@ log = logging.getLogger(__name__)
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
 """Who made the call that runs now."""
 
+_MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
 KEY_SECONDS = 5.0
 """How often an open stream looks whether its key is still in force."""
-
-_MISSING = "Send an API key as metadata `authorization: Bearer KEY`."
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):

@@ -39,6 +39,7 @@ POLICIES: dict[str, int] = {
             "PutPlan",
             "ListPlans",
             "CreateKey",
+            "ListKeys",
             "RevokeKey",
         )
     },

@@ -1,4 +1,4 @@
-"""TrackerService: the stream a worker (PROTOCOL "Messages"); translates, submits, and writes the answers back.
+"""TrackerService: the stream a worker (docs/protocol.md, "Messages"); translates, submits, and writes the answers back.
 
 A stream has exactly one writer; answers that come while it writes are merged into the next response.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -194,6 +195,7 @@ class _Stream:
     async def _read(self) -> None:
         while (request := await self._context.read()) is not grpc.aio.EOF:
             self.spoken = True
+            self._attachment.heard = time.monotonic()
             self._take(request)
         await self._hand_backs.join()
 

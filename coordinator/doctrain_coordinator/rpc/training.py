@@ -61,11 +61,14 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
                 max_concurrency=plan.slots,
                 plan=plan.name,
                 existed=accepted.existed,
+                partial=accepted.partial,
+                manifest_lines=accepted.lines,
             )
         )
         if accepted.training:
             response.training.CopyFrom(await self._as_it_stands(accepted.training))
-            response.summary.documents = max(accepted.documents, response.training.total)
+            response.summary.documents = max(accepted.documents, request.numbered.count, response.training.total)
+            response.summary.partial = bool(request.manifest_uri) and not response.training.sealed
         return response
 
     async def GetTraining(self, request: pb.GetTrainingRequest, context: Any) -> pb.GetTrainingResponse:
@@ -148,5 +151,5 @@ def _states(asked: Any, enum: Any) -> list[int]:
     known = set(enum.values()) - {0}
     for place, state in enumerate(asked):
         if state not in known:
-            raise invalid(f"states[{place}]", "This is no state to ask for.")
+            raise invalid(f"states[{place}]", "There is no such state.")
     return list(asked)

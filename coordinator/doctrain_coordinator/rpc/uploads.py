@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.requests import invalid
 from doctrain_mesh.blobs import BlobStore, StoredBlob
-from doctrain_mesh.errors import UploadStalledError
+from doctrain_mesh.errors import RequestTooLargeError, UploadStalledError
 
 SILENCE_SECONDS = 60.0
 """Longest wait for a client's next message."""
 UPLOAD_SECONDS = 900.0
 """Longest time for a whole upload."""
+MOST_CHUNK_BYTES = 2**20
+"""Bytes that one message may carry."""
 
 
 async def store(blobs: BlobStore, tenant_id: str, requests: AsyncIterator[pb.UploadDocumentRequest], max_bytes: int) -> StoredBlob:
-    """Stores what a client sends; raises InvalidRequestError, UploadStalledError, BlobTooLargeError, BlobUnavailableError."""
+    """Stores what a client sends.
+
+    Raises InvalidRequestError, RequestTooLargeError, UploadStalledError, BlobTooLargeError, BlobUnavailableError.
+    """
     try:
         async with asyncio.timeout(UPLOAD_SECONDS) as limit:
             pieces = _pieces(requests)
@@ -46,6 +51,11 @@ async def _pieces(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIte
             return
         except TimeoutError as error:
             raise UploadStalledError(f"The upload stopped: nothing came for {SILENCE_SECONDS:g} s. Send it again.") from error
+        if len(request.chunk) > MOST_CHUNK_BYTES:
+            raise RequestTooLargeError(
+                f"A message of an upload has at most {MOST_CHUNK_BYTES:,} bytes; send the document in smaller pieces.",
+                metadata={"limit": str(MOST_CHUNK_BYTES), "unit": "bytes"},
+            )
         if request.chunk:
             yield request.chunk
         await asyncio.sleep(0)

@@ -41,12 +41,18 @@ class Watching:
                     known = 0  # a position from before Postgres was restored: the present state is the truth
                 if version <= sent:
                     continue
-                position = tokens.make(scope, version)
+                state = translate.training(seen)
                 if documents:
+                    before = tokens.make(scope, known)
                     async for batch in self._documents(seen, known):
-                        yield pb.WatchStatusResponse(documents=batch, resume_position=tokens.make(scope, known))
+                        # The first message of a stream has the training, so that it is told whose documents come; the position
+                        # moves on only after the last of them.
+                        if sent < 0:
+                            yield pb.WatchStatusResponse(training=state, resume_position=before)
+                            sent = 0
+                        yield pb.WatchStatusResponse(documents=batch, resume_position=before)
                 known = sent = version
-                yield pb.WatchStatusResponse(training=translate.training(seen), resume_position=position)
+                yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version))
                 if seen.state.ended:
                     return
 

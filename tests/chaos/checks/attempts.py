@@ -12,6 +12,8 @@ LANES, WIDTH = 4, 5
 # What one lost session may have had in flight: its lanes' documents, as many of shards that had nothing left to start, and
 # what ended within one report batch, which here is what three children end in 25 ms.
 AGAIN_A_LOSS = 2 * LANES * WIDTH + 8
+FROZEN, THAW_SECONDS = "worker frozen whole past its lease", 0.5
+"""What a child does between its thaw and its guardian's, which kills it: nothing of it is recorded."""
 SLACK_SECONDS = 0.02
 """A line in a log is written a moment before or after what it tells of."""
 
@@ -76,10 +78,11 @@ def nothing_runs_again_once_recorded(evidence: Evidence) -> Iterator[str]:
 def no_document_runs_twice_at_once(evidence: Evidence) -> Iterator[str]:
     """Of all executions of a document, each has ended, or its process is dead, before the next one starts."""
     running: dict[tuple[str, int], tuple[float, int]] = {}
+    thaws = [line["healed"] for line in evidence.of("faults") if line["kind"] == FROZEN]
     for execution in evidence.executions:
         for begin, end in execution.spans:
             until, pid = running.get(execution.document, (0.0, 0))
-            if begin < until and pid != execution.pid:
+            if begin < until and pid != execution.pid and not any(0 <= until - thaw < THAW_SECONDS for thaw in thaws):
                 yield f"{execution.document} ran in process {execution.pid} {until - begin:.2f} s before it ended in {pid}"
             if end > until:
                 running[execution.document] = end, execution.pid

@@ -53,6 +53,11 @@ def test_the_keys_of_a_profile_go_to_no_other_address(home: Path) -> None:
     assert resolved(home, address="elsewhere:7700", api_key="k") == Connection("elsewhere:7700", "k", None)
 
 
+def test_white_space_is_no_key(home: Path) -> None:
+    assert resolved(home, api_key=" mine\n").api_key == "mine"
+    assert resolved(home, api_key="  ").api_key == "tenants"
+
+
 def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(click.UsageError, match=r"DOCTRAIN_ADDRESS.*doctrain dev"):
         resolved(tmp_path)
@@ -63,5 +68,5 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(click.UsageError, match=r"The profile .* cannot be read"):
         resolved(tmp_path, DOCTRAIN_PROFILE=str(tmp_path / "none.json"))
     (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(click.UsageError, match="is no JSON object"):
+    with pytest.raises(click.UsageError, match="is not a JSON object"):
         resolved(tmp_path, DOCTRAIN_PROFILE=str(tmp_path / "list.json"))

@@ -33,6 +33,19 @@ def test_wrong_fields_are_named_with_what_to_do() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "said"),
+    [
+        ("It is negative.", "page_size: It is negative."),
+        ("page_size: It is negative.", "page_size: It is negative."),
+        ("A field is wrong.", "A field is wrong.\n  page_size: It is negative."),
+    ],
+)
+def test_one_wrong_field_is_told_once(sentence: str, said: str) -> None:
+    violations = {"page_size": "It is negative."}
+    assert str(translated(Failure(grpc.StatusCode.INVALID_ARGUMENT, sentence, "INVALID_REQUEST", {}, violations))) == said
+
+
 def test_a_manifest_error_knows_its_line() -> None:
     error = translated(Failure(grpc.StatusCode.INVALID_ARGUMENT, "Line 7 is no JSON.", "INVALID_MANIFEST", metadata={"line": "7"}))
     assert isinstance(error, errors.InvalidManifestError)

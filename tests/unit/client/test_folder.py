@@ -1,11 +1,13 @@
 """Which files of a folder are documents, and how a manifest names them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from doctrain import folder
+from doctrain.errors import UsageError
 from doctrain.v1.training_pb2 import DocumentInput
 
 
@@ -18,22 +20,127 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_hidden_files_are_left_out_and_empty_ones_are_set_apart(tree: Path) -> None:
+def names(found: folder.Scan) -> list[str]:
+    return [path.relative_to(found.root).as_posix() for path in found.files]
+
+
+def reasons(found: folder.Scan) -> dict[str, str]:
+    return {os.fsencode(one.path.relative_to(found.root)).decode("latin-1"): one.reason for one in found.skipped}
+
+
+def test_hidden_files_are_left_out_and_empty_ones_are_told(tree: Path) -> None:
     found = folder.scan(tree)
-    assert [path.relative_to(tree).as_posix() for path in found.files] == ["a.md", "b.pdf", "deep/er/c.txt"]
-    assert [path.name for path in found.empty] == ["empty.txt"]
+    assert names(found) == ["a.md", "b.pdf", "deep/er/c.txt"]
+    assert reasons(found) == {"deep/empty.txt": "It is empty."}
 
 
-def test_a_pattern_chooses(tree: Path) -> None:
-    assert [path.name for path in folder.scan(tree, "**/*.txt").files] == ["c.txt"]
-    assert [path.name for path in folder.scan(tree, "*.pdf").files] == ["b.pdf"]
+@pytest.mark.parametrize(
+    ("pattern", "chosen"),
+    [
+        ("**/*.txt", ["deep/er/c.txt"]),
+        ("*.pdf", ["b.pdf"]),
+        ("deep/**", ["deep/er/c.txt"]),
+        ("**", ["a.md", "b.pdf", "deep/er/c.txt"]),
+        ("*/er/*", ["deep/er/c.txt"]),
+        ("**/er/**/c.*", ["deep/er/c.txt"]),
+        ("[ab].*", ["a.md", "b.pdf"]),
+    ],
+)
+def test_a_pattern_chooses(tree: Path, pattern: str, chosen: list[str]) -> None:
+    assert names(folder.scan(tree, pattern)) == chosen
 
 
 def test_nothing_to_train_is_said_in_a_sentence(tree: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"No file in .* matches '\*\.docx'"):
+    with pytest.raises(UsageError, match=r"No file in .* matches '\*\.docx'"):
         folder.scan(tree, "*.docx")
-    with pytest.raises(NotADirectoryError, match="is not a folder"):
-        folder.scan(tree / "a.md")
+    with pytest.raises(UsageError, match="There is no file or folder"):
+        folder.scan(tree / "none")
+    for outside in ("../*", "/etc/*", ""):
+        with pytest.raises(UsageError, match="does not stay within the folder"):
+            folder.scan(tree, outside)
+
+
+def test_one_file_is_a_folder_of_one(tree: Path) -> None:
+    assert names(folder.scan(tree / "deep/er/c.txt")) == ["c.txt"]
+    assert folder.scan(tree / "deep/empty.txt").skipped == (folder.Skipped(tree / "deep/empty.txt", "It is empty."),)
+
+
+def test_names_that_the_service_would_refuse_are_left_out(tmp_path: Path) -> None:
+    for name in (b"\xff.txt", b"new\nline.txt", b"tab\t.txt", b"good \xc3\xa9.txt"):
+        (tmp_path / os.fsdecode(name)).write_text("x")
+    deep = tmp_path / ("x" * 200) / ("y" * 200) / ("z" * 200)
+    deep.mkdir(parents=True)
+    (deep / "long.txt").write_text("x")
+    found = folder.scan(tmp_path)
+    assert names(found) == ["good é.txt"]
+    assert set(reasons(found).values()) == {
+        "Its name is not UTF-8.",
+        "Its name contains line breaks, tabs or other characters that cannot be shown.",
+        "Its path is longer than 512 bytes.",
+    }
+    assert [folder.shown(one.path)[-5:] for one in found.skipped if "UTF-8" in one.reason] == ["\N{REPLACEMENT CHARACTER}.txt"]
+
+
+def test_links_are_followed_to_files_within_the_folder_only(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "sub/file.txt").write_text("x")
+    (tmp_path / "root-secret.txt").write_text("secret")
+    for name, target in (
+        ("inside.txt", root / "sub/file.txt"),
+        ("outside.txt", tmp_path / "root-secret.txt"),
+        ("relative.txt", Path("../root-secret.txt")),
+        ("broken.txt", root / "none.txt"),
+        ("loop.txt", root / "loop.txt"),
+        ("folder", root / "sub"),
+        ("away", tmp_path),
+    ):
+        (root / name).symlink_to(target)
+    os.mkfifo(root / "pipe")
+    found = folder.scan(root)
+    assert names(found) == ["inside.txt", "sub/file.txt"]
+    out = "It is a link that leads out of the folder."
+    assert reasons(found) == {
+        "outside.txt": out,
+        "relative.txt": out,
+        "away": out,
+        "broken.txt": "It is a link to a file that does not exist.",
+        "loop.txt": "It is a link to a file that does not exist.",
+        "folder": "It is a link to a folder; such links are not followed.",
+        "pipe": "It is no regular file.",
+    }
+    (tmp_path / "link").symlink_to(root)
+    assert names(folder.scan(tmp_path / "link", "*.txt")) == ["inside.txt"], "the folder itself may be named by a link"
+
+
+def test_what_cannot_be_read_is_told_and_not_taken_for_nothing(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "b.pdf").chmod(0)
+    (tree / "deep/er").chmod(0)
+    tree.chmod(0o755)
+    monkeypatch.chdir(tree)  # those above belong to whoever runs the tests
+    user = os.geteuid()
+    try:
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        found = folder.scan(".")
+    finally:
+        os.seteuid(user)
+        (tree / "deep/er").chmod(0o755)
+    assert names(found) == ["a.md"]
+    assert reasons(found) == {
+        "b.pdf": "It cannot be read: Permission denied.",
+        "deep/empty.txt": "It is empty.",
+        "deep/er": "The folder cannot be read: Permission denied.",
+    }
+
+
+def test_the_error_of_strictness_names_ten_and_counts_the_rest() -> None:
+    said = str(folder.refuse([folder.Skipped(Path(f"f/\x1b{n}"), "It is empty.") for n in range(12)]))
+    assert said.splitlines()[:2] == [
+        "12 files cannot be trained, so nothing was started:",
+        "  f/\N{REPLACEMENT CHARACTER}0: It is empty.",
+    ]
+    assert said.splitlines()[-1] == "  and 2 more"
 
 
 def test_a_document_is_named_by_its_path_below_the_folder(tree: Path) -> None:

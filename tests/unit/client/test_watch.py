@@ -75,6 +75,41 @@ def test_with_documents_it_ends_with_the_stream_since_documents_may_follow_the_f
     assert watch.finished
 
 
+def test_documents_that_come_before_the_first_state_wait_for_it() -> None:
+    watch = watching(include_documents=True)
+    assert watch.received(message(documents=("a", "b")), 0.0) is None
+    update = watch.received(message(3, 3, pb.TRAINING_STATE_COMPLETED, ("c",)), 0.0)
+    assert update is not None
+    assert [document.document_id for document in update.documents] == ["a", "b", "c"]
+
+
+def test_a_document_is_told_once_over_a_break() -> None:
+    watch = watching(include_documents=True)
+    watch.received(message(1, 1, documents=("a", "b")), 0.0)
+    watch.pause_after(AWAY, 1.0, 0.5)
+    watch.request()
+    assert watch.received(message(documents=("a", "b")), 1.0) is None
+    more = watch.received(message(documents=("b", "c")), 1.0)
+    assert more is not None
+    assert [document.document_id for document in more.documents] == ["c"]
+
+
+def test_the_memory_of_documents_told_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("doctrain.watch.REMEMBERED_DOCUMENTS", 2)
+    watch = watching(include_documents=True)
+    watch.received(message(1), 0.0)
+
+    def told(*names: str) -> list[str]:
+        update = watch.received(message(documents=names), 0.0)
+        return [document.document_id for document in update.documents] if update else []
+
+    assert told("a", "b") == ["a", "b"]
+    assert told("a") == []
+    assert told("c") == ["c"]
+    assert told("a", "c") == [], "the last ones told are remembered"
+    assert told("b") == ["b"]
+
+
 def test_an_orderly_end_before_the_final_state_is_a_break() -> None:
     watch = watching()
     watch.received(message(1), 0.0)

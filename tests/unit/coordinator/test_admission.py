@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from doctrain_coordinator.core.admission import Backlog, Claim, Pending, choose, width_of
+from doctrain_coordinator.core.admission import Backlog, Claim, Grant, Pending, choose, width_of
 
 LANE_SLOTS = 5
 
@@ -88,3 +89,62 @@ def test_one_with_a_million_documents_does_not_delay_one_with_ten() -> None:
     large, small = endless(1, 1.0), Claim(2, 5, 0, 1.0, [Backlog(2, 0, [Pending(1, 10, False)])])
     busy = Claim(1, 1000, 300, 1.0, large.backlogs)
     assert choose([busy, small], 1, LANE_SLOTS)[0].tenant == 2
+
+
+class Fleet(RuleBasedStateMachine):
+    """Rounds of grants over a fleet in which shards begin and end: within every plan, within the room, and nobody starves."""
+
+    ROOM = 6
+
+    @initialize(
+        plans=st.lists(st.tuples(st.integers(1, 12), st.sampled_from([0.5, 1.0, 2.0])), min_size=1, max_size=4),
+        sizes=st.lists(st.tuples(st.integers(1, 20), st.booleans()), min_size=4, max_size=30),
+    )
+    def begin(self, plans: list[tuple[int, float]], sizes: list[tuple[int, bool]]) -> None:
+        self.plans = dict(enumerate(plans, 1))
+        self.pending: dict[int, list[Pending]] = {tenant: [] for tenant in self.plans}
+        for number, (documents, suspected) in enumerate(sizes, 1):
+            self.pending[number % len(plans) + 1].append(Pending(number, documents, suspected))
+        self.in_flight: dict[int, Grant] = {}
+
+    def used(self, tenant: int) -> int:
+        return sum(grant.width for grant in self.in_flight.values() if grant.tenant == tenant)
+
+    def grants(self) -> list[Grant]:
+        wanted = [
+            Claim(tenant, slots, self.used(tenant), weight, [Backlog(tenant, self.used(tenant), self.pending[tenant])])
+            for tenant, (slots, weight) in self.plans.items()
+        ]
+        return choose(wanted, self.ROOM - len(self.in_flight), LANE_SLOTS)
+
+    @rule()
+    def a_round(self) -> None:
+        for grant in self.grants():
+            self.pending[grant.tenant] = [shard for shard in self.pending[grant.tenant] if shard.shard != grant.shard]
+            assert grant.shard not in self.in_flight
+            self.in_flight[grant.shard] = grant
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data(), back=st.booleans())
+    def a_shard_ends(self, data: st.DataObject, back: bool) -> None:
+        grant = self.in_flight.pop(data.draw(st.sampled_from(sorted(self.in_flight))))
+        if back:
+            self.pending[grant.tenant].append(Pending(grant.shard, 3, suspected=True))
+
+    @invariant()
+    def nobody_has_more_than_the_plan(self) -> None:
+        if hasattr(self, "plans"):
+            assert all(self.used(tenant) <= slots for tenant, (slots, _) in self.plans.items())
+            assert len(self.in_flight) <= self.ROOM
+
+    def teardown(self) -> None:
+        """Whatever stands then, rounds and ends alone empty every backlog."""
+        if hasattr(self, "plans"):
+            for _ in range(200):
+                self.a_round()
+                self.in_flight.clear()
+            assert not any(self.pending.values())
+
+
+TestFleet = Fleet.TestCase
+TestFleet.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

@@ -1,9 +1,10 @@
-"""What a lost session costs (PROTOCOL "Charge")."""
+"""What a lost session costs (docs/protocol.md, "Charge")."""
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from doctrain_coordinator.core.charging import Budgets, Held, Verdict, charge
 
@@ -90,3 +91,75 @@ def test_a_poison_document_is_found_and_fails_alone(count: int, data: st.DataObj
         trial_losses += verdict.charged_document is not None
         losses, suspects = verdict.losses, verdict.suspects
     raise AssertionError("the poison was never found")
+
+
+class Blame(RuleBasedStateMachine):
+    """One shard through losses from outside and through its poison: who is charged, and who fails."""
+
+    WIDTH = 3
+
+    @initialize(count=st.integers(1, 10), poison=st.integers(0, 9))
+    def begin(self, count: int, poison: int) -> None:
+        self.open = list(range(count))
+        self.poison = poison
+        self.losses = 0
+        self.suspects: tuple[int, ...] = ()
+        self.trial_losses: dict[int, int] = {}
+        self.alone_and_lost: dict[int, int] = {}
+        self.failed: list[int] = []
+
+    def lost(self, trial: int | None, running: list[int]) -> None:
+        held = Held(
+            1 if self.suspects else self.WIDTH, self.losses, self.suspects, trial, self.trial_losses.get(trial or 0, 0), running, self.open
+        )
+        verdict = charge(held, BUDGETS)
+        assert verdict.charged_document == trial
+        if trial is not None:
+            self.alone_and_lost[trial] = self.alone_and_lost.get(trial, 0) + 1
+            self.trial_losses[trial] = self.trial_losses.get(trial, 0) + 1
+            if verdict.fails:
+                self.open.remove(trial)
+                self.failed.append(trial)
+        self.losses, self.suspects = verdict.losses, verdict.suspects
+
+    def ended(self, ordinal: int) -> None:
+        self.open.remove(ordinal)
+        self.suspects = tuple(o for o in self.suspects if o != ordinal)
+
+    @rule(from_outside=st.booleans(), told=st.booleans())
+    def the_next_documents_run(self, from_outside: bool, told: bool) -> None:
+        if not self.open:
+            return
+        if self.suspects:
+            trial = self.suspects[0]
+            if from_outside or trial == self.poison:
+                self.lost(trial, [])
+            else:
+                self.ended(trial)
+            return
+        running = self.open[: self.WIDTH]
+        if from_outside or self.poison in running:
+            self.lost(None, running if told else [])
+        else:
+            self.ended(running[0])
+
+    @invariant()
+    def who_fails_was_lost_alone_often_enough(self) -> None:
+        if hasattr(self, "open"):
+            assert all(self.alone_and_lost[ordinal] == BUDGETS.on_trial for ordinal in self.failed)
+            assert set(self.suspects) <= set(self.open)
+            assert not self.suspects or self.losses >= BUDGETS.before_trial
+
+    def teardown(self) -> None:
+        """Left alone, every document but the poison ends well, and the poison fails."""
+        if not hasattr(self, "open"):
+            return
+        failed, expected = len(self.failed), self.poison in self.open
+        for _ in range(40):
+            self.the_next_documents_run(from_outside=False, told=True)
+        assert self.open == []
+        assert self.failed[failed:] == [self.poison] * expected
+
+
+TestBlame = Blame.TestCase
+TestBlame.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

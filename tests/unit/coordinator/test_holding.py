@@ -86,8 +86,25 @@ def test_a_dead_letter_is_explained(grant: Grant | None, said: str) -> None:
 
 def test_a_pause_shows_in_the_sentence() -> None:
     facts: dict[str, Any] = {"total": 120, "completed": 40, "failed": 1, "sealed": True}
-    assert sentence(TrainingState.PROCESSING, **facts, paused=True) == "Paused at 41 of 120 documents, 1 failed."
-    assert sentence(TrainingState.PROCESSING, **facts) == "Processing 41 of 120 documents, 1 failed."
+    assert sentence(TrainingState.PROCESSING, **facts, paused=True) == "Paused at 41 of 120 documents; 1 failed."
+    assert sentence(TrainingState.PROCESSING, **facts) == "Processing 41 of 120 documents; 1 failed."
     assert sentence(TrainingState.QUEUED, total=1, completed=0, failed=0, sealed=False, paused=True) == (
-        "Paused before the first of 1 document read so far."
+        "Paused before the start of 1 document read so far."
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "counts", "said"),
+    [
+        (TrainingState.QUEUED, (23, 0, 0), "Waiting to start 23 documents."),
+        (TrainingState.COMPLETED, (1, 1, 0), "Completed 1 document."),
+        (TrainingState.COMPLETED_WITH_FAILURES, (1200, 1199, 1), "Completed 1,199 of 1,200 documents; 1 failed."),
+        (TrainingState.FAILED, (1, 0, 1), "The document failed."),
+        (TrainingState.FAILED, (3, 0, 3), "All 3 documents failed."),
+        (TrainingState.FAILED, (5000, 41, 1), "Failed after 42 of 5,000 documents; 1 failed."),
+        (TrainingState.CANCELLED, (5, 2, 0), "Cancelled after 2 of 5 documents."),
+    ],
+)
+def test_a_training_is_told_in_a_sentence(state: TrainingState, counts: tuple[int, int, int], said: str) -> None:
+    total, completed, failed = counts
+    assert sentence(state, total=total, completed=completed, failed=failed, sealed=True) == said

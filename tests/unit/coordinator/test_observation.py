@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting, is_mass_loss
 
@@ -81,3 +82,46 @@ def test_what_is_excused_fell_into_one_window_with_more_than_a_third_of_the_flee
         starts = {other for other in hundredths if at - 200 <= other <= at}
         most = max(sum(start <= other <= start + 200 for other in hundredths) for start in starts)
         assert is_mass_loss(apart, live) == (most >= 3 and most * 3 > len(apart) + live)
+
+
+class Leases(RuleBasedStateMachine):
+    """A leader that looks at sessions which beat, move, vanish and stand still, with gaps in its sight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observer = Observer(LEASE, GAP)
+        self.now = 50.0
+        self.looked: float | None = None
+        self.live: dict[int, Sighting] = {}
+        self.seen: dict[int, tuple[Sighting, float, bool]] = {}
+
+    @rule(session=st.integers(1, 3), moves=st.booleans())
+    def says_something(self, session: int, moves: bool) -> None:
+        old = self.live.get(session, Sighting(session, 0, 1))
+        self.live[session] = Sighting(session, old.beat + (not moves), old.attached + moves)
+
+    @rule(session=st.integers(1, 3))
+    def vanishes(self, session: int) -> None:
+        self.live.pop(session, None)
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, GAP, 4.0, LEASE]))
+    def the_leader_looks(self, seconds: float) -> None:
+        self.now += seconds
+        blind = self.looked is not None and self.now - self.looked > GAP
+        self.looked = self.now
+        expected = []
+        seen = {}
+        for session, sighting in self.live.items():
+            before = self.seen.get(session)
+            if before is None or before[0] != sighting:
+                seen[session] = sighting, self.now, False
+            else:
+                seen[session] = sighting, before[1], before[2] or blind
+            if self.now - seen[session][1] >= LEASE:
+                expected.append(Lapse(sighting, charged=not seen[session][2]))
+        self.seen = seen
+        assert self.observer.observe(self.now, self.live.values()) == expected
+
+
+TestLeases = Leases.TestCase
+TestLeases.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

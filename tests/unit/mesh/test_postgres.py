@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -24,3 +26,48 @@ async def test_a_lost_server_is_told_as_unavailable(error: Exception) -> None:
     with pytest.raises(StoreUnavailableError, match="reading"):
         async with postgres.available("reading"):
             raise error
+
+
+async def _rolls_back_on_a_lost_connection() -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise asyncpg.InterfaceError("connection is closed") from None
+
+
+async def test_a_cancelled_loop_ends_though_its_rollback_fails() -> None:
+    async def loop() -> None:
+        while True:
+            try:
+                async with postgres.available("working"):
+                    await _rolls_back_on_a_lost_connection()
+            except StoreUnavailableError:
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(loop())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task}, timeout=1)
+    assert task.cancelled()
+
+
+async def test_a_timeout_whose_rollback_fails_is_a_timeout() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01), postgres.available("working"):
+            await _rolls_back_on_a_lost_connection()
+
+
+async def test_a_lost_connection_is_an_absent_store_also_while_a_task_cleans_up() -> None:
+    async def clean_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with pytest.raises(StoreUnavailableError):
+                async with postgres.available("cleaning up"):
+                    raise asyncpg.InterfaceError("connection is closed")
+
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task}, timeout=1)
+    assert task.cancelled()

@@ -31,6 +31,8 @@ SAFE = {
         ({"DOCTRAIN_FETCH_SECONDS": "400"}, "RabbitMQ closes the channel after 1800 s"),
         ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "900"}, "RabbitMQ closes the channel after 900 s"),
         ({"DOCTRAIN_LANE": "3"}, "Did you mean DOCTRAIN_LANES?"),
+        ({"DOCTRAIN_DATABASE": "x"}, r"Did you mean DOCTRAIN_DATABASE_URL\?"),
+        ({"DOCTRAIN_FOO": "1"}, r"DOCTRAIN_FOO is unknown\. See docs"),
         ({"DOCTRAIN_LANES": "many"}, "is not a whole number"),
         ({"DOCTRAIN_LANES": "0"}, "at least 1"),
         ({"DOCTRAIN_LEASE_SECONDS": "nan"}, "DOCTRAIN_LEASE_SECONDS is nan; it must be a finite number"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from doctrain_worker.core.retry import CircuitBreaker, Failures, HandBack, RetryPolicy, TryAgain, after_trial, cool_down
 
@@ -113,3 +115,41 @@ def test_after_a_trial_that_is_to_be_repeated_its_shard_goes_back_for_the_longer
     assert after_trial(3, 0.5) == 45.0
     assert after_trial(3, 330.0) == 330.0
     assert after_trial(21, 330.0) == 0.0
+
+
+@given(st.integers(1, 12), st.integers(0, 14), st.floats(0, 100), st.floats(0, 1, exclude_max=True))
+def test_a_pause_is_what_was_asked_for_and_a_share_of_a_bounded_rest(most: int, tries: int, asked: float, random: float) -> None:
+    policy = RetryPolicy(most=most)
+    pause = policy.pause(tries, asked, random)
+    if tries >= most:
+        assert pause is None
+        return
+    assert pause is not None
+    assert asked <= pause <= asked + min(policy.longest, policy.base * 2**tries)
+    if tries + 1 < most:
+        later = policy.pause(tries + 1, asked, random)
+        assert later is not None
+        assert later >= pause
+
+
+@given(st.integers(1, 12), st.floats(0, 1, exclude_max=True))
+def test_every_document_comes_to_an_end_by_its_own_tries(most: int, random: float) -> None:
+    tries = 1
+    while RetryPolicy(most=most).pause(tries, 0.0, random) is not None:
+        tries += 1
+    assert tries == most
+
+
+@given(st.lists(st.booleans(), max_size=40), st.integers(1, 12), st.integers(1, 12))
+def test_a_breaker_is_open_for_that_of_the_last_outcomes(outcomes: list[bool], seen: int, bad: int) -> None:
+    breaker = CircuitBreaker(seen=seen, bad=bad)
+    for transient in outcomes:
+        breaker.note(transient=transient)
+    assert breaker.open == (sum(outcomes[-seen:]) >= bad)
+
+
+@given(st.integers(1, 100))
+def test_cool_downs_grow_to_a_bound_and_stop(number: int) -> None:
+    pause, after = cool_down(number), cool_down(number + 1)
+    assert (pause is None) == (number > 20)
+    assert pause is None or (0 < pause <= 300 and (after is None or after >= pause))

@@ -290,7 +290,8 @@ class Guardian:
 
     def _obey(self, order: dict[str, Any]) -> None:
         if order["order"] == "fence":
-            self._fence("ordered")
+            if order["epoch"] == self._memory.epoch:  # else it comes after the deadline's, and would hit the next session
+                self._fence("ordered")
         elif order["order"] == "kill":
             self._children.kill(order["key"], "killed")
         elif self._fencing is not None:

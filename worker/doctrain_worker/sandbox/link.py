@@ -185,7 +185,7 @@ class Guardian:
         is raised.
         """
         if self._memory.epoch == self._epoch:
-            self._order({"order": "fence"})
+            self._order({"order": "fence", "epoch": self._epoch})
             await self._bounded(self.wait_fenced(), "to kill all children", FENCE_SECONDS)
         self._memory.note_self_fenced()
 

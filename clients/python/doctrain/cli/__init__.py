@@ -15,7 +15,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        sys.exit("The command line needs two more packages; install them with: pip install 'doctrain[cli]'")
+        sys.exit("The command line needs two more packages; install them with: pip install click rich")
     from doctrain.cli.app import doctrain
 
     doctrain(prog_name="doctrain")

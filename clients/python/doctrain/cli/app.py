@@ -6,17 +6,58 @@ A plug-in is an entry point of group ``doctrain.commands`` that names a ``click.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
+from typing import IO, Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from doctrain import __version__
-from doctrain.cli import operators, trainings
+from doctrain.cli import operators, starting, trainings, wording
+from doctrain.cli.session import USAGE, connection_options
 
 PLUGINS = "doctrain.commands"
 
 
+class _JsonError(click.ClickException):
+    """An error of click's, told as an object."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(json.dumps(wording.error_object(self.message)), err=True)
+
+
+class _JsonUsageError(_JsonError):
+    exit_code = USAGE
+
+
+@contextmanager
+def _usage_errors(*, as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except NoArgsIsHelpError:
+        raise
+    except click.ClickException as error:
+        if not as_json:
+            raise
+        kind = _JsonUsageError if error.exit_code == USAGE else _JsonError
+        raise kind(error.format_message()) from error
+
+
 class _WithPlugins(click.Group):
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        as_json = "--json" in args  # an error may come before options are known
+        with _usage_errors(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta["doctrain.json"] = as_json
+        return context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _usage_errors(as_json=ctx.meta["doctrain.json"]):
+            return super().invoke(ctx)
+
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted({*super().list_commands(context), *entry_points(group=PLUGINS).names})
 
@@ -50,14 +91,17 @@ def _load(plugin: EntryPoint) -> click.Command:
 
 @click.group(cls=_WithPlugins, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="doctrain")
-def doctrain() -> None:
+@connection_options(variables=False)
+def doctrain(**_options: object) -> None:
     """Train documents for search.
 
     Which service and which key: --address and --api-key, or DOCTRAIN_ADDRESS and DOCTRAIN_API_KEY, or the profile that
-    `doctrain dev` writes. Exit codes: 0 done, 1 the training did not complete, 2 wrong usage, 3 the service did not answer,
-    4 the service refused the request, 5 the key does not open this, 6 a fault of the service, 130 interrupted.
+    `doctrain dev` writes. These options, --ca and --json may stand before the command or after it.
+
+    Exit codes: 0 done, 1 the training did not complete, 2 wrong usage, 3 the service did not answer, 4 the service refused the
+    request, 5 the key does not open this, 6 a fault of the service, 130 interrupted.
     """
 
 
-for _command in (*trainings.COMMANDS, *operators.COMMANDS):
+for _command in (*starting.COMMANDS, *trainings.COMMANDS, *operators.COMMANDS):
     doctrain.add_command(_command)

@@ -43,10 +43,11 @@ def resolve(
     ``folder`` is where the default profile is looked for.
     """
     profile = _read_profile(environment, folder)
+    api_key = (api_key or "").strip() or None
     if address is None:
         address = profile.get("address")
     if not address:
-        raise click.UsageError("Which service? Give --address HOST:PORT or set DOCTRAIN_ADDRESS, or start one here: doctrain dev")
+        raise click.UsageError("Which service? Give --address HOST:PORT, set DOCTRAIN_ADDRESS, or start one here: doctrain dev")
     if profile.get("address") == address:
         api_key = api_key or profile.get(access.value)
         ca = ca or profile.get("ca")
@@ -68,5 +69,5 @@ def _read_profile(environment: Mapping[str, str], folder: Path) -> dict[str, str
     except (OSError, ValueError) as error:
         raise click.UsageError(f"The profile {path} cannot be read: {error}") from error
     if not isinstance(profile, dict):
-        raise click.UsageError(f"The profile {path} is no JSON object.")
+        raise click.UsageError(f"The profile {path} is not a JSON object.")
     return {str(key): str(value) for key, value in profile.items() if value}

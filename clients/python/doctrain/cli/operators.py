@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from doctrain.cli import output
+from doctrain.cli import output, times
+from doctrain.cli.choices import ROLE
 from doctrain.cli.connection import Access
-from doctrain.cli.session import Session, connected
+from doctrain.cli.session import Session, connected, connection_options
 
 if TYPE_CHECKING:
-    from doctrain.v1.fleet_pb2 import GetQueueResponse, Plan, Tenant, Worker
-
-ROLES = ("tenant", "worker", "operator")
+    from doctrain.v1.fleet_pb2 import GetQueueResponse, Key, Plan, Tenant, Worker
 
 
 @click.command()
 @connected(Access.OPERATOR)
 async def workers(session: Session) -> None:
-    """List the workers in session and what they run."""
+    """List the connected workers and what they run."""
     async with session.client() as client:
         fleet = await client.fleet.list_workers()
     if session.as_json:
@@ -27,9 +26,9 @@ async def workers(session: Session) -> None:
             output.print_message(worker)
     else:
         headings = ("WORKER", "LANES", "SLOTS", "CPU", "MEMORY", "VERSION", "STATE", "SINCE")
-        output.print_table(headings, [_worker_row(worker) for worker in fleet.workers], nothing="No worker is in session.")
+        output.print_table(headings, [_worker_row(worker) for worker in fleet.workers], nothing="No worker is connected.")
     if not fleet.registry_answered:
-        click.echo("The registry did not answer: loads and versions are missing. Work goes on without it.", err=True)
+        click.echo("The registry did not answer, so loads are missing. Work goes on without it.", err=True)
 
 
 def _worker_row(worker: Worker) -> tuple[object, ...]:
@@ -40,8 +39,8 @@ def _worker_row(worker: Worker) -> tuple[object, ...]:
         f"{worker.cpu:.0%}" if worker.cpu >= 0 else "?",
         f"{worker.memory_bytes / 2**20:.0f} MiB" if worker.memory_bytes >= 0 else "?",
         worker.version or "?",
-        "draining" if worker.draining else "in session" if worker.registered else "not in the registry",
-        output.moment(worker.open_time),
+        "draining" if worker.draining else "connected" if worker.registered else "not in the registry",
+        times.moment(worker.open_time),
     )
 
 
@@ -58,10 +57,12 @@ async def queue(session: Session) -> None:
 
 
 def _tell_queue(present: GetQueueResponse) -> None:
-    oldest = f", the oldest since {output.seconds(present.oldest_wait):.0f} s" if present.HasField("oldest_wait") else ""
-    click.echo(f"{present.open_documents} documents are open.")
-    click.echo(f"Shards: {present.pending_shards} wait{oldest}, {present.dispatched_shards} dispatched, {present.running_shards} running.")
-    messages = f"{present.broker_messages} messages ready" if present.broker_messages >= 0 else "did not answer"
+    oldest = f" (of trainings up to {times.span(times.seconds(present.oldest_wait))} old)" if present.HasField("oldest_wait") else ""
+    click.echo(f"Open: {output.count(present.open_documents)}.")
+    click.echo(
+        f"Shards: {present.pending_shards:,} waiting{oldest}, {present.dispatched_shards:,} handed out, {present.running_shards:,} running."
+    )
+    messages = f"{output.count(present.broker_messages, 'message')} ready" if present.broker_messages >= 0 else "did not answer"
     click.echo(f"Broker: {messages}.")
     rows = [(tenant.tenant_id, tenant.pending_shards, f"{tenant.slots_in_use}/{tenant.slots}") for tenant in present.tenants]
     output.print_table(("TENANT", "SHARDS WAITING", "SLOTS"), rows, nothing="No tenant has open work.")
@@ -78,13 +79,14 @@ async def dead_letters(session: Session, limit: int) -> None:
         for letter in found:
             output.print_message(letter)
         return
-    rows = [(output.moment(letter.found_time), letter.cause, letter.shard or "-", letter.explanation) for letter in found]
+    rows = [(times.moment(letter.found_time), letter.cause, letter.shard or "-", letter.explanation) for letter in found]
     output.print_table(("FOUND", "CAUSE", "SHARD", "WHAT IT MEANS"), rows, nothing="No dead letters.")
 
 
 @click.group()
-def tenants() -> None:
-    """List, create and change tenants."""
+@connection_options(variables=False)
+def tenants(**_options: object) -> None:
+    """List, make and change tenants."""
 
 
 @tenants.command("list")
@@ -119,7 +121,7 @@ async def update_tenant(session: Session, tenant_id: str, plan: str | None, weig
         if plan is None or weight is None:
             present = [tenant async for tenant in client.fleet.list_tenants() if tenant.tenant_id == tenant_id]
             if not present:
-                raise click.UsageError(f"There is no tenant {tenant_id}.")
+                raise click.UsageError(f"There is no tenant {tenant_id!r}.")
             plan, weight = plan or present[0].plan, weight if weight is not None else present[0].weight
         _tell_tenants(session, [await client.fleet.update_tenant(tenant_id, plan=plan, weight=weight)])
 
@@ -129,12 +131,13 @@ def _tell_tenants(session: Session, found: list[Tenant]) -> None:
         for tenant in found:
             output.print_message(tenant)
         return
-    rows = [(tenant.tenant_id, tenant.plan, f"{tenant.weight:g}", output.moment(tenant.create_time)) for tenant in found]
+    rows = [(tenant.tenant_id, tenant.plan, f"{tenant.weight:g}", times.moment(tenant.create_time)) for tenant in found]
     output.print_table(("TENANT", "PLAN", "WEIGHT", "MADE"), rows, nothing="No tenants.")
 
 
 @click.group()
-def plans() -> None:
+@connection_options(variables=False)
+def plans(**_options: object) -> None:
     """List, make and change plans."""
 
 
@@ -165,21 +168,20 @@ def _tell_plans(session: Session, found: list[Plan]) -> None:
 
 
 @click.group()
-def keys() -> None:
-    """Make and revoke API keys."""
+@connection_options(variables=False)
+def keys(**_options: object) -> None:
+    """Make, list and revoke API keys."""
 
 
 @keys.command("create")
-@click.option("--role", type=click.Choice(ROLES), default="tenant", show_default=True, help="What the key may do.")
+@click.option("--role", type=ROLE, default="tenant", show_default=True, help="What the key may do.")
 @click.option("--tenant", "tenant_id", default="", help="Whose key, for role tenant.")
 @click.option("--label", default="", help="A note for people.")
 @connected(Access.OPERATOR)
 async def create_key(session: Session, role: str, tenant_id: str, label: str) -> None:
     """Make an API key and print it, this once."""
-    from doctrain.v1.fleet_pb2 import Role
-
     async with session.client() as client:
-        made = await client.fleet.create_key(Role.Value(f"ROLE_{role.upper()}"), tenant_id=tenant_id, label=label)
+        made = await client.fleet.create_key(role, tenant_id=tenant_id, label=label)
     if session.as_json:
         output.print_message(made)
     else:
@@ -187,11 +189,32 @@ async def create_key(session: Session, role: str, tenant_id: str, label: str) ->
         click.echo(f"Keep it: it is shown this once. Take it out of force with: doctrain keys revoke {made.key_id}", err=True)
 
 
+@keys.command("list")
+@click.option("--tenant", "tenant_id", default="", help="Only the keys of this tenant.")
+@connected(Access.OPERATOR)
+async def list_keys(session: Session, tenant_id: str) -> None:
+    """List all keys, revoked ones too: what each may do, not the keys themselves."""
+    async with session.client() as client:
+        found = [key async for key in client.fleet.list_keys(tenant_id=tenant_id, page_size=1000)]
+    if session.as_json:
+        for key in found:
+            output.print_message(key)
+        return
+    output.print_table(("ID", "ROLE", "TENANT", "LABEL", "MADE", "REVOKED"), [_key_row(key) for key in found], nothing="No keys.")
+
+
+def _key_row(key: Key) -> tuple[object, ...]:
+    from doctrain.v1.fleet_pb2 import Role
+
+    role = Role.Name(key.role).removeprefix("ROLE_").lower()
+    return key.key_id, role, key.tenant_id or "-", key.label or "-", times.moment(key.create_time), times.moment(key.revoke_time) or "-"
+
+
 @keys.command("revoke")
-@click.argument("key_id", metavar="ID", type=int)
+@click.argument("key_id", metavar="ID", type=click.IntRange(min=1))
 @connected(Access.OPERATOR)
 async def revoke_key(session: Session, key_id: int) -> None:
-    """Take a key out of force within seconds; ID is its number, not the key."""
+    """Take a key out of force within seconds; ID is its number, as `keys list` shows it."""
     async with session.client() as client:
         await client.fleet.revoke_key(key_id)
     if session.as_json:

@@ -1,7 +1,7 @@
 """How answers are printed: JSON lines for programs, words and columns for people.
 
-JSON is the canonical one of the messages with the field names of the protos. Numbers of 64 bits are strings there; fields
-without a value print their default, times and messages that are not set are left out.
+JSON is the canonical one of the messages with the field names of the protos, in the order of the protos. Numbers of 64 bits
+are strings there; fields without a value print their default, times and messages that are not set are left out.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from google.protobuf.duration_pb2 import Duration
-    from google.protobuf.message import Message
-    from google.protobuf.timestamp_pb2 import Timestamp
+from doctrain.cli import times
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from doctrain.folder import Skipped
     from doctrain.v1.training_pb2 import Document, ExplainTrainingResponse, Training
     from doctrain.watch import Update
 
@@ -25,7 +26,24 @@ def as_dict(message: Message) -> dict[str, Any]:
     """The message's JSON object."""
     from google.protobuf import json_format
 
-    return json_format.MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    content = json_format.MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return _in_order(content, message.DESCRIPTOR)
+
+
+def _in_order(content: dict[str, Any], descriptor: Any) -> dict[str, Any]:
+    """The same object with its keys as the proto has them; protobuf puts those with a value before the others."""
+    ordered: dict[str, Any] = {}
+    for field in descriptor.fields:
+        if field.name not in content:
+            continue
+        value, kind = content[field.name], field.message_type
+        if kind is not None and not kind.GetOptions().map_entry:
+            if isinstance(value, list):
+                value = [_in_order(one, kind) if isinstance(one, dict) else one for one in value]
+            elif isinstance(value, dict):
+                value = _in_order(value, kind)
+        ordered[field.name] = value
+    return ordered
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -59,6 +77,21 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def count(number: int, noun: str = "document") -> str:
+    """Such as ``1 document`` or ``2,000 documents``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> Iterator[str]:
+    """Every file that is left out, with the reason."""
+    from doctrain.folder import shown
+
+    if skipped:
+        yield f"Left out {count(len(skipped), 'file')} that cannot be trained:"
+    for one in skipped:
+        yield f"  {printable(shown(one.path))}: {one.reason}"
+
+
 def training_state(training: Training) -> str:
     """The state in words, such as ``completed with failures``."""
     from doctrain.v1.training_pb2 import TrainingState
@@ -69,11 +102,19 @@ def training_state(training: Training) -> str:
 def training_sentence(training: Training) -> str:
     """Where a training stands, in a line."""
     ended = training.completed + training.failed
-    total = f"{training.total}" if training.sealed else f"{training.total} read so far"
-    failed = f", {training.failed} failed" if training.failed else ""
+    total = f"of {count(training.total)}" if training.sealed else f"of the {count(training.total)} read so far"
+    failed = f", {training.failed:,} failed" if training.failed else ""
     why = training.reason or training.waiting_reason
     paused = ", paused" if training.paused else ""
-    return printable(f"{training_state(training)}{paused}: {ended} of {total} documents ended{failed}{f'; {why}' if why else ''}")
+    return printable(f"{training_state(training)}{paused}: {ended:,} {total} ended{failed}{f'. {why}' if why else ''}")
+
+
+def print_training(training: Training, *, as_json: bool, note: str = "") -> None:
+    """A training as a line of JSON or in words; ``note`` comes before these."""
+    if as_json:
+        print_message(training)
+    else:
+        click.echo(f"{training.training_task_id}  {note}{training_sentence(training)}")
 
 
 def document_sentence(document: Document) -> str:
@@ -81,30 +122,23 @@ def document_sentence(document: Document) -> str:
     from doctrain.v1.training_pb2 import DocumentState
 
     state = DocumentState.Name(document.state).removeprefix("DOCUMENT_STATE_").lower()
+    took = f"  {times.seconds(document.duration):.2f} s" if document.HasField("duration") else ""
     error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
-    return printable(f"{state:<10}  {document.document_id}{error}")
+    return printable(f"{state:<10}  {document.document_id}{took}{error}")
 
 
 def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
     """What holds a training, a line a rule, with the advice and who is ahead below it."""
+    from doctrain.watch import has_ended
+
     used, others = explained.slots_in_use, explained.slots_in_use_by_others
-    yield f"The plan allows {explained.plan_slots} documents at once: {used} are in use by this training, {others} by others."
+    yield f"The plan allows {count(explained.plan_slots)} at once: {used:,} in use by this training, {others:,} by others."
     if not explained.holds:
-        yield "Nothing holds it."
+        yield "It has ended." if has_ended(explained.training) else "Nothing holds it back."
     for hold in explained.holds:
-        until = f" (until {moment(hold.until)})" if hold.HasField("until") else ""
+        until = f" (until {times.moment(hold.until)})" if hold.HasField("until") else ""
         yield printable(f"- {hold.message}{until}")
         if hold.advice:
             yield printable(f"  What to do: {hold.advice}")
         for ahead in hold.ahead:
-            yield printable(f"  {ahead.training_task_id} uses {ahead.slots}")
-
-
-def moment(timestamp: Timestamp) -> str:
-    """A time in this machine's zone; empty when it is not set."""
-    return timestamp.ToDatetime().astimezone().strftime("%Y-%m-%d %H:%M:%S") if timestamp.seconds else ""
-
-
-def seconds(duration: Duration) -> float:
-    """A duration in seconds."""
-    return duration.seconds + duration.nanos / 1e9
+            yield printable(f"  {ahead.training_task_id} uses {ahead.slots:,}")

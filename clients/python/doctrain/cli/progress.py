@@ -6,11 +6,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from doctrain.cli import output
+from doctrain.cli import output, times
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -63,6 +64,9 @@ class _Bar:
         for document in update.documents:
             self._progress.console.print(output.document_sentence(document), markup=False, highlight=False)
         training = update.training
+        # The clock is the training's, not the watch's, however often the watch begins anew.
+        task = self._progress.tasks[self._task]
+        task.start_time = self._progress.get_time() - times.elapsed_seconds(training, datetime.now(UTC))
         self._progress.update(
             self._task,
             description=output.training_state(training),

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from doctrain.cli import wording
 from doctrain.cli.connection import Access, Connection, resolve
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 DONE, NOT_COMPLETED, USAGE, UNAVAILABLE, REFUSED, NO_ACCESS, FAULT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
 Arguments = ParamSpec("Arguments")
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+CONNECTION = {
+    "address": ("--address", "DOCTRAIN_ADDRESS", "The service, as HOST:PORT[,HOST:PORT]."),
+    "api_key": ("--api-key", "DOCTRAIN_API_KEY", "Who you are."),
+    "ca": ("--ca", "DOCTRAIN_CA", "PEM file of the service's CA, or `system`; without it: no TLS."),
+}
+"""Options that every command takes, before its name and after it."""
 
 
 @dataclass
@@ -38,10 +47,23 @@ class Session:
         """A client of the service, to be used in ``async with``."""
         from doctrain.client import AsyncClient
 
-        try:
-            return AsyncClient(self.connection.address, api_key=self.connection.api_key, ca=self.connection.ca)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        return AsyncClient(self.connection.address, api_key=self.connection.api_key, ca=self.connection.ca)
+
+
+def connection_options(*, variables: bool) -> Callable[[Decorated], Decorated]:
+    """Adds the options that say where to and as whom; ``variables``: the environment stands in for those that are not given.
+
+    Groups take them without it, so that what was typed before a command goes before what is set for the command itself.
+    """
+
+    def decorate(function: Decorated) -> Decorated:
+        function = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")(function)
+        for name, (option, variable, text) in reversed(CONNECTION.items()):
+            envvar = variable if variables else None
+            function = click.option(option, name, envvar=envvar, help=f"{text}  [env var: {variable}]")(function)
+        return function
+
+    return decorate
 
 
 def connected(
@@ -50,21 +72,38 @@ def connected(
     """Makes a command of a coroutine function that takes a Session first and returns its exit code (None: 0)."""
 
     def decorate(function: Callable[Concatenate[Session, Arguments], Coroutine[Any, Any, int | None]]) -> Callable[..., None]:
-        @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
-        @click.option("--ca", envvar="DOCTRAIN_CA", show_envvar=True, help="PEM file of the service's CA, or `system`; without it: no TLS.")
-        @click.option("--api-key", envvar="DOCTRAIN_API_KEY", show_envvar=True, help="Who you are.")
-        @click.option("--address", envvar="DOCTRAIN_ADDRESS", show_envvar=True, help="The service, as HOST:PORT[,HOST:PORT].")
+        @connection_options(variables=True)
         @functools.wraps(function)
         def command(
             address: str | None, api_key: str | None, ca: str | None, as_json: bool, *args: Arguments.args, **kwargs: Arguments.kwargs
         ) -> None:
-            connection = resolve(access, address=address, api_key=api_key, ca=ca, environment=os.environ, folder=Path())
-            session = Session(connection, as_json)
+            os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C++ lines would stand before our sentence
+            connection = resolve(
+                access,
+                address=_chosen("address", address),
+                api_key=_chosen("api_key", api_key),
+                ca=_chosen("ca", ca),
+                environment=os.environ,
+                folder=Path(),
+            )
+            session = Session(connection, bool(_chosen("as_json", as_json)))
             sys.exit(_run(session, function(session, *args, **kwargs)))
 
         return command
 
     return decorate
+
+
+def _chosen(name: str, own: Any) -> Any:
+    """The option as given after the command, else before it, nearest first, else what the environment says."""
+    context: click.Context | None = click.get_current_context()
+    assert context is not None
+    if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        return own
+    while (context := context.parent) is not None:
+        if context.params.get(name):
+            return context.params[name]
+    return own
 
 
 def _run(session: Session, work: Coroutine[Any, Any, int | None]) -> int:
@@ -76,7 +115,8 @@ def _run(session: Session, work: Coroutine[Any, Any, int | None]) -> int:
         click.echo(f"\n{session.interrupt_hint}", err=True)
         return INTERRUPTED
     except DoctrainError as error:
-        click.echo(json.dumps(error_object(error)) if session.as_json else f"Error: {error}", err=True)
+        said = json.dumps(wording.error_object(error.sentence, error)) if session.as_json else f"Error: {wording.sentence(error)}"
+        click.echo(said, err=True)
         return exit_code(error)
     except BrokenPipeError:
         raise  # whoever read our output has seen enough; click ends quietly
@@ -93,22 +133,10 @@ def exit_code(error: DoctrainError) -> int:
         return UNAVAILABLE
     if isinstance(error, errors.AccessError):
         return NO_ACCESS
+    if isinstance(error, errors.UsageError):
+        return USAGE
     refusals = (
-        *(errors.InvalidRequestError, errors.RequestTooLargeError, errors.QuotaExceededError),
+        *(errors.InvalidRequestError, errors.RequestTooLargeError, errors.QuotaExceededError, errors.NothingToRetryError),
         *(errors.NotFoundError, errors.AlreadyExistsError, errors.ConfigurationError),
     )
     return REFUSED if isinstance(error, refusals) else FAULT
-
-
-def error_object(error: DoctrainError) -> dict[str, Any]:
-    """The error for ``--json``."""
-    return {
-        "error": {
-            "sentence": error.sentence,
-            "reason": error.reason,
-            "status": error.status.name if error.status else "",
-            "violations": [{"field": violation.field, "description": violation.description} for violation in error.violations],
-            "metadata": dict(error.metadata),
-            "retry_after_seconds": error.retry_after_seconds,
-        }
-    }

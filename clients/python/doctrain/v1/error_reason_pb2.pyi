@@ -60,7 +60,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `role` (of the key), `required` (role that may).
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 12
-    """RESOURCE_EXHAUSTED. A limit of the tenant's plan is reached; a `google.rpc.QuotaFailure` names it."""
+    """RESOURCE_EXHAUSTED. A limit of the tenant's plan is reached; a `google.rpc.QuotaFailure` names it. Reserved: no call
+    sends it yet, since what exceeds a plan's documents at once waits and is not refused.
+    """
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 13
     """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""
     ERROR_REASON_TIMEOUT: _ErrorReason.ValueType  # 14
@@ -77,6 +79,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
     was stored; send the document again.
     """
+    ERROR_REASON_KEY_NOT_FOUND: _ErrorReason.ValueType  # 20
+    """NOT_FOUND. No key has this number (operators' calls only)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for machines. Every error of every service carries a `google.rpc.ErrorInfo` whose `reason` is the
@@ -122,7 +126,9 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 11
 Metadata: `role` (of the key), `required` (role that may).
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 12
-"""RESOURCE_EXHAUSTED. A limit of the tenant's plan is reached; a `google.rpc.QuotaFailure` names it."""
+"""RESOURCE_EXHAUSTED. A limit of the tenant's plan is reached; a `google.rpc.QuotaFailure` names it. Reserved: no call
+sends it yet, since what exceeds a plan's documents at once waits and is not refused.
+"""
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 13
 """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""
 ERROR_REASON_TIMEOUT: ErrorReason.ValueType  # 14
@@ -139,4 +145,6 @@ ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 19
 """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
 was stored; send the document again.
 """
+ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 20
+"""NOT_FOUND. No key has this number (operators' calls only)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

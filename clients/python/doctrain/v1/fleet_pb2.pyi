@@ -51,7 +51,7 @@ Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class ListWorkersRequest(_message.Message):
-    """Nothing to say yet."""
+    """Asks for every worker in session; there is nothing to choose."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -68,17 +68,17 @@ Global___ListWorkersRequest: _TypeAlias = ListWorkersRequest  # noqa: Y015
 
 @_typing.final
 class ListWorkersResponse(_message.Message):
-    """The fleet."""
+    """The fleet as it stands."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WORKERS_FIELD_NUMBER: _builtins.int
     REGISTRY_ANSWERED_FIELD_NUMBER: _builtins.int
     registry_answered: _builtins.bool
-    """False when the registry did not answer: loads and versions are then missing."""
+    """False when the registry did not answer: `cpu`, `memory_bytes` and `registered` are then unknown."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
-        """By name."""
+        """Ordered by `worker_id`; two sessions of one worker may be in it for a moment."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Worker(_message.Message):
     draining: _builtins.bool
     """Whether it takes no new shards because it is going away."""
     version: _builtins.str
-    """The version it runs; empty while the registry does not know it."""
+    """The version that it said it runs when its session opened; empty when it said none."""
     cpu: _builtins.float
     """Share of its cores in use, 0 to 1; negative while unknown."""
     memory_bytes: _builtins.int
@@ -160,7 +160,7 @@ Global___Worker: _TypeAlias = Worker  # noqa: Y015
 
 @_typing.final
 class GetQueueRequest(_message.Message):
-    """Nothing to say yet."""
+    """Asks for the whole queue; there is nothing to choose."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -200,11 +200,13 @@ class GetQueueResponse(_message.Message):
     """Messages that the broker has ready; negative when it did not answer."""
     @_builtins.property
     def oldest_wait(self) -> _duration_pb2.Duration:
-        """How long the oldest shard that could run has waited; not set when none waits."""
+        """Age of the oldest training that has a shard which could run and waits; not set when there is none. The shard itself may
+        have become ready later.
+        """
 
     @_builtins.property
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantQueue]:
-        """The share of each tenant that has open work, by name; at most 1,000."""
+        """The part of each tenant that has open work, ordered by `tenant_id`; at most 1,000."""
 
     def __init__(
         self,
@@ -236,7 +238,7 @@ class TenantQueue(_message.Message):
     SLOTS_IN_USE_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
-    """The tenant."""
+    """The tenant's name."""
     pending_shards: _builtins.int
     """Shards that wait for a grant."""
     slots_in_use: _builtins.int
@@ -330,7 +332,7 @@ class CreateTenantRequest(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tenant(self) -> Global___Tenant:
-        """`create_time` is ignored."""
+        """Its name, plan and weight; a weight of 0 means 1, and `create_time` is ignored."""
 
     def __init__(
         self,
@@ -354,7 +356,7 @@ class CreateTenantResponse(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tenant(self) -> Global___Tenant:
-        """With its time."""
+        """As it is stored, `create_time` included; of a repeated call the tenant that the first one made."""
 
     def __init__(
         self,
@@ -402,7 +404,7 @@ class UpdateTenantResponse(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tenant(self) -> Global___Tenant:
-        """After the change."""
+        """As it is stored after the change."""
 
     def __init__(
         self,
@@ -419,7 +421,7 @@ Global___UpdateTenantResponse: _TypeAlias = UpdateTenantResponse  # noqa: Y015
 
 @_typing.final
 class ListTenantsRequest(_message.Message):
-    """Which tenants."""
+    """Asks for one page of tenants."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -455,7 +457,7 @@ class ListTenantsResponse(_message.Message):
     """For the next page; empty: this was the last."""
     @_builtins.property
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tenant]:
-        """By name."""
+        """Ordered by `tenant_id`."""
 
     def __init__(
         self,
@@ -480,7 +482,7 @@ class PutPlanRequest(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def plan(self) -> Global___Plan:
-        """Made or replaced."""
+        """Made, or put in the place of the plan of that name."""
 
     def __init__(
         self,
@@ -504,7 +506,7 @@ class PutPlanResponse(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def plan(self) -> Global___Plan:
-        """After the change."""
+        """As it is stored after the change."""
 
     def __init__(
         self,
@@ -521,7 +523,7 @@ Global___PutPlanResponse: _TypeAlias = PutPlanResponse  # noqa: Y015
 
 @_typing.final
 class ListPlansRequest(_message.Message):
-    """Nothing to say yet."""
+    """Asks for every plan; there is nothing to choose."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -545,7 +547,7 @@ class ListPlansResponse(_message.Message):
     PLANS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def plans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Plan]:
-        """By name."""
+        """Ordered by `name`."""
 
     def __init__(
         self,
@@ -562,7 +564,7 @@ Global___ListPlansResponse: _TypeAlias = ListPlansResponse  # noqa: Y015
 
 @_typing.final
 class CreateKeyRequest(_message.Message):
-    """Whose key."""
+    """Who shall use the new key, and for what."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -601,7 +603,7 @@ class CreateKeyResponse(_message.Message):
     key: _builtins.str
     """The key; shown this once."""
     key_id: _builtins.int
-    """Names it for RevokeKey."""
+    """Its number, which names it for RevokeKey and opens nothing."""
     def __init__(
         self,
         *,
@@ -617,14 +619,118 @@ class CreateKeyResponse(_message.Message):
 Global___CreateKeyResponse: _TypeAlias = CreateKeyResponse  # noqa: Y015
 
 @_typing.final
+class ListKeysRequest(_message.Message):
+    """Asks for one page of keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many at most: 0 means 100; more than 1,000 means 1,000; negative is INVALID_ARGUMENT."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty: the first page."""
+    tenant_id: _builtins.str
+    """Only the keys of this tenant; empty: all keys, those of workers and operators included."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        tenant_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeysRequest: _TypeAlias = ListKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListKeysResponse(_message.Message):
+    """A page of keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty: this was the last."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]:
+        """Ordered by `key_id`, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___Key] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListKeysResponse: _TypeAlias = ListKeysResponse  # noqa: Y015
+
+@_typing.final
+class Key(_message.Message):
+    """What is known of an API key; the key itself is kept as a hash only and cannot be told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.int
+    """Its number, from CreateKey."""
+    role: Global___Role.ValueType
+    """What it may do."""
+    tenant_id: _builtins.str
+    """The tenant of a ROLE_TENANT key; empty for the others."""
+    label: _builtins.str
+    """The note of the one who made it; may be empty."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def revoke_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken out of force; not set while it is in force."""
+
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.int = ...,
+        role: Global___Role.ValueType = ...,
+        tenant_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        revoke_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "key_id", b"key_id", "label", b"label", "revoke_time", b"revoke_time", "role", b"role", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Key: _TypeAlias = Key  # noqa: Y015
+
+@_typing.final
 class RevokeKeyRequest(_message.Message):
-    """Which key."""
+    """Names the key to revoke."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: _builtins.int
     key_id: _builtins.int
-    """From CreateKey."""
+    """Its number, from CreateKey or ListKeys."""
     def __init__(
         self,
         *,
@@ -640,7 +746,7 @@ Global___RevokeKeyRequest: _TypeAlias = RevokeKeyRequest  # noqa: Y015
 
 @_typing.final
 class RevokeKeyResponse(_message.Message):
-    """Nothing to say: the key is out of force."""
+    """Says that the key is out of force; it has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -657,7 +763,7 @@ Global___RevokeKeyResponse: _TypeAlias = RevokeKeyResponse  # noqa: Y015
 
 @_typing.final
 class ListDeadLettersRequest(_message.Message):
-    """Which dead letters."""
+    """Asks for the newest dead letters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -679,14 +785,14 @@ Global___ListDeadLettersRequest: _TypeAlias = ListDeadLettersRequest  # noqa: Y0
 
 @_typing.final
 class ListDeadLettersResponse(_message.Message):
-    """Dead letters."""
+    """What the broker put aside."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DEAD_LETTERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dead_letters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadLetter]:
-        """The newest first."""
+        """Ordered by `found_time`, the newest first."""
 
     def __init__(
         self,

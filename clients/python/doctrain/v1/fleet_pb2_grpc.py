@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class FleetServiceStub(object):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
+
+    Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
+    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     def __init__(self, channel):
@@ -80,6 +83,11 @@ class FleetServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.CreateKeyRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.CreateKeyResponse.FromString,
                 _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/doctrain.v1.FleetService/ListKeys',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
         self.RevokeKey = channel.unary_unary(
                 '/doctrain.v1.FleetService/RevokeKey',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.RevokeKeyRequest.SerializeToString,
@@ -89,6 +97,9 @@ class FleetServiceStub(object):
 
 class FleetServiceServicer(object):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
+
+    Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
+    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     def ListWorkers(self, request, context):
@@ -144,7 +155,7 @@ class FleetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListPlans(self, request, context):
-        """All plans by name.
+        """All plans by name. Errors: DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,8 +169,17 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListKeys(self, request, context):
+        """All keys, revoked ones included, in the order in which they were made: what each may do, never the key itself.
+        Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, TENANT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeKey(self, request, context):
-        """Takes a key out of force within seconds on every coordinator. Safe to repeat; an unknown key is not an error.
+        """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
+        Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -213,6 +233,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.CreateKeyRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.CreateKeyResponse.SerializeToString,
             ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListKeysRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.ListKeysResponse.SerializeToString,
+            ),
             'RevokeKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeKey,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.RevokeKeyRequest.FromString,
@@ -228,6 +253,9 @@ def add_FleetServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class FleetService(object):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
+
+    Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
+    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     @staticmethod
@@ -463,6 +491,33 @@ class FleetService(object):
             '/doctrain.v1.FleetService/CreateKey',
             doctrain_dot_v1_dot_fleet__pb2.CreateKeyRequest.SerializeToString,
             doctrain_dot_v1_dot_fleet__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/ListKeys',
+            doctrain_dot_v1_dot_fleet__pb2.ListKeysRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.ListKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FleetServiceStub:
-    """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator."""
+    """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
+
+    Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
+    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -54,17 +58,27 @@ class FleetServiceStub:
     PutPlan: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.PutPlanRequest, _fleet_pb2.PutPlanResponse]
     """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
     ListPlans: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListPlansRequest, _fleet_pb2.ListPlansResponse]
-    """All plans by name."""
+    """All plans by name. Errors: DEPENDENCY_UNAVAILABLE."""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.CreateKeyRequest, _fleet_pb2.CreateKeyResponse]
     """Makes an API key and answers it once: only its hash is kept. Every call makes another key.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
     """
+    ListKeys: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListKeysRequest, _fleet_pb2.ListKeysResponse]
+    """All keys, revoked ones included, in the order in which they were made: what each may do, never the key itself.
+    Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, TENANT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.RevokeKeyRequest, _fleet_pb2.RevokeKeyResponse]
-    """Takes a key out of force within seconds on every coordinator. Safe to repeat; an unknown key is not an error."""
+    """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
+    Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
 
 @_typing.type_check_only
 class FleetServiceAsyncStub(FleetServiceStub):
-    """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator."""
+    """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
+
+    Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
+    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListWorkers: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListWorkersRequest, _fleet_pb2.ListWorkersResponse]  # type: ignore[assignment]
@@ -88,16 +102,26 @@ class FleetServiceAsyncStub(FleetServiceStub):
     PutPlan: _aio.UnaryUnaryMultiCallable[_fleet_pb2.PutPlanRequest, _fleet_pb2.PutPlanResponse]  # type: ignore[assignment]
     """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
     ListPlans: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListPlansRequest, _fleet_pb2.ListPlansResponse]  # type: ignore[assignment]
-    """All plans by name."""
+    """All plans by name. Errors: DEPENDENCY_UNAVAILABLE."""
     CreateKey: _aio.UnaryUnaryMultiCallable[_fleet_pb2.CreateKeyRequest, _fleet_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Makes an API key and answers it once: only its hash is kept. Every call makes another key.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
     """
+    ListKeys: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListKeysRequest, _fleet_pb2.ListKeysResponse]  # type: ignore[assignment]
+    """All keys, revoked ones included, in the order in which they were made: what each may do, never the key itself.
+    Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, TENANT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_fleet_pb2.RevokeKeyRequest, _fleet_pb2.RevokeKeyResponse]  # type: ignore[assignment]
-    """Takes a key out of force within seconds on every coordinator. Safe to repeat; an unknown key is not an error."""
+    """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
+    Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator."""
+    """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
+
+    Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
+    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    """
 
     @_abc_1.abstractmethod
     def ListWorkers(
@@ -167,7 +191,7 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.ListPlansRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.ListPlansResponse, _abc.Awaitable[_fleet_pb2.ListPlansResponse]]:
-        """All plans by name."""
+        """All plans by name. Errors: DEPENDENCY_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
     def CreateKey(
@@ -180,11 +204,23 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListKeys(
+        self,
+        request: _fleet_pb2.ListKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ListKeysResponse, _abc.Awaitable[_fleet_pb2.ListKeysResponse]]:
+        """All keys, revoked ones included, in the order in which they were made: what each may do, never the key itself.
+        Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, TENANT_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
     def RevokeKey(
         self,
         request: _fleet_pb2.RevokeKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.RevokeKeyResponse, _abc.Awaitable[_fleet_pb2.RevokeKeyResponse]]:
-        """Takes a key out of force within seconds on every coordinator. Safe to repeat; an unknown key is not an error."""
+        """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
+        Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -261,7 +261,7 @@ class NumberedDocuments(_message.Message):
     The document's id is its number in decimal.
     """
     first: _builtins.int
-    """The first number, 0 or more."""
+    """The first number, 0 or more; the last one, `first + count - 1`, is at most 2,147,483,647."""
     count: _builtins.int
     """How many, 1 to 10,000,000."""
     def __init__(
@@ -296,10 +296,13 @@ class StartTrainingRequest(_message.Message):
     """
     manifest_uri: _builtins.str
     """JSON lines, one document a line: `{"document_id": "…", "uri": "…", "media_type": "…", "metadata": {…}}`, up to
-    10,000,000 lines of at most 64 KiB. It is read in pieces while what is read already trains, so it must not change.
+    10,000,000 lines of at most 64 KiB, in UTF-8 with or without a byte order mark. It is read in pieces while what is read
+    already trains, so it must not change.
     """
     validate_only: _builtins.bool
-    """Checks everything and stores nothing: `summary` is answered without a training. Of a manifest the first lines are checked."""
+    """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first 5,000 lines are checked, and
+    `summary.partial` says whether there are more.
+    """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentInput]:
         """The documents: at most 10,000 a request. Exactly one of `documents`, `manifest_uri` and `numbered` is given."""
@@ -366,17 +369,27 @@ class TrainingSummary(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     EXISTED_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    MANIFEST_LINES_FIELD_NUMBER: _builtins.int
     documents: _builtins.int
-    """Documents counted: all of an inline request, those checked so far of a manifest."""
+    """Documents counted: all of them, or where `partial` is true those of the part of the manifest that was read so far."""
     max_concurrency: _builtins.int
     """Documents at once that the tenant's plan allows over all its trainings."""
     plan: _builtins.str
     """The tenant's plan."""
     existed: _builtins.bool
     """True when the training existed already: this call was a repetition."""
+    partial: _builtins.bool
+    """True when only a part of the manifest was read so far: `documents` is the count of that part, and a fault further on is
+    not known yet.
+    """
+    manifest_lines: _builtins.int
+    """Lines of the manifest that this call read and checked, blank ones included; 0 without a manifest and for a repetition."""
     @_builtins.property
     def duplicate_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Duplicate ids (validate_only reports them; without it they are INVALID_ARGUMENT). At most 100."""
+        """Ids that several documents have, at most 100: `validate_only` reports them, of a manifest those within the lines that
+        were read. Without it they are INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -386,10 +399,12 @@ class TrainingSummary(_message.Message):
         max_concurrency: _builtins.int = ...,
         plan: _builtins.str = ...,
         existed: _builtins.bool = ...,
+        partial: _builtins.bool = ...,
+        manifest_lines: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "duplicate_ids", b"duplicate_ids", "existed", b"existed", "max_concurrency", b"max_concurrency", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "duplicate_ids", b"duplicate_ids", "existed", b"existed", "manifest_lines", b"manifest_lines", "max_concurrency", b"max_concurrency", "partial", b"partial", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -522,7 +537,7 @@ class GetTrainingResponse(_message.Message):
     TRAINING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def training(self) -> Global___Training:
-        """As it stands."""
+        """As it stood when the call was answered."""
 
     def __init__(
         self,
@@ -539,7 +554,7 @@ Global___GetTrainingResponse: _TypeAlias = GetTrainingResponse  # noqa: Y015
 
 @_typing.final
 class ListTrainingsRequest(_message.Message):
-    """Which trainings."""
+    """Asks for one page of the tenant's trainings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -599,7 +614,7 @@ Global___ListTrainingsResponse: _TypeAlias = ListTrainingsResponse  # noqa: Y015
 
 @_typing.final
 class ListDocumentsRequest(_message.Message):
-    """Which documents."""
+    """Asks for one page of a training's documents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -726,7 +741,7 @@ class Document(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """As given."""
+        """The pairs that it was given with."""
 
     def __init__(
         self,
@@ -795,7 +810,9 @@ class WatchStatusRequest(_message.Message):
     resume_position: _builtins.str
     """`resume_position` of the last message seen; empty: from the present state on."""
     include_documents: _builtins.bool
-    """Also send documents as they end. Over a resume a document may be told again."""
+    """Also send each document that has ended, also those that ended before the watch began. Over a resume a document may be
+    told again.
+    """
     def __init__(
         self,
         *,
@@ -831,7 +848,9 @@ class WatchStatusResponse(_message.Message):
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]:
-        """Documents that ended since the message before, when asked for; at most 1,000 a message."""
+        """Documents that ended since the message before, when asked for; at most 1,000 a message. The last of them may follow the
+        training's last state.
+        """
 
     def __init__(
         self,
@@ -903,7 +922,7 @@ class UploadDocumentRequest(_message.Message):
 
     CHUNK_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
-    """The next bytes; at most 1 MiB a message, 512 MiB in all unless the operator set another limit."""
+    """The next bytes; at most 1 MiB a message, 512 MiB in all unless the operator set another limit. More is REQUEST_TOO_LARGE."""
     def __init__(
         self,
         *,
@@ -1177,7 +1196,7 @@ class Hold(_message.Message):
     UNTIL_FIELD_NUMBER: _builtins.int
     AHEAD_FIELD_NUMBER: _builtins.int
     rule: Global___HoldRule.ValueType
-    """Which rule."""
+    """Which rule it is, for programs; `message` says the same to a person."""
     message: _builtins.str
     """What is the matter, in a sentence."""
     advice: _builtins.str

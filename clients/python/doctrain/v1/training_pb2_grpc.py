@@ -29,7 +29,9 @@ class TrainingServiceStub(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only.
+    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
+    named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
+    SHUTTING_DOWN or INTERNAL.
     """
 
     def __init__(self, channel):
@@ -99,22 +101,24 @@ class TrainingServiceServicer(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only.
+    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
+    named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
+    SHUTTING_DOWN or INTERNAL.
     """
 
     def StartTraining(self, request, context):
         """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
         Safe to repeat with the same `training_task_id`: the same content answers the same training.
-        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED,
-        DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
+        blob store; never because the broker or the registry is away).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTraining(self, request, context):
-        """The present state of one training. Errors: TRAINING_NOT_FOUND.
+        """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +143,9 @@ class TrainingServiceServicer(object):
         """The present state at once, then every change until the training has ended; then the stream ends with OK.
 
         A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
-        again with the last `resume_position`, on any coordinator. Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION.
+        again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
+        `include_documents` every document that ended in it.
+        Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,8 +201,8 @@ class TrainingServiceServicer(object):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
-        DEPENDENCY_UNAVAILABLE.
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
+        DEPENDENCY_UNAVAILABLE (the blob store).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -272,7 +278,9 @@ class TrainingService(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only.
+    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
+    named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
+    SHUTTING_DOWN or INTERNAL.
     """
 
     @staticmethod

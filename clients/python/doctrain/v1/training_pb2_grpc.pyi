@@ -30,7 +30,9 @@ class TrainingServiceStub:
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only.
+    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
+    named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
+    SHUTTING_DOWN or INTERNAL.
     """
 
     @_typing.overload
@@ -41,11 +43,11 @@ class TrainingServiceStub:
     """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
     Safe to repeat with the same `training_task_id`: the same content answers the same training.
-    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED,
-    DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
+    blob store; never because the broker or the registry is away).
     """
     GetTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetTrainingRequest, _training_pb2.GetTrainingResponse]
-    """The present state of one training. Errors: TRAINING_NOT_FOUND."""
+    """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
     ListTrainings: _grpc.UnaryUnaryMultiCallable[_training_pb2.ListTrainingsRequest, _training_pb2.ListTrainingsResponse]
     """The tenant's trainings, newest first. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_training_pb2.ListDocumentsRequest, _training_pb2.ListDocumentsResponse]
@@ -56,7 +58,9 @@ class TrainingServiceStub:
     """The present state at once, then every change until the training has ended; then the stream ends with OK.
 
     A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
-    again with the last `resume_position`, on any coordinator. Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION.
+    again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
+    `include_documents` every document that ended in it.
+    Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
     CancelTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.CancelTrainingRequest, _training_pb2.CancelTrainingResponse]
     """Ends a training that has not ended. What was recorded stays; documents still open read CANCELLED.
@@ -87,8 +91,8 @@ class TrainingServiceStub:
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
-    DEPENDENCY_UNAVAILABLE.
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
+    DEPENDENCY_UNAVAILABLE (the blob store).
     """
 
 @_typing.type_check_only
@@ -96,7 +100,9 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only.
+    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
+    named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
+    SHUTTING_DOWN or INTERNAL.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -104,11 +110,11 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
     Safe to repeat with the same `training_task_id`: the same content answers the same training.
-    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED,
-    DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
+    blob store; never because the broker or the registry is away).
     """
     GetTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.GetTrainingRequest, _training_pb2.GetTrainingResponse]  # type: ignore[assignment]
-    """The present state of one training. Errors: TRAINING_NOT_FOUND."""
+    """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
     ListTrainings: _aio.UnaryUnaryMultiCallable[_training_pb2.ListTrainingsRequest, _training_pb2.ListTrainingsResponse]  # type: ignore[assignment]
     """The tenant's trainings, newest first. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     ListDocuments: _aio.UnaryUnaryMultiCallable[_training_pb2.ListDocumentsRequest, _training_pb2.ListDocumentsResponse]  # type: ignore[assignment]
@@ -119,7 +125,9 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """The present state at once, then every change until the training has ended; then the stream ends with OK.
 
     A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
-    again with the last `resume_position`, on any coordinator. Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION.
+    again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
+    `include_documents` every document that ended in it.
+    Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
     CancelTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.CancelTrainingRequest, _training_pb2.CancelTrainingResponse]  # type: ignore[assignment]
     """Ends a training that has not ended. What was recorded stays; documents still open read CANCELLED.
@@ -150,15 +158,17 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
-    DEPENDENCY_UNAVAILABLE.
+    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
+    DEPENDENCY_UNAVAILABLE (the blob store).
     """
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only.
+    Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
+    named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
+    SHUTTING_DOWN or INTERNAL.
     """
 
     @_abc_1.abstractmethod
@@ -170,8 +180,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
         Safe to repeat with the same `training_task_id`: the same content answers the same training.
-        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED,
-        DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
+        blob store; never because the broker or the registry is away).
         """
 
     @_abc_1.abstractmethod
@@ -180,7 +190,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_pb2.GetTrainingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_pb2.GetTrainingResponse, _abc.Awaitable[_training_pb2.GetTrainingResponse]]:
-        """The present state of one training. Errors: TRAINING_NOT_FOUND."""
+        """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
 
     @_abc_1.abstractmethod
     def ListTrainings(
@@ -209,7 +219,9 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """The present state at once, then every change until the training has ended; then the stream ends with OK.
 
         A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
-        again with the last `resume_position`, on any coordinator. Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION.
+        again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
+        `include_documents` every document that ended in it.
+        Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -276,8 +288,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE, UPLOAD_STALLED,
-        DEPENDENCY_UNAVAILABLE.
+        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
+        DEPENDENCY_UNAVAILABLE (the blob store).
         """
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,7 +39,9 @@ select name, plan, weight, created_at from tenant where name = $1
 update tenant set plan = $2, weight = $3 where name = $1 returning name, plan, weight, created_at
 
 -- name: tenants
-select id, name, plan, weight, created_at from tenant where id > $1 order by id limit $2
+-- The next page by name after the tenant of that id, 0 for the first page; tenants are never renamed.
+select id, name, plan, weight, created_at from tenant
+where $1::bigint = 0 or name > (select name from tenant where id = $1) order by name limit $2
 
 -- name: plan
 select name, slots from plan where name = $1

@@ -1,0 +1,31 @@
+"""Options that take the word for a state, a class or a role, or the name that JSON prints for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+TRAINING_STATES = ("queued", "processing", "completed", "completed_with_failures", "failed", "cancelled")
+DOCUMENT_STATES = ("queued", "processing", "completed", "failed", "cancelled")
+ERROR_CLASSES = ("permanent", "transient", "resource", "crash")
+ROLES = ("tenant", "worker", "operator")
+
+
+class Word(click.Choice[str]):
+    """One of some words; ``prefix`` is what the names of the protos have before them."""
+
+    def __init__(self, words: tuple[str, ...], prefix: str) -> None:
+        super().__init__(words)
+        self._prefix = prefix.lower()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word that was meant."""
+        word = str(value).strip().lower().removeprefix(self._prefix).replace("-", "_").replace(" ", "_")
+        return str(super().convert(word, param, ctx))
+
+
+TRAINING_STATE = Word(TRAINING_STATES, "TRAINING_STATE_")
+DOCUMENT_STATE = Word(DOCUMENT_STATES, "DOCUMENT_STATE_")
+ERROR_CLASS = Word(ERROR_CLASSES, "ERROR_CLASS_")
+ROLE = Word(ROLES, "ROLE_")

@@ -1,0 +1,225 @@
+"""The commands of tenants that start and follow trainings: train, retry, watch and upload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from doctrain.cli import output, progress, times
+from doctrain.cli.choices import ERROR_CLASS
+from doctrain.cli.connection import Access
+from doctrain.cli.session import DONE, NOT_COMPLETED, REFUSED, Session, connected
+
+if TYPE_CHECKING:
+    from doctrain.client import AsyncClient
+    from doctrain.folder import Scan, Skipped
+    from doctrain.v1.training_pb2 import StartTrainingResponse, Training, TrainingSummary
+
+FAILURES_SHOWN = 10
+"""Failed documents that are named at the end of a watch."""
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--manifest", metavar="URI", help="Train the documents that this manifest names, instead of a folder's.")
+@click.option("--pattern", default="**/*", show_default=True, help="Which files of the folder.")
+@click.option("--strict", is_flag=True, help="Start nothing when a file cannot be trained, instead of leaving it out.")
+@click.option(
+    "--id", "training_task_id", help="The training's id; the same id and documents start nothing twice. Without it: a random one."
+)
+@click.option("--watch", "follow", is_flag=True, help="Stay until the training has ended; exit 1 unless it completed.")
+@click.option("--dry-run", is_flag=True, help="Store the files and check everything, but start nothing; exit 4 for duplicate ids.")
+@connected(Access.TENANT)
+async def train(
+    session: Session,
+    *,
+    folder: Path | None,
+    manifest: str | None,
+    pattern: str,
+    strict: bool,
+    training_task_id: str | None,
+    follow: bool,
+    dry_run: bool,
+) -> int:
+    """Train the files of FOLDER (or one file), or the documents of a manifest.
+
+    A document is named by its path below FOLDER; training it again replaces it. Files that cannot be trained are left out and
+    listed; hidden ones are left out.
+    """
+    if (folder is None) == (manifest is None):
+        raise click.UsageError("Give either a folder or --manifest URI.")
+    from doctrain.client import new_training_task_id
+
+    training_task_id = training_task_id or new_training_task_id()
+    skipped: Sequence[Skipped] = ()
+    async with session.client() as client:
+        session.interrupt_hint = f"Interrupted. If the training was started already, it goes on: doctrain status {training_task_id}"
+        if manifest is not None:
+            started = await client.start_training(manifest_uri=manifest, training_task_id=training_task_id, validate_only=dry_run)
+        else:
+            assert folder is not None
+            from doctrain import folder as folders
+
+            found = folders.scan(folder, pattern)
+            started, skipped = await _train_folder(client, session, found, training_task_id, strict=strict, dry_run=dry_run)
+        _tell_started(session, started, skipped, dry_run=dry_run, follow=follow)
+        if dry_run:
+            return REFUSED if started.summary.duplicate_ids else DONE
+        if not follow:
+            return DONE
+        return await _watch(client, session, training_task_id, include_documents=False)
+
+
+async def _train_folder(
+    client: AsyncClient, session: Session, found: Scan, training_task_id: str, *, strict: bool, dry_run: bool
+) -> tuple[StartTrainingResponse, Sequence[Skipped]]:
+    """Stores and starts; answers with what was left out, which a person is told before anything is sent."""
+    if not strict:
+        _tell_skipped(session, found.skipped)
+    skipped: list[Skipped] = []
+    with progress.storing(len(found.files), as_json=session.as_json) as storing:
+        started = await client.train_folder(
+            found,
+            training_task_id=training_task_id,
+            validate_only=dry_run,
+            strict=strict,
+            on_skipped=skipped.append,
+            on_stored=lambda path: storing.stored(),
+        )
+    _tell_skipped(session, skipped[len(found.skipped) :])
+    return started, skipped
+
+
+def _tell_skipped(session: Session, skipped: Sequence[Skipped]) -> None:
+    if not session.as_json:
+        for line in output.skipped_lines(skipped):
+            click.echo(line, err=True)
+
+
+def _tell_started(session: Session, started: StartTrainingResponse, skipped: Sequence[Skipped], *, dry_run: bool, follow: bool) -> None:
+    summary, training_task_id = started.summary, started.training.training_task_id
+    if session.as_json:
+        from doctrain.folder import shown
+
+        left_out = [{"path": shown(one.path), "reason": one.reason} for one in skipped]
+        output.print_json({**output.as_dict(started), "skipped": left_out})
+        return
+    limit = f"at most {summary.max_concurrency:,} at once (plan {output.printable(summary.plan)})"
+    if dry_run:
+        _tell_dry_run(summary, limit)
+        return
+    so_far = " read so far, the rest follows" if summary.partial else ""
+    existed = " was started before" if summary.existed else ""
+    click.echo(f"Training {training_task_id}{existed}: {output.count(summary.documents)}{so_far}, {limit}.")
+    if not follow:
+        click.echo(f"Follow it with: doctrain watch {training_task_id}")
+
+
+def _tell_dry_run(summary: TrainingSummary, limit: str) -> None:
+    if summary.duplicate_ids:
+        named = ", ".join(output.printable(name) for name in summary.duplicate_ids[:FAILURES_SHOWN])
+        more = " and others" if len(summary.duplicate_ids) > FAILURES_SHOWN else ""
+        click.echo(f"It cannot be trained: every document needs an id of its own, and these are duplicates: {named}{more}.")
+    elif summary.partial:
+        lines = "line is" if summary.manifest_lines == 1 else f"{summary.manifest_lines:,} lines are"
+        click.echo(f"The first {lines} good ({output.count(summary.documents)}, {limit}); the rest was not read.")
+    else:
+        click.echo(f"It can be trained: {output.count(summary.documents)}, {limit}.")
+
+
+async def _watch(client: AsyncClient, session: Session, training_task_id: str, *, include_documents: bool) -> int:
+    """Shows the training until it has ended; the exit code says whether it completed."""
+    session.interrupt_hint = (
+        "Stopped watching; the training goes on.\n"
+        f"Watch it again: doctrain watch {training_task_id}\nEnd it: doctrain cancel {training_task_id}"
+    )
+    last: Training | None = None
+    with progress.following(as_json=session.as_json) as follower:
+        async for update in client.watch(training_task_id, include_documents=include_documents):
+            follower.show(update)
+            last = update.training
+    assert last is not None, "a watch ends after the last state or with an error"
+    from doctrain.v1.training_pb2 import TRAINING_STATE_COMPLETED
+
+    if not session.as_json:
+        await _tell_end(client, last)
+    return DONE if last.state == TRAINING_STATE_COMPLETED else NOT_COMPLETED
+
+
+async def _tell_end(client: AsyncClient, training: Training) -> None:
+    from doctrain.v1.training_pb2 import DOCUMENT_STATE_FAILED
+
+    time = ""
+    if training.HasField("end_time"):
+        elapsed = (training.end_time.ToNanoseconds() - training.create_time.ToNanoseconds()) / 1e9
+        time = f" in {times.span(elapsed)}"
+    reason = f" {output.printable(training.reason)}" if training.reason else ""
+    trained = f"{output.count(training.completed)} trained, {training.failed:,} failed"
+    click.echo(f"{output.training_state(training).capitalize()}: {trained}{time}.{reason}")
+    if not training.failed:
+        return
+    shown = 0
+    async for document in client.list_documents(training.training_task_id, [DOCUMENT_STATE_FAILED], page_size=FAILURES_SHOWN):
+        click.echo(f"  {output.document_sentence(document)}")
+        shown += 1
+        if shown == FAILURES_SHOWN:
+            break
+    if training.failed > shown:
+        click.echo(f"All that failed: doctrain documents {training.training_task_id} --state failed")
+
+
+@click.command()
+@click.argument("training_task_id", metavar="ID")
+@click.option("--documents", "include_documents", is_flag=True, help="Also show each document as it ends.")
+@connected(Access.TENANT)
+async def watch(session: Session, training_task_id: str, include_documents: bool) -> int:
+    """Follow a training until it has ended; exit 1 unless it completed. Ctrl-C leaves it running."""
+    async with session.client() as client:
+        return await _watch(client, session, training_task_id, include_documents=include_documents)
+
+
+@click.command()
+@click.argument("training_task_id", metavar="ID")
+@click.option("--class", "classes", multiple=True, type=ERROR_CLASS, help="Only what failed so; may be given more than once.")
+@click.option("--document", "document_ids", multiple=True, metavar="ID", help="Only this document; may be given more than once.")
+@click.option("--id", "retry_task_id", help="The new training's id. Without it: a random one.")
+@click.option("--watch", "follow", is_flag=True, help="Stay until the new training has ended; exit 1 unless it completed.")
+@connected(Access.TENANT)
+async def retry(
+    session: Session,
+    *,
+    training_task_id: str,
+    classes: tuple[str, ...],
+    document_ids: tuple[str, ...],
+    retry_task_id: str | None,
+    follow: bool,
+) -> int:
+    """Train again what failed in a training, as a new training."""
+    async with session.client() as client:
+        started = await client.retry_failed(training_task_id, error_classes=classes, document_ids=document_ids, retry_task_id=retry_task_id)
+        if not follow:
+            output.print_training(started, as_json=session.as_json)
+            return DONE
+        return await _watch(client, session, started.training_task_id, include_documents=False)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@connected(Access.TENANT)
+async def upload(session: Session, files: tuple[Path, ...]) -> None:
+    """Store FILES and print the URI of each, for a manifest."""
+    from doctrain.folder import shown
+
+    async with session.client() as client:
+        for path in files:
+            stored = await client.upload(path)
+            if session.as_json:
+                output.print_json({"path": shown(path), **output.as_dict(stored)})
+            else:
+                click.echo(f"{stored.uri}  {output.printable(shown(path))}")
+
+
+COMMANDS: tuple[click.Command, ...] = (train, watch, retry, upload)

@@ -1,0 +1,26 @@
+"""The words for values of enums: ``completed`` is as good as ``TRAINING_STATE_COMPLETED`` and as its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from doctrain.errors import UsageError
+
+
+def value(enum: Any, prefix: str, given: int | str) -> Any:
+    """The value of a protobuf enum that a word, a name or a number stands for; raises UsageError that lists the words."""
+    if not isinstance(given, str):
+        return given
+    name = given.strip().upper().replace("-", "_").replace(" ", "_")
+    known = {name: number for name, number in enum.items() if number}
+    name = name if name.startswith(prefix) else prefix + name
+    if name not in known:
+        words = ", ".join(one.removeprefix(prefix).lower() for one in known)
+        raise UsageError(f"{given!r} is none of: {words}.")
+    return known[name]
+
+
+def values(enum: Any, prefix: str, given: Iterable[int | str] | str) -> list[Any]:
+    """The values for several; a single word counts as one of them, not as its letters."""
+    return [value(enum, prefix, one) for one in ([given] if isinstance(given, str) else given)]

@@ -1,0 +1,109 @@
+"""A folder's files on their way to a service: which are sent, which are left out, and who is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from doctrain import AsyncClient, Skipped, errors, folder
+from doctrain.v1 import training_pb2 as pb
+from testkit.scripted_service import Failure, ScriptedService, serving
+
+
+@pytest.fixture
+async def service() -> ScriptedService:
+    return ScriptedService()
+
+
+@pytest.fixture
+async def client(service: ScriptedService) -> AsyncIterator[AsyncClient]:
+    async with serving(service) as serving_now, AsyncClient(serving_now.address, api_key="secret") as client:
+        yield client
+
+
+async def test_a_folder_is_stored_with_bounded_concurrency_and_trained(
+    client: AsyncClient, service: ScriptedService, tmp_path: Path
+) -> None:
+    for n in range(20):
+        (tmp_path / f"{n:02}.txt").write_text(f"document {n}")
+    stored: list[Path] = []
+    inputs = await client.upload_folder(tmp_path, concurrency=3, on_stored=stored.append)
+    assert [document.document_id for document in inputs] == [f"{n:02}.txt" for n in range(20)]
+    assert sorted(path.name for path in stored) == [document.document_id for document in inputs]
+    assert service.most_uploads <= 3
+    answer = await client.train_folder(tmp_path, "0*.txt", training_task_id="folder")
+    assert answer.training.total == 10
+    request = service.asked(pb.StartTrainingRequest)[-1]
+    assert service.blobs[request.documents[3].uri] == b"document 3"
+
+
+async def test_more_documents_than_a_request_names_go_by_manifest(
+    client: AsyncClient, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "MAX_INLINE_DOCUMENTS", 2)
+    for n in range(3):
+        (tmp_path / f"{n}.txt").write_text(f"document {n}")
+    await client.train_folder(tmp_path)
+    request = service.asked(pb.StartTrainingRequest)[-1]
+    assert not request.documents
+    assert service.blobs[request.manifest_uri].count(b'"document_id"') == 3
+
+
+async def test_one_failed_upload_ends_the_folder_with_its_own_error(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
+    for n in range(20):
+        (tmp_path / f"{n:02}.txt").write_text(f"document {n}")
+    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.UNAUTHENTICATED, "This key is not known.", "UNAUTHENTICATED")]
+    with pytest.raises(errors.UnauthenticatedError, match="This key is not known"):
+        await client.train_folder(tmp_path)
+    assert not service.trainings
+
+
+async def test_one_odd_file_is_left_out_and_the_others_go_on(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
+    root = tmp_path / "folder"
+    root.mkdir()
+    for name in ("a.txt", "b\n.txt", "empty.txt", "c.txt"):
+        (root / name).write_text("" if name == "empty.txt" else name)
+    (root / os.fsdecode(b"\xff.txt")).write_text("x")
+    (tmp_path / "secret.txt").write_text("secret")
+    (root / "link.txt").symlink_to(tmp_path / "secret.txt")
+    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "At most 1 MiB.", "REQUEST_TOO_LARGE")]
+    skipped: list[Skipped] = []
+    inputs = await client.upload_folder(root, concurrency=1, on_skipped=skipped.append)
+    assert [document.document_id for document in inputs] == ["c.txt"]
+    assert {os.fsencode(one.path.name): one.reason for one in skipped} == {
+        b"b\n.txt": "Its name contains line breaks, tabs or other characters that cannot be shown.",
+        b"empty.txt": "It is empty.",
+        b"link.txt": "It is a link that leads out of the folder.",
+        b"\xff.txt": "Its name is not UTF-8.",
+        b"a.txt": "At most 1 MiB.",
+    }
+    assert b"secret" not in service.blobs.values()
+
+    service.blobs.clear()
+    with pytest.raises(errors.UsageError, match=r"4 files cannot be trained, so nothing was started:\n(.*\n)*.*empty\.txt: It is empty\."):
+        await client.train_folder(root, strict=True)
+    assert not service.blobs
+    with pytest.raises(errors.UsageError, match="every file was left out"):
+        await client.train_folder(root, "empty.txt")
+
+
+async def test_a_file_that_vanishes_meanwhile_is_left_out(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    found = folder.scan(tmp_path)
+    (tmp_path / "a.txt").unlink()
+    skipped: list[Skipped] = []
+    assert (await client.train_folder(found, on_skipped=skipped.append)).training.total == 1
+    assert [(one.path.name, one.reason) for one in skipped] == [("a.txt", "It cannot be read: No such file or directory.")]
+    with pytest.raises(errors.UsageError, match="1 file cannot be trained"):
+        await client.train_folder(found, strict=True)
+
+
+async def test_an_upload_that_is_refused_names_the_file(client: AsyncClient, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(errors.InvalidRequestError, match=r"empty\.txt: The document is empty\.$"):
+        await client.upload(tmp_path / "empty.txt")

@@ -1,0 +1,70 @@
+"""What operators get, from a coordinator on a real Postgres without workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+
+import pytest
+
+import doctrain
+from doctrain.errors import DoctrainError
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
+from testkit.coordinator import Coordinators, coordinators
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    async with coordinators(postgres, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def acme(served: Coordinators) -> doctrain.AsyncClient:
+    return await served.tenant("acme")
+
+
+async def refused(call: Awaitable[object]) -> DoctrainError:
+    with pytest.raises(DoctrainError) as caught:
+        await call
+    return caught.value
+
+
+async def test_operators_list_keys_and_learn_of_unknown_ones(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    operator = await served.client(await served.key(3))
+    made = await operator.fleet.create_key("tenant", tenant_id="acme", label="laptop")
+    before = [key async for key in operator.fleet.list_keys(page_size=1)]
+    assert [key.key_id for key in before] == sorted(key.key_id for key in before)
+    found = before[-1]
+    assert (found.key_id, found.role, found.tenant_id, found.label) == (made.key_id, fleet_pb2.ROLE_TENANT, "acme", "laptop")
+    assert found.HasField("create_time")
+    assert not found.HasField("revoke_time")
+    assert made.key not in str(before)
+    for _ in range(2):
+        await operator.fleet.revoke_key(made.key_id)
+    mine = [key async for key in operator.fleet.list_keys(tenant_id="acme")]
+    assert {key.tenant_id for key in mine} == {"acme"}
+    assert [key.HasField("revoke_time") for key in mine] == [False] * (len(mine) - 1) + [True]
+    for unknown in (made.key_id + 1000, 0, -1, 2**63 - 1):
+        assert (await refused(operator.fleet.revoke_key(unknown))).reason == "KEY_NOT_FOUND"
+    assert (await refused(anext(operator.fleet.list_keys(tenant_id="nobody")))).reason == "TENANT_NOT_FOUND"
+    assert (await refused(anext(acme.fleet.list_keys()))).reason == "PERMISSION_DENIED"
+    assert str(await refused((await served.client("dt_tenant_wrong")).get_training("t"))) == "The API key is not known or was revoked."
+
+
+async def test_tenants_are_listed_by_name(served: Coordinators) -> None:
+    for name in ("pear", "apple", "fig", "date"):
+        await served.tenant(name)
+    operator = await served.client(await served.key(3))
+    listed = [tenant.tenant_id async for tenant in operator.fleet.list_tenants()]
+    assert listed == sorted(listed)
+    stub = fleet_pb2_grpc.FleetServiceStub(await served.channel())
+    key = (("authorization", f"Bearer {await served.key(3)}"),)
+    paged, token = list[str](), ""
+    while True:
+        page = await stub.ListTenants(fleet_pb2.ListTenantsRequest(page_size=2, page_token=token), metadata=key)
+        paged += [tenant.tenant_id for tenant in page.tenants]
+        token = page.next_page_token
+        if not token:
+            break
+    assert paged == listed

@@ -1,0 +1,114 @@
+"""Trainings of manifests: how they are read, what is said of wrong lines, and what a dry run knows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+
+import pytest
+
+import doctrain
+from doctrain import errors
+from doctrain.errors import DoctrainError
+from doctrain.v1 import training_pb2 as pb
+from testkit.coordinator import Coordinators, coordinators
+from testkit.waiting import wait_until
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    async with coordinators(postgres, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def acme(served: Coordinators) -> doctrain.AsyncClient:
+    return await served.tenant("acme")
+
+
+async def refused(call: Awaitable[object]) -> DoctrainError:
+    with pytest.raises(DoctrainError) as caught:
+        await call
+    return caught.value
+
+
+def manifest(folder: Path, lines: list[str]) -> str:
+    file = folder / "documents" / "manifest.jsonl"
+    file.write_text("\n".join(lines))
+    return file.as_uri()
+
+
+def line(n: int) -> str:
+    return f'{{"document_id": "d{n}", "uri": "s3://bucket/{n}"}}'
+
+
+async def test_a_manifest_loads_whole(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    await acme.start_training(manifest_uri=manifest(tmp_path, [line(n) for n in range(12_000)]), training_task_id="m")
+
+    async def sealed() -> bool:
+        return (await acme.get_training("m")).sealed
+
+    await wait_until(sealed, 20)
+    training = await acme.get_training("m")
+    assert (training.total, training.state) == (12_000, pb.TRAINING_STATE_QUEUED)
+    listed = [one.document_id async for one in acme.list_documents("m")]
+    assert listed == [f"d{n}" for n in range(12_000)]
+
+
+async def test_a_wrong_line_among_the_first_stores_nothing(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    for wrong in ("not json", '{"document_id": "", "uri": "s3://b/x"}', '{"document_id": "x", "uri": "ftp://b/x"}', line(1)):
+        error = await refused(acme.start_training(manifest_uri=manifest(tmp_path, [line(0), line(1), "", wrong])))
+        assert error.reason == "INVALID_MANIFEST", wrong
+        assert "Line 4 " in str(error)
+    assert [training async for training in acme.list_trainings()] == []
+
+
+@pytest.mark.parametrize("wrong", ["not json", line(17), '{"document_id": "zz", "uri": "s3://bucket/x", "\\u0000": 1}'])
+async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme: doctrain.AsyncClient, tmp_path: Path, wrong: str) -> None:
+    lines = [line(n) for n in range(7_000)]
+    lines[6_500] = wrong
+    await acme.start_training(manifest_uri=manifest(tmp_path, lines), training_task_id="m")
+    ended = await acme.wait("m")
+    assert ended.state == pb.TRAINING_STATE_FAILED
+    assert "Line 6,501 " in ended.reason
+    assert ('Duplicate id "d17"' in ended.reason) == (wrong == line(17))
+    assert ended.total == 5_000
+    first = await anext(acme.list_documents("m"))
+    assert first.state == pb.DOCUMENT_STATE_CANCELLED
+
+
+async def test_a_manifest_that_is_not_there_is_the_callers_mistake(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    error = await refused(acme.start_training(manifest_uri=(tmp_path / "documents" / "none").as_uri()))
+    assert error.reason == "INVALID_REQUEST"
+
+
+async def test_a_dry_run_of_a_manifest_says_what_it_has_read(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    lines = [line(n) for n in range(7_000)]
+    lines[1:1] = ["", line(0), line(2)]
+    lines[6_000] = "not json, and too far on to be seen"
+    uri = manifest(tmp_path, lines)
+    summary = (await acme.start_training(manifest_uri=uri, validate_only=True)).summary
+    assert (summary.documents, summary.manifest_lines, summary.partial) == (4_999, 5_000, True)
+    assert summary.duplicate_ids == ["d0", "d2"]
+    with pytest.raises(errors.InvalidManifestError, match=r'Line 3 of the manifest: Duplicate id "d0"'):
+        await acme.start_training(manifest_uri=uri)
+    whole = (await acme.start_training(manifest_uri=manifest(tmp_path, [line(0), line(1)]), validate_only=True)).summary
+    assert (whole.documents, whole.manifest_lines, whole.partial) == (2, 2, False)
+    with pytest.raises(errors.InvalidRequestError, match="The manifest is empty"):
+        await acme.start_training(manifest_uri=manifest(tmp_path, ["", ""]), validate_only=True)
+    assert [training async for training in acme.list_trainings()] == []
+
+
+async def test_a_start_says_what_it_has_read_of_a_manifest(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    small = (await acme.start_training(manifest_uri=manifest(tmp_path, [line(0)]))).summary
+    assert (small.documents, small.partial) == (1, False)
+    large = (await acme.start_training(manifest_uri=manifest(tmp_path, [line(n) for n in range(200_000)]))).summary
+    assert (large.documents >= 5_000, large.partial) == (True, True)
+    counted = (await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=120_000))).summary
+    assert (counted.documents, counted.partial) == (120_000, False)
+
+
+async def test_a_byte_order_mark_is_no_part_of_the_first_line(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    file = tmp_path / "documents" / "manifest.jsonl"
+    file.write_text(f"{line(0)}\n{line(1)}\n", encoding="utf-8-sig")
+    assert (await acme.start_training(manifest_uri=file.as_uri())).training.total == 2

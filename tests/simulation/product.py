@@ -1,0 +1,134 @@
+"""The product's own modules over simulated surroundings: their clocks, draws, connections and channels are the simulation's."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from functools import partial
+from typing import Any
+
+import pytest
+
+import doctrain_coordinator.app
+import doctrain_worker.app
+from doctrain_coordinator import loaders, starting
+from doctrain_coordinator.core import sharding
+from doctrain_coordinator.rpc import server
+from doctrain_coordinator.rpc.tracker import TrackerService
+from doctrain_coordinator.rpc.training import TrainingService
+from doctrain_mesh import postgres
+from doctrain_worker.coordinators import Coordinators
+from doctrain_worker.shard import Lane
+from doctrain_worker.tracker import Tracker
+from simulation.network import Network
+from simulation.store.server import StoreServer
+from simulation.store.tables import EPOCH
+from simulation.virtual_loop import PROCESS, Process, VirtualLoop, virtual_loop
+
+CHUNK = 12
+SMALLEST = 4
+
+
+class _Clock(types.ModuleType):
+    """In place of the module ``time``."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__("time")
+        self.monotonic = loop.time
+        self.time = lambda: EPOCH + loop.time()
+        self.time_ns = lambda: int((EPOCH + loop.time()) * 1e9)
+
+
+class _Datetime(datetime):
+    """Knows the virtual time of day."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Any:
+        return datetime.fromtimestamp(EPOCH + virtual_loop().time(), tz)
+
+
+class _Served:
+    """In place of a gRPC server: the tracker is on the network, the rest is called directly."""
+
+    port = 1
+
+    def __init__(self, network: Network, address: str, training: TrainingService, tracker: TrackerService) -> None:
+        self._network, self._address = network, address
+        self.training, self.tracker, self.server = training, tracker, self
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        process = PROCESS.get()
+        assert process is not None
+        self._process, process.serves = process, self.training
+        self._network.listen(self._address, process, self.tracker.Track)
+
+    async def stop(self, grace: float) -> None:
+        if self._process is not None and self._process.alive:  # what a dead process unwinds is nobody's affair
+            self._network.close(self._address)
+
+    async def ready(self) -> None:
+        """Nobody asks."""
+
+    leaving = ready
+
+
+class _Blobs:
+    """Documents are never read, and none is sent along."""
+
+    async def put_many(self, _tenant: str, contents: Sequence[bytes]) -> list[str]:
+        assert not contents
+        return []
+
+
+@contextmanager
+def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network) -> Iterator[None]:
+    """While open, what of the product is started on the loop is a part of the simulation."""
+
+    def serve(settings: Any, _keys: Any, training: TrainingService, _fleet: Any, tracker: TrackerService) -> _Served:
+        return _Served(network, settings.advertise, training, tracker)
+
+    async def no_migration(_url: str) -> None:
+        """The tables are there."""
+
+    async def unregistered(*_: Any) -> None:
+        """Workers in the registry are for operators' eyes."""
+        await virtual_loop().create_future()
+
+    class Channels(Coordinators):
+        def channel(self, address: str) -> Any:
+            process = PROCESS.get()
+            assert process is not None
+            return network.channel(process.name, address)
+
+    clock, state = _Clock(loop), random.getstate()
+    random.seed(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in tuple(sys.modules.items()):
+            if name.startswith("doctrain_"):
+                for attribute, value in (("time", time), ("datetime", datetime)):
+                    if getattr(module, attribute, None) is value:
+                        patch.setattr(module, attribute, clock if value is time else _Datetime)
+        patch.setattr(postgres, "connect", store.connect)
+        patch.setattr(postgres, "create_pool", store.create_pool)
+        coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
+        patch.setattr(coordinator, "migrate", no_migration)
+        patch.setattr(server, "build", serve)
+        patch.setattr(coordinator, "BlobStore", lambda _url: _Blobs())
+        patch.setattr(coordinator, "Sources", lambda _blobs, _uris: None)
+        patch.setattr(worker, "Coordinators", Channels)
+        patch.setattr(worker, "keep_registered", unregistered)
+        patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))
+        patch.setattr(worker, "Lane", partial(Lane, clock=loop.time, draw=random.random))
+        for module in (starting, loaders):
+            patch.setattr(module, "FIRST_CHUNK" if module is starting else "CHUNK", CHUNK)
+        patch.setattr(sharding, "SMALLEST", SMALLEST)
+        try:
+            yield
+        finally:
+            random.setstate(state)

@@ -1,0 +1,126 @@
+"""The leader's statements, in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from simulation.store.locks import Mode
+from simulation.store.statements import columns, in_flight, named, open_ordinals
+from simulation.store.tables import NEVER, Row, Transaction
+
+
+@named("dispatch")
+async def lead(tx: Transaction, lock: int) -> list[Row]:
+    raise AssertionError("a lock of a session is the connection's affair")
+
+
+@named("dispatch")
+async def room(tx: Transaction) -> list[Row]:
+    return [{"lanes": sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1 and not row["draining"])}]
+
+
+@named("dispatch", "in_flight")
+async def in_flight_shards(tx: Transaction) -> list[Row]:
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row in tx.scan("shard"):
+        if in_flight(row):
+            groups.setdefault((row["tenant"], row["training"]), []).append(row["width"])
+    return [{"tenant": t, "training": g, "used": sum(widths), "shards": len(widths)} for (t, g), widths in sorted(groups.items())]
+
+
+def _startable(row: Row | None) -> bool:
+    return row is not None and row["state"] in {1, 2} and not row["paused"]
+
+
+@named("dispatch")
+async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
+    pending: dict[tuple[int, int], list[Row]] = {}
+    flying = set()
+    for row in tx.scan("shard"):
+        if row["state"] == 0:
+            due = pending.setdefault((row["tenant"], row["training"]), [])
+            if row["not_before"] <= tx.now:
+                due.append(row)
+        elif in_flight(row):
+            flying.add(row["training"])
+    found: list[Row] = []
+    idle: Counter[int] = Counter()
+    for (tenant, training), rows in sorted(pending.items()):
+        if idle[tenant] >= most_idle or not _startable(tx.get("training", training)):
+            continue
+        idle[tenant] += bool(rows) and training not in flying
+        found += (
+            {"tenant": tenant, "training": training, "id": row["id"], "open": row["open"], "suspected": bool(row["suspects"])}
+            for row in sorted(rows, key=lambda row: row["shard_number"])[:most]
+        )
+    return found
+
+
+@named("dispatch")
+async def plans_of(tx: Transaction, ids: list[int]) -> list[Row]:
+    plans = tx.database.plans
+    return [{"id": row["id"], "slots": plans[row["plan"]], "weight": row["weight"]} for row in tx.some("tenant", sorted(ids))]
+
+
+@named("dispatch")
+async def lock_tenants(tx: Transaction, ids: list[int]) -> list[Row]:
+    locked = await tx.lock_rows("tenant", tx.some("tenant", ids), Mode.NO_KEY_UPDATE, lambda _: True)
+    return [{**columns(row, "id", "name", "plan"), "slots": tx.database.plans[row["plan"]]} for row in locked]
+
+
+@named("dispatch")
+async def lock_startable_trainings(tx: Transaction, ids: list[int]) -> list[Row]:
+    locked = await tx.lock_rows("training", tx.some("training", ids), Mode.SHARE, _startable)
+    return [columns(row, "id", "task_id", "traceparent") for row in locked]
+
+
+def last_processed(tx: Transaction, shard: Row) -> int | None:
+    """The last of the contiguous ended prefix; -1 or None: none has ended."""
+    if shard["open"] == shard["count"]:
+        return -1
+    first, end = shard["first"], shard["first"] + shard["count"]
+    still_open = open_ordinals(tx, shard["training"], first, end - 1)
+    lowest = still_open[0] if still_open else end
+    return None if lowest == first else lowest - 1
+
+
+_PUBLISHED = ("id", "number", "tenant", "training", "first", "count", "width", "shard_number")
+
+
+@named("dispatch")
+async def grant(tx: Transaction, shard: int, width: int, tenant: int, slots: int) -> list[Row]:
+    used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == tenant and in_flight(row))
+    granted = await tx.update(
+        "shard",
+        shard,
+        lambda row: row["state"] == 0 and row["not_before"] <= tx.now and width + used <= slots,
+        lambda row: {"state": 1, "number": row["number"] + 1, "width": width, "holder": None, "order_kind": 0, "order_width": 0},
+    )
+    if granted is None:
+        return []
+    return [{**columns(granted, *_PUBLISHED), "last_processed": last_processed(tx, granted)}]
+
+
+@named("dispatch")
+async def dispatched(tx: Transaction) -> list[Row]:
+    found = []
+    for shard in tx.scan("shard"):
+        training, tenant = tx.get("training", shard["training"]), tx.get("tenant", shard["tenant"])
+        if shard["state"] != 1 or training is None or tenant is None:
+            continue
+        found.append(
+            {
+                **columns(shard, *_PUBLISHED),
+                "last_processed": last_processed(tx, shard),
+                "tenant_name": tenant["name"],
+                "plan": tenant["plan"],
+                **columns(training, "task_id", "traceparent"),
+            }
+        )
+    return found
+
+
+@named("dispatch")
+async def next_runnable_in(tx: Transaction) -> list[Row]:
+    delays = [row["not_before"] for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] > tx.now]
+    return [{"extract": (min(delays) - tx.now).total_seconds() if delays else None}]

@@ -1,0 +1,224 @@
+"""The statements about sessions and what they hold, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from simulation.store.locks import Mode
+from simulation.store.statements import columns, named
+from simulation.store.tables import Row, Transaction, now
+
+
+def _live(row: Row) -> bool:
+    return bool(row["state"] == 1)
+
+
+@named("sessions")
+async def open_session(tx: Transaction, worker: str, lanes: int, version: str, predecessor: int | None) -> list[Row]:
+    key = tx.database.next_id("session")
+    row = {
+        "id": key,
+        "worker_id": worker,
+        "state": 1,
+        "beat": 0,
+        "attached": 1,
+        "lanes": lanes,
+        "draining": False,
+        "predecessor": predecessor,
+        "version": version,
+        "gone_at": None,
+    }
+    await tx.insert("session", key, row)
+    return [columns(row, "id", "attached", "beat")]
+
+
+@named("sessions")
+async def attach_session(tx: Transaction, session: int, worker: str, lanes: int) -> list[Row]:
+    row = await tx.update(
+        "session",
+        session,
+        lambda row: row["worker_id"] == worker and _live(row),
+        lambda row: {"attached": row["attached"] + 1, "lanes": lanes, "gone_at": None},
+    )
+    return [columns(row, "id", "attached", "beat")] if row else []
+
+
+@named("sessions")
+async def lock_for_beats(tx: Transaction, ids: list[int]) -> list[Row]:
+    return [{"id": row["id"]} for row in tx.lock_free("session", tx.some("session", sorted(ids)), Mode.NO_KEY_UPDATE)]
+
+
+@named("sessions")
+async def beat(tx: Transaction, session: int, attached: int, draining: bool) -> list[Row]:
+    row = await tx.update(
+        "session",
+        session,
+        lambda row: _live(row) and row["attached"] == attached,
+        lambda row: {"beat": row["beat"] + 1, "draining": draining, "gone_at": None},
+    )
+    return [columns(row, "id", "beat")] if row else []
+
+
+def _held(tx: Transaction, *holders: int) -> list[Row]:
+    return [row for row in tx.scan("shard") if row["holder"] in holders and row["state"] in {2, 3}]
+
+
+@named("sessions")
+async def held_shards(tx: Transaction, holders: list[int]) -> list[Row]:
+    return [columns(row, "holder", "id", "number", "state", "width", "order_kind", "order_width") for row in _held(tx, *holders)]
+
+
+@named("sessions")
+async def live_sessions(tx: Transaction) -> list[Row]:
+    return [columns(row, "id", "beat", "attached") for row in tx.scan("session") if _live(row)]
+
+
+@named("sessions")
+async def predecessor(tx: Transaction, session: int, worker: str) -> list[Row]:
+    return [columns(row, "beat", "attached") for row in tx.some("session", [session]) if row["worker_id"] == worker and _live(row)]
+
+
+@named("sessions")
+async def held_by(tx: Transaction, session: int) -> list[Row]:
+    return [columns(row, "id", "training") for row in _held(tx, session)]
+
+
+def _as_seen(seen_beat: int | None, seen_attached: int | None) -> Callable[[Row], bool]:
+    return lambda row: _live(row) and seen_beat in {None, row["beat"]} and seen_attached in {None, row["attached"]}
+
+
+@named("sessions")
+async def mark_gone(tx: Transaction, session: int, seen_beat: int | None, seen_attached: int | None) -> list[Row]:
+    row = await tx.update("session", session, _as_seen(seen_beat, seen_attached), lambda row: {"gone_at": row["gone_at"] or now()})
+    return [columns(row, "id")] if row else []
+
+
+@named("sessions")
+async def losses_beside(tx: Transaction, session: int, window: float, before_trial: int) -> list[Row]:
+    mine = tx.get("session", session)
+    if mine is None or mine["gone_at"] is None:
+        return []
+    sessions = list(tx.scan("session"))
+    apart = [(row["gone_at"] - mine["gone_at"]).total_seconds() for row in sessions if row["gone_at"] is not None]
+    held = [row for row in _held(tx, session) if row["state"] == 2]
+    return [
+        {
+            "age": (now() - mine["gone_at"]).total_seconds(),
+            "apart": [seconds for seconds in apart if abs(seconds) <= window],
+            "live": sum(_live(row) and row["gone_at"] is None for row in sessions),
+            "at_stake": any(row["trial"] is not None or row["losses"] + 1 >= before_trial for row in held),
+        }
+    ]
+
+
+@named("sessions")
+async def forgive_shards(tx: Transaction, ids: list[int]) -> list[Row]:
+    charged = [row["id"] for row in tx.some("shard", ids) if row["losses"] > 0]
+    if charged:
+        await tx.lock_rows("shard", tx.some("shard", ids), Mode.NO_KEY_UPDATE, lambda _: True)
+    for shard in charged:
+        await tx.update("shard", shard, lambda row: row["losses"] > 0, lambda row: {"losses": row["losses"] - 1})
+    return []
+
+
+@named("sessions")
+async def end_session(tx: Transaction, session: int, seen_beat: int | None, seen_attached: int | None) -> list[Row]:
+    row = await tx.update("session", session, _as_seen(seen_beat, seen_attached), lambda _: {"state": 2})
+    return [columns(row, "draining")] if row else []
+
+
+_LOST = ("id", "training", "tenant", "state", "number", "width", "first", "count", "open", "running", "losses", "suspects", "trial")
+
+
+@named("sessions")
+async def lock_held_shards(tx: Transaction, session: int) -> list[Row]:
+    locked = await tx.lock_rows("shard", _held(tx, session), Mode.UPDATE, lambda row: row["holder"] == session and row["state"] in {2, 3})
+    return [columns(row, *_LOST) for row in locked]
+
+
+@named("sessions")
+async def lock_attached_session(tx: Transaction, session: int, attached: int) -> list[Row]:
+    locked = await tx.lock_rows(
+        "session", tx.some("session", [session]), Mode.SHARE, lambda row: _live(row) and row["attached"] == attached
+    )
+    return [columns(row, "id") for row in locked]
+
+
+@named("sessions")
+async def lock_held_shards_of(tx: Transaction, session: int, ids: list[int]) -> list[Row]:
+    locked = await tx.lock_rows(
+        "shard", tx.some("shard", ids), Mode.UPDATE, lambda row: row["holder"] == session and row["state"] in {2, 3}
+    )
+    return [columns(row, "id", "training", "state", "number", "open", "losses", "suspects") for row in locked]
+
+
+@named("sessions")
+async def release_shard(
+    tx: Transaction,
+    shard: int,
+    state: int,
+    version: int,
+    losses: int,
+    suspects: list[int],
+    still_open: int,
+    not_before: datetime | None,
+    reason: str | None,
+) -> list[Row]:
+    def change(row: Row) -> Row:
+        return {
+            "state": int(state),
+            "holder": None,
+            "running": [],
+            "trial": None,
+            "order_kind": 0,
+            "version": version,
+            "losses": losses,
+            "suspects": list(suspects),
+            "open": still_open,
+            "not_before": not_before or row["not_before"],
+            "yield_reason": reason,
+        }
+
+    await tx.update("shard", shard, lambda _: True, change)
+    return []
+
+
+@named("sessions")
+async def document_losses(tx: Transaction, training: int, ordinal: int) -> list[Row]:
+    return [columns(row, "losses") for row in tx.some("document", [(training, ordinal)])]
+
+
+@named("sessions")
+async def charge_document(tx: Transaction, training: int, ordinal: int) -> list[Row]:
+    await tx.update("document", (training, ordinal), lambda row: row["state"] == 0, lambda row: {"losses": row["losses"] + 1})
+    return []
+
+
+@named("sessions")
+async def fail_document(tx: Transaction, training: int, ordinal: int, attempt: int, code: str, error: str) -> list[Row]:
+    row = await tx.update(
+        "document",
+        (training, ordinal),
+        lambda row: row["state"] == 0,
+        lambda row: {
+            "state": 2,
+            "attempt": attempt,
+            "losses": row["losses"] + 1,
+            "error_class": 4,
+            "error_code": code,
+            "error": error,
+        },
+    )
+    return [columns(row, "ordinal")] if row else []
+
+
+@named("sessions")
+async def start_trial(tx: Transaction, shard: int, number: int, session: int, ordinal: int) -> list[Row]:
+    row = await tx.update(
+        "shard",
+        shard,
+        lambda row: row["state"] == 2 and row["number"] == number and row["holder"] == session and ordinal in row["suspects"],
+        lambda _: {"trial": ordinal},
+    )
+    return [columns(row, "id")] if row else []

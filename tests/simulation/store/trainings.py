@@ -1,0 +1,153 @@
+"""The statements about trainings: looked up, read for watchers, ended early; in memory."""
+
+from __future__ import annotations
+
+from simulation.store.locks import Mode
+from simulation.store.statements import columns, in_flight, named, open_ordinals
+from simulation.store.tables import Row, Transaction
+
+_SHOWN = (
+    *("sealed", "total", "completed", "failed", "version", "created_at"),
+    *("started_at", "ended_at", "reason", "traceparent", "uri_template", "number_offset"),
+)
+
+
+@named("trainings")
+async def by_task(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
+    found = (row for row in tx.scan("training") if row["tenant"] == tenant and row["task_id"] == task_id)
+    return [columns(row, "id", "request_hash") for row in found]
+
+
+@named("trainings")
+async def progress(tx: Transaction, ids: list[int]) -> list[Row]:
+    return [_progress(tx, row) for row in tx.some("training", sorted(ids))]
+
+
+def _progress(tx: Transaction, training: Row) -> Row:
+    shards = sorted(tx.shards(training["id"]), key=lambda row: row["first"])
+    flight = [row for row in shards if in_flight(row)]
+    unended = [row for row in shards if row["state"] < 4] if training["state"] < 3 else []
+    if training["state"] > 4:
+        unended = [row for row in shards if row["open"] > 0]
+    first_open = None
+    if unended:
+        found = open_ordinals(tx, training["id"], unended[0]["first"], unended[0]["first"] + unended[0]["count"] - 1)
+        first_open = found[0] if found else None
+    first = tx.get("training", training["retry_of"])
+    last = tx.get("document", (training["id"], (training["total"] if first_open is None else first_open) - 1))
+    return {
+        **columns(training, "id", "tenant", "task_id", "state", "paused"),
+        "retry_of": first and first["task_id"],
+        **columns(training, *_SHOWN),
+        "in_progress": sum(len(row["running"]) for row in flight),
+        "in_flight": len(flight),
+        "running": sum(row["state"] == 2 for row in flight),
+        "first_open": first_open,
+        "last_id": last["document_id"] if last else None,
+    }
+
+
+@named("trainings")
+async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
+    found = []
+    for training in tx.some("training", sorted(ids)):
+        tenant = tx.get("tenant", training["tenant"])
+        assert tenant is not None
+        used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == training["tenant"] and in_flight(row))
+        pending = [row for row in tx.shards(training["id"]) if row["state"] == 0]
+        delayed = sorted((row for row in pending if row["not_before"] > tx.now), key=lambda row: row["not_before"])
+        found.append(
+            {
+                "id": training["id"],
+                "slots": tx.database.plans[tenant["plan"]],
+                "slots_used": used,
+                "own_slots": sum(row["width"] for row in tx.shards(training["id"]) if in_flight(row)),
+                "pending": len(pending) > len(delayed),
+                "yield_reason": delayed[0]["yield_reason"] if delayed else None,
+                "yield_seconds": (delayed[0]["not_before"] - tx.now).total_seconds() if delayed else None,
+            }
+        )
+    return found
+
+
+@named("trainings")
+async def fleet(tx: Transaction) -> list[Row]:
+    lanes = sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1 and not row["draining"])
+    return [{"lanes": lanes, "lanes_used": sum(in_flight(row) for row in tx.scan("shard"))}]
+
+
+@named("trainings")
+async def lock_for_end(tx: Transaction, training: int) -> list[Row]:
+    locked = await tx.lock_rows("training", tx.some("training", [training]), Mode.NO_KEY_UPDATE, lambda _: True)
+    return [columns(row, "id", "state", "sealed", "total", "completed", "failed", "version") for row in locked]
+
+
+@named("trainings")
+async def end_training(tx: Transaction, training: int, state: int, reason: str | None) -> list[Row]:
+    row = await tx.update(
+        "training",
+        training,
+        lambda _: True,
+        lambda row: {"state": int(state), "reason": reason, "version": row["version"] + 1, "ended_at": tx.now, "sealed": True},
+    )
+    return [columns(row, "version")] if row else []
+
+
+def _unended(row: Row) -> bool:
+    return row["state"] in {0, 1, 2}
+
+
+@named("trainings")
+async def running_shards(tx: Transaction, training: int) -> list[Row]:
+    return [columns(row, "id") for row in tx.shards(training) if row["state"] == 2]
+
+
+@named("trainings")
+async def lock_open_shards(tx: Transaction, training: int) -> list[Row]:
+    return [columns(row, "id") for row in await tx.lock_rows("shard", list(tx.shards(training)), Mode.UPDATE, _unended)]
+
+
+@named("trainings")
+async def end_shards(tx: Transaction, training: int, version: int) -> list[Row]:
+    def change(row: Row) -> Row:
+        stops = row["state"] == 2
+        return {"state": 3 if stops else 5, "order_kind": 2 if stops else 0, "version": version}
+
+    for shard in list(tx.shards(training)):
+        await tx.update("shard", shard["id"], _unended, change)
+    return []
+
+
+@named("trainings")
+async def pause_training(tx: Transaction, training: int) -> list[Row]:
+    return await _set_paused(tx, training, paused=True)
+
+
+@named("trainings")
+async def resume_training(tx: Transaction, training: int) -> list[Row]:
+    return await _set_paused(tx, training, paused=False)
+
+
+async def _set_paused(tx: Transaction, training: int, *, paused: bool) -> list[Row]:
+    row = await tx.update(
+        "training",
+        training,
+        lambda row: row["state"] in {1, 2} and row["paused"] is not paused,
+        lambda row: {"paused": paused, "version": row["version"] + 1},
+    )
+    return [columns(row, "version")] if row else []
+
+
+@named("trainings")
+async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row]:
+    def change(row: Row) -> Row:
+        return {**({"state": 0} if row["state"] == 1 else {"order_kind": 1}), "version": version}
+
+    for shard in list(tx.shards(training)):
+        await tx.update("shard", shard["id"], lambda row: row["state"] in {1, 2}, change)
+    return []
+
+
+@named("trainings")
+async def tenant_limit(tx: Transaction, tenant: int) -> list[Row]:
+    return [{"plan": row["plan"], "slots": tx.database.plans[row["plan"]]} for row in tx.some("tenant", [tenant])]

@@ -1,0 +1,38 @@
+"""The simulation notices: with one rule of the product broken, some seed of a few breaks a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from simulation.breaks import BROKEN
+from simulation.simulation import simulate
+
+BUDGET = 40
+"""Seeds to try; where to begin is chosen so that one of the first few fails."""
+FIRST: Mapping[str, int] = {
+    "fence_accepts_all": 3,
+    "takes_nothing_back": 1,
+    "fences_nobody": 1,
+    "redelivery_moves_a_shard": 3,
+    "records_what_is_recorded": 21,
+    "grants_are_not_counted_again": 3,
+    "cancel_frees_slots_at_once": 5,
+    "publishes_once": 8,
+    "closed_streams_lose_their_session_at_once": 4,
+    "results_hold_no_slot": 6,
+    "trials_beside_others": 4,
+    "silence_shortens_the_lease": 12,
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+@pytest.mark.timeout(300)
+def test_a_broken_rule_is_noticed(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    BROKEN[rule](monkeypatch)
+    first = FIRST.get(rule, 0)
+    for seed in range(first, first + BUDGET):
+        if simulate(seed).violations:
+            return
+    raise AssertionError(f"{BROKEN[rule].__doc__} {BUDGET} seeds from {first} on kept every promise all the same.")

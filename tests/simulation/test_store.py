@@ -1,0 +1,261 @@
+"""The tables in memory do what Postgres does: the same statements, the same answers, the same waits and the same rows at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import asyncpg
+import pytest
+
+from simulation.both_stores import BASE, DOCUMENTS, FAR, SHARD, Speaker, Store, same, waits
+from simulation.store import statements
+
+
+def test_every_statement_that_the_simulated_classes_run_is_known() -> None:
+    assert statements.unknown() == []
+
+
+def _one(draw: random.Random) -> tuple[Any, ...]:
+    """A statement with parameters that often meet a row."""
+    shard, training, session = draw.randint(1, 12), draw.randint(1, 3), draw.randint(1, 4)
+    number, ordinal, version = draw.randint(0, 2), draw.randrange(DOCUMENTS), draw.randint(1, 9)
+    some = sorted(draw.sample(range(1, 13), 3))
+    started = [draw.choice([-1, 5]) for _ in range(SHARD)]
+    first = (shard - 1) % 6 * SHARD
+    suspects = draw.choice([[], [first], [first, first + 1]])
+    later = draw.choice([None, FAR, BASE])
+    return draw.choice(
+        [
+            ("commits.shard_facts", some),
+            ("commits.lock_trainings", [1, 2, 3]),
+            ("commits.lock_live_sessions", [1, 2, 3]),
+            ("commits.lock_shards", some),
+            *3
+            * [
+                ("commits.record_done", training, first, first + SHARD - 1, number, BASE, _text(started), _text([1] * SHARD)),
+                ("dispatch.grant", shard, draw.randint(1, 5), draw.randint(1, 2), draw.choice([5, 30])),
+                ("commits.update_shard", shard, draw.choice([1, 2, 2, 3, 4]), session, 2, [first], suspects, None, version),
+                ("sessions.beat", session, draw.randint(1, 2), draw.random() < 0.2),
+            ],
+            ("commits.record_failed", training, ordinal, number, 2, "BROKEN", "It is broken.", BASE, 1, 2),
+            ("commits.set_tries", training, ordinal, number, 3),
+            ("commits.order_yield", [shard]),
+            ("commits.update_training", training, draw.choice([1, 2, 2, 2, 3]), 2, 1, version, BASE, None),
+            ("dispatch.room",),
+            ("dispatch.in_flight",),
+            ("dispatch.runnable", draw.randint(1, 5), draw.randint(1, 3)),
+            ("dispatch.plans_of", [1, 2]),
+            ("dispatch.lock_tenants", [1, 2, 7]),
+            ("dispatch.lock_startable_trainings", [1, 2, 3]),
+            ("dispatch.dispatched",),
+            ("dispatch.next_runnable_in",),
+            ("sessions.open_session", f"w{session}", 2, "1", draw.choice([None, 1])),
+            ("sessions.attach_session", session, f"w{draw.randint(1, 4)}", 3),
+            ("sessions.held_shards", [1, 2]),
+            ("sessions.live_sessions",),
+            ("sessions.predecessor", session, f"w{session}"),
+            ("sessions.held_by", session),
+            ("sessions.mark_gone", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
+            ("sessions.losses_beside", session, 3600.0, draw.randint(1, 3)),
+            ("sessions.forgive_shards", some),
+            ("sessions.lock_for_beats", [3, 1]),
+            ("shard_locks.free", some),
+            ("shard_locks.lock", shard),
+            ("sessions.end_session", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
+            ("sessions.lock_held_shards", session),
+            ("sessions.lock_attached_session", session, 1),
+            ("sessions.lock_held_shards_of", session, some),
+            ("sessions.release_shard", shard, draw.choice([0, 0, 5]), version, 1, suspects, 2, later, "why" if later else None),
+            ("sessions.document_losses", training, ordinal),
+            ("sessions.charge_document", training, ordinal),
+            ("sessions.fail_document", training, ordinal, number, "CRASHED_WORKER", "It was lost."),
+            ("sessions.start_trial", shard, number, session, first),
+            ("opened.tenant_name", draw.randint(1, 3)),
+            ("opened.open_documents", training, first, first + 9),
+            ("opened.open_ordinals", training, first, first + 9),
+            ("loading.lanes",),
+            ("loading.next_shard_number", training),
+            ("loading.lock_loading", training, draw.choice([DOCUMENTS, 0])),
+            ("loading.advance", training, DOCUMENTS, 1, 1, draw.random() < 0.5, draw.choice([1, 2]), version, None),
+            ("loading.unsealed", draw.choice([[], [2]])),
+            ("loading.silent_seconds", training),
+            ("loading.one_unsealed", training),
+            ("trainings.by_task", draw.randint(1, 2), f"t{training}"),
+            ("trainings.progress", [1, 2, 3, 4]),
+            ("trainings.waiting", [1, 2, 3]),
+            ("trainings.fleet",),
+            ("trainings.lock_for_end", training),
+            ("trainings.lock_open_shards", training),
+            ("trainings.running_shards", training),
+            ("trainings.resume_training", training),
+            *([("trainings.pause_training", training), ("trainings.pause_shards", training, version)] if draw.random() < 0.4 else []),
+            *([("trainings.end_training", training, 6, None), ("trainings.end_shards", training, version)] if draw.random() < 0.2 else []),
+            ("trainings.tenant_limit", draw.randint(1, 3)),
+        ]
+    )
+
+
+def _text(numbers: list[int]) -> str:
+    return f"{{{','.join(map(str, numbers))}}}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_statements_one_after_another_answer_the_same(postgres: str, seed: int) -> None:
+    async def script(store: Store) -> list[Any]:
+        draw, speaker = random.Random(seed), Speaker(await store.connect())
+        for tenant in (1, 2, 1):
+            ((training,),) = await speaker.say("loading.next_training")
+            await speaker.load(training, tenant, numbered=training == 2)
+        within = False
+        for _ in range(250):
+            if draw.random() < 0.15:
+                word = draw.choice(["commit", "commit", "rollback"]) if within else "begin"
+                await speaker.connection.execute(word)
+                within = not within
+            await speaker.say(*_one(draw))
+        await speaker.connection.execute("commit" if within else "select 1")
+        return speaker.answers
+
+    answers = await same(postgres, script)
+    assert len(answers) > 250
+
+
+async def _two(store: Store) -> tuple[Speaker, Speaker]:
+    """Two connections; the first holds shard 1 as session 1, with shard 2 granted."""
+    one, other = Speaker(await store.connect()), Speaker(await store.connect())
+    await one.say("loading.next_training")
+    await one.load(1, 1, numbered=True)
+    for worker in ("w1", "w2"):
+        await one.say("sessions.open_session", worker, 2, "1", None)
+    await one.say("dispatch.grant", 1, 2, 1, 5)
+    await one.say("commits.update_shard", 1, 2, 1, 4, [], [0], None, 2)
+    await one.say("dispatch.grant", 2, 1, 1, 5)
+    return one, other
+
+
+LOCKS: list[tuple[Any, ...]] = [
+    ("sessions.lock_for_beats", [1]),
+    ("shard_locks.free", [1, 2]),
+    ("trainings.pause_training", 1),
+    ("commits.lock_trainings", [1]),
+    ("dispatch.lock_startable_trainings", [1]),
+    ("commits.lock_live_sessions", [1]),
+    ("sessions.beat", 1, 1, False),
+    ("sessions.end_session", 1, None, None),
+    ("commits.lock_shards", [1, 2]),
+    ("sessions.lock_held_shards", 1),
+    ("sessions.start_trial", 1, 1, 1, 0),
+    ("dispatch.lock_tenants", [1]),
+    ("trainings.lock_open_shards", 1),
+    ("commits.record_done", 1, 0, 3, 1, BASE, "{1,1,1,1}", "{1,1,1,1}"),
+    ("sessions.charge_document", 1, 2),
+    ("sessions.held_shards", [1]),
+]
+
+
+@pytest.mark.parametrize("place", range(len(LOCKS)), ids=[lock[0] for lock in LOCKS])
+async def test_locks_are_in_each_others_way_as_in_postgres_and_guards_are_looked_at_again(postgres: str, place: int) -> None:
+    async def script(store: Store) -> list[Any]:
+        one, other = await _two(store)
+        waited = []
+        for wanted in LOCKS:
+            for end in ("rollback", "commit"):
+                await one.connection.execute("begin")
+                await other.connection.execute("begin")
+                await one.say(*LOCKS[place])
+                task = asyncio.create_task(other.say(*wanted))
+                waited.append((wanted[0], await waits(store, other.connection, task)))
+                await one.connection.execute(end)
+                await task
+                await other.connection.execute("rollback")
+        return [waited, *one.answers, *other.answers]
+
+    await same(postgres, script)
+
+
+async def test_a_statement_that_waited_sees_the_locked_row_anew_and_the_rest_as_it_was(postgres: str) -> None:
+    """Why a grant counts under its tenant's lock: the sum of widths is as old as the statement."""
+
+    async def script(store: Store) -> list[Any]:
+        one, other = await _two(store)
+        await one.connection.execute("begin")
+        await one.say("commits.lock_shards", [4])
+        await one.say("dispatch.grant", 3, 2, 1, 5)
+        task = asyncio.create_task(other.say("dispatch.grant", 4, 2, 1, 5))
+        waited = await waits(store, other.connection, task)
+        await one.connection.execute("commit")
+        await task
+        return [waited, *one.answers, *other.answers]
+
+    answers = await same(postgres, script)
+    assert answers[0] is True
+
+
+async def test_who_waits_briefly_gives_up_and_only_within_that_transaction(postgres: str) -> None:
+    async def script(store: Store) -> list[Any]:
+        one, other = await _two(store)
+        for _ in range(2):
+            await one.connection.execute("begin")
+            await one.say("commits.lock_shards", [1])
+            await other.connection.execute("begin")
+            await other.say("shard_locks.wait_briefly")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await other.say("shard_locks.lock", 1)
+            await other.connection.execute("rollback")
+            task = asyncio.create_task(other.say("shard_locks.lock", 1))
+            assert await waits(store, other.connection, task)
+            await asyncio.sleep(0.5)
+            assert not task.done()
+            await one.connection.execute("commit")
+            await task
+        return other.answers
+
+    await same(postgres, script)
+
+
+async def test_a_deadlock_is_told_to_one(postgres: str) -> None:
+    async def script(store: Store) -> list[Any]:
+        one, other = await _two(store)
+        for speaker in (one, other):
+            await speaker.connection.execute("begin")
+        await one.say("commits.lock_shards", [1])
+        await other.say("commits.lock_shards", [2])
+        tasks = [asyncio.create_task(one.say("commits.lock_shards", [2]))]
+        assert await waits(store, one.connection, tasks[0])
+        tasks.append(asyncio.create_task(other.say("commits.lock_shards", [1])))
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        told = [type(task.exception()).__name__ for task in done if task.exception() is not None]
+        victim, winner = (one, other) if tasks[0] in done and tasks[0].exception() is not None else (other, one)
+        with pytest.raises(asyncpg.InFailedSQLTransactionError):
+            await victim.say("dispatch.room")
+        await victim.connection.execute("commit")
+        await asyncio.wait(tasks)
+        await winner.connection.execute("commit")
+        return told
+
+    assert (await same(postgres, script))[0] == "DeadlockDetectedError"
+
+
+async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(postgres: str) -> None:
+    async def script(store: Store) -> list[Any]:
+        one, other = await _two(store)
+        await one.connection.execute("begin")
+        await one.say("loading.next_training")
+        await one.load(2, 2, numbered=False)
+        await other.say("trainings.by_task", 2, "t2")
+        await other.say("dispatch.runnable", 9, 2)
+        await other.connection.execute("begin")
+        row = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None)
+        task = asyncio.create_task(other.say("loading.insert_training", 99, 2, *row))
+        waited = await waits(store, other.connection, task)
+        await one.connection.execute("commit")
+        await task
+        await other.connection.execute("commit")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await other.connection.copy_records_to_table("document", records=[(2, 5, None)], columns=["training", "ordinal", "document_id"])
+        return [waited, *other.answers]
+
+    answers = await same(postgres, script)
+    assert answers[0] is True

@@ -1,0 +1,64 @@
+"""One hold of a shard, without a tracker behind it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker.gate import Gate
+from doctrain_worker.shard import End, Lane, ShardRun
+from doctrain_worker.spans import shard_span
+from doctrain_worker.tracker import Tracker
+from testkit.scripted_tracker import begun
+from testkit.worker import Documents
+
+
+async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
+    """The answer that says so also frees the slots of what it answers (simulation, seed 747 of its first version)."""
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.1  # longer than a report batch: what has ended holds its slot until it is answered
+        return now
+
+    tracker, documents = Tracker(clock), Documents(free=True)
+    lane = Lane(tracker, Gate(), documents, {}, 900.0, clock=clock)
+    with shard_span("", (1, 1), "worker", 0.0) as spans:
+        run = ShardRun(lane, begun(1, 1, 5, width=1), spans, 1, lambda: None)
+    task = asyncio.create_task(run.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    request = pb.TrackRequest()
+    tracker.gather(request)
+    shard = pb.ShardRef(shard=1, number=1)
+    stale = pb.BlockAnswer(sequence=request.blocks[0].sequence, shard=shard, outcome=pb.BLOCK_OUTCOME_STALE)
+    tracker.answer(pb.TrackResponse(blocks=[stale]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    tracker.answer(pb.TrackResponse(stopped=[shard]))
+    async with asyncio.timeout(5):
+        assert await task is End.STALE
+    assert documents.started == [0]
+
+
+async def test_no_trial_starts_once_the_shard_is_known_not_to_be_ours() -> None:
+    """One response may carry the answer to the trial and the one that says so."""
+    tracker, documents = Tracker(), Documents(free=True)
+    lane = Lane(tracker, Gate(), documents, {}, 900.0)
+    answer = begun(1, 1, 5, width=1)
+    answer.suspects.append(3)
+    with shard_span("", (1, 1), "worker", 0.0) as spans:
+        run = ShardRun(lane, answer, spans, 1, lambda: None)
+    task = asyncio.create_task(run.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    shard = pb.ShardRef(shard=1, number=1)
+    tracker.answer(pb.TrackResponse(trial_answers=[pb.TrialAnswer(shard=shard, ordinal=3, outcome=pb.TRIAL_OUTCOME_STARTED)]))
+    run.interrupt(End.STALE)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    tracker.answer(pb.TrackResponse(stopped=[shard]))
+    async with asyncio.timeout(5):
+        assert await task is End.STALE
+    assert documents.started == []
