@@ -137,30 +137,6 @@ async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> Non
     assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "memory allocation of 5 bytes failed\n",
-        "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n",
-    ],
-)
-async def test_native_code_that_says_it_got_no_memory_before_it_aborts_is_no_crash(pool: ChildPool, said: str) -> None:
-    assert await act(pool, do="abort", said=said) == results.OutOfMemory(SPEC.memory_bytes)
-    assert isinstance(await act(pool, do="abort", said="double free or corruption\n"), results.Crashed)
-    assert await works(pool)
-
-
-async def test_native_code_that_reaches_the_limit_is_out_of_memory(pool: ChildPool) -> None:
-    assert await act(pool, 60.0, do="allocate_natively", words=6_000_000) == results.OutOfMemory(SPEC.memory_bytes)
-    assert await works(pool)
-
-
-async def test_what_a_child_says_while_nobody_calls_it_is_forgotten(pool: ChildPool) -> None:
-    assert isinstance(await act(pool, do="say", words="MemoryError"), results.Result)
-    assert isinstance(await act(pool, do="say", words="MemoryError"), results.Result)
-    assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
-
-
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
     began = time.monotonic()
     assert await act(pool, 1.0, do="hang", mark=mark) == results.TimedOut(1.0)
@@ -287,27 +263,6 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
         cancelled.cancel()
         assert await answers == list(range(50))
         assert most <= 2
-
-
-async def test_calls_in_a_row_go_to_one_child_and_who_is_patient_comes_last(guardian: Guardian, strongest: Isolation) -> None:
-    async with ChildPool.open(guardian, SPEC, 1, strongest) as pool:
-        order = []
-
-        async def call(name: str, *, patient: bool) -> None:
-            await pool.run({"do": "echo", "value": name}, 20.0, patient=patient)
-            order.append(name)
-
-        async with pool.calls() as calls:
-            pids = [getattr(await calls.run({"do": "pid"}, 20.0), "value", 0) for _ in range(3)]
-            waiting = [
-                asyncio.ensure_future(call(name, patient=name.startswith("patient"))) for name in ("patient 1", "a", "patient 2", "b")
-            ]
-            await asyncio.sleep(0)
-            assert isinstance(await calls.run({"do": "crash"}, 20.0), results.Crashed)
-            assert isinstance(await calls.run({"do": "pid"}, 20.0), results.Result)
-        await asyncio.gather(*waiting)
-    assert len(set(pids)) == 1
-    assert order == ["a", "b", "patient 1", "patient 2"]
 
 
 async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian, strongest: Isolation) -> None:

@@ -28,7 +28,7 @@ SAFE = {
     [
         ({"DOCTRAIN_LEASE_SECONDS": "3"}, "must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS"),
         ({"DOCTRAIN_HOLD_SECONDS": "1800"}, "RabbitMQ closes the channel after 1800 s"),
-        ({"DOCTRAIN_FETCH_SECONDS": "400"}, "RabbitMQ closes the channel after 1800 s"),
+        ({"DOCTRAIN_FETCH_SECONDS": "600"}, "RabbitMQ closes the channel after 1800 s"),
         ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "900"}, "RabbitMQ closes the channel after 900 s"),
         ({"DOCTRAIN_LANE": "3"}, "Did you mean DOCTRAIN_LANES?"),
         ({"DOCTRAIN_DATABASE": "x"}, r"Did you mean DOCTRAIN_DATABASE_URL\?"),
@@ -50,6 +50,12 @@ def test_a_wrong_setting_is_told_in_a_sentence(environment: dict[str, str], said
 
 def test_the_defaults_are_safe_together() -> None:
     load({})
+
+
+def test_a_document_has_the_time_that_the_broker_leaves_beside_the_hold() -> None:
+    settings = load({"DOCTRAIN_BROKER_URL": "amqp://x", "DOCTRAIN_HOLD_SECONDS": "100", "DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "2000"})
+    assert settings.document_total_seconds == 2000 - 100 - 60
+    assert load({}).document_total_seconds == 7200
 
 
 def test_a_longer_hold_is_fine_where_the_broker_waits_longer() -> None:
