@@ -49,6 +49,10 @@ class Garbage(_Published):
         return f"{len(bodies)} unreadable, {len(foreign)} of no shard"
 
 
+NEVER_GRANTED = 1_000
+"""So far ahead of a shard's number that no grant of the run has it: an ack of the next number could be the next grant's."""
+
+
 class Duplicates(_Published):
     """Shards in flight are published again several times, and under numbers that are past or to come."""
 
@@ -67,7 +71,7 @@ class Duplicates(_Published):
             raise TimeoutError("Nothing is in flight.")
         messages = []
         for row in rows:
-            for number in (row["number"], row["number"], row["number"], row["number"] - 1, row["number"] + 1):
+            for number in (row["number"], row["number"], row["number"], row["number"] - 1, row["number"] + NEVER_GRANTED):
                 if number > 0:
                     messages.append(ShardMessage(shard=row["id"], number=number, first=row["first"], count=row["count"]))
         self.draw.shuffle(messages)
