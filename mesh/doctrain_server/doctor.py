@@ -97,8 +97,8 @@ def _sandbox(settings: Settings) -> Finding:
 def _hold(settings: Settings) -> Finding:
     limit = settings.broker_consumer_timeout_seconds
     sentence = (
-        f"A document may take {settings.document_total_seconds / 60:.0f} minutes, as RabbitMQ's consumer_timeout is taken to be {limit:g} "
-        "s: see that it is."
+        f"A document may take {settings.document_total_seconds / 60:.0f} minutes, "
+        f"as RabbitMQ's consumer_timeout is taken to be {limit:g} s: see that it is."
     )
     return Finding("hold time", True, sentence)
 

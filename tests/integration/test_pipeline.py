@@ -20,6 +20,7 @@ from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
+from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline.child_processor import ChildProcessor
 from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
 from doctrain_worker.pipeline.plugins import Stages
@@ -28,6 +29,7 @@ from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian
 from testkit import documents
 from testkit.postgres import PostgresServer
+from testkit.stages import digest
 
 TESTS = str(Path(__file__).resolve().parents[1])
 MIB = 1 << 20
@@ -229,21 +231,83 @@ async def test_a_store_or_an_index_that_is_away_is_worth_another_try(bench: Benc
         assert (outcome.error_class, outcome.code) == (ErrorClass.TRANSIENT, "UNAVAILABLE")
 
 
-async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", TESTS)
+@asynccontextmanager
+async def replaced(bench: Bench, stages: Stages, *, children: int = 1, total_seconds: float = 120) -> AsyncIterator[Bench]:
+    """A pipeline with some stages of the tests' own."""
     sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(bench.root)))
     async with (
         Guardian.open() as guardian,
         open_pipeline(
-            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=1, fetch_seconds=20,
-            call_seconds=20, total_seconds=120, document_memory_bytes=1024 * MIB, max_document_bytes=MIB, max_document_chunks=99,
-            stages=Stages(read="testkit.stages:shout"),
+            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=children,
+            fetch_seconds=20, call_seconds=20, total_seconds=total_seconds, document_memory_bytes=1024 * MIB,
+            max_document_bytes=4 * MIB, max_document_chunks=4000, stages=stages,
         ) as pipeline,
     ):  # fmt: skip
-        own = Bench(pipeline, bench.root, bench.pool, bench.shard)
-        assert isinstance(await own.train("quiet.txt", b"Not so loud."), Done)
+        yield Bench(pipeline, bench.root, bench.pool, bench.shard)
     sources.close()
+
+
+async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    async with replaced(bench, Stages(read="testkit.stages:shout")) as own:
+        assert isinstance(await own.train("quiet.txt", b"Not so loud."), Done)
     assert [row["text"] for row in await bench.rows("quiet.txt")] == ["NOT SO LOUD."]
+
+
+DIGESTS = Stages(embed="testkit.stages:Digests")
+
+
+async def test_a_document_of_many_pieces_is_indexed_whole_and_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    text = "\n\n".join(f"# Part {n}\n\n" + f"Sentence {n} of a long text. " * 25 for n in range(3000))
+    async with replaced(bench, DIGESTS, children=2) as own:
+        for _ in range(2):
+            outcome = await own.train("long.md", text.encode())
+            assert isinstance(outcome, Done), outcome
+            assert [stage.name for stage in outcome.stages] == ["fetch", "read", "chunk", "embed", "index"]
+    rows = await bench.rows("long.md")
+    assert len(rows) >= 3000
+    assert isinstance(outcome, Done)
+    assert outcome.chunks == len(rows)
+    assert [row["seq"] for row in rows] == list(range(len(rows)))
+    for row in rows:
+        assert row["text"] == text[row["start_offset"] : row["end_offset"]]
+        assert row["embedding"] == str(digest(embedded_text(row["heading"], row["text"]))).replace(" ", "").replace(".0", "")
+
+
+async def test_a_document_of_too_many_pieces_is_refused_before_it_is_embedded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    async with replaced(bench, DIGESTS) as own:
+        outcome = await own.train("endless.txt", b"a few words, slowly.\n\n" * 180_000)
+    assert isinstance(outcome, Failure)
+    assert (outcome.error_class, outcome.code, outcome.final) == (ErrorClass.RESOURCE, "TOO_LARGE", True)
+    assert "3,960,000 characters, makes more than 4,000 pieces" in outcome.sentence
+    assert "embed" not in [stage.name for stage in outcome.stages]
+
+
+async def test_a_document_that_takes_too_long_in_all_ends_and_one_that_had_to_wait_is_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    slow = "\n\n".join(["# Slowly\n\n" + "Words go slowly here. " * 40] * 600).encode()
+    async with replaced(bench, DIGESTS, total_seconds=6) as own:
+        outcome = await own.train("slow.md", slow)
+        assert isinstance(outcome, Failure)
+        assert (outcome.error_class, outcome.code, outcome.final) == (ErrorClass.RESOURCE, "TIME_LIMIT", True)
+        outcomes = await asyncio.gather(*(own.train(f"slow-{n}.md", slow) for n in range(5)))
+    assert {(outcome.error_class, outcome.code) for outcome in outcomes if isinstance(outcome, Failure)} == {(ErrorClass.TRANSIENT, "BUSY")}
+
+
+async def test_a_short_document_does_not_wait_for_a_long_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    slow = "\n\n".join(["# Slowly\n\n" + "Words go slowly here. " * 40] * 900).encode()
+    async with replaced(bench, DIGESTS, children=2) as own:
+        long = asyncio.create_task(own.train("slow-long.md", slow))
+        for n in range(3):
+            assert isinstance(await own.train(f"short-{n}.txt", b"A few words."), Done)
+            assert not long.done()
+        long.cancel()
+        await asyncio.wait({long})
 
 
 @asynccontextmanager

@@ -137,30 +137,6 @@ async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> Non
     assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "memory allocation of 5 bytes failed\n",
-        "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n",
-    ],
-)
-async def test_native_code_that_says_it_got_no_memory_before_it_aborts_is_no_crash(pool: ChildPool, said: str) -> None:
-    assert await act(pool, do="abort", said=said) == results.OutOfMemory(SPEC.memory_bytes)
-    assert isinstance(await act(pool, do="abort", said="double free or corruption\n"), results.Crashed)
-    assert await works(pool)
-
-
-async def test_native_code_that_reaches_the_limit_is_out_of_memory(pool: ChildPool) -> None:
-    assert await act(pool, 60.0, do="allocate_natively", words=6_000_000) == results.OutOfMemory(SPEC.memory_bytes)
-    assert await works(pool)
-
-
-async def test_what_a_child_says_while_nobody_calls_it_is_forgotten(pool: ChildPool) -> None:
-    assert isinstance(await act(pool, do="say", words="MemoryError"), results.Result)
-    assert isinstance(await act(pool, do="say", words="MemoryError"), results.Result)
-    assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
-
-
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
     began = time.monotonic()
     assert await act(pool, 1.0, do="hang", mark=mark) == results.TimedOut(1.0)

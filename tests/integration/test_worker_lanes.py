@@ -87,6 +87,17 @@ async def test_a_suspect_that_crashed_its_process_is_tried_again_at_once(broker:
     assert script.results[1, 3][0] == "CRASHED"
 
 
+async def test_a_document_whose_failure_is_final_is_not_tried_again(broker: MemoryBroker) -> None:
+    script = Script({(1, 1): begun(1, 1, 2)})
+    shards = Shards({1: Failure(ErrorClass.RESOURCE, "TIME_LIMIT", "It took too long.", final=True)})
+    shards.let_go(1)
+    async with tracker_server(script) as tracker, worker(broker, shards, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert sorted(shards.of(1)) == [0, 1]
+    assert script.results[1, 1] == {0: "TIME_LIMIT", 1: "TIME_LIMIT"}
+
+
 async def test_shards_that_wait_for_a_trial_go_back_when_told(broker: MemoryBroker) -> None:
     grants = {(1, 1): begun(1, 1, 2, suspects=(0,)), (2, 1): begun(2, 1, 5), (3, 1): begun(3, 1, 5, suspects=(1,))}
     script, shards = Script(grants), Shards()

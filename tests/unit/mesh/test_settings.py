@@ -52,6 +52,12 @@ def test_the_defaults_are_safe_together() -> None:
     load({})
 
 
+def test_a_document_has_the_time_that_the_broker_leaves_beside_the_hold() -> None:
+    settings = load({"DOCTRAIN_BROKER_URL": "amqp://x", "DOCTRAIN_HOLD_SECONDS": "100", "DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "2000"})
+    assert settings.document_total_seconds == 2000 - 100 - 60
+    assert load({}).document_total_seconds == 7200
+
+
 def test_a_longer_hold_is_fine_where_the_broker_waits_longer() -> None:
     load({"DOCTRAIN_HOLD_SECONDS": "3600", "DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "7200"})
 

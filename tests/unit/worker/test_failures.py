@@ -50,3 +50,9 @@ def test_ends_of_calls(result: CallResult, error_class: ErrorClass, code: str, w
     assert word in failure.sentence
     assert "secret" not in failure.sentence
     assert failure.sentence.endswith(".")
+
+
+def test_a_document_that_used_its_time_is_at_fault_and_one_that_waited_is_not() -> None:
+    assert failures.overdue(1200.0, 700.0).final
+    assert "20 minutes" in failures.overdue(1200.0, 700.0).sentence
+    assert failures.overdue(1200.0, 500.0).error_class == ErrorClass.TRANSIENT

@@ -49,10 +49,10 @@ def of_call(result: CallResult, doing: str) -> Failure:
         case results.Refused(code, sentence, resource):
             return Failure(ErrorClass.RESOURCE if resource else ErrorClass.PERMANENT, code, sentence, final=True)
         case results.Raised(kind, _):
-            sentence = f"The document could not be read: {doing} it ended with {kind}. Open and save it anew, or leave it out."
+            sentence = f"The document could not be read: {doing} it ended with {kind}. Save it again, or leave it out."
             return Failure(ErrorClass.PERMANENT, "UNREADABLE", sentence)
         case results.Crashed(how):
-            sentence = f"The document crashed the process that was {doing} it ({how}); it may be damaged. Repair it or leave it out."
+            sentence = f"The document crashed the process that was {doing} it ({how}); it may be damaged. Save it again, or leave it out."
             return Failure(ErrorClass.CRASH, "CRASHED", sentence)
     return _beyond_a_limit(result, doing)
 

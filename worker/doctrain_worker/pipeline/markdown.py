@@ -8,7 +8,7 @@ import kreuzberg
 
 from doctrain_worker.sandbox.refusal import Refusal
 
-_CORRUPT = "The document is damaged or cut off and cannot be opened."
+_CORRUPT = "The document is damaged or cut off and cannot be opened; save it again, or leave it out."
 _ENCRYPTED = "The document is protected by a password; save it without one and train it again."
 
 
@@ -26,7 +26,7 @@ def convert(content: bytes, media_type: str) -> str:
     except kreuzberg.ParsingError as error:
         raise _refusal(str(error)) from error
     except kreuzberg.ValidationError as error:
-        raise Refusal("UNSUPPORTED", f"Documents of type {media_type} cannot be trained yet.") from error
+        raise Refusal("UNSUPPORTED", f"Documents of type {media_type} cannot be trained yet; save it as PDF or plain text.") from error
     except kreuzberg.KreuzbergError as error:
         raise _refusal(str(error)) from error
     return converted

@@ -65,7 +65,7 @@ def detect(content: bytes, claimed: str = "", name: str = "") -> str:
     """
     head = content[:_LOOKED_AT]
     if not head.strip(b" \t\r\n\0\xef\xbb\xbf"):
-        raise Refusal("EMPTY", "The document is empty.")
+        raise Refusal("EMPTY", "The document is empty; upload it again, or leave it out.")
     if b"%PDF-" in head[:1024]:
         return PDF
     if head.startswith(b"PK\x03\x04"):

@@ -27,7 +27,7 @@ def read(content: bytes) -> Readable:
     pages = _pages(content)
     without = sum(not lines for lines in pages)
     if without == len(pages):
-        raise Refusal("NO_TEXT", "The PDF holds pictures of pages but no text; recognise the text first (OCR), then train it.")
+        raise Refusal("NO_TEXT", "The PDF holds pictures of pages but no text; run text recognition (OCR) on it first, then train it.")
     style = layout.style_of(pages)
     parts, starts, at = [], [], 0
     for lines in pages:
@@ -44,7 +44,7 @@ def _pages(content: bytes) -> list[list[Line]]:
     except pypdfium2.PdfiumError as error:
         if error.err_code == pdfium.FPDF_ERR_PASSWORD:
             raise Refusal("ENCRYPTED", "The PDF is protected by a password; save it without one and train it again.") from error
-        raise Refusal("CORRUPT", "The PDF is damaged or cut off and cannot be opened.") from error
+        raise Refusal("CORRUPT", "The PDF is damaged or cut off and cannot be opened; save it again, or leave it out.") from error
     try:
         return [_lines(document, number) for number in range(len(document))]
     finally:

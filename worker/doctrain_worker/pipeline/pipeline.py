@@ -98,7 +98,7 @@ class Pipeline:
         except DoctrainError as error:
             return failures.of_error(error)
         except DataError as error:
-            return Failure(ErrorClass.PERMANENT, "UNSTORABLE", f"The index refused the document: {error}.")
+            return Failure(ErrorClass.PERMANENT, "UNSTORABLE", f"The index could not store the document ({error}); please report it.")
         except ChildStartError as error:
             return failures.transient("NO_CHILD", f"No process to read the document could be started. {error}")
 

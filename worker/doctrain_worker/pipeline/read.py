@@ -24,7 +24,7 @@ def read(content: bytes, claimed: str, name: str) -> Readable:
     media_type = media.detect(content, claimed, name)
     found = pdf.read(content) if media_type == media.PDF else Readable(_flat(content, media_type), media_type)
     if not any(character.isalnum() for character in found.text):
-        raise Refusal("NO_TEXT", "The document holds no words.")
+        raise Refusal("NO_TEXT", "There are no words in the document; leave it out.")
     return found
 
 

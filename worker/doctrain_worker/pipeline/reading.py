@@ -68,6 +68,6 @@ class Reading:
             return msgspec.convert(result.value, kind)
         except msgspec.ValidationError as error:
             nonsense = Failure(
-                ErrorClass.CRASH, "CRASHED", "The process that read the document answered nonsense; repair it or leave it out."
+                ErrorClass.CRASH, "CRASHED", "The process that read the document gave no proper answer; save it again, or leave it out."
             )
             raise DocumentFailedError(nonsense) from error
