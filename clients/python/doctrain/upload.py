@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar
 
@@ -84,41 +84,70 @@ def _value(ready: Coroutine[Any, Any, Result]) -> Result:
 
 async def _send(
     call: grpc.aio.StreamUnaryCall[training_pb2.UploadDocumentRequest, training_pb2.UploadDocumentResponse],
-    chunks: AsyncIterator[bytes],
+    chunks: AsyncGenerator[bytes, None],
 ) -> None:
     """Writes all chunks, or stops early when the service has answered already; awaiting the call says what."""
+    async with contextlib.aclosing(chunks):
+        await _write(call, chunks)
+
+
+async def _write(
+    call: grpc.aio.StreamUnaryCall[training_pb2.UploadDocumentRequest, training_pb2.UploadDocumentResponse],
+    chunks: AsyncIterator[bytes],
+) -> None:
     with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
         async for chunk in chunks:
             await call.write(training_pb2.UploadDocumentRequest(chunk=chunk))
         await call.done_writing()
 
 
-async def _chunks(source: Source) -> AsyncIterator[bytes]:
+async def _chunks(source: Source) -> AsyncGenerator[bytes, None]:
     """Pieces of at most ``CHUNK_BYTES``; one empty piece when there is nothing, so that the service says so."""
     empty = True
-    if isinstance(source, bytes):
-        pieces = _slices(source)
-    elif isinstance(source, str | Path):
-        pieces = _read(Path(source))
-    else:
-        pieces = source
-    async for piece in pieces:
-        async for chunk in _slices(piece):
-            empty = False
-            yield chunk
+    async with _pieces(source) as pieces:
+        async for piece in pieces:
+            for chunk in _slices(piece):
+                empty = False
+                yield chunk
     if empty:
         yield b""
 
 
-async def _slices(content: bytes) -> AsyncIterator[bytes]:
+@contextlib.asynccontextmanager
+async def _pieces(source: Source) -> AsyncIterator[AsyncIterator[bytes]]:
+    """What the source holds; a caller's own iterator stays the caller's to close."""
+    if isinstance(source, str | Path):
+        async with contextlib.aclosing(_read(Path(source))) as pieces:
+            yield pieces
+    elif isinstance(source, bytes):
+        yield _whole(source)
+    else:
+        yield source
+
+
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def _slices(content: bytes) -> Iterator[bytes]:
     view = memoryview(content)
     for start in range(0, len(content), CHUNK_BYTES):
         yield bytes(view[start : start + CHUNK_BYTES])
 
 
-async def _read(path: Path) -> AsyncIterator[bytes]:
+async def _open(path: Path) -> BinaryIO:
+    """Opens off the event loop; a file that opens only after the caller was cancelled is closed again."""
+    opening = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(lambda opened: None if opened.cancelled() or opened.exception() else opened.result().close())
+        raise
+
+
+async def _read(path: Path) -> AsyncGenerator[bytes, None]:
     """Reads off the event loop, since a disk may be slow."""
-    file: BinaryIO = await asyncio.to_thread(path.open, "rb")
+    file = await _open(path)
     try:
         while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield piece
