@@ -25,8 +25,7 @@ def _early_ack(holds: Any) -> None:
     attempt = holds.Holds._attempt
 
     async def ack_first(self: Any, hold: Any) -> bool:
-        for delivery in hold.deliveries:
-            await delivery.ack()
+        await hold.delivery.ack()
         return bool(await attempt(self, hold))
 
     holds.Holds._attempt = ack_first
@@ -49,8 +48,8 @@ def _no_deadline(link: Any) -> None:
 def _no_limit(session: Any) -> None:
     """The main process starts documents whatever it heard last, and when."""
 
-    def extend(self: Any, sent: float) -> bool:
-        self._deadline = math.inf
+    def extend(self: Any) -> bool:
+        self._tenure.deadline = math.inf
         self._gate.extend(math.inf)
         return True
 
