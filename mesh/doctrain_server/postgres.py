@@ -46,7 +46,7 @@ _DYING_WITH = (
 @asynccontextmanager
 async def embedded_postgres(folder: Path, tell: Callable[[str], None] = lambda _: None) -> AsyncIterator[str]:
     """Starts Postgres on ``folder`` (made on first use) and yields its URL; stops it at the end. ``tell`` hears what takes time."""
-    prefix = await asyncio.to_thread(_prefix)
+    prefix = await asyncio.to_thread(command_prefix)
     serving = _by_the_wheel(folder, tell) if prefix is None else _as_a_child(folder, prefix, tell)
     async with serving as url:
         yield url
@@ -186,7 +186,7 @@ def _programs() -> Path:
     return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])
 
 
-def _prefix() -> list[str] | None:
+def command_prefix() -> list[str] | None:
     """What stands before Postgres's command lines, since it refuses to run as root; None when nothing helps here."""
     if os.geteuid() != 0:
         return []

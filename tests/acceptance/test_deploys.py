@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import subprocess
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -89,8 +87,8 @@ def predecessor(tmp_path: Path) -> Mapping[str, str]:
     packed = subprocess.run(["git", "-C", str(ROOT), "archive", PREDECESSOR], capture_output=True, check=False)
     if packed.returncode:
         pytest.skip(f"this checkout does not have commit {PREDECESSOR}")
-    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
-        archive.extractall(tmp_path / "predecessor", filter="data")
+    (tmp_path / "predecessor").mkdir()
+    subprocess.run(["tar", "--extract", "--directory", str(tmp_path / "predecessor")], input=packed.stdout, check=True)
     roots = [tmp_path / "predecessor" / top for top in ("mesh", "coordinator", "worker", "clients/python")]
     return {"PYTHONPATH": os.pathsep.join([*map(str, roots), str(Path(__file__).parent)])}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from doctrain_server import postgres as embedded
 from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dev")]
@@ -87,6 +88,12 @@ def servers(folder: Path) -> list[psutil.Process]:
     return found
 
 
+by_itself = pytest.mark.skipif(
+    embedded.command_prefix() is None, reason="root may make no user namespace here, so Postgres is the wheel's to start and to end"
+)
+
+
+@by_itself
 async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     async with dev(tmp_path) as first:
         await first.says("Ctrl-C stops it.")
@@ -114,6 +121,7 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
     assert not servers(tmp_path)
 
 
+@by_itself
 async def test_a_signal_while_it_starts_ends_it_quietly(tmp_path: Path) -> None:
     async with dev(tmp_path) as starting:
         await starting.says("Making a database")
@@ -124,6 +132,7 @@ async def test_a_signal_while_it_starts_ends_it_quietly(tmp_path: Path) -> None:
     assert not servers(tmp_path)
 
 
+@by_itself
 async def test_a_second_ctrl_c_waits_no_longer_and_says_nothing_odd(tmp_path: Path) -> None:
     async with dev(tmp_path) as running:
         await running.says("Ctrl-C stops it.")

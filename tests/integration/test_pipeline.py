@@ -314,20 +314,29 @@ async def test_a_short_document_does_not_wait_for_a_long_one(bench: Bench, monke
 async def slow_server() -> AsyncIterator[tuple[str, asyncio.Semaphore]]:
     """A server whose answers drip and never end; the semaphore counts those that it has begun."""
     begun = asyncio.Semaphore(0)
+    answers: set[asyncio.Task[None]] = set()
+    over = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        answers.add(task)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nThe first words")
             begun.release()
-            while not writer.is_closing():
+            while not (writer.is_closing() or over.is_set()):
                 writer.write(b" ")
                 await writer.drain()
-                await asyncio.sleep(0.2)
-        writer.close()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.2):
+                        await over.wait()
+        writer.transport.abort()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.txt", begun
+        over.set()
+        await asyncio.gather(*answers)
 
 
 async def test_documents_that_hardly_arrive_hold_up_no_other_tenants_and_end_in_time(bench: Bench) -> None:
