@@ -189,22 +189,15 @@ async def postgres_killed(at: Scene) -> float:
 
 async def coordinator_killed(at: Scene) -> float:
     """SIGKILL of a watched coordinator: until its watcher's next update."""
-    known = _peers()
     async with await tenant(at.mesh, "acme", "benchmark") as client:
         killed = 0.0
         async for _ in client.watch(at.training):
             if killed:
                 return time.monotonic() - killed
-            (port,) = _peers() - known
-            next(part for part in at.mesh.parts.values() if part.address.endswith(f":{port}")).kill()
+            serving = client._endpoints.current().address
+            next(part for part in at.mesh.parts.values() if part.address == serving).kill()
             killed = time.monotonic()
     raise SystemExit("the watch ended early")
-
-
-def _peers() -> collections.Counter[int]:
-    """The ports that this process is connected to, each as often as it is."""
-    connections = psutil.Process().net_connections("tcp")
-    return collections.Counter(c.raddr.port for c in connections if c.status == psutil.CONN_ESTABLISHED)
 
 
 CASES: dict[str, Callable[[Scene], Awaitable[float]]] = {
