@@ -9,7 +9,7 @@ from pathlib import Path
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib")
 
 
-def library() -> Path | None:
+def faketime() -> Path | None:
     """libfaketime for threaded programs, where installed."""
     for folder in _LIBRARIES:
         for pattern in ("*/faketime/libfaketimeMT.so.1", "faketime/libfaketimeMT.so.1"):
@@ -24,7 +24,7 @@ def _file(folder: Path, part: str) -> Path:
 
 def environment(folder: Path, part: str) -> Mapping[str, str]:
     """What a part's process is started with so that its clock can be moved later."""
-    found = library()
+    found = faketime()
     if found is None:
         return {}
     set_offset(folder, part, 0)

@@ -19,7 +19,7 @@ class Jumps(Fault):
 
     @classmethod
     def impossible(cls, world: World) -> str:
-        return "" if clocks.library() else "libfaketime is not installed; `make setup-test` installs it"
+        return "" if clocks.faketime() else "libfaketime is not installed; `make setup-test` installs it"
 
     async def inject(self) -> str:
         self._part = self.draw.choice(list(self.world.fleet.posts))
