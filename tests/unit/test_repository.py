@@ -19,7 +19,14 @@ OWN = PRODUCT | {"testkit", "chaos", "simulation", "benchmarks", "scripts"}
 LONGEST_MODULE = 400
 
 # Written in pieces, so that this file does not hold what it looks for.
-INDEX_HOSTS = ["py" + "pi.org", "python" + "hosted.org", "registry.npm" + "js", "deb.deb" + "ian." + "org", "artifact" + "ory", "/simple" + "/"]
+INDEX_HOSTS = [
+    "py" + "pi.org",
+    "python" + "hosted.org",
+    "registry.npm" + "js",
+    "deb.deb" + "ian." + "org",
+    "artifact" + "ory",
+    "/simple" + "/",
+]
 MACHINE_PATHS = [r"(?<![\w.])/(?:work|farm|root|home/\w+)/", r"/opt/" + r"(?:wheels|pypi)"]
 # In the image and in a container these are the paths meant.
 MACHINE_PATHS_ALLOWED = {"Dockerfile", "docker-compose.yml"}
