@@ -15,6 +15,7 @@ from chaos.evidence import Evidence
 from chaos.faults import ALL
 from chaos.faults.fault import Fault
 from chaos.nemesis import Nemesis
+from chaos.small_disk import SmallDisk
 from chaos.workload import workload
 from chaos.world import world
 
@@ -37,6 +38,7 @@ class Plan:
 async def sit(plan: Plan, folder: Path) -> dict[str, Any]:
     """Runs it in ``folder`` (emptied first) and answers its result; evidence stays when a rule was broken."""
     folder = folder.resolve()  # servers have folders of their own to start in
+    SmallDisk.unmount_left(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     began = time.monotonic()

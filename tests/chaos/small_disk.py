@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MEGABYTES = 512
+SOURCE = "doctrain-chaos"
 
 
 class SmallDisk:
@@ -26,9 +27,7 @@ class SmallDisk:
             yield cls(folder, "mounting a small file system needs root")
             return
         options = f"size={MEGABYTES}m,mode=0755"
-        made = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "doctrain-chaos", str(folder)], capture_output=True, text=True, check=False
-        )
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, SOURCE, str(folder)], capture_output=True, text=True, check=False)
         if made.returncode != 0:
             yield cls(folder, f"tmpfs could not be mounted: {made.stderr.strip()}")
             return
@@ -36,6 +35,14 @@ class SmallDisk:
             yield cls(folder, "")
         finally:
             subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+    @staticmethod
+    def unmount_left(folder: Path) -> None:
+        """Takes away what a run that was killed left mounted below the folder."""
+        for line in Path("/proc/mounts").read_text().splitlines():
+            source, place, *_ = line.split()
+            if source == SOURCE and Path(place).is_relative_to(folder):
+                subprocess.run(["umount", "--lazy", place], check=False)
 
     def fill(self) -> int:
         """Takes the last byte; answers how many were free."""
