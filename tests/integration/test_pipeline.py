@@ -216,19 +216,35 @@ async def test_large_documents_are_read_too(bench: Bench) -> None:
     assert [row["text"] for row in await bench.rows("spacious.txt")] == ["The only words."]
 
 
-async def test_a_store_or_an_index_that_is_away_is_worth_another_try(bench: Bench) -> None:
+def changed(bench: Bench, **parts: object) -> Bench:
+    """The bench with stages of its worker's own process replaced."""
+    pipeline = object.__new__(Pipeline)
+    pipeline.__dict__ = bench.pipeline.__dict__ | parts
+    return Bench(pipeline, bench.root, bench.pool, bench.shard)
+
+
+async def test_a_source_that_is_away_is_worth_another_try(bench: Bench) -> None:
     async def away(*_: object) -> bytes:
         raise BlobUnavailableError("The object store did not answer.", retry_after_seconds=7.0)
 
-    async def no_index(*_: object) -> bool:
-        raise StoreUnavailableError("Postgres did not answer.")
+    outcome = await changed(bench, _fetch=away).train("away.txt", b"Words.")
+    assert isinstance(outcome, Failure)
+    assert (outcome.error_class, outcome.code, outcome.retry_after_seconds) == (ErrorClass.TRANSIENT, "UNAVAILABLE", 7.0)
 
-    for replaced in ({"_fetch": away}, {"_index": no_index}):
-        pipeline = object.__new__(Pipeline)
-        pipeline.__dict__ = bench.pipeline.__dict__ | replaced
-        outcome = await Bench(pipeline, bench.root, bench.pool, bench.shard).train("away.txt", b"Words.")
-        assert isinstance(outcome, Failure)
-        assert (outcome.error_class, outcome.code) == (ErrorClass.TRANSIENT, "UNAVAILABLE")
+
+async def test_a_postgres_that_is_away_costs_a_document_no_try(bench: Bench) -> None:
+    tries = []
+
+    async def index(*row: Any) -> bool:
+        tries.append(row)
+        if len(tries) < 3:
+            raise StoreUnavailableError("Postgres did not answer.")
+        return await bench.pipeline._index(*row)
+
+    outcome = await changed(bench, _index=index).train("patient.txt", b"Words.")
+    assert isinstance(outcome, Done)
+    assert [stage.name for stage in outcome.stages] == ["fetch", "read", "chunk", "embed", "index"]
+    assert [row["text"] for row in await bench.rows("patient.txt")] == ["Words."]
 
 
 @asynccontextmanager

@@ -91,12 +91,8 @@ def _telling(pieces: Pieces, passage: Passage) -> Iterator[int]:
         if clock() - told > TELL_SECONDS:
             told = clock()
             share = 100 * batch // pieces.batches
-            log.info("Document %d of training %s: %d %% of %d chunks embedded.", *_of(passage), share, len(pieces))
+            log.info("Document %d of training %s: %d %% of %d chunks embedded.", *passage.named, share, len(pieces))
         yield batch
-
-
-def _of(passage: Passage) -> tuple[int, str]:
-    return passage.document.ordinal, passage.shard.training_task_id
 
 
 def _failure(result: results.CallResult) -> Failure:

@@ -31,6 +31,11 @@ class Passage:
     stages: list[StageTiming] = field(default_factory=list)
     worked_seconds: float = 0.0
 
+    @property
+    def named(self) -> tuple[int, str]:
+        """Its ordinal and its training, for the log."""
+        return self.document.ordinal, self.shard.training_task_id
+
     @contextlib.contextmanager
     def timed(self, name: str, facts: Facts) -> Iterator[None]:
         """Adds the stage, also when it fails."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from doctrain_mesh.blobs import MakeRoom
-from doctrain_mesh.errors import DoctrainError
+from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
 from doctrain_mesh.postgres import DataError, Pool
 from doctrain_mesh.sources import Sources
 from doctrain_worker.pipeline import failures, plugins
@@ -36,6 +37,8 @@ Index = Callable[[Pool, ShardContext, DocumentTask, IndexedDocument], Awaitable[
 log = logging.getLogger(__name__)
 
 _WAITING_DOCUMENTS = 4
+# Seconds between tries to write; the document's whole time, or its fence, ends them.
+_STORE_PAUSE, _LONGEST_STORE_PAUSE = 0.25, 5.0
 _MIB = 1 << 20
 _ROOM_BYTES = 32 * _MIB
 _EMBEDDER_BYTES = 2048 * _MIB
@@ -108,8 +111,19 @@ class Pipeline:
             model = await self._embedding.embed(pieces, passage)
             indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, pieces)
             with passage.timed("index", {"chunks": len(pieces)}):
-                written = await self._index(self._database, passage.shard, passage.document, indexed)
+                written = await self._written(passage, indexed)
             return Done(chunks=len(pieces), superseded=not written, stages=tuple(passage.stages))
+
+    async def _written(self, passage: Passage, indexed: IndexedDocument) -> bool:
+        """Writes the index rows, once Postgres is there: while it is away nobody is charged, and nothing that was done is done again."""
+        pause = _STORE_PAUSE
+        while True:
+            try:
+                return await self._index(self._database, passage.shard, passage.document, indexed)
+            except StoreUnavailableError as error:
+                log.warning("Document %d of training %s waits for Postgres: %s", *passage.named, error)
+            await asyncio.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
+            pause = min(_LONGEST_STORE_PAUSE, 2 * pause)
 
     async def _read(self, passage: Passage, pieces: Pieces) -> Parsed:
         with self._room.share(passage.shard.tenant) as share:
