@@ -57,7 +57,7 @@ class Settings:
     )
     max_document_bytes: int = _setting(512 * 2**20, "Largest document.", low=1)
     max_document_chunks: int = _setting(
-        60_000, "Most pieces that a document may be cut into; a megabyte of text makes about 1,400.", low=1, high=1_000_000
+        60_000, "Most chunks that a document may be cut into; a megabyte of text makes about 1,400.", low=1, high=1_000_000
     )
     max_request_bytes: int = _setting(64 * 2**20, "Largest StartTraining request.", low=2**20, high=2**30)
     max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)
@@ -94,7 +94,7 @@ class Settings:
     fetch_seconds: float = _setting(300.0, "Longest time until all bytes of a document have come from where its URI leads.", low=0.1)
     document_seconds: float = _setting(
         300.0,
-        "Longest time of one step of a document in a child: reading it, or cutting or embedding a batch of its pieces. The document as a "
+        "Longest time of one step of a document in a child: reading it, or cutting or embedding a batch of its chunks. The document as a "
         "whole may take `DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS` less `DOCTRAIN_HOLD_SECONDS` and a minute for reports; two hours in "
         "`doctrain dev`.",
         low=0.1,
@@ -106,8 +106,8 @@ class Settings:
     processor: str = _setting("", "Replaces the whole pipeline: an entry point of `doctrain.processors` or `package.module:attribute`.")
     stage_fetch: str = _stage("fetches a document's bytes")
     stage_read: str = _stage("makes text of them")
-    stage_chunk: str = _stage("cuts the text into pieces")
-    stage_embed: str = _stage("makes a vector of each piece")
+    stage_chunk: str = _stage("cuts the text into chunks")
+    stage_embed: str = _stage("makes a vector of each chunk")
     stage_index: str = _stage("writes them into the index")
     sandbox: str = _setting(
         "auto",

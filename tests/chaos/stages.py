@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from chaos.documents import Kind, content_of, kind_of, named_by, seconds_of
 from doctrain_mesh.embedding import DIMENSIONS
-from doctrain_worker.pipeline.readable import Chunk, Readable
+from doctrain_worker.pipeline.wire import Chunk, DocumentText
 from doctrain_worker.sandbox.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ class _Execution:
         self._write("end")
 
 
-def read(content: bytes, claimed: str, name: str) -> Readable:
+def read(content: bytes, claimed: str, name: str) -> DocumentText:
     """The stage ``read``, in a child."""
     if not content.startswith(b"{"):  # what a child warms up with
-        return Readable(content.decode(), "text/plain")
+        return DocumentText(content.decode(), "text/plain")
     document = json.loads(content)
     training, number = document["training"], document["number"]
     kind = kind_of(training, number)
@@ -99,10 +99,10 @@ def read(content: bytes, claimed: str, name: str) -> Readable:
     execution.end()
     if kind is Kind.PERMANENT:
         raise Refusal("CHAOS", "This document is refused each time.")
-    return Readable(document["text"], "text/plain")
+    return DocumentText(document["text"], "text/plain")
 
 
-def chunk(readable: Readable) -> list[Chunk]:
+def chunk(readable: DocumentText) -> list[Chunk]:
     """The stage ``chunk``: one piece."""
     return [Chunk(0, len(readable.text), 0, "", readable.text)]
 

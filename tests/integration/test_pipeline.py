@@ -273,7 +273,7 @@ async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyP
 DIGESTS = Stages(embed="testkit.stages:Digests")
 
 
-async def test_a_document_of_many_pieces_is_indexed_whole_and_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_document_of_many_chunks_is_indexed_whole_and_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", TESTS)
     text = "\n\n".join(f"# Part {n}\n\n" + f"Sentence {n} of a long text. " * 25 for n in range(3000))
     async with replaced(bench, DIGESTS, children=2) as own:
@@ -291,13 +291,13 @@ async def test_a_document_of_many_pieces_is_indexed_whole_and_in_order(bench: Be
         assert row["embedding"] == str(digest(embedded_text(row["heading"], row["text"]))).replace(" ", "").replace(".0", "")
 
 
-async def test_a_document_of_too_many_pieces_is_refused_before_it_is_embedded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_document_of_too_many_chunks_is_refused_before_it_is_embedded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", TESTS)
     async with replaced(bench, DIGESTS) as own:
         outcome = await own.train("endless.txt", b"a few words, slowly.\n\n" * 180_000)
     assert isinstance(outcome, Failure)
     assert (outcome.error_class, outcome.code, outcome.final) == (ErrorClass.RESOURCE, "TOO_LARGE", True)
-    assert "3,960,000 characters, makes more than 4,000 pieces" in outcome.sentence
+    assert "3,960,000 characters, makes more than 4,000 chunks" in outcome.sentence
     assert "embed" not in [stage.name for stage in outcome.stages]
 
 

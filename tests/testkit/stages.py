@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from doctrain_mesh.embedding import DIMENSIONS
-from doctrain_worker.pipeline.readable import Readable
+from doctrain_worker.pipeline.wire import DocumentText
 
 
-def shout(content: bytes, claimed: str, name: str) -> Readable:
+def shout(content: bytes, claimed: str, name: str) -> DocumentText:
     """A stage ``read`` that makes everything loud."""
-    return Readable(content.decode().upper(), claimed or name)
+    return DocumentText(content.decode().upper(), claimed or name)
 
 
 class Digests:

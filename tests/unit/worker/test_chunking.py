@@ -1,4 +1,4 @@
-"""Pieces of a text: whole, small enough, and where they say they are."""
+"""ChunkStore of a text: whole, small enough, and where they say they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_worker.core.chunking import LONG_LETTERS, Piece, cut, embedded_text, heading_path
+from doctrain_worker.core.chunking import LONG_LETTERS, Excerpt, cut, embedded_text, heading_path
 from doctrain_worker.core.pages import page_at
 
 MOST = 20
@@ -28,43 +28,43 @@ def every_ten_words(text: str) -> Iterator[tuple[int, str]]:
         at += len(part) + 1
 
 
-def pieces(text: str) -> list[Piece]:
+def excerpts(text: str) -> list[Excerpt]:
     return list(cut(text, words, MOST, every_ten_words))
 
 
-def test_blocks_are_put_together_and_a_heading_begins_a_piece() -> None:
+def test_blocks_are_put_together_and_a_heading_begins_an_excerpt() -> None:
     text = "# One\n\nfour words in here\n\nand four words more\n\n## Two\n\n" + "word " * 15 + "\n\n# Three\n\nlast words\n"
-    found = pieces(text)
-    assert [piece.text.split("\n")[0] for piece in found] == ["# One", "## Two", "# Three"]
-    assert [piece.heading for piece in found] == ["One", "One > Two", "Three"]
-    assert all(text[piece.start : piece.end] == piece.text for piece in found)
+    found = excerpts(text)
+    assert [excerpt.text.split("\n")[0] for excerpt in found] == ["# One", "## Two", "# Three"]
+    assert [excerpt.heading for excerpt in found] == ["One", "One > Two", "Three"]
+    assert all(text[excerpt.start : excerpt.end] == excerpt.text for excerpt in found)
 
 
-def test_a_heading_is_never_the_last_of_a_piece() -> None:
-    found = pieces("a b c d e f g h i j k l m n o p q r\n\n# Head\n\nits words follow here\n")
-    assert [piece.text.split("\n")[-1] for piece in found] == ["a b c d e f g h i j k l m n o p q r", "its words follow here"]
+def test_a_heading_is_never_the_last_of_an_excerpt() -> None:
+    found = excerpts("a b c d e f g h i j k l m n o p q r\n\n# Head\n\nits words follow here\n")
+    assert [excerpt.text.split("\n")[-1] for excerpt in found] == ["a b c d e f g h i j k l m n o p q r", "its words follow here"]
 
 
 def test_a_heading_within_a_listing_is_none() -> None:
-    (piece,) = pieces("```sh\n# a comment\n\nls\n```\n")
-    assert piece.heading == ""
-    assert "ls" in piece.text
+    (excerpt,) = excerpts("```sh\n# a comment\n\nls\n```\n")
+    assert excerpt.heading == ""
+    assert "ls" in excerpt.text
 
 
 def test_the_parts_of_a_long_table_keep_its_head() -> None:
     table = "| a | b |\n| --- | --- |\n" + "".join(f"| {n} | {n * n} |\n" for n in range(9))
-    found = pieces(table)
+    found = excerpts(table)
     assert len(found) > 3
-    assert all(piece.text.startswith("| a | b |\n| --- | --- |") for piece in found)
+    assert all(excerpt.text.startswith("| a | b |\n| --- | --- |") for excerpt in found)
     assert found[-1].text.endswith("| 8 | 64 |")
-    assert max(words([piece.text for piece in found])) <= MOST
+    assert max(words([excerpt.text for excerpt in found])) <= MOST
 
 
 def test_a_block_that_is_too_large_is_cut_at_its_lines_and_a_line_at_its_sentences() -> None:
     lines = "\n".join(f"line {n} has five words" for n in range(10))
-    assert [piece.text.count("\n") for piece in pieces(lines)] == [3, 3, 1]
+    assert [excerpt.text.count("\n") for excerpt in excerpts(lines)] == [3, 3, 1]
     sentences = " ".join(f"This is sentence number {n}." for n in range(10))
-    assert all(piece.text.startswith("This is") and piece.text.endswith(".") for piece in pieces(sentences))
+    assert all(excerpt.text.startswith("This is") and excerpt.text.endswith(".") for excerpt in excerpts(sentences))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_any_text_is_measured_in_parts_and_only_a_few_times(unit: str) -> None:
         measured += sum(map(len, texts))
         return words(texts)
 
-    for piece in cut(text, counting, MOST, every_ten_words):
-        assert piece.end - piece.start <= LONG_LETTERS
+    for excerpt in cut(text, counting, MOST, every_ten_words):
+        assert excerpt.end - excerpt.start <= LONG_LETTERS
     assert measured <= 4 * len(text)
 
 
@@ -92,16 +92,16 @@ texts = st.lists(
 
 @given(texts)
 def test_nothing_is_lost_and_everything_is_in_its_place(text: str) -> None:
-    found = pieces(text)
-    assert max(words([piece.text for piece in found]), default=0) <= MOST
+    found = excerpts(text)
+    assert max(words([excerpt.text for excerpt in found]), default=0) <= MOST
     kept: list[str] = []
     at = 0
-    for piece in found:
-        assert at <= piece.start < piece.end <= len(text)
-        between = text[at : piece.start]
+    for excerpt in found:
+        assert at <= excerpt.start < excerpt.end <= len(text)
+        between = text[at : excerpt.start]
         assert not any(map(str.isalnum, between))
-        kept.append(text[piece.start : piece.end])
-        at = piece.end
+        kept.append(text[excerpt.start : excerpt.end])
+        at = excerpt.end
     assert not any(map(str.isalnum, text[at:]))
     assert [c for c in text if c.isalnum()] == [c for part in kept for c in part if c.isalnum()]
 

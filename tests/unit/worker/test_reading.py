@@ -7,10 +7,10 @@ import zipfile
 
 import pytest
 
-from doctrain_worker.pipeline import media, text
-from doctrain_worker.pipeline.chunk import MOST_TOKENS, chunk
-from doctrain_worker.pipeline.read import read
-from doctrain_worker.pipeline.readable import Readable
+from doctrain_worker.pipeline.child import encoding, media
+from doctrain_worker.pipeline.child.chunk import MOST_TOKENS, chunk
+from doctrain_worker.pipeline.child.read import read
+from doctrain_worker.pipeline.wire import DocumentText
 from doctrain_worker.sandbox.refusal import Refusal
 from testkit import documents
 
@@ -107,7 +107,7 @@ def test_a_claim_that_is_right_is_not_held_against_a_document() -> None:
     ],
 )
 def test_the_encoding_is_found(content: bytes, html: bool, expected: str) -> None:
-    assert expected in text.decode(content, html=html)
+    assert expected in encoding.decode(content, html=html)
 
 
 def test_office_and_rtf_are_read() -> None:
@@ -155,6 +155,6 @@ def test_a_page_of_pictures_among_pages_of_text_is_counted() -> None:
 def test_no_chunk_is_longer_than_the_model_takes(sentence: str) -> None:
     from doctrain_mesh.embedding.minilm import tokenizer
 
-    chunks = list(chunk(Readable(sentence * 100, media.PLAIN)))
+    chunks = list(chunk(DocumentText(sentence * 100, media.PLAIN)))
     assert len(chunks) > 1
     assert max(len(tokenizer().encode(part.text, add_special_tokens=False).ids) for part in chunks) <= MOST_TOKENS

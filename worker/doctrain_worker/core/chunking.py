@@ -1,11 +1,11 @@
-"""Cuts Markdown or plain text into pieces that a model takes whole, along its own structure. Pure.
+"""Cuts Markdown or plain text into excerpts that a model takes whole, along its own structure. Pure.
 
-Blocks (a heading, a paragraph, a list, a table, a fenced listing) are put together until a piece is full. A heading
-begins a new piece unless the one before is still small, and never ends one. A block that is too large alone is cut at
-its lines, a line at its sentences, and a sentence by the splitter given. Every piece knows its place in the text, so
+Blocks (a heading, a paragraph, a list, a table, a fenced listing) are put together until an excerpt is full. A heading
+begins a new excerpt unless the one before is still small, and never ends one. A block that is too large alone is cut at
+its lines, a line at its sentences, and a sentence by the splitter given. Every excerpt knows its place in the text, so
 nothing is lost and everything can be found again.
 
-Time is linear in the text and memory is bounded, whatever the text looks like: pieces come as they are found, each part
+Time is linear in the text and memory is bounded, whatever the text looks like: excerpts come as they are found, each part
 of the text is measured once for each way in which it is cut, many parts at a time, and never one of more than
 ``LONG_LETTERS``.
 """
@@ -28,7 +28,7 @@ _BATCH_LETTERS = 32_768
 _BATCH_PARTS = 256
 
 _SMALL_SHARE = 0.4
-"""A piece below this share of the most goes on over a heading."""
+"""An excerpt below this share of the most goes on over a heading."""
 
 _HEAD_SHARE = 0.5
 """A table's head above this share of the most is not repeated."""
@@ -47,7 +47,7 @@ Split = Callable[[str], Iterable[tuple[int, str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Excerpt:
     """A part of a text: where it is, in characters, what it says, and the headings above it."""
 
     start: int
@@ -68,8 +68,8 @@ class _Part:
 _Finer = Callable[[_Part], Iterable[_Part]]
 
 
-def cut(text: str, sizes: Sizes, most: int, split: Split) -> Iterator[Piece]:
-    """The pieces of a text in their order, each of at most ``most`` by ``sizes``; those without a word are left out."""
+def cut(text: str, sizes: Sizes, most: int, split: Split) -> Iterator[Excerpt]:
+    """The excerpts of a text in their order, each of at most ``most`` by ``sizes``; those without a word are left out."""
     packer = _Packer(text, most, _Cutter(text, sizes, most, split))
     for block in _measured(text, _blocks(text), sizes, most):
         yield from filter(_says_something, packer.add(block))
@@ -113,7 +113,7 @@ class _Packer:
     stack: list[tuple[int, str]] = field(default_factory=list)
     path: str = ""
 
-    def add(self, block: _Part) -> Iterator[Piece]:
+    def add(self, block: _Part) -> Iterator[Excerpt]:
         far = bool(self.held) and block.end - self.held[0].start > LONG_LETTERS
         full = far or self.total + block.size > self.most
         if full or (block.level and self.total >= self.most * _SMALL_SHARE):
@@ -125,18 +125,18 @@ class _Packer:
         self.held.append(block)
         self.total += block.size
 
-    def flush(self, *, keep_headings: bool = False) -> Iterator[Piece]:
+    def flush(self, *, keep_headings: bool = False) -> Iterator[Excerpt]:
         kept: list[_Part] = []
         if keep_headings:
             said = next((place for place in range(len(self.held), 0, -1) if not self.held[place - 1].level), 0)
-            if said or self.total < self.most * _SMALL_SHARE:  # else there is nothing but headings: they are a piece
+            if said or self.total < self.most * _SMALL_SHARE:  # else there is nothing but headings: they are one
                 kept, self.held = self.held[said:], self.held[:said]
         if self.held:
             start, end = self.held[0].start, self.held[-1].end
             if sum(block.size for block in self.held) <= self.most and end - start <= LONG_LETTERS:
-                yield Piece(start, end, self.text[start:end], self.path)
+                yield Excerpt(start, end, self.text[start:end], self.path)
             else:
-                yield from self.cutter.pieces(start, end, self.path)
+                yield from self.cutter.excerpts(start, end, self.path)
         self.held = kept
         self.total = sum(block.size for block in kept)
         self.path = heading_path([heading for _, heading in self.stack])
@@ -150,15 +150,15 @@ class _Packer:
 
 @dataclass(frozen=True, slots=True)
 class _Cutter:
-    """Cuts up what is too large for one piece."""
+    """Cuts up what is too large for one excerpt."""
 
     text: str
     sizes: Sizes
     most: int
     split: Split
 
-    def pieces(self, start: int, end: int, heading: str) -> Iterator[Piece]:
-        """As full as may be; a table's head stands in each of its pieces."""
+    def excerpts(self, start: int, end: int, heading: str) -> Iterator[Excerpt]:
+        """As full as may be; a table's head stands in each of its excerpts."""
         head = table_head(self.text[start : min(end, start + LONG_LETTERS)])
         head_size = self.sizes([head])[0] if head else 0
         if head_size > self.most * _HEAD_SHARE:
@@ -167,17 +167,17 @@ class _Cutter:
         for part in self._fitting(self._lines(start, end), (self._sentences, self._split_up)):
             room = self.most - (head_size if first > start else 0)
             if last > first and (total + part.size > room or alone or part.alone or part.end - first > LONG_LETTERS):
-                yield self._piece(first, last, heading, head if first > start else "")
+                yield self._excerpt(first, last, heading, head if first > start else "")
                 first, total = part.start, 0
             elif last == first:
                 first = part.start
             last, total, alone = part.end, total + part.size, part.alone
         if last > first:
-            yield self._piece(first, last, heading, head if first > start else "")
+            yield self._excerpt(first, last, heading, head if first > start else "")
 
-    def _piece(self, start: int, end: int, heading: str, head: str) -> Piece:
+    def _excerpt(self, start: int, end: int, heading: str, head: str) -> Excerpt:
         told = self.text[start:end]
-        return Piece(start, end, f"{head}\n{told}" if head and told.startswith("|") else told, heading)
+        return Excerpt(start, end, f"{head}\n{told}" if head and told.startswith("|") else told, heading)
 
     def _fitting(self, parts: Iterable[_Part], finer: Sequence[_Finer]) -> Iterator[_Part]:
         """Parts that fit, what does not fit cut by the first of ``finer``, and so on."""
@@ -255,8 +255,8 @@ def _trimmed(text: str, start: int, end: int) -> int:
     return end
 
 
-def _says_something(piece: Piece) -> bool:
-    return any(character.isalnum() for character in piece.text)
+def _says_something(excerpt: Excerpt) -> bool:
+    return any(character.isalnum() for character in excerpt.text)
 
 
 def heading_path(headings: Sequence[str]) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline import failures
+from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
-from doctrain_worker.pipeline.pieces import Pieces
 from doctrain_worker.pipeline.processor import Failure
 from doctrain_worker.pipeline.turns import Turns
 from doctrain_worker.sandbox import results
@@ -41,33 +41,33 @@ class Embedding:
         self._call_seconds = call_seconds
         self._turns = Turns(children)
 
-    async def embed(self, pieces: Pieces, passage: Passage) -> str:
+    async def embed(self, store: ChunkStore, passage: Passage) -> str:
         """Sets the vectors of all chunks; answers the model's name. Raises DocumentFailedError, ChildStartError, FencedError."""
-        with passage.timed("embed", {"chunks": len(pieces)}):
-            if len(pieces) <= LONG_CHUNKS:
-                return await self._all(pieces, passage)
+        with passage.timed("embed", {"chunks": len(store)}):
+            if len(store) <= LONG_CHUNKS:
+                return await self._all(store, passage)
             async with self._turns.turn(passage.shard.tenant):
-                return await self._all(pieces, passage)
+                return await self._all(store, passage)
 
-    async def _all(self, pieces: Pieces, passage: Passage) -> str:
-        batches = _telling(pieces, passage)
-        at_once = min(self._children, pieces.batches)
+    async def _all(self, store: ChunkStore, passage: Passage) -> str:
+        batches = _telling(store, passage)
+        at_once = min(self._children, store.batches)
         if at_once <= 1:
-            return await self._some(batches, pieces, passage, patient=False)
+            return await self._some(batches, store, passage, patient=False)
         try:
             async with asyncio.TaskGroup() as group:
-                runs = [group.create_task(self._some(batches, pieces, passage, patient=place > 0)) for place in range(at_once)]
+                runs = [group.create_task(self._some(batches, store, passage, patient=place > 0)) for place in range(at_once)]
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return next((model for model in (run.result() for run in runs) if model), "")
 
-    async def _some(self, batches: Iterator[int], pieces: Pieces, passage: Passage, *, patient: bool) -> str:
+    async def _some(self, batches: Iterator[int], store: ChunkStore, passage: Passage, *, patient: bool) -> str:
         """Embeds batch after batch; answers the model's name, or nothing when there was none left."""
         model = ""
         for batch in batches:
-            texts = [embedded_text(chunk.heading, chunk.text) for chunk in pieces.chunks(batch)]
+            texts = [embedded_text(chunk.heading, chunk.text) for chunk in store.chunks(batch)]
             model, vectors = await self._embedded(texts, passage, patient=patient)
-            pieces.set_vectors(batch, vectors)
+            store.set_vectors(batch, vectors)
         return model
 
     async def _embedded(self, texts: list[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
@@ -83,15 +83,15 @@ class Embedding:
         raise DocumentFailedError(_failure(result))
 
 
-def _telling(pieces: Pieces, passage: Passage) -> Iterator[int]:
+def _telling(store: ChunkStore, passage: Passage) -> Iterator[int]:
     """The batches; tells in the log how far a document is that takes long."""
     clock = asyncio.get_running_loop().time
     told = clock()
-    for batch in range(pieces.batches):
+    for batch in range(store.batches):
         if clock() - told > TELL_SECONDS:
             told = clock()
-            share = 100 * batch // pieces.batches
-            log.info("Document %d of training %s: %d %% of %d chunks embedded.", *passage.named, share, len(pieces))
+            share = 100 * batch // store.batches
+            log.info("Document %d of training %s: %d %% of %d chunks embedded.", *passage.named, share, len(store))
         yield batch
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from doctrain_mesh import postgres_copy, statements
 from doctrain_mesh.postgres import Connection, Pool, acquired
-from doctrain_worker.pipeline.pieces import Pieces
+from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
 
 SQL = statements.load(__package__, "index")
@@ -38,25 +38,25 @@ class IndexedDocument:
         content_hash: SHA-256 of its bytes.
         media_type: what it is.
         model: name of the embedding model.
-        pieces: its chunks, each with its vector (big-endian half floats): to be gone through once or more, with a length.
+        chunks: its chunks, each with its vector (big-endian half floats): to be gone through once or more, with a length.
     """
 
     content_hash: bytes
     media_type: str
     model: str
-    pieces: Pieces
+    chunks: ChunkStore
 
 
 async def index(pool: Pool, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
     """Writes the document; False when a newer training of it stands there. Raises NotHeldError, StoreUnavailableError."""
-    seconds = INDEX_SECONDS + len(indexed.pieces) / CHUNKS_A_SECOND
+    seconds = INDEX_SECONDS + len(indexed.chunks) / CHUNKS_A_SECOND
     async with acquired(pool, "writing index rows", seconds=seconds) as connection:
         return await replace_document(connection, shard, document, indexed)
 
 
 async def replace_document(connection: Connection, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
     """The transaction of ``index``."""
-    staged = len(indexed.pieces) > STAGED_CHUNKS
+    staged = len(indexed.chunks) > STAGED_CHUNKS
     async with connection.transaction():
         if staged:
             await connection.execute(SQL["stage_chunks"])
@@ -73,29 +73,29 @@ async def replace_document(connection: Connection, shard: ShardContext, document
             indexed.media_type,
             document.metadata or "{}",
             indexed.model,
-            len(indexed.pieces),
+            len(indexed.chunks),
         )
         if replaced is None:
             return False
         await connection.execute(SQL["delete_chunks"], shard.tenant, document.document_id)
         if staged:
             await connection.execute(SQL["take_staged_chunks"])
-        elif indexed.pieces:
+        elif indexed.chunks:
             await _copy(connection, "chunk", shard, document, indexed)
     return True
 
 
 async def _copy(connection: Connection, table: str, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> None:
-    rows = _rows(shard, document.document_id, indexed.pieces)
+    rows = _rows(shard, document.document_id, indexed.chunks)
     await connection.copy_to_table(table, source=rows, columns=_CHUNK_COLUMNS, format="binary")
 
 
-async def _rows(shard: ShardContext, document_id: str, pieces: Pieces) -> AsyncIterator[bytes]:
+async def _rows(shard: ShardContext, document_id: str, chunks: ChunkStore) -> AsyncIterator[bytes]:
     """The chunks in the form of a binary COPY, about a megabyte at a time."""
     tenant, training = postgres_copy.int8(shard.tenant), postgres_copy.int8(shard.training)
     name = postgres_copy.text(document_id)
     ready = bytearray(postgres_copy.START)
-    for seq, (chunk, vector) in enumerate(pieces):
+    for seq, (chunk, vector) in enumerate(chunks):
         ready += postgres_copy.row(
             tenant,
             name,

@@ -17,16 +17,16 @@ from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
 from doctrain_mesh.postgres import DataError, Pool
 from doctrain_mesh.sources import Sources
 from doctrain_worker.pipeline import failures, plugins
-from doctrain_worker.pipeline.child_stages import CHUNK_VARIABLE, EMBED_VARIABLE, READ_VARIABLE
+from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, EMBED_VARIABLE, READ_VARIABLE
+from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.embedding import Embedding
 from doctrain_worker.pipeline.index import IndexedDocument
+from doctrain_worker.pipeline.parsing import Parsing
 from doctrain_worker.pipeline.passage import DocumentFailedError, Facts, Passage
-from doctrain_worker.pipeline.pieces import Pieces
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext
-from doctrain_worker.pipeline.readable import Parsed
-from doctrain_worker.pipeline.reading import Reading
 from doctrain_worker.pipeline.room import Room, Share
+from doctrain_worker.pipeline.wire import Parsed
 from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
@@ -49,7 +49,7 @@ class Pipeline:
 
     Args:
         fetch: the stage ``fetch``.
-        reading: the stages ``read`` and ``chunk``.
+        parsing: the stages ``read`` and ``chunk``.
         embedding: the stage ``embed``.
         index: the stage ``index``.
         database: where index rows go.
@@ -63,7 +63,7 @@ class Pipeline:
         self,
         *,
         fetch: Fetch,
-        reading: Reading,
+        parsing: Parsing,
         embedding: Embedding,
         index: Index,
         database: Pool,
@@ -73,7 +73,7 @@ class Pipeline:
         max_document_bytes: int,
     ) -> None:
         self._fetch = fetch
-        self._reading = reading
+        self._parsing = parsing
         self._embedding = embedding
         self._index = index
         self._database = database
@@ -106,13 +106,13 @@ class Pipeline:
             return failures.transient("NO_CHILD", f"No process to read the document could be started. {error}")
 
     async def _done(self, passage: Passage) -> Done:
-        with Pieces() as pieces:
-            parsed = await self._read(passage, pieces)
-            model = await self._embedding.embed(pieces, passage)
-            indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, pieces)
-            with passage.timed("index", {"chunks": len(pieces)}):
+        with ChunkStore() as store:
+            parsed = await self._parsed(passage, store)
+            model = await self._embedding.embed(store, passage)
+            indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, store)
+            with passage.timed("index", {"chunks": len(store)}):
                 written = await self._written(passage, indexed)
-            return Done(chunks=len(pieces), superseded=not written, stages=tuple(passage.stages))
+            return Done(chunks=len(store), superseded=not written, stages=tuple(passage.stages))
 
     async def _written(self, passage: Passage, indexed: IndexedDocument) -> bool:
         """Writes the index rows, once Postgres is there: while it is away nobody is charged, and nothing that was done is done again."""
@@ -125,9 +125,9 @@ class Pipeline:
             await asyncio.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
             pause = min(_LONGEST_STORE_PAUSE, 2 * pause)
 
-    async def _read(self, passage: Passage, pieces: Pieces) -> Parsed:
+    async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed:
         with self._room.share(passage.shard.tenant) as share:
-            return await self._reading.read(await self._fetched(passage, share), passage, pieces)
+            return await self._parsing.parse(await self._fetched(passage, share), passage, store)
 
     async def _fetched(self, passage: Passage, share: Share) -> bytes:
         """The bytes; the time limit is for their source, so it stands still while they wait for room."""
@@ -178,14 +178,14 @@ async def open_pipeline(
     fetch: Fetch = plugins.load("DOCTRAIN_STAGE_FETCH", chosen.fetch) if chosen.fetch else sources.get
     index: Index = plugins.load("DOCTRAIN_STAGE_INDEX", chosen.index)
     parse = ChildSpec(
-        "doctrain_worker.pipeline.parse:parse",
-        prepare="doctrain_worker.pipeline.parse:prepare",
+        "doctrain_worker.pipeline.child.parse:parse",
+        prepare="doctrain_worker.pipeline.child.parse:prepare",
         memory_bytes=document_memory_bytes,
         environment=((READ_VARIABLE, chosen.read), (CHUNK_VARIABLE, chosen.chunk)),
     )
     embed = ChildSpec(
-        "doctrain_worker.pipeline.embed:embed",
-        prepare="doctrain_worker.pipeline.embed:prepare",
+        "doctrain_worker.pipeline.child.embed:embed",
+        prepare="doctrain_worker.pipeline.child.embed:prepare",
         memory_bytes=_EMBEDDER_BYTES,
         recycle_calls=10_000,
         environment=((EMBED_VARIABLE, chosen.embed),),
@@ -200,7 +200,7 @@ async def open_pipeline(
             raise failed.exceptions[0] from None
         yield Pipeline(
             fetch=fetch,
-            reading=Reading(parsers.result(), call_seconds=call_seconds, most_chunks=max_document_chunks),
+            parsing=Parsing(parsers.result(), call_seconds=call_seconds, most_chunks=max_document_chunks),
             embedding=Embedding(embedders.result(), children=children, call_seconds=call_seconds),
             index=index,
             database=database,

@@ -32,9 +32,9 @@ class Stages:
     """The stages as ``package.module:attribute``; an empty ``fetch`` is the worker's own sources."""
 
     fetch: str = ""
-    read: str = "doctrain_worker.pipeline.read:read"
-    chunk: str = "doctrain_worker.pipeline.chunk:chunk"
-    embed: str = "doctrain_worker.pipeline.embed:minilm"
+    read: str = "doctrain_worker.pipeline.child.read:read"
+    chunk: str = "doctrain_worker.pipeline.child.chunk:chunk"
+    embed: str = "doctrain_worker.pipeline.child.embed:minilm"
     index: str = "doctrain_worker.pipeline.index:index"
 
 

@@ -1,14 +1,14 @@
 """What a worker hands to the processing of one document, and what it gets back.
 
 ``Processor`` is the one door between a lane and whatever processes documents: the pipeline, a function in children, or
-a plain function in the worker for benchmarks. This module imports neither I/O nor gRPC, so children import it too.
+a plain function in the worker for benchmarks. This module imports neither I/O nor gRPC, so children may import it too.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -79,9 +79,8 @@ class DocumentTask(msgspec.Struct, frozen=True):
     metadata: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StageTiming:
-    """One stage of one document, for a span.
+class StageTiming(msgspec.Struct, frozen=True, array_like=True):
+    """One stage of one document, for a span; children answer it as it is.
 
     Args:
         name: the stage, such as ``fetch``.
@@ -93,7 +92,7 @@ class StageTiming:
     name: str
     start: float
     seconds: float
-    attributes: Mapping[str, str | int | float] = field(default_factory=dict)
+    attributes: dict[str, str | int | float] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from doctrain_worker.pipeline import markdown, media, text
+from doctrain_worker.pipeline.child import encoding, markdown, media
 
 _TOO_LITTLE = 0.02
 """Main content below this share of the whole page's text is taken for a mistake of the finder's."""
@@ -15,11 +15,11 @@ _LARGEST_SEARCHED = 4 << 20
 
 def read(content: bytes) -> str:
     """Markdown of the page."""
-    page = text.decode(content, html=True)
+    page = encoding.decode(content, html=True)
     main = _main_content(page) if len(page) <= _LARGEST_SEARCHED else ""
     whole = markdown.convert(page.encode(), media.HTML) if len(main) < len(page) * _TOO_LITTLE else ""
     chosen = whole if len(whole) > 4 * len(main) else main
-    return _with_title(text.clean(chosen), page)
+    return _with_title(encoding.clean(chosen), page)
 
 
 def _main_content(page: str) -> str:

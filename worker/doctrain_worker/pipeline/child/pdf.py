@@ -13,8 +13,8 @@ from pypdfium2 import raw as pdfium
 
 from doctrain_worker.core import layout
 from doctrain_worker.core.layout import Line
-from doctrain_worker.pipeline import media, text
-from doctrain_worker.pipeline.readable import Readable
+from doctrain_worker.pipeline.child import encoding, media
+from doctrain_worker.pipeline.wire import DocumentText
 from doctrain_worker.sandbox.refusal import Refusal
 
 _BOLD_WEIGHT = 600
@@ -22,7 +22,7 @@ _BOLD_NAMES = (b"bold", b"black", b"heavy")
 _BETWEEN_PAGES = "\n\n"
 
 
-def read(content: bytes) -> Readable:
+def read(content: bytes) -> DocumentText:
     """The text of all pages. Raises Refusal ENCRYPTED, CORRUPT or NO_TEXT."""
     pages = _pages(content)
     without = sum(not lines for lines in pages)
@@ -35,7 +35,7 @@ def read(content: bytes) -> Readable:
         starts.append(at)
         parts.append(part)
         at += len(part) + len(_BETWEEN_PAGES)
-    return Readable(_BETWEEN_PAGES.join(parts), media.PDF, tuple(starts), without)
+    return DocumentText(_BETWEEN_PAGES.join(parts), media.PDF, tuple(starts), without)
 
 
 def _pages(content: bytes) -> list[list[Line]]:
@@ -64,7 +64,7 @@ def _lines(document: pypdfium2.PdfDocument, number: int) -> list[Line]:
     # Not every character of the string is one of pdfium's (pairs beyond the basic plane are two), so places drift a little on such pages.
     count = words.count_chars()
     for raw in whole.split("\n"):
-        found = text.clean(raw.rstrip("\r"))
+        found = encoding.clean(raw.rstrip("\r"))
         if found.strip():
             first = min(at + len(raw) - len(raw.lstrip()), count - 1)
             _, bottom, _, top = words.get_charbox(first, loose=True)

@@ -13,7 +13,7 @@ from types import TracebackType
 import msgspec
 
 from doctrain_mesh.embedding import DIMENSIONS
-from doctrain_worker.pipeline.readable import Chunk
+from doctrain_worker.pipeline.wire import Chunk
 
 VECTOR_BYTES = DIMENSIONS * 2
 """Of one vector: big-endian half floats."""
@@ -26,7 +26,7 @@ _decoder = msgspec.msgpack.Decoder(list[Chunk])
 _Place = tuple[int, int]  # where in the file, and how long
 
 
-class Pieces:
+class ChunkStore:
     """Batches of chunks, in their order; then the vectors of each batch, in any. To be closed."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Pieces:
         self._vectors: dict[int, _Place] = {}
         self._count = 0
 
-    def __enter__(self) -> Pieces:
+    def __enter__(self) -> ChunkStore:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:

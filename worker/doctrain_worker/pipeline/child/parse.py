@@ -14,8 +14,9 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from doctrain_worker.pipeline.child_stages import CHUNK_VARIABLE, READ_VARIABLE
-from doctrain_worker.pipeline.readable import Chunk, Parsed, Readable, Some, StageSpan
+from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, READ_VARIABLE
+from doctrain_worker.pipeline.processor import StageTiming
+from doctrain_worker.pipeline.wire import Chunk, ChunkBatch, DocumentText, Parsed
 from doctrain_worker.sandbox.child import load
 from doctrain_worker.sandbox.refusal import Refusal
 
@@ -31,7 +32,7 @@ class _Document:
         self._most = most
         self._count = 0
 
-    def some(self) -> Some:
+    def next_batch(self) -> ChunkBatch:
         """The next chunks. Raises Refusal TOO_LARGE."""
         clock = time.perf_counter()
         found = list(islice(self._chunks, CHUNKS_A_CALL))
@@ -39,18 +40,18 @@ class _Document:
         if self._count > self._most:
             raise Refusal(
                 "TOO_LARGE",
-                f"The document's text, {self._characters:,} characters, makes more than {self._most:,} pieces, the limit here; "
+                f"The document's text, {self._characters:,} characters, makes more than {self._most:,} chunks, the limit here; "
                 "split it into smaller documents.",
                 resource=True,
             )
-        return Some(found, len(found) == CHUNKS_A_CALL, time.perf_counter() - clock)
+        return ChunkBatch(found, len(found) == CHUNKS_A_CALL, time.perf_counter() - clock)
 
 
 _document = _Document(iter(()), 0, 0)
 
 
 @cache
-def _stages() -> tuple[Callable[[bytes, str, str], Readable], Callable[[Readable], Iterable[Chunk]]]:
+def _stages() -> tuple[Callable[[bytes, str, str], DocumentText], Callable[[DocumentText], Iterable[Chunk]]]:
     return load(os.environ[READ_VARIABLE]), load(os.environ[CHUNK_VARIABLE])
 
 
@@ -60,7 +61,7 @@ def prepare() -> None:
     list(chunk(read(b"# A heading\n\nA sentence.\n", "text/markdown", "warm.md")))
 
 
-def parse(task: dict[str, Any] | None) -> Parsed | Some:
+def parse(task: dict[str, Any] | None) -> Parsed | ChunkBatch:
     """Reads one document and answers its first chunks, or answers the next.
 
     Args:
@@ -68,14 +69,14 @@ def parse(task: dict[str, Any] | None) -> Parsed | Some:
     """
     global _document  # noqa: PLW0603 - one call at a time, and a child that serves one document after the other
     if task is None:
-        return _document.some()
+        return _document.next_batch()
     read, chunk = _stages()
     content = task["content"]
     started, clock = time.time(), time.perf_counter()
-    readable = read(content, task["media_type"], task["name"])
-    facts: dict[str, str | int | float] = {"media_type": readable.media_type, "bytes": len(content), "characters": len(readable.text)}
-    if readable.page_starts:
-        facts |= {"pages": len(readable.page_starts), "pages_without_text": readable.pages_without_text}
-    span = StageSpan("read", started, time.perf_counter() - clock, facts)
-    _document = _Document(iter(chunk(readable)), len(readable.text), task["most_chunks"])
-    return Parsed(hashlib.sha256(content).digest(), readable.media_type, span, _document.some())
+    document = read(content, task["media_type"], task["name"])
+    facts: dict[str, str | int | float] = {"media_type": document.media_type, "bytes": len(content), "characters": len(document.text)}
+    if document.page_starts:
+        facts |= {"pages": len(document.page_starts), "pages_without_text": document.pages_without_text}
+    timing = StageTiming("read", started, time.perf_counter() - clock, facts)
+    _document = _Document(iter(chunk(document)), len(document.text), task["most_chunks"])
+    return Parsed(hashlib.sha256(content).digest(), document.media_type, timing, _document.next_batch())

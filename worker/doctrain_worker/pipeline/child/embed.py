@@ -13,7 +13,7 @@ import numpy as np
 
 from doctrain_mesh.embedding import DIMENSIONS, Embedder
 from doctrain_mesh.embedding.minilm import MiniLm
-from doctrain_worker.pipeline.child_stages import EMBED_VARIABLE
+from doctrain_worker.pipeline.child.stages import EMBED_VARIABLE
 from doctrain_worker.sandbox.child import load
 
 

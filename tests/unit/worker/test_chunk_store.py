@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_worker.pipeline.pieces import VECTOR_BYTES, Pieces
-from doctrain_worker.pipeline.readable import Chunk
+from doctrain_worker.pipeline.chunk_store import VECTOR_BYTES, ChunkStore
+from doctrain_worker.pipeline.wire import Chunk
 
 
 def chunks(first: int, count: int, letters: int) -> list[Chunk]:
@@ -14,22 +14,22 @@ def chunks(first: int, count: int, letters: int) -> list[Chunk]:
 
 @pytest.mark.parametrize("letters", [10, 50_000])
 def test_batches_come_back_in_order_with_vectors_that_were_set_in_any(letters: int) -> None:
-    with Pieces() as pieces:
+    with ChunkStore() as store:
         for batch in range(5):
-            pieces.add(chunks(batch * 10, 10, letters))
-        assert (len(pieces), pieces.batches) == (50, 5)
+            store.add(chunks(batch * 10, 10, letters))
+        assert (len(store), store.batches) == (50, 5)
         for batch in (3, 0, 4, 2, 1):
-            assert pieces.chunks(batch) == chunks(batch * 10, 10, letters)
-            pieces.set_vectors(batch, b"".join(bytes([n]) * VECTOR_BYTES for n in range(batch * 10, batch * 10 + 10)))
+            assert store.chunks(batch) == chunks(batch * 10, 10, letters)
+            store.set_vectors(batch, b"".join(bytes([n]) * VECTOR_BYTES for n in range(batch * 10, batch * 10 + 10)))
         for _ in range(2):
-            found = list(pieces)
+            found = list(store)
             assert [chunk for chunk, _ in found] == chunks(0, 50, letters)
             assert [vector for _, vector in found] == [bytes([n]) * VECTOR_BYTES for n in range(50)]
 
 
 def test_a_batch_with_too_few_vectors_is_an_error() -> None:
-    with Pieces() as pieces:
-        pieces.add(chunks(0, 2, 1))
-        pieces.set_vectors(0, bytes(VECTOR_BYTES))
+    with ChunkStore() as store:
+        store.add(chunks(0, 2, 1))
+        store.set_vectors(0, bytes(VECTOR_BYTES))
         with pytest.raises(ValueError, match="one vector for each"):
-            list(pieces)
+            list(store)

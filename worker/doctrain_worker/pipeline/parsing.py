@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from doctrain_worker.pipeline import failures
+from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
-from doctrain_worker.pipeline.pieces import Pieces
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
-from doctrain_worker.pipeline.readable import Parsed, Some
+from doctrain_worker.pipeline.wire import ChunkBatch, Parsed
 from doctrain_worker.sandbox import results
 from doctrain_worker.sandbox.pool import Calls, ChildPool
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 CHUNKS_A_BATCH = 32
 
 
-class Reading:
+class Parsing:
     """Reads documents.
 
     Args:
@@ -34,7 +34,7 @@ class Reading:
         self._call_seconds = call_seconds
         self._most_chunks = most_chunks
 
-    async def read(self, content: bytes, passage: Passage, pieces: Pieces) -> Parsed:
+    async def parse(self, content: bytes, passage: Passage, store: ChunkStore) -> Parsed:
         """Adds the document's chunks. Raises DocumentFailedError, ChildStartError, FencedError."""
         document = passage.document
         name = document.uri.rpartition("/")[2]
@@ -46,17 +46,16 @@ class Reading:
         }
         async with self._parsers.calls() as calls:
             parsed = await self._call(calls, task, Parsed, passage)
-            read = parsed.read
-            passage.stages.append(StageTiming(read.name, read.start, read.seconds, read.attributes))
-            started, seconds, some = time.time(), 0.0, parsed.first
+            passage.stages.append(parsed.read)
+            started, seconds, batch = time.time(), 0.0, parsed.first
             while True:
-                seconds += some.seconds
-                for start in range(0, len(some.chunks), CHUNKS_A_BATCH):
-                    pieces.add(some.chunks[start : start + CHUNKS_A_BATCH])
-                if not some.more:
+                seconds += batch.seconds
+                for start in range(0, len(batch.chunks), CHUNKS_A_BATCH):
+                    store.add(batch.chunks[start : start + CHUNKS_A_BATCH])
+                if not batch.more:
                     break
-                some = await self._call(calls, None, Some, passage)
-        passage.stages.append(StageTiming("chunk", started - parsed.first.seconds, seconds, {"chunks": len(pieces)}))
+                batch = await self._call(calls, None, ChunkBatch, passage)
+        passage.stages.append(StageTiming("chunk", started - parsed.first.seconds, seconds, {"chunks": len(store)}))
         return parsed
 
     async def _call(self, calls: Calls, task: dict[str, Any] | None, kind: type[T], passage: Passage) -> T:

@@ -1,4 +1,4 @@
-"""What reading a document gives, and what chunking that gives: the two types between the stages of the parsing child."""
+"""What the stages of a parsing child hand on, and what the child answers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Annotated
 
 import msgspec
 
+from doctrain_worker.pipeline.processor import StageTiming
+
 
 @dataclass(frozen=True, slots=True)
-class Readable:
+class DocumentText:
     """A document as text.
 
     Args:
@@ -33,14 +35,14 @@ Said = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
 
 
 class Chunk(msgspec.Struct, array_like=True):
-    """A piece of a document, small enough for the embedding model.
+    """A part of a document, small enough for the embedding model.
 
     Args:
         start: where it begins in the document's text, in characters.
         end: where it ends.
         page: the page it begins on, from 1; 0 when there are no pages.
         heading: the headings above it, outermost first, with `` > `` between.
-        text: the piece.
+        text: what it says.
     """
 
     start: Place
@@ -50,16 +52,7 @@ class Chunk(msgspec.Struct, array_like=True):
     text: Said
 
 
-class StageSpan(msgspec.Struct, array_like=True):
-    """A stage that ran in a child: its name, when (seconds since the epoch), how long (seconds), and facts."""
-
-    name: str
-    start: float
-    seconds: float
-    attributes: dict[str, str | int | float]
-
-
-class Some(msgspec.Struct, array_like=True):
+class ChunkBatch(msgspec.Struct, array_like=True):
     """Chunks of one document: the next of them, whether there may be more, and the seconds that they took."""
 
     chunks: list[Chunk]
@@ -72,5 +65,5 @@ class Parsed(msgspec.Struct, array_like=True):
 
     sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     media_type: Said
-    read: StageSpan
-    first: Some
+    read: StageTiming
+    first: ChunkBatch
