@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 
@@ -201,6 +202,30 @@ async def test_a_narrower_width_is_kept_to_and_a_wider_one_used(broker: MemoryBr
     assert documents.most == 4
 
 
+async def test_a_width_that_went_down_and_up_again_is_used_in_full(broker: MemoryBroker) -> None:
+    script, documents = Script({(1, 1): begun(1, 1, 20, width=5)}), Documents()
+
+    async def order(width: int) -> None:
+        script.orders[:] = [pb.Order(shard=pb.ShardRef(shard=1, number=1), kind=pb.ORDER_KIND_WIDTH, width=width)]
+        await wait_until(lambda: running.holds.slots_in_use == width)
+        script.orders.clear()
+
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1, 2, 3, 4})
+        await order(3)
+        documents.end(3)  # its slot closes, the one that was opened last is still busy
+        await wait_until(lambda: 3 in script.results.get((1, 1), {}))
+        await order(5)
+        await wait_until(lambda: documents.running == {0, 1, 2, 4, 5})
+        await order(4)
+        documents.end(4, 5)
+        await wait_until(lambda: documents.running == {0, 1, 2, 6})
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)))
+    assert documents.most == 5
+
+
 async def test_suspects_run_alone_each_announced_before(broker: MemoryBroker) -> None:
     script = Script({(1, 1): begun(1, 1, 4, suspects=(1, 3)), (2, 1): begun(2, 1, 3)})
     documents, order = Documents(), list[tuple[str, int]]()
@@ -288,15 +313,28 @@ async def test_a_plain_processor_runs_one_shard_after_the_other(broker: MemoryBr
     assert sorted(processor.shards) == [1, 2]
 
 
-async def test_a_plain_processor_that_answers_something_to_await_is_told_to_be_async(
-    broker: MemoryBroker, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Wrong:
-        def process(self, document: DocumentTask, shard: ShardContext) -> Awaitable[Outcome]:
-            return asyncio.sleep(0, DONE)
+class PlainThatAwaits:
+    def process(self, document: DocumentTask, shard: ShardContext) -> Awaitable[Outcome]:
+        return asyncio.sleep(0, DONE)
 
+
+class PlainWithoutAnswer:
+    def process(self, document: DocumentTask, shard: ShardContext) -> None:
+        return None
+
+
+class AsyncWithoutAnswer:
+    async def process(self, document: DocumentTask, shard: ShardContext) -> None:
+        return None
+
+
+@pytest.mark.parametrize("processor", [PlainThatAwaits(), PlainWithoutAnswer(), AsyncWithoutAnswer()], ids=lambda p: type(p).__name__)
+async def test_a_processor_that_answers_no_outcome_is_told_what_to_answer(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture, processor: Any
+) -> None:
     script = Script({(1, 1): begun(1, 1, 20)})
-    async with tracker_server(script) as tracker, worker(broker, Wrong(), tracker.address):
+    async with tracker_server(script) as tracker, worker(broker, processor, tracker.address):
         await broker.publish([message(1, 1)])
         await wait_until(lambda: script.told("yield"))
-    assert "async def" in caplog.text
+    assert "`process` must be `async def`, or answer with Done or Failure" in caplog.text
+    assert not script.results.get((1, 1))

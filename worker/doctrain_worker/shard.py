@@ -212,13 +212,13 @@ class ShardRun:
             await self._wait_moved(1.0)
 
     def _open_slot(self, slots: asyncio.TaskGroup) -> None:
-        slots.create_task(self._slot(self._open_slots))
+        slots.create_task(self._slot())
         self._open_slots += 1
 
-    async def _slot(self, index: int) -> None:
+    async def _slot(self) -> None:
         lane, window = self._lane, self._window
         try:
-            while index < self._slot_count and not self._starts_no_more:
+            while self._open_slots <= self._slot_count and not self._starts_no_more:
                 now = lane.clock()
                 if not lane.gate.admits(now):
                     await lane.gate.changed()
@@ -268,16 +268,12 @@ class ShardRun:
             if log_execution is not None:
                 log_execution("start", document, context)
             try:
-                outcome = process(document, context)
+                outcome = _checked(process(document, context))
             except (FencedError, GuardianLostError) as error:
                 self._fenced(error)
                 return
             except Exception as error:
                 outcome = self._fault(ordinal, error)
-            if outcome.__class__ is not Done and not isinstance(outcome, Done | Failure):
-                if inspect.iscoroutine(outcome):
-                    outcome.close()
-                outcome = self._fault(ordinal, TypeError("process must be `async def`, or answer with Done or Failure"))
             if log_execution is not None:
                 log_execution("end", document, context)
             now = clock()
@@ -299,7 +295,7 @@ class ShardRun:
             lane.log_execution("start", document, self._context)
         try:
             answer = lane.processor.process(document, self._context)
-            outcome = answer if isinstance(answer, Done | Failure) else await answer
+            outcome = _checked(answer if isinstance(answer, Done | Failure) else await answer)
         except (FencedError, GuardianLostError) as error:  # it says nothing of the document
             self._fenced(error)
             return None
@@ -360,3 +356,12 @@ class ShardRun:
         self._reports.send(urgent=last)
         if last:
             self._moved.set()
+
+
+def _checked(outcome: object) -> Outcome:
+    """What a processor answered; raises TypeError when that says nothing of the document."""
+    if isinstance(outcome, Done | Failure):
+        return outcome
+    if inspect.iscoroutine(outcome):
+        outcome.close()
+    raise TypeError("`process` must be `async def`, or answer with Done or Failure")
