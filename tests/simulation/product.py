@@ -24,7 +24,7 @@ from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_mesh import postgres
 from doctrain_mesh.outage import Outage
 from doctrain_worker.coordinators import Coordinators
-from doctrain_worker.shard import Lane
+from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.tracker import Tracker
 from simulation.network import Network
 from simulation.store.server import StoreServer
@@ -126,7 +126,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)
         patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))
-        patch.setattr(worker, "Lane", partial(Lane, clock=loop.time, draw=random.random))
+        patch.setattr(worker, "ShardSetup", partial(ShardSetup, clock=loop.time, draw=random.random))
         for module in (starting, loaders):
             patch.setattr(module, "FIRST_CHUNK" if module is starting else "CHUNK", CHUNK)
         patch.setattr(sharding, "SMALLEST", SMALLEST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -22,7 +21,7 @@ from doctrain_worker.pipeline.processor import ErrorClass, Processor
 from doctrain_worker.registration import keep_registered
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.session import Identity, Session
-from doctrain_worker.shard import Lane
+from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -47,20 +46,19 @@ async def running(
     worker_id = settings.process_name
     tracker, gate = Tracker(), Gate()
     coordinators = Coordinators(settings.coordinators, settings.tls_ca)
-    lane = Lane(
-        tracker,
-        gate,
-        processor,
-        {
+    setup = ShardSetup(
+        tracker=tracker,
+        gate=gate,
+        processor=processor,
+        retries={
             ErrorClass.TRANSIENT: RetryPolicy(settings.max_tries),
             ErrorClass.RESOURCE: RetryPolicy(settings.resource_tries, base=0.0),
             ErrorClass.CRASH: RetryPolicy(settings.crash_tries, base=0.0),
         },
-        settings.hold_seconds,
-        not inspect.iscoroutinefunction(processor.process),
-        executions.open_log(settings.execution_log, worker_id),
+        hold_seconds=settings.hold_seconds,
+        log_execution=executions.open_log(settings.execution_log, worker_id),
     )
-    holds = Holds(lane, settings.lanes, worker_id, settings.trace_documents)
+    holds = Holds(setup, settings.lanes, worker_id, settings.trace_documents)
     identity = Identity(worker_id, settings.worker_key, settings.lanes, version, settings.fence_margin_seconds)
     session = Session(identity, coordinators, guardian, tracker, gate, held=holds)
     holds.session = lambda: session

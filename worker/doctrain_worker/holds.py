@@ -24,7 +24,8 @@ from doctrain_mesh.supervise import deadline
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 from doctrain_worker.session import Session
-from doctrain_worker.shard import End, Lane, ShardRun
+from doctrain_worker.shard import End, ShardRun
+from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.spans import shard_span
 from doctrain_worker.tracker import Key, SessionLostError
 
@@ -46,8 +47,8 @@ class _Hold:
 class Holds:
     """One a worker."""
 
-    def __init__(self, lane: Lane, lanes: int, worker: str, trace_share: float) -> None:
-        self._lane, self._worker, self._trace_share = lane, worker, trace_share
+    def __init__(self, setup: ShardSetup, lanes: int, worker: str, trace_share: float) -> None:
+        self._setup, self._worker, self._trace_share = setup, worker, trace_share
         self._free_lanes = asyncio.Semaphore(lanes)
         self._holds: dict[Key, _Hold] = {}
         self._draining = False
@@ -171,13 +172,13 @@ class Holds:
         assert hold.delivery is not None
         traceparent = hold.delivery.message.headers.get("traceparent", "")
         try:
-            answer = await self._lane.tracker.begin(hold.key)
+            answer = await self._setup.tracker.begin(hold.key)
             if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
                 self.session().lost()
                 return False
             if answer.outcome == pb.BEGIN_OUTCOME_BEGUN:
                 with shard_span(traceparent or answer.traceparent, hold.key, self._worker, self._trace_share) as spans:
-                    hold.run = ShardRun(self._lane, answer, spans, self.session().id, partial(self._leave_lane, hold))
+                    hold.run = ShardRun(self._setup, answer, spans, self.session().id, partial(self._leave_lane, hold))
                     try:
                         if self._draining:
                             hold.run.hand_back(DRAIN_REASON)

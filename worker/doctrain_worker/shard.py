@@ -9,25 +9,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import random
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from enum import Enum
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.results import FailedResult
-from doctrain_worker.core.retry import Failures, HandBack, RetryPolicy, TryAgain
+from doctrain_worker.core.retry import Failures, HandBack, TryAgain
 from doctrain_worker.core.window import Window
 from doctrain_worker.documents import Documents
-from doctrain_worker.executions import Write
-from doctrain_worker.gate import Gate
 from doctrain_worker.interruptible import Interruptible
-from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, NotHeldError, Outcome, Processor, ShardContext
+from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, FencedError, NotHeldError, Outcome, ShardContext, answers_at_once
 from doctrain_worker.reports import Reports
 from doctrain_worker.sandbox.link import GuardianLostError
+from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.spans import DocumentSpans
-from doctrain_worker.tracker import Key, Tracker, TrialRefusedError
+from doctrain_worker.tracker import Key, TrialRefusedError
 from doctrain_worker.trials import Trials
 
 log = logging.getLogger(__name__)
@@ -51,32 +47,15 @@ class End(Enum):
     LOST = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """What every shard of a worker runs with.
-
-    ``instant``: the processor's ``process`` is a plain function. It keeps the worker's ``thread`` to itself, so one shard
-    at a time runs until it has to wait: heartbeats wait for one turn, and reports hold one shard's results.
-    """
-
-    tracker: Tracker
-    gate: Gate
-    processor: Processor
-    retries: Mapping[int, RetryPolicy]
-    hold_seconds: float
-    instant: bool = False
-    log_execution: Write | None = None
-    clock: Callable[[], float] = time.monotonic
-    draw: Callable[[], float] = random.random
-    thread: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class ShardRun:
     """One hold of one shard, from its begin to its last answer. ``run`` once."""
 
-    def __init__(self, lane: Lane, answer: pb.BeginAnswer, spans: DocumentSpans, session: int, all_started: Callable[[], None]) -> None:
+    def __init__(
+        self, setup: ShardSetup, answer: pb.BeginAnswer, spans: DocumentSpans, session: int, all_started: Callable[[], None]
+    ) -> None:
         # ``all_started`` is called, maybe more than once, when no document is left to start.
-        self._lane, self._all_started = lane, all_started
+        self._setup, self._all_started = setup, all_started
+        self._instant = answers_at_once(setup.processor)
         self.key: Key = (answer.shard.shard, answer.shard.number)
         self._context = ShardContext(
             answer.tenant,
@@ -93,9 +72,9 @@ class ShardRun:
         self._suspects = list(answer.suspects)
         suspected = set(self._suspects)
         self._window = Window(o for o in self._documents.ordinals() if o not in suspected)
-        self._failures = Failures(lane.retries, answer.shard.number)
-        self._began = lane.clock()
-        self._reports = Reports(self.key, lane.tracker, self._began, self._on_answer)
+        self._failures = Failures(setup.retries, answer.shard.number)
+        self._began = setup.clock()
+        self._reports = Reports(self.key, setup.tracker, self._began, self._on_answer)
         self._width = answer.width
         self._slots: asyncio.TaskGroup | None = None
         self._open_slots = 0
@@ -111,7 +90,7 @@ class ShardRun:
     @property
     def _slot_count(self) -> int:
         """Slots that run documents: a processor that answers at once has no use for more than one."""
-        return 1 if self._lane.instant else self._width
+        return 1 if self._instant else self._width
 
     @property
     def _starts_no_more(self) -> bool:
@@ -127,10 +106,10 @@ class ShardRun:
         try:
             end = await self._work.run(self._to_the_end())
         finally:
-            self._lane.tracker.forget(self.key)
+            self._setup.tracker.forget(self.key)
         if end in (End.STOPPED, End.STALE):
             # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
-            await self._lane.tracker.stopped(self.key)
+            await self._setup.tracker.stopped(self.key)
         return end
 
     # Orders from outside
@@ -144,7 +123,7 @@ class ShardRun:
         if self._yield is None:
             self._yield = delay_seconds, reason
             self._moved.set()
-            self._lane.gate.wake()
+            self._setup.gate.wake()
 
     def set_width(self, width: int) -> None:
         """From now on so many documents at once."""
@@ -155,7 +134,7 @@ class ShardRun:
     def beat(self) -> None:
         """Once a heartbeat: reports what runs when that changed, and hands back what was held too long."""
         self._reports.tell_running()
-        if self._lane.clock() - self._began > self._lane.hold_seconds:
+        if self._setup.clock() - self._began > self._setup.hold_seconds:
             self.hand_back(HOLD_REASON)
 
     def _on_answer(self, answer: pb.BlockAnswer) -> None:
@@ -182,15 +161,15 @@ class ShardRun:
         if self._reports.shard_done:
             return End.DONE
         delay, reason = self._yield or (0.0, UNFINISHED_REASON)
-        await self._lane.tracker.hand_back(self.key, delay, reason)
+        await self._setup.tracker.hand_back(self.key, delay, reason)
         return End.HANDED_BACK
 
     async def _try_suspects(self) -> None:
         trials = Trials(
             self.key,
             self._suspects,
-            self._lane.tracker,
-            self._lane.gate,
+            self._setup.tracker,
+            self._setup.gate,
             self._try_alone,
             self._settle,
             lambda: self._starts_no_more,
@@ -199,11 +178,11 @@ class ShardRun:
             self.hand_back(COOL_DOWN_REASON, seconds)
 
     async def _try_alone(self, ordinal: int) -> TryAgain | None:
-        while not self._lane.gate.admits_trial(self._lane.clock()):
-            await self._lane.gate.changed()
+        while not self._setup.gate.admits_trial(self._setup.clock()):
+            await self._setup.gate.changed()
         if self._starts_no_more:  # since the trial was answered
             return None
-        return await self._process(ordinal, self._lane.clock())
+        return await self._process(ordinal, self._setup.clock())
 
     async def _settle(self) -> None:
         """Waits until everything that ended is answered."""
@@ -216,12 +195,12 @@ class ShardRun:
         self._open_slots += 1
 
     async def _slot(self) -> None:
-        lane, window = self._lane, self._window
+        setup, window = self._setup, self._window
         try:
             while self._open_slots <= self._slot_count and not self._starts_no_more:
-                now = lane.clock()
-                if not lane.gate.admits(now):
-                    await lane.gate.changed()
+                now = setup.clock()
+                if not setup.gate.admits(now):
+                    await setup.gate.changed()
                 elif not self._reports.leaves_slot(now, self._width):
                     await self._wait_moved(None)
                 elif not window.ready(now):
@@ -229,8 +208,8 @@ class ShardRun:
                         break
                     due = window.next_due
                     await self._wait_moved(None if due is None else max(0.0, due - now))
-                elif lane.instant:
-                    async with lane.thread:
+                elif self._instant:
+                    async with setup.thread:
                         await self._turns()
                 elif (ordinal := window.take(now)) is not None:
                     if window.empty:
@@ -253,15 +232,15 @@ class ShardRun:
     async def _turns(self) -> None:
         """Runs documents with a processor that answers at once, turn by turn of the event loop, until it has to wait."""
         while not self._starts_no_more:
-            now = self._lane.clock()
-            if not (self._lane.gate.admits(now) and self._reports.leaves_slot(now, self._width) and self._window.ready(now)):
+            now = self._setup.clock()
+            if not (self._setup.gate.admits(now) and self._reports.leaves_slot(now, self._width) and self._window.ready(now)):
                 return
             self._turn(now)
             await asyncio.sleep(0)
 
     def _turn(self, started: float) -> None:
-        lane, window, context = self._lane, self._window, self._context
-        process, task, clock, log_execution = lane.processor.process, self._documents.task, lane.clock, lane.log_execution
+        setup, window, context = self._setup, self._window, self._context
+        process, task, clock, log_execution = setup.processor.process, self._documents.task, setup.clock, setup.log_execution
         left, until = min(TURN, self._reports.room), started + TURN_SECONDS
         while left and started <= until and self._yield is None and (ordinal := window.take(started)) is not None:
             document = task(ordinal)
@@ -287,14 +266,14 @@ class ShardRun:
         self._report()
 
     async def _process(self, ordinal: int, started: float) -> TryAgain | None:
-        lane, running = self._lane, self._reports.running
+        setup, running = self._setup, self._reports.running
         document = self._documents.task(ordinal)
         running.add(ordinal)
-        lane.gate.running += 1
-        if lane.log_execution is not None:
-            lane.log_execution("start", document, self._context)
+        setup.gate.running += 1
+        if setup.log_execution is not None:
+            setup.log_execution("start", document, self._context)
         try:
-            answer = lane.processor.process(document, self._context)
+            answer = setup.processor.process(document, self._context)
             outcome = _checked(answer if isinstance(answer, Done | Failure) else await answer)
         except (FencedError, GuardianLostError) as error:  # it says nothing of the document
             self._fenced(error)
@@ -303,10 +282,10 @@ class ShardRun:
             outcome = self._fault(ordinal, error)
         finally:
             running.discard(ordinal)
-            lane.gate.left()
-            if lane.log_execution is not None:
-                lane.log_execution("end", document, self._context)
-        again = self._ended(ordinal, started, lane.clock(), outcome)
+            setup.gate.left()
+            if setup.log_execution is not None:
+                setup.log_execution("end", document, self._context)
+        again = self._ended(ordinal, started, setup.clock(), outcome)
         self._report()
         return again
 
@@ -332,7 +311,7 @@ class ShardRun:
                     outcome.error_class,
                     transient=outcome.error_class == ErrorClass.TRANSIENT,
                     retry_after=outcome.retry_after_seconds,
-                    random=self._lane.draw(),
+                    random=self._setup.draw(),
                 )
             )
             if isinstance(becomes, HandBack):
@@ -347,7 +326,7 @@ class ShardRun:
         return None
 
     def _later(self, ordinal: int, again: TryAgain) -> None:
-        self._window.retry(ordinal, self._lane.clock() + again.seconds)
+        self._window.retry(ordinal, self._setup.clock() + again.seconds)
         self._moved.set()
 
     def _report(self) -> None:

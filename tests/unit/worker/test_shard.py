@@ -6,7 +6,8 @@ import asyncio
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.gate import Gate
-from doctrain_worker.shard import End, Lane, ShardRun
+from doctrain_worker.shard import End, ShardRun
+from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.spans import shard_span
 from doctrain_worker.tracker import Tracker
 from testkit.scripted_tracker import begun
@@ -23,9 +24,9 @@ async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
         return now
 
     tracker, documents = Tracker(clock), Documents(free=True)
-    lane = Lane(tracker, Gate(), documents, {}, 900.0, clock=clock)
+    setup = ShardSetup(tracker=tracker, gate=Gate(), processor=documents, retries={}, hold_seconds=900.0, clock=clock)
     with shard_span("", (1, 1), "worker", 0.0) as spans:
-        run = ShardRun(lane, begun(1, 1, 5, width=1), spans, 1, lambda: None)
+        run = ShardRun(setup, begun(1, 1, 5, width=1), spans, 1, lambda: None)
     task = asyncio.create_task(run.run())
     for _ in range(20):
         await asyncio.sleep(0)
@@ -45,11 +46,11 @@ async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
 async def test_no_trial_starts_once_the_shard_is_known_not_to_be_ours() -> None:
     """One response may carry the answer to the trial and the one that says so."""
     tracker, documents = Tracker(), Documents(free=True)
-    lane = Lane(tracker, Gate(), documents, {}, 900.0)
+    setup = ShardSetup(tracker=tracker, gate=Gate(), processor=documents, retries={}, hold_seconds=900.0)
     answer = begun(1, 1, 5, width=1)
     answer.suspects.append(3)
     with shard_span("", (1, 1), "worker", 0.0) as spans:
-        run = ShardRun(lane, answer, spans, 1, lambda: None)
+        run = ShardRun(setup, answer, spans, 1, lambda: None)
     task = asyncio.create_task(run.run())
     for _ in range(20):
         await asyncio.sleep(0)

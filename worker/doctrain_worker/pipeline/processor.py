@@ -7,6 +7,7 @@ a plain function in the worker for benchmarks. This module imports neither I/O n
 from __future__ import annotations
 
 import enum
+import inspect
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +28,7 @@ __all__ = [
     "Processor",
     "ShardContext",
     "StageTiming",
+    "answers_at_once",
 ]
 
 
@@ -149,3 +151,8 @@ class Processor(Protocol):
         hold, and FencedError when the session's children were killed.
         Any other exception is a fault of the processor's, not of the document's.
         """
+
+
+def answers_at_once(processor: Processor) -> bool:
+    """Whether its ``process`` is a plain function."""
+    return not inspect.iscoroutinefunction(processor.process)
