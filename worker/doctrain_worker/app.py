@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,34 +46,34 @@ async def running(
     worker_id = settings.process_name
     tracker, gate = Tracker(), Gate()
     coordinators = Coordinators(settings.coordinators, settings.tls_ca)
-    setup = ShardSetup(
-        tracker=tracker,
-        gate=gate,
-        processor=processor,
-        retries={
-            ErrorClass.TRANSIENT: RetryPolicy(settings.max_tries),
-            ErrorClass.RESOURCE: RetryPolicy(settings.resource_tries, base=0.0),
-            ErrorClass.CRASH: RetryPolicy(settings.crash_tries, base=0.0),
-        },
-        hold_seconds=settings.hold_seconds,
-        log_execution=executions.open_log(settings.execution_log, worker_id),
-    )
-    holds = Holds(setup, settings.lanes, worker_id, settings.trace_documents)
-    identity = Identity(worker_id, settings.worker_key, settings.lanes, version, settings.fence_margin_seconds)
-    session = Session(identity, coordinators, guardian, tracker, gate, held=holds)
-    holds.session = lambda: session
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(coordinators.close)
+        setup = ShardSetup(
+            tracker=tracker,
+            gate=gate,
+            processor=stack.enter_context(executions.logged(processor, settings.execution_log, worker_id)),
+            retries={
+                ErrorClass.TRANSIENT: RetryPolicy(settings.max_tries),
+                ErrorClass.RESOURCE: RetryPolicy(settings.resource_tries, base=0.0),
+                ErrorClass.CRASH: RetryPolicy(settings.crash_tries, base=0.0),
+            },
+            hold_seconds=settings.hold_seconds,
+        )
+        holds = Holds(setup, settings.lanes, worker_id, settings.trace_documents)
+        identity = Identity(worker_id, settings.worker_key, settings.lanes, version, settings.fence_margin_seconds)
+        session = Session(identity, coordinators, guardian, tracker, gate, held=holds)
+        holds.session = lambda: session
 
-    def facts() -> dict[str, Any]:
-        return {
-            "session": session.id,
-            "version": version,
-            "lanes": settings.lanes,
-            "lanes_in_use": holds.lanes_in_use,
-            "slots_in_use": holds.slots_in_use,
-            "draining": session.draining,
-        }
+        def facts() -> dict[str, Any]:
+            return {
+                "session": session.id,
+                "version": version,
+                "lanes": settings.lanes,
+                "lanes_in_use": holds.lanes_in_use,
+                "slots_in_use": holds.slots_in_use,
+                "draining": session.draining,
+            }
 
-    try:
         async with asyncio.TaskGroup() as loops:
             tasks = [
                 loops.create_task(coordinators.follow(registry), name="coordinators"),
@@ -92,8 +92,6 @@ async def running(
                     await session.goodbye("the worker goes away")
             for task in tasks:
                 task.cancel()
-    finally:
-        await coordinators.close()
 
 
 async def _consume(broker: Broker, prefetch: int, holds: Holds, shards: asyncio.TaskGroup) -> None:

@@ -240,12 +240,10 @@ class ShardRun:
 
     def _turn(self, started: float) -> None:
         setup, window, context = self._setup, self._window, self._context
-        process, task, clock, log_execution = setup.processor.process, self._documents.task, setup.clock, setup.log_execution
+        process, task, clock = setup.processor.process, self._documents.task, setup.clock
         left, until = min(TURN, self._reports.room), started + TURN_SECONDS
         while left and started <= until and self._yield is None and (ordinal := window.take(started)) is not None:
             document = task(ordinal)
-            if log_execution is not None:
-                log_execution("start", document, context)
             try:
                 outcome = _checked(process(document, context))
             except (FencedError, GuardianLostError) as error:
@@ -253,8 +251,6 @@ class ShardRun:
                 return
             except Exception as error:
                 outcome = self._fault(ordinal, error)
-            if log_execution is not None:
-                log_execution("end", document, context)
             now = clock()
             again = self._ended(ordinal, started, now, outcome)
             if again is not None:
@@ -270,8 +266,6 @@ class ShardRun:
         document = self._documents.task(ordinal)
         running.add(ordinal)
         setup.gate.running += 1
-        if setup.log_execution is not None:
-            setup.log_execution("start", document, self._context)
         try:
             answer = setup.processor.process(document, self._context)
             outcome = _checked(answer if isinstance(answer, Done | Failure) else await answer)
@@ -283,8 +277,6 @@ class ShardRun:
         finally:
             running.discard(ordinal)
             setup.gate.left()
-            if setup.log_execution is not None:
-                setup.log_execution("end", document, self._context)
         again = self._ended(ordinal, started, setup.clock(), outcome)
         self._report()
         return again

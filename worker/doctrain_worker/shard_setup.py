@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from doctrain_worker.core.retry import RetryPolicy
-from doctrain_worker.executions import Write
 from doctrain_worker.gate import Gate
 from doctrain_worker.pipeline.processor import Processor
 from doctrain_worker.tracker import Tracker
@@ -25,7 +24,6 @@ class ShardSetup:
         processor: what processes them.
         retries: a policy for each class of failure that is tried again.
         hold_seconds: how long a shard is held before what is left of it goes back.
-        log_execution: is told of each start and end of a document.
         clock: seconds of the monotonic clock.
         draw: a random number in [0, 1).
         thread: for a processor that answers at once, which keeps the worker's thread to itself: one shard at a time runs
@@ -37,7 +35,6 @@ class ShardSetup:
     processor: Processor
     retries: Mapping[int, RetryPolicy]
     hold_seconds: float
-    log_execution: Write | None = None
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
     thread: asyncio.Lock = field(default_factory=asyncio.Lock)
