@@ -9,28 +9,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from enum import Enum
 
-LATE = "late"
-TRIAL = "trial"
+
+class Shut(Enum):
+    """Why nothing may start: no stream to a coordinator, the session's deadline has passed, a suspect is tried alone."""
+
+    DETACHED = 1
+    LATE = 2
+    TRIAL = 3
 
 
 class Gate:
-    """``running`` counts the documents that run in the worker; whoever starts one asks ``admits`` first."""
+    """Whoever starts a document asks ``admits`` first. ``running`` counts those that run in the worker, from ``entered`` to ``left``."""
 
     def __init__(self) -> None:
         self.running = 0
         self.until = float("inf")
         self.shut = False
-        self._reasons: set[str] = set()
+        self._reasons: set[Shut] = set()
         self._trial = False
         self._changed = asyncio.Event()
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: Shut) -> None:
         """Nothing new starts until every reason is gone."""
         self._reasons.add(reason)
         self.shut = True
 
-    def open(self, reason: str) -> None:
+    def open(self, reason: Shut) -> None:
         """One reason is gone."""
         if reason in self._reasons:
             self._reasons.remove(reason)
@@ -40,18 +46,18 @@ class Gate:
     def extend(self, until: float) -> None:
         """Documents may start up to this time of the monotonic clock."""
         self.until = until
-        self.open(LATE)
+        self.open(Shut.LATE)
 
     def admits(self, now: float) -> bool:
         """Whether a document may start; ask right before."""
         if now > self.until:
-            self.close(LATE)
+            self.close(Shut.LATE)
         return not self.shut
 
     def admits_trial(self, now: float) -> bool:
         """The same for whoever is ``alone``."""
         self.admits(now)
-        return self._reasons <= {TRIAL}
+        return self._reasons <= {Shut.TRIAL}
 
     async def changed(self) -> None:
         """Waits until whoever waits is to look again: a reason is gone, nothing runs any more, or somebody says so (``wake``)."""
@@ -61,6 +67,10 @@ class Gate:
     def wake(self) -> None:
         """Whoever waits at the gate looks again."""
         self._changed.set()
+
+    def entered(self) -> None:
+        """A document runs."""
+        self.running += 1
 
     def left(self) -> None:
         """A document that ran ended."""
@@ -77,11 +87,11 @@ class Gate:
             yield
             return
         self._trial = True
-        self.close(TRIAL)
+        self.close(Shut.TRIAL)
         try:
             while self.running and not given_up():
                 await self.changed()
             yield
         finally:
             self._trial = False
-            self.open(TRIAL)
+            self.open(Shut.TRIAL)

@@ -19,7 +19,7 @@ from doctrain_mesh.supervise import first_of
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.core.tenure import REATTACH_SECONDS, WELCOME_SECONDS, Step, Tenure
-from doctrain_worker.gate import Gate
+from doctrain_worker.gate import Gate, Shut
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.memory import Predecessor
 from doctrain_worker.stream import Attempt, KeyRefusedError, NotAttachedError, Stream, attached
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 2.0
 BETWEEN_ROUNDS_SECONDS = 0.05
-
-DETACHED = "detached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ class Session:
         self._left = False
         self._move = asyncio.Event()
         self._over = asyncio.Event()
-        gate.close(DETACHED)
+        gate.close(Shut.DETACHED)
 
     @property
     def id(self) -> int:
@@ -158,7 +156,7 @@ class Session:
                 await self._successor.closing.aclose()
 
     def _detach(self) -> None:
-        self._gate.close(DETACHED)
+        self._gate.close(Shut.DETACHED)
         self._stream = None
         self._tenure.detached(time.monotonic())
 
@@ -236,7 +234,7 @@ class Session:
         missed: list[str] = []
         self._tenure.carried(stream.opened)
         self._move.clear()
-        self._gate.open(DETACHED)
+        self._gate.open(Shut.DETACHED)
         self.opened.set()
         await first_of(
             self._run_stream(stream),
@@ -312,7 +310,7 @@ class Session:
 
     async def _fence(self) -> None:
         """Nothing of the session runs afterwards, in this process or in children; the next one names it."""
-        self._gate.close(DETACHED)
+        self._gate.close(Shut.DETACHED)
         self.opened.clear()
         self._stream = None
         self._held.lost()

@@ -265,7 +265,7 @@ class ShardRun:
         setup, running = self._setup, self._reports.running
         document = self._documents.task(ordinal)
         running.add(ordinal)
-        setup.gate.running += 1
+        setup.gate.entered()
         try:
             answer = setup.processor.process(document, self._context)
             outcome = _checked(answer if isinstance(answer, Done | Failure) else await answer)

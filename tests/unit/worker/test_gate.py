@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from doctrain_worker.gate import Gate
+from doctrain_worker.gate import Gate, Shut
 
 
 def never() -> bool:
@@ -13,11 +13,11 @@ def never() -> bool:
 
 def test_the_gate_is_shut_until_every_reason_is_gone() -> None:
     gate = Gate()
-    gate.close("a")
-    gate.close("b")
-    gate.open("a")
+    gate.close(Shut.DETACHED)
+    gate.close(Shut.LATE)
+    gate.open(Shut.DETACHED)
     assert not gate.admits(0.0)
-    gate.open("b")
+    gate.open(Shut.LATE)
     assert gate.admits(0.0)
 
 
@@ -33,7 +33,7 @@ def test_nothing_starts_after_the_deadline_until_it_is_moved() -> None:
 
 async def test_who_waits_hears_of_the_opening_and_of_a_call_to_look_again() -> None:
     gate = Gate()
-    gate.close("a")
+    gate.close(Shut.DETACHED)
     heard: list[str] = []
 
     async def wait() -> None:
@@ -49,13 +49,13 @@ async def test_who_waits_hears_of_the_opening_and_of_a_call_to_look_again() -> N
         gate.wake()
         await asyncio.sleep(0)
         assert heard == ["woken", "woken"]
-        gate.open("a")
+        gate.open(Shut.DETACHED)
     assert heard[2:] == ["open", "open"]
 
 
 async def test_who_is_alone_waits_for_what_runs_and_keeps_others_out() -> None:
     gate = Gate()
-    gate.running = 1
+    gate.entered()
     entered, leave = asyncio.Event(), asyncio.Event()
     second = asyncio.Event()
 
@@ -90,14 +90,14 @@ async def test_a_trial_starts_only_attached_and_in_time() -> None:
         admitted = [gate.admits_trial(10.0), gate.admits_trial(10.1)]
         gate.extend(20.0)
         admitted.append(gate.admits_trial(10.1))
-        gate.close("detached")
+        gate.close(Shut.DETACHED)
         admitted.append(gate.admits_trial(10.1))
     assert admitted == [True, False, True, False]
 
 
 async def test_who_waits_to_be_alone_may_give_up() -> None:
     gate = Gate()
-    gate.running = 1
+    gate.entered()
     given_up: set[str] = set()
 
     async def wait(name: str) -> None:
