@@ -23,8 +23,9 @@ from doctrain_mesh.ports import Delivery
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
+from doctrain_worker.orders import End
 from doctrain_worker.session import Session
-from doctrain_worker.shard import End, ShardRun
+from doctrain_worker.shard import ShardRun
 from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.spans import shard_span
 from doctrain_worker.tracker import Key, SessionLostError

@@ -6,7 +6,8 @@ import asyncio
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.gate import Gate
-from doctrain_worker.shard import End, ShardRun
+from doctrain_worker.orders import End
+from doctrain_worker.shard import ShardRun
 from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.spans import shard_span
 from doctrain_worker.tracker import Tracker

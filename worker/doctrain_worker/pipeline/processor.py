@@ -63,7 +63,7 @@ class ShardContext(msgspec.Struct, frozen=True):
     traceparent: str = ""
 
 
-class DocumentTask(msgspec.Struct, frozen=True):
+class DocumentTask(msgspec.Struct, frozen=True, gc=False):
     """One document to process.
 
     Args:
