@@ -59,10 +59,9 @@ async def running(
             },
             hold_seconds=settings.hold_seconds,
         )
-        holds = Holds(setup, settings.lanes, worker_id, settings.trace_documents)
         identity = Identity(worker_id, settings.worker_key, settings.lanes, version, settings.fence_margin_seconds)
-        session = Session(identity, coordinators, guardian, tracker, gate, held=holds)
-        holds.session = lambda: session
+        session = Session(identity, coordinators, guardian, tracker, gate)
+        holds = Holds(setup, session, settings.lanes, worker_id, settings.trace_documents)
 
         def facts() -> dict[str, Any]:
             return {
@@ -77,7 +76,7 @@ async def running(
         async with asyncio.TaskGroup() as loops:
             tasks = [
                 loops.create_task(coordinators.follow(registry), name="coordinators"),
-                loops.create_task(session.run(), name="session"),
+                loops.create_task(session.run(holds), name="session"),
                 loops.create_task(keep_registered(registry, worker_id, facts, guardian.pid), name="registration"),
             ]
             consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, loops), name="consumer")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,12 +47,11 @@ class _Hold:
 class Holds:
     """One a worker."""
 
-    def __init__(self, setup: ShardSetup, lanes: int, worker: str, trace_share: float) -> None:
-        self._setup, self._worker, self._trace_share = setup, worker, trace_share
+    def __init__(self, setup: ShardSetup, session: Session, lanes: int, worker: str, trace_share: float) -> None:
+        self._setup, self._session, self._worker, self._trace_share = setup, session, worker, trace_share
         self._free_lanes = asyncio.Semaphore(lanes)
         self._holds: dict[Key, _Hold] = {}
         self._draining = False
-        self.session: Callable[[], Session]
 
     def named(self) -> list[Key]:
         """What is held or asked for; of two grants of one shard, the one that runs."""
@@ -147,7 +145,7 @@ class Holds:
         try:
             await self._outlive_older(hold.key)
             while not (self._draining or await self._attempt(hold) or self._draining):  # it may begin to drain meanwhile
-                await self.session().opened.wait()
+                await self._session.opened.wait()
         finally:
             del self._holds[hold.key]
             self._leave_lane(hold)
@@ -175,11 +173,11 @@ class Holds:
         try:
             answer = await self._setup.tracker.begin(hold.key)
             if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
-                self.session().lost()
+                self._session.lost()
                 return False
             if answer.outcome == pb.BEGIN_OUTCOME_BEGUN:
                 with shard_span(traceparent or answer.traceparent, hold.key, self._worker, self._trace_share) as spans:
-                    hold.run = ShardRun(self._setup, answer, spans, self.session().id, partial(self._leave_lane, hold))
+                    hold.run = ShardRun(self._setup, answer, spans, self._session.id, partial(self._leave_lane, hold))
                     try:
                         if self._draining:
                             hold.run.hand_back(DRAIN_REASON)
@@ -187,7 +185,7 @@ class Holds:
                     finally:
                         hold.run = None
                 if end is End.LOST:
-                    self.session().children_stopped()
+                    self._session.children_stopped()
                     return False
         except SessionLostError:
             return False

@@ -79,18 +79,8 @@ class Session:
     ``opened`` is set while a session is open.
     """
 
-    def __init__(
-        self,
-        identity: Identity,
-        coordinators: Coordinators,
-        guardian: Guardian,
-        tracker: Tracker,
-        gate: Gate,
-        *,
-        held: Held,
-    ) -> None:
+    def __init__(self, identity: Identity, coordinators: Coordinators, guardian: Guardian, tracker: Tracker, gate: Gate) -> None:
         self._identity, self._coordinators, self._guardian, self._tracker, self._gate = identity, coordinators, guardian, tracker, gate
-        self._held = held
         self.draining = False
         self.opened = asyncio.Event()
         self._tenure = Tenure(identity.margin_seconds)
@@ -108,11 +98,11 @@ class Session:
         """The session's key; 0 while there is none."""
         return self._tenure.session
 
-    async def run(self) -> None:
-        """Opens sessions and keeps them until cancelled."""
+    async def run(self, held: Held) -> None:
+        """Opens sessions and keeps them until cancelled; what is ``held`` is held in them."""
         while True:
-            await self._live()
-            await self._fence()
+            await self._live(held)
+            await self._fence(held)
 
     async def goodbye(self, reason: str) -> None:
         """Ends the session in order; nothing of it may run."""
@@ -135,7 +125,7 @@ class Session:
         self._over.set()
         self.opened.clear()
 
-    async def _live(self) -> None:
+    async def _live(self, held: Held) -> None:
         """One session, over as many streams as it takes; returns when it is over."""
         self._over.clear()
         self._detach()
@@ -143,7 +133,7 @@ class Session:
         try:
             while attachment is not None:
                 async with attachment.closing:
-                    await self._carry(attachment)
+                    await self._carry(attachment, held)
                     if self._successor is None:
                         self._detach()
                 if self._over.is_set():
@@ -227,7 +217,7 @@ class Session:
         self._gate.extend(self._tenure.deadline)
         return not self._guardian.fenced
 
-    async def _carry(self, attachment: _Attachment) -> None:
+    async def _carry(self, attachment: _Attachment, held: Held) -> None:
         """Works over one stream until it ends, the session is over, or it is left; ``_successor`` is what takes over, if anything does."""
         stream = self._stream = attachment.stream
         self._successor = None
@@ -237,8 +227,8 @@ class Session:
         self._gate.open(Shut.DETACHED)
         self.opened.set()
         await first_of(
-            self._run_stream(stream),
-            self._beat(stream),
+            self._run_stream(stream, held),
+            self._beat(stream, held),
             self._succeed(attachment.address, missed),
             self._watch_guardian(),
             self._watch_end(),
@@ -246,8 +236,8 @@ class Session:
         for address in (attachment.address, *missed):
             self._coordinators.last(address)
 
-    async def _run_stream(self, stream: Stream) -> None:
-        why = await stream.run(self._tracker, self._on_response)
+    async def _run_stream(self, stream: Stream, held: Held) -> None:
+        why = await stream.run(self._tracker, lambda response: self._on_response(response, held))
         log.info("%s", why)
 
     async def _succeed(self, address: str, missed: list[str]) -> None:
@@ -276,7 +266,7 @@ class Session:
     async def _watch_end(self) -> None:
         await self._over.wait()
 
-    async def _beat(self, stream: Stream) -> None:
+    async def _beat(self, stream: Stream, held: Held) -> None:
         """Heartbeats on one stream, until their answers or the want of them end it."""
         pause = stream.welcome.beat_ms / 1000
         while True:
@@ -287,12 +277,12 @@ class Session:
                 return
             if step is Step.MOVE:
                 self._move.set()
-            held = [pb.ShardRef(shard=shard, number=number) for shard, number in self._held.named()]
-            stream.beat(pb.Heartbeat(sequence=number, held=held, draining=self.draining))
+            named = [pb.ShardRef(shard=shard, number=attempt) for shard, attempt in held.named()]
+            stream.beat(pb.Heartbeat(sequence=number, held=named, draining=self.draining))
             self._tracker.wakeup.set()
             await asyncio.sleep(pause)
 
-    def _on_response(self, response: pb.TrackResponse) -> None:
+    def _on_response(self, response: pb.TrackResponse, held: Held) -> None:
         if response.draining:
             self._move.set()
         if not response.HasField("heartbeat"):
@@ -306,16 +296,16 @@ class Session:
         elif not answer.session_lost:
             if not self._extend():
                 self._end()
-            self._held.orders(answer)
+            held.orders(answer)
 
-    async def _fence(self) -> None:
+    async def _fence(self, held: Held) -> None:
         """Nothing of the session runs afterwards, in this process or in children; the next one names it."""
         self._gate.close(Shut.DETACHED)
         self.opened.clear()
         self._stream = None
-        self._held.lost()
+        held.lost()
         self._tracker.session_lost()
         await self._guardian.fence()
-        await self._held.ended()
+        await held.ended()
         if session := self._tenure.ended():
             self._predecessor = Predecessor(session, self_fenced=True)
