@@ -1,9 +1,12 @@
-"""Which coordinators there are: a fixed list and what the registry says, with a warm channel to each."""
+"""Which coordinators there are: a fixed list and what the registry says, with a warm channel to each and to none that left."""
 
 from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -31,6 +34,7 @@ class Coordinators:
         self._fixed = frozenset(self._order)
         self._by_key: dict[str, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._users: Counter[str] = Counter()
         self._refusals: dict[str, str] = {}
         self._keyless: set[str] = set()
         self._credentials = _credentials(ca_file)
@@ -49,11 +53,12 @@ class Coordinators:
                     self._order.append(address)
             if known is not None and known not in self._fixed and known not in self._by_key.values() and known in self._order:
                 self._order.remove(known)
-            self.warm()
+                self._forget_refusal(known)
+            await self._close_left()
+            self._warm()
 
-    @property
     def addresses(self) -> tuple[str, ...]:
-        """In the order in which they are to be tried: those with a connection first."""
+        """In the order in which they are to be tried: those with a connection first. Connects to the others."""
         return tuple(sorted(self._order, key=lambda address: not self._connected(address)))
 
     def _connected(self, address: str) -> bool:
@@ -68,6 +73,9 @@ class Coordinators:
 
     def succeeded(self, address: str) -> None:
         """It took a session on: its next refusal is news again."""
+        self._forget_refusal(address)
+
+    def _forget_refusal(self, address: str) -> None:
         self._refusals.pop(address, None)
         self._keyless.discard(address)
 
@@ -85,6 +93,16 @@ class Coordinators:
             self._order.remove(address)
             self._order.append(address)
 
+    @asynccontextmanager
+    async def connection(self, address: str) -> AsyncIterator[grpc.aio.Channel]:
+        """The channel to an address, which stays open for those who use it when the coordinator leaves the registry."""
+        self._users[address] += 1
+        try:
+            yield self.channel(address)
+        finally:
+            self._users[address] -= 1
+            await self._close_left()
+
     def channel(self, address: str) -> grpc.aio.Channel:
         """The channel to an address, the same every time."""
         channel = self._channels.get(address)
@@ -96,10 +114,16 @@ class Coordinators:
             self._channels[address] = channel
         return channel
 
-    def warm(self) -> None:
+    def _warm(self) -> None:
         """Connects to all, so that moving to another takes no time."""
         for address in self._order:
             self.channel(address).get_state(try_to_connect=True)
+
+    async def _close_left(self) -> None:
+        self._users = +self._users
+        left = [address for address in self._channels if address not in self._order and address not in self._users]
+        for channel in [self._channels.pop(address) for address in left]:
+            await channel.close()
 
     async def close(self) -> None:
         """Closes every channel."""

@@ -108,7 +108,7 @@ class Session:
         """Ends the session in order; nothing of it may run."""
         self._left = True
         if self._stream is not None:
-            await self._stream.goodbye(self._tracker, reason)
+            await self._stream.goodbye(reason)
 
     def lost(self) -> None:
         """A coordinator answered that the session was taken back."""
@@ -154,7 +154,7 @@ class Session:
         """A stream of this session, or of a new one when there is none; None when the session cannot be kept."""
         pause = FIRST_PAUSE_SECONDS
         while True:
-            addresses = self._coordinators.addresses
+            addresses = self._coordinators.addresses()
             for place, address in enumerate(addresses):
                 seconds = self._tenure.attempt_seconds(time.monotonic(), len(addresses) - place)
                 if seconds is None:
@@ -179,9 +179,8 @@ class Session:
         async with AsyncExitStack() as closing:
             self._attempt = attempt
             try:
-                stream = await closing.enter_async_context(
-                    attached(self._coordinators.channel(address), self._identity.key, hello, attempt)
-                )
+                channel = await closing.enter_async_context(self._coordinators.connection(address))
+                stream = await closing.enter_async_context(attached(channel, self._identity.key, hello, attempt, self._tracker))
             except NotAttachedError as error:
                 self._coordinators.failed(address, str(error), key_refused=isinstance(error, KeyRefusedError))
                 return None
@@ -237,14 +236,14 @@ class Session:
             self._coordinators.last(address)
 
     async def _run_stream(self, stream: Stream, held: Held) -> None:
-        why = await stream.run(self._tracker, lambda response: self._on_response(response, held))
+        why = await stream.run(lambda response: self._on_response(response, held))
         log.info("%s", why)
 
     async def _succeed(self, address: str, missed: list[str]) -> None:
         """Once asked to move, a stream to another coordinator; the one in use works on until then. Notes who may have missed it."""
         await self._move.wait()
         while True:
-            for other in self._coordinators.addresses:
+            for other in self._coordinators.addresses():
                 if other == address:
                     continue
                 attempt = Attempt(WELCOME_SECONDS)
@@ -279,7 +278,6 @@ class Session:
                 self._move.set()
             named = [pb.ShardRef(shard=shard, number=attempt) for shard, attempt in held.named()]
             stream.beat(pb.Heartbeat(sequence=number, held=named, draining=self.draining))
-            self._tracker.wakeup.set()
             await asyncio.sleep(pause)
 
     def _on_response(self, response: pb.TrackResponse, held: Held) -> None:

@@ -7,14 +7,17 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TypeAlias
 
 import grpc
 
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.supervise import first_of
 from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_mesh.v1.tracker_pb2_grpc import TrackerServiceStub
 from doctrain_worker.tracker import Tracker
+
+Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.TrackRequest, pb.TrackResponse]"
 
 PING_SECONDS = 0.25
 WRITE_SECONDS = 10.0
@@ -47,8 +50,8 @@ class Attempt:
 class Stream:
     """An attached stream. ``run`` carries the tracker's traffic until the stream ends."""
 
-    def __init__(self, call: Any, welcome: pb.Welcome, opened: float) -> None:
-        self._call, self.welcome, self.opened = call, welcome, opened
+    def __init__(self, call: Call, tracker: Tracker, welcome: pb.Welcome, opened: float) -> None:
+        self._call, self._tracker, self.welcome, self.opened = call, tracker, welcome, opened
         self._heartbeat: pb.Heartbeat | None = None
         self._goodbye: str | None = None
         self._said_goodbye = asyncio.Event()
@@ -56,37 +59,38 @@ class Stream:
     def beat(self, heartbeat: pb.Heartbeat) -> None:
         """Sends this heartbeat next."""
         self._heartbeat = heartbeat
+        self._tracker.wakeup.set()
 
-    async def goodbye(self, tracker: Tracker, reason: str) -> None:
+    async def goodbye(self, reason: str) -> None:
         """Ends the session; returns once the coordinator has closed the stream or taken the goodbye."""
         self._goodbye = reason
-        tracker.wakeup.set()
+        self._tracker.wakeup.set()
         await self._said_goodbye.wait()
 
-    async def run(self, tracker: Tracker, on_response: Callable[[pb.TrackResponse], None]) -> str:
+    async def run(self, on_response: Callable[[pb.TrackResponse], None]) -> str:
         """Writes what the tracker gathers and hands it the answers until the stream ends; answers why it did."""
-        tracker.stream_opened()
+        self._tracker.stream_opened()
         try:
-            return await first_of(_until_end(self._read(tracker, on_response)), _until_end(self._write(tracker)))
+            return await first_of(_until_end(self._read(on_response)), _until_end(self._write()))
         finally:
             self._said_goodbye.set()
 
-    async def _read(self, tracker: Tracker, on_response: Callable[[pb.TrackResponse], None]) -> str:
-        while (response := await self._call.read()) is not grpc.aio.EOF:
+    async def _read(self, on_response: Callable[[pb.TrackResponse], None]) -> str:
+        while isinstance(response := await self._call.read(), pb.TrackResponse):
             on_response(response)
-            tracker.answer(response)
+            self._tracker.answer(response)
         if await self._call.code() is grpc.StatusCode.OK:
             return "The coordinator closed the stream."
         return f"The stream ended: {await self._call.details()}"
 
-    async def _write(self, tracker: Tracker) -> str:
+    async def _write(self) -> str:
         goodbye = None
         while goodbye is None:
-            await self._wait(tracker)
+            await self._wait()
             request = pb.TrackRequest()
-            pause = tracker.pause()
+            pause = self._tracker.pause()
             if pause is not None and pause <= 0:
-                tracker.gather(request)
+                self._tracker.gather(request)
             if self._heartbeat is not None:
                 request.heartbeat.CopyFrom(self._heartbeat)
                 self._heartbeat = None
@@ -99,18 +103,18 @@ class Stream:
         await asyncio.sleep(GOODBYE_SECONDS)
         return "The worker said goodbye."
 
-    async def _wait(self, tracker: Tracker) -> None:
+    async def _wait(self) -> None:
         """Until there is something to send, for one ping's time at most."""
         until = time.monotonic() + PING_SECONDS
         while self._heartbeat is None and self._goodbye is None:
             left = until - time.monotonic()
-            pause = tracker.pause()
+            pause = self._tracker.pause()
             if left <= 0 or (pause is not None and pause <= 0):
                 return
-            tracker.wakeup.clear()
+            self._tracker.wakeup.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left if pause is None else min(left, pause)):
-                    await tracker.wakeup.wait()
+                    await self._tracker.wakeup.wait()
 
 
 async def _until_end(work: Awaitable[str]) -> str:
@@ -126,15 +130,10 @@ async def _until_end(work: Awaitable[str]) -> str:
 
 
 @asynccontextmanager
-async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt: Attempt) -> AsyncIterator[Stream]:
-    """Opens a stream; raises NotAttachedError when the coordinator does not welcome it in the attempt's time."""
-    method = channel.stream_stream(
-        "/doctrain_mesh.v1.TrackerService/Track",
-        request_serializer=pb.TrackRequest.SerializeToString,
-        response_deserializer=pb.TrackResponse.FromString,
-    )
+async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt: Attempt, tracker: Tracker) -> AsyncIterator[Stream]:
+    """Opens a stream for the tracker; raises NotAttachedError when the coordinator does not welcome it in the attempt's time."""
     opened = time.monotonic()
-    call = method(metadata=(("authorization", f"Bearer {key}"),))
+    call = TrackerServiceStub(channel).Track(metadata=(("authorization", f"Bearer {key}"),))
     try:
         try:
             async with attempt.limit:
@@ -147,7 +146,7 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
             raise NotAttachedError(f"The coordinator did not answer within {time.monotonic() - opened:.2g} s.") from error
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise await _refusal(call) from error
-        yield Stream(call, first.welcome, opened)
+        yield Stream(call, tracker, first.welcome, opened)
     except KeyRefusedError:
         attempt.told = False  # keys are looked at first
         raise
@@ -155,7 +154,7 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
         call.cancel()
 
 
-async def _refusal(call: Any) -> NotAttachedError:
+async def _refusal(call: Call) -> NotAttachedError:
     """Why a call ended that was to become a stream."""
     code, details = await call.code(), await call.details()
     if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:

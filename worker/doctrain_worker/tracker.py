@@ -134,8 +134,8 @@ class Tracker:
             return self._pacer.wait(self._clock(), waiting=self._results, oldest=self._dirty_since, urgent=False)
         return None
 
-    def gather(self, request: pb.TrackRequest) -> bool:
-        """Adds what is to be sent now; answers whether anything was added."""
+    def gather(self, request: pb.TrackRequest) -> None:
+        """Adds what is to be sent now."""
         now = self._clock()
         targets: tuple[Any, ...] = (request.begins, request.trials, request.yields, request.stopped)
         for target, kind in zip(targets, self._waiting.kinds(), strict=True):
@@ -158,10 +158,8 @@ class Tracker:
                 self._sequence += 1
                 self._blocks[self._sequence] = _Block(message, owner, now)
                 request.blocks.append(message)
-        added = bool(request.begins or request.trials or request.yields or request.stopped or request.blocks)
-        if added:
+        if request.begins or request.trials or request.yields or request.stopped or request.blocks:
             self._pacer.started(now)
-        return added
 
     def stream_opened(self) -> None:
         """Everything unanswered is to be sent on the new stream."""

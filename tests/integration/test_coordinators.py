@@ -1,0 +1,68 @@
+"""A worker's channels to the coordinators that it knows of."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+
+from doctrain_mesh import membership
+from doctrain_mesh.registry.memory import MemoryRegistry
+from doctrain_worker.coordinators import Coordinators
+from testkit.scripted_tracker import Script, tracker_server
+from testkit.waiting import wait_until
+
+CLOSED = grpc.ChannelConnectivity.SHUTDOWN
+
+
+@asynccontextmanager
+async def following(registry: MemoryRegistry, fixed: str = "") -> AsyncIterator[Coordinators]:
+    """Coordinators that keep up with the registry."""
+    coordinators = Coordinators(fixed, "")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(coordinators.follow(registry))
+        yield coordinators
+        task.cancel()
+    await coordinators.close()
+
+
+def record(address: str) -> bytes:
+    return json.dumps({"address": address}).encode()
+
+
+async def test_the_channel_to_a_coordinator_that_left_the_registry_is_closed() -> None:
+    registry = MemoryRegistry()
+    async with tracker_server(Script()) as server, following(registry) as coordinators:
+        registration = await registry.register(f"{membership.COORDINATORS}first", record(server.address), 10)
+        await wait_until(lambda: coordinators.addresses() == (server.address,))
+        channel = coordinators.channel(server.address)
+        await registration.close()
+        await wait_until(lambda: coordinators.addresses() == ())
+        await wait_until(lambda: channel.get_state() is CLOSED)
+
+
+async def test_a_channel_in_use_outlives_its_coordinators_record() -> None:
+    registry = MemoryRegistry()
+    async with tracker_server(Script()) as server, following(registry) as coordinators:
+        registration = await registry.register(f"{membership.COORDINATORS}first", record(server.address), 10)
+        await wait_until(lambda: coordinators.addresses() == (server.address,))
+        async with coordinators.connection(server.address) as channel:
+            await registration.close()
+            await wait_until(lambda: coordinators.addresses() == ())
+            await asyncio.wait_for(channel.channel_ready(), 10)
+        assert channel.get_state() is CLOSED
+
+
+async def test_the_channel_to_a_fixed_coordinator_stays() -> None:
+    registry = MemoryRegistry()
+    async with tracker_server(Script()) as server, following(registry, server.address) as coordinators:
+        registration = await registry.register(f"{membership.COORDINATORS}first", record(server.address), 10)
+        async with coordinators.connection(server.address) as channel:
+            await registration.close()
+        await registry.register(f"{membership.COORDINATORS}last", record("127.0.0.1:1"), 10)
+        await wait_until(lambda: "127.0.0.1:1" in coordinators.addresses())  # it has heard of all before
+        assert coordinators.channel(server.address) is channel
+        await asyncio.wait_for(channel.channel_ready(), 10)
