@@ -40,7 +40,8 @@ async def test_one_trace_connects_call_publish_shard_documents_stages_and_commit
     root = "doctrain.v1.TrainingService/StartTraining"
     assert ancestry["embed"] == ["document", "shard", "shard publish", root]
     assert ancestry["commit"][-1] == root
-    assert sum(span.name == "document" for span in spans.values()) == 3
+    told = [{fact.key: fact.value for fact in span.attributes} for span in spans.values() if span.name == "document"]
+    assert [(facts["doctrain.chunks"].int_value, facts["doctrain.superseded"].bool_value) for facts in told] == [(1, False)] * 3
 
 
 def _ancestors(span_id: bytes, spans: dict[bytes, Span]) -> list[str]:

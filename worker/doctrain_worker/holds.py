@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from google.protobuf.message import DecodeError
@@ -41,7 +41,7 @@ class _Hold:
     delivery: Delivery | None
     has_lane: bool = True
     run: ShardRun | None = None
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] = field(init=False)
 
 
 class Holds:
@@ -93,11 +93,11 @@ class Holds:
     async def drain(self, seconds: float) -> None:
         """Takes nothing more, lets what runs end, hands the rest back; what does not end in time is killed. Then nothing is held."""
         self._draining = True
-        tasks = [hold.task for hold in self._holds.values() if hold.task is not None]
+        tasks = [hold.task for hold in self._holds.values()]
         for hold in self._holds.values():
             if hold.run is not None:
                 hold.run.hand_back(DRAIN_REASON)
-            elif hold.task is not None:
+            else:
                 hold.task.cancel()
         if not tasks:
             return
@@ -162,9 +162,8 @@ class Holds:
         for hold in older:
             if hold.run is not None:
                 hold.run.interrupt(End.STALE)
-        tasks = [hold.task for hold in older if hold.task is not None]
-        if tasks:
-            await asyncio.wait(tasks)
+        if older:
+            await asyncio.wait([hold.task for hold in older])
 
     async def _attempt(self, hold: _Hold) -> bool:
         """Asks for the shard and runs it; False when the session was lost and it must be asked for again."""

@@ -41,7 +41,9 @@ class DocumentSpans:
             start = int(stage.start * _NS)
             part = telemetry.tracer().start_span(stage.name, within, attributes=dict(stage.attributes), start_time=start)
             part.end(start + int(stage.seconds * _NS))
-        if not isinstance(outcome, Done):
+        if isinstance(outcome, Done):
+            span.set_attributes({"doctrain.chunks": outcome.chunks, "doctrain.superseded": outcome.superseded})
+        else:
             span.set_attribute("doctrain.error_code", outcome.code)
             span.set_status(Status(StatusCode.ERROR, outcome.code))
         span.end(end)
