@@ -22,7 +22,7 @@ ACK_SECONDS = 60.0
 ALONE_SECONDS = 7200.0
 ALIKE = 0.7
 """How alike an unknown name and a known one must be, 0 to 1, for one to be the other's slip."""
-CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE", "DOCTRAIN_PREDECESSOR"})
+CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE"})
 
 
 def _setting(
@@ -103,7 +103,11 @@ class Settings:
     max_tries: int = _setting(4, "Tries of a document whose failures are transient.", low=1, high=100)
     resource_tries: int = _setting(2, "Tries of a document that reaches a limit of time, memory or space.", low=1, high=100)
     crash_tries: int = _setting(2, "Tries of a document that crashes the process that reads it.", low=1, high=100)
-    processor: str = _setting("", "Replaces the whole pipeline: an entry point of `doctrain.processors` or `package.module:attribute`.")
+    processor: str = _setting(
+        "",
+        "Replaces the whole pipeline: an entry point of `doctrain.processors`, `package.module:attribute`, or "
+        "`child:package.module:function` for a function that runs in sandboxed children.",
+    )
     stage_fetch: str = _stage("fetches a document's bytes")
     stage_read: str = _stage("makes text of them")
     stage_chunk: str = _stage("cuts the text into chunks")

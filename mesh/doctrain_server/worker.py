@@ -25,6 +25,7 @@ from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.processor import Processor
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
+from doctrain_worker.sandbox.pool import ChildStartError
 
 CHILD_PREFIX = "child:"
 INDEX_IDLE_SECONDS = 3.0
@@ -37,7 +38,10 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     async with AsyncExitStack() as stack:
         stack.enter_context(_guardian_lost_told())
         guardian = await stack.enter_async_context(Guardian.open())
-        processor = await _processor(settings, guardian, stack)
+        try:
+            processor = await _processor(settings, guardian, stack)
+        except ChildStartError as error:
+            raise DoctrainError(f"The worker ends, because no process for documents starts; see what it printed. {error}") from error
         worker = app.running(
             settings, broker=broker, registry=registry, guardian=guardian, processor=processor, version=metadata.version("doctrain-server")
         )

@@ -7,7 +7,7 @@ parent-death signal misses grandchildren, so this process does what the main pro
   below it are killed; when the last is dead, the deadline becomes 0 and the epoch is raised ("fenced").
 - Deadline 0 means that there is no session: nothing is killed for time. The main process runs no documents then.
 - When the main process dies or closes its socket, all children are killed. Standalone, it is then started again with
-  ``DOCTRAIN_PREDECESSOR`` naming the session that died, and whether it had fenced itself, later and later when it keeps dying young.
+  ``_DOCTRAIN_PREDECESSOR`` naming the session that died, and whether it had fenced itself, later and later when it keeps dying young.
 - When the guardian dies, the kernel kills its children, and the main process reads the end of the socket.
 
 It imports the standard library only: it must start fast, stay small, and never load gRPC. One thread; nothing in its

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 GUARDIAN_VARIABLE = "_DOCTRAIN_GUARDIAN"
 """Tells a main process that a guardian started it: the descriptors ``SOCKET,MEMORY``."""
 
-PREDECESSOR_VARIABLE = "DOCTRAIN_PREDECESSOR"
+PREDECESSOR_VARIABLE = "_DOCTRAIN_PREDECESSOR"
 """Tells a main process which session the one before it had, all of whose children are dead."""
 
 CHANNEL_VARIABLE = "_DOCTRAIN_CHANNEL"
