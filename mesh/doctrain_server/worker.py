@@ -21,6 +21,7 @@ from doctrain_server.processes import stop_requested
 from doctrain_worker import app
 from doctrain_worker.pipeline import plugins
 from doctrain_worker.pipeline.child_processor import ChildProcessor
+from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.processor import Processor
 from doctrain_worker.sandbox import isolation
@@ -61,17 +62,11 @@ def _guardian_lost_told() -> Iterator[None]:
 
 
 async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitStack) -> Processor:
-    children = settings.children or os.cpu_count() or 1
+    limits = limits_of(settings)
     if settings.processor.startswith(CHILD_PREFIX):
+        function = settings.processor.removeprefix(CHILD_PREFIX)
         return await stack.enter_async_context(
-            ChildProcessor.open(
-                guardian,
-                settings.processor.removeprefix(CHILD_PREFIX),
-                children=children,
-                document_seconds=settings.document_seconds,
-                document_memory_bytes=settings.document_memory_bytes,
-                isolation=isolation.choose(settings.sandbox),
-            )
+            ChildProcessor.open(guardian, function, limits=limits, isolation=isolation.choose(settings.sandbox))
         )
     if settings.processor:
         return plugins.processor("DOCTRAIN_PROCESSOR", settings.processor)
@@ -81,7 +76,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     sources = Sources(BlobStore(settings.blob_url), uris)
     stack.callback(sources.close)
     database = await postgres.create_pool(
-        settings.database_url, size=children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
+        settings.database_url, size=limits.children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
     )
     stack.push_async_callback(postgres.close_pool, database)
     return await stack.enter_async_context(
@@ -90,15 +85,22 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             sources=sources,
             database=database,
             isolation=isolation.choose(settings.sandbox),
-            children=children,
-            fetch_seconds=settings.fetch_seconds,
-            call_seconds=settings.document_seconds,
-            total_seconds=settings.document_total_seconds,
-            document_memory_bytes=settings.document_memory_bytes,
-            max_document_bytes=settings.max_document_bytes,
-            max_document_chunks=settings.max_document_chunks,
+            limits=limits,
             stages=plugins.stages(settings),
         )
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What documents may take of this machine."""
+    return Limits(
+        children=settings.children or os.cpu_count() or 1,
+        fetch_seconds=settings.fetch_seconds,
+        call_seconds=settings.document_seconds,
+        total_seconds=settings.document_total_seconds,
+        document_memory_bytes=settings.document_memory_bytes,
+        max_document_bytes=settings.max_document_bytes,
+        max_document_chunks=settings.max_document_chunks,
     )
 
 

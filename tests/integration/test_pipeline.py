@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorCl
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian
 from testkit import documents
+from testkit.limits import LIMITS, MIB
 from testkit.postgres import PostgresServer
 from testkit.stages import digest
 
 TESTS = str(Path(__file__).resolve().parents[1])
-MIB = 1 << 20
 
 
 @dataclass
@@ -92,12 +93,8 @@ async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPa
         sources = Sources(blobs, UriRules(file_root=str(root)))
         stack.callback(sources.close)
         pipeline = await stack.enter_async_context(
-            open_pipeline(
-                guardian, sources=sources, database=pool, isolation=isolation.choose(), children=1,
-                fetch_seconds=20, call_seconds=20, total_seconds=120,
-                document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB, max_document_chunks=2000,
-            )
-        )  # fmt: skip
+            open_pipeline(guardian, sources=sources, database=pool, isolation=isolation.choose(), limits=LIMITS)
+        )
         yield Bench(pipeline, root, pool, await running_shard(pool), (await blobs.put("acme", b"hello")).uri)
 
 
@@ -125,12 +122,15 @@ async def test_each_kind_of_document_is_found_by_what_it_means(bench: Bench) -> 
 
 async def test_rows_say_where_in_the_document_a_chunk_stands(bench: Bench) -> None:
     lines = [[f"Page {page} tells of item {page} number {line} in its long list of things." for line in range(30)] for page in (1, 2, 3)]
+    before = time.time()
     outcome = await bench.train("pages.pdf", documents.pdf(lines), metadata='{"author": "Ann"}')
     rows = await bench.rows("pages.pdf")
     assert isinstance(outcome, Done)
     assert outcome.chunks == len(rows) > 5
     assert [stage.name for stage in outcome.stages] == ["fetch", "read", "chunk", "embed", "index"]
-    assert all(stage.seconds >= 0 and stage.start > 1e9 for stage in outcome.stages)
+    starts = [stage.start for stage in outcome.stages]
+    assert starts == sorted(starts)
+    assert before <= starts[0] <= starts[-1] <= time.time()
     assert [row["seq"] for row in rows] == list(range(len(rows)))
     assert {row["page"] for row in rows} == {1, 2, 3}
     assert all(f"Page {row['page']} " in row["text"] for row in rows)
@@ -180,7 +180,6 @@ async def test_what_cannot_be_read_fails_with_a_reason(bench: Bench, name: str) 
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.error_class) == (code, error_class)
     assert outcome.sentence.endswith(".")
-    assert len(outcome.sentence) > 20
     assert await bench.document(name) is None
 
 
@@ -216,18 +215,16 @@ async def test_large_documents_are_read_too(bench: Bench) -> None:
     assert [row["text"] for row in await bench.rows("spacious.txt")] == ["The only words."]
 
 
-def changed(bench: Bench, **parts: object) -> Bench:
+def changed(bench: Bench, **parts: Any) -> Bench:
     """The bench with stages of its worker's own process replaced."""
-    pipeline = object.__new__(Pipeline)
-    pipeline.__dict__ = bench.pipeline.__dict__ | parts
-    return Bench(pipeline, bench.root, bench.pool, bench.shard)
+    return replace(bench, pipeline=replace(bench.pipeline, **parts))
 
 
 async def test_a_source_that_is_away_is_worth_another_try(bench: Bench) -> None:
     async def away(*_: object) -> bytes:
         raise BlobUnavailableError("The object store did not answer.", retry_after_seconds=7.0)
 
-    outcome = await changed(bench, _fetch=away).train("away.txt", b"Words.")
+    outcome = await changed(bench, fetch=away).train("away.txt", b"Words.")
     assert isinstance(outcome, Failure)
     assert (outcome.error_class, outcome.code, outcome.retry_after_seconds) == (ErrorClass.TRANSIENT, "UNAVAILABLE", 7.0)
 
@@ -239,26 +236,25 @@ async def test_a_postgres_that_is_away_costs_a_document_no_try(bench: Bench) -> 
         tries.append(row)
         if len(tries) < 3:
             raise StoreUnavailableError("Postgres did not answer.")
-        return await bench.pipeline._index(*row)
+        return await bench.pipeline.index(*row)
 
-    outcome = await changed(bench, _index=index).train("patient.txt", b"Words.")
+    outcome = await changed(bench, index=index).train("patient.txt", b"Words.")
     assert isinstance(outcome, Done)
     assert [stage.name for stage in outcome.stages] == ["fetch", "read", "chunk", "embed", "index"]
     assert [row["text"] for row in await bench.rows("patient.txt")] == ["Words."]
 
 
 @asynccontextmanager
-async def replaced(bench: Bench, stages: Stages, *, children: int = 1, total_seconds: float = 120) -> AsyncIterator[Bench]:
-    """A pipeline with some stages of the tests' own."""
+async def replaced(bench: Bench, stages: Stages, **changes: Any) -> AsyncIterator[Bench]:
+    """A pipeline with some stages of the tests' own, and other limits."""
+    limits = replace(LIMITS, **changes)
     sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(bench.root)))
     async with (
         Guardian.open() as guardian,
         open_pipeline(
-            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), children=children,
-            fetch_seconds=20, call_seconds=20, total_seconds=total_seconds, document_memory_bytes=1024 * MIB,
-            max_document_bytes=4 * MIB, max_document_chunks=4000, stages=stages,
+            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), limits=limits, stages=stages
         ) as pipeline,
-    ):  # fmt: skip
+    ):
         yield Bench(pipeline, bench.root, bench.pool, bench.shard)
     sources.close()
 
@@ -362,11 +358,13 @@ async def test_documents_that_hardly_arrive_hold_up_no_other_tenants_and_end_in_
         for fetch_seconds, hangs in ((600.0, True), (0.3, False)):
             pipeline = await stack.enter_async_context(
                 open_pipeline(
-                    guardian, sources=sources, database=bench.pool, isolation=isolation.choose(), children=1,
-                    fetch_seconds=fetch_seconds, call_seconds=20, total_seconds=120,
-                document_memory_bytes=1024 * MIB, max_document_bytes=40 * MIB, max_document_chunks=2000,
+                    guardian,
+                    sources=sources,
+                    database=bench.pool,
+                    isolation=isolation.choose(),
+                    limits=replace(LIMITS, fetch_seconds=fetch_seconds),
                 )
-            )  # fmt: skip
+            )
             slow = [asyncio.create_task(pipeline.process(DocumentTask(n, f"slow-{n}", uri), drip)) for n in range(40)]
             if hangs:
                 for _ in slow:
@@ -389,8 +387,6 @@ async def test_a_plain_function_runs_in_children() -> None:
     shard = ShardContext(1, "acme", 1, "t", 1, 1, 1)
     async with (
         Guardian.open() as guardian,
-        ChildProcessor.open(
-            guardian, "builtins:len", children=1, document_seconds=5, document_memory_bytes=256 * MIB, isolation=isolation.choose()
-        ) as processor,
+        ChildProcessor.open(guardian, "builtins:len", limits=LIMITS, isolation=isolation.choose()) as processor,
     ):
         assert await processor.process(DocumentTask(0, "a", ""), shard) is DONE

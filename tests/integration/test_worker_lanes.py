@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -23,6 +23,7 @@ from doctrain_worker.pipeline.processor import (
 )
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian
+from testkit.limits import LIMITS
 from testkit.sandboxed_main import TESTS
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
@@ -168,9 +169,7 @@ async def test_after_a_fence_by_the_guardian_every_shard_is_asked_for_in_the_nex
     async with (
         tracker_server(script) as tracker,
         Guardian.open() as guardian,
-        ChildProcessor.open(
-            guardian, function, children=4, document_seconds=30, document_memory_bytes=2**28, isolation=shut_in
-        ) as children,
+        ChildProcessor.open(guardian, function, limits=replace(LIMITS, children=4), isolation=shut_in) as children,
         working(broker, children, tracker.address, guardian=guardian, drain_seconds=0.1) as running,
     ):
         await broker.publish([message(1, 1), message(2, 1)])

@@ -272,8 +272,8 @@ async def test_a_worker_tells_the_registry_what_operators_ask_for(broker: Memory
         record = json.loads((await registry.list("/doctrain/workers/"))["/doctrain/workers/worker"])
     assert record["worker_id"] == "worker"
     assert record["lanes"] == 2
-    assert 0 <= record["cpu"] <= 1
     assert record["memory_bytes"] > 2**20
+    assert record.keys() >= {"session", "lanes_in_use", "slots_in_use", "draining", "cpu", "load1"}
     assert await registry.list("/doctrain/workers/") == {}
 
 

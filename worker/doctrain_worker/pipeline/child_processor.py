@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from doctrain_worker.pipeline import failures
+from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
 from doctrain_worker.sandbox import results
 from doctrain_worker.sandbox.isolation import Isolation
@@ -16,19 +17,17 @@ from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
 class ChildProcessor:
     """A ``Processor``. Made by ``open``; the function takes a dict with the document's id, ordinal, URI and metadata."""
 
-    def __init__(self, pool: ChildPool, document_seconds: float) -> None:
+    def __init__(self, pool: ChildPool, limits: Limits) -> None:
         self._pool = pool
-        self._document_seconds = document_seconds
+        self._limits = limits
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, guardian: Guardian, function: str, *, children: int, document_seconds: float, document_memory_bytes: int, isolation: Isolation
-    ) -> AsyncIterator[ChildProcessor]:
+    async def open(cls, guardian: Guardian, function: str, *, limits: Limits, isolation: Isolation) -> AsyncIterator[ChildProcessor]:
         """Children for ``function``, as ``package.module:attribute``. Raises ChildStartError."""
-        spec = ChildSpec(function, memory_bytes=document_memory_bytes, recycle_calls=100_000)
-        async with ChildPool.open(guardian, spec, children, isolation) as pool:
-            yield cls(pool, document_seconds)
+        spec = ChildSpec(function, memory_bytes=limits.document_memory_bytes, recycle_calls=100_000)
+        async with ChildPool.open(guardian, spec, limits.children, isolation) as pool:
+            yield cls(pool, limits)
 
     async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
         """See ``Processor``."""
@@ -40,7 +39,7 @@ class ChildProcessor:
             "metadata": document.metadata,
         }
         try:
-            result = await self._pool.run(task, self._document_seconds, shard.traceparent)
+            result = await self._pool.run(task, self._limits.call_seconds, shard.traceparent)
         except ChildStartError as error:
             return failures.transient("NO_CHILD", f"No process for the document could be started. {error}")
         return DONE if isinstance(result, results.Result) else failures.of_call(result, "processing")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
+from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import Failure
 from doctrain_worker.pipeline.turns import Turns
@@ -31,15 +32,13 @@ class Embedding:
 
     Args:
         embedders: children that hold the model.
-        children: how many there are.
-        call_seconds: longest time of one call.
+        limits: how many there are, and what a document may take of them.
     """
 
-    def __init__(self, embedders: ChildPool, *, children: int, call_seconds: float) -> None:
+    def __init__(self, embedders: ChildPool, limits: Limits) -> None:
         self._embedders = embedders
-        self._children = children
-        self._call_seconds = call_seconds
-        self._turns = Turns(children)
+        self._limits = limits
+        self._turns = Turns(limits.children)
 
     async def embed(self, store: ChunkStore, passage: Passage) -> str:
         """Sets the vectors of all chunks; answers the model's name. Raises DocumentFailedError, ChildStartError, FencedError."""
@@ -51,7 +50,7 @@ class Embedding:
 
     async def _all(self, store: ChunkStore, passage: Passage) -> str:
         batches = _telling(store, passage)
-        at_once = min(self._children, store.batches)
+        at_once = min(self._limits.children, store.batches)
         if at_once <= 1:
             return await self._some(batches, store, passage, patient=False)
         try:
@@ -72,7 +71,7 @@ class Embedding:
 
     async def _embedded(self, texts: list[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
         for left in reversed(range(_TRIES)):
-            result = await self._embedders.run(texts, self._call_seconds, passage.shard.traceparent, patient=patient)
+            result = await self._embedders.run(texts, self._limits.call_seconds, passage.shard.traceparent, patient=patient)
             passage.note(result)
             if isinstance(result, results.Result):
                 model, vectors = result.value

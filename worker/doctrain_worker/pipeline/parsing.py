@@ -9,6 +9,7 @@ import msgspec
 
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
+from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
 from doctrain_worker.pipeline.wire import ChunkBatch, Parsed
@@ -25,14 +26,12 @@ class Parsing:
 
     Args:
         parsers: children that read and chunk.
-        call_seconds: longest time of one call.
-        most_chunks: a document with more is refused.
+        limits: what a document may take of them.
     """
 
-    def __init__(self, parsers: ChildPool, *, call_seconds: float, most_chunks: int) -> None:
+    def __init__(self, parsers: ChildPool, limits: Limits) -> None:
         self._parsers = parsers
-        self._call_seconds = call_seconds
-        self._most_chunks = most_chunks
+        self._limits = limits
 
     async def parse(self, content: bytes, passage: Passage, store: ChunkStore) -> Parsed:
         """Adds the document's chunks. Raises DocumentFailedError, ChildStartError, FencedError."""
@@ -42,7 +41,7 @@ class Parsing:
             "content": content,
             "media_type": document.media_type,
             "name": document.document_id if "." not in name else name,
-            "most_chunks": self._most_chunks,
+            "most_chunks": self._limits.max_document_chunks,
         }
         async with self._parsers.calls() as calls:
             parsed = await self._call(calls, task, Parsed, passage)
@@ -59,7 +58,7 @@ class Parsing:
         return parsed
 
     async def _call(self, calls: Calls, task: dict[str, Any] | None, kind: type[T], passage: Passage) -> T:
-        result = await calls.run(task, self._call_seconds, passage.shard.traceparent)
+        result = await calls.run(task, self._limits.call_seconds, passage.shard.traceparent)
         passage.note(result)
         if not isinstance(result, results.Result):
             raise DocumentFailedError(failures.of_call(result, "reading"))

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from doctrain_mesh.blobs import MakeRoom
 from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
@@ -21,6 +22,7 @@ from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, EMBED_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.embedding import Embedding
 from doctrain_worker.pipeline.index import IndexedDocument
+from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.parsing import Parsing
 from doctrain_worker.pipeline.passage import DocumentFailedError, Facts, Passage
 from doctrain_worker.pipeline.plugins import Stages
@@ -44,6 +46,7 @@ _ROOM_BYTES = 32 * _MIB
 _EMBEDDER_BYTES = 2048 * _MIB
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """A ``Processor``. Made by ``open_pipeline``.
 
@@ -53,34 +56,17 @@ class Pipeline:
         embedding: the stage ``embed``.
         index: the stage ``index``.
         database: where index rows go.
-        room_bytes: how many bytes of documents may be in memory at once, beside one document.
-        fetch_seconds: longest time until all of a document's bytes have come.
-        total_seconds: longest time of a document from its start to its end, all waiting included.
-        max_document_bytes: largest document.
+        room: memory for what documents have fetched.
+        limits: what they may take.
     """
 
-    def __init__(
-        self,
-        *,
-        fetch: Fetch,
-        parsing: Parsing,
-        embedding: Embedding,
-        index: Index,
-        database: Pool,
-        room_bytes: int,
-        fetch_seconds: float,
-        total_seconds: float,
-        max_document_bytes: int,
-    ) -> None:
-        self._fetch = fetch
-        self._parsing = parsing
-        self._embedding = embedding
-        self._index = index
-        self._database = database
-        self._room = Room(room_bytes)
-        self._fetch_seconds = fetch_seconds
-        self._total_seconds = total_seconds
-        self._max_document_bytes = max_document_bytes
+    fetch: Fetch
+    parsing: Parsing
+    embedding: Embedding
+    index: Index
+    database: Pool
+    room: Room
+    limits: Limits
 
     async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
         """See ``Processor``."""
@@ -90,12 +76,12 @@ class Pipeline:
 
     async def _outcome(self, passage: Passage) -> Outcome:
         try:
-            async with asyncio.timeout(self._total_seconds) as limit:
+            async with asyncio.timeout(self.limits.total_seconds) as limit:
                 return await self._done(passage)
         except TimeoutError:
             if not limit.expired():
                 raise
-            return failures.overdue(self._total_seconds, passage.worked_seconds)
+            return failures.overdue(self.limits.total_seconds, passage.worked_seconds)
         except DocumentFailedError as failed:
             return failed.failure
         except DoctrainError as error:
@@ -108,7 +94,7 @@ class Pipeline:
     async def _done(self, passage: Passage) -> Done:
         with ChunkStore() as store:
             parsed = await self._parsed(passage, store)
-            model = await self._embedding.embed(store, passage)
+            model = await self.embedding.embed(store, passage)
             indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, store)
             with passage.timed("index", {"chunks": len(store)}):
                 written = await self._written(passage, indexed)
@@ -119,15 +105,15 @@ class Pipeline:
         pause = _STORE_PAUSE
         while True:
             try:
-                return await self._index(self._database, passage.shard, passage.document, indexed)
+                return await self.index(self.database, passage.shard, passage.document, indexed)
             except StoreUnavailableError as error:
                 log.warning("Document %d of training %s waits for Postgres: %s", *passage.named, error)
             await asyncio.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
             pause = min(_LONGEST_STORE_PAUSE, 2 * pause)
 
     async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed:
-        with self._room.share(passage.shard.tenant) as share:
-            return await self._parsing.parse(await self._fetched(passage, share), passage, store)
+        with self.room.share(passage.shard.tenant) as share:
+            return await self.parsing.parse(await self._fetched(passage, share), passage, store)
 
     async def _fetched(self, passage: Passage, share: Share) -> bytes:
         """The bytes; the time limit is for their source, so it stands still while they wait for room."""
@@ -144,11 +130,11 @@ class Pipeline:
 
         with passage.timed("fetch", facts):
             try:
-                async with asyncio.timeout(self._fetch_seconds) as limit:
-                    content = await self._fetch(passage.shard.tenant_id, uri, self._max_document_bytes, make_room)
+                async with asyncio.timeout(self.limits.fetch_seconds) as limit:
+                    content = await self.fetch(passage.shard.tenant_id, uri, self.limits.max_document_bytes, make_room)
             except TimeoutError as error:
                 if limit.expired():
-                    raise DocumentFailedError(failures.fetch_overdue(self._fetch_seconds)) from error
+                    raise DocumentFailedError(failures.fetch_overdue(self.limits.fetch_seconds)) from error
                 raise
             facts["bytes"] = len(content)
         return content
@@ -161,16 +147,10 @@ async def open_pipeline(
     sources: Sources,
     database: Pool,
     isolation: Isolation,
-    children: int,
-    fetch_seconds: float,
-    call_seconds: float,
-    total_seconds: float,
-    document_memory_bytes: int,
-    max_document_bytes: int,
-    max_document_chunks: int,
+    limits: Limits,
     stages: Stages | None = None,
 ) -> AsyncIterator[Pipeline]:
-    """A pipeline with up to ``children`` children of each kind; they are ended at its exit.
+    """A pipeline with up to ``limits.children`` children of each kind; they are ended at its exit.
 
     Raises ChildStartError when not even the first of each kind starts, ConfigurationError when a stage cannot be loaded.
     """
@@ -180,7 +160,7 @@ async def open_pipeline(
     parse = ChildSpec(
         "doctrain_worker.pipeline.child.parse:parse",
         prepare="doctrain_worker.pipeline.child.parse:prepare",
-        memory_bytes=document_memory_bytes,
+        memory_bytes=limits.document_memory_bytes,
         environment=((READ_VARIABLE, chosen.read), (CHUNK_VARIABLE, chosen.chunk)),
     )
     embed = ChildSpec(
@@ -194,18 +174,16 @@ async def open_pipeline(
     async with AsyncExitStack() as stack:
         try:
             async with asyncio.TaskGroup() as group:  # both start at once: each takes half a second
-                parsers = group.create_task(stack.enter_async_context(ChildPool.open(guardian, parse, children, isolation)))
-                embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, children, isolation)))
+                parsers = group.create_task(stack.enter_async_context(ChildPool.open(guardian, parse, limits.children, isolation)))
+                embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, limits.children, isolation)))
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         yield Pipeline(
             fetch=fetch,
-            parsing=Parsing(parsers.result(), call_seconds=call_seconds, most_chunks=max_document_chunks),
-            embedding=Embedding(embedders.result(), children=children, call_seconds=call_seconds),
+            parsing=Parsing(parsers.result(), limits),
+            embedding=Embedding(embedders.result(), limits),
             index=index,
             database=database,
-            room_bytes=(2 * children + _WAITING_DOCUMENTS) * _ROOM_BYTES,
-            fetch_seconds=fetch_seconds,
-            total_seconds=total_seconds,
-            max_document_bytes=max_document_bytes,
+            room=Room((2 * limits.children + _WAITING_DOCUMENTS) * _ROOM_BYTES),
+            limits=limits,
         )
