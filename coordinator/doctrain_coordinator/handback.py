@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.ledger import TrainingRow
@@ -46,12 +45,12 @@ class HandBacks:
         shards: Sequence[tuple[int, int]],
         *,
         why: str = "",
-        not_before: datetime | None = None,
+        delay_ms: int = 0,
         unless: Unless | None = None,
     ) -> None:
         """Frees shards (id, number) that the session holds: RUNNING to PENDING, STOPPING to CANCELLED.
 
-        What is not (any more) as named is left alone. For a yield, ``why`` is kept as the reason until ``not_before``.
+        What is not (any more) as named is left alone. A shard that rests for ``delay_ms`` shows ``why`` meanwhile.
         """
         wanted = dict(shards)
 
@@ -66,7 +65,7 @@ class HandBacks:
             asked = unless.asked() if unless is not None else ()
             for shard in held:
                 if wanted[shard["id"]] == shard["number"] and shard["id"] not in asked:
-                    await _free(c, shard, rows[shard["training"]], why, not_before)
+                    await _free(c, shard, rows[shard["training"]], why, delay_ms)
             return await write_trainings(c, rows.values())
 
         changed = await self._locks.transact("releasing shards", HAND_BACK_SECONDS, free)
@@ -75,15 +74,6 @@ class HandBacks:
             self._changes.work()
 
 
-async def _free(c: Connection, shard: Record, training: TrainingRow, why: str, not_before: datetime | None) -> None:
-    await c.execute(
-        SQL["release_shard"],
-        shard["id"],
-        ShardState.CANCELLED if shard["state"] == ShardState.STOPPING else ShardState.PENDING,
-        training.touch(),
-        shard["losses"],
-        shard["suspects"],
-        shard["open"],
-        not_before,
-        why if not_before else None,
-    )
+async def _free(c: Connection, shard: Record, training: TrainingRow, why: str, delay_ms: int) -> None:
+    state = ShardState.CANCELLED if shard["state"] == ShardState.STOPPING else ShardState.PENDING
+    await c.execute(SQL["free_shard"], shard["id"], state, training.touch(), delay_ms, why)

@@ -58,6 +58,7 @@ class Opened:
             width=shard["width"],
             documents=documents,
             suspects=shard["suspects"],
+            cool_downs=shard["cool_downs"],
             traceparent=training["traceparent"],
         )
 

@@ -110,7 +110,7 @@ class TakeBacks:
                 verdict = charge(await self._held(c, shard), self._budgets)
                 still_open -= await self._charge_document(c, shard, verdict, training)
             state = ShardState.PENDING if still_open else ShardState.DONE
-        await c.execute(SQL["release_shard"], shard["id"], state, version, verdict.losses, list(verdict.suspects), still_open, None, None)
+        await c.execute(SQL["take_back_shard"], shard["id"], state, version, verdict.losses, list(verdict.suspects), still_open)
         return verdict == Verdict(before.losses + 1, before.suspects)
 
     async def _held(self, c: Connection, shard: Record) -> Held:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -196,13 +195,13 @@ async def test_a_yield_hands_the_rest_back_for_later(one: Core) -> None:
     attachment = await one.open("w")
     shard, number = await one.running_shard(attachment.session, training)
     await one.report(attachment.session, shard, number, results(0, 4))
-    until = datetime.now(UTC) + timedelta(seconds=60)
-    await one.handbacks.release(attachment.session, [(shard, number + 1)], why="another hold's", not_before=until)
+    await one.handbacks.release(attachment.session, [(shard, number + 1)], why="another hold's", delay_ms=60_000)
     assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
     for _ in range(2):
-        await one.handbacks.release(attachment.session, [(shard, number)], why="the store is down", not_before=until)
+        await one.handbacks.release(attachment.session, [(shard, number)], why="the store is down", delay_ms=60_000)
         row = (await one.shards(training))[0]
-        assert (row["state"], row["holder"], row["not_before"], row["yield_reason"]) == (0, None, until, "the store is down")
+        assert (row["state"], row["holder"], row["cool_downs"], row["yield_reason"]) == (0, None, 1, "the store is down")
+        assert await one.pool.fetchval("select not_before > now() + interval '50 s' from shard where id = $1", shard)
         assert (row["losses"], row["open"]) == (0, 6)
     assert await one.begin(attachment.session, shard, number) is Begun.NOT_YOURS
 

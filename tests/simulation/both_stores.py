@@ -37,8 +37,8 @@ TIMES = {"created_at", "gone_at", "load_progress_at", "age", "started_at", "ende
 TABLES = {
     "training": "id, state, paused, retry_of, sealed, loaded, load_offset, total, completed, failed, version, reason",
     "session": "id, worker_id, state, beat, attached, lanes, draining, predecessor, gone_at",
-    "shard": "id, training, shard_number, first, count, open, state, number, holder, width, order_kind, not_before, running, losses, "
-    "suspects, trial, version, yield_reason",
+    "shard": "id, training, shard_number, first, count, open, state, number, holder, width, order_kind, not_before, cool_downs, running, "
+    "losses, suspects, trial, version, yield_reason",
     "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, document_id",
 }
 
@@ -169,6 +169,6 @@ def _plain(key: str, value: Any) -> Any:
         return len(value)
     if key in TIMES or isinstance(value, float):
         return value is not None
-    if isinstance(value, datetime) and value.year == 1:  # -infinity
-        return "never"
+    if key == "not_before":  # -infinity, or by a clock of its own
+        return "never" if value.year == 1 else "set"
     return list(value) if isinstance(value, list | tuple) else value

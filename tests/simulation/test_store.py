@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from simulation.both_stores import BASE, DOCUMENTS, FAR, SHARD, Speaker, Store, same, waits
+from simulation.both_stores import BASE, DOCUMENTS, SHARD, Speaker, Store, same, waits
 from simulation.store import statements
 
 
@@ -25,7 +25,6 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
     started = [draw.choice([-1, 5]) for _ in range(SHARD)]
     first = (shard - 1) % 6 * SHARD
     suspects = draw.choice([[], [first], [first, first + 1]])
-    later = draw.choice([None, FAR, BASE])
     return draw.choice(
         [
             ("commits.shard_facts", some),
@@ -67,7 +66,8 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("sessions.lock_held_shards", session),
             ("sessions.lock_attached_session", session, 1),
             ("sessions.lock_held_shards_of", session, some),
-            ("sessions.release_shard", shard, draw.choice([0, 0, 5]), version, 1, suspects, 2, later, "why" if later else None),
+            ("sessions.free_shard", shard, draw.choice([0, 0, 5]), version, draw.choice([0, 0, 60_000, 10**12]), "why"),
+            ("sessions.take_back_shard", shard, draw.choice([0, 0, 5]), version, 1, suspects, 2),
             ("sessions.document_losses", training, ordinal),
             ("sessions.charge_document", training, ordinal),
             ("sessions.fail_document", training, ordinal, number, "CRASHED_WORKER", "It was lost."),

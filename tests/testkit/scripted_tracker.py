@@ -26,7 +26,7 @@ BEAT_MS = 50
 LEASE_MS = 2500
 
 
-def begun(shard: int, number: int, count: int, *, width: int = 2, suspects: tuple[int, ...] = ()) -> pb.BeginAnswer:
+def begun(shard: int, number: int, count: int, *, width: int = 2, suspects: tuple[int, ...] = (), cool_downs: int = 0) -> pb.BeginAnswer:
     """The answer that gives a shard of numbered documents from ordinal 0 out."""
     return pb.BeginAnswer(
         shard=pb.ShardRef(shard=shard, number=number),
@@ -38,6 +38,7 @@ def begun(shard: int, number: int, count: int, *, width: int = 2, suspects: tupl
         width=width,
         documents=pb.OpenDocuments(run_first=[0], run_count=[count], uri_template="s3://test/{n}"),
         suspects=suspects,
+        cool_downs=cool_downs,
     )
 
 

@@ -45,6 +45,7 @@ class Attempts:
         setup: ShardSetup,
         *,
         context: ShardContext,
+        cool_downs: int,
         documents: Mapping[int, DocumentTask],
         spans: DocumentSpans,
         reports: Reports,
@@ -52,7 +53,7 @@ class Attempts:
     ) -> None:
         self._setup, self._context, self._documents = setup, context, documents
         self._spans, self._running, self._results, self._orders = spans, reports.running, reports.results, orders
-        self._failures = Failures(setup.retries, context.number)
+        self._failures = Failures(setup.retries, cool_downs)
         self.at_once = answers_at_once(setup.processor)
 
     async def one(self, ordinal: int, started: float) -> TryAgain | None:

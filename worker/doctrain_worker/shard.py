@@ -39,10 +39,12 @@ class ShardRun:
         self._orders = Orders(setup.gate)
         self._reports = Reports(self.key, setup.tracker, self._began, self._on_answer)
         self._suspects = list(answer.suspects)
+        self._cool_downs = answer.cool_downs
         documents = open_documents(answer.documents)
         self._attempts = Attempts(
             setup,
             context=_context(answer, session, spans.traceparent),
+            cool_downs=answer.cool_downs,
             documents=documents,
             spans=spans,
             reports=self._reports,
@@ -122,6 +124,7 @@ class ShardRun:
         trials = Trials(
             self.key,
             self._suspects,
+            self._cool_downs,
             self._setup.tracker,
             self._setup.gate,
             self._try_alone,

@@ -23,6 +23,7 @@ class Trials:
 
     key: Key
     suspects: Sequence[int]
+    cool_downs: int
     tracker: Tracker
     gate: Gate
     process: Callable[[int], Awaitable[TryAgain | None]]
@@ -47,6 +48,6 @@ class Trials:
             await self.settle()
             if again is None:
                 return 0.0
-            if (seconds := after_trial(self.key[1], again.seconds)) > 0:
+            if (seconds := after_trial(self.cool_downs, again.seconds)) > 0:
                 return seconds
         return 0.0

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -34,6 +33,7 @@ RETRY_SECONDS = 0.25
 STALL_SECONDS = 20.0
 MAX_NAME = 200
 MOST_LANES = 256
+MOST_DELAY_MS = 24 * 3600 * 1000
 _OUTCOMES = {
     Begun.BEGUN: pb.BEGIN_OUTCOME_BEGUN,
     Begun.NOT_YOURS: pb.BEGIN_OUTCOME_NOT_YOURS,
@@ -310,9 +310,11 @@ class _Stream:
                 outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
                 self.outbox.trial_answers.add(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome)
             for item in request.yields:
-                until = datetime.now(UTC) + timedelta(milliseconds=max(0, item.delay_ms)) if item.delay_ms > 0 else None
                 await self._parts.handbacks.release(
-                    session, [(item.shard.shard, item.shard.number)], why=item.reason[:500].replace("\x00", " "), not_before=until
+                    session,
+                    [(item.shard.shard, item.shard.number)],
+                    why=item.reason[:500].replace("\x00", " "),
+                    delay_ms=min(max(0, item.delay_ms), MOST_DELAY_MS),
                 )
                 self.outbox.yields.append(item.shard)
             if request.stopped:

@@ -70,6 +70,7 @@ create index training_unsealed on training (id) where not sealed;
 
 -- State: 0 PENDING, 1 DISPATCHED, 2 RUNNING, 3 STOPPING, 4 DONE, 5 CANCELLED.
 -- number is the dispatch number and the attempt; version is the training's version of the shard's last change.
+-- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
 -- order_kind: 0 none, or doctrain_mesh.v1.OrderKind (1 yield, 2 stop, 3 width).
 create table shard (
     id bigint generated always as identity primary key,
@@ -86,6 +87,7 @@ create table shard (
     order_kind smallint not null default 0,
     order_width int not null default 0,
     not_before timestamptz not null default '-infinity',
+    cool_downs int not null default 0,
     yield_reason text,
     running int[] not null default '{}',
     losses int not null default 0,

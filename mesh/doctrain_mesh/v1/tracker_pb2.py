@@ -24,23 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64octrain_mesh/v1/tracker.proto\x12\x10\x64octrain_mesh.v1\"\xe2\x02\n\x0cTrackRequest\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.doctrain_mesh.v1.Hello\x12.\n\theartbeat\x18\x02 \x01(\x0b\x32\x1b.doctrain_mesh.v1.Heartbeat\x12\'\n\x06\x62\x65gins\x18\x03 \x03(\x0b\x32\x17.doctrain_mesh.v1.Begin\x12\'\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x17.doctrain_mesh.v1.Block\x12\'\n\x06trials\x18\x05 \x03(\x0b\x32\x17.doctrain_mesh.v1.Trial\x12\'\n\x06yields\x18\x06 \x03(\x0b\x32\x17.doctrain_mesh.v1.Yield\x12*\n\x07stopped\x18\x07 \x03(\x0b\x32\x19.doctrain_mesh.v1.Stopped\x12*\n\x07goodbye\x18\x08 \x01(\x0b\x32\x19.doctrain_mesh.v1.Goodbye\"\x9c\x03\n\rTrackResponse\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.doctrain_mesh.v1.Welcome\x12\x34\n\theartbeat\x18\x02 \x01(\x0b\x32!.doctrain_mesh.v1.HeartbeatAnswer\x12-\n\x06\x62\x65gins\x18\x03 \x03(\x0b\x32\x1d.doctrain_mesh.v1.BeginAnswer\x12-\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x1d.doctrain_mesh.v1.BlockAnswer\x12*\n\x06trials\x18\x05 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12*\n\x06yields\x18\x06 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12+\n\x07stopped\x18\x07 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x10\n\x08\x64raining\x18\x08 \x01(\x08\x12\x34\n\rtrial_answers\x18\t \x03(\x0b\x32\x1d.doctrain_mesh.v1.TrialAnswer\")\n\x08ShardRef\x12\r\n\x05shard\x18\x01 \x01(\x03\x12\x0e\n\x06number\x18\x02 \x01(\x05\"\x9b\x01\n\x05Hello\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x13\n\x0bpredecessor\x18\x03 \x01(\x03\x12\x39\n\x0fpredecessor_end\x18\x04 \x01(\x0e\x32 .doctrain_mesh.v1.PredecessorEnd\x12\r\n\x05lanes\x18\x05 \x01(\x05\x12\x0f\n\x07version\x18\x06 \x01(\t\"O\n\x07Welcome\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x05\x12\x0f\n\x07\x62\x65\x61t_ms\x18\x03 \x01(\x05\x12\x10\n\x08lease_ms\x18\x04 \x01(\x05\"Y\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04held\x18\x02 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"\x91\x01\n\x0fHeartbeatAnswer\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0csession_lost\x18\x02 \x01(\x08\x12\'\n\x06orders\x18\x03 \x03(\x0b\x32\x17.doctrain_mesh.v1.Order\x12-\n\tnot_yours\x18\x04 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\"l\n\x05Order\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.doctrain_mesh.v1.OrderKind\x12\r\n\x05width\x18\x03 \x01(\x05\"2\n\x05\x42\x65gin\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\"\xa2\x02\n\x0b\x42\x65ginAnswer\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.doctrain_mesh.v1.BeginOutcome\x12\x0e\n\x06tenant\x18\x03 \x01(\x03\x12\x11\n\ttenant_id\x18\x04 \x01(\t\x12\x10\n\x08training\x18\x05 \x01(\x03\x12\x18\n\x10training_task_id\x18\x06 \x01(\t\x12\r\n\x05width\x18\x07 \x01(\x05\x12\x32\n\tdocuments\x18\x08 \x01(\x0b\x32\x1f.doctrain_mesh.v1.OpenDocuments\x12\x10\n\x08suspects\x18\t \x03(\x05\x12\x13\n\x0btraceparent\x18\n \x01(\t\"\xad\x01\n\rOpenDocuments\x12\x11\n\trun_first\x18\x01 \x03(\x05\x12\x11\n\trun_count\x18\x02 \x03(\x05\x12\x14\n\x0curi_template\x18\x03 \x01(\t\x12\x15\n\rnumber_offset\x18\x04 \x01(\x05\x12\x14\n\x0c\x64ocument_ids\x18\x05 \x03(\t\x12\x0c\n\x04uris\x18\x06 \x03(\t\x12\x13\n\x0bmedia_types\x18\x07 \x03(\t\x12\x10\n\x08metadata\x18\x08 \x03(\t\"\xe6\x01\n\x05\x42lock\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x05shard\x18\x02 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\r\n\x05\x66irst\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61se_ms\x18\x04 \x01(\x03\x12\x0f\n\x07started\x18\x05 \x03(\x11\x12\x0c\n\x04took\x18\x06 \x03(\x11\x12\x30\n\x06\x66\x61iled\x18\x07 \x03(\x0b\x32 .doctrain_mesh.v1.FailedDocument\x12\x0f\n\x07running\x18\x08 \x03(\x05\x12\x0f\n\x07retried\x18\t \x03(\x05\x12\r\n\x05tries\x18\n \x03(\x05\"U\n\x0e\x46\x61iledDocument\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x13\n\x0b\x65rror_class\x18\x02 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xa0\x01\n\x0b\x42lockAnswer\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x05shard\x18\x02 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12/\n\x07outcome\x18\x03 \x01(\x0e\x32\x1e.doctrain_mesh.v1.BlockOutcome\x12\x0f\n\x07invalid\x18\x04 \x03(\x05\x12\x12\n\nshard_done\x18\x05 \x01(\x08\"C\n\x05Trial\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\"z\n\x0bTrialAnswer\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\x12/\n\x07outcome\x18\x03 \x01(\x0e\x32\x1e.doctrain_mesh.v1.TrialOutcome\"T\n\x05Yield\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x10\n\x08\x64\x65lay_ms\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"4\n\x07Stopped\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t*l\n\x0ePredecessorEnd\x12\x1f\n\x1bPREDECESSOR_END_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPREDECESSOR_END_SELF_FENCED\x10\x01\x12\x18\n\x14PREDECESSOR_END_DIED\x10\x02*h\n\tOrderKind\x12\x1a\n\x16ORDER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_KIND_YIELD\x10\x01\x12\x13\n\x0fORDER_KIND_STOP\x10\x02\x12\x14\n\x10ORDER_KIND_WIDTH\x10\x03*\x83\x01\n\x0c\x42\x65ginOutcome\x12\x1d\n\x19\x42\x45GIN_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x45GIN_OUTCOME_BEGUN\x10\x01\x12\x1b\n\x17\x42\x45GIN_OUTCOME_NOT_YOURS\x10\x02\x12\x1e\n\x1a\x42\x45GIN_OUTCOME_SESSION_LOST\x10\x03*}\n\x0c\x42lockOutcome\x12\x1d\n\x19\x42LOCK_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42LOCK_OUTCOME_RECORDED\x10\x01\x12\x17\n\x13\x42LOCK_OUTCOME_STALE\x10\x02\x12\x19\n\x15\x42LOCK_OUTCOME_INVALID\x10\x03*c\n\x0cTrialOutcome\x12\x1d\n\x19TRIAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIAL_OUTCOME_STARTED\x10\x01\x12\x19\n\x15TRIAL_OUTCOME_REFUSED\x10\x02\x32^\n\x0eTrackerService\x12L\n\x05Track\x12\x1e.doctrain_mesh.v1.TrackRequest\x1a\x1f.doctrain_mesh.v1.TrackResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x64octrain_mesh/v1/tracker.proto\x12\x10\x64octrain_mesh.v1\"\xe2\x02\n\x0cTrackRequest\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.doctrain_mesh.v1.Hello\x12.\n\theartbeat\x18\x02 \x01(\x0b\x32\x1b.doctrain_mesh.v1.Heartbeat\x12\'\n\x06\x62\x65gins\x18\x03 \x03(\x0b\x32\x17.doctrain_mesh.v1.Begin\x12\'\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x17.doctrain_mesh.v1.Block\x12\'\n\x06trials\x18\x05 \x03(\x0b\x32\x17.doctrain_mesh.v1.Trial\x12\'\n\x06yields\x18\x06 \x03(\x0b\x32\x17.doctrain_mesh.v1.Yield\x12*\n\x07stopped\x18\x07 \x03(\x0b\x32\x19.doctrain_mesh.v1.Stopped\x12*\n\x07goodbye\x18\x08 \x01(\x0b\x32\x19.doctrain_mesh.v1.Goodbye\"\x9c\x03\n\rTrackResponse\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.doctrain_mesh.v1.Welcome\x12\x34\n\theartbeat\x18\x02 \x01(\x0b\x32!.doctrain_mesh.v1.HeartbeatAnswer\x12-\n\x06\x62\x65gins\x18\x03 \x03(\x0b\x32\x1d.doctrain_mesh.v1.BeginAnswer\x12-\n\x06\x62locks\x18\x04 \x03(\x0b\x32\x1d.doctrain_mesh.v1.BlockAnswer\x12*\n\x06trials\x18\x05 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12*\n\x06yields\x18\x06 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12+\n\x07stopped\x18\x07 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x10\n\x08\x64raining\x18\x08 \x01(\x08\x12\x34\n\rtrial_answers\x18\t \x03(\x0b\x32\x1d.doctrain_mesh.v1.TrialAnswer\")\n\x08ShardRef\x12\r\n\x05shard\x18\x01 \x01(\x03\x12\x0e\n\x06number\x18\x02 \x01(\x05\"\x9b\x01\n\x05Hello\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\x03\x12\x13\n\x0bpredecessor\x18\x03 \x01(\x03\x12\x39\n\x0fpredecessor_end\x18\x04 \x01(\x0e\x32 .doctrain_mesh.v1.PredecessorEnd\x12\r\n\x05lanes\x18\x05 \x01(\x05\x12\x0f\n\x07version\x18\x06 \x01(\t\"O\n\x07Welcome\x12\x0f\n\x07session\x18\x01 \x01(\x03\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x05\x12\x0f\n\x07\x62\x65\x61t_ms\x18\x03 \x01(\x05\x12\x10\n\x08lease_ms\x18\x04 \x01(\x05\"Y\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04held\x18\x02 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x10\n\x08\x64raining\x18\x03 \x01(\x08\"\x91\x01\n\x0fHeartbeatAnswer\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0csession_lost\x18\x02 \x01(\x08\x12\'\n\x06orders\x18\x03 \x03(\x0b\x32\x17.doctrain_mesh.v1.Order\x12-\n\tnot_yours\x18\x04 \x03(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\"l\n\x05Order\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.doctrain_mesh.v1.OrderKind\x12\r\n\x05width\x18\x03 \x01(\x05\"2\n\x05\x42\x65gin\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\"\xb6\x02\n\x0b\x42\x65ginAnswer\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12/\n\x07outcome\x18\x02 \x01(\x0e\x32\x1e.doctrain_mesh.v1.BeginOutcome\x12\x0e\n\x06tenant\x18\x03 \x01(\x03\x12\x11\n\ttenant_id\x18\x04 \x01(\t\x12\x10\n\x08training\x18\x05 \x01(\x03\x12\x18\n\x10training_task_id\x18\x06 \x01(\t\x12\r\n\x05width\x18\x07 \x01(\x05\x12\x32\n\tdocuments\x18\x08 \x01(\x0b\x32\x1f.doctrain_mesh.v1.OpenDocuments\x12\x10\n\x08suspects\x18\t \x03(\x05\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x12\n\ncool_downs\x18\x0b \x01(\x05\"\xad\x01\n\rOpenDocuments\x12\x11\n\trun_first\x18\x01 \x03(\x05\x12\x11\n\trun_count\x18\x02 \x03(\x05\x12\x14\n\x0curi_template\x18\x03 \x01(\t\x12\x15\n\rnumber_offset\x18\x04 \x01(\x05\x12\x14\n\x0c\x64ocument_ids\x18\x05 \x03(\t\x12\x0c\n\x04uris\x18\x06 \x03(\t\x12\x13\n\x0bmedia_types\x18\x07 \x03(\t\x12\x10\n\x08metadata\x18\x08 \x03(\t\"\xe6\x01\n\x05\x42lock\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x05shard\x18\x02 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\r\n\x05\x66irst\x18\x03 \x01(\x05\x12\x0f\n\x07\x62\x61se_ms\x18\x04 \x01(\x03\x12\x0f\n\x07started\x18\x05 \x03(\x11\x12\x0c\n\x04took\x18\x06 \x03(\x11\x12\x30\n\x06\x66\x61iled\x18\x07 \x03(\x0b\x32 .doctrain_mesh.v1.FailedDocument\x12\x0f\n\x07running\x18\x08 \x03(\x05\x12\x0f\n\x07retried\x18\t \x03(\x05\x12\r\n\x05tries\x18\n \x03(\x05\"U\n\x0e\x46\x61iledDocument\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x13\n\x0b\x65rror_class\x18\x02 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xa0\x01\n\x0b\x42lockAnswer\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12)\n\x05shard\x18\x02 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12/\n\x07outcome\x18\x03 \x01(\x0e\x32\x1e.doctrain_mesh.v1.BlockOutcome\x12\x0f\n\x07invalid\x18\x04 \x03(\x05\x12\x12\n\nshard_done\x18\x05 \x01(\x08\"C\n\x05Trial\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\"z\n\x0bTrialAnswer\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\x12/\n\x07outcome\x18\x03 \x01(\x0e\x32\x1e.doctrain_mesh.v1.TrialOutcome\"T\n\x05Yield\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\x12\x10\n\x08\x64\x65lay_ms\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"4\n\x07Stopped\x12)\n\x05shard\x18\x01 \x01(\x0b\x32\x1a.doctrain_mesh.v1.ShardRef\"\x19\n\x07Goodbye\x12\x0e\n\x06reason\x18\x01 \x01(\t*l\n\x0ePredecessorEnd\x12\x1f\n\x1bPREDECESSOR_END_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPREDECESSOR_END_SELF_FENCED\x10\x01\x12\x18\n\x14PREDECESSOR_END_DIED\x10\x02*h\n\tOrderKind\x12\x1a\n\x16ORDER_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10ORDER_KIND_YIELD\x10\x01\x12\x13\n\x0fORDER_KIND_STOP\x10\x02\x12\x14\n\x10ORDER_KIND_WIDTH\x10\x03*\x83\x01\n\x0c\x42\x65ginOutcome\x12\x1d\n\x19\x42\x45GIN_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x45GIN_OUTCOME_BEGUN\x10\x01\x12\x1b\n\x17\x42\x45GIN_OUTCOME_NOT_YOURS\x10\x02\x12\x1e\n\x1a\x42\x45GIN_OUTCOME_SESSION_LOST\x10\x03*}\n\x0c\x42lockOutcome\x12\x1d\n\x19\x42LOCK_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42LOCK_OUTCOME_RECORDED\x10\x01\x12\x17\n\x13\x42LOCK_OUTCOME_STALE\x10\x02\x12\x19\n\x15\x42LOCK_OUTCOME_INVALID\x10\x03*c\n\x0cTrialOutcome\x12\x1d\n\x19TRIAL_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIAL_OUTCOME_STARTED\x10\x01\x12\x19\n\x15TRIAL_OUTCOME_REFUSED\x10\x02\x32^\n\x0eTrackerService\x12L\n\x05Track\x12\x1e.doctrain_mesh.v1.TrackRequest\x1a\x1f.doctrain_mesh.v1.TrackResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'doctrain_mesh.v1.tracker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PREDECESSOREND']._serialized_start=2819
-  _globals['_PREDECESSOREND']._serialized_end=2927
-  _globals['_ORDERKIND']._serialized_start=2929
-  _globals['_ORDERKIND']._serialized_end=3033
-  _globals['_BEGINOUTCOME']._serialized_start=3036
-  _globals['_BEGINOUTCOME']._serialized_end=3167
-  _globals['_BLOCKOUTCOME']._serialized_start=3169
-  _globals['_BLOCKOUTCOME']._serialized_end=3294
-  _globals['_TRIALOUTCOME']._serialized_start=3296
-  _globals['_TRIALOUTCOME']._serialized_end=3395
+  _globals['_PREDECESSOREND']._serialized_start=2839
+  _globals['_PREDECESSOREND']._serialized_end=2947
+  _globals['_ORDERKIND']._serialized_start=2949
+  _globals['_ORDERKIND']._serialized_end=3053
+  _globals['_BEGINOUTCOME']._serialized_start=3056
+  _globals['_BEGINOUTCOME']._serialized_end=3187
+  _globals['_BLOCKOUTCOME']._serialized_start=3189
+  _globals['_BLOCKOUTCOME']._serialized_end=3314
+  _globals['_TRIALOUTCOME']._serialized_start=3316
+  _globals['_TRIALOUTCOME']._serialized_end=3415
   _globals['_TRACKREQUEST']._serialized_start=53
   _globals['_TRACKREQUEST']._serialized_end=407
   _globals['_TRACKRESPONSE']._serialized_start=410
@@ -60,25 +60,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BEGIN']._serialized_start=1455
   _globals['_BEGIN']._serialized_end=1505
   _globals['_BEGINANSWER']._serialized_start=1508
-  _globals['_BEGINANSWER']._serialized_end=1798
-  _globals['_OPENDOCUMENTS']._serialized_start=1801
-  _globals['_OPENDOCUMENTS']._serialized_end=1974
-  _globals['_BLOCK']._serialized_start=1977
-  _globals['_BLOCK']._serialized_end=2207
-  _globals['_FAILEDDOCUMENT']._serialized_start=2209
-  _globals['_FAILEDDOCUMENT']._serialized_end=2294
-  _globals['_BLOCKANSWER']._serialized_start=2297
-  _globals['_BLOCKANSWER']._serialized_end=2457
-  _globals['_TRIAL']._serialized_start=2459
-  _globals['_TRIAL']._serialized_end=2526
-  _globals['_TRIALANSWER']._serialized_start=2528
-  _globals['_TRIALANSWER']._serialized_end=2650
-  _globals['_YIELD']._serialized_start=2652
-  _globals['_YIELD']._serialized_end=2736
-  _globals['_STOPPED']._serialized_start=2738
-  _globals['_STOPPED']._serialized_end=2790
-  _globals['_GOODBYE']._serialized_start=2792
-  _globals['_GOODBYE']._serialized_end=2817
-  _globals['_TRACKERSERVICE']._serialized_start=3397
-  _globals['_TRACKERSERVICE']._serialized_end=3491
+  _globals['_BEGINANSWER']._serialized_end=1818
+  _globals['_OPENDOCUMENTS']._serialized_start=1821
+  _globals['_OPENDOCUMENTS']._serialized_end=1994
+  _globals['_BLOCK']._serialized_start=1997
+  _globals['_BLOCK']._serialized_end=2227
+  _globals['_FAILEDDOCUMENT']._serialized_start=2229
+  _globals['_FAILEDDOCUMENT']._serialized_end=2314
+  _globals['_BLOCKANSWER']._serialized_start=2317
+  _globals['_BLOCKANSWER']._serialized_end=2477
+  _globals['_TRIAL']._serialized_start=2479
+  _globals['_TRIAL']._serialized_end=2546
+  _globals['_TRIALANSWER']._serialized_start=2548
+  _globals['_TRIALANSWER']._serialized_end=2670
+  _globals['_YIELD']._serialized_start=2672
+  _globals['_YIELD']._serialized_end=2756
+  _globals['_STOPPED']._serialized_start=2758
+  _globals['_STOPPED']._serialized_end=2810
+  _globals['_GOODBYE']._serialized_start=2812
+  _globals['_GOODBYE']._serialized_end=2837
+  _globals['_TRACKERSERVICE']._serialized_start=3417
+  _globals['_TRACKERSERVICE']._serialized_end=3511
 # @@protoc_insertion_point(module_scope)

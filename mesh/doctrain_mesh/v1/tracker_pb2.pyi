@@ -535,6 +535,7 @@ class BeginAnswer(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     SUSPECTS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    COOL_DOWNS_FIELD_NUMBER: _builtins.int
     outcome: Global___BeginOutcome.ValueType
     """What came of it; the rest is set when BEGUN."""
     tenant: _builtins.int
@@ -549,6 +550,8 @@ class BeginAnswer(_message.Message):
     """Documents that may run at once."""
     traceparent: _builtins.str
     """W3C `traceparent` of the training; empty when not traced."""
+    cool_downs: _builtins.int
+    """How often, one after the other, the shard was handed back with a delay."""
     @_builtins.property
     def shard(self) -> Global___ShardRef:
         """Which grant."""
@@ -574,10 +577,11 @@ class BeginAnswer(_message.Message):
         documents: Global___OpenDocuments | None = ...,
         suspects: _abc.Iterable[_builtins.int] | None = ...,
         traceparent: _builtins.str = ...,
+        cool_downs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "outcome", b"outcome", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_downs", b"cool_downs", "documents", b"documents", "outcome", b"outcome", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ from simulation.store.statements import columns, named
 from simulation.store.tables import Row, Transaction
 
 _TRAINING = ("id", "state", "sealed", "total", "completed", "failed", "version", "uri_template", "number_offset", "traceparent", "task_id")
-_SHARD = ("id", "training", "state", "number", "holder", "width", "open", "suspects", "trial")
+_SHARD = ("id", "training", "state", "number", "holder", "width", "open", "suspects", "trial", "cool_downs")
 
 
 @named("commits")

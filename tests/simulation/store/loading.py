@@ -195,6 +195,7 @@ def new_shard(key: int, **values: Any) -> Row:
         "order_kind": 0,
         "order_width": 0,
         "not_before": NEVER,
+        "cool_downs": 0,
         "yield_reason": None,
         "running": [],
         "losses": 0,

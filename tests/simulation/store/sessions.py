@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, named
@@ -150,22 +150,25 @@ async def lock_held_shards_of(tx: Transaction, session: int, ids: list[int]) -> 
     locked = await tx.lock_rows(
         "shard", tx.some("shard", ids), Mode.UPDATE, lambda row: row["holder"] == session and row["state"] in {2, 3}
     )
-    return [columns(row, "id", "training", "state", "number", "open", "losses", "suspects") for row in locked]
+    return [columns(row, "id", "training", "state", "number") for row in locked]
 
 
 @named("sessions")
-async def release_shard(
-    tx: Transaction,
-    shard: int,
-    state: int,
-    version: int,
-    losses: int,
-    suspects: list[int],
-    still_open: int,
-    not_before: datetime | None,
-    reason: str | None,
-) -> list[Row]:
+async def free_shard(tx: Transaction, shard: int, state: int, version: int, delay_ms: int, why: str) -> list[Row]:
     def change(row: Row) -> Row:
+        rests = {"not_before": tx.now + timedelta(milliseconds=delay_ms), "cool_downs": row["cool_downs"] + 1, "yield_reason": why}
+        freed: Row = {"state": int(state), "holder": None, "running": [], "trial": None, "order_kind": 0, "version": version}
+        return freed | (rests if delay_ms > 0 else {"cool_downs": 0, "yield_reason": None})
+
+    await tx.update("shard", shard, lambda _: True, change)
+    return []
+
+
+@named("sessions")
+async def take_back_shard(
+    tx: Transaction, shard: int, state: int, version: int, losses: int, suspects: list[int], still_open: int
+) -> list[Row]:
+    def change(_: Row) -> Row:
         return {
             "state": int(state),
             "holder": None,
@@ -176,8 +179,7 @@ async def release_shard(
             "losses": losses,
             "suspects": list(suspects),
             "open": still_open,
-            "not_before": not_before or row["not_before"],
-            "yield_reason": reason,
+            "yield_reason": None,
         }
 
     await tx.update("shard", shard, lambda _: True, change)

@@ -54,15 +54,15 @@ class CircuitBreaker:
         return sum(self._last) >= self._bad
 
 
-def cool_down(number: int, *, lone: bool = False) -> float | None:
-    """Seconds for which a shard is handed back when its documents fail transiently, by its dispatch number.
+def cool_down(before: int, *, lone: bool = False) -> float | None:
+    """Seconds for which a shard is handed back when its documents fail transiently, after so many cool-downs one after the other.
 
-    Longer each time, five minutes at most; None from the 21st dispatch on, an hour later: then its documents are judged by
-    their own tries, so that a training whose source never comes back ends all the same. ``lone``: so few documents failed
-    that they may be at fault themselves; then None from the sixth dispatch on, four minutes later.
+    Longer each time, five minutes at most; None after twenty, an hour later: then its documents are judged by their own
+    tries, so that a training whose source never comes back ends all the same. ``lone``: so few documents failed that they
+    may be at fault themselves; then None after five, four minutes later.
     """
     most = MOST_LONE_COOL_DOWNS if lone else MOST_COOL_DOWNS
-    return None if number > most else min(LONGEST_COOL_DOWN_SECONDS, COOL_DOWN_SECONDS * number)
+    return None if before >= most else min(LONGEST_COOL_DOWN_SECONDS, COOL_DOWN_SECONDS * (before + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,12 @@ class HandBack:
 class Failures:
     """The failures of one hold of a shard. ``policies`` has a policy for each class that is tried again.
 
+    ``cool_downs``: how often its holders before handed it back for a while, one after the other.
     ``attentive``: successes are to be told (``succeeded``); while nothing fails, one is enough.
     """
 
-    def __init__(self, policies: Mapping[int, RetryPolicy], number: int) -> None:
-        self._policies, self._number = policies, number
+    def __init__(self, policies: Mapping[int, RetryPolicy], cool_downs: int) -> None:
+        self._policies, self._cool_downs = policies, cool_downs
         self._breaker = CircuitBreaker()
         self._by_class: dict[tuple[int, int], int] = {}
         self._by_document: dict[int, int] = {}
@@ -109,7 +110,7 @@ class Failures:
         self.attentive = True
         self._breaker.note(transient=transient)
         self._by_document[ordinal] = self._by_document.get(ordinal, 0) + 1
-        if transient and self._breaker.open and (seconds := cool_down(self._number)) is not None:
+        if transient and self._breaker.open and (seconds := cool_down(self._cool_downs)) is not None:
             return HandBack(seconds)
         policy = self._policies.get(error_class)
         if policy is None:
@@ -118,16 +119,16 @@ class Failures:
         pause = policy.pause(failures, retry_after, random)
         if pause is not None:
             return TryAgain(pause)
-        if transient and not self._succeeded and (seconds := cool_down(self._number, lone=True)) is not None:
+        if transient and not self._succeeded and (seconds := cool_down(self._cool_downs, lone=True)) is not None:
             return HandBack(seconds)
         return None
 
 
-def after_trial(number: int, pause: float) -> float:
+def after_trial(cool_downs: int, pause: float) -> float:
     """Seconds for which a shard goes back when a document that was tried alone is to be tried again after ``pause`` seconds.
 
-    Nothing else of the worker runs during a trial, so it does not wait out a pause: 0 when there is none, and from the 21st
-    dispatch on, when the tries that are left are made at once.
+    Nothing else of the worker runs during a trial, so it does not wait out a pause: 0 when there is none, and after the
+    last cool-down, when the tries that are left are made at once.
     """
-    seconds = cool_down(number)
+    seconds = cool_down(cool_downs)
     return max(pause, seconds) if pause > 0 and seconds is not None else 0.0

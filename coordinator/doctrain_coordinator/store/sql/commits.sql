@@ -10,7 +10,7 @@ from training where id = any($1::bigint[]) order by id for no key update
 select id from session where id = any($1::bigint[]) and state = 1 order by id for share
 
 -- name: lock_shards
-select id, training, state, number, holder, width, open, suspects, trial
+select id, training, state, number, holder, width, open, suspects, trial, cool_downs
 from shard where id = any($1::bigint[]) order by id for no key update
 
 -- name: record_done

@@ -63,13 +63,21 @@ from shard where holder = $1 and state in (2, 3) order by id for update
 select id from session where id = $1 and state = 1 and attached = $2 for share
 
 -- name: lock_held_shards_of
-select id, training, state, number, open, losses, suspects
+select id, training, state, number
 from shard where holder = $1 and id = any($2::bigint[]) and state in (2, 3) order by id for update
 
--- name: release_shard
+-- name: free_shard
+-- Handed back by its holder; for a while ($4 milliseconds) when its documents failed transiently, else at once.
+update shard
+set state = $2, holder = null, running = '{}', trial = null, order_kind = 0, version = $3,
+    not_before = case when $4::bigint > 0 then now() + $4 * interval '1 millisecond' else not_before end,
+    cool_downs = case when $4 > 0 then cool_downs + 1 else 0 end, yield_reason = case when $4 > 0 then $5 end
+where id = $1
+
+-- name: take_back_shard
 update shard
 set state = $2, holder = null, running = '{}', trial = null, order_kind = 0, version = $3, losses = $4, suspects = $5, open = $6,
-    not_before = coalesce($7, not_before), yield_reason = $8
+    yield_reason = null
 where id = $1
 
 -- name: document_losses
