@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -29,6 +30,8 @@ from doctrain_mesh.uris import UriRules
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
+LARGE_BYTES = 32 * 1024
+"""A request from that size on is checked and hashed in a thread; the largest takes a third of a second."""
 MOST_DUPLICATES = 100
 
 
@@ -73,18 +76,25 @@ class Starting:
 
         Raises InvalidRequestError, InvalidManifestError, RequestTooLargeError, TrainingExistsError, UnavailableError.
         """
-        check_start(request, request.ByteSize(), self._limits, self._uris)
-        twice = duplicates(document.document_id for document in request.documents)
+        if request.ByteSize() >= LARGE_BYTES:
+            twice, digest = await asyncio.to_thread(self._checked, request)
+        else:
+            twice, digest = self._checked(request)
         if request.validate_only:
             return await self._dry_run(caller, request, twice)
-        if twice:
-            _refuse_duplicates(request, set(twice))
         task_id = request.training_task_id or new_task_id()
-        digest = request_hash(request)
         known = await known_training(self._pool, caller, task_id, digest)
         if known is None:
             known = await self._store(caller, request, task_id, digest)
         return known
+
+    def _checked(self, request: pb.StartTrainingRequest) -> tuple[list[str], bytes]:
+        """The ids that a dry run names more than once, and the request's hash."""
+        check_start(request, request.ByteSize(), self._limits, self._uris)
+        twice = duplicates(document.document_id for document in request.documents)
+        if twice and not request.validate_only:
+            _refuse_duplicates(request, set(twice))
+        return twice, request_hash(request)
 
     async def _dry_run(self, caller: Identity, request: pb.StartTrainingRequest, twice: list[str]) -> Accepted:
         if not request.manifest_uri:

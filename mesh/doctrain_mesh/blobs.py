@@ -123,7 +123,7 @@ class BlobStore:
 
     async def put(self, tenant_id: str, content: bytes) -> StoredBlob:
         """Stores bytes. Raises BlobUnavailableError."""
-        sha256 = hashlib.sha256(content).hexdigest()
+        sha256 = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
         async with reached("storing a blob", PUT_SECONDS):
             await obstore.put_async(self._store, _path(tenant_id, sha256), content)
         return StoredBlob(f"blob://{sha256}", len(content), sha256)
