@@ -7,7 +7,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
-from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
+from doctrain_coordinator.loading import CHUNK_SECONDS, FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.manifests import Chunk, ManifestReader, Row
 from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
@@ -26,12 +26,14 @@ from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
 from doctrain_mesh.errors import TrainingExistsError
 from doctrain_mesh.postgres import Pool
 from doctrain_mesh.sources import Sources
+from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import UriRules
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
 LARGE_BYTES = 32 * 1024
 """A request from that size on is checked and hashed in a thread; the largest takes a third of a second."""
+FIRST_LINES_SECONDS = 60.0
 MOST_DUPLICATES = 100
 
 
@@ -150,8 +152,11 @@ class Starting:
     @asynccontextmanager
     async def _manifest(self, caller: Identity, uri: str, *, keep_duplicates: bool = False) -> Any:
         try:
-            async with self._sources.open_ranged(caller.tenant_id, uri, 0) as opened:
-                yield ManifestReader(opened.pieces, self._uris, keep_duplicates=keep_duplicates), opened.etag, opened.size
+            async with (
+                self._sources.open_ranged(caller.tenant_id, uri, 0) as opened,
+                aclosing(ManifestReader(opened.pieces, self._uris, keep_duplicates=keep_duplicates)) as reader,
+            ):
+                yield reader, opened.etag, opened.size
         except (BlobNotFoundError, BlobForbiddenError) as error:
             raise invalid("manifest_uri", f"The manifest cannot be read: {error}") from error
 
@@ -162,7 +167,9 @@ class Starting:
 
 
 async def _first_chunk(reader: ManifestReader) -> Chunk:
-    chunk = await reader.next_chunk(FIRST_CHUNK)
+    async with deadline("Reading the manifest's first lines", FIRST_LINES_SECONDS):
+        while not (chunk := await reader.next_chunk(FIRST_CHUNK, CHUNK_SECONDS)).rows and not chunk.last:
+            pass
     if not chunk.rows and chunk.last:
         raise invalid("manifest_uri", "The manifest is empty.")
     return chunk

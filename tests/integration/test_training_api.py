@@ -75,6 +75,7 @@ async def refused(call: object) -> DoctrainError:
         (pb.StartTrainingRequest(documents=[document("a", uri="https://127.0.0.1/x")]), "documents[0].uri"),
         (pb.StartTrainingRequest(documents=[document("a", media_type="x" * 256)]), "documents[0].media_type"),
         (pb.StartTrainingRequest(documents=[document("a", metadata={"k": "v" * 1025})]), "documents[0].metadata"),
+        (pb.StartTrainingRequest(documents=[document("a", metadata={str(n): "v" * 1000 for n in range(9)})]), "documents[0].metadata"),
         (pb.StartTrainingRequest(training_task_id="no spaces", documents=[document()]), "training_task_id"),
         (pb.StartTrainingRequest(manifest_uri="ftp://x/y"), "manifest_uri"),
         (pb.StartTrainingRequest(manifest_uri="s3://a/b", documents=[document()]), "documents"),
