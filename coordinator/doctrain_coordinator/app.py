@@ -45,7 +45,8 @@ from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 
-POOL_SIZE = 16
+# Three pools, so that no tenant's call keeps a worker waiting; and nothing of a worker's its heartbeat.
+HEARTBEAT_POOL, TRACKER_POOL, API_POOL = 1, 8, 12
 # A coordinator that freezes within a transaction keeps its rows locked for that long.
 IDLE_SECONDS = 5.0
 REGISTRY_SECONDS = 10
@@ -68,24 +69,36 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     Raises StoreUnavailableError when Postgres is away at the start; later it is waited for.
     """
     await migrate(settings.database_url)
-    pool = await postgres.create_pool(
-        settings.database_url, size=POOL_SIZE, name="doctrain coordinator", idle_in_transaction_seconds=IDLE_SECONDS
-    )
-    try:
-        async with asyncio.TaskGroup() as loops:
-            coordinator = _Coordinator(settings, pool, broker, registry, loops)
-            try:
-                coordinator.start()
-                async with coordinator.serving() as address:
-                    yield Running(address, coordinator.keys, coordinator.tenants)
-            finally:
-                coordinator.end()
-    finally:
-        await postgres.close_pool(pool)
+    async with AsyncExitStack() as stack:
+        pools = await _Pools.open(settings.database_url, stack)
+        loops = await stack.enter_async_context(asyncio.TaskGroup())
+        coordinator = _Coordinator(settings, pools, broker, registry, loops)
+        stack.callback(coordinator.end)
+        coordinator.start()
+        address = await stack.enter_async_context(coordinator.serving())
+        yield Running(address, coordinator.keys, coordinator.tenants)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """Connections for heartbeats alone, for what else workers and leases wait for, and for the calls of tenants and operators."""
+
+    heartbeats: postgres.Pool
+    tracker: postgres.Pool
+    api: postgres.Pool
+
+    @classmethod
+    async def open(cls, url: str, stack: AsyncExitStack) -> _Pools:
+        made = []
+        for name, size in (("heartbeats", HEARTBEAT_POOL), ("tracker", TRACKER_POOL), ("api", API_POOL)):
+            pool = await postgres.create_pool(url, size=size, name=f"doctrain {name}", idle_in_transaction_seconds=IDLE_SECONDS)
+            stack.push_async_callback(postgres.close_pool, pool)
+            made.append(pool)
+        return cls(*made)
 
 
 class _Coordinator:
-    def __init__(self, settings: Settings, pool: postgres.Pool, broker: Broker, registry: Registry, loops: asyncio.TaskGroup) -> None:
+    def __init__(self, settings: Settings, pools: _Pools, broker: Broker, registry: Registry, loops: asyncio.TaskGroup) -> None:
         self._settings, self._registry, self._loops = settings, registry, loops
         self._tasks: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
@@ -95,18 +108,18 @@ class _Coordinator:
         blobs = BlobStore(settings.blob_url)
         sources = Sources(blobs, uris)
         budgets = Budgets(settings.loss_before_trial, settings.losses_on_trial)
-        locks = ShardLocks(pool)
-        lost = LostSessions(pool, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
+        locks, tenants_locks = ShardLocks(pools.tracker), ShardLocks(pools.api)
+        lost = LostSessions(pools.tracker, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
         handbacks = HandBacks(locks, changes)
         publisher = Publisher(broker)
         committer = Committer(url, changes)
-        heartbeats = Heartbeats(pool, handbacks)
-        dead_letters = DeadLetters(pool, broker)
+        heartbeats = Heartbeats(pools.heartbeats, handbacks)
+        dead_letters = DeadLetters(pools.api, broker)
         bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
-        loaders = Loaders(url, locks, changes, sources=sources, uris=uris, bounds=bounds)
-        trainings = Trainings(pool)
+        loaders = Loaders(url, tenants_locks, changes, sources=sources, uris=uris, bounds=bounds)
+        trainings = Trainings(pools.api)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
-        self.keys, self.tenants = Keys(pool), Tenants(pool)
+        self.keys, self.tenants = Keys(pools.tracker), Tenants(pools.api)
         leadership = Leadership(url, dispatcher.lead)
         self._hub = WatchHub(trainings, changes)
         limits = Limits(
@@ -116,10 +129,10 @@ class _Coordinator:
             TrackerParts(
                 committer=committer,
                 heartbeats=heartbeats,
-                sessions=Sessions(pool, lost, changes, lease_seconds=settings.lease_seconds),
+                sessions=Sessions(pools.tracker, lost, changes, lease_seconds=settings.lease_seconds),
                 handbacks=handbacks,
-                trials=Trials(pool),
-                opened=Opened(pool),
+                trials=Trials(pools.tracker),
+                opened=Opened(pools.tracker),
                 spawn=self._spawn,
                 lease_seconds=settings.lease_seconds,
                 beat_seconds=settings.beat_seconds,
@@ -127,11 +140,11 @@ class _Coordinator:
         )
         training = TrainingService(
             TrainingParts(
-                pool=pool,
+                pool=pools.api,
                 trainings=trainings,
-                starting=Starting(pool, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
-                retrying=Retrying(pool, changes),
-                control=Control(locks, changes),
+                starting=Starting(pools.api, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
+                retrying=Retrying(pools.api, changes),
+                control=Control(tenants_locks, changes),
                 hub=self._hub,
                 blobs=blobs,
                 broker=broker,
@@ -139,7 +152,7 @@ class _Coordinator:
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        fleet = FleetService(FleetParts(pool, self.tenants, self.keys, changes, broker, registry, dead_letters))
+        fleet = FleetService(FleetParts(pools.api, self.tenants, self.keys, changes, broker, registry, dead_letters))
         self._served = rpc_server.build(settings, self.keys, training, fleet, self._tracker)
         self._background = {
             "changes": changes.run,

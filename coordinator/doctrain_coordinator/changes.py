@@ -106,7 +106,13 @@ class Changes:
         named, work = self._untold_trainings, self._untold_work
         self._untold_trainings, self._untold_work = set(), False
         words = [ANY] if len(named) > MOST_NAMED else [str(training) for training in named]
-        await connection.execute("select pg_notify($1, $2)", CHANNEL, " ".join([*words, *([WORK] if work else [])]))
+        try:
+            await connection.execute("select pg_notify($1, $2)", CHANNEL, " ".join([*words, *([WORK] if work else [])]))
+        except BaseException:  # told on the next connection
+            self._untold_trainings |= named
+            self._untold_work = self._untold_work or work
+            self._untold.set()
+            raise
         await asyncio.sleep(GAP_SECONDS)
 
     def _heard(self, connection: Connection, pid: int, _channel: str, payload: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -11,11 +12,15 @@ from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import InvalidRequestError, KeyNotFoundError, TenantNotFoundError, UnauthenticatedError
 from doctrain_mesh.postgres import Connection, Pool, Record
+from doctrain_mesh.supervise import deadline
 
 SQL = statements.load("keys")
 READ_SECONDS = 5.0
 REMEMBERED_SECONDS = 4.0
+UNKNOWN_SECONDS = 1.0
+"""How long a key that is not known is refused without asking Postgres again."""
 MOST_REMEMBERED = 10_000
+LOOK_UPS_AT_ONCE = 2
 ROLE_TENANT, ROLE_WORKER, ROLE_OPERATOR = 1, 2, 3
 ROLE_NAMES = {ROLE_TENANT: "tenant", ROLE_WORKER: "worker", ROLE_OPERATOR: "operator"}
 UNKNOWN = "The API key is not known or was revoked."
@@ -38,29 +43,49 @@ class MadeKey:
     key_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a look-up found, None for a key that is not known; ``until`` is on this process's monotonic clock."""
+
+    until: float
+    identity: Identity | None
+
+
 class Keys:
-    """Keys in Postgres. A revoked key is out of force everywhere within ``REMEMBERED_SECONDS``."""
+    """Keys in Postgres. A revoked key is out of force everywhere within ``REMEMBERED_SECONDS``.
+
+    Few are looked up at once: who has no key takes no connections from those who have one.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._remembered: dict[bytes, tuple[float, Identity]] = {}
+        self._remembered: dict[bytes, _Found] = {}
+        self._look_ups = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
 
     async def identify(self, key: str) -> Identity:
         """Whose key it is; raises UnauthenticatedError, StoreUnavailableError."""
-        digest, now = _hash(key), time.monotonic()
-        known = self._remembered.get(digest)
-        if known is not None and known[0] > now:
-            return known[1]
+        digest = _hash(key)
+        found = self._recall(digest)
+        if found is None:
+            async with postgres.available("reading an API key"), deadline("Reading an API key", READ_SECONDS), self._look_ups:
+                found = self._recall(digest) or await self._look_up(digest)
+        if found.identity is None:
+            raise UnauthenticatedError(UNKNOWN)
+        return found.identity
+
+    def _recall(self, digest: bytes) -> _Found | None:
+        found = self._remembered.get(digest)
+        return found if found is not None and found.until > time.monotonic() else None
+
+    async def _look_up(self, digest: bytes) -> _Found:
+        now = time.monotonic()
         async with postgres.acquired(self._pool, "reading an API key", seconds=READ_SECONDS) as c:
             row = await c.fetchrow(SQL["identify"], digest)
-        if row is None:
-            self._remembered.pop(digest, None)
-            raise UnauthenticatedError(UNKNOWN)
-        identity = Identity(row["role"], row["tenant"] or 0, row["tenant_id"] or "")
+        identity = None if row is None else Identity(row["role"], row["tenant"] or 0, row["tenant_id"] or "")
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
-        self._remembered[digest] = (now + REMEMBERED_SECONDS, identity)
-        return identity
+        found = self._remembered[digest] = _Found(now + (UNKNOWN_SECONDS if identity is None else REMEMBERED_SECONDS), identity)
+        return found
 
     async def knows(self, key: str) -> bool:
         """Whether the key is in force."""

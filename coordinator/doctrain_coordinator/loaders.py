@@ -13,7 +13,7 @@ from doctrain_coordinator import endings, loading
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import turns
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.loading import CHUNK, Piece
+from doctrain_coordinator.loading import CHUNK, CHUNK_SECONDS, Piece
 from doctrain_coordinator.manifests import ManifestReader
 from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
@@ -32,8 +32,6 @@ LONGEST_RETRY_SECONDS = 300.0
 AT_ONCE = 4
 # A load gives its place to one that waits after that long.
 TURN_SECONDS = 10.0
-# What came of a slow source is stored after that long, and the connection shows that it lives.
-CHUNK_SECONDS = 5.0
 IDLE_SECONDS = 30.0
 # A load is given up after so many tries of this coordinator, and only then by how long nothing came: after all was down for a
 # night, the first failure is not the last word.

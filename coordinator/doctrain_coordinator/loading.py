@@ -23,6 +23,8 @@ SQL = statements.load("loading")
 COMMIT_SECONDS = 120.0
 FIRST_CHUNK = 5_000
 CHUNK = 50_000
+CHUNK_SECONDS = 5.0
+"""What came of a slow source is stored after that long, and a loader's connection shows that it lives."""
 PIECE_ROWS = 4_096
 
 

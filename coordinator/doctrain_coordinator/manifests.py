@@ -1,4 +1,4 @@
-"""Reads a manifest in pieces: JSON lines, decoded and checked chunk by chunk, never all in memory."""
+"""Reads a manifest in pieces: JSON lines, decoded and checked chunk by chunk, some MiB of it in memory at a time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from doctrain_mesh.errors import InvalidManifestError
 from doctrain_mesh.uris import UriRules
 
 MAX_LINE_BYTES = 64 * 1024
+ENOUGH_BYTES = 16 * 2**20
+"""A chunk that has so many bytes takes no further piece of the manifest in."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -64,6 +66,7 @@ class ManifestReader:
         self.duplicate_ids: dict[str, None] = {}
         self._offset, self._lines = offset, lines
         self._whole: list[bytes] = []
+        self._whole_bytes = 0
         self._rest = b""
         self._ended = False
         self._reading: asyncio.Task[bytes | None] | None = None
@@ -75,16 +78,18 @@ class ManifestReader:
             await asyncio.wait({self._reading})
 
     async def next_chunk(self, most: int, seconds: float | None = None) -> Chunk:
-        """The next ``most`` lines, or what is left or came within ``seconds``, maybe nothing.
+        """The next ``most`` lines, or as many as are ``ENOUGH_BYTES``, or what is left or came within ``seconds``, maybe nothing.
 
         Raises InvalidManifestError that names the line.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        while len(self._whole) < most and not self._ended and await self._read_on(until):
+        while len(self._whole) < most and self._whole_bytes < ENOUGH_BYTES and not self._ended and await self._read_on(until):
             pass
         lines, self._whole = self._whole[:most], self._whole[most:]
         rows, line_of = await asyncio.to_thread(self._parse, lines, self._lines + 1) if lines else ([], [])
-        self._offset += sum(map(len, lines)) + len(lines)
+        size = sum(map(len, lines))
+        self._whole_bytes -= size
+        self._offset += size + len(lines)
         self._lines += len(lines)
         return Chunk(rows, line_of, self._offset, self._lines, self._ended and not self._whole)
 
@@ -104,13 +109,17 @@ class ManifestReader:
         if piece is None:
             self._ended = True
             if self._rest:
-                self._whole.append(self._rest)
+                self._add([self._rest])
             return True
         *whole, self._rest = (self._rest + piece).split(b"\n")
-        self._whole += whole
+        self._add(whole)
         if len(self._rest) > MAX_LINE_BYTES:
             raise fault(self._lines + len(self._whole) + 1, f"A line has at most {MAX_LINE_BYTES:,} bytes.")
         return True
+
+    def _add(self, lines: Sequence[bytes]) -> None:
+        self._whole += lines
+        self._whole_bytes += sum(map(len, lines))
 
     async def _next_piece(self) -> bytes | None:
         return await anext(self._pieces, None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loaders import Loaders
-from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
+from doctrain_coordinator.loading import CHUNK_SECONDS, FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.manifests import Chunk, ManifestReader, Row
 from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
@@ -25,10 +26,14 @@ from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
 from doctrain_mesh.errors import TrainingExistsError
 from doctrain_mesh.postgres import Pool
 from doctrain_mesh.sources import Sources
+from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import UriRules
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
+LARGE_BYTES = 32 * 1024
+"""A request from that size on is checked and hashed in a thread; the largest takes a third of a second."""
+FIRST_LINES_SECONDS = 60.0
 MOST_DUPLICATES = 100
 
 
@@ -73,18 +78,25 @@ class Starting:
 
         Raises InvalidRequestError, InvalidManifestError, RequestTooLargeError, TrainingExistsError, UnavailableError.
         """
-        check_start(request, request.ByteSize(), self._limits, self._uris)
-        twice = duplicates(document.document_id for document in request.documents)
+        if request.ByteSize() >= LARGE_BYTES:
+            twice, digest = await asyncio.to_thread(self._checked, request)
+        else:
+            twice, digest = self._checked(request)
         if request.validate_only:
             return await self._dry_run(caller, request, twice)
-        if twice:
-            _refuse_duplicates(request, set(twice))
         task_id = request.training_task_id or new_task_id()
-        digest = request_hash(request)
         known = await known_training(self._pool, caller, task_id, digest)
         if known is None:
             known = await self._store(caller, request, task_id, digest)
         return known
+
+    def _checked(self, request: pb.StartTrainingRequest) -> tuple[list[str], bytes]:
+        """The ids that a dry run names more than once, and the request's hash."""
+        check_start(request, request.ByteSize(), self._limits, self._uris)
+        twice = duplicates(document.document_id for document in request.documents)
+        if twice and not request.validate_only:
+            _refuse_duplicates(request, set(twice))
+        return twice, request_hash(request)
 
     async def _dry_run(self, caller: Identity, request: pb.StartTrainingRequest, twice: list[str]) -> Accepted:
         if not request.manifest_uri:
@@ -140,8 +152,11 @@ class Starting:
     @asynccontextmanager
     async def _manifest(self, caller: Identity, uri: str, *, keep_duplicates: bool = False) -> Any:
         try:
-            async with self._sources.open_ranged(caller.tenant_id, uri, 0) as opened:
-                yield ManifestReader(opened.pieces, self._uris, keep_duplicates=keep_duplicates), opened.etag, opened.size
+            async with (
+                self._sources.open_ranged(caller.tenant_id, uri, 0) as opened,
+                aclosing(ManifestReader(opened.pieces, self._uris, keep_duplicates=keep_duplicates)) as reader,
+            ):
+                yield reader, opened.etag, opened.size
         except (BlobNotFoundError, BlobForbiddenError) as error:
             raise invalid("manifest_uri", f"The manifest cannot be read: {error}") from error
 
@@ -152,7 +167,9 @@ class Starting:
 
 
 async def _first_chunk(reader: ManifestReader) -> Chunk:
-    chunk = await reader.next_chunk(FIRST_CHUNK)
+    async with deadline("Reading the manifest's first lines", FIRST_LINES_SECONDS):
+        while not (chunk := await reader.next_chunk(FIRST_CHUNK, CHUNK_SECONDS)).rows and not chunk.last:
+            pass
     if not chunk.rows and chunk.last:
         raise invalid("manifest_uri", "The manifest is empty.")
     return chunk

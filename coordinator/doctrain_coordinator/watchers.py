@@ -88,13 +88,16 @@ class WatchHub:
 
     async def run(self) -> None:
         """Reads and delivers until cancelled."""
+        clock = asyncio.get_running_loop().time
+        poll_at = clock() + POLL_SECONDS
         with self._changes.listening(self._changed):
             while True:
-                try:
-                    async with asyncio.timeout(POLL_SECONDS):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(poll_at):
                         await self._woken.wait()
-                except TimeoutError:
+                if clock() >= poll_at:  # also while one training after the other is told of: the poll is for those that are not
                     self._dirty.update(self._mailboxes)
+                    poll_at = clock() + POLL_SECONDS
                 self._woken.clear()
                 wanted, self._dirty = self._dirty & self._mailboxes.keys(), set()
                 if wanted:

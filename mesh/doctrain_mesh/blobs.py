@@ -45,6 +45,7 @@ _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
 _AT_ONCE = 16
+_PARTS_AT_ONCE = 2
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]
@@ -123,7 +124,7 @@ class BlobStore:
 
     async def put(self, tenant_id: str, content: bytes) -> StoredBlob:
         """Stores bytes. Raises BlobUnavailableError."""
-        sha256 = hashlib.sha256(content).hexdigest()
+        sha256 = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
         async with reached("storing a blob", PUT_SECONDS):
             await obstore.put_async(self._store, _path(tenant_id, sha256), content)
         return StoredBlob(f"blob://{sha256}", len(content), sha256)
@@ -198,7 +199,7 @@ class BlobStore:
         staged = f"{_prefix(tenant_id)}/uploading/{uuid.uuid4().hex}"
         try:
             async with reached("storing an upload", STREAM_SECONDS):
-                await obstore.put_async(self._store, staged, whole())
+                await obstore.put_async(self._store, staged, whole(), max_concurrency=_PARTS_AT_ONCE)
                 sha256 = digest.hexdigest()
                 await obstore.rename_async(self._store, staged, _path(tenant_id, sha256))
         except BaseException:

@@ -81,6 +81,13 @@ class RequestTooLargeError(DoctrainError):
     reason = "REQUEST_TOO_LARGE"
 
 
+class QuotaExceededError(DoctrainError):
+    """More at once than one tenant may ask for; metadata carries ``limit`` and ``unit``."""
+
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "QUOTA_EXCEEDED"
+
+
 class TrainingNotFoundError(DoctrainError):
     """No such training of this tenant: the same answer whether it never was or is another's."""
 
@@ -174,7 +181,7 @@ class OperationTimeoutError(UnavailableError):
 
 
 class UploadStalledError(DoctrainError):
-    """The client of an upload sent nothing for too long, or took too long for the whole."""
+    """A client's bytes stopped coming, or the whole of an upload or of a request took too long."""
 
     status = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "UPLOAD_STALLED"

@@ -15,6 +15,7 @@ import asyncpg
 import grpc
 import pytest
 
+from doctrain.v1 import training_pb2, training_pb2_grpc
 from doctrain_coordinator import app
 from doctrain_coordinator.commits import Committer
 from doctrain_coordinator.core.states import ShardState
@@ -39,10 +40,17 @@ class Served:
     address: str
     key: str
     core: Core
+    running: app.Running
 
 
 @pytest.fixture
 async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(postgres, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def serving(postgres: str, tmp_path: Path) -> AsyncIterator[Served]:
     settings = Settings(
         database_url=postgres,
         blob_url=tmp_path.as_uri(),
@@ -56,7 +64,7 @@ async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Served]:
         key = (await running.keys.create(ROLE_WORKER, "", "test")).key
         pool = await mesh_postgres.create_pool(postgres, size=4, name="test")
         try:
-            yield Served(running.address, key, Core(postgres, pool, broker, 4.0))
+            yield Served(running.address, key, Core(postgres, pool, broker, 4.0), running)
         finally:
             await mesh_postgres.close_pool(pool)
 
@@ -295,12 +303,52 @@ async def test_heartbeats_are_answered_while_a_hand_back_waits_for_a_lock(served
             await blocker.close()
 
 
+async def test_a_worker_works_on_while_tenants_calls_have_every_connection(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "API_POOL", 2)
+    async with serving(postgres, tmp_path) as served, stream(served) as worker, granted(served) as (_, ref, _):
+        plans = await asyncpg.connect(postgres)
+        try:
+            async with grpc.aio.insecure_channel(served.address) as channel, plans.transaction():
+                stub = training_pb2_grpc.TrainingServiceStub(channel)
+                for tenant in ("b", "c"):
+                    await served.core.tenant(tenant)
+                await plans.execute("lock table plan in access exclusive mode")
+                calls = [
+                    stub.StartTraining(
+                        training_pb2.StartTrainingRequest(numbered=training_pb2.NumberedDocuments(uri_template="s3://bucket/{n}", count=1)),
+                        metadata=(("authorization", f"Bearer {(await served.running.keys.create(1, tenant, '')).key}"),),
+                    )
+                    for tenant in ("b", "b", "c")
+                ]
+                waiting = """
+                    select count(*) from pg_stat_activity
+                    where datname = current_database() and application_name = 'doctrain api' and wait_event_type = 'Lock'
+                """
+                await wait_until(lambda: _is(served, waiting, 2))
+                assert (await worker.begin(ref)).outcome == pb.BEGIN_OUTCOME_BEGUN
+                assert (await worker.beat(ref)).sequence == 1
+                assert (await worker.report(ref, 0, 5)).outcome == pb.BLOCK_OUTCOME_RECORDED
+                await worker.say(yields=[pb.Yield(shard=ref)])
+                assert await worker.hear(lambda r: list(r.yields)) == [ref]
+                async with stream(served, "another") as another:
+                    assert another.welcome.session
+                assert not any(call.done() for call in calls)
+        finally:
+            await plans.close()
+
+
 async def test_a_goodbye_is_heard_though_its_stream_is_closed_right_behind_it(served: Served) -> None:
     async with stream(served) as worker:
         await worker.say(goodbye=pb.Goodbye(reason="done"))
         await worker._call.done_writing()
         assert await worker.ended() is grpc.StatusCode.OK
         await wait_until(lambda: _lost(served, worker.welcome.session), timeout=0.9)
+
+
+async def _is(served: Served, query: str, value: object) -> bool:
+    return bool(await served.core.pool.fetchval(query) == value)
 
 
 async def _lost(served: Served, session: int) -> bool:

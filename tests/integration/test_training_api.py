@@ -16,6 +16,7 @@ import doctrain
 from doctrain.errors import DoctrainError
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
+from doctrain_coordinator.rpc import interceptors
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 
@@ -74,6 +75,7 @@ async def refused(call: object) -> DoctrainError:
         (pb.StartTrainingRequest(documents=[document("a", uri="https://127.0.0.1/x")]), "documents[0].uri"),
         (pb.StartTrainingRequest(documents=[document("a", media_type="x" * 256)]), "documents[0].media_type"),
         (pb.StartTrainingRequest(documents=[document("a", metadata={"k": "v" * 1025})]), "documents[0].metadata"),
+        (pb.StartTrainingRequest(documents=[document("a", metadata={str(n): "v" * 1000 for n in range(9)})]), "documents[0].metadata"),
         (pb.StartTrainingRequest(training_task_id="no spaces", documents=[document()]), "training_task_id"),
         (pb.StartTrainingRequest(manifest_uri="ftp://x/y"), "manifest_uri"),
         (pb.StartTrainingRequest(manifest_uri="s3://a/b", documents=[document()]), "documents"),
@@ -206,6 +208,24 @@ async def test_cancel_ends_at_once_and_may_be_repeated(acme: doctrain.AsyncClien
     assert [one.state async for one in acme.list_documents("t")] == [pb.DOCUMENT_STATE_CANCELLED] * 2
     updates = [update async for update in acme.watch("t")]
     assert updates[-1].training.state == pb.TRAINING_STATE_CANCELLED
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["none", "late"])
+async def test_a_request_that_does_not_come_is_not_waited_for(
+    served: Coordinators, acme: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr(interceptors, "REQUEST_SECONDS", 0.2 if waits else 60.0)
+    method: Any = (await served.channel()).stream_unary("/doctrain.v1.TrainingService/GetTraining")
+    call = method(metadata=(("authorization", f"Bearer {await served.key(1, 'acme')}"),))
+    if not waits:
+        await call.done_writing()
+    async with asyncio.timeout(20):
+        assert await call.code() is (grpc.StatusCode.DEADLINE_EXCEEDED if waits else grpc.StatusCode.INVALID_ARGUMENT)
+
+
+async def test_who_asks_for_more_at_once_than_is_served_waits_and_all_is_answered(acme: doctrain.AsyncClient) -> None:
+    started = await asyncio.gather(*(acme.start_training([document()]) for _ in range(40)))
+    assert len({answer.training.training_task_id for answer in started}) == 40
 
 
 @pytest.mark.parametrize("sent", [1, 20], ids=["at once", "with most of it stored"])

@@ -122,7 +122,7 @@ class RequestTooLargeError(DoctrainError):
 
 
 class QuotaExceededError(DoctrainError):
-    """A limit of the tenant's plan is reached."""
+    """Too many calls of this tenant wait already; ``retry_after_seconds`` says when to make this one again."""
 
 
 class NotFoundError(DoctrainError):

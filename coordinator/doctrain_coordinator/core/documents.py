@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 MAX_DOCUMENT_ID_BYTES = 512
 MAX_MEDIA_TYPE_BYTES = 255
-MAX_METADATA_PAIRS, MAX_METADATA_KEY_BYTES, MAX_METADATA_VALUE_BYTES = 64, 128, 1024
+MAX_METADATA_PAIRS, MAX_METADATA_KEY_BYTES, MAX_METADATA_VALUE_BYTES, MAX_METADATA_BYTES = 64, 128, 1024, 8 * 1024
 
 
 def document_id_fault(document_id: str) -> str | None:
@@ -25,11 +25,16 @@ def metadata_fault(metadata: Mapping[str, str]) -> str | None:
     """Why a document's metadata is refused."""
     if len(metadata) > MAX_METADATA_PAIRS:
         return f"A document has at most {MAX_METADATA_PAIRS} pairs of metadata."
+    size = 0
     for key, value in metadata.items():
-        if not key or len(key.encode()) > MAX_METADATA_KEY_BYTES or not key.isprintable():
+        key_bytes, value_bytes = len(key.encode()), len(value.encode())
+        if not 0 < key_bytes <= MAX_METADATA_KEY_BYTES or not key.isprintable():
             return f"A key of the metadata has 1 to {MAX_METADATA_KEY_BYTES} bytes and no control characters."
-        if len(value.encode()) > MAX_METADATA_VALUE_BYTES or "\x00" in value:
+        if value_bytes > MAX_METADATA_VALUE_BYTES or "\x00" in value:
             return f"A value of the metadata has at most {MAX_METADATA_VALUE_BYTES} bytes and no NUL character."
+        size += key_bytes + value_bytes
+    if size > MAX_METADATA_BYTES:
+        return f"The metadata of a document has at most {MAX_METADATA_BYTES:,} bytes in all."
     return None
 
 

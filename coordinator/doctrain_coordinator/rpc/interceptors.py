@@ -1,4 +1,8 @@
-"""What happens around every call: a span, who calls and whether they may, and errors turned into statuses."""
+"""What happens around every call: a span, who calls, whether they may and when it is their turn, and errors turned into statuses.
+
+gRPC reads the request of a unary call before its handler is called, whoever made it. So handlers are given to gRPC as streams,
+and a request is read when its caller is known and its turn has come.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,19 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from doctrain_coordinator.keys import ROLE_NAMES, Identity, Keys
+from doctrain_coordinator.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
+from doctrain_coordinator.rpc.gates import Gates
 from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_mesh import rpc, telemetry
-from doctrain_mesh.errors import DoctrainError, PermissionDeniedError, StoreUnavailableError, UnauthenticatedError
+from doctrain_mesh.errors import (
+    DoctrainError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    StoreUnavailableError,
+    UnauthenticatedError,
+    UploadStalledError,
+)
 
 log = logging.getLogger(__name__)
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
@@ -27,13 +39,15 @@ CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
 _MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
 KEY_SECONDS = 5.0
 """How often an open stream looks whether its key is still in force."""
+REQUEST_SECONDS = 60.0
+"""Longest time for a request to arrive, once it is read."""
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, whatever its kind."""
 
     def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+        self._keys, self._gates = keys, Gates()
 
     async def intercept_service(
         self,
@@ -45,42 +59,38 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         metadata = dict(handler_call_details.invocation_metadata or ())
-        call = _Call(
-            self._keys,
-            handler_call_details.method,
-            metadata,
-            Decoder(handler.request_deserializer, MOST_BYTES.get(handler_call_details.method)),
-        )
+        method = handler_call_details.method
+        decoder = Decoder(handler.request_deserializer, MOST_BYTES.get(method))
+        call = _Call(self._keys, self._gates, method, metadata, decoder)
         if handler.response_streaming:
-            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            return make(call.streaming(behaviour, handler.request_streaming), None, handler.response_serializer)
-        make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+            streaming = call.streaming(behaviour, handler.request_streaming)
+            return grpc.stream_stream_rpc_method_handler(streaming, None, handler.response_serializer)
         behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        return make(call.unary(behaviour, handler.request_streaming), None, handler.response_serializer)
+        return grpc.stream_unary_rpc_method_handler(call.unary(behaviour, handler.request_streaming), None, handler.response_serializer)
 
 
 class _Call:
     """One call. Requests arrive as bytes and are decoded once the caller may call: gRPC's own word for bad ones is INTERNAL."""
 
-    def __init__(self, keys: Keys, method: str, metadata: dict[str, Any], decoder: Decoder) -> None:
-        self._keys, self._method, self._metadata, self._decoder = keys, method, metadata, decoder
+    def __init__(self, keys: Keys, gates: Gates, method: str, metadata: dict[str, Any], decoder: Decoder) -> None:
+        self._keys, self._gates, self._method, self._metadata, self._decoder = keys, gates, method, metadata, decoder
 
     def unary(self, behaviour: Any, request_streaming: bool) -> Any:
-        async def handle(request: Any, context: Any) -> Any:
+        async def handle(requests: AsyncIterator[bytes], context: Any) -> Any:
             async def answer() -> Any:
-                return await behaviour(self._decoded(request, request_streaming), context)
+                return await behaviour(await self._asked(requests, request_streaming), context)
 
             return await self._around(context, answer)
 
         return handle
 
     def streaming(self, behaviour: Any, request_streaming: bool) -> Any:
-        async def handle(request: Any, context: Any) -> None:
+        async def handle(requests: AsyncIterator[bytes], context: Any) -> None:
             stream = StreamContext(context, self._decoder)
 
             async def answer() -> None:
-                result = behaviour(self._decoded(request, request_streaming), stream)
+                result = behaviour(await self._asked(requests, request_streaming), stream)
                 if not isinstance(result, AsyncIterator):
                     await result
                     return
@@ -96,8 +106,19 @@ class _Call:
 
         return handle
 
-    def _decoded(self, request: Any, request_streaming: bool) -> Any:
-        return self._decoder.stream(request) if request_streaming else self._decoder.message(request)
+    async def _asked(self, requests: AsyncIterator[bytes], request_streaming: bool) -> Any:
+        if request_streaming:
+            return self._decoder.stream(requests)
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                data = await anext(aiter(requests))
+        except StopAsyncIteration as error:
+            raise InvalidRequestError("The call carries no request.") from error
+        except TimeoutError as error:
+            raise UploadStalledError(
+                f"The request did not arrive within {REQUEST_SECONDS:g} s. Send it again, or upload its documents and name them."
+            ) from error
+        return self._decoder.message(data)
 
     async def _while_in_force(self, answer: Callable[[], Awaitable[None]], stream: StreamContext) -> None:
         """Ends a stream within seconds of its key's being revoked."""
@@ -134,8 +155,12 @@ class _Call:
             record_exception=False,
         ) as span:
             try:
-                CALLER.set(await self._authorised())
-                return await answer()
+                caller = await self._authorised()
+                CALLER.set(caller)
+                if caller.role in (PUBLIC, ROLE_WORKER):
+                    return await answer()
+                async with self._gates.of(self._method).passing(caller.tenant):
+                    return await answer()
             except (asyncio.CancelledError, grpc.aio.AbortError, StalledError):
                 raise
             except DoctrainError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 from doctrain.v1 import training_pb2 as pb
@@ -30,18 +31,20 @@ class Watching:
         scope = f"WatchStatus {self._training}"
         known = tokens.read(scope, resume_position, 1, "resume position")[0] if resume_position else 0
         sent = -1
+        clock = asyncio.get_running_loop().time
         with self._hub.watching(self._training) as mailbox:
+            silent_until = clock() + self._heartbeat
             while True:
-                seen = await mailbox.take(self._heartbeat)
-                if seen is None:
-                    yield pb.WatchStatusResponse(heartbeat=True, resume_position=tokens.make(scope, max(known, sent)))
+                seen = await mailbox.take(silent_until - clock())
+                if seen is not None and seen.row["version"] < max(known, sent):
+                    known, sent = 0, -1  # what is known is from before Postgres was restored: the present state is the truth
+                    self._told.clear()
+                if seen is None or seen.row["version"] <= sent:
+                    if clock() >= silent_until:
+                        yield pb.WatchStatusResponse(heartbeat=True, resume_position=tokens.make(scope, max(known, sent)))
+                        silent_until = clock() + self._heartbeat
                     continue
-                version = seen.row["version"]
-                if version < known:
-                    known = 0  # a position from before Postgres was restored: the present state is the truth
-                if version <= sent:
-                    continue
-                state = translate.training(seen)
+                version, state = seen.row["version"], translate.training(seen)
                 if documents:
                     before = tokens.make(scope, known)
                     async for batch in self._documents(seen, known):
@@ -55,6 +58,7 @@ class Watching:
                 yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version))
                 if seen.state.ended:
                     return
+                silent_until = clock() + self._heartbeat
 
     async def _documents(self, seen: Seen, known: int) -> AsyncIterator[list[pb.Document]]:
         """Documents that ended since the version that is known, in batches."""

@@ -60,8 +60,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `role` (of the key), `required` (role that may).
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 12
-    """RESOURCE_EXHAUSTED. A limit of the tenant's plan is reached; a `google.rpc.QuotaFailure` names it. Reserved: no call
-    sends it yet, since what exceeds a plan's documents at once waits and is not refused.
+    """RESOURCE_EXHAUSTED. So many calls of this tenant wait at this coordinator that no further one is taken; nothing was done. A
+    `google.rpc.RetryInfo` says when to make the same call again. What exceeds a plan's documents at once waits and is not refused.
+
+    Metadata: `limit` (a number), `unit` (`calls`).
     """
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 13
     """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""
@@ -76,8 +78,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NOTHING_TO_RETRY: _ErrorReason.ValueType  # 18
     """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
     ERROR_REASON_UPLOAD_STALLED: _ErrorReason.ValueType  # 19
-    """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
-    was stored; send the document again.
+    """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another
+    call's request took longer than a minute to arrive. Nothing was stored; send it again.
     """
     ERROR_REASON_KEY_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND. No key has this number (operators' calls only)."""
@@ -126,8 +128,10 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 11
 Metadata: `role` (of the key), `required` (role that may).
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 12
-"""RESOURCE_EXHAUSTED. A limit of the tenant's plan is reached; a `google.rpc.QuotaFailure` names it. Reserved: no call
-sends it yet, since what exceeds a plan's documents at once waits and is not refused.
+"""RESOURCE_EXHAUSTED. So many calls of this tenant wait at this coordinator that no further one is taken; nothing was done. A
+`google.rpc.RetryInfo` says when to make the same call again. What exceeds a plan's documents at once waits and is not refused.
+
+Metadata: `limit` (a number), `unit` (`calls`).
 """
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 13
 """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""
@@ -142,8 +146,8 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
 ERROR_REASON_NOTHING_TO_RETRY: ErrorReason.ValueType  # 18
 """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
 ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 19
-"""DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole. Nothing
-was stored; send the document again.
+"""DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another
+call's request took longer than a minute to arrive. Nothing was stored; send it again.
 """
 ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND. No key has this number (operators' calls only)."""

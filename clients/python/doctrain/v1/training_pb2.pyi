@@ -226,7 +226,9 @@ class DocumentInput(_message.Message):
     """What the bytes claim to be, such as `application/pdf`. A hint only: the type is detected by content. At most 255 bytes."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Kept with the document and its chunks in the index. At most 64 pairs, keys up to 128 bytes, values up to 1,024."""
+        """Kept with the document and its chunks in the index. At most 64 pairs, keys up to 128 bytes, values up to 1,024,
+        8 KiB in all.
+        """
 
     def __init__(
         self,
@@ -300,8 +302,8 @@ class StartTrainingRequest(_message.Message):
     already trains, so it must not change.
     """
     validate_only: _builtins.bool
-    """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first 5,000 lines are checked, and
-    `summary.partial` says whether there are more.
+    """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first lines are checked, at most
+    5,000 and fewer where they are long or come slowly; `summary.partial` says whether there are more.
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentInput]:

@@ -31,7 +31,9 @@ class TrainingServiceStub(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+
+    Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
 
     def __init__(self, channel):
@@ -103,7 +105,9 @@ class TrainingServiceServicer(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+
+    Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
 
     def StartTraining(self, request, context):
@@ -280,7 +284,9 @@ class TrainingService(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+
+    Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
 
     @staticmethod

@@ -32,7 +32,9 @@ class TrainingServiceStub:
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+
+    Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
 
     @_typing.overload
@@ -102,7 +104,9 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+
+    Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -168,7 +172,9 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+
+    Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,76 @@
+"""How many calls are served at once, of one tenant and in all; the others wait in line, their requests unread.
+
+A request that is not read waits at its client: what a call costs in memory, time and connections begins behind its gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from doctrain_mesh.errors import QuotaExceededError
+
+RETRY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Line:
+    """One tenant's calls: those that are served, and those that wait."""
+
+    turns: asyncio.Semaphore
+    calls: int = 0
+
+
+class Gate:
+    """Serves ``of_tenant`` calls of one tenant at once and ``in_all`` of everybody; of one tenant ``waiting`` more may wait."""
+
+    def __init__(self, *, of_tenant: int, in_all: int, waiting: int) -> None:
+        self._of_tenant, self._waiting = of_tenant, waiting
+        self._turns = asyncio.Semaphore(in_all)
+        self._lines: dict[int, _Line] = {}
+
+    @asynccontextmanager
+    async def passing(self, tenant: int) -> AsyncIterator[None]:
+        """Open while the call is served, once its turn has come; raises QuotaExceededError where too many wait before it."""
+        line = self._lines.setdefault(tenant, _Line(asyncio.Semaphore(self._of_tenant)))
+        most = self._of_tenant + self._waiting
+        if line.calls >= most:
+            raise QuotaExceededError(
+                f"More than {most:,} such calls at once; wait for some of them to be answered.",
+                metadata={"limit": str(most), "unit": "calls"},
+                retry_after_seconds=RETRY_SECONDS,
+            )
+        line.calls += 1
+        try:
+            async with line.turns, self._turns:
+                yield
+        finally:
+            line.calls -= 1
+            if not line.calls:
+                del self._lines[tenant]
+
+
+class Gates:
+    """Those of one coordinator, by what its methods cost."""
+
+    def __init__(self) -> None:
+        # Quick calls have a connection each, of a pool that is smaller than ``in_all``.
+        self._quick = Gate(of_tenant=4, in_all=32, waiting=252)
+        # One that stores documents holds up to the largest request in memory, and a connection for as long as that takes.
+        self._storing = Gate(of_tenant=2, in_all=8, waiting=254)
+        # An upload holds some 20 MiB until it ends.
+        self._uploads = Gate(of_tenant=4, in_all=16, waiting=60)
+        # A watch that waits for its turn would be silent.
+        self._watches = Gate(of_tenant=1_000, in_all=10_000, waiting=0)
+        self._of = {
+            "/doctrain.v1.TrainingService/StartTraining": self._storing,
+            "/doctrain.v1.TrainingService/RetryFailedDocuments": self._storing,
+            "/doctrain.v1.TrainingService/UploadDocument": self._uploads,
+            "/doctrain.v1.TrainingService/WatchStatus": self._watches,
+        }
+
+    def of(self, method: str) -> Gate:
+        """The gate of a tenant's or an operator's method."""
+        return self._of.get(method, self._quick)

@@ -1,0 +1,115 @@
+"""What a coordinator tells its watchers while nothing happens, while much happens, and when a notice was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import doctrain
+from doctrain.v1 import training_pb2 as pb
+from doctrain.v1 import training_pb2_grpc
+from doctrain_coordinator import watchers
+from doctrain_coordinator.changes import Changes
+from doctrain_mesh import postgres as database_pool
+from testkit.coordinator import Coordinators, coordinators
+from testkit.waiting import wait_until
+
+HEARTBEAT_SECONDS = 1.5
+"""Longer than the hub's poll, as in production: what the poll finds unchanged is no sign of life."""
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    async with coordinators(postgres, tmp_path, watch_heartbeat_seconds=HEARTBEAT_SECONDS) as running:
+        yield running
+
+
+async def start(acme: doctrain.AsyncClient, name: str) -> None:
+    await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=5), training_task_id=name)
+
+
+async def watch(served: Coordinators, name: str) -> AsyncIterator[pb.WatchStatusResponse]:
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
+    async for response in stub.WatchStatus(pb.WatchStatusRequest(training_task_id=name), metadata=key):
+        yield response
+
+
+async def test_who_watches_a_quiet_training_gets_signs_of_life(served: Coordinators) -> None:
+    await start(await served.tenant("acme"), "quiet")
+    watching = watch(served, "quiet")
+    state = await anext(watching)
+    async with asyncio.timeout(20):
+        signs = [await anext(watching) for _ in range(2)]
+    assert state.HasField("training")
+    assert [sign.heartbeat for sign in signs] == [True, True]
+    assert {sign.resume_position for sign in signs} == {state.resume_position}
+
+
+async def test_a_change_that_nobody_told_of_is_seen_beside_a_training_that_changes_all_the_time(served: Coordinators) -> None:
+    acme = await served.tenant("acme")
+    await start(acme, "busy")
+    await start(acme, "forgotten")
+    database = await served.database()
+
+    async def change() -> None:
+        while True:
+            await acme.pause("busy")
+            await acme.resume("busy")
+            await asyncio.sleep(watchers.POLL_SECONDS / 20)
+
+    async def follow() -> None:
+        async for _ in watch(served, "busy"):
+            pass
+
+    async def learn() -> None:
+        async for response in watch(served, "forgotten"):
+            if response.training.paused:
+                return
+            if response.HasField("training"):
+                await database.execute("update training set paused = true, version = version + 1 where task_id = 'forgotten'")
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        others = [group.create_task(change()), group.create_task(follow())]
+        await learn()
+        for task in others:
+            task.cancel()
+
+
+async def test_a_watcher_is_told_the_state_that_a_restored_database_has(served: Coordinators) -> None:
+    acme = await served.tenant("acme")
+    await start(acme, "restored")
+    await acme.pause("restored")
+    database = await served.database()
+    watching = watch(served, "restored")
+    assert (await anext(watching)).training.paused
+    await database.execute("update training set paused = false, version = version - 1")
+    async with asyncio.timeout(20):
+        while (response := await anext(watching)).heartbeat:
+            pass
+    assert not response.training.paused
+
+
+async def test_what_could_not_be_told_is_told_on_the_next_connection(postgres: str) -> None:
+    here, there = Changes(postgres), Changes(postgres)
+    heard: list[frozenset[int] | None] = []
+    pool = await database_pool.create_pool(postgres, size=1, name="test")
+    backends = "select pid from pg_stat_activity where application_name = 'doctrain changes' and datname = current_database()"
+    try:
+        async with asyncio.TaskGroup() as group:
+            loops = [group.create_task(here.run())]
+            victim = await wait_until(lambda: pool.fetchval(backends))
+            with there.listening(heard.append):
+                loops.append(group.create_task(there.run()))
+                await wait_until(lambda: None in heard)
+                await pool.execute("select pg_terminate_backend($1)", victim)
+                await wait_until(lambda: pool.fetchval(f"select count(*) = 1 from ({backends}) left_over"))
+                here.trainings([7])
+                await wait_until(lambda: frozenset({7}) in heard, 20)
+            for loop in loops:
+                loop.cancel()
+    finally:
+        await database_pool.close_pool(pool)

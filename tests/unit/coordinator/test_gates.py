@@ -1,0 +1,93 @@
+"""Calls wait their turn: no tenant has more than its part, and none keeps the others from theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from doctrain_coordinator.rpc.gates import Gate
+from doctrain_mesh.errors import QuotaExceededError
+
+
+class Calls:
+    """Calls through one gate, each served until it is told to end."""
+
+    def __init__(self, gate: Gate, group: asyncio.TaskGroup) -> None:
+        self._gate, self._group = gate, group
+        self._ends: dict[str, asyncio.Event] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.served: list[str] = []
+
+    async def make(self, name: str, tenant: int) -> None:
+        self._ends[name] = asyncio.Event()
+        self.tasks[name] = self._group.create_task(self._serve(name, tenant))
+        await _settle()
+
+    async def end(self, name: str) -> None:
+        self._ends[name].set()
+        await _settle()
+
+    async def _serve(self, name: str, tenant: int) -> None:
+        async with self._gate.passing(tenant):
+            self.served.append(name)
+            try:
+                await self._ends[name].wait()
+            finally:
+                self.served.remove(name)
+
+
+async def _settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def calls(gate: Gate) -> AsyncIterator[Calls]:
+    async with asyncio.TaskGroup() as group:
+        made = Calls(gate, group)
+        yield made
+        for task in made.tasks.values():
+            task.cancel()
+
+
+async def test_a_tenant_waits_for_its_own_calls_and_for_nobody_elses() -> None:
+    async with calls(Gate(of_tenant=2, in_all=10, waiting=5)) as made:
+        for name in ("a1", "a2", "a3", "a4"):
+            await made.make(name, 1)
+        await made.make("b1", 2)
+        assert made.served == ["a1", "a2", "b1"]
+        await made.end("a2")
+        assert made.served == ["a1", "b1", "a3"]
+
+
+async def test_all_tenants_together_have_a_limit_too() -> None:
+    async with calls(Gate(of_tenant=2, in_all=2, waiting=5)) as made:
+        for tenant in (1, 2, 3):
+            await made.make(f"call of {tenant}", tenant)
+        assert made.served == ["call of 1", "call of 2"]
+        made.tasks["call of 2"].cancel()
+        await _settle()
+        await made.end("call of 1")
+        assert made.served == ["call of 3"]
+
+
+async def test_who_has_too_many_waiting_is_refused_until_some_are_served() -> None:
+    gate = Gate(of_tenant=1, in_all=10, waiting=1)
+    async with calls(gate) as made:
+        await made.make("served", 1)
+        await made.make("waits", 1)
+        with pytest.raises(QuotaExceededError, match="More than 2 such calls at once") as refused:
+            async with gate.passing(1):
+                raise AssertionError("it passed")
+        assert refused.value.metadata == {"limit": "2", "unit": "calls"}
+        assert refused.value.retry_after_seconds is not None
+        async with gate.passing(2):
+            pass
+        made.tasks["waits"].cancel()
+        await _settle()
+        await made.make("next", 1)
+        await made.end("served")
+        assert made.served == ["next"]
