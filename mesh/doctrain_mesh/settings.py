@@ -59,6 +59,15 @@ class Settings:
     max_document_chunks: int = _setting(
         60_000, "Most chunks that a document may be cut into; a megabyte of text makes about 1,400.", low=1, high=1_000_000
     )
+    max_document_pages: int = _setting(5000, "Most pages of a document; each that has no text takes a second or two to recognise.", low=1)
+    read_archives: bool = _setting(
+        False, "Whether archives (ZIP, tar) are read, member by member; one whose media type says `unpack=true` is read anyway."
+    )
+    ocr_languages: str = _setting(
+        "eng+deu",
+        "What is recognised on pages without text (OCR): tesseract's names of languages with `+` between. English and German come with "
+        "doctrain, others with the distribution (`tesseract-ocr-fra`); each takes more time.",
+    )
     max_request_bytes: int = _setting(64 * 2**20, "Largest StartTraining request.", low=2**20, high=2**30)
     max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)
     max_manifest_documents: int = _setting(10_000_000, "Most documents of a manifest or a numbered request.", low=1)

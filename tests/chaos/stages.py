@@ -13,14 +13,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.documents import Kind, content_of, kind_of, named_by, seconds_of
 from doctrain_mesh.embedding import DIMENSIONS
-from doctrain_worker.pipeline.wire import Chunk, DocumentText
+from doctrain_worker.core import markdown
+from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.pipeline.wire import Chunk, Slice
 from doctrain_worker.sandbox.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -83,10 +85,11 @@ class _Execution:
         self._write("end")
 
 
-def read(content: bytes, claimed: str, name: str) -> DocumentText:
+def read(source: Source) -> list[Slice]:
     """The stage ``read``, in a child."""
+    content = source.content
     if not content.startswith(b"{"):  # what a child warms up with
-        return DocumentText(content.decode(), "text/plain")
+        return _said(content.decode())
     document = json.loads(content)
     training, number = document["training"], document["number"]
     kind = kind_of(training, number)
@@ -99,12 +102,17 @@ def read(content: bytes, claimed: str, name: str) -> DocumentText:
     execution.end()
     if kind is Kind.PERMANENT:
         raise Refusal("CHAOS", "This document is refused each time.")
-    return DocumentText(document["text"], "text/plain")
+    return _said(document["text"])
 
 
-def chunk(readable: DocumentText) -> list[Chunk]:
-    """The stage ``chunk``: one piece."""
-    return [Chunk(0, len(readable.text), 0, "", readable.text)]
+def _said(text: str) -> list[Slice]:
+    return [Slice("", "text/plain", list(markdown.blocks(text)))]
+
+
+def chunk(slices: Iterable[Slice]) -> list[Chunk]:
+    """The stage ``chunk``: one chunk."""
+    text = "".join(block.text for found in slices for block in found.blocks)
+    return [Chunk(0, len(text), 0, "", text)]
 
 
 class Flat:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+
+import pypdfium2
+from PIL import Image
 
 
 def pdf(pages: Sequence[Sequence[str]]) -> bytes:
@@ -18,6 +22,50 @@ def pdf(pages: Sequence[Sequence[str]]) -> bytes:
         )
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn))
     objects[1] = b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(kids), b" ".join(b"%d 0 R" % kid for kid in kids))
+    return _assembled(objects, b"")
+
+
+def drawn_pdf(drawn: str) -> bytes:
+    """A PDF of one page with what these operators draw; its font F1 is Helvetica."""
+    return _assembled([*_PAGE, b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn.encode())], b"")
+
+
+_PAGE = (
+    b"<< /Type /Catalog /Pages 2 0 R >>",
+    b"<< /Type /Pages /Count 1 /Kids [4 0 R] >>",
+    b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents 5 0 R >>",
+)
+
+
+def ruled_pdf(rows: Sequence[Sequence[str]], *, above: str, below: str) -> bytes:
+    """A PDF with a table in rules between two lines of text."""
+    drawn = [f"BT /F1 12 Tf 72 720 Td ({above}) Tj ET"]
+    for down in range(len(rows) + 1):
+        drawn.append(f"72 {690 - 20 * down} m {72 + 100 * len(rows[0])} {690 - 20 * down} l S")
+    for across in range(len(rows[0]) + 1):
+        drawn.append(f"{72 + 100 * across} 690 m {72 + 100 * across} {690 - 20 * len(rows)} l S")
+    for down, row in enumerate(rows):
+        drawn += [f"BT /F1 12 Tf {78 + 100 * across} {676 - 20 * down} Td ({cell}) Tj ET" for across, cell in enumerate(row)]
+    return drawn_pdf("\n".join([*drawn, f"BT /F1 12 Tf 72 {650 - 20 * len(rows)} Td ({below}) Tj ET"]))
+
+
+def form_pdf(filled: str) -> bytes:
+    """A PDF with a form whose only field is filled in, and no other text."""
+    shown = b"/Tx BMC q BT /F1 12 Tf 2 4 Td (%s) Tj ET Q EMC" % filled.encode()
+    font = b"/DR << /Font << /F1 3 0 R >> >>"
+    field = b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /V (%s) /Rect [72 700 400 720] /P 4 0 R /F 4 /AP << /N 7 0 R >> >>"
+    look = (
+        b"<< /Type /XObject /Subtype /Form /BBox [0 0 328 20] /Resources << /Font << /F1 3 0 R >> >> /Length %d >>\nstream\n%s\nendstream"
+    )
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [6 0 R] %s /DA (/F1 12 Tf) >> >>" % font,
+        *_PAGE[1:3],
+        _PAGE[3].replace(b"/Contents", b"/Annots [6 0 R] /Contents"),
+        b"<< /Length 0 >>\nstream\n\nendstream",
+        field % filled.encode(),
+        look % (len(shown), shown),
+    ]
     return _assembled(objects, b"")
 
 
@@ -42,3 +90,19 @@ def _assembled(objects: Sequence[bytes], trailer: bytes) -> bytes:
     out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     out += b"trailer\n<< /Size %d /Root 1 0 R %s>>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, trailer, start)
     return bytes(out)
+
+
+def with_picture(content: bytes, picture: Image.Image) -> bytes:
+    """A PDF with a picture over its last page, as a scanner puts it there."""
+    document = pypdfium2.PdfDocument(content)
+    page = document[len(document) - 1]
+    bitmap = pypdfium2.PdfBitmap.from_pil(picture)
+    drawn = pypdfium2.PdfImage.new(document)
+    drawn.set_bitmap(bitmap)
+    drawn.set_matrix(pypdfium2.PdfMatrix().scale(*page.get_size()))
+    page.insert_obj(drawn)
+    page.gen_content()
+    out = io.BytesIO()
+    document.save(out)
+    document.close()
+    return out.getvalue()

@@ -14,4 +14,7 @@ LIMITS = Limits(
     document_memory_bytes=1024 * MIB,
     max_document_bytes=40 * MIB,
     max_document_chunks=4000,
+    max_document_pages=100,
+    ocr_languages="eng+deu",
+    read_archives=False,
 )

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from doctrain_mesh.embedding import DIMENSIONS
-from doctrain_worker.pipeline.wire import DocumentText
+from doctrain_worker.core import markdown
+from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.pipeline.wire import Slice
 
 
-def shout(content: bytes, claimed: str, name: str) -> DocumentText:
+def shout(source: Source) -> list[Slice]:
     """A stage ``read`` that makes everything loud."""
-    return DocumentText(content.decode().upper(), claimed or name)
+    return [Slice("", source.claimed or source.name, list(markdown.blocks(source.content.decode().upper())))]
 
 
 class Digests:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_worker.core.chunking import LONG_LETTERS, Excerpt, cut, embedded_text, heading_path
-from doctrain_worker.core.pages import page_at
+from doctrain_worker.core import markdown
+from doctrain_worker.core.blocks import Block, Kind, placed, table
+from doctrain_worker.core.chunking import cut, embedded_text, heading_path
+from doctrain_worker.core.cutting import LONG_LETTERS, Excerpt
 
 MOST = 20
 
@@ -29,7 +31,7 @@ def every_ten_words(text: str) -> Iterator[tuple[int, str]]:
 
 
 def excerpts(text: str) -> list[Excerpt]:
-    return list(cut(text, words, MOST, every_ten_words))
+    return list(cut(markdown.blocks(text), words, MOST, every_ten_words))
 
 
 def test_blocks_are_put_together_and_a_heading_begins_an_excerpt() -> None:
@@ -79,7 +81,7 @@ def test_any_text_is_measured_in_parts_and_only_a_few_times(unit: str) -> None:
         measured += sum(map(len, texts))
         return words(texts)
 
-    for excerpt in cut(text, counting, MOST, every_ten_words):
+    for excerpt in cut(markdown.blocks(text), counting, MOST, every_ten_words):
         assert excerpt.end - excerpt.start <= LONG_LETTERS
     assert measured <= 4 * len(text)
 
@@ -118,6 +120,13 @@ def test_the_model_sees_the_headings_once() -> None:
     assert embedded_text("", "words") == "words"
 
 
-def test_a_place_is_on_the_page_that_began_last() -> None:
-    assert [page_at((0, 10, 10, 25), offset) for offset in (0, 9, 10, 24, 25, 99)] == [1, 1, 3, 3, 4, 4]
-    assert page_at((), 5) == 0
+def test_an_excerpt_is_on_the_page_that_it_begins_on() -> None:
+    told = [Block(Kind.PARAGRAPH, "word " * 15, page=page) for page in (1, 1, 2)] + [Block(Kind.PARAGRAPH, "few words", page=3)]
+    assert [found.page for found in cut(placed(told, 0), words, MOST, every_ten_words)] == [1, 1, 2]
+
+
+def test_a_row_too_large_to_stand_below_its_head_stands_without() -> None:
+    rows = [["a head of", "seven words in"], *([f"row {n}", "of " * 9] for n in range(3))]
+    found = list(cut(placed([table(rows)], 0), words, MOST, every_ten_words))
+    assert max(words([excerpt.text for excerpt in found])) <= MOST
+    assert sum(excerpt.text.count("row") for excerpt in found) == 3

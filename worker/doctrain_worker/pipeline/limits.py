@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from doctrain_worker.pipeline.wire import ReadLimits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -17,6 +19,9 @@ class Limits:
         document_memory_bytes: most memory of a process that reads a document.
         max_document_bytes: largest document.
         max_document_chunks: a document with more is refused.
+        max_document_pages: likewise; of a document and of each of its parts.
+        ocr_languages: what is recognised on pages without text, as in ``eng+deu``.
+        read_archives: whether archives are read that do not ask for it themselves.
     """
 
     children: int
@@ -26,3 +31,17 @@ class Limits:
     document_memory_bytes: int
     max_document_bytes: int
     max_document_chunks: int
+    max_document_pages: int
+    ocr_languages: str
+    read_archives: bool
+
+    @property
+    def reading(self) -> ReadLimits:
+        """What a parsing child is told of them."""
+        return ReadLimits(
+            chunks=self.max_document_chunks,
+            pages=self.max_document_pages,
+            bytes=self.max_document_bytes,
+            languages=self.ocr_languages,
+            archives=self.read_archives,
+        )

@@ -1,9 +1,8 @@
-"""The stages ``read`` and ``chunk`` as the worker sees them: calls to one child, until it has given all chunks."""
+"""The stages ``read`` and ``chunk`` as the worker sees them: calls to one child, until it has read and cut all of a document."""
 
 from __future__ import annotations
 
-import time
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,14 +10,16 @@ from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
-from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
-from doctrain_worker.pipeline.wire import ChunkBatch, Parsed
+from doctrain_worker.pipeline.processor import ErrorClass, Failure
+from doctrain_worker.pipeline.wire import Parsed, ParseTask, Progress, ReadSlice
 from doctrain_worker.sandbox import results
 from doctrain_worker.sandbox.pool import Calls, ChildPool
 
-T = TypeVar("T")
-
 CHUNKS_A_BATCH = 32
+
+_NONSENSE = Failure(
+    ErrorClass.CRASH, "CRASHED", "The process that read the document gave no proper answer; save it again, or leave it out."
+)
 
 
 class Parsing:
@@ -33,39 +34,36 @@ class Parsing:
         self._parsers = parsers
         self._limits = limits
 
-    async def parse(self, content: bytes, passage: Passage, store: ChunkStore) -> Parsed:
-        """Adds the document's chunks. Raises DocumentFailedError, ChildStartError, FencedError."""
+    async def parse(
+        self, content: bytes, passage: Passage, store: ChunkStore, kept: Sequence[ReadSlice] = ()
+    ) -> tuple[Parsed, list[ReadSlice]]:
+        """Adds the document's chunks; answers slices that took long to read too, which may come as ``kept`` the next time.
+
+        Raises DocumentFailedError, ChildStartError, FencedError.
+        """
         document = passage.document
         name = document.uri.rpartition("/")[2]
-        task = {
-            "content": content,
-            "media_type": document.media_type,
-            "name": document.document_id if "." not in name else name,
-            "most_chunks": self._limits.max_document_chunks,
-        }
+        task = ParseTask(content, document.media_type, document.document_id if "." not in name else name, self._limits.reading, list(kept))
+        slices: list[ReadSlice] = []
         async with self._parsers.calls() as calls:
-            parsed = await self._call(calls, task, Parsed, passage)
-            passage.stages.append(parsed.read)
-            started, seconds, batch = time.time(), 0.0, parsed.first
+            progress = await self._call(calls, task, passage)
             while True:
-                seconds += batch.seconds
-                for start in range(0, len(batch.chunks), CHUNKS_A_BATCH):
-                    store.add(batch.chunks[start : start + CHUNKS_A_BATCH])
-                if not batch.more:
-                    break
-                batch = await self._call(calls, None, ChunkBatch, passage)
-        passage.stages.append(StageTiming("chunk", started - parsed.first.seconds, seconds, {"chunks": len(store)}))
-        return parsed
+                slices += progress.slices
+                if len(store) > self._limits.max_document_chunks or sum(len(one.value) for one in slices) > self._limits.max_document_bytes:
+                    raise DocumentFailedError(_NONSENSE)
+                for start in range(0, len(progress.chunks), CHUNKS_A_BATCH):
+                    store.add(progress.chunks[start : start + CHUNKS_A_BATCH])
+                if progress.parsed is not None:
+                    passage.stages += progress.parsed.stages
+                    return progress.parsed, slices
+                progress = await self._call(calls, None, passage)
 
-    async def _call(self, calls: Calls, task: dict[str, Any] | None, kind: type[T], passage: Passage) -> T:
+    async def _call(self, calls: Calls, task: ParseTask | None, passage: Passage) -> Progress:
         result = await calls.run(task, self._limits.call_seconds, passage.shard.traceparent)
         passage.note(result)
         if not isinstance(result, results.Result):
             raise DocumentFailedError(failures.of_call(result, "reading"))
         try:
-            return msgspec.convert(result.value, kind)
+            return msgspec.convert(result.value, Progress)
         except msgspec.ValidationError as error:
-            nonsense = Failure(
-                ErrorClass.CRASH, "CRASHED", "The process that read the document gave no proper answer; save it again, or leave it out."
-            )
-            raise DocumentFailedError(nonsense) from error
+            raise DocumentFailedError(_NONSENSE) from error

@@ -113,7 +113,8 @@ class Pipeline:
 
     async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed:
         with self.room.share(passage.shard.tenant) as share:
-            return await self.parsing.parse(await self._fetched(passage, share), passage, store)
+            parsed, _ = await self.parsing.parse(await self._fetched(passage, share), passage, store)
+            return parsed
 
     async def _fetched(self, passage: Passage, share: Share) -> bytes:
         """The bytes; the time limit is for their source, so it stands still while they wait for room."""

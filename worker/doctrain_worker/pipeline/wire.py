@@ -1,31 +1,13 @@
-"""What the stages of a parsing child hand on, and what the child answers."""
+"""What crosses between the worker and a parsing child, and between the stages in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 
+from doctrain_worker.core.blocks import Block
 from doctrain_worker.pipeline.processor import StageTiming
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentText:
-    """A document as text.
-
-    Args:
-        text: Markdown, or plain text.
-        media_type: what the document is.
-        page_starts: where each page begins in ``text``; empty when the kind of document has no pages.
-        pages_without_text: pages that hold pictures only.
-    """
-
-    text: str
-    media_type: str
-    page_starts: tuple[int, ...] = ()
-    pages_without_text: int = 0
-
 
 Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A place in a text, or a page's number."""
@@ -34,15 +16,98 @@ Said = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
 """Text that Postgres can store: without NUL."""
 
 
+class ReadLimits(msgspec.Struct, array_like=True, frozen=True):
+    """How a document may be read.
+
+    Args:
+        chunks: most chunks that it may be cut into.
+        pages: most pages of it and of each of its parts.
+        bytes: most bytes of all its parts together, unpacked.
+        languages: what tesseract is to recognise, as in ``eng+deu``.
+        archives: whether archives are read, too, that do not ask for it themselves.
+    """
+
+    chunks: int
+    pages: int
+    bytes: int
+    languages: str
+    archives: bool
+
+
+class Slice(msgspec.Struct, array_like=True):
+    """Some of what a document says: some of its pages, or as much as fits.
+
+    Args:
+        part: the path of an attachment or an archive's member within the document; empty for the document itself.
+        media_type: what the part is.
+        blocks: what it says, in reading order.
+        first_page: the first of its pages; 0 where there are none, or where they cost nothing to read again.
+        last_page: the last of them.
+        recognised: how many of them were read by OCR.
+        blank: on how many of them nothing was found.
+    """
+
+    part: str
+    media_type: str
+    blocks: list[Block]
+    first_page: int = 0
+    last_page: int = 0
+    recognised: int = 0
+    blank: int = 0
+
+
+class ReadSlice(msgspec.Struct, array_like=True):
+    """A slice that took long enough to read to be kept: whoever has it may hand it back, and its pages are not read again.
+
+    Args:
+        part: whose it is, as in ``Slice``.
+        first_page: its first page.
+        last_page: its last.
+        value: the ``Slice``, in msgpack.
+    """
+
+    part: Said
+    first_page: Place
+    last_page: Place
+    value: bytes
+
+
+class UnreadPart(msgspec.Struct, array_like=True):
+    """A part of a document that cannot be read: which, and why."""
+
+    part: str
+    code: str
+    sentence: str
+
+
+class ParseTask(msgspec.Struct, array_like=True):
+    """A document to read.
+
+    Args:
+        content: its bytes.
+        media_type: what its tenant says that it is; may be empty or wrong.
+        name: the last part of its URI, or its id.
+        limits: how it may be read.
+        kept: slices of it that were read before, with the same limits and by the same version.
+    """
+
+    content: bytes
+    media_type: str
+    name: str
+    limits: ReadLimits
+    kept: list[ReadSlice] = []
+
+
 class Chunk(msgspec.Struct, array_like=True):
     """A part of a document, small enough for the embedding model.
 
     Args:
-        start: where it begins in the document's text, in characters.
+        start: where it begins in the text of its part, in characters.
         end: where it ends.
         page: the page it begins on, from 1; 0 when there are no pages.
         heading: the headings above it, outermost first, with `` > `` between.
         text: what it says.
+        part: the path of the attachment or member that it is of; empty for the document itself.
     """
 
     start: Place
@@ -50,20 +115,26 @@ class Chunk(msgspec.Struct, array_like=True):
     page: Place
     heading: Said
     text: Said
-
-
-class ChunkBatch(msgspec.Struct, array_like=True):
-    """Chunks of one document: the next of them, whether there may be more, and the seconds that they took."""
-
-    chunks: list[Chunk]
-    more: bool
-    seconds: float
+    part: Said = ""
 
 
 class Parsed(msgspec.Struct, array_like=True):
-    """What a parsing child answers for one document; all of it is checked against these types."""
+    """A document that was read and cut to its end.
+
+    Args:
+        sha256: of its bytes.
+        media_type: what it is.
+        stages: what ran, with how long it took in all and what came of it.
+    """
 
     sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     media_type: Said
-    read: StageTiming
-    first: ChunkBatch
+    stages: list[StageTiming]
+
+
+class Progress(msgspec.Struct, array_like=True):
+    """What one call got done: slices to be kept, chunks, and at the end of the document ``parsed``."""
+
+    slices: list[ReadSlice]
+    chunks: list[Chunk]
+    parsed: Parsed | None

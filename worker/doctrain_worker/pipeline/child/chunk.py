@@ -1,4 +1,4 @@
-"""The stage ``chunk``: from a document's text to chunks that the embedding model takes whole. Runs in the parsing child.
+"""The stage ``chunk``: from what a document says to chunks that the embedding model takes whole. Runs in the parsing child.
 
 ``core.chunking`` cuts along the text's own structure, counting in the model's tokens (a character of Chinese may be
 one); a single sentence that is too long is cut by semantic-text-splitter. A replacement is a function of the same argument
@@ -7,15 +7,15 @@ that answers chunks in any iterable (docs/howto/replace-a-stage.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import groupby
 
 from semantic_text_splitter import MarkdownSplitter
 
 from doctrain_mesh.embedding.minilm import tokenizer
 from doctrain_worker.core import chunking
-from doctrain_worker.core.pages import page_at
-from doctrain_worker.pipeline.wire import Chunk, DocumentText
+from doctrain_worker.pipeline.wire import Chunk, Slice
 
 MOST_TOKENS = 220
 """Leaves room for the headings below the model's 256."""
@@ -29,10 +29,12 @@ def _splitter() -> MarkdownSplitter:
     return MarkdownSplitter.from_huggingface_tokenizer(tokenizer(), MOST_TOKENS)
 
 
-def chunk(document: DocumentText) -> Iterator[Chunk]:
-    """The chunks, in their order, each of at most ``MOST_TOKENS`` tokens; made as they are asked for."""
-    for excerpt in chunking.cut(document.text, _sizes, MOST_TOKENS, _splitter().chunk_indices):
-        yield Chunk(excerpt.start, excerpt.end, page_at(document.page_starts, excerpt.start), excerpt.heading, excerpt.text)
+def chunk(slices: Iterable[Slice]) -> Iterator[Chunk]:
+    """The chunks, in their order, each of one part and of at most ``MOST_TOKENS`` tokens; made as they are asked for."""
+    for part, of_part in groupby(slices, key=lambda found: found.part):
+        blocks = (block for found in of_part for block in found.blocks)
+        for said in chunking.cut(blocks, _sizes, MOST_TOKENS, _splitter().chunk_indices):
+            yield Chunk(said.start, said.end, said.page, said.heading, said.text, part)
 
 
 def _sizes(texts: Sequence[str]) -> list[int]:

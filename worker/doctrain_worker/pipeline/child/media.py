@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import mimetypes
 import re
 
 from doctrain_worker.sandbox.refusal import Refusal
@@ -11,76 +13,140 @@ HTML = "text/html"
 MARKDOWN = "text/markdown"
 PLAIN = "text/plain"
 CSV = "text/csv"
+JSON = "application/json"
 MAIL = "message/rfc822"
+MSG = "application/vnd.ms-outlook"
 RTF = "application/rtf"
 XML = "application/xml"
+ZIP = "application/zip"
+TAR = "application/x-tar"
 
 _OPEN_XML = "application/vnd.openxmlformats-officedocument."
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
-_ZIPPED = (
-    (b"word/", _OPEN_XML + "wordprocessingml.document"),
-    (b"ppt/", _OPEN_XML + "presentationml.presentation"),
-    (b"xl/", _OPEN_XML + "spreadsheetml.sheet"),
+DOCX = _OPEN_XML + "wordprocessingml.document"
+PPTX = _OPEN_XML + "presentationml.presentation"
+XLSX = _OPEN_XML + "spreadsheetml.sheet"
+ODT = _OPEN_DOCUMENT + "text"
+ODS = _OPEN_DOCUMENT + "spreadsheet"
+EPUB = "application/epub+zip"
+OFFICE = (XLSX, ODT, ODS, EPUB, XML)
+
+KEPT_PLACES = (PLAIN, MARKDOWN)
+"""Where a place in the text is that place in the document."""
+
+_PICTURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"BM", "image/bmp"),
 )
-_ZIPPED_MIMETYPES = (_OPEN_DOCUMENT + "text", _OPEN_DOCUMENT + "spreadsheet", _OPEN_DOCUMENT + "presentation", "application/epub+zip")
+_WEBP = "image/webp"
+PICTURES = (*dict.fromkeys(kind for _, kind in _PICTURES), _WEBP)
+
+_ZIPPED = ((b"word/", DOCX), (b"ppt/", PPTX), (b"xl/", XLSX))
+_ZIPPED_MIMETYPES = (ODT, ODS, EPUB)
+_COMPRESSED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
 
 # What begins with these is no document that we read; each with the word for it.
 _FOREIGN = (
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
-    (b"\x89PNG\r\n", "a picture (PNG)"),
-    (b"\xff\xd8\xff", "a picture (JPEG)"),
-    (b"GIF8", "a picture (GIF)"),
-    (b"II*\0", "a picture (TIFF)"),
-    (b"MM\0*", "a picture (TIFF)"),
     (b"RIFF", "sound, video or a picture"),
-    (b"\x1f\x8b", "a compressed file (gzip)"),
-    (b"BZh", "a compressed file (bzip2)"),
-    (b"\xfd7zXZ", "a compressed file (xz)"),
     (b"7z\xbc\xaf", "an archive (7z)"),
     (b"Rar!", "an archive (RAR)"),
-    (b"\xd0\xcf\x11\xe0", "a file of an old Office version; save it in the present format (.docx, .xlsx, .pptx)"),
     (b"SQLite format 3", "a database"),
     (b"OggS", "sound or video"),
     (b"ID3", "sound"),
 )
+_COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _HTML_START = re.compile(rb"<(?:!doctype\s+html|html|head|body|article|div|p|h1|table)\b", re.IGNORECASE)
 _MAIL_START = re.compile(
     rb"(?:[A-Za-z][A-Za-z0-9-]*:[^\n]*\n(?:[ \t][^\n]*\n)*)*?(?:From|Received|Return-Path|MIME-Version|Message-ID):", re.IGNORECASE
 )
-_SUFFIXES = {".md": MARKDOWN, ".markdown": MARKDOWN, ".csv": CSV, ".eml": MAIL, ".html": HTML, ".htm": HTML}
-_TEXT_CLAIMS = (MARKDOWN, CSV, MAIL, HTML)
+_SUFFIXES = {
+    **{".md": MARKDOWN, ".markdown": MARKDOWN, ".csv": CSV, ".tsv": CSV, ".eml": MAIL, ".html": HTML, ".htm": HTML},
+    **{".json": JSON, ".jsonl": JSON, ".ndjson": JSON, ".xml": XML},
+}
+_TEXT_CLAIMS = {
+    **{kind: kind for kind in (MARKDOWN, CSV, MAIL, HTML, JSON)},
+    **{"text/tab-separated-values": CSV, "application/x-ndjson": JSON, "application/jsonl": JSON},
+}
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _LOOKED_AT = 4096
+_LARGEST_PARSED = 1 << 20
 
 
-def detect(content: bytes, claimed: str = "", name: str = "") -> str:
-    """The media type. Raises Refusal EMPTY or UNSUPPORTED.
+def detect(content: bytes, claimed: str = "", name: str = "", *, archives: bool = False) -> str:
+    """The media type.
 
     Args:
         content: all bytes.
         claimed: what the tenant said it is; may be empty or wrong.
         name: the last part of its URI.
+        archives: whether an archive is a document.
+
+    Raises:
+        Refusal: EMPTY, ENCRYPTED, UNSUPPORTED, or WRONG_TYPE for what is said to be a document and is none.
     """
     head = content[:_LOOKED_AT]
+    claimed = claimed.partition(";")[0].strip().lower()
     if not head.strip(b" \t\r\n\0\xef\xbb\xbf"):
         raise Refusal("EMPTY", "The document is empty; upload it again, or leave it out.")
+    found = _by_magic(content, head, archives=archives)
+    if found:
+        return found
+    word = next((word for magic, word in _FOREIGN if head.startswith(magic)), "")
+    if not word and not head.startswith(_BOMS) and _is_binary(head):
+        word = "binary data of a kind that is not known"
+    if word:
+        raise _foreign(word, claimed, name)
+    return _text(content, head, claimed, name.lower())
+
+
+def asks_to_be_unpacked(claimed: str) -> bool:
+    """Whether a media type has the parameter ``unpack``, by which a tenant wants an archive's members read."""
+    return any(parameter.strip().lower() in ("unpack", "unpack=true", "unpack=1") for parameter in claimed.split(";")[1:])
+
+
+def _by_magic(content: bytes, head: bytes, *, archives: bool) -> str:
+    """The type of what is not text, or nothing."""
     if b"%PDF-" in head[:1024]:
         return PDF
-    if head.startswith(b"PK\x03\x04"):
-        return _zipped(content)
     if head.startswith(b"{\\rtf"):
         return RTF
-    for magic, word in _FOREIGN:
-        if head.startswith(magic):
-            raise Refusal("UNSUPPORTED", _unsupported(word, claimed))
-    if not head.startswith(_BOMS) and _is_binary(head):
-        raise Refusal("UNSUPPORTED", _unsupported("binary data of a kind that is not known", claimed))
-    return _text(head, claimed.partition(";")[0].strip().lower(), name.lower())
+    if head.startswith(_COMPOUND):
+        return _compound(content)
+    if head.startswith(b"PK\x03\x04"):
+        return _zipped(content, archives=archives)
+    if head[257:262] == b"ustar" or any(head.startswith(magic) for magic, _ in _COMPRESSED):
+        return _packed(head, archives=archives)
+    return _picture(head)
 
 
-def _zipped(content: bytes) -> str:
+def _picture(head: bytes) -> str:
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _WEBP
+    found = next((kind for magic, kind in _PICTURES if head.startswith(magic)), "")
+    return found if found != "image/bmp" or head[6:10] == b"\0\0\0\0" else ""
+
+
+def _compound(content: bytes) -> str:
+    """Of the files of old Office programs, those that hold a mail, and those that hold a new one, locked."""
+    if _wide("__properties_version1.0") in content:
+        return MSG
+    if _wide("EncryptedPackage") in content:
+        raise Refusal("ENCRYPTED", "The document is protected by a password; save it without one and train it again.")
+    raise Refusal("UNSUPPORTED", "The document is of an old Office version; save it in the present format (.docx, .xlsx, .pptx).")
+
+
+def _wide(name: str) -> bytes:
+    return name.encode("utf-16-le")
+
+
+def _zipped(content: bytes, *, archives: bool) -> str:
     if content[30:38] == b"mimetype":
         told = content[38:120]
         for media_type in _ZIPPED_MIMETYPES:
@@ -90,22 +156,48 @@ def _zipped(content: bytes) -> str:
         for folder, media_type in _ZIPPED:
             if folder in content:
                 return media_type
-    raise Refusal("UNSUPPORTED", "The document is an archive (ZIP); unpack it and train the files in it.")
+    if archives:
+        return ZIP
+    raise _archive("ZIP")
 
 
-def _text(head: bytes, claimed: str, name: str) -> str:
+def _packed(head: bytes, *, archives: bool) -> str:
+    if archives:
+        return TAR
+    raise _archive(next((word for magic, word in _COMPRESSED if head.startswith(magic)), "tar"))
+
+
+def _archive(word: str) -> Refusal:
+    return Refusal(
+        "UNSUPPORTED", f"The document is an archive ({word}); unpack it and train the files in it, or ask for it to be unpacked."
+    )
+
+
+def _text(content: bytes, head: bytes, claimed: str, name: str) -> str:
     start = head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     if _HTML_START.match(start) or (start[:5].lower() == b"<?xml" and b"<html" in start.lower()):
         return HTML
     if start[:5].lower() == b"<?xml":
         return XML
-    by_name = next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "")
-    wanted = claimed if claimed in _TEXT_CLAIMS else by_name
-    if wanted == HTML:
-        return HTML if b"<" in start else PLAIN
+    wanted = _TEXT_CLAIMS.get(claimed) or next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "")
+    if wanted in (HTML, XML):
+        return wanted if b"<" in start else PLAIN
     if wanted == MAIL or (not wanted and _MAIL_START.match(head)):
         return MAIL if _MAIL_START.match(head) else PLAIN
-    return wanted or PLAIN
+    return wanted or (JSON if _is_json(content, start) else PLAIN)
+
+
+def _is_json(content: bytes, start: bytes) -> bool:
+    """Whether text that nobody named is JSON; of a large one its beginning is believed."""
+    if not start.startswith((b"{", b"[")):
+        return False
+    if len(content) > _LARGEST_PARSED:
+        return start.startswith((b'{"', b'[{"')) or b'": ' in start
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_binary(head: bytes) -> bool:
@@ -117,14 +209,15 @@ def _is_binary(head: bytes) -> bool:
     return strange > len(head) // 100
 
 
-def _unsupported(word: str, claimed: str) -> str:
-    said = f"The document is {word}"
-    if claimed and not _agrees(word, claimed):
-        said += f", although it is said to be {claimed}"
-    return f"{said}. PDF, HTML, Markdown, plain text, Office documents and mail can be trained."
+def _foreign(word: str, claimed: str, name: str) -> Refusal:
+    claimed = claimed or mimetypes.guess_type(name)[0] or ""
+    lies = bool(claimed) and claimed != "application/octet-stream" and not _agrees(word, claimed)
+    said = f", although it is said to be {claimed}" if lies else ""
+    sentence = f"The document is {word}{said}. PDF, HTML, Markdown, plain text, pictures, Office documents and mail can be trained."
+    return Refusal("WRONG_TYPE" if lies else "UNSUPPORTED", sentence)
 
 
 def _agrees(word: str, claimed: str) -> bool:
     """Whether a claim says the same as the word, as far as its first half tells."""
-    family = claimed.partition("/")[0].strip().lower()
+    family = claimed.partition("/")[0]
     return (family == "image" and "picture" in word) or (family in ("audio", "video") and ("sound" in word or "video" in word))

@@ -1,0 +1,61 @@
+"""Archives, ZIP and tar: their members as parts. Nothing is unpacked to a file, so a member's path is no more than its name."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterator
+
+from doctrain_worker.pipeline.child.formats import zipped
+from doctrain_worker.pipeline.child.formats.content import Attached, Content
+from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.sandbox.refusal import Refusal
+
+_LOCKED = 0x1
+
+
+def read_zip(source: Source) -> Content:
+    """The members of a ZIP archive. Raises Refusal CORRUPT."""
+    with zipped.damage_told():
+        archive = zipfile.ZipFile(io.BytesIO(source.content))
+    return Content(parts=_zip_members(archive))
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[Attached]:
+    for member in archive.infolist():
+        if not member.is_dir():
+            yield _of_zip(archive, member)
+
+
+def _of_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Attached:
+    def load(most: int) -> bytes:
+        if member.flag_bits & _LOCKED:
+            raise Refusal("ENCRYPTED", "It is protected by a password; pack it again without one.")
+        with zipped.damage_told(), archive.open(member) as file:
+            return file.read(most + 1)
+
+    return Attached(member.filename, "", load)
+
+
+def read_tar(source: Source) -> Content:
+    """The files in a tar archive, compressed or not; links and devices lead out of it and are left out. Raises Refusal CORRUPT."""
+    with zipped.damage_told():
+        archive = tarfile.open(fileobj=io.BytesIO(source.content))  # noqa: SIM115 - read from while its parts are
+    return Content(parts=_tar_members(archive))
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[Attached]:
+    with zipped.damage_told():
+        for member in archive:
+            if member.isfile():
+                yield _of_tar(archive, member)
+
+
+def _of_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Attached:
+    def load(most: int) -> bytes:
+        with zipped.damage_told():
+            file = archive.extractfile(member)
+            return file.read(most + 1) if file is not None else b""
+
+    return Attached(member.name, "", load)
