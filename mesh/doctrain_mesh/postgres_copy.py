@@ -18,6 +18,7 @@ _LENGTH = struct.Struct(">i")
 _NUMBER = struct.Struct(">i")
 _INT = struct.Struct(">ii")
 _BIGINT = struct.Struct(">iq")
+_NOWHERE = b"\0" + _COUNT.pack(0)
 
 
 def row(*values: bytes) -> bytes:
@@ -54,3 +55,9 @@ def text(content: str) -> bytes:
 def halfvec(halves: bytes) -> bytes:
     """A ``halfvec`` of pgvector: big-endian half floats, one after the other."""
     return value(struct.pack(">hh", len(halves) // 2, 0) + halves)
+
+
+def tsvector(lexemes: Iterable[str]) -> bytes:
+    """A ``tsvector`` of different lexemes without places, in any order."""
+    entries = [lexeme.encode() + _NOWHERE for lexeme in lexemes]
+    return value(_NUMBER.pack(len(entries)) + b"".join(entries))

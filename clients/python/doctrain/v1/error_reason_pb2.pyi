@@ -76,13 +76,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 17
     """INTERNAL. A fault of ours; the status message carries the trace id to report."""
     ERROR_REASON_NOTHING_TO_RETRY: _ErrorReason.ValueType  # 18
-    """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
+    """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that a later training has not
+    indexed nor a call deleted since.
+    """
     ERROR_REASON_UPLOAD_STALLED: _ErrorReason.ValueType  # 19
     """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another
     call's request took longer than a minute to arrive. Nothing was stored; send it again.
     """
     ERROR_REASON_KEY_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND. No key has this number (operators' calls only)."""
+    ERROR_REASON_TRAINING_NOT_ENDED: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION. The documents of a training can be deleted as a whole when it has ended; cancel it, or name the documents."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for machines. Every error of every service carries a `google.rpc.ErrorInfo` whose `reason` is the
@@ -144,11 +148,15 @@ ERROR_REASON_CONFIGURATION: ErrorReason.ValueType  # 16
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
 """INTERNAL. A fault of ours; the status message carries the trace id to report."""
 ERROR_REASON_NOTHING_TO_RETRY: ErrorReason.ValueType  # 18
-"""FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that is not indexed since."""
+"""FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that a later training has not
+indexed nor a call deleted since.
+"""
 ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 19
 """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another
 call's request took longer than a minute to arrive. Nothing was stored; send it again.
 """
 ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND. No key has this number (operators' calls only)."""
+ERROR_REASON_TRAINING_NOT_ENDED: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION. The documents of a training can be deleted as a whole when it has ended; cancel it, or name the documents."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -74,7 +74,7 @@ class _DocumentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Documen
     DOCUMENT_STATE_PROCESSING: _DocumentState.ValueType  # 2
     """A worker has it, as last reported."""
     DOCUMENT_STATE_COMPLETED: _DocumentState.ValueType  # 3
-    """Ended: in the index, or replaced there by a newer training of the same document."""
+    """Ended: in the index, or replaced there by a newer training of the same document, or deleted since its training started."""
     DOCUMENT_STATE_FAILED: _DocumentState.ValueType  # 4
     """Ended: could not be trained; `error` says why."""
     DOCUMENT_STATE_CANCELLED: _DocumentState.ValueType  # 5
@@ -90,7 +90,7 @@ DOCUMENT_STATE_QUEUED: DocumentState.ValueType  # 1
 DOCUMENT_STATE_PROCESSING: DocumentState.ValueType  # 2
 """A worker has it, as last reported."""
 DOCUMENT_STATE_COMPLETED: DocumentState.ValueType  # 3
-"""Ended: in the index, or replaced there by a newer training of the same document."""
+"""Ended: in the index, or replaced there by a newer training of the same document, or deleted since its training started."""
 DOCUMENT_STATE_FAILED: DocumentState.ValueType  # 4
 """Ended: could not be trained; `error` says why."""
 DOCUMENT_STATE_CANCELLED: DocumentState.ValueType  # 5

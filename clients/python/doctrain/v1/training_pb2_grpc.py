@@ -185,8 +185,8 @@ class TrainingServiceServicer(object):
     def RetryFailedDocuments(self, request, context):
         """Starts a training of the documents of another one that FAILED, all of them or some.
 
-        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
-        out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
+        were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
         Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -81,8 +81,8 @@ class TrainingServiceStub:
     RetryFailedDocuments: _grpc.UnaryUnaryMultiCallable[_training_pb2.RetryFailedDocumentsRequest, _training_pb2.RetryFailedDocumentsResponse]
     """Starts a training of the documents of another one that FAILED, all of them or some.
 
-    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
-    out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
+    were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
     """
     ExplainTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]
@@ -150,8 +150,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     RetryFailedDocuments: _aio.UnaryUnaryMultiCallable[_training_pb2.RetryFailedDocumentsRequest, _training_pb2.RetryFailedDocumentsResponse]  # type: ignore[assignment]
     """Starts a training of the documents of another one that FAILED, all of them or some.
 
-    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
-    out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
+    were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
     """
     ExplainTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]  # type: ignore[assignment]
@@ -270,8 +270,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_training_pb2.RetryFailedDocumentsResponse, _abc.Awaitable[_training_pb2.RetryFailedDocumentsResponse]]:
         """Starts a training of the documents of another one that FAILED, all of them or some.
 
-        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since are left
-        out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
+        were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
         Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
         """
 

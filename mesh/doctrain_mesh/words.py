@@ -1,0 +1,91 @@
+"""Words as the index and queries hold them, the same in every language and on every Postgres, whatever its locale.
+
+A word is a run of letters, digits and the marks upon them, in one case, without accents and in one width, so that ``Café``
+is found by ``CAFE`` and a ligature by its letters. Scripts that put no space between words give pairs of characters
+instead, each overlapping the next (``東京都`` is ``東京``, ``京都``), and the last character alone: a single one is then found
+by what begins with it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from itertools import groupby
+from typing import NamedTuple
+
+LONGEST_WORD = 64
+"""Characters; what is longer is no word, and is found by as many of its first ones."""
+
+# Thai, Lao, Myanmar, Khmer, Japanese, Chinese and Korean.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3031-\u3035\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua9e0-\ua9ff\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+)
+# Accents, points of Hebrew, vowels of Arabic and the stroke that lengthens its words, and what is not seen at all.
+_DROPPED = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u00ad\u200b-\u200d\u2060\ufeff]")
+
+
+class Placed(NamedTuple):
+    """A word of a text: what it is in the index, and where it stands, in characters."""
+
+    word: str
+    start: int
+    end: int
+
+
+def words(text: str) -> set[str]:
+    """All words of a text."""
+    return {word for run in set(_runs().findall(text.lower())) for word in _words_of_run(run)}
+
+
+def placed(text: str) -> Iterator[Placed]:
+    """The words of a text in their order, each with its place."""
+    for match in _runs().finditer(text):
+        run, start = match[0], match.start()
+        if not _unspaced().match(run):
+            for word in _words_of_run(run):
+                yield Placed(word, start, match.end())
+            continue
+        for place in range(len(run)):
+            pair = run[place : place + 2]
+            for word in _words_of_run(pair)[:1]:
+                yield Placed(word, start + place, start + place + len(pair))
+
+
+def is_single(word: str) -> bool:
+    """Whether a word is one character of a script without spaces, found by what begins with it."""
+    return len(word) == 1 and _unspaced().match(word) is not None
+
+
+@lru_cache(20_000)
+def _words_of_run(run: str) -> tuple[str, ...]:
+    """The words of one run: mostly one, more where it holds a fraction or has no spaces."""
+    if run.isascii():
+        return (run.lower()[:LONGEST_WORD],)
+    plain = unicodedata.normalize("NFC", _DROPPED.sub("", unicodedata.normalize("NFKD", run))).casefold()
+    plain = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in plain)
+    found: list[str] = []
+    for match in _runs().finditer(plain):
+        part = match[0]
+        if _unspaced().match(part):
+            found += [part[place : place + 2] for place in range(len(part))]
+        else:
+            found.append(part[:LONGEST_WORD])
+    return tuple(found)
+
+
+@cache
+def _unspaced() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSPACED}]+")
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    """Runs of one kind: of a script without spaces, or of letters, digits, marks and what is not seen."""
+    marks = (number for number in range(0x300, 0x12000) if unicodedata.category(chr(number)) in {"Mn", "Mc"})
+    neighbours = (tuple(group) for _, group in groupby(enumerate(marks), lambda pair: pair[1] - pair[0]))
+    ranges = "".join(f"{chr(group[0][1])}-{chr(group[-1][1])}" for group in neighbours)
+    letter, mark = f"[^\\W_{_UNSPACED}]", f"[{ranges}\u00ad\u200b-\u200d\u2060\ufeff]"
+    return re.compile(f"[{_UNSPACED}]+|{letter}+(?:{mark}+{letter}*)*")
