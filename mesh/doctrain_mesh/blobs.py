@@ -12,7 +12,7 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -216,6 +216,22 @@ class BlobStore:
             return
         except DoctrainError as error:
             log.warning("%s may be left of an upload that failed: %s", path, error)
+
+    async def delete(self, tenant_id: str, names: Sequence[str]) -> None:
+        """Removes blobs by their SHA-256; those that are not there are passed over. Raises BlobUnavailableError."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def delete(sha256: str) -> None:
+            with suppress(BlobNotFoundError):
+                async with gate, reached("deleting a blob", OPEN_SECONDS):
+                    await obstore.delete_async(self._store, _path(tenant_id, sha256))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for sha256 in names:
+                    group.create_task(delete(sha256))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
         """The bytes behind a ``blob://`` URI of this tenant's.
