@@ -94,6 +94,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             *[("trainings.resume_training", training), ("trainings.resume_shards", training)],
             *([("trainings.pause_training", training), ("trainings.pause_shards", training, version)] if draw.random() < 0.4 else []),
             *([("trainings.end_training", training, 6, None), ("trainings.end_shards", training, version)] if draw.random() < 0.2 else []),
+            ("trainings.open_trainings", draw.randint(1, 3)),
             ("trainings.tenant_limit", draw.randint(1, 3)),
         ]
     )

@@ -7,12 +7,14 @@
 
 create extension if not exists vector;
 
+-- slots: documents at once; open_trainings: trainings that have not ended; both of one tenant.
 create table plan (
     name text primary key,
-    slots int not null check (slots between 1 and 10000)
+    slots int not null check (slots between 1 and 10000),
+    open_trainings int not null check (open_trainings between 1 and 1000000)
 );
 
-insert into plan (name, slots) values ('free', 5), ('paid', 30);
+insert into plan (name, slots, open_trainings) values ('free', 5, 1000), ('paid', 30, 10000);
 
 create table tenant (
     id bigint generated always as identity primary key,
@@ -67,6 +69,7 @@ create table training (
 
 create unique index training_task on training (tenant, task_id);
 create index training_unsealed on training (id) where not sealed;
+create index training_open on training (tenant) where state in (1, 2);
 
 -- State: 0 PENDING, 1 DISPATCHED, 2 RUNNING, 3 STOPPING, 4 DONE, 5 CANCELLED.
 -- number is the dispatch number and the attempt; version is the training's version of the shard's last change.

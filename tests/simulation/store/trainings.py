@@ -6,6 +6,7 @@ from simulation.store.locks import Mode
 from simulation.store.statements import columns, in_flight, named, open_ordinals
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
+OPEN_TRAININGS = {"free": 1_000, "paid": 10_000}
 _SHOWN = (
     *("sealed", "total", "completed", "failed", "version", "created_at"),
     *("started_at", "ended_at", "reason", "traceparent", "uri_template", "number_offset"),
@@ -159,6 +160,13 @@ async def resume_shards(tx: Transaction, training: int) -> list[Row]:
 
 def _held_back(row: Row) -> bool:
     return bool(row["state"] == 0 and row["not_before"] == FOREVER)
+
+
+@named("trainings")
+async def open_trainings(tx: Transaction, tenant: int) -> list[Row]:
+    count = sum(row["tenant"] == tenant and row["state"] in {1, 2} for row in tx.scan("training"))
+    plans = [row["plan"] for row in tx.some("tenant", [tenant])]
+    return [{"plan": plan, "most": OPEN_TRAININGS[plan], "all_used": count >= OPEN_TRAININGS[plan]} for plan in plans]
 
 
 @named("trainings")

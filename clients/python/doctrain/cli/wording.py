@@ -17,6 +17,7 @@ _OPTIONS = {
     "document_ids": "--document: ",
     "plan.name": "NAME: ",
     "plan.slots": "--slots: ",
+    "plan.open_trainings": "--trainings: ",
     "tenant.tenant_id": "NAME: ",
     "tenant.plan": "--plan: ",
     "tenant.weight": "--weight: ",

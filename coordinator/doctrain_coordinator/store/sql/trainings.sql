@@ -121,5 +121,13 @@ update training set paused = false, version = version + 1 where id = $1 and paus
 -- name: resume_shards
 update shard set not_before = '-infinity' where training = $1 and state = 0 and not_before = 'infinity'
 
+-- name: open_trainings
+-- The most that the tenant's plan allows, and whether it has them; counts no further than that.
+select plan.name as plan, plan.open_trainings as most,
+    exists (
+        select 1 from training where training.tenant = tenant.id and training.state in (1, 2) offset plan.open_trainings - 1
+    ) as all_used
+from tenant join plan on plan.name = tenant.plan where tenant.id = $1
+
 -- name: tenant_limit
 select plan.name as plan, plan.slots from tenant join plan on plan.name = tenant.plan where tenant.id = $1
