@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, named
-from simulation.store.tables import FOREVER, NEVER, Row, Transaction, now
+from simulation.store.tables import FOREVER, Row, Transaction, now
 
 
 def _live(row: Row) -> bool:
