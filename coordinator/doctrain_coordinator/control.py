@@ -45,7 +45,10 @@ class Control:
         """Its shards may be granted again."""
 
         async def let_go(c: Connection) -> bool:
-            return await c.fetchval(SQL["resume_training"], training) is not None
+            if await c.fetchval(SQL["resume_training"], training) is None:
+                return False
+            await c.execute(SQL["resume_shards"], training)
+            return True
 
         await self._change(training, "resuming a training", let_go)
 

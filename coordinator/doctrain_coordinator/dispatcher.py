@@ -36,6 +36,10 @@ ROUND_SECONDS = 20.0
 MOST_GRANTS = 256
 # Of a tenant's trainings that have nothing in flight, a round looks at that many, the oldest.
 MOST_IDLE = 64
+# Delays that a round ends.
+MOST_DELAYS = 1_000
+# Before more delays are ended, which may be over already.
+DELAYS_GAP_SECONDS = 0.05
 
 
 class Dispatcher:
@@ -49,10 +53,13 @@ class Dispatcher:
         self._lease, self._lane_slots = lease_seconds, lane_slots
 
     async def lead(self, connection: Connection) -> None:
-        """Leads on this connection, the one that holds the lock, until it is lost or the task is cancelled."""
+        """Leads on this connection, the one that holds the lock, until it is lost or the task is cancelled.
+
+        Raises StoreUnavailableError, OperationTimeoutError.
+        """
         term = Term(connection, self._publisher, self._lapses, lease_seconds=self._lease, lane_slots=self._lane_slots)
         while True:
-            async with postgres.available("leading"), deadline("The leader's round", ROUND_SECONDS):
+            async with deadline("The leader's round", ROUND_SECONDS), postgres.available("leading"):
                 pause = await term.round()
             await self._changes.wait_for_work(pause)
 
@@ -93,6 +100,7 @@ class Term:
 
     async def round(self) -> float:
         """Grants what can be granted and, once a poll, sweeps; answers how long to wait for the next round."""
+        await self._c.execute(SQL["end_delays"], MOST_DELAYS)
         while await self._grant():
             pass
         now = time.monotonic()
@@ -100,9 +108,9 @@ class Term:
             self._swept = now
             await self._republish()
             await self._take_back()
-        delayed = await self._c.fetchval(SQL["next_runnable_in"])
+        delayed = await self._c.fetchval(SQL["next_delay_ends_in"])
         until_sweep = max(0.0, self._swept + POLL_SECONDS - time.monotonic())
-        return min(until_sweep, delayed) if delayed is not None and delayed > 0 else until_sweep
+        return until_sweep if delayed is None else min(until_sweep, max(delayed, DELAYS_GAP_SECONDS))
 
     async def _grant(self) -> bool:
         """Makes one transaction's grants; answers whether there may be more."""

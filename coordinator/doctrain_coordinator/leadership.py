@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.postgres import Connection
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Leadership:
         while True:
             try:
                 await self._term()
-            except StoreUnavailableError as error:
+            except UnavailableError as error:
                 log.warning("Leading is interrupted: %s", error)
             finally:
                 self.leading = False

@@ -139,6 +139,8 @@ async def extend(c: Connection, training: int, tenant: int, *, loaded: int, expe
             if row is None:
                 await transaction.rollback()
                 return False
+            if row["paused"]:
+                await c.execute(SQL["pause_loaded"], training, loaded)
             total = loaded + piece.count
             state = after_counts(
                 TrainingState(row["state"]), sealed=piece.last, total=total, completed=row["completed"], failed=row["failed"]

@@ -9,7 +9,7 @@ from doctrain_coordinator import loading
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loading import Failed, NewTraining
-from doctrain_coordinator.starting import Accepted, known_training, new_task_id
+from doctrain_coordinator.starting import Accepted, check_quota, known_training, new_task_id
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import NothingToRetryError
@@ -28,12 +28,15 @@ class Retrying:
     async def retry(self, caller: Identity, source: int, request: pb.RetryFailedDocumentsRequest) -> Accepted:
         """Stores the training, or finds the one that the same request made before.
 
-        Raises TrainingExistsError, NothingToRetryError, StoreUnavailableError.
+        Raises TrainingExistsError, QuotaExceededError, NothingToRetryError, StoreUnavailableError.
         """
         task_id = request.new_training_task_id or new_task_id()
         digest = _hash(request)
         known = await known_training(self._pool, caller, task_id, digest)
-        return known or await self._store(caller, source, request, task_id, digest)
+        if known is None:
+            await check_quota(self._pool, caller)
+            known = await self._store(caller, source, request, task_id, digest)
+        return known
 
     async def _store(self, caller: Identity, source: int, request: pb.RetryFailedDocumentsRequest, task_id: str, digest: bytes) -> Accepted:
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:

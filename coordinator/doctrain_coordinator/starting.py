@@ -23,7 +23,7 @@ from doctrain_coordinator.requests import Limits, Violations, check_start, inval
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
-from doctrain_mesh.errors import TrainingExistsError
+from doctrain_mesh.errors import QuotaExceededError, TrainingExistsError
 from doctrain_mesh.postgres import Pool
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.supervise import deadline
@@ -76,7 +76,7 @@ class Starting:
     async def start(self, caller: Identity, request: pb.StartTrainingRequest) -> Accepted:
         """Stores the training, or finds the one that the same request made before.
 
-        Raises InvalidRequestError, InvalidManifestError, RequestTooLargeError, TrainingExistsError, UnavailableError.
+        Raises InvalidRequestError, InvalidManifestError, RequestTooLargeError, TrainingExistsError, QuotaExceededError, UnavailableError.
         """
         if request.ByteSize() >= LARGE_BYTES:
             twice, digest = await asyncio.to_thread(self._checked, request)
@@ -87,6 +87,7 @@ class Starting:
         task_id = request.training_task_id or new_task_id()
         known = await known_training(self._pool, caller, task_id, digest)
         if known is None:
+            await check_quota(self._pool, caller)
             known = await self._store(caller, request, task_id, digest)
         return known
 
@@ -191,6 +192,18 @@ async def known_training(pool: Pool, caller: Identity, task_id: str, digest: byt
             f"The id {task_id!r} is taken by a training of other documents; choose another id, or give the same documents."
         )
     return Accepted(row["id"], 0, existed=True)
+
+
+async def check_quota(pool: Pool, caller: Identity) -> None:
+    """Raises QuotaExceededError when the caller has as many trainings that have not ended as its plan allows."""
+    async with postgres.acquired(pool, "counting trainings", seconds=READ_SECONDS) as c:
+        row = await c.fetchrow(SQL["open_trainings"], caller.tenant)
+    assert row is not None
+    if row["all_used"]:
+        raise QuotaExceededError(
+            f"The plan {row['plan']} allows {row['most']:,} trainings that have not ended; wait until one ends, or cancel one.",
+            metadata={"limit": str(row["most"]), "unit": "trainings"},
+        )
 
 
 def _rows(request: pb.StartTrainingRequest, blobs: Iterator[str]) -> Iterator[Row]:

@@ -42,10 +42,10 @@ class Tenants:
         async with postgres.acquired(self._pool, "listing tenants", seconds=SECONDS) as c:
             return list(await c.fetch(SQL["tenants"], after, size))
 
-    async def put_plan(self, name: str, slots: int) -> None:
+    async def put_plan(self, name: str, slots: int, open_trainings: int) -> None:
         """Makes or changes a plan."""
         async with postgres.acquired(self._pool, "changing a plan", seconds=SECONDS) as c:
-            await c.execute(SQL["put_plan"], name, slots)
+            await c.execute(SQL["put_plan"], name, slots, open_trainings)
 
     async def plans(self) -> list[Record]:
         """All plans by name."""

@@ -237,7 +237,8 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "There is no tenant 'nobody'." in (await shell("tenants", "update", "nobody", "--plan", "paid")).stderr
     assert len(lines(await shell("tenants", "list", "--json"))) == 1
     assert (await shell("plans", "list")).stdout == "No plans.\n"
-    assert lines(await shell("plans", "put", "paid", "--slots", "30", "--json")) == [{"name": "paid", "slots": 30}]
+    put = lines(await shell("plans", "put", "paid", "--slots", "30", "--trainings", "9", "--json"))
+    assert put == [{"name": "paid", "slots": 30, "open_trainings": 9}]
     made = await shell("keys", "create", "--tenant", "acme", "--label", "laptop")
     assert made.stdout == "a-new-key\n", "the key alone, so that a script can take it"
     assert "doctrain keys revoke 12" in made.stderr

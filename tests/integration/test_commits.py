@@ -241,9 +241,10 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
         assert "Join" not in done
         assert "Nested" not in done
         assert "Seq Scan" not in done
-        assert "shard_pending" in await plan(DISPATCH["runnable"], "int, int", "12, 64")
+        assert "shard_ready" in await plan(DISPATCH["runnable"], "int, int", "12, 64")
         assert "shard_in_flight" in await plan(DISPATCH["in_flight"])
-        assert "shard_delayed" in await plan(DISPATCH["next_runnable_in"])
+        assert "shard_delayed" in await plan(DISPATCH["next_delay_ends_in"])
+        assert "shard_delayed" in await plan(DISPATCH["end_delays"], "int", "9")
         assert "shard_in_flight" in await plan(DISPATCH["grant"], "bigint, int, bigint, int", "1, 5, 1, 5")
         assert "Index Scan using shard_" in await plan(SESSIONS["held_shards"], "bigint[]", "'{1}'")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 
+from doctrain_coordinator import dispatcher, loading
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatcher import Lapses, Term
@@ -78,15 +82,46 @@ async def test_a_shard_handed_back_comes_again_after_its_delay_with_what_is_left
 
 
 async def test_a_paused_training_is_not_granted(one: Core) -> None:
-    tenant = await one.tenant("a")
-    training = await one.training(tenant, "t", 10)
-    await one.pool.execute("update training set paused = true where id = $1", training)
+    training = await one.training(await one.tenant("a"), "t", 10)
+    await one.control.pause(training)
     async with one.broker.consume(10) as consumer:
         await one.open("w")
         assert await drained(consumer) == []
-        await one.pool.execute("update training set paused = false where id = $1", training)
-        one.changes.work()
+        await one.control.resume(training)
         await message(consumer)
+
+
+async def test_what_is_loaded_of_a_paused_training_waits_until_it_is_resumed(one: Core) -> None:
+    training = await one.training(await one.tenant("a", "paid"), "t", 10, sealed=False)
+    await one.control.pause(training)
+    tenant = (await one.row("training", training))["tenant"]
+    piece = loading.Piece(10, (), (), 0, 0, last=True)
+    connection = await mesh_postgres.connect(one.url)
+    assert await loading.extend(connection, training, tenant, loaded=10, expected=20, lanes=6, piece=piece)
+    await mesh_postgres.close_connection(connection)
+    one.changes.work()
+    async with one.broker.consume(10) as consumer:
+        await one.open("w")
+        assert await drained(consumer) == []
+        await one.control.resume(training)
+        assert {granted.first for granted in await drained(consumer)} == {0, 10}
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_what_is_handed_back_once_its_training_is_paused_waits_too(one: Core, resumed: bool) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    async with one.broker.consume(10) as consumer:
+        session = (await one.open("w")).session
+        granted = await message(consumer)
+        await one.begin(session, granted.shard, granted.number)
+        await one.control.pause(training)
+        if resumed:
+            await one.control.resume(training)
+        await one.handbacks.release(session, [(granted.shard, granted.number)], why="a store is down", delay_ms=500)
+        if not resumed:
+            assert await drained(consumer, 1.0) == []
+            await one.control.resume(training)
+        assert (await message(consumer)).number == granted.number + 1
 
 
 async def test_cancel_frees_what_waits_and_others_are_granted(one: Core) -> None:
@@ -172,19 +207,64 @@ async def test_a_beat_that_stands_still_loses_its_session(postgres: str) -> None
         assert (await one.shards(training))[0]["losses"] == 1
 
 
+async def waiting_trainings(one: Core, tenant: int, count: int, *, paused: bool = False, not_before: str = "-infinity") -> None:
+    """Of one document each, as StartTraining leaves them, and PauseTraining or a worker that hands them back."""
+    await one.pool.execute(
+        """with made as (
+            insert into training (tenant, task_id, request_hash, sealed, total, loaded, paused)
+            select $1, gen_random_uuid()::text, '', true, 1, 1, $3 from generate_series(1, $2::int) n returning id, tenant
+        ) insert into shard (training, tenant, shard_number, first, count, open, not_before)
+        select id, tenant, 0, 0, 1, 1, $4::text::timestamptz from made""",
+        tenant,
+        count,
+        paused,
+        not_before,
+    )
+
+
+async def steps(connection: mesh_postgres.OwnConnection, statement: str, *arguments: object) -> Mapping[str, float]:
+    """How many rows each kind of node of the plan handed on or dropped, all its loops together."""
+    text = await connection.fetchval(f"explain (analyze, format json) {dispatcher.SQL[statement]}", *arguments)
+    found: dict[str, float] = defaultdict(float)
+
+    def walk(node: dict[str, Any]) -> None:
+        dropped = sum(value for key, value in node.items() if key.startswith("Rows Removed"))
+        found[node["Node Type"]] += (node["Actual Rows"] + dropped) * node["Actual Loops"]
+        for below in node.get("Plans", ()):
+            walk(below)
+
+    walk(json.loads(text)[0]["Plan"])
+    return found
+
+
+async def test_trainings_that_may_not_run_cost_the_leader_nothing_however_many_there_are(postgres: str) -> None:
+    """An attack: one tenant's paused trainings, and such whose shards are delayed, before the training of another."""
+    async with core(postgres) as one:
+        attacker, other = await one.tenant("attacker", "paid"), await one.tenant("other")
+        await waiting_trainings(one, attacker, 20_000, paused=True, not_before="infinity")
+        await waiting_trainings(one, attacker, 20_000, not_before="2100-01-01")
+        ours = await one.training(other, "ours", 1)
+        await one.pool.execute("analyze")
+        await one.open("w")
+        connection = await mesh_postgres.connect(postgres, settings={"enable_seqscan": "off"})
+        try:
+            for statement, arguments in (("runnable", (12, dispatcher.MOST_IDLE)), ("next_delay_ends_in", ()), ("end_delays", (1_000,))):
+                looked_at = await steps(connection, statement, *arguments)
+                assert sum(looked_at.values()) < 50, (statement, looked_at)
+            await Term(connection, one.publisher, Lapses(one.lost, one.spawn), lease_seconds=10, lane_slots=5).round()
+        finally:
+            await mesh_postgres.close_connection(connection)
+        assert (await one.shards(ours))[0]["state"] == ShardState.DISPATCHED
+
+
 async def test_thousands_of_waiting_trainings_cost_a_round_what_a_few_do(postgres: str) -> None:
     async with core(postgres) as one:
         many, few = await one.tenant("many", "paid"), await one.tenant("few", "paid")
         await one.pool.execute("update plan set slots = 1000 where name = 'paid'")
-        for tenant, count in ((many, 20_000), (few, 3)):
-            await one.pool.execute(
-                """with made as (
-                    insert into training (tenant, task_id, request_hash, sealed, total, loaded, paused)
-                    select $1, 't' || n, '', true, 1, 1, n <= 2 from generate_series(1, $2::int) n returning id, tenant
-                ) insert into shard (training, tenant, shard_number, first, count, open) select id, tenant, 0, 0, 1, 1 from made""",
-                tenant,
-                count,
-            )
+        await waiting_trainings(one, many, 2, paused=True, not_before="infinity")
+        await waiting_trainings(one, many, 20_000)
+        await waiting_trainings(one, few, 2, paused=True, not_before="infinity")
+        await waiting_trainings(one, few, 1)
         await one.pool.execute("analyze")
         connection = await mesh_postgres.connect(postgres, settings={"enable_seqscan": "off"})
         term = Term(connection, one.publisher, Lapses(one.lost, one.spawn), lease_seconds=10, lane_slots=5)
@@ -198,7 +278,7 @@ async def test_thousands_of_waiting_trainings_cost_a_round_what_a_few_do(postgre
         granted = await one.pool.fetch("select tenant, training from shard where state = 1 order by training")
         firsts = [row["id"] for row in await one.pool.fetch("select id from training where tenant = $1 order by id limit 151", many)]
         assert [row["training"] for row in granted if row["tenant"] == many] == firsts[2:151], "the oldest that are not paused"
-        assert len(granted) == 150
+        assert len(granted) == 150, "lanes and as many on deck"
         assert took < 1.0, "it was 0.3 s for each transaction's grants"
 
 

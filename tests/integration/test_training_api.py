@@ -200,6 +200,24 @@ async def test_documents_are_listed_by_state_with_what_was_given(acme: doctrain.
     assert len([one async for one in acme.list_documents("t", states=[pb.DOCUMENT_STATE_QUEUED])]) == 2
 
 
+async def test_a_plan_bounds_the_trainings_that_have_not_ended(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    operator = await served.client(await served.key(3))
+    await operator.fleet.put_plan("paid", slots=30, open_trainings=3)
+    for name in ("a", "b", "c"):
+        await acme.start_training([document()], training_task_id=name)
+    error = await refused(acme.start_training([document()], training_task_id="d"))
+    assert isinstance(error, doctrain.errors.QuotaExceededError)
+    assert str(error) == "The plan paid allows 3 trainings that have not ended; wait until one ends, or cancel one."
+    assert (error.metadata, error.details.quotas) == ({"limit": "3", "unit": "trainings"}, (str(error),))
+    assert (await acme.start_training([document()], training_task_id="c")).summary.existed, "a repeated call is no other training"
+    assert isinstance(await refused(acme.retry_failed("c")), doctrain.errors.QuotaExceededError)
+    await (await served.tenant("other")).start_training([document()])
+    await acme.cancel("a")
+    await acme.start_training([document()], training_task_id="d")
+    error = await refused(operator.fleet.put_plan("paid", slots=30, open_trainings=2_000_000))
+    assert [violation.field for violation in error.violations] == ["plan.open_trainings"]
+
+
 async def test_cancel_ends_at_once_and_may_be_repeated(acme: doctrain.AsyncClient) -> None:
     await acme.start_training([document("a"), document("b")], training_task_id="t")
     assert (await acme.cancel("t")).state == pb.TRAINING_STATE_CANCELLED

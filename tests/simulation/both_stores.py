@@ -169,6 +169,6 @@ def _plain(key: str, value: Any) -> Any:
         return len(value)
     if key in TIMES or isinstance(value, float):
         return value is not None
-    if key == "not_before":  # -infinity, or by a clock of its own
-        return "never" if value.year == 1 else "set"
+    if key == "not_before":  # -infinity, infinity, or by a clock of its own
+        return {1: "never", 9999: "forever"}.get(value.year, "set")
     return list(value) if isinstance(value, list | tuple) else value

@@ -55,9 +55,9 @@ class AsyncFleet:
                 return
             request.page_token = page.next_page_token
 
-    async def put_plan(self, name: str, *, slots: int) -> fleet_pb2.Plan:
-        """Makes or changes a plan: ``slots`` documents at once over all trainings of a tenant."""
-        request = fleet_pb2.PutPlanRequest(plan=fleet_pb2.Plan(name=name, slots=slots))
+    async def put_plan(self, name: str, *, slots: int, open_trainings: int = 1_000) -> fleet_pb2.Plan:
+        """Makes or changes a plan: documents at once, and trainings that have not ended, over all trainings of a tenant."""
+        request = fleet_pb2.PutPlanRequest(plan=fleet_pb2.Plan(name=name, slots=slots, open_trainings=open_trainings))
         answer = await self._endpoints.call("put the plan", lambda e: e.fleet.PutPlan, request, seconds=self._seconds)
         return answer.plan
 

@@ -306,9 +306,9 @@ class Fleet:
         """See ``AsyncFleet.list_tenants``."""
         return self._loop.iterate(self._fleet.list_tenants())
 
-    def put_plan(self, name: str, *, slots: int) -> fleet_pb2.Plan:
+    def put_plan(self, name: str, *, slots: int, open_trainings: int = 1_000) -> fleet_pb2.Plan:
         """See ``AsyncFleet.put_plan``."""
-        return self._loop.run(self._fleet.put_plan(name, slots=slots))
+        return self._loop.run(self._fleet.put_plan(name, slots=slots, open_trainings=open_trainings))
 
     def list_plans(self) -> list[fleet_pb2.Plan]:
         """See ``AsyncFleet.list_plans``."""

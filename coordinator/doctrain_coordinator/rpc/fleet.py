@@ -29,6 +29,7 @@ SQL = statements.load("fleet")
 READ_SECONDS = 10.0
 ASIDE_SECONDS = 2.0
 MOST_SLOTS = 10_000
+MOST_OPEN_TRAININGS, OPEN_TRAININGS = 1_000_000, 1_000
 MAX_LABEL_BYTES = 128
 
 
@@ -129,13 +130,18 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         check_name("plan.name", request.plan.name)
         if not 1 <= request.plan.slots <= MOST_SLOTS:
             raise invalid("plan.slots", f"A plan allows 1 to {MOST_SLOTS:,} documents at once.")
-        await self._parts.tenants.put_plan(request.plan.name, request.plan.slots)
+        open_trainings = request.plan.open_trainings or OPEN_TRAININGS
+        if not 1 <= open_trainings <= MOST_OPEN_TRAININGS:
+            raise invalid("plan.open_trainings", f"A plan allows 1 to {MOST_OPEN_TRAININGS:,} trainings that have not ended.")
+        await self._parts.tenants.put_plan(request.plan.name, request.plan.slots, open_trainings)
         self._parts.changes.work()
-        return pb.PutPlanResponse(plan=request.plan)
+        plan = pb.Plan(name=request.plan.name, slots=request.plan.slots, open_trainings=open_trainings)
+        return pb.PutPlanResponse(plan=plan)
 
     async def ListPlans(self, request: pb.ListPlansRequest, context: Any) -> pb.ListPlansResponse:
         rows = await self._parts.tenants.plans()
-        return pb.ListPlansResponse(plans=[pb.Plan(name=row["name"], slots=row["slots"]) for row in rows])
+        plans = [pb.Plan(name=row["name"], slots=row["slots"], open_trainings=row["open_trainings"]) for row in rows]
+        return pb.ListPlansResponse(plans=plans)
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Any) -> pb.CreateKeyResponse:
         if request.role not in (pb.ROLE_TENANT, pb.ROLE_WORKER, pb.ROLE_OPERATOR):

@@ -7,12 +7,14 @@
 
 create extension if not exists vector;
 
+-- slots: documents at once; open_trainings: trainings that have not ended; both of one tenant.
 create table plan (
     name text primary key,
-    slots int not null check (slots between 1 and 10000)
+    slots int not null check (slots between 1 and 10000),
+    open_trainings int not null check (open_trainings between 1 and 1000000)
 );
 
-insert into plan (name, slots) values ('free', 5), ('paid', 30);
+insert into plan (name, slots, open_trainings) values ('free', 5, 1000), ('paid', 30, 10000);
 
 create table tenant (
     id bigint generated always as identity primary key,
@@ -67,10 +69,13 @@ create table training (
 
 create unique index training_task on training (tenant, task_id);
 create index training_unsealed on training (id) where not sealed;
+create index training_open on training (tenant) where state in (1, 2);
 
 -- State: 0 PENDING, 1 DISPATCHED, 2 RUNNING, 3 STOPPING, 4 DONE, 5 CANCELLED.
 -- number is the dispatch number and the attempt; version is the training's version of the shard's last change.
 -- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
+-- not_before is for pending shards: '-infinity' where one may be granted, 'infinity' while its training is paused, else until when it
+-- is delayed. The leader looks at those that may be granted only, however many others there are.
 -- order_kind: 0 none, or doctrain_mesh.v1.OrderKind (1 yield, 2 stop, 3 width).
 create table shard (
     id bigint generated always as identity primary key,
@@ -97,8 +102,8 @@ create table shard (
 ) with (fillfactor = 40);
 
 create unique index shard_of_training on shard (training, shard_number);
-create index shard_pending on shard (tenant, training, shard_number) where state = 0;
-create index shard_delayed on shard (not_before) where state = 0 and not_before > '-infinity';
+create index shard_ready on shard (tenant, training, shard_number) where state = 0 and not_before = '-infinity';
+create index shard_delayed on shard (not_before, id) where state = 0 and not_before > '-infinity';
 create index shard_in_flight on shard (tenant) where state in (1, 2, 3);
 create index shard_in_flight_of_training on shard (training) where state in (1, 2, 3);
 create index shard_open_of_training on shard (training, first) where state < 4;

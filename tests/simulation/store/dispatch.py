@@ -6,7 +6,7 @@ from collections import Counter
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, in_flight, named, open_ordinals
-from simulation.store.tables import NEVER, Row, Transaction
+from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
 @named("dispatch")
@@ -37,18 +37,18 @@ async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
     pending: dict[tuple[int, int], list[Row]] = {}
     flying = set()
     for row in tx.scan("shard"):
-        if row["state"] == 0:
-            due = pending.setdefault((row["tenant"], row["training"]), [])
-            if row["not_before"] <= tx.now:
-                due.append(row)
+        if row["state"] == 0 and row["not_before"] == NEVER:
+            pending.setdefault((row["tenant"], row["training"]), []).append(row)
         elif in_flight(row):
             flying.add(row["training"])
     found: list[Row] = []
     idle: Counter[int] = Counter()
     for (tenant, training), rows in sorted(pending.items()):
-        if idle[tenant] >= most_idle or not _startable(tx.get("training", training)):
+        if idle[tenant] >= most_idle:
             continue
-        idle[tenant] += bool(rows) and training not in flying
+        idle[tenant] += training not in flying
+        if not _startable(tx.get("training", training)):
+            continue
         found += (
             {"tenant": tenant, "training": training, "id": row["id"], "open": row["open"], "suspected": bool(row["suspects"])}
             for row in sorted(rows, key=lambda row: row["shard_number"])[:most]
@@ -93,7 +93,7 @@ async def grant(tx: Transaction, shard: int, width: int, tenant: int, slots: int
     granted = await tx.update(
         "shard",
         shard,
-        lambda row: row["state"] == 0 and row["not_before"] <= tx.now and width + used <= slots,
+        lambda row: row["state"] == 0 and row["not_before"] == NEVER and width + used <= slots,
         lambda row: {"state": 1, "number": row["number"] + 1, "width": width, "holder": None, "order_kind": 0, "order_width": 0},
     )
     if granted is None:
@@ -121,6 +121,17 @@ async def dispatched(tx: Transaction) -> list[Row]:
 
 
 @named("dispatch")
-async def next_runnable_in(tx: Transaction) -> list[Row]:
-    delays = [row["not_before"] for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] > tx.now]
+async def end_delays(tx: Transaction, most: int) -> list[Row]:
+    over = [row for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] <= tx.now]
+    over.sort(key=lambda row: (row["not_before"], row["id"]))
+    for row in over:
+        if most > 0 and tx.lock_free("shard", [row], Mode.NO_KEY_UPDATE):
+            tx.put("shard", row["id"], {**row, "not_before": NEVER})
+            most -= 1
+    return []
+
+
+@named("dispatch")
+async def next_delay_ends_in(tx: Transaction) -> list[Row]:
+    delays = [row["not_before"] for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] < FOREVER]
     return [{"extract": (min(delays) - tx.now).total_seconds() if delays else None}]

@@ -7,7 +7,7 @@ from typing import Any
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, named, open_ordinals
-from simulation.store.tables import NEVER, Row, Transaction
+from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
 @named("loading")
@@ -88,7 +88,14 @@ async def lock_loading(tx: Transaction, training: int, loaded: int) -> list[Row]
     locked = await tx.lock_rows(
         "training", tx.some("training", [training]), Mode.NO_KEY_UPDATE, lambda row: _loading(row) and row["loaded"] == loaded
     )
-    return [columns(row, "id", "state", "sealed", "total", "completed", "failed", "version", "loaded") for row in locked]
+    return [columns(row, "id", "state", "sealed", "total", "completed", "failed", "version", "loaded", "paused") for row in locked]
+
+
+@named("loading")
+async def pause_loaded(tx: Transaction, training: int, first: int) -> list[Row]:
+    for shard in [row for row in tx.scan("shard") if row["training"] == training and row["first"] >= first]:
+        await tx.update("shard", shard["id"], lambda row: row["state"] == 0, lambda _: {"not_before": FOREVER})
+    return []
 
 
 @named("loading")

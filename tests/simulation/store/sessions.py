@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, named
-from simulation.store.tables import Row, Transaction, now
+from simulation.store.tables import FOREVER, Row, Transaction, now
 
 
 def _live(row: Row) -> bool:
@@ -158,17 +158,22 @@ async def free_shard(tx: Transaction, shard: int, state: int, version: int, dela
     def change(row: Row) -> Row:
         rests = {"not_before": tx.now + timedelta(milliseconds=delay_ms), "cool_downs": row["cool_downs"] + 1, "yield_reason": why}
         freed: Row = {"state": int(state), "holder": None, "running": [], "trial": None, "order_kind": 0, "version": version}
-        return freed | (rests if delay_ms > 0 else {"cool_downs": 0, "yield_reason": None})
+        return freed | (rests if delay_ms > 0 else {"cool_downs": 0, "yield_reason": None}) | _held_back(tx, row)
 
     await tx.update("shard", shard, lambda _: True, change)
     return []
+
+
+def _held_back(tx: Transaction, shard: Row) -> Row:
+    training = tx.get("training", shard["training"])
+    return {"not_before": FOREVER} if training is not None and training["paused"] else {}
 
 
 @named("sessions")
 async def take_back_shard(
     tx: Transaction, shard: int, state: int, version: int, losses: int, suspects: list[int], still_open: int
 ) -> list[Row]:
-    def change(_: Row) -> Row:
+    def change(row: Row) -> Row:
         return {
             "state": int(state),
             "holder": None,
@@ -180,6 +185,7 @@ async def take_back_shard(
             "suspects": list(suspects),
             "open": still_open,
             "yield_reason": None,
+            **_held_back(tx, row),
         }
 
     await tx.update("shard", shard, lambda _: True, change)

@@ -18,6 +18,8 @@ Row = dict[str, Any]
 EPOCH = 1_790_000_000.0
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 """-infinity, as asyncpg reads it."""
+FOREVER = datetime.max.replace(tzinfo=UTC)
+"""infinity, likewise."""
 TABLES = ("tenant", "training", "session", "shard", "document")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, in_flight, named, open_ordinals
-from simulation.store.tables import Row, Transaction
+from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
+OPEN_TRAININGS = {"free": 1_000, "paid": 10_000}
 _SHOWN = (
     *("sealed", "total", "completed", "failed", "version", "created_at"),
     *("started_at", "ended_at", "reason", "traceparent", "uri_template", "number_offset"),
@@ -55,14 +56,14 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
         assert tenant is not None
         used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == training["tenant"] and in_flight(row))
         pending = [row for row in tx.shards(training["id"]) if row["state"] == 0]
-        delayed = sorted((row for row in pending if row["not_before"] > tx.now), key=lambda row: row["not_before"])
+        delayed = sorted((row for row in pending if tx.now < row["not_before"] < FOREVER), key=lambda row: row["not_before"])
         found.append(
             {
                 "id": training["id"],
                 "slots": tx.database.plans[tenant["plan"]],
                 "slots_used": used,
                 "own_slots": sum(row["width"] for row in tx.shards(training["id"]) if in_flight(row)),
-                "pending": len(pending) > len(delayed),
+                "pending": any(row["not_before"] <= tx.now for row in pending),
                 "yield_reason": delayed[0]["yield_reason"] if delayed else None,
                 "yield_seconds": (delayed[0]["not_before"] - tx.now).total_seconds() if delayed else None,
             }
@@ -141,11 +142,31 @@ async def _set_paused(tx: Transaction, training: int, *, paused: bool) -> list[R
 @named("trainings")
 async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     def change(row: Row) -> Row:
-        return {**({"state": 0} if row["state"] == 1 else {"order_kind": 1}), "version": version}
+        if row["state"] == 2:
+            return {"order_kind": 1, "version": version}
+        return {"state": 0, "not_before": FOREVER, "version": version if row["state"] else row["version"]}
 
     for shard in list(tx.shards(training)):
-        await tx.update("shard", shard["id"], lambda row: row["state"] in {1, 2}, change)
+        await tx.update("shard", shard["id"], _unended, change)
     return []
+
+
+@named("trainings")
+async def resume_shards(tx: Transaction, training: int) -> list[Row]:
+    for shard in list(tx.shards(training)):
+        await tx.update("shard", shard["id"], _held_back, lambda _: {"not_before": NEVER})
+    return []
+
+
+def _held_back(row: Row) -> bool:
+    return bool(row["state"] == 0 and row["not_before"] == FOREVER)
+
+
+@named("trainings")
+async def open_trainings(tx: Transaction, tenant: int) -> list[Row]:
+    count = sum(row["tenant"] == tenant and row["state"] in {1, 2} for row in tx.scan("training"))
+    plans = [row["plan"] for row in tx.some("tenant", [tenant])]
+    return [{"plan": plan, "most": OPEN_TRAININGS[plan], "all_used": count >= OPEN_TRAININGS[plan]} for plan in plans]
 
 
 @named("trainings")

@@ -152,11 +152,12 @@ async def list_plans(session: Session) -> None:
 @plans.command("put")
 @click.argument("name")
 @click.option("--slots", required=True, type=int, help="Documents at once over all trainings of a tenant.")
+@click.option("--trainings", default=1_000, show_default=True, type=int, help="Trainings of a tenant that have not ended.")
 @connected(Access.OPERATOR)
-async def put_plan(session: Session, name: str, slots: int) -> None:
+async def put_plan(session: Session, name: str, slots: int, trainings: int) -> None:
     """Make or change a plan, for waiting work too."""
     async with session.client() as client:
-        _tell_plans(session, [await client.fleet.put_plan(name, slots=slots)])
+        _tell_plans(session, [await client.fleet.put_plan(name, slots=slots, open_trainings=trainings)])
 
 
 def _tell_plans(session: Session, found: list[Plan]) -> None:
@@ -164,7 +165,8 @@ def _tell_plans(session: Session, found: list[Plan]) -> None:
         for plan in found:
             output.print_message(plan)
         return
-    output.print_table(("PLAN", "SLOTS"), [(plan.name, plan.slots) for plan in found], nothing="No plans.")
+    rows = [(plan.name, plan.slots, plan.open_trainings) for plan in found]
+    output.print_table(("PLAN", "SLOTS", "TRAININGS"), rows, nothing="No plans.")
 
 
 @click.group()

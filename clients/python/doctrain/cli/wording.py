@@ -23,6 +23,7 @@ _OPTIONS = {
     "filter.media_types": "--type: ",
     "plan.name": "NAME: ",
     "plan.slots": "--slots: ",
+    "plan.open_trainings": "--trainings: ",
     "tenant.tenant_id": "NAME: ",
     "tenant.plan": "--plan: ",
     "tenant.weight": "--weight: ",

@@ -60,10 +60,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `role` (of the key), `required` (role that may).
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 12
-    """RESOURCE_EXHAUSTED. So many calls of this tenant wait at this coordinator that no further one is taken; nothing was done. A
+    """RESOURCE_EXHAUSTED. More at once than one tenant may have; nothing was done, and a `google.rpc.QuotaFailure` names the limit.
+    It is that of the plan on trainings that have not ended, or that of a coordinator on calls that wait there; then a
     `google.rpc.RetryInfo` says when to make the same call again. What exceeds a plan's documents at once waits and is not refused.
 
-    Metadata: `limit` (a number), `unit` (`calls`).
+    Metadata: `limit` (a number), `unit` (`trainings` or `calls`).
     """
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 13
     """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""
@@ -132,10 +133,11 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 11
 Metadata: `role` (of the key), `required` (role that may).
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 12
-"""RESOURCE_EXHAUSTED. So many calls of this tenant wait at this coordinator that no further one is taken; nothing was done. A
+"""RESOURCE_EXHAUSTED. More at once than one tenant may have; nothing was done, and a `google.rpc.QuotaFailure` names the limit.
+It is that of the plan on trainings that have not ended, or that of a coordinator on calls that wait there; then a
 `google.rpc.RetryInfo` says when to make the same call again. What exceeds a plan's documents at once waits and is not refused.
 
-Metadata: `limit` (a number), `unit` (`calls`).
+Metadata: `limit` (a number), `unit` (`trainings` or `calls`).
 """
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 13
 """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""

@@ -305,19 +305,25 @@ class Plan(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
+    OPEN_TRAININGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: as a tenant's."""
     slots: _builtins.int
     """Documents at once over all trainings of a tenant, 1 to 10,000."""
+    open_trainings: _builtins.int
+    """Trainings of a tenant that have not ended, 1 to 1,000,000; 0 means 1,000. One more is refused with QUOTA_EXCEEDED. Calls
+    that are made at the same time may pass the limit by as many as they are.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         slots: _builtins.int = ...,
+        open_trainings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "open_trainings", b"open_trainings", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

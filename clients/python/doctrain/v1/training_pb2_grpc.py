@@ -114,8 +114,8 @@ class TrainingServiceServicer(object):
         """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
         Safe to repeat with the same `training_task_id`: the same content answers the same training.
-        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
-        blob store; never because the broker or the registry is away).
+        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
+        tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,7 +187,7 @@ class TrainingServiceServicer(object):
 
         The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
         were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
-        Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+        Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,8 +45,8 @@ class TrainingServiceStub:
     """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
     Safe to repeat with the same `training_task_id`: the same content answers the same training.
-    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
-    blob store; never because the broker or the registry is away).
+    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
+    tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
     """
     GetTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetTrainingRequest, _training_pb2.GetTrainingResponse]
     """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
@@ -83,7 +83,7 @@ class TrainingServiceStub:
 
     The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
     were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
-    Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+    Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]
     """Why a training does not run, or not faster: which rules hold it, who is ahead of it, and what to do.
@@ -114,8 +114,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
     Safe to repeat with the same `training_task_id`: the same content answers the same training.
-    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
-    blob store; never because the broker or the registry is away).
+    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
+    tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
     """
     GetTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.GetTrainingRequest, _training_pb2.GetTrainingResponse]  # type: ignore[assignment]
     """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
@@ -152,7 +152,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
 
     The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
     were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
-    Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+    Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]  # type: ignore[assignment]
     """Why a training does not run, or not faster: which rules hold it, who is ahead of it, and what to do.
@@ -186,8 +186,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
         Safe to repeat with the same `training_task_id`: the same content answers the same training.
-        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, DEPENDENCY_UNAVAILABLE (Postgres or the
-        blob store; never because the broker or the registry is away).
+        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
+        tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
         """
 
     @_abc_1.abstractmethod
@@ -272,7 +272,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
         were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
-        Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, NOTHING_TO_RETRY.
+        Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
         """
 
     @_abc_1.abstractmethod

@@ -10,26 +10,20 @@ select coalesce(sum(lanes), 0)::int from session where state = 1 and not drainin
 select tenant, training, sum(width)::int as used, count(*)::int as shards from shard where state in (1, 2, 3) group by tenant, training
 
 -- name: runnable
--- Walks the index from one (tenant, training) with pending shards to the next, so that a million pending shards of one
--- training cost one step; and on to the next tenant once $2 trainings were met that could be granted a shard and have none
--- in flight, so that a thousand trainings cost no more than those. What comes after them has no claim before them: the
--- oldest of those without a shard in flight go first (core/admission.py).
+-- Walks the index from one (tenant, training) with shards that may be granted to the next, so that a million shards of one
+-- training cost one step; and on to the next tenant once $2 trainings were met that have none in flight, so that a thousand
+-- trainings cost no more than those. What comes after them has no claim before them: the oldest of those without a shard in
+-- flight go first (core/admission.py).
 with recursive pair as (
     select 0::bigint as tenant, 0::bigint as training, 0 as idle
     union all
     select following.tenant, following.training,
-        case when following.tenant = pair.tenant then pair.idle else 0 end + (
-            exists (select 1 from training where id = following.training and state in (1, 2) and not paused)
-            and not exists (select 1 from shard where training = following.training and state in (1, 2, 3))
-            and exists (
-                select 1 from shard
-                where state = 0 and tenant = following.tenant and training = following.training and not_before <= now()
-            )
-        )::int
+        case when following.tenant = pair.tenant then pair.idle else 0 end
+            + (not exists (select 1 from shard where training = following.training and state in (1, 2, 3)))::int
     from pair,
         lateral (
             select tenant, training from shard
-            where state = 0
+            where state = 0 and not_before = '-infinity'
                 and (tenant, training) > (pair.tenant, case when pair.idle < $2 then pair.training else 9223372036854775807 end)
             order by tenant, training limit 1
         ) following
@@ -40,7 +34,7 @@ join training on training.id = pair.training and training.state in (1, 2) and no
 cross join lateral (
     select id, open, cardinality(suspects) > 0 as suspected, shard_number
     from shard
-    where state = 0 and tenant = pair.tenant and training = pair.training and not_before <= now()
+    where state = 0 and not_before = '-infinity' and tenant = pair.tenant and training = pair.training
     order by shard_number limit $1
 ) pending
 order by pair.tenant, pair.training, pending.shard_number
@@ -60,7 +54,7 @@ where id = any($1::bigint[]) and state in (1, 2) and not paused order by id for 
 -- name: grant
 update shard
 set state = 1, number = number + 1, width = $2, holder = null, order_kind = 0, order_width = 0
-where id = $1 and state = 0 and not_before <= now()
+where id = $1 and state = 0 and not_before = '-infinity'
     and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (1, 2, 3)) <= $4
 returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (
     select nullif(coalesce(min(ordinal), first + count), first) - 1 from document
@@ -79,8 +73,16 @@ join training on training.id = shard.training
 join tenant on tenant.id = shard.tenant
 where shard.state = 1
 
--- name: next_runnable_in
--- Seconds until a shard that was handed back with a delay may be granted.
--- The bound at -infinity is there for the partial index: of a million pending shards, few were ever handed back.
+-- name: end_delays
+-- Those that are over, the oldest first, $1 at most. A shard that somebody has locked is left for the next round.
+update shard set not_before = '-infinity'
+where id in (
+    select id from shard
+    where state = 0 and not_before > '-infinity' and not_before <= now()
+    order by not_before, id limit $1 for no key update skip locked
+)
+
+-- name: next_delay_ends_in
+-- In seconds; negative while one that is over was not ended. The bounds are there for the index: the first of it is asked for.
 select extract(epoch from min(not_before) - now())::float8 from shard
-where state = 0 and not_before > '-infinity' and not_before > now()
+where state = 0 and not_before > '-infinity' and not_before < 'infinity'

@@ -44,10 +44,11 @@ select id, name, plan, weight, created_at from tenant
 where $1::bigint = 0 or name > (select name from tenant where id = $1) order by name limit $2
 
 -- name: plan
-select name, slots from plan where name = $1
+select name from plan where name = $1
 
 -- name: put_plan
-insert into plan (name, slots) values ($1, $2) on conflict (name) do update set slots = excluded.slots
+insert into plan (name, slots, open_trainings) values ($1, $2, $3)
+on conflict (name) do update set slots = excluded.slots, open_trainings = excluded.open_trainings
 
 -- name: plans
-select name, slots from plan order by name
+select name, slots, open_trainings from plan order by name

@@ -39,8 +39,12 @@ select count(*)::int from copied
 select coalesce(max(shard_number), -1) + 1 from shard where training = $1
 
 -- name: lock_loading
-select id, state, sealed, total, completed, failed, version, loaded
+select id, state, sealed, total, completed, failed, version, loaded, paused
 from training where id = $1 and loaded = $2 and state in (1, 2) and not sealed for no key update
+
+-- name: pause_loaded
+-- Shards were stored of a training that is paused: they wait until it is resumed.
+update shard set not_before = 'infinity' where training = $1 and first >= $2 and state = 0
 
 -- name: advance
 update training

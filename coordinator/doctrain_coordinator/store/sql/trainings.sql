@@ -42,7 +42,7 @@ select g.id, plan.slots,
     (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (1, 2, 3))::int as slots_used,
     (select coalesce(sum(s.width), 0) from shard s where s.training = g.id and s.state in (1, 2, 3))::int as own_slots,
     exists (
-        select 1 from shard s where s.state = 0 and s.tenant = g.tenant and s.training = g.id and s.not_before <= now()
+        select 1 from shard s where s.state = 0 and s.training = g.id and s.not_before <= now()
     ) as pending,
     delayed.yield_reason, extract(epoch from delayed.not_before - now())::float8 as yield_seconds
 from training g
@@ -50,7 +50,7 @@ join tenant on tenant.id = g.tenant
 join plan on plan.name = tenant.plan
 left join lateral (
     select s.yield_reason, s.not_before from shard s
-    where s.state = 0 and s.tenant = g.tenant and s.training = g.id and s.not_before > now() order by s.not_before limit 1
+    where s.state = 0 and s.training = g.id and s.not_before > now() and s.not_before < 'infinity' order by s.not_before limit 1
 ) delayed on true
 where g.id = any($1::bigint[])
 
@@ -111,11 +111,23 @@ update training set paused = true, version = version + 1 where id = $1 and state
 -- name: pause_shards
 -- A message of a shard that is pending again finds its grant gone and is dropped.
 update shard
-set state = case when state = 1 then 0 else state end, order_kind = case when state = 2 then 1 else order_kind end, version = $2
-where training = $1 and state in (1, 2)
+set state = case when state = 1 then 0 else state end, not_before = case when state = 2 then not_before else 'infinity' end,
+    order_kind = case when state = 2 then 1 else order_kind end, version = case when state = 0 then version else $2 end
+where training = $1 and state in (0, 1, 2)
 
 -- name: resume_training
 update training set paused = false, version = version + 1 where id = $1 and paused and state in (1, 2) returning version
+
+-- name: resume_shards
+update shard set not_before = '-infinity' where training = $1 and state = 0 and not_before = 'infinity'
+
+-- name: open_trainings
+-- The most that the tenant's plan allows, and whether it has them; counts no further than that.
+select plan.name as plan, plan.open_trainings as most,
+    exists (
+        select 1 from training where training.tenant = tenant.id and training.state in (1, 2) offset plan.open_trainings - 1
+    ) as all_used
+from tenant join plan on plan.name = tenant.plan where tenant.id = $1
 
 -- name: tenant_limit
 select plan.name as plan, plan.slots from tenant join plan on plan.name = tenant.plan where tenant.id = $1
