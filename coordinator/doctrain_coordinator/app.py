@@ -89,9 +89,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Pools:
-    """Connections for heartbeats alone, for what else workers and leases wait for, for the calls of tenants and operators, and for
-    searches, whose plans are made otherwise.
-    """
+    """Connections for heartbeats alone, for what else workers wait for, for calls, and for searches, whose plans differ."""
 
     heartbeats: postgres.Pool
     tracker: postgres.Pool
