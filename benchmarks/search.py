@@ -100,8 +100,8 @@ async def fill(database: asyncpg.Connection[Any], tenants: Sequence[int], chunks
 
             async with database.transaction():
                 await database.execute(
-                    "insert into indexed_document (tenant, document_id, training, model, chunk_count, metadata) "
-                    "values ($1, $2, $1, $3, $4, jsonb_build_object('tenth', $5::text))",
+                    "insert into indexed_document (tenant, document_id, training, index_order, model, chunk_count, metadata) "
+                    "values ($1, $2, $1, $1, $3, $4, jsonb_build_object('tenth', $5::text))",
                     *(tenant, f"d{number}", MiniLm.name, CHUNKS_A_DOCUMENT, str(number % 10)),
                 )
                 await database.copy_to_table("chunk", source=source(bytes(ready + postgres_copy.END)), columns=COLUMNS, format="binary")

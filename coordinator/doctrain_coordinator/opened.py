@@ -55,6 +55,7 @@ class Opened:
             tenant_id=self._tenant_names[facts.tenant],
             training=facts.training,
             training_task_id=training["task_id"],
+            index_order=training["index_order"],
             width=shard["width"],
             documents=documents,
             suspects=shard["suspects"],

@@ -147,6 +147,57 @@ async def test_a_retry_of_a_retry_names_the_first_training(served: Coordinators,
         assert third.retry_of == "t"
 
 
+async def test_retries_are_indexed_in_the_order_of_the_first_training(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    orders: dict[str, int] = {}
+
+    class Noting(Failing):
+        async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+            orders[shard.training_task_id] = shard.index_order
+            return await super().process(document, shard)
+
+    async with await work(served, Noting()):
+        for name in ("first", "second"):
+            await acme.start_training(numbered=numbered(4), training_task_id=name)
+            await acme.wait(name)
+        for source, name in (("first", "retry"), ("retry", "again"), ("second", "other")):
+            await acme.retry_failed(source, retry_task_id=name)
+            await acme.wait(name)
+    assert orders["first"] < orders["second"]
+    assert orders["retry"] == orders["again"] == orders["first"]
+    assert orders["other"] == orders["second"]
+
+
+async def test_a_retry_leaves_out_what_was_indexed_since(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    database = await served.database()
+
+    async def indexed(document_id: str, by: str) -> None:
+        """As the workers of that training would write it."""
+        await database.execute(
+            """insert into indexed_document
+                (tenant, document_id, training, index_order, ordinal, content_hash, media_type, model, chunk_count)
+            select tenant, $1, id, coalesce(retry_of, id), 0, '', 'text/plain', 'm', 0 from training where task_id = $2""",
+            document_id,
+            by,
+        )
+
+    async def retried(source: str) -> list[str]:
+        started = await acme.retry_failed(source)
+        return [document.document_id async for document in acme.list_documents(started.training_task_id)]
+
+    async with await work(served, Failing()):
+        for name in ("first", "second"):
+            await acme.start_training(numbered=numbered(4), training_task_id=name)
+            await acme.wait(name)
+        await acme.retry_failed("first", retry_task_id="retry")
+        await acme.wait("retry")
+        await indexed("0", "first")
+        await indexed("1", "retry")
+        await indexed("2", "second")
+        assert await retried("first") == ["3"]
+        assert await retried("retry") == ["1", "3"], "what stands there of the retry itself is no reason"
+        assert await retried("second") == ["1", "2", "3"], "the retry of what is older is no reason"
+
+
 async def test_failed_documents_say_how_they_failed(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     async with await work(served, Failing()):
         await acme.start_training(numbered=numbered(4), training_task_id="t")

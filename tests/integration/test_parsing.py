@@ -45,7 +45,7 @@ class Read:
 
 
 async def read(reader: Parsing, content: bytes, kept: Sequence[ReadSlice] = ()) -> Read:
-    passage = Passage(DocumentTask(0, "x", "blob://x"), ShardContext(1, "acme", 1, "t", 1, 1, 1))
+    passage = Passage(DocumentTask(0, "x", "blob://x"), ShardContext(1, "acme", 1, "t", 1, 1, 1, 1))
     with ChunkStore() as store:
         parsed, slices = await reader.parse(content, passage, store, kept)
         return Read(parsed, slices, [chunk for batch in range(store.batches) for chunk in store.chunks(batch)], passage.stages)

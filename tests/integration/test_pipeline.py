@@ -69,7 +69,7 @@ class Bench:
             return found
 
 
-async def running_shard(pool: database.Pool, training: int = 1) -> ShardContext:
+async def running_shard(pool: database.Pool, training: int = 1, index_order: int = 0) -> ShardContext:
     """A shard that session 9 runs under number 3."""
     async with database.acquired(pool, "test") as connection:
         shard = await connection.fetchval(
@@ -77,7 +77,16 @@ async def running_shard(pool: database.Pool, training: int = 1) -> ShardContext:
             "values ($1, 1, 0, 0, 10, 10, 2, 3, 9) returning id",
             training,
         )
-    return ShardContext(tenant=1, tenant_id="acme", training=training, training_task_id="t", shard=shard, number=3, session=9)
+    return ShardContext(
+        tenant=1,
+        tenant_id="acme",
+        training=training,
+        training_task_id="t",
+        index_order=index_order or training,
+        shard=shard,
+        number=3,
+        session=9,
+    )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -138,6 +147,27 @@ async def test_rows_say_where_in_the_document_a_chunk_stands(bench: Bench) -> No
     assert document is not None
     assert (document["media_type"], document["chunk_count"], document["training"]) == ("application/pdf", len(rows), 1)
     assert json.loads(document["metadata"]) == {"author": "Ann"}
+
+
+async def test_a_retry_stands_in_the_order_of_the_training_that_it_retries(bench: Bench) -> None:
+    """An attack: what failed in training 11 is retried, as training 13, beside training 12 of the same document."""
+    second, retry, retried_again = [await running_shard(bench.pool, t, order) for t, order in ((12, 12), (13, 11), (14, 11))]
+    assert not (await trained(bench, "price.md", b"The old price.\n", retry)).superseded
+    assert not (await trained(bench, "price.md", b"The old price, read again.\n", retried_again)).superseded
+    assert (await trained(bench, "price.md", b"The old price.\n", retry)).superseded
+    assert not (await trained(bench, "price.md", b"The new price.\n", second)).superseded
+    for late in (retry, retried_again):
+        assert (await trained(bench, "price.md", b"The old price.\n", late)).superseded
+    assert [row["text"] for row in await bench.rows("price.md")] == ["The new price."]
+    document = await bench.document("price.md")
+    assert document is not None
+    assert (document["training"], document["index_order"]) == (12, 12)
+
+
+async def trained(bench: Bench, name: str, content: bytes, shard: ShardContext) -> Done:
+    done = await bench.train(name, content, shard=shard)
+    assert isinstance(done, Done)
+    return done
 
 
 async def test_training_again_replaces_and_the_newer_training_wins(bench: Bench) -> None:
@@ -383,7 +413,7 @@ async def test_documents_that_hardly_arrive_hold_up_no_other_tenants_and_end_in_
 
 
 async def test_a_plain_function_runs_in_children() -> None:
-    shard = ShardContext(1, "acme", 1, "t", 1, 1, 1)
+    shard = ShardContext(1, "acme", 1, "t", 1, 1, 1, 1)
     async with (
         Guardian.open() as guardian,
         ChildProcessor.open(guardian, "builtins:len", limits=LIMITS, isolation=isolation.choose()) as processor,

@@ -32,8 +32,9 @@ select $1::bigint, 'd' || n / 20, n % 20, $1::bigint, 0, 4, $3, array[random(), 
 from generate_series(0, $2::int - 1) as n
 """
 FILL_DOCUMENTS = """
-insert into indexed_document (tenant, document_id, training, model, chunk_count, metadata)
-select $1::bigint, 'd' || n, $1::bigint, $3, 20, jsonb_build_object('year', (n % 10)::text) from generate_series(0, $2::int / 20 - 1) as n
+insert into indexed_document (tenant, document_id, training, index_order, model, chunk_count, metadata)
+select $1::bigint, 'd' || n, $1::bigint, $1::bigint, $3, 20, jsonb_build_object('year', (n % 10)::text)
+from generate_series(0, $2::int / 20 - 1) as n
 """
 FILL_TRAININGS = """
 with made as (

@@ -35,6 +35,7 @@ def begun(shard: int, number: int, count: int, *, width: int = 2, suspects: tupl
         tenant_id="acme",
         training=7,
         training_task_id="training",
+        index_order=7,
         width=width,
         documents=pb.OpenDocuments(run_first=[0], run_count=[count], uri_template="s3://test/{n}"),
         suspects=suspects,

@@ -154,6 +154,7 @@ def _context(answer: pb.BeginAnswer, session: int, traceparent: str) -> ShardCon
         answer.tenant_id,
         answer.training,
         answer.training_task_id,
+        answer.index_order,
         answer.shard.shard,
         answer.shard.number,
         session,

@@ -162,12 +162,15 @@ create table dead_letter (
     explanation text not null
 );
 
--- What search reads (docs/adr/0013). A document is (tenant, document_id); the newer training wins. A deleted document is not in the index:
--- its row holds nothing but the place of the delete in the order of trainings, so that an older one does not bring it back.
+-- What search reads (docs/adr/0013). A document is (tenant, document_id); of its trainings the newest one stands here. index_order is a
+-- training's own key, and for a retry that of the first training of its documents: what it trains again is no newer than that. Of those
+-- that have the same, the newest training stands here. A deleted document is not in the index: its row holds nothing but the place of
+-- the delete in that order, so that an older training does not bring it back.
 create table indexed_document (
     tenant bigint not null,
     document_id text not null,
     training bigint not null,
+    index_order bigint not null,
     ordinal int not null default 0,
     content_hash bytea not null default '',
     media_type text not null default '',

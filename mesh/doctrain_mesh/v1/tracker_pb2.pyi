@@ -536,6 +536,7 @@ class BeginAnswer(_message.Message):
     SUSPECTS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     COOL_DOWNS_FIELD_NUMBER: _builtins.int
+    INDEX_ORDER_FIELD_NUMBER: _builtins.int
     outcome: Global___BeginOutcome.ValueType
     """What came of it; the rest is set when BEGUN."""
     tenant: _builtins.int
@@ -552,6 +553,10 @@ class BeginAnswer(_message.Message):
     """W3C `traceparent` of the training; empty when not traced."""
     cool_downs: _builtins.int
     """How often, one after the other, the shard was handed back with a delay."""
+    index_order: _builtins.int
+    """For index rows: of the trainings of a document, the one that has the highest wins. The training's key, of a retry that of
+    the first training of its documents.
+    """
     @_builtins.property
     def shard(self) -> Global___ShardRef:
         """Which grant."""
@@ -578,10 +583,11 @@ class BeginAnswer(_message.Message):
         suspects: _abc.Iterable[_builtins.int] | None = ...,
         traceparent: _builtins.str = ...,
         cool_downs: _builtins.int = ...,
+        index_order: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_downs", b"cool_downs", "documents", b"documents", "outcome", b"outcome", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_downs", b"cool_downs", "documents", b"documents", "index_order", b"index_order", "outcome", b"outcome", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

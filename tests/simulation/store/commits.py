@@ -22,7 +22,7 @@ async def shard_facts(tx: Transaction, ids: list[int]) -> list[Row]:
 @named("commits")
 async def lock_trainings(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("training", tx.some("training", ids), Mode.NO_KEY_UPDATE, lambda _: True)
-    return [columns(row, *_TRAINING) for row in locked]
+    return [{**columns(row, *_TRAINING), "index_order": row["retry_of"] or row["id"]} for row in locked]
 
 
 @named("commits")

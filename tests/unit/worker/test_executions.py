@@ -13,7 +13,7 @@ from doctrain_worker.executions import logged
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext, answers_at_once
 
 DOCUMENT = DocumentTask(3, "report.pdf", "s3://acme/report.pdf")
-SHARD = ShardContext(1, "acme", 7, "training", 11, 2, 41)
+SHARD = ShardContext(1, "acme", 7, "training", 7, 11, 2, 41)
 
 
 class AtOnce:

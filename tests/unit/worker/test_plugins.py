@@ -40,7 +40,7 @@ def test_an_entry_point_gives_a_stage_its_name(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("reference", ["Nothing", "ready"])
 def test_a_processor_is_an_object_or_a_class(reference: str) -> None:
     made = plugins.processor("DOCTRAIN_PROCESSOR", f"{__name__}:{reference}")
-    assert made.process(DocumentTask(0, "a", ""), ShardContext(1, "t", 1, "t", 1, 1, 1)) is DONE
+    assert made.process(DocumentTask(0, "a", ""), ShardContext(1, "t", 1, "t", 1, 1, 1, 1)) is DONE
 
 
 @pytest.mark.parametrize(

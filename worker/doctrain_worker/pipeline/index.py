@@ -72,6 +72,7 @@ async def replace_document(connection: Connection, shard: ShardContext, document
             shard.tenant,
             document.document_id,
             shard.training,
+            shard.index_order,
             document.ordinal,
             indexed.content_hash,
             indexed.media_type,

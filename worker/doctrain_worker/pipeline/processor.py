@@ -47,6 +47,7 @@ class ShardContext(msgspec.Struct, frozen=True):
     Args:
         tenant: the tenant's key in Postgres; ``tenant_id`` its name, which blobs are kept under.
         training: the training's key in Postgres; ``training_task_id`` its id, for logs.
+        index_order: of a document's trainings the one that has the highest wins in the index; of those that have the same, the newest.
         shard: the shard's key in Postgres.
         number: the dispatch number, which is the attempt.
         session: the worker's session that holds the shard: the fence of every index row written.
@@ -57,6 +58,7 @@ class ShardContext(msgspec.Struct, frozen=True):
     tenant_id: str
     training: int
     training_task_id: str
+    index_order: int
     shard: int
     number: int
     session: int

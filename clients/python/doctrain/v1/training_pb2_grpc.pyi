@@ -82,7 +82,8 @@ class TrainingServiceStub:
     """Starts a training of the documents of another one that FAILED, all of them or some.
 
     The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
-    were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    were deleted since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the
+    training in which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]
@@ -151,7 +152,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Starts a training of the documents of another one that FAILED, all of them or some.
 
     The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
-    were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    were deleted since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the
+    training in which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]  # type: ignore[assignment]
@@ -271,7 +273,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts a training of the documents of another one that FAILED, all of them or some.
 
         The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
-        were deleted since, are left out. Safe to repeat with the same `training_task_id`, as StartTraining is.
+        were deleted since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the
+        training in which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
         Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
         """
 

@@ -3,7 +3,8 @@
 select id, training, tenant, first, count from shard where id = any($1::bigint[])
 
 -- name: lock_trainings
-select id, state, sealed, total, completed, failed, version, uri_template, number_offset, traceparent, task_id
+select id, state, sealed, total, completed, failed, version, uri_template, number_offset, traceparent, task_id,
+    coalesce(retry_of, id) as index_order
 from training where id = any($1::bigint[]) order by id for no key update
 
 -- name: lock_live_sessions

@@ -16,11 +16,11 @@ on conflict (tenant, task_id) do nothing
 returning id
 
 -- name: copy_failed
--- Documents that a later training has indexed, or that were deleted since, are left out: the retry, being newer, would put the older
--- ones back.
+-- Documents that a later training, or an earlier retry, has indexed since, or that were deleted since, are left out.
 with failed as (
     select d.ordinal, d.media_type, d.metadata, coalesce(d.document_id, (d.ordinal + g.number_offset)::text) as document_id,
-        coalesce(d.uri, replace(g.uri_template, '{n}', (d.ordinal + g.number_offset)::text)) as uri, g.tenant
+        coalesce(d.uri, replace(g.uri_template, '{n}', (d.ordinal + g.number_offset)::text)) as uri, g.tenant,
+        coalesce(g.retry_of, g.id) as index_order
     from document d join training g on g.id = d.training
     where d.training = $2 and d.state = 2 and (cardinality($3::smallint[]) = 0 or d.error_class = any($3))
 ), copied as (
@@ -29,7 +29,8 @@ with failed as (
     from failed
     where (cardinality($4::text[]) = 0 or document_id = any($4)) and not exists (
         select 1 from indexed_document i
-        where i.tenant = failed.tenant and i.document_id = failed.document_id and i.training > $2
+        where i.tenant = failed.tenant and i.document_id = failed.document_id
+            and (i.index_order, i.training) > (failed.index_order, $2)
     )
     returning 1
 )

@@ -3,13 +3,15 @@
 select 1 from shard where id = $1 and number = $2 and holder = $3 and state = 2 for key share
 
 -- name: replace_document
-insert into indexed_document (tenant, document_id, training, ordinal, content_hash, media_type, metadata, model, chunk_count, indexed_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, now())
+insert into indexed_document (
+    tenant, document_id, training, index_order, ordinal, content_hash, media_type, metadata, model, chunk_count, indexed_at
+)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now())
 on conflict (tenant, document_id) do update
-set training = excluded.training, ordinal = excluded.ordinal, content_hash = excluded.content_hash,
+set training = excluded.training, index_order = excluded.index_order, ordinal = excluded.ordinal, content_hash = excluded.content_hash,
     media_type = excluded.media_type, metadata = excluded.metadata, model = excluded.model,
     chunk_count = excluded.chunk_count, deleted = false, indexed_at = excluded.indexed_at
-where indexed_document.training <= excluded.training
+where (indexed_document.index_order, indexed_document.training) <= (excluded.index_order, excluded.training)
 returning 1
 
 -- name: delete_chunks
