@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from doctrain_coordinator.commits import Committer
 from doctrain_coordinator.control import Control
 from doctrain_coordinator.core.charging import Budgets
 from doctrain_coordinator.dead_letters import DeadLetters
+from doctrain_coordinator.deleting import Deleting
 from doctrain_coordinator.dispatcher import Dispatcher
 from doctrain_coordinator.handback import HandBacks
 from doctrain_coordinator.heartbeats import Heartbeats
@@ -23,12 +24,15 @@ from doctrain_coordinator.loaders import Bounds, Loaders
 from doctrain_coordinator.lost_sessions import LostSessions
 from doctrain_coordinator.opened import Opened
 from doctrain_coordinator.publisher import Publisher
+from doctrain_coordinator.query_model import QueryModel
 from doctrain_coordinator.requests import Limits
 from doctrain_coordinator.retrying import Retrying
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
+from doctrain_coordinator.rpc.search import SearchParts, SearchService
 from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
+from doctrain_coordinator.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.sessions import Sessions
 from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.starting import Starting
@@ -37,16 +41,18 @@ from doctrain_coordinator.takeback import TakeBacks
 from doctrain_coordinator.tenants import Tenants
 from doctrain_coordinator.trainings import Trainings
 from doctrain_coordinator.trials import Trials
+from doctrain_coordinator.vector_index import VectorIndex
 from doctrain_coordinator.watchers import WatchHub
 from doctrain_mesh import membership, postgres
 from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 
-# Three pools, so that no tenant's call keeps a worker waiting; and nothing of a worker's its heartbeat.
-HEARTBEAT_POOL, TRACKER_POOL, API_POOL = 1, 8, 12
+# Pools of their own, so that no tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call.
+HEARTBEAT_POOL, TRACKER_POOL, API_POOL, SEARCH_POOL = 1, 8, 12, 8
 # A coordinator that freezes within a transaction keeps its rows locked for that long.
 IDLE_SECONDS = 5.0
 REGISTRY_SECONDS = 10
@@ -71,8 +77,10 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     await migrate(settings.database_url)
     async with AsyncExitStack() as stack:
         pools = await _Pools.open(settings.database_url, stack)
+        model = QueryModel(lambda: open_embedder(settings))
+        stack.push_async_callback(model.close)
         loops = await stack.enter_async_context(asyncio.TaskGroup())
-        coordinator = _Coordinator(settings, pools, broker, registry, loops)
+        coordinator = _Coordinator(settings, pools, broker, registry, loops, model=model)
         stack.callback(coordinator.end)
         coordinator.start()
         address = await stack.enter_async_context(coordinator.serving())
@@ -81,24 +89,34 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Pools:
-    """Connections for heartbeats alone, for what else workers and leases wait for, and for the calls of tenants and operators."""
+    """Connections for heartbeats alone, for what else workers and leases wait for, for searches, and for all other calls."""
 
     heartbeats: postgres.Pool
     tracker: postgres.Pool
     api: postgres.Pool
+    search: postgres.Pool
 
     @classmethod
     async def open(cls, url: str, stack: AsyncExitStack) -> _Pools:
-        made = []
-        for name, size in (("heartbeats", HEARTBEAT_POOL), ("tracker", TRACKER_POOL), ("api", API_POOL)):
-            pool = await postgres.create_pool(url, size=size, name=f"doctrain {name}", idle_in_transaction_seconds=IDLE_SECONDS)
-            stack.push_async_callback(postgres.close_pool, pool)
-            made.append(pool)
-        return cls(*made)
+        async def pool(name: str, size: int, settings: Mapping[str, str] | None = None) -> postgres.Pool:
+            made = await postgres.create_pool(
+                url, size=size, name=f"doctrain {name}", idle_in_transaction_seconds=IDLE_SECONDS, settings=settings
+            )
+            stack.push_async_callback(postgres.close_pool, made)
+            return made
+
+        return cls(
+            await pool("heartbeats", HEARTBEAT_POOL),
+            await pool("tracker", TRACKER_POOL),
+            await pool("api", API_POOL),
+            await pool("search", SEARCH_POOL, CONNECTION_SETTINGS),
+        )
 
 
 class _Coordinator:
-    def __init__(self, settings: Settings, pools: _Pools, broker: Broker, registry: Registry, loops: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, settings: Settings, pools: _Pools, broker: Broker, registry: Registry, loops: asyncio.TaskGroup, *, model: QueryModel
+    ) -> None:
         self._settings, self._registry, self._loops = settings, registry, loops
         self._tasks: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
@@ -152,8 +170,9 @@ class _Coordinator:
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
+        search = SearchService(SearchParts(Searching(pools.search, model), Deleting(pools.api, trainings, blobs)))
         fleet = FleetService(FleetParts(pools.api, self.tenants, self.keys, changes, broker, registry, dead_letters))
-        self._served = rpc_server.build(settings, self.keys, training, fleet, self._tracker)
+        self._served = rpc_server.build(settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker)
         self._background = {
             "changes": changes.run,
             "commits": committer.run,
@@ -163,6 +182,7 @@ class _Coordinator:
             "dead letters": dead_letters.run,
             "watch hub": self._hub.run,
             "leadership": leadership.run,
+            "vector index": VectorIndex(url, model).run,
         }
 
     def start(self) -> None:

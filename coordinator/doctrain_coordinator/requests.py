@@ -63,7 +63,7 @@ def check_start(request: pb.StartTrainingRequest, size: int, limits: Limits, uri
             metadata={"limit": str(limits.request_documents), "unit": "documents"},
         )
     found = Violations()
-    if request.training_task_id and not _TASK_ID.fullmatch(request.training_task_id):
+    if request.training_task_id and not is_task_id(request.training_task_id):
         found.add("training_task_id", TASK_ID_FAULT)
     given = bool(request.documents) + bool(request.manifest_uri) + request.HasField("numbered")
     if given != 1:
@@ -113,7 +113,7 @@ def _check_numbered(numbered: pb.NumberedDocuments, limits: Limits, uris: UriRul
 def check_retry(request: pb.RetryFailedDocumentsRequest) -> None:
     """Raises InvalidRequestError that names every field that is wrong."""
     found = Violations()
-    if request.new_training_task_id and not _TASK_ID.fullmatch(request.new_training_task_id):
+    if request.new_training_task_id and not is_task_id(request.new_training_task_id):
         found.add("new_training_task_id", TASK_ID_FAULT)
     for place, error_class in enumerate(request.error_classes):
         if error_class not in pb.ErrorClass.values() or not error_class:
@@ -132,6 +132,11 @@ def page_size(asked: int, default: int, most: int) -> int:
     if asked < 0:
         raise invalid("page_size", "A page size must not be negative.")
     return min(asked or default, most)
+
+
+def is_task_id(text: str) -> bool:
+    """Whether it can be a training's id."""
+    return _TASK_ID.fullmatch(text) is not None
 
 
 def check_name(field: str, name: str) -> None:

@@ -49,7 +49,8 @@ class Retrying:
         if not training:
             asked = "none of the documents that were asked for" if request.error_classes or request.document_ids else "no document"
             raise NothingToRetryError(
-                f"There is nothing to retry: {asked} failed in {request.training_task_id!r}, or a later training has indexed those since."
+                f"There is nothing to retry: {asked} failed in {request.training_task_id!r}, or a later training has indexed those since, "
+                "or they were deleted."
             )
         self._changes.work()
         return Accepted(training, 0)

@@ -12,7 +12,7 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -210,12 +210,18 @@ class BlobStore:
     async def _discard(self, path: str) -> None:
         """What came of an upload that failed; mostly nothing, since a store shows an object only when it is whole."""
         try:
-            async with reached("discarding an upload", DISCARD_SECONDS):
-                await obstore.delete_async(self._store, path)
-        except BlobNotFoundError:
-            return
+            await self._remove(path)
         except DoctrainError as error:
             log.warning("%s may be left of an upload that failed: %s", path, error)
+
+    async def _remove(self, path: str) -> None:
+        with suppress(BlobNotFoundError):
+            async with reached("deleting a blob", DISCARD_SECONDS):
+                await obstore.delete_async(self._store, path)
+
+    async def delete(self, tenant_id: str, sha256: str) -> None:
+        """Removes a blob; one that is not there is as good. Raises BlobUnavailableError."""
+        await self._remove(_path(tenant_id, sha256))
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
         """The bytes behind a ``blob://`` URI of this tenant's.

@@ -137,6 +137,13 @@ class NothingToRetryError(DoctrainError):
     reason = "NOTHING_TO_RETRY"
 
 
+class TrainingNotEndedError(DoctrainError):
+    """What the call asks for can be done once the training has ended."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TRAINING_NOT_ENDED"
+
+
 class UnauthenticatedError(DoctrainError):
     """No key, or none that we know."""
 

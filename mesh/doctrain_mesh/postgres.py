@@ -124,7 +124,14 @@ async def _leave_as_is(_connection: object) -> None:
     """Nothing that uses the pool changes its session, so nothing is reset: a round trip less each time."""
 
 
-async def create_pool(url: str, *, size: int, name: str, idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS) -> Pool:
+async def create_pool(
+    url: str,
+    *,
+    size: int,
+    name: str,
+    idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS,
+    settings: Mapping[str, str] | None = None,
+) -> Pool:
     """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start.
 
     A process that freezes within a transaction keeps its locks for ``idle_in_transaction_seconds``, and one whose machine is
@@ -144,6 +151,7 @@ async def create_pool(url: str, *, size: int, name: str, idle_in_transaction_sec
                 "tcp_keepalives_idle": "10",
                 "tcp_keepalives_interval": "5",
                 "tcp_keepalives_count": "3",
+                **(settings or {}),
             },
         )
 

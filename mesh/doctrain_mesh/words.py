@@ -16,15 +16,18 @@ from itertools import groupby
 from typing import NamedTuple
 
 LONGEST_WORD = 64
-"""Characters; what is longer is no word, and is found by as many of its first ones."""
+"""Characters; what is longer is found by as many of its first ones."""
 
 # Thai, Lao, Myanmar, Khmer, Japanese, Chinese and Korean.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3031-\u3035\u3041-\u309f\u30a1-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\ua9e0-\ua9ff\uaa60-\uaa7f\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
 )
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
+_UNSPACED_LETTER = re.compile(".[\u3099\u309a\uff9e\uff9f]?")  # with the sign that voices a Japanese syllable
+_UNSEEN = "\u00ad\u200b-\u200d\u2060\ufeff"
 # Accents, points of Hebrew, vowels of Arabic and the stroke that lengthens its words, and what is not seen at all.
-_DROPPED = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u00ad\u200b-\u200d\u2060\ufeff]")
+_DROPPED = re.compile(f"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed{_UNSEEN}]")
 
 
 class Placed(NamedTuple):
@@ -37,48 +40,65 @@ class Placed(NamedTuple):
 
 def words(text: str) -> set[str]:
     """All words of a text."""
-    return {word for run in set(_runs().findall(text.lower())) for word in _words_of_run(run)}
+    found: set[str] = set()
+    for run in set(_runs().findall(text.lower())):
+        found.update(word.word for word in _pairs(run, 0)) if _UNSPACED_RUN.match(run) else found.update(_spaced(run))
+    return found
 
 
 def placed(text: str) -> Iterator[Placed]:
     """The words of a text in their order, each with its place."""
     for match in _runs().finditer(text):
         run, start = match[0], match.start()
-        if not _unspaced().match(run):
-            for word in _words_of_run(run):
-                yield Placed(word, start, match.end())
-            continue
-        for place in range(len(run)):
-            pair = run[place : place + 2]
-            for word in _words_of_run(pair)[:1]:
-                yield Placed(word, start + place, start + place + len(pair))
+        if _UNSPACED_RUN.match(run):
+            yield from _pairs(run, start)
+        else:
+            yield from (Placed(word, start, match.end()) for word in _spaced(run))
+
+
+def queried(text: str) -> list[str]:
+    """The different words to look for, in the order of a query; the last character of a longer run says nothing by itself."""
+    found = list(placed(text))
+    ends = {word.end for word in found if not is_single(word.word)}
+    return list(dict.fromkeys(word.word for word in found if not (is_single(word.word) and word.end in ends)))
 
 
 def is_single(word: str) -> bool:
     """Whether a word is one character of a script without spaces, found by what begins with it."""
-    return len(word) == 1 and _unspaced().match(word) is not None
+    return len(word) == 1 and _UNSPACED_RUN.match(word) is not None
+
+
+def lexeme(tenant: int, word: str) -> str:
+    """The word in the index: one tenant's, so that no other's is read for it."""
+    return f"{tenant} {word}"
+
+
+def condition(tenant: int, word: str) -> str:
+    """A ``tsquery`` for what holds the word."""
+    return f"'{lexeme(tenant, word)}'{':*' if is_single(word) else ''}"
+
+
+def _pairs(run: str, start: int) -> Iterator[Placed]:
+    """The words of a run without spaces that begins at ``start``."""
+    letters = [
+        (letter, start + match.start(), start + match.end()) for match in _UNSPACED_LETTER.finditer(run) for letter in _plain(match[0])
+    ]
+    for (letter, begin, end), (following, _, after) in zip(letters, [*letters[1:], ("", 0, 0)], strict=True):
+        yield Placed(letter + following, begin, after or end)
 
 
 @lru_cache(20_000)
-def _words_of_run(run: str) -> tuple[str, ...]:
-    """The words of one run: mostly one, more where it holds a fraction or has no spaces."""
+def _spaced(run: str) -> tuple[str, ...]:
+    """The words of any other run: mostly one, more where it holds a fraction."""
     if run.isascii():
         return (run.lower()[:LONGEST_WORD],)
+    return tuple(part[:LONGEST_WORD] for part in _runs().findall(_plain(run)))
+
+
+@lru_cache(20_000)
+def _plain(run: str) -> str:
     plain = unicodedata.normalize("NFC", _DROPPED.sub("", unicodedata.normalize("NFKD", run))).casefold()
-    plain = "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in plain)
-    found: list[str] = []
-    for match in _runs().finditer(plain):
-        part = match[0]
-        if _unspaced().match(part):
-            found += [part[place : place + 2] for place in range(len(part))]
-        else:
-            found.append(part[:LONGEST_WORD])
-    return tuple(found)
-
-
-@cache
-def _unspaced() -> re.Pattern[str]:
-    return re.compile(f"[{_UNSPACED}]+")
+    return "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in plain)
 
 
 @cache
@@ -87,5 +107,5 @@ def _runs() -> re.Pattern[str]:
     marks = (number for number in range(0x300, 0x12000) if unicodedata.category(chr(number)) in {"Mn", "Mc"})
     neighbours = (tuple(group) for _, group in groupby(enumerate(marks), lambda pair: pair[1] - pair[0]))
     ranges = "".join(f"{chr(group[0][1])}-{chr(group[-1][1])}" for group in neighbours)
-    letter, mark = f"[^\\W_{_UNSPACED}]", f"[{ranges}\u00ad\u200b-\u200d\u2060\ufeff]"
+    letter, mark = f"[^\\W_{_UNSPACED}]", f"[{ranges}{_UNSEEN}]"
     return re.compile(f"[{_UNSPACED}]+|{letter}+(?:{mark}+{letter}*)*")

@@ -79,7 +79,7 @@ def judge(said: Mapping[str, str], *, in_recovery: bool) -> list[Finding]:
         (
             "max_connections",
             int(said["max_connections"]) >= FEWEST_CONNECTIONS,
-            "A coordinator takes about 30, a worker its children and 2.",
+            "A coordinator takes about 40, a worker its children and 2.",
         ),
         *(
             (name, not 0 < int(said.get(name, "0")) < LONGEST_STATEMENT_MS, "Loading a large training takes longer.")

@@ -154,7 +154,11 @@ class TrainingExistsError(AlreadyExistsError):
 
 
 class NothingToRetryError(DoctrainError):
-    """No document failed, or none that was asked for and that is not indexed since."""
+    """No document failed, or none that was asked for and that was not indexed or deleted since."""
+
+
+class TrainingNotEndedError(DoctrainError):
+    """The documents of a training can be deleted as a whole when it has ended."""
 
 
 class AccessError(DoctrainError):
@@ -201,6 +205,7 @@ BY_REASON: Mapping[str, type[DoctrainError]] = {
     "TRAINING_EXISTS": TrainingExistsError,
     "ALREADY_EXISTS": AlreadyExistsError,
     "NOTHING_TO_RETRY": NothingToRetryError,
+    "TRAINING_NOT_ENDED": TrainingNotEndedError,
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "QUOTA_EXCEEDED": QuotaExceededError,

@@ -23,6 +23,7 @@ _REPEATABLE = {
         *("StartTraining", "GetTraining", "ListTrainings", "ListDocuments", "CancelTraining", "PauseTraining", "ResumeTraining"),
         *("RetryFailedDocuments", "ExplainTraining"),
     ),
+    "doctrain.v1.SearchService": ("Search", "DeleteDocuments", "GetIndex"),
     "doctrain.v1.FleetService": (
         *("ListWorkers", "GetQueue", "ListDeadLetters", "CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "ListPlans"),
         *("ListKeys", "RevokeKey"),

@@ -58,16 +58,21 @@ class Gates:
     def __init__(self) -> None:
         # Quick calls have a connection each, of a pool that is smaller than ``in_all``.
         self._quick = Gate(of_tenant=4, in_all=32, waiting=252)
-        # One that stores documents holds up to the largest request in memory, and a connection for as long as that takes.
+        # One that stores or deletes documents holds up to the largest request in memory, and a connection for as long as that takes.
         self._storing = Gate(of_tenant=2, in_all=8, waiting=254)
         # An upload holds some 20 MiB until it ends.
         self._uploads = Gate(of_tenant=4, in_all=16, waiting=60)
+        # A search keeps a core of Postgres busy, and before that the model, which serves one at a time.
+        self._searches = Gate(of_tenant=4, in_all=12, waiting=28)
         # A watch that waits for its turn would be silent.
         self._watches = Gate(of_tenant=1_000, in_all=10_000, waiting=0)
         self._of = {
             "/doctrain.v1.TrainingService/StartTraining": self._storing,
             "/doctrain.v1.TrainingService/RetryFailedDocuments": self._storing,
             "/doctrain.v1.TrainingService/UploadDocument": self._uploads,
+            "/doctrain.v1.SearchService/Search": self._searches,
+            "/doctrain.v1.SearchService/GetIndex": self._searches,
+            "/doctrain.v1.SearchService/DeleteDocuments": self._storing,
             "/doctrain.v1.TrainingService/WatchStatus": self._watches,
         }
 

@@ -7,7 +7,13 @@ from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 PUBLIC = 0
 """Answered without a key: health and reflection tell nothing of tenants."""
 
-MOST_BYTES = {"/doctrain_mesh.v1.TrackerService/Track": 16 * 2**20}
+_SEARCH = "/doctrain.v1.SearchService"
+
+MOST_BYTES = {
+    "/doctrain_mesh.v1.TrackerService/Track": 16 * 2**20,
+    f"{_SEARCH}/Search": 2**20,
+    f"{_SEARCH}/DeleteDocuments": 2**20,
+}
 """The largest request of methods whose requests are small; the others take what the server takes."""
 
 POLICIES: dict[str, int] = {
@@ -27,6 +33,7 @@ POLICIES: dict[str, int] = {
             "UploadDocument",
         )
     },
+    **{f"{_SEARCH}/{method}": ROLE_TENANT for method in ("Search", "DeleteDocuments", "GetIndex")},
     **{
         f"/doctrain.v1.FleetService/{method}": ROLE_OPERATOR
         for method in (

@@ -10,10 +10,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, training_pb2, training_pb2_grpc
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc
 from doctrain_coordinator.keys import Keys
 from doctrain_coordinator.rpc.fleet import FleetService
 from doctrain_coordinator.rpc.interceptors import CallInterceptor
+from doctrain_coordinator.rpc.search import SearchService
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_mesh import rpc
@@ -23,6 +24,7 @@ from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
 
 SERVICES = (
     training_pb2.DESCRIPTOR.services_by_name["TrainingService"].full_name,
+    search_pb2.DESCRIPTOR.services_by_name["SearchService"].full_name,
     fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name,
     tracker_pb2.DESCRIPTOR.services_by_name["TrackerService"].full_name,
 )
@@ -46,11 +48,14 @@ class Served:
         await self.health.enter_graceful_shutdown()
 
 
-def build(settings: Settings, keys: Keys, training: TrainingService, fleet: FleetService, tracker: TrackerService) -> Served:
+def build(
+    settings: Settings, keys: Keys, *, training: TrainingService, search: SearchService, fleet: FleetService, tracker: TrackerService
+) -> Served:
     """A server with every service, bound but not started; raises ConfigurationError when it cannot listen."""
     _check_free(settings.listen)
     server = grpc.aio.server(interceptors=[CallInterceptor(keys)], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
+    search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
     tracker_pb2_grpc.add_TrackerServiceServicer_to_server(tracker, server)
     healthy = health.aio.HealthServicer()

@@ -125,6 +125,8 @@ create table document (
 ) with (fillfactor = 45);
 
 create unique index document_by_id on document (training, document_id) where document_id is not null;
+-- Which documents share an upload's bytes: the SHA-256 in blob://SHA256 or blob://SHA256/OFFSET/LENGTH.
+create index document_of_blob on document (substr(uri, 8, 64)) where uri like 'blob://%';
 
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
 -- gone_at tells losses that belong together from others (docs/adr/0007); no lease is measured by it.
@@ -155,31 +157,47 @@ create table dead_letter (
     explanation text not null
 );
 
--- What search reads. A document is (tenant, document_id); the newer training wins.
+-- What search reads (docs/adr/0013). A document is (tenant, document_id); the newer training wins. A deleted document is not in the index:
+-- its row holds nothing but the place of the delete in the order of trainings, so that an older one does not bring it back.
 create table indexed_document (
     tenant bigint not null,
     document_id text not null,
     training bigint not null,
-    ordinal int not null,
-    content_hash bytea not null,
-    media_type text not null,
-    metadata text not null default '{}',
-    model text not null,
-    chunk_count int not null,
+    ordinal int not null default 0,
+    content_hash bytea not null default '',
+    media_type text not null default '',
+    metadata jsonb not null default '{}',
+    model text not null default '',
+    chunk_count int not null default 0,
+    deleted boolean not null default false,
     indexed_at timestamptz not null default now(),
     primary key (tenant, document_id)
 );
 
+create index indexed_document_of_training on indexed_document (tenant, training) where not deleted;
+create index indexed_document_metadata on indexed_document using gin (metadata jsonb_path_ops) with (fastupdate = off);
+
+-- words: of heading and text (doctrain_mesh.words), each with its tenant before it, so that what the index holds of one word is one
+-- tenant's. Vectors of different models have different lengths and never meet: each model has an index of its own, made by the
+-- coordinators (vector_index.py).
 create table chunk (
     tenant bigint not null,
     document_id text not null,
     seq int not null,
     training bigint not null,
+    part text not null default '',
     page int,
     heading text not null default '',
     start_offset int not null,
     end_offset int not null,
+    model text not null,
+    embedding halfvec not null,
+    words tsvector not null,
     text text not null,
-    embedding halfvec(384) not null,
     primary key (tenant, document_id, seq)
 );
+
+-- In its row, not beside it: a small tenant's vectors are all read.
+alter table chunk alter column embedding set storage main;
+-- What comes new is found by the next query, not read through by it.
+create index chunk_words on chunk using gin (words) with (fastupdate = off);

@@ -11,7 +11,7 @@ import pytest
 from doctrain import AsyncClient, Client, retry
 from doctrain.fleet import AsyncFleet
 from doctrain.sync import Fleet
-from doctrain.v1 import fleet_pb2, training_pb2
+from doctrain.v1 import fleet_pb2, search_pb2, training_pb2
 
 
 def public(kind: type[Any]) -> dict[str, Any]:
@@ -39,7 +39,8 @@ def test_every_call_that_may_be_repeated_is_retried_within_a_channel() -> None:
     retried = {(one["service"], one["method"]) for one in config}
     calls = {
         (service.full_name, method.name)
-        for service in (*training_pb2.DESCRIPTOR.services_by_name.values(), *fleet_pb2.DESCRIPTOR.services_by_name.values())
+        for file in (training_pb2, search_pb2, fleet_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
         if not (method.client_streaming or method.server_streaming)
     }

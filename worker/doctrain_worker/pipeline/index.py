@@ -1,4 +1,4 @@
-"""The stage ``index``: a document's rows replace what was there, if its shard is still held and no newer training came first.
+"""The stage ``index``: a document's rows replace what was there, if its shard is still held and no newer training (or delete) came first.
 
 One short transaction: the fence (the shard's row, KEY SHARE, so that a take-back waits for it and a group commit does
 not), the document's row, its old chunks away, its new ones by binary COPY. Running it twice leaves one copy.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from doctrain_mesh import postgres_copy, statements
 from doctrain_mesh.postgres import Connection, Pool, acquired
+from doctrain_mesh.words import lexeme, words
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
 
@@ -25,9 +26,12 @@ CHUNKS_A_SECOND = 200
 STAGED_CHUNKS = 500
 """More chunks than these are copied before the fence."""
 
-_COPIED_BYTES = 1 << 20
+_COPIED_BYTES = 1 << 18
 
-_CHUNK_COLUMNS = ("tenant", "document_id", "seq", "training", "page", "heading", "start_offset", "end_offset", "text", "embedding")
+_CHUNK_COLUMNS = (
+    *("tenant", "document_id", "seq", "training", "part", "page", "heading", "start_offset", "end_offset"),
+    *("model", "embedding", "words", "text"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class IndexedDocument:
 
 
 async def index(pool: Pool, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
-    """Writes the document; False when a newer training of it stands there. Raises NotHeldError, StoreUnavailableError."""
+    """Writes the document; False when a newer training of it, or its delete, stands there. Raises NotHeldError, StoreUnavailableError."""
     seconds = INDEX_SECONDS + len(indexed.chunks) / CHUNKS_A_SECOND
     async with acquired(pool, "writing index rows", seconds=seconds) as connection:
         return await replace_document(connection, shard, document, indexed)
@@ -86,27 +90,30 @@ async def replace_document(connection: Connection, shard: ShardContext, document
 
 
 async def _copy(connection: Connection, table: str, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> None:
-    rows = _rows(shard, document.document_id, indexed.chunks)
+    rows = _rows(shard, document.document_id, indexed)
     await connection.copy_to_table(table, source=rows, columns=_CHUNK_COLUMNS, format="binary")
 
 
-async def _rows(shard: ShardContext, document_id: str, chunks: ChunkStore) -> AsyncIterator[bytes]:
-    """The chunks in the form of a binary COPY, about a megabyte at a time."""
+async def _rows(shard: ShardContext, document_id: str, indexed: IndexedDocument) -> AsyncIterator[bytes]:
+    """The chunks in the form of a binary COPY, a quarter of a megabyte at a time."""
     tenant, training = postgres_copy.int8(shard.tenant), postgres_copy.int8(shard.training)
-    name = postgres_copy.text(document_id)
+    name, model = postgres_copy.text(document_id), postgres_copy.text(indexed.model)
     ready = bytearray(postgres_copy.START)
-    for seq, (chunk, vector) in enumerate(chunks):
+    for seq, (chunk, vector) in enumerate(indexed.chunks):
         ready += postgres_copy.row(
             tenant,
             name,
             postgres_copy.int4(seq),
             training,
+            postgres_copy.text(chunk.part),
             postgres_copy.int4(chunk.page) if chunk.page else postgres_copy.NULL,
             postgres_copy.text(chunk.heading),
             postgres_copy.int4(chunk.start),
             postgres_copy.int4(chunk.end),
-            postgres_copy.text(chunk.text),
+            model,
             postgres_copy.halfvec(vector),
+            postgres_copy.tsvector(lexeme(shard.tenant, word) for word in words(f"{chunk.heading}\n{chunk.text}")),
+            postgres_copy.text(chunk.text),
         )
         if len(ready) > _COPIED_BYTES:
             yield bytes(ready)

@@ -137,6 +137,6 @@ def exit_code(error: DoctrainError) -> int:
         return USAGE
     refusals = (
         *(errors.InvalidRequestError, errors.RequestTooLargeError, errors.QuotaExceededError, errors.NothingToRetryError),
-        *(errors.NotFoundError, errors.AlreadyExistsError, errors.ConfigurationError),
+        *(errors.NotFoundError, errors.AlreadyExistsError, errors.TrainingNotEndedError, errors.ConfigurationError),
     )
     return REFUSED if isinstance(error, refusals) else FAULT

@@ -31,7 +31,7 @@ class SearchServiceStub(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
     """
 
     def __init__(self, channel):
@@ -63,16 +63,16 @@ class SearchServiceServicer(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
     """
 
     def Search(self, request, context):
         """The passages of the tenant's documents that answer a query best. What a training has indexed is found at once, also while
         the training goes on. Changes nothing, so it is safe to repeat.
 
-        Errors: INVALID_REQUEST, QUOTA_EXCEEDED (the tenant's searches that one coordinator answers at once, 8 unless the operator
-        set another limit; `google.rpc.RetryInfo` says when to try again), DEPENDENCY_UNAVAILABLE (Postgres or the model that the
-        query is embedded with; also when too many searches wait for it).
+        Of a tenant's searches 4 are served at once by one coordinator, and 28 wait for their turn.
+        Errors: INVALID_REQUEST, QUOTA_EXCEEDED (more at once), DEPENDENCY_UNAVAILABLE (Postgres, or the model that the query is
+        embedded with).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,7 +136,7 @@ class SearchService(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
     """
 
     @staticmethod

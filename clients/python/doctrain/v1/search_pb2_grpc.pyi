@@ -32,7 +32,7 @@ class SearchServiceStub:
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
     """
 
     @_typing.overload
@@ -43,9 +43,9 @@ class SearchServiceStub:
     """The passages of the tenant's documents that answer a query best. What a training has indexed is found at once, also while
     the training goes on. Changes nothing, so it is safe to repeat.
 
-    Errors: INVALID_REQUEST, QUOTA_EXCEEDED (the tenant's searches that one coordinator answers at once, 8 unless the operator
-    set another limit; `google.rpc.RetryInfo` says when to try again), DEPENDENCY_UNAVAILABLE (Postgres or the model that the
-    query is embedded with; also when too many searches wait for it).
+    Of a tenant's searches 4 are served at once by one coordinator, and 28 wait for their turn.
+    Errors: INVALID_REQUEST, QUOTA_EXCEEDED (more at once), DEPENDENCY_UNAVAILABLE (Postgres, or the model that the query is
+    embedded with).
     """
     DeleteDocuments: _grpc.UnaryUnaryMultiCallable[_search_pb2.DeleteDocumentsRequest, _search_pb2.DeleteDocumentsResponse]
     """Takes documents out of the index: those named, or all that one training put there and no newer one has replaced.
@@ -72,7 +72,7 @@ class SearchServiceAsyncStub(SearchServiceStub):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -80,9 +80,9 @@ class SearchServiceAsyncStub(SearchServiceStub):
     """The passages of the tenant's documents that answer a query best. What a training has indexed is found at once, also while
     the training goes on. Changes nothing, so it is safe to repeat.
 
-    Errors: INVALID_REQUEST, QUOTA_EXCEEDED (the tenant's searches that one coordinator answers at once, 8 unless the operator
-    set another limit; `google.rpc.RetryInfo` says when to try again), DEPENDENCY_UNAVAILABLE (Postgres or the model that the
-    query is embedded with; also when too many searches wait for it).
+    Of a tenant's searches 4 are served at once by one coordinator, and 28 wait for their turn.
+    Errors: INVALID_REQUEST, QUOTA_EXCEEDED (more at once), DEPENDENCY_UNAVAILABLE (Postgres, or the model that the query is
+    embedded with).
     """
     DeleteDocuments: _aio.UnaryUnaryMultiCallable[_search_pb2.DeleteDocumentsRequest, _search_pb2.DeleteDocumentsResponse]  # type: ignore[assignment]
     """Takes documents out of the index: those named, or all that one training put there and no newer one has replaced.
@@ -108,7 +108,7 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
     """
 
     @_abc_1.abstractmethod
@@ -120,9 +120,9 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """The passages of the tenant's documents that answer a query best. What a training has indexed is found at once, also while
         the training goes on. Changes nothing, so it is safe to repeat.
 
-        Errors: INVALID_REQUEST, QUOTA_EXCEEDED (the tenant's searches that one coordinator answers at once, 8 unless the operator
-        set another limit; `google.rpc.RetryInfo` says when to try again), DEPENDENCY_UNAVAILABLE (Postgres or the model that the
-        query is embedded with; also when too many searches wait for it).
+        Of a tenant's searches 4 are served at once by one coordinator, and 28 wait for their turn.
+        Errors: INVALID_REQUEST, QUOTA_EXCEEDED (more at once), DEPENDENCY_UNAVAILABLE (Postgres, or the model that the query is
+        embedded with).
         """
 
     @_abc_1.abstractmethod

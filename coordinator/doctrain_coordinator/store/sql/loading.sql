@@ -16,7 +16,8 @@ on conflict (tenant, task_id) do nothing
 returning id
 
 -- name: copy_failed
--- Documents that a later training has indexed since are left out: the retry, being newer, would put the older ones back.
+-- Documents that a later training has indexed, or that were deleted since, are left out: the retry, being newer, would put the older
+-- ones back.
 with failed as (
     select d.ordinal, d.media_type, d.metadata, coalesce(d.document_id, (d.ordinal + g.number_offset)::text) as document_id,
         coalesce(d.uri, replace(g.uri_template, '{n}', (d.ordinal + g.number_offset)::text)) as uri, g.tenant

@@ -1,0 +1,102 @@
+"""Takes documents out of the index, so that no training that was started before brings them back (docs/adr/0013)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from doctrain_coordinator.keys import Identity
+from doctrain_coordinator.store import statements
+from doctrain_coordinator.trainings import Trainings
+from doctrain_mesh import postgres
+from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.errors import TrainingNotEndedError
+from doctrain_mesh.postgres import Pool
+
+SQL = statements.load("deleting")
+CALL_SECONDS = 20.0
+"""How long a call works on before it leaves the rest to the next one."""
+BATCH_SECONDS = 30.0
+BATCH_DOCUMENTS = 50
+BLOBS_AT_ONCE = 8
+PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """How many documents a call took out of the index, and whether it did all."""
+
+    count: int
+    complete: bool
+
+
+class Deleting:
+    """Deletes documents of a tenant, and what doctrain stored for them. Raises UnavailableError; what was deleted stays so."""
+
+    def __init__(self, pool: Pool, trainings: Trainings, blobs: BlobStore) -> None:
+        self._pool, self._trainings, self._blobs = pool, trainings, blobs
+
+    async def documents(self, caller: Identity, document_ids: Sequence[str]) -> Deleted:
+        """Those documents, whichever training put them into the index, and those that older trainings have open."""
+        until = asyncio.get_running_loop().time() + CALL_SECONDS
+        place, count = await self._place(), 0
+        ids = sorted(set(document_ids))
+        for start in range(0, len(ids), BATCH_DOCUMENTS):
+            if asyncio.get_running_loop().time() > until:
+                return Deleted(count, complete=False)
+            count += await self._delete(caller, ids[start : start + BATCH_DOCUMENTS], place, None)
+        return Deleted(count, complete=True)
+
+    async def of_training(self, caller: Identity, task_id: str) -> Deleted:
+        """What a training put into the index and no newer one has replaced.
+
+        Raises TrainingNotFoundError, and TrainingNotEndedError: what still runs might index more.
+        """
+        until = asyncio.get_running_loop().time() + CALL_SECONDS
+        training = await self._trainings.find(caller.tenant, task_id)
+        (seen,) = await self._trainings.read([training])
+        if not seen.state.ended:
+            raise TrainingNotEndedError(
+                f"The training {task_id!r} has not ended; cancel it or wait for its end, or name the documents to delete."
+            )
+        place, count = await self._place(), 0
+        while asyncio.get_running_loop().time() <= until:
+            async with postgres.acquired(self._pool, "reading a training's documents", seconds=BATCH_SECONDS) as c:
+                ids = [row["document_id"] for row in await c.fetch(SQL["documents_of"], caller.tenant, training, BATCH_DOCUMENTS)]
+            if not ids:
+                return Deleted(count, complete=True)
+            count += await self._delete(caller, ids, place, training)
+        return Deleted(count, complete=False)
+
+    async def _place(self) -> int:
+        async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c:
+            place: int = await c.fetchval(SQL["next_place"])
+        return place
+
+    async def _delete(self, caller: Identity, ids: Sequence[str], place: int, training: int | None) -> int:
+        async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c:
+            async with c.transaction():
+                there = await c.fetch(SQL["lock_documents"], caller.tenant, ids, place, training)
+                gone = [row["document_id"] for row in await c.fetch(SQL["delete_documents"], caller.tenant, ids, place, training)]
+                await c.execute(SQL["delete_chunks"], caller.tenant, gone)
+            while await c.fetchval(SQL["remembers_metadata"], caller.tenant, gone, place):
+                await c.execute(SQL["forget_metadata"], caller.tenant, gone, place)
+                await asyncio.sleep(PAUSE_SECONDS)
+            blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place)]
+        await self._remove(caller.tenant_id, blobs)
+        return len(there)
+
+    async def _remove(self, tenant_id: str, blobs: Sequence[str]) -> None:
+        waiting = iter(blobs)
+
+        async def remove() -> None:
+            for sha256 in waiting:
+                await self._blobs.delete(tenant_id, sha256)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(BLOBS_AT_ONCE):
+                    group.create_task(remove())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None

@@ -1,0 +1,73 @@
+"""SearchService: authorise (done before), validate, translate, call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from doctrain.v1 import search_pb2 as pb
+from doctrain.v1 import search_pb2_grpc
+from doctrain_coordinator.core.snippets import snippet
+from doctrain_coordinator.deleting import Deleting
+from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.search_requests import check_delete, wanted
+from doctrain_coordinator.searching import Searching
+from doctrain_mesh.postgres import Record
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParts:
+    """What the service needs."""
+
+    searching: Searching
+    deleting: Deleting
+
+
+class SearchService(search_pb2_grpc.SearchServiceServicer):
+    """What tenants call to find what was trained."""
+
+    def __init__(self, parts: SearchParts) -> None:
+        self._parts = parts
+
+    async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
+        found = await self._parts.searching.search(CALLER.get().tenant, wanted(request))
+        words = frozenset(found.words)
+        return pb.SearchResponse(hits=[_hit(row, words) for row in found.rows])
+
+    async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: Any) -> pb.DeleteDocumentsResponse:
+        check_delete(request)
+        caller, deleting = CALLER.get(), self._parts.deleting
+        if request.training_task_id:
+            deleted = await deleting.of_training(caller, request.training_task_id)
+        else:
+            deleted = await deleting.documents(caller, request.document_ids)
+        return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete)
+
+    async def GetIndex(self, request: pb.GetIndexRequest, context: Any) -> pb.GetIndexResponse:
+        model, size = await self._parts.searching.size(CALLER.get().tenant)
+        response = pb.GetIndexResponse(
+            document_count=size["documents"], chunk_count=size["chunks"], stale_document_count=size["stale"], model=model
+        )
+        if size["updated_at"] is not None:
+            response.update_time.FromDatetime(size["updated_at"])
+        return response
+
+
+def _hit(row: Record, words: Collection[str]) -> pb.SearchHit:
+    shown = snippet(row["text"], words)
+    return pb.SearchHit(
+        document_id=row["document_id"],
+        training_task_id=row["task_id"],
+        part=row["part"],
+        page=row["page"] or 0,
+        heading=row["heading"],
+        snippet=shown.text,
+        snippet_matches=[pb.TextRange(start=start, end=end) for start, end in shown.matches],
+        text=row["text"],
+        score=row["score"],
+        range=pb.TextRange(start=row["start_offset"], end=row["end_offset"]),
+        metadata=json.loads(row["metadata"]),
+        media_type=row["media_type"],
+    )

@@ -1,0 +1,79 @@
+"""What a request to search or to delete must be, checked whole: every field that is wrong is named, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from doctrain.v1 import search_pb2 as pb
+from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
+from doctrain_coordinator.requests import TASK_ID_FAULT, Violations, is_task_id, page_size
+from doctrain_coordinator.searching import Filter, Wanted
+
+MOST_QUERY_BYTES = 4096
+MOST_PASSAGES, PASSAGES = 100, 10
+MOST_DOCUMENTS = 1000
+MOST_TRAININGS = 100
+MOST_TYPES = 100
+
+
+def wanted(request: pb.SearchRequest) -> Wanted:
+    """What the request asks for. Raises InvalidRequestError that names every field that is wrong."""
+    found = Violations()
+    size = len(request.query.encode())
+    if not request.query.strip():
+        found.add("query", "There is nothing to look for; say it in words.")
+    elif size > MOST_QUERY_BYTES:
+        found.add("query", f"The query has {size:,} bytes; the limit is {MOST_QUERY_BYTES:,}. Ask in fewer words.")
+    if request.mode not in pb.SearchMode.values():
+        found.add("mode", "There is no such mode; the modes are hybrid, vectors and words.")
+    if request.page_size < 0:
+        found.add("page_size", "A page size must not be negative.")
+    _check_filter(request.filter, found)
+    found.raise_any()
+    chosen = request.filter
+    return Wanted(
+        request.query,
+        by_vectors=request.mode != pb.SEARCH_MODE_WORDS,
+        by_words=request.mode != pb.SEARCH_MODE_VECTORS,
+        most=page_size(request.page_size, PASSAGES, MOST_PASSAGES),
+        filter=Filter(chosen.training_task_ids, chosen.document_ids, chosen.metadata, chosen.media_types),
+    )
+
+
+def _check_filter(chosen: pb.SearchFilter, found: Violations) -> None:
+    _check_count("filter.training_task_ids", chosen.training_task_ids, MOST_TRAININGS, found)
+    _check_count("filter.media_types", chosen.media_types, MOST_TYPES, found)
+    for place, task_id in enumerate(chosen.training_task_ids):
+        if not is_task_id(task_id):
+            found.add(f"filter.training_task_ids[{place}]", TASK_ID_FAULT)
+    _check_documents("filter.document_ids", chosen.document_ids, found)
+    if reason := metadata_fault(chosen.metadata):
+        found.add("filter.metadata", reason)
+    for place, media_type in enumerate(chosen.media_types):
+        if reason := media_type_fault(media_type):
+            found.add(f"filter.media_types[{place}]", reason)
+
+
+def check_delete(request: pb.DeleteDocumentsRequest) -> None:
+    """Raises InvalidRequestError that names every field that is wrong."""
+    found = Violations()
+    if not request.document_ids and not request.training_task_id:
+        found.add("document_ids", "There is nothing to delete: name documents or a training.")
+    if request.document_ids and request.training_task_id:
+        found.add("document_ids", "Documents and a training exclude each other; give one of them.")
+    _check_documents("document_ids", request.document_ids, found)
+    if request.training_task_id and not is_task_id(request.training_task_id):
+        found.add("training_task_id", TASK_ID_FAULT)
+    found.raise_any()
+
+
+def _check_documents(field: str, ids: Collection[str], found: Violations) -> None:
+    _check_count(field, ids, MOST_DOCUMENTS, found)
+    for place, document_id in enumerate(ids):
+        if reason := document_id_fault(document_id):
+            found.add(f"{field}[{place}]", reason)
+
+
+def _check_count(field: str, values: Collection[str], most: int, found: Violations) -> None:
+    if len(values) > most:
+        found.add(field, f"There are {len(values):,}; name at most {most:,} in one call.")

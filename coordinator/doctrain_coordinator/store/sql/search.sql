@@ -1,0 +1,87 @@
+-- name: extent
+-- How much there is to search: what the filter allows, counted over so many documents at most, and all that the model's index holds.
+select coalesce(sum(chunk_count), 0)::bigint as chunks,
+    coalesce((select reltuples from pg_class where oid = to_regclass($7)), 0)::bigint as all_chunks
+from (
+    select chunk_count from indexed_document d
+    where d.tenant = $1 and not d.deleted
+        and ($2::bigint[] is null or d.training = any($2)) and ($3::text[] is null or d.document_id = any($3))
+        and ($4::jsonb is null or d.metadata @> $4) and ($5::text[] is null or d.media_type = any($5))
+    limit $6
+) as allowed
+
+-- name: trainings
+select id from training where tenant = $1 and task_id = any($2::text[])
+
+-- name: search
+-- The chunks nearest to the query's vector and those that hold most of its words, fused by their places in both orders.
+--
+-- What is near comes from one of the two statements below. A word counts the more the fewer chunks hold it; one that is in more
+-- chunks than are looked at says little, and counts only where there is none that is rarer. Chunks that hold equally much are in the
+-- order of their vectors. A chunk's ctid names it within one statement. The score is that of reciprocal rank fusion, 1 for what is
+-- first in all $15 orders.
+with near as materialized (
+    {near}
+), holding as materialized (
+    select asked.place as word, found.id, found.distance
+    from unnest($8::text[]) with ordinality as asked (condition, place)
+    cross join lateral (
+        select c.ctid as id, case when c.model = $2 then c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) end as distance
+        from chunk c
+        where c.words @@ asked.condition::tsquery and c.tenant = $1
+            and ($9 or exists (
+                select 1 from indexed_document d
+                where d.tenant = c.tenant and d.document_id = c.document_id
+                    and ($4::bigint[] is null or d.training = any($4)) and ($5::text[] is null or d.document_id = any($5))
+                    and ($6::jsonb is null or d.metadata @> $6) and ($7::text[] is null or d.media_type = any($7))
+            ))
+        limit $10
+    ) as found
+), weighed as (
+    select word, ln(1 + greatest($11::float8, count(*)) / count(*)) as weight, count(*) >= $10 as common from holding group by word
+), said as (
+    select id, sum(weight) as weight, min(distance) as distance
+    from holding join weighed using (word)
+    where not common or not exists (select 1 from weighed where not common)
+    group by id order by weight desc, distance, id limit $12
+), placed as (
+    select id, row_number() over (order by distance, id) as place from near
+    union all
+    select id, row_number() over (order by weight desc, distance, id) from said
+), fused as (
+    select id, sum(11.0 / (10 + place))::float8 / $15::int as score from placed group by id order by score desc, id limit $13
+)
+select c.document_id, g.task_id, c.part, c.page, c.heading, c.text, c.start_offset, c.end_offset, fused.score, d.metadata, d.media_type
+from fused
+join chunk c on c.ctid = fused.id
+join indexed_document d on d.tenant = c.tenant and d.document_id = c.document_id
+join training g on g.id = c.training
+order by fused.score desc, c.document_id, c.seq
+
+-- name: near_by_scan
+-- All that the filter allows is looked at, document by document; the addition keeps the order from being the index's.
+select c.ctid as id, c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) as distance
+    from indexed_document d join chunk c on c.tenant = d.tenant and c.document_id = d.document_id
+    where d.tenant = $1 and not d.deleted and c.model = $2
+        and ($4::bigint[] is null or d.training = any($4)) and ($5::text[] is null or d.document_id = any($5))
+        and ($6::jsonb is null or d.metadata @> $6) and ($7::text[] is null or d.media_type = any($7))
+    order by (c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions})) + 0 limit $14
+
+-- name: near_by_index
+-- In the order of the model's index, until enough are allowed. The offset keeps the filter from being made a join, which would sort.
+select c.ctid as id, c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) as distance
+    from chunk c
+    where c.tenant = $1 and c.model = $2
+        and ($9 or exists (
+            select 1 from indexed_document d
+            where d.tenant = c.tenant and d.document_id = c.document_id
+                and ($4::bigint[] is null or d.training = any($4)) and ($5::text[] is null or d.document_id = any($5))
+                and ($6::jsonb is null or d.metadata @> $6) and ($7::text[] is null or d.media_type = any($7))
+            offset 0
+        ))
+    order by c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) limit $14
+
+-- name: index_size
+select count(*) as documents, coalesce(sum(chunk_count), 0)::bigint as chunks, count(*) filter (where model <> $2) as stale,
+    max(indexed_at) as updated_at
+from indexed_document where tenant = $1 and not deleted
