@@ -17,7 +17,8 @@ doctrain is running on {address}; its data is in {folder}.
 
 In another terminal, in this folder:
   doctrain train FOLDER --watch     train a folder of documents
-  doctrain list                     what was trained
+  doctrain search WORDS             find what was trained
+  doctrain list                     the trainings
   doctrain workers                  who works
 The keys are in {profile}; elsewhere: export DOCTRAIN_PROFILE={profile}
 

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from doctrain import has_ended
-from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, training_pb2, training_pb2_grpc
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "Postgres did not answer.", "
 Watch = Callable[[training_pb2.WatchStatusRequest, Any], AsyncIterator[training_pb2.WatchStatusResponse]]
 
 
-class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.FleetServiceServicer):
+class ScriptedService(
+    training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc.SearchServiceServicer, fleet_pb2_grpc.FleetServiceServicer
+):
     def __init__(self) -> None:
         self.requests: list[Message] = []
         self.keys: set[str] = set()
@@ -75,6 +77,9 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
         self.trainings: dict[str, training_pb2.Training] = {}
         self.documents: list[training_pb2.Document] = []
         self.blobs: dict[str, bytes] = {}
+        self.hits: list[search_pb2.SearchHit] = []
+        self.index = search_pb2.GetIndexResponse(model="a-model")
+        self.deleted_at_once = 1000
         self.uploads_now = 0
         self.most_uploads = 0
         self.tenants: dict[str, fleet_pb2.Tenant] = {}
@@ -206,6 +211,20 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, fleet_pb2_grpc.
         self.blobs[uri] = content
         return training_pb2.UploadDocumentResponse(uri=uri, size=len(content), sha256=digest)
 
+    async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
+        await self._enter("Search", request, context)
+        return search_pb2.SearchResponse(hits=self.hits)
+
+    async def DeleteDocuments(self, request: search_pb2.DeleteDocumentsRequest, context: Any) -> search_pb2.DeleteDocumentsResponse:
+        await self._enter("DeleteDocuments", request, context)
+        count = min(self.index.document_count, self.deleted_at_once)
+        self.index.document_count -= count
+        return search_pb2.DeleteDocumentsResponse(deleted_count=count, complete=not self.index.document_count)
+
+    async def GetIndex(self, request: search_pb2.GetIndexRequest, context: Any) -> search_pb2.GetIndexResponse:
+        await self._enter("GetIndex", request, context)
+        return self.index
+
     async def ListWorkers(self, request: fleet_pb2.ListWorkersRequest, context: Any) -> fleet_pb2.ListWorkersResponse:
         await self._enter("ListWorkers", request, context)
         worker = fleet_pb2.Worker(worker_id="worker-1", session_id=7, lanes=6, lanes_in_use=2, slots_in_use=9, cpu=0.5, memory_bytes=2**30)
@@ -285,6 +304,7 @@ async def serving(service: ScriptedService, credentials: grpc.ServerCredentials 
     """Serves on a free port of this machine until left."""
     server = grpc.aio.server()
     training_pb2_grpc.add_TrainingServiceServicer_to_server(service, server)
+    search_pb2_grpc.add_SearchServiceServicer_to_server(service, server)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0") if credentials is None else server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()

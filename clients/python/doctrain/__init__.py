@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from doctrain.folder import Skipped
     from doctrain.sync import Client
     from doctrain.v1.fleet_pb2 import Key, Plan, Role, Tenant, Worker
+    from doctrain.v1.search_pb2 import GetIndexResponse, SearchHit, SearchMode
     from doctrain.v1.training_pb2 import (
         Document,
         DocumentInput,
@@ -43,10 +44,13 @@ __all__ = [
     "Document",
     "DocumentInput",
     "DocumentState",
+    "GetIndexResponse",
     "Key",
     "NumberedDocuments",
     "Plan",
     "Role",
+    "SearchHit",
+    "SearchMode",
     "Skipped",
     "StartTrainingResponse",
     "Tenant",
@@ -67,6 +71,7 @@ _HOMES = {
     "doctrain.folder": ("Skipped",),
     "doctrain.sync": ("Client",),
     "doctrain.v1.fleet_pb2": ("Key", "Plan", "Role", "Tenant", "Worker"),
+    "doctrain.v1.search_pb2": ("GetIndexResponse", "SearchHit", "SearchMode"),
     "doctrain.v1.training_pb2": (
         *("Document", "DocumentInput", "DocumentState", "NumberedDocuments", "StartTrainingResponse", "Training"),
         *("TrainingState", "UploadDocumentResponse"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,14 +22,16 @@ from doctrain import folder as folders
 from doctrain import upload as uploads
 from doctrain import words
 from doctrain.endpoints import Endpoint, Endpoints
-from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError, UnavailableError, UsageError
+from doctrain.errors import DoctrainError, UnavailableError, UsageError
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Scan, Skipped
 from doctrain.tries import Tries
-from doctrain.v1 import training_pb2
+from doctrain.v1 import search_pb2, training_pb2
 from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Update, Watching
 
 UPLOADS_AT_ONCE = 8
+MOST_DELETED = 1000
+"""Documents that one DeleteDocuments may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Timeouts:
     """StartTraining, which may carry megabytes of documents or read the first part of a manifest."""
     upload_seconds: float = 600.0
     """One document's upload."""
+    delete_seconds: float = 90.0
+    """One DeleteDocuments of the many that a large delete takes."""
     silence_seconds: float = SILENCE_SECONDS
     """A watch without any message for this long is opened again elsewhere."""
 
@@ -282,6 +286,55 @@ class AsyncClient:
             last = update.training
         return last
 
+    async def search(
+        self,
+        query: str,
+        *,
+        mode: search_pb2.SearchMode.ValueType | str = "hybrid",
+        page_size: int = 0,
+        training_task_ids: Iterable[str] = (),
+        document_ids: Iterable[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        media_types: Iterable[str] = (),
+    ) -> list[search_pb2.SearchHit]:
+        """The passages that answer a query best: ``page_size`` at most, 10 when it is 0.
+
+        ``mode`` is ``hybrid``, ``vectors`` or ``words``, or a value of ``SearchMode``. The others say in which documents to look:
+        each that is given must allow a document, and of ``metadata`` each pair. Raises QuotaExceededError, which says when to try
+        again, when too many searches of the tenant are being answered.
+        """
+        request = search_pb2.SearchRequest(
+            query=query,
+            mode=words.value(search_pb2.SearchMode, "SEARCH_MODE_", mode),
+            page_size=page_size,
+            filter=search_pb2.SearchFilter(
+                training_task_ids=training_task_ids, document_ids=document_ids, metadata=metadata, media_types=media_types
+            ),
+        )
+        answer = await self._endpoints.call("search", lambda e: e.search.Search, request, seconds=self._timeouts.call_seconds)
+        return list(answer.hits)
+
+    async def delete_documents(self, document_ids: Iterable[str] = (), *, training_task_id: str = "") -> int:
+        """Takes documents out of the index, or all that a training put there; returns how many were in it. Safe to repeat.
+
+        Trainings that were started before do not bring them back. A training must have ended: else raises
+        TrainingNotEndedError.
+        """
+        ids, count = list(document_ids), 0
+        for start in range(0, len(ids) or 1, MOST_DELETED):
+            some = ids[start : start + MOST_DELETED]
+            request, complete = search_pb2.DeleteDocumentsRequest(document_ids=some, training_task_id=training_task_id), False
+            while not complete:
+                seconds = self._timeouts.delete_seconds
+                answer = await self._endpoints.call("delete documents", lambda e: e.search.DeleteDocuments, request, seconds=seconds)
+                count, complete = count + answer.deleted_count, answer.complete
+        return count
+
+    async def get_index(self) -> search_pb2.GetIndexResponse:
+        """How much there is to find."""
+        seconds = self._timeouts.call_seconds
+        return await self._endpoints.call("read the index", lambda e: e.search.GetIndex, search_pb2.GetIndexRequest(), seconds=seconds)
+
     async def upload(self, source: uploads.Source) -> training_pb2.UploadDocumentResponse:
         """Stores the bytes of a file (a path), of ``bytes`` or of an async iterator, and returns their ``blob://`` URI.
 
@@ -312,38 +365,12 @@ class AsyncClient:
             raise folders.refuse(found.skipped)
         for skipped in found.skipped:
             on_skipped(skipped)
-        documents = await self._store(found, concurrency, strict, on_skipped, on_stored)
+        documents = await uploads.upload_files(
+            self.upload, found, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored
+        )
         if not documents:
             raise UsageError(f"Nothing in {folders.shown(found.root)} can be trained: every file was left out.")
         return documents
-
-    async def _store(
-        self, found: Scan, concurrency: int, strict: bool, on_skipped: Callable[[Skipped], None], on_stored: Callable[[Path], None]
-    ) -> list[training_pb2.DocumentInput]:
-        waiting = iter(found.files)
-        documents: dict[Path, training_pb2.DocumentInput] = {}
-
-        async def store_next() -> None:
-            for path in waiting:
-                try:
-                    stored = await self.upload(path)
-                except (OSError, InvalidRequestError, RequestTooLargeError) as error:
-                    late = Skipped(path, _reason(path, error))  # it has changed since it was looked at, or is too large
-                    if strict:
-                        raise folders.refuse([late]) from error
-                    on_skipped(late)
-                    continue
-                documents[path] = folders.describe(found.root, path, stored.uri)
-                on_stored(path)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(store_next())
-        except ExceptionGroup as failures:
-            # Those that fail together do so for one cause, and the first failure stops the others: one error says it.
-            raise failures.exceptions[0] from None
-        return [documents[path] for path in found.files if path in documents]
 
     async def train_folder(
         self,
@@ -365,12 +392,6 @@ class AsyncClient:
             return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only)
         stored = await self.upload(folders.manifest(documents))
         return await self.start_training(manifest_uri=stored.uri, training_task_id=training_task_id, validate_only=validate_only)
-
-
-def _reason(path: Path, error: OSError | DoctrainError) -> str:
-    if isinstance(error, DoctrainError):
-        return error.sentence.removeprefix(f"{folders.shown(path)}: ")
-    return f"It cannot be read: {error.strerror or error}."
 
 
 def new_training_task_id() -> str:

@@ -18,7 +18,7 @@ import grpc.aio
 
 from doctrain import errors, probe, retry
 from doctrain.tries import Tries
-from doctrain.v1 import fleet_pb2_grpc, training_pb2_grpc
+from doctrain.v1 import fleet_pb2_grpc, search_pb2_grpc, training_pb2_grpc
 
 CONNECT_SECONDS = 2.0
 """How long one connection may take to come about before the address counts as away."""
@@ -45,6 +45,7 @@ class Endpoint:
     address: str
     channel: grpc.aio.Channel
     training: training_pb2_grpc.TrainingServiceAsyncStub
+    search: search_pb2_grpc.SearchServiceAsyncStub
     fleet: fleet_pb2_grpc.FleetServiceAsyncStub
 
 
@@ -200,4 +201,5 @@ class Endpoints:
         else:
             credentials = grpc.ssl_channel_credentials(root_certificates=self._roots)
             channel = grpc.aio.secure_channel(address, credentials, options=options, interceptors=self._interceptors)
-        return Endpoint(address, channel, training_pb2_grpc.TrainingServiceStub(channel), fleet_pb2_grpc.FleetServiceStub(channel))
+        training, fleet = training_pb2_grpc.TrainingServiceStub(channel), fleet_pb2_grpc.FleetServiceStub(channel)
+        return Endpoint(address, channel, training, search_pb2_grpc.SearchServiceStub(channel), fleet)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from doctrain import folder as folders
 from doctrain.client import UPLOADS_AT_ONCE, AsyncClient, Timeouts
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Scan, Skipped
-from doctrain.v1 import fleet_pb2, training_pb2
+from doctrain.v1 import fleet_pb2, search_pb2, training_pb2
 from doctrain.watch import PATIENCE_SECONDS, Update
 
 Result = TypeVar("Result")
@@ -198,6 +198,38 @@ class Client:
     def wait(self, training_task_id: str) -> training_pb2.Training:
         """See ``AsyncClient.wait``."""
         return self._loop.run(self._client.wait(training_task_id))
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: search_pb2.SearchMode.ValueType | str = "hybrid",
+        page_size: int = 0,
+        training_task_ids: Iterable[str] = (),
+        document_ids: Iterable[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        media_types: Iterable[str] = (),
+    ) -> list[search_pb2.SearchHit]:
+        """See ``AsyncClient.search``."""
+        return self._loop.run(
+            self._client.search(
+                query,
+                mode=mode,
+                page_size=page_size,
+                training_task_ids=training_task_ids,
+                document_ids=document_ids,
+                metadata=metadata,
+                media_types=media_types,
+            )
+        )
+
+    def delete_documents(self, document_ids: Iterable[str] = (), *, training_task_id: str = "") -> int:
+        """See ``AsyncClient.delete_documents``."""
+        return self._loop.run(self._client.delete_documents(document_ids, training_task_id=training_task_id))
+
+    def get_index(self) -> search_pb2.GetIndexResponse:
+        """See ``AsyncClient.get_index``."""
+        return self._loop.run(self._client.get_index())
 
     def upload(self, source: str | Path | bytes) -> training_pb2.UploadDocumentResponse:
         """See ``AsyncClient.upload``."""

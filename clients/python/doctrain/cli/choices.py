@@ -10,6 +10,7 @@ TRAINING_STATES = ("queued", "processing", "completed", "completed_with_failures
 DOCUMENT_STATES = ("queued", "processing", "completed", "failed", "cancelled")
 ERROR_CLASSES = ("permanent", "transient", "resource", "crash")
 ROLES = ("tenant", "worker", "operator")
+SEARCH_MODES = ("hybrid", "vectors", "words")
 
 
 class Word(click.Choice[str]):
@@ -29,3 +30,4 @@ TRAINING_STATE = Word(TRAINING_STATES, "TRAINING_STATE_")
 DOCUMENT_STATE = Word(DOCUMENT_STATES, "DOCUMENT_STATE_")
 ERROR_CLASS = Word(ERROR_CLASSES, "ERROR_CLASS_")
 ROLE = Word(ROLES, "ROLE_")
+SEARCH_MODE = Word(SEARCH_MODES, "SEARCH_MODE_")
