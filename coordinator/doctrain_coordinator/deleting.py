@@ -1,4 +1,4 @@
-"""Takes documents out of the index, so that no training that was started before brings them back (docs/adr/0013)."""
+"""Takes documents out of the index, so that no training that was started before brings them back (docs/adr/0014)."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ create table dead_letter (
     explanation text not null
 );
 
--- What search reads (docs/adr/0013). A document is (tenant, document_id); the newer training wins. A deleted document is not in the index:
+-- What search reads (docs/adr/0014). A document is (tenant, document_id); the newer training wins. A deleted document is not in the index:
 -- its row holds nothing but the place of the delete in the order of trainings, so that an older one does not bring it back.
 create table indexed_document (
     tenant bigint not null,
