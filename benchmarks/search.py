@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 import doctrain
 from benchmarks.servers import DurablePostgres
-from doctrain_coordinator.searching import POOL_SETTINGS, statement
+from doctrain_coordinator.searching import CONNECTION_SETTINGS, statement
 from doctrain_coordinator.vector_index import index_name
 from doctrain_mesh import postgres_copy
 from doctrain_mesh.embedding.minilm import MiniLm
@@ -100,8 +100,8 @@ async def fill(database: asyncpg.Connection[Any], tenants: Sequence[int], chunks
 
             async with database.transaction():
                 await database.execute(
-                    "insert into indexed_document (tenant, document_id, training, index_order, model, chunk_count, metadata) "
-                    "values ($1, $2, $1, $1, $3, $4, jsonb_build_object('tenth', $5::text))",
+                    "insert into indexed_document (tenant, document_id, training, model, chunk_count, metadata) "
+                    "values ($1, $2, $1, $3, $4, jsonb_build_object('tenth', $5::text))",
                     *(tenant, f"d{number}", MiniLm.name, CHUNKS_A_DOCUMENT, str(number % 10)),
                 )
                 await database.copy_to_table("chunk", source=source(bytes(ready + postgres_copy.END)), columns=COLUMNS, format="binary")
@@ -160,7 +160,7 @@ async def words_alone(database: asyncpg.Connection[Any], tenant: int, texts: Poo
 async def measure(served: Coordinators, texts: Pool, name: str, tenants: int, chunks: int) -> None:
     """Fills an index and searches it."""
     clients = [await served.tenant(f"tenant-{number}") for number in range(tenants)]
-    database = await asyncpg.connect(served.settings.database_url, server_settings=POOL_SETTINGS)
+    database = await asyncpg.connect(served.settings.database_url, server_settings=CONNECTION_SETTINGS)
     try:
         ids = [row["id"] for row in await database.fetch("select id from tenant order by id")]
         await database.execute(

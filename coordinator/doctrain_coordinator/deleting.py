@@ -1,4 +1,4 @@
-"""Takes documents out of the index, so that no training that was started before brings them back (docs/adr/0013)."""
+"""Takes documents out of the index, so that no training that was started before brings them back (docs/adr/0014)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ CALL_SECONDS = 20.0
 """How long a call works on before it leaves the rest to the next one."""
 BATCH_SECONDS = 30.0
 BATCH_DOCUMENTS = 50
+BLOBS_AT_ONCE = 8
 PAUSE_SECONDS = 0.05
 
 
@@ -83,5 +84,19 @@ class Deleting:
                 await c.execute(SQL["forget_metadata"], caller.tenant, gone, place)
                 await asyncio.sleep(PAUSE_SECONDS)
             blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place)]
-        await self._blobs.delete(caller.tenant_id, blobs)
+        await self._remove(caller.tenant_id, blobs)
         return len(there)
+
+    async def _remove(self, tenant_id: str, blobs: Sequence[str]) -> None:
+        waiting = iter(blobs)
+
+        async def remove() -> None:
+            for sha256 in waiting:
+                await self._blobs.delete(tenant_id, sha256)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(BLOBS_AT_ONCE):
+                    group.create_task(remove())
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None

@@ -1,4 +1,4 @@
-"""Finds the passages of a tenant's documents that answer a query: by vectors and by words, fused in one statement (docs/adr/0013)."""
+"""Finds the passages of a tenant's documents that answer a query: by vectors and by words, fused in one statement (docs/adr/0014)."""
 
 from __future__ import annotations
 

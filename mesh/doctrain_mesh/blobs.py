@@ -210,28 +210,18 @@ class BlobStore:
     async def _discard(self, path: str) -> None:
         """What came of an upload that failed; mostly nothing, since a store shows an object only when it is whole."""
         try:
-            async with reached("discarding an upload", DISCARD_SECONDS):
-                await obstore.delete_async(self._store, path)
-        except BlobNotFoundError:
-            return
+            await self._remove(path)
         except DoctrainError as error:
             log.warning("%s may be left of an upload that failed: %s", path, error)
 
-    async def delete(self, tenant_id: str, names: Sequence[str]) -> None:
-        """Removes blobs by their SHA-256; those that are not there are passed over. Raises BlobUnavailableError."""
-        gate = asyncio.Semaphore(_AT_ONCE)
+    async def _remove(self, path: str) -> None:
+        with suppress(BlobNotFoundError):
+            async with reached("deleting a blob", DISCARD_SECONDS):
+                await obstore.delete_async(self._store, path)
 
-        async def delete(sha256: str) -> None:
-            with suppress(BlobNotFoundError):
-                async with gate, reached("deleting a blob", OPEN_SECONDS):
-                    await obstore.delete_async(self._store, _path(tenant_id, sha256))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for sha256 in names:
-                    group.create_task(delete(sha256))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+    async def delete(self, tenant_id: str, sha256: str) -> None:
+        """Removes a blob; one that is not there is as good. Raises BlobUnavailableError."""
+        await self._remove(_path(tenant_id, sha256))
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
         """The bytes behind a ``blob://`` URI of this tenant's.

@@ -16,6 +16,8 @@ ANSWER_SECONDS = 10.0
 LONGEST_STATEMENT_MS = 120_000
 FEWEST_CONNECTIONS = 60
 OLDEST_POSTGRES = 140_000
+OLDEST_PGVECTOR = (0, 8)
+PGVECTOR = "select coalesce(installed_version, default_version) from pg_available_extensions where name = 'vector'"
 
 
 async def examine_database(settings: Settings) -> list[Finding]:
@@ -28,8 +30,7 @@ async def examine_database(settings: Settings) -> list[Finding]:
         async with postgres.available("looking at Postgres"), deadline("Looking at Postgres", ANSWER_SECONDS):
             version = await connection.fetchval("show server_version")
             found = [Finding("database", True, f"PostgreSQL {version}.")]
-            vector = await connection.fetchval("select count(*) from pg_available_extensions where name = 'vector'")
-            found.append(Finding("pgvector", bool(vector), "Available." if vector else "Missing; install pgvector on the server."))
+            found.append(_vector(await connection.fetchval(PGVECTOR)))
             said = {row["name"]: row["setting"] for row in await connection.fetch("select name, setting from pg_settings")}
             found += judge(said, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
             schema = await _schema(connection)
@@ -41,6 +42,17 @@ async def examine_database(settings: Settings) -> list[Finding]:
         return [Finding("database", False, error.sentence)]
     finally:
         await postgres.close_connection(connection)
+
+
+def _vector(version: str | None) -> Finding:
+    """What is installed in the database, or would be."""
+    if version is None:
+        return Finding("pgvector", False, "Missing; install pgvector on the server.")
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PGVECTOR:
+        return Finding(
+            "pgvector", False, f"Is {version}; searches of large indexes need 0.8: update it, then `alter extension vector update`."
+        )
+    return Finding("pgvector", True, f"Is {version}.")
 
 
 async def _schema(connection: postgres.Connection) -> Finding:

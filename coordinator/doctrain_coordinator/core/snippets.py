@@ -49,7 +49,8 @@ def _said(line: str) -> str:
         return ""
     if line.startswith("|"):
         return f"{BETWEEN_CELLS.join(filter(None, (cell.strip() for cell in line.split('|'))))};"
-    return _HEADING.sub("", line)
+    heading = _HEADING.match(line)
+    return f"{line[heading.end() :].rstrip(': ')}:" if heading else line
 
 
 def _is_wanted(word: str, wanted: Collection[str]) -> bool:

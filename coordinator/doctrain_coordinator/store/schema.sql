@@ -162,7 +162,7 @@ create table dead_letter (
     explanation text not null
 );
 
--- What search reads (docs/adr/0013). A document is (tenant, document_id); of its trainings the newest one stands here. index_order is a
+-- What search reads (docs/adr/0014). A document is (tenant, document_id); of its trainings the newest one stands here. index_order is a
 -- training's own key, and for a retry that of the first training of its documents: what it trains again is no newer than that. Of those
 -- that have the same, the newest training stands here. A deleted document is not in the index: its row holds nothing but the place of
 -- the delete in that order, so that an older training does not bring it back.

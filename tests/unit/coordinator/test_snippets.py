@@ -18,7 +18,7 @@ def shown(text: str, query: str) -> tuple[str, list[str]]:
 
 def test_a_short_passage_is_shown_whole_in_one_line_with_its_words() -> None:
     assert shown("# Bread\n\nA  starter\tis flour and water.", "Water, FLOUR!") == (
-        "Bread A starter is flour and water.",
+        "Bread: A starter is flour and water.",
         ["flour", "water"],
     )
     assert shown("A starter.", "nothing") == ("A starter.", [])
@@ -26,7 +26,7 @@ def test_a_short_passage_is_shown_whole_in_one_line_with_its_words() -> None:
 
 def test_signs_of_headings_and_tables_are_left_out() -> None:
     table = "## When\n\n| Month | Work |\n|---|:--:|\n| May | #1 swarms | |\n"
-    assert shown(table, "swarms") == ("When Month, Work; May, #1 swarms;", ["swarms"])
+    assert shown(table, "swarms") == ("When: Month, Work; May, #1 swarms;", ["swarms"])
 
 
 def test_a_long_passage_is_cut_around_most_of_the_words() -> None:

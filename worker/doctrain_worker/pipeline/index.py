@@ -29,7 +29,7 @@ STAGED_CHUNKS = 500
 _COPIED_BYTES = 1 << 18
 
 _CHUNK_COLUMNS = (
-    *("tenant", "document_id", "seq", "training", "page", "heading", "start_offset", "end_offset"),
+    *("tenant", "document_id", "seq", "training", "part", "page", "heading", "start_offset", "end_offset"),
     *("model", "embedding", "words", "text"),
 )
 
@@ -106,6 +106,7 @@ async def _rows(shard: ShardContext, document_id: str, indexed: IndexedDocument)
             name,
             postgres_copy.int4(seq),
             training,
+            postgres_copy.text(chunk.part),
             postgres_copy.int4(chunk.page) if chunk.page else postgres_copy.NULL,
             postgres_copy.text(chunk.heading),
             postgres_copy.int4(chunk.start),
