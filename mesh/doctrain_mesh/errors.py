@@ -174,6 +174,10 @@ class BlobUnavailableError(UnavailableError):
     """The object store did not answer."""
 
 
+class EmbeddingUnavailableError(UnavailableError):
+    """The endpoint of the embedding model did not answer."""
+
+
 class OperationTimeoutError(UnavailableError):
     """An awaited operation took longer than its named timeout."""
 

@@ -72,6 +72,9 @@ class Settings:
     max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)
     max_manifest_documents: int = _setting(10_000_000, "Most documents of a manifest or a numbered request.", low=1)
 
+    # The model that texts are embedded with, of workers and coordinators alike
+    embedding: str = _setting("minilm", "The model: `minilm`, which comes with doctrain. After a change, train everything again.")
+
     # Coordinator
     listen: str = _setting("127.0.0.1:7700", "Address the coordinator serves on, as `host:port`; port 0 takes a free one.")
     advertise: str = _setting("", "Address that workers reach this coordinator at; empty: the one it listens on.")

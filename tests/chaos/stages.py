@@ -120,7 +120,7 @@ class Flat:
 
     name, dimensions, max_tokens = "chaos", DIMENSIONS, 256
 
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
         import numpy as np
 
         return np.full((len(texts), DIMENSIONS), DIMENSIONS**-0.5, dtype=np.float32)

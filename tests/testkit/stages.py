@@ -27,7 +27,7 @@ class Digests:
     dimensions = DIMENSIONS
     max_tokens = 256
 
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
         time.sleep(0.02 * sum("slowly" in text for text in texts))
         return np.array([digest(text) for text in texts], dtype=np.float32).reshape(-1, DIMENSIONS)
 

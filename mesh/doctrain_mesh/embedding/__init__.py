@@ -10,14 +10,14 @@ if TYPE_CHECKING:  # not for those who only need to know the dimensions
     import numpy.typing as npt
 
 DIMENSIONS = 384
-"""Of the index's column; another model's vectors must have as many."""
+"""Of the model that comes with doctrain."""
 
 
-class Embedder(Protocol):
-    """A model.
+class Model(Protocol):
+    """A model in this process: computes where it is called, for one thread at a time.
 
     Attributes:
-        name: model and version, kept with every vector in the index.
+        name: model and version, kept with every document in the index.
         dimensions: length of a vector.
         max_tokens: what is longer is cut off.
     """
@@ -26,5 +26,30 @@ class Embedder(Protocol):
     dimensions: int
     max_tokens: int
 
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """One row a text, each of length 1. The same text has the same vector whatever it is embedded with."""
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
+        """One row a text, each of length 1. The same text has the same vector whatever it is embedded with.
+
+        ``query``: the texts are what somebody looks for; some models want to know it.
+        """
+
+
+class Embedder(Protocol):
+    """A model wherever it runs: here in a thread, or behind an endpoint. Made by ``opening.open_embedder``.
+
+    Attributes:
+        name: model and version, kept with every document in the index.
+        dimensions: length of a vector.
+        max_tokens: what is longer is cut off.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    async def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
+        """See ``Model``; several calls may be made at once. Raises EmbeddingUnavailableError, which may be gone another time."""

