@@ -180,6 +180,6 @@ create table chunk (
     start_offset int not null,
     end_offset int not null,
     text text not null,
-    embedding halfvec(384) not null,
+    embedding halfvec not null,
     primary key (tenant, document_id, seq)
 );
