@@ -13,7 +13,7 @@ REPLAY ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos docs test chaos chaos-proof simulate demo bench lock build clean distclean
+.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate demo bench lock build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,7 @@ check: setup ## Everything short of the tests: format, lint, types, architecture
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/python scripts/gen_protos.py --check
 	$(BIN)/python scripts/gen_settings.py --check
+	$(BIN)/python scripts/gen_minilm.py --check
 
 format: setup ## Format Python and protos, and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -48,6 +49,9 @@ format: setup ## Format Python and protos, and mend what ruff can mend
 
 protos: setup ## Regenerate the stubs from protos/
 	$(BIN)/python scripts/gen_protos.py
+
+model: setup ## Write the graph of the embedding model anew
+	$(BIN)/python scripts/gen_minilm.py
 
 docs: setup ## Regenerate docs/reference/settings.md
 	$(BIN)/python scripts/gen_settings.py

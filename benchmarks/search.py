@@ -30,7 +30,7 @@ from benchmarks.servers import DurablePostgres
 from doctrain_coordinator.searching import CONNECTION_SETTINGS, statement
 from doctrain_coordinator.vector_index import index_name
 from doctrain_mesh import postgres_copy
-from doctrain_mesh.embedding.minilm import MiniLm
+from doctrain_mesh.embedding import minilm
 from doctrain_mesh.words import condition, lexeme, queried, words
 from testkit.coordinator import Coordinators, coordinators
 from testkit.server import own_server
@@ -60,7 +60,7 @@ class Pool:
     def chunk(self) -> tuple[str, bytes]:
         """A text, and a vector between those of its sentences."""
         places = self.chance.sample(range(len(self.sentences)), SENTENCES_A_CHUNK)
-        moved = self.vectors[places[0]] + 0.5 * self.vectors[places].mean(axis=0) + self.noise.standard_normal(MiniLm.dimensions) * 0.02
+        moved = self.vectors[places[0]] + 0.5 * self.vectors[places].mean(axis=0) + self.noise.standard_normal(minilm.DIMENSIONS) * 0.02
         return " ".join(self.sentences[place] for place in places), (moved / np.linalg.norm(moved)).astype(">f2").tobytes()
 
     def query(self) -> str:
@@ -77,12 +77,12 @@ def pool() -> Pool:
     text = re.sub(r"\s+", " ", " ".join(path.read_text() for path in files).replace("//", " "))
     found = [sentence for sentence in re.split(r"(?<=[.:;|]) ", text) if 40 < len(sentence) < 300]
     sentences = random.Random(1).sample(found, min(SENTENCES, len(found)))
-    return Pool(sentences, MiniLm().embed(sentences), random.Random(2), np.random.default_rng(3))
+    return Pool(sentences, minilm.open_model().embed(sentences), random.Random(2), np.random.default_rng(3))
 
 
 async def fill(database: asyncpg.Connection[Any], tenants: Sequence[int], chunks: int, texts: Pool) -> float:
     """Gives each tenant so many chunks, a document after the other of all tenants in turn; answers rows a second."""
-    model = postgres_copy.text(MiniLm.name)
+    model = postgres_copy.text(minilm.NAME)
     start = time.perf_counter()
     for number in range(chunks // CHUNKS_A_DOCUMENT):
         for tenant in tenants:
@@ -102,7 +102,7 @@ async def fill(database: asyncpg.Connection[Any], tenants: Sequence[int], chunks
                 await database.execute(
                     "insert into indexed_document (tenant, document_id, training, model, chunk_count, metadata) "
                     "values ($1, $2, $1, $3, $4, jsonb_build_object('tenth', $5::text))",
-                    *(tenant, f"d{number}", MiniLm.name, CHUNKS_A_DOCUMENT, str(number % 10)),
+                    *(tenant, f"d{number}", minilm.NAME, CHUNKS_A_DOCUMENT, str(number % 10)),
                 )
                 await database.copy_to_table("chunk", source=source(bytes(ready + postgres_copy.END)), columns=COLUMNS, format="binary")
     seconds = time.perf_counter() - start
@@ -124,7 +124,7 @@ async def calls(client: doctrain.AsyncClient, texts: Pool, **options: Any) -> st
 
 async def recall(database: asyncpg.Connection[Any], tenant: int, texts: Pool) -> str:
     """Of the 10 and 100 that looking at all finds nearest, how many the index finds; and how long each takes by itself."""
-    model = MiniLm()
+    model = minilm.open_model()
     shares: dict[int, list[float]] = {10: [], 100: []}
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(COMPARED):
@@ -132,9 +132,9 @@ async def recall(database: asyncpg.Connection[Any], tenant: int, texts: Pool) ->
         vector = str(model.embed([query])[0].tolist())
         both = {}
         for at_all in (True, False):
-            arguments = [tenant, MiniLm.name, vector, None, None, None, None, [], True, 1000, 1.0, 100, 100, 100, 1]
+            arguments = [tenant, minilm.NAME, vector, None, None, None, None, [], True, 1000, 1.0, 100, 100, 100, 1]
             start = time.perf_counter()
-            rows = await database.fetch(statement(MiniLm.dimensions, at_all=at_all), *arguments)
+            rows = await database.fetch(statement(minilm.DIMENSIONS, at_all=at_all), *arguments)
             times[at_all].append((time.perf_counter() - start) * 1000)
             both[at_all] = [(row["document_id"], row["text"]) for row in rows]
         for most, found in shares.items():
@@ -149,10 +149,10 @@ async def words_alone(database: asyncpg.Connection[Any], tenant: int, texts: Poo
     times = []
     for _ in range(COMPARED):
         conditions = [condition(tenant, word) for word in queried(texts.query())]
-        zero = str([0.0] * (MiniLm.dimensions - 1) + [1.0])
-        arguments = [tenant, MiniLm.name, zero, None, None, None, None, conditions, True, 1000, 1.0, 100, 100, 0, 1]
+        zero = str([0.0] * (minilm.DIMENSIONS - 1) + [1.0])
+        arguments = [tenant, minilm.NAME, zero, None, None, None, None, conditions, True, 1000, 1.0, 100, 100, 0, 1]
         start = time.perf_counter()
-        await database.fetch(statement(MiniLm.dimensions, at_all=True), *arguments)
+        await database.fetch(statement(minilm.DIMENSIONS, at_all=True), *arguments)
         times.append((time.perf_counter() - start) * 1000)
     return f"by words alone {statistics.median(times):.1f} ms"
 
@@ -168,7 +168,7 @@ async def measure(served: Coordinators, texts: Pool, name: str, tenants: int, ch
             "select id, id, 't', '', true, 0 from tenant"
         )
         there = "select indisvalid from pg_index where indexrelid = to_regclass($1)"
-        await wait_until(lambda: database.fetchval(there, index_name(MiniLm.name)), 60)
+        await wait_until(lambda: database.fetchval(there, index_name(minilm.NAME)), 60)
         print(f"{name}: {tenants} x {chunks:,} chunks, {await fill(database, ids, chunks, texts):,.0f} rows/s into the index", flush=True)
         for mode in ("hybrid", "vectors", "words"):
             print(f"  {mode:<8} {await calls(clients[0], texts, mode=mode)}", flush=True)

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
+from doctrain_mesh.embedding import ModelError
+from doctrain_mesh.embedding.choice import Choice, Kind, choose
 from doctrain_mesh.errors import ConfigurationError
 
 PREFIX = "DOCTRAIN_"
@@ -73,7 +75,20 @@ class Settings:
     max_manifest_documents: int = _setting(10_000_000, "Most documents of a manifest or a numbered request.", low=1)
 
     # The model that texts are embedded with, of workers and coordinators alike
-    embedding: str = _setting("minilm", "The model: `minilm`, which comes with doctrain. After a change, train everything again.")
+    embedding: str = _setting(
+        "minilm",
+        "The model: `minilm`, which comes with doctrain; `onnx:/folder`; `openai:https://host/v1`; or an entry point of `doctrain.models` "
+        "or `package.module:attribute`. After a change, train everything again.",
+    )
+    embedding_model: str = _setting("", "Name by which an `openai:` endpoint knows the model; another model, another name.")
+    embedding_key: str = _setting("", "API key of an `openai:` endpoint; empty: none.", secret=True)
+    embedding_dimensions: int = _setting(
+        0, "Length of the vectors of an `openai:` endpoint; what it answers must have it.", low=0, high=16_000
+    )
+    embedding_max_tokens: int = _setting(512, "Longest text for an `openai:` endpoint; what is longer is cut off.", low=256)
+    embedding_requests_per_second: float = _setting(
+        0.0, "Most requests of one process to an `openai:` endpoint, each of up to 32 texts; 0: as many as come, 8 at once.", low=0
+    )
 
     # Coordinator
     listen: str = _setting("127.0.0.1:7700", "Address the coordinator serves on, as `host:port`; port 0 takes a free one.")
@@ -123,7 +138,6 @@ class Settings:
     stage_fetch: str = _stage("fetches a document's bytes")
     stage_read: str = _stage("makes text of them")
     stage_chunk: str = _stage("cuts the text into chunks")
-    stage_embed: str = _stage("makes a vector of each chunk")
     stage_index: str = _stage("writes them into the index")
     sandbox: str = _setting(
         "auto",
@@ -142,6 +156,16 @@ class Settings:
     def process_name(self) -> str:
         """``name``, or host name and process id."""
         return self.name or f"{socket.gethostname()}-{os.getpid()}"
+
+    def choose_embedding(self) -> Choice:
+        """The model that ``embedding`` names. Raises ConfigurationError."""
+        try:
+            choice = choose(self.embedding)
+        except ModelError as error:
+            raise ConfigurationError(f"DOCTRAIN_EMBEDDING cannot be used. {error}") from error
+        if choice.kind is Kind.ENDPOINT and not (self.embedding_model and self.embedding_dimensions):
+            raise ConfigurationError("An openai: endpoint needs DOCTRAIN_EMBEDDING_MODEL and DOCTRAIN_EMBEDDING_DIMENSIONS.")
+        return choice
 
     @property
     def document_total_seconds(self) -> float:
@@ -177,6 +201,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
     settings = Settings(**values)
     for setting in dataclasses.fields(Settings):
         _check(setting, getattr(settings, setting.name))
+    settings.choose_embedding()
     if settings.fence_margin_seconds + 2 * settings.beat_seconds >= settings.lease_seconds:
         raise ConfigurationError(
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "

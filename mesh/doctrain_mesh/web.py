@@ -23,6 +23,7 @@ import httpcore2
 
 from doctrain_mesh.blobs import OPEN_SECONDS, READ_SECONDS, BlobForbiddenError, BlobNotFoundError, OpenedObject
 from doctrain_mesh.errors import BlobUnavailableError
+from doctrain_mesh.http_answers import header, retry_after_seconds
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import UriRules
 
@@ -68,7 +69,7 @@ class Web:
             begins = offset if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
             beyond = response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             size = offset if beyond else begins + _length(response)
-            etag = _tag(_header(response, b"etag") or _header(response, b"last-modified") or f"size-{size}")
+            etag = _tag(header(response.headers, b"etag") or header(response.headers, b"last-modified") or f"size-{size}")
             yield OpenedObject(size, etag, _pieces(response, offset - begins))
 
     async def _open(self, stack: AsyncExitStack, uri: str, offset: int) -> httpcore2.Response:
@@ -77,7 +78,7 @@ class Web:
             if reason is not None or not uri.startswith(("https://", "http://")):
                 raise BlobForbiddenError(reason or "The web server leads away from the web.")
             response = await self._request(stack, uri, offset)
-            location = _header(response, b"location")
+            location = header(response.headers, b"location")
             if response.status not in (301, 302, 303, 307, 308) or not location:
                 _judge(response)
                 return response
@@ -189,23 +190,14 @@ def _judge(response: httpcore2.Response) -> None:
     if status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
         raise BlobNotFoundError("There is nothing at this URI.")
     if status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_EARLY, http.HTTPStatus.TOO_MANY_REQUESTS) or status >= 500:
-        raise BlobUnavailableError(f"The web server answered {status}.", retry_after_seconds=_retry_after(response))
+        raise BlobUnavailableError(f"The web server answered {status}.", retry_after_seconds=retry_after_seconds(response.headers, 2.0))
     raise BlobForbiddenError(f"The web server does not give it out; it answered {status}.")
-
-
-def _header(response: httpcore2.Response, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), "")
 
 
 def _length(response: httpcore2.Response) -> int:
     """What the server says it sends; 0 when it does not say."""
-    told = _header(response, b"content-length")
-    return int(told) if told.isdecimal() and not _header(response, b"transfer-encoding") else 0
-
-
-def _retry_after(response: httpcore2.Response) -> float:
-    told = _header(response, b"retry-after")
-    return min(float(told), 300.0) if told.isdecimal() else 2.0
+    told = header(response.headers, b"content-length")
+    return int(told) if told.isdecimal() and not header(response.headers, b"transfer-encoding") else 0
 
 
 def _tag(told: str) -> str:

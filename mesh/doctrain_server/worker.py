@@ -11,6 +11,8 @@ from importlib import metadata
 
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.embedding.choice import Kind
+from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
@@ -80,6 +82,8 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
         settings.database_url, size=limits.children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
     )
     stack.push_async_callback(postgres.close_pool, database)
+    model = settings.choose_embedding()
+    endpoint = await stack.enter_async_context(open_embedder(settings)) if model.kind is Kind.ENDPOINT else None
     return await stack.enter_async_context(
         open_pipeline(
             guardian,
@@ -88,6 +92,8 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             isolation=isolation.choose(settings.sandbox),
             limits=limits,
             stages=plugins.stages(settings),
+            model=model,
+            endpoint=endpoint,
         )
     )
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.documents import Kind, content_of, kind_of, named_by, seconds_of
-from doctrain_mesh.embedding import DIMENSIONS
 from doctrain_worker.core import markdown
 from doctrain_worker.pipeline.child.source import Source
 from doctrain_worker.pipeline.wire import Chunk, Slice
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+DIMENSIONS = 384
 LEDGER = "ledger.jsonl"
 TICK_SECONDS = 0.1
 TRANSIENT_FAILURES = 2
@@ -127,5 +127,5 @@ class Flat:
 
 
 def flat() -> Flat:
-    """The stage ``embed``."""
+    """What the setting ``embedding`` names."""
     return Flat()

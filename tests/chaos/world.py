@@ -100,7 +100,7 @@ async def world(folder: Path, seed: int, *, breaks: str = "") -> AsyncIterator[W
                 "PYTHONPATH": os.pathsep.join([*([str(TESTS / "chaos/broken")] if breaks else []), str(TESTS), str(folder)]),
                 "CHAOS_BREAKS": breaks,
                 **_STAGES,
-                "DOCTRAIN_STAGE_EMBED": "chaos.stages:flat",
+                "DOCTRAIN_EMBEDDING": "chaos.stages:flat",
             }
             parts = await stack.enter_async_context(mesh(folder, environment))
             running = await stack.enter_async_context(fleet(parts, journal))

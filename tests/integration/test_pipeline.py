@@ -17,18 +17,21 @@ import pytest_asyncio
 
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_mesh import postgres as database
+from doctrain_mesh import settings
 from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.embedding.choice import Choice, Kind
+from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 from doctrain_worker.core.chunking import embedded_text
-from doctrain_worker.pipeline.child_processor import ChildProcessor
+from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
 from doctrain_worker.pipeline.plugins import Stages
-from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorClass, Failure, FencedError, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, FencedError, Outcome, ShardContext
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian
-from testkit import documents
+from testkit import documents, embedding_server
 from testkit.limits import LIMITS, MIB
 from testkit.postgres import PostgresServer
 from testkit.stages import digest
@@ -61,9 +64,9 @@ class Bench:
 
     async def nearest(self, query: str) -> str:
         """The document that the query's vector is nearest to."""
-        from doctrain_mesh.embedding.minilm import MiniLm
+        from doctrain_mesh.embedding import minilm
 
-        vector = str(MiniLm().embed([query])[0].tolist())
+        vector = str(minilm.open_model().embed([query])[0].tolist())
         async with database.acquired(self.pool, "test") as connection:
             found: str = await connection.fetchval("select document_id from chunk order by embedding <=> $1::text::halfvec limit 1", vector)
             return found
@@ -273,15 +276,17 @@ async def test_a_postgres_that_is_away_costs_a_document_no_try(bench: Bench) -> 
     assert [row["text"] for row in await bench.rows("patient.txt")] == ["Words."]
 
 
+DIGESTS = Choice(Kind.FUNCTION, "testkit.stages:Digests")
+
+
 @asynccontextmanager
-async def replaced(bench: Bench, stages: Stages, **changes: Any) -> AsyncIterator[Bench]:
-    """A pipeline with some stages of the tests' own, and other limits."""
-    limits = replace(LIMITS, **changes)
+async def replaced(bench: Bench, limits: Limits = LIMITS, **parts: Any) -> AsyncIterator[Bench]:
+    """A pipeline with some parts of the tests' own, and other limits."""
     sources = Sources(BlobStore("memory:///"), UriRules(file_root=str(bench.root)))
     async with (
         Guardian.open() as guardian,
         open_pipeline(
-            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), limits=limits, stages=stages
+            guardian, sources=sources, database=bench.pool, isolation=isolation.choose("rlimit"), limits=limits, **parts
         ) as pipeline,
     ):
         yield Bench(pipeline, bench.root, bench.pool, bench.shard)
@@ -290,18 +295,15 @@ async def replaced(bench: Bench, stages: Stages, **changes: Any) -> AsyncIterato
 
 async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", TESTS)
-    async with replaced(bench, Stages(read="testkit.stages:shout")) as own:
+    async with replaced(bench, stages=Stages(read="testkit.stages:shout")) as own:
         assert isinstance(await own.train("quiet.txt", b"Not so loud."), Done)
     assert [row["text"] for row in await bench.rows("quiet.txt")] == ["NOT SO LOUD."]
-
-
-DIGESTS = Stages(embed="testkit.stages:Digests")
 
 
 async def test_a_document_of_many_chunks_is_indexed_whole_and_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", TESTS)
     text = "\n\n".join(f"# Part {n}\n\n" + f"Sentence {n} of a long text. " * 25 for n in range(3000))
-    async with replaced(bench, DIGESTS, children=2) as own:
+    async with replaced(bench, replace(LIMITS, children=2), model=DIGESTS) as own:
         for _ in range(2):
             outcome = await own.train("long.md", text.encode())
             assert isinstance(outcome, Done), outcome
@@ -318,7 +320,7 @@ async def test_a_document_of_many_chunks_is_indexed_whole_and_in_order(bench: Be
 
 async def test_a_document_of_too_many_chunks_is_refused_before_it_is_embedded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", TESTS)
-    async with replaced(bench, DIGESTS) as own:
+    async with replaced(bench, model=DIGESTS) as own:
         outcome = await own.train("endless.txt", b"a few words, slowly.\n\n" * 180_000)
     assert isinstance(outcome, Failure)
     assert (outcome.error_class, outcome.code, outcome.final) == (ErrorClass.RESOURCE, "TOO_LARGE", True)
@@ -331,7 +333,7 @@ async def test_a_document_that_takes_too_long_in_all_ends_and_one_that_had_to_wa
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", TESTS)
     slow = "\n\n".join(["# Slowly\n\n" + "Words go slowly here. " * 40] * 600).encode()
-    async with replaced(bench, DIGESTS, total_seconds=6) as own:
+    async with replaced(bench, replace(LIMITS, total_seconds=6), model=DIGESTS) as own:
         outcome = await own.train("slow.md", slow)
         assert isinstance(outcome, Failure)
         assert (outcome.error_class, outcome.code, outcome.final) == (ErrorClass.RESOURCE, "TIME_LIMIT", True)
@@ -342,7 +344,7 @@ async def test_a_document_that_takes_too_long_in_all_ends_and_one_that_had_to_wa
 async def test_a_short_document_does_not_wait_for_a_long_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", TESTS)
     slow = "\n\n".join(["# Slowly\n\n" + "Words go slowly here. " * 40] * 900).encode()
-    async with replaced(bench, DIGESTS, children=2) as own:
+    async with replaced(bench, replace(LIMITS, children=2), model=DIGESTS) as own:
         long = asyncio.create_task(own.train("slow-long.md", slow))
         for n in range(3):
             assert isinstance(await own.train(f"short-{n}.txt", b"A few words."), Done)
@@ -412,10 +414,16 @@ async def test_documents_that_hardly_arrive_hold_up_no_other_tenants_and_end_in_
     sources.close()
 
 
-async def test_a_plain_function_runs_in_children() -> None:
-    shard = ShardContext(1, "acme", 1, "t", 1, 1, 1, 1)
-    async with (
-        Guardian.open() as guardian,
-        ChildProcessor.open(guardian, "builtins:len", limits=LIMITS, isolation=isolation.choose()) as processor,
-    ):
-        assert await processor.process(DocumentTask(0, "a", ""), shard) is DONE
+async def test_an_endpoint_embeds_and_one_that_is_away_costs_no_document(bench: Bench) -> None:
+    with embedding_server.serve() as server:
+        chosen = settings.load({}, embedding=f"openai:{server.url}", embedding_model="m", embedding_dimensions=embedding_server.DIMENSIONS)
+        async with open_embedder(chosen) as endpoint, replaced(bench, model=chosen.choose_embedding(), endpoint=endpoint) as own:
+            assert isinstance(await own.train("far.txt", b"Embedded elsewhere."), Done)
+            server.faults.append(embedding_server.Fault(429, {"Retry-After": "77"}))
+            away = await own.train("later.txt", b"Not now.")
+    document = await bench.document("far.txt")
+    assert document is not None
+    assert document["model"] == "openai-m-12"
+    assert [row["embedding"].count(",") for row in await bench.rows("far.txt")] == [11]
+    assert isinstance(away, Failure)
+    assert (away.error_class, away.code, away.retry_after_seconds) == (ErrorClass.TRANSIENT, "UNAVAILABLE", 77)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from doctrain_coordinator.vector_index import index_name
-from doctrain_mesh.embedding.minilm import MiniLm
+from doctrain_mesh.embedding import minilm
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 
-INDEX = index_name(MiniLm.name)
+INDEX = index_name(minilm.NAME)
 
 
 async def made(served: Coordinators) -> str:
@@ -25,7 +25,7 @@ async def test_coordinators_that_start_together_make_one_index_of_their_models_v
         definition = await made(served)
         assert "hnsw" in definition
         assert "halfvec(384)" in definition
-        assert MiniLm.name in definition
+        assert minilm.NAME in definition
         database = await served.database()
         assert await database.fetchval("select count(*) from pg_indexes where indexname like 'chunk_near_%'") == 1
 

@@ -13,7 +13,8 @@ import doctrain
 from doctrain.v1 import training_pb2
 from doctrain_mesh import postgres
 from doctrain_mesh.blobs import BlobStore
-from doctrain_mesh.embedding.minilm import MiniLm
+from doctrain_mesh.embedding import minilm
+from doctrain_mesh.embedding.onnx_model import OnnxModel
 from doctrain_mesh.errors import DoctrainError
 from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline import failures
@@ -26,9 +27,9 @@ from testkit.worker import worker
 
 
 @cache
-def minilm() -> MiniLm:
+def model_of_tests() -> OnnxModel:
     """The model, loaded once a process; for one thread at a time."""
-    return MiniLm()
+    return minilm.open_model()
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Indexer:
 
     pool: postgres.Pool
     blobs: BlobStore
-    model: str = MiniLm.name
+    model: str = minilm.NAME
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     at_gate: set[str] = field(default_factory=set)
 
@@ -81,7 +82,7 @@ def passages(text: str) -> list[Chunk]:
 
 
 def _vectors(chunks: list[Chunk]) -> bytes:
-    return minilm().embed([embedded_text(chunk.heading, chunk.text) for chunk in chunks]).astype(">f2").tobytes()
+    return model_of_tests().embed([embedded_text(chunk.heading, chunk.text) for chunk in chunks]).astype(">f2").tobytes()
 
 
 @asynccontextmanager

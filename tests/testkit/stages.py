@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from doctrain_mesh.embedding import DIMENSIONS
 from doctrain_worker.core import markdown
 from doctrain_worker.pipeline.child.source import Source
 from doctrain_worker.pipeline.wire import Slice
+
+DIMENSIONS = 384
 
 
 def shout(source: Source) -> list[Slice]:

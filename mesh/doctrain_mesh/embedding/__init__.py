@@ -1,16 +1,21 @@
-"""Turns text into vectors: workers embed chunks with it, coordinators queries. Vectors of two models never mix."""
+"""Turns text into vectors: workers embed chunks with it, coordinators queries. Vectors of two models never mix.
+
+``DOCTRAIN_EMBEDDING`` says which model (``choice``). One that computes here is a ``Model``: workers have it in children,
+coordinators in a thread. What an event loop asks, wherever the model runs, is an ``Embedder``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # not for those who only need to know the dimensions
+if TYPE_CHECKING:  # not for those who compute nothing
     import numpy as np
     import numpy.typing as npt
 
-DIMENSIONS = 384
-"""Of the model that comes with doctrain."""
+
+class ModelError(Exception):
+    """A model cannot be used; says why, and what to do."""
 
 
 class Model(Protocol):
@@ -22,9 +27,14 @@ class Model(Protocol):
         max_tokens: what is longer is cut off.
     """
 
-    name: str
-    dimensions: int
-    max_tokens: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def max_tokens(self) -> int: ...
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
         """One row a text, each of length 1. The same text has the same vector whatever it is embedded with.
@@ -34,7 +44,7 @@ class Model(Protocol):
 
 
 class Embedder(Protocol):
-    """A model wherever it runs: here in a thread, or behind an endpoint. Made by ``opening.open_embedder``.
+    """A model wherever it runs. Made by ``opening.open_embedder``.
 
     Attributes:
         name: model and version, kept with every document in the index.

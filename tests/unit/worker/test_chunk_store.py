@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_worker.pipeline.chunk_store import VECTOR_BYTES, ChunkStore
+from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.wire import Chunk
+
+VECTOR_BYTES = 8
 
 
 def chunks(first: int, count: int, letters: int) -> list[Chunk]:
@@ -27,9 +29,9 @@ def test_batches_come_back_in_order_with_vectors_that_were_set_in_any(letters: i
             assert [vector for _, vector in found] == [bytes([n]) * VECTOR_BYTES for n in range(50)]
 
 
-def test_a_batch_with_too_few_vectors_is_an_error() -> None:
+def test_a_batch_whose_vectors_do_not_come_out_even_is_an_error() -> None:
     with ChunkStore() as store:
         store.add(chunks(0, 2, 1))
-        store.set_vectors(0, bytes(VECTOR_BYTES))
+        store.set_vectors(0, bytes(VECTOR_BYTES - 1))
         with pytest.raises(ValueError, match="one vector for each"):
             list(store)

@@ -12,11 +12,7 @@ from types import TracebackType
 
 import msgspec
 
-from doctrain_mesh.embedding import DIMENSIONS
 from doctrain_worker.pipeline.wire import Chunk
-
-VECTOR_BYTES = DIMENSIONS * 2
-"""Of one vector: big-endian half floats."""
 
 _IN_MEMORY_BYTES = 1 << 20
 
@@ -69,10 +65,11 @@ class ChunkStore:
         for batch in range(self.batches):
             vectors = self._read(self._vectors[batch])
             chunks = self.chunks(batch)
-            if len(vectors) != len(chunks) * VECTOR_BYTES:
+            size, rest = divmod(len(vectors), len(chunks))
+            if rest or not size:
                 raise ValueError("There is not one vector for each chunk.")
             for place, chunk in enumerate(chunks):
-                yield chunk, vectors[place * VECTOR_BYTES : (place + 1) * VECTOR_BYTES]
+                yield chunk, vectors[place * size : (place + 1) * size]
 
     def _write(self, content: bytes) -> _Place:
         place = self._end, len(content)

@@ -14,11 +14,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from doctrain_mesh.blobs import MakeRoom
+from doctrain_mesh.embedding import Embedder
+from doctrain_mesh.embedding.choice import MINILM, Choice
 from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
 from doctrain_mesh.postgres import DataError, Pool
 from doctrain_mesh.sources import Sources
 from doctrain_worker.pipeline import failures, plugins
-from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, EMBED_VARIABLE, READ_VARIABLE
+from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, MODEL_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.embedding import Embedding
 from doctrain_worker.pipeline.index import IndexedDocument
@@ -28,6 +30,7 @@ from doctrain_worker.pipeline.passage import DocumentFailedError, Facts, Passage
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext
 from doctrain_worker.pipeline.room import Room, Share
+from doctrain_worker.pipeline.vectors import ChildVectors, EndpointVectors
 from doctrain_worker.pipeline.wire import Parsed
 from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
@@ -150,9 +153,12 @@ async def open_pipeline(
     isolation: Isolation,
     limits: Limits,
     stages: Stages | None = None,
+    model: Choice = MINILM,
+    endpoint: Embedder | None = None,
 ) -> AsyncIterator[Pipeline]:
     """A pipeline with up to ``limits.children`` children of each kind; they are ended at its exit.
 
+    ``model`` says what texts are measured by and, without an ``endpoint``, what children embed with.
     Raises ChildStartError when not even the first of each kind starts, ConfigurationError when a stage cannot be loaded.
     """
     chosen = stages or Stages()
@@ -162,27 +168,28 @@ async def open_pipeline(
         "doctrain_worker.pipeline.child.parse:parse",
         prepare="doctrain_worker.pipeline.child.parse:prepare",
         memory_bytes=limits.document_memory_bytes,
-        environment=((READ_VARIABLE, chosen.read), (CHUNK_VARIABLE, chosen.chunk)),
+        environment=((READ_VARIABLE, chosen.read), (CHUNK_VARIABLE, chosen.chunk), (MODEL_VARIABLE, str(model))),
     )
     embed = ChildSpec(
         "doctrain_worker.pipeline.child.embed:embed",
         prepare="doctrain_worker.pipeline.child.embed:prepare",
         memory_bytes=_EMBEDDER_BYTES,
         recycle_calls=10_000,
-        environment=((EMBED_VARIABLE, chosen.embed),),
+        environment=((MODEL_VARIABLE, str(model)),),
     )
     log.log(logging.INFO if isolation.way == "bwrap" else logging.WARNING, "%s", isolation.describe())
     async with AsyncExitStack() as stack:
         try:
             async with asyncio.TaskGroup() as group:  # both start at once: each takes half a second
                 parsers = group.create_task(stack.enter_async_context(ChildPool.open(guardian, parse, limits.children, isolation)))
-                embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, limits.children, isolation)))
+                if endpoint is None:
+                    embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, limits.children, isolation)))
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         yield Pipeline(
             fetch=fetch,
             parsing=Parsing(parsers.result(), limits),
-            embedding=Embedding(embedders.result(), limits),
+            embedding=Embedding(EndpointVectors(endpoint) if endpoint else ChildVectors(embedders.result(), limits)),
             index=index,
             database=database,
             room=Room((2 * limits.children + _WAITING_DOCUMENTS) * _ROOM_BYTES),

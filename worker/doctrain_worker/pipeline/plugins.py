@@ -1,13 +1,12 @@
 """Which functions the stages are: ours, unless a setting names another's (docs/howto/replace-a-stage.md).
 
-The settings ``stage_fetch``, ``stage_read``, ``stage_chunk``, ``stage_embed`` and ``stage_index`` hold
+The settings ``stage_fetch``, ``stage_read``, ``stage_chunk`` and ``stage_index`` hold
 ``package.module:attribute`` or the name of an entry point of the group ``doctrain.stages``. What each must take and answer
-stands at ours:
+stands at ours; the model that embeds is chosen by ``embedding`` (``doctrain_mesh.embedding.choice``):
 
 - fetch: ``async (tenant_id, uri, max_bytes, make_room) -> bytes``, in the worker (``doctrain_mesh.sources.Sources.get``)
 - read: ``pipeline.read.read``, in a sandboxed child
 - chunk: ``pipeline.chunk.chunk``, in the same child
-- embed: ``pipeline.embed.minilm``, in a child of its own
 - index: ``pipeline.index.index``, in the worker
 """
 
@@ -34,7 +33,6 @@ class Stages:
     fetch: str = ""
     read: str = "doctrain_worker.pipeline.child.read:read"
     chunk: str = "doctrain_worker.pipeline.child.chunk:chunk"
-    embed: str = "doctrain_worker.pipeline.child.embed:minilm"
     index: str = "doctrain_worker.pipeline.index:index"
 
 

@@ -1,0 +1,29 @@
+"""What the headers of an HTTP answer say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+
+
+def header(headers: Headers, name: bytes) -> str:
+    """A header's value, or nothing; ``name`` in small letters."""
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
+
+
+def retry_after_seconds(headers: Headers, otherwise: float) -> float:
+    """How long the server asks to be left alone, five minutes at most; ``otherwise`` when it does not say."""
+    told = header(headers, b"retry-after").strip()
+    if told.isdecimal():
+        seconds = float(told)
+    else:
+        try:
+            seconds = parsedate_to_datetime(told).timestamp() - time.time()
+        except ValueError:
+            return otherwise
+    return max(0.0, min(seconds, LONGEST_RETRY_AFTER_SECONDS))

@@ -1,0 +1,82 @@
+"""Where the vectors of a batch of texts are made: in children that hold the model, or at an endpoint that the worker asks.
+
+Children have no network, so an endpoint is asked by the worker itself, which only waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from doctrain_mesh.embedding import Embedder
+from doctrain_worker.pipeline import failures
+from doctrain_worker.pipeline.halves import halves
+from doctrain_worker.pipeline.limits import Limits
+from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
+from doctrain_worker.pipeline.processor import Failure
+from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.pool import ChildPool
+
+log = logging.getLogger(__name__)
+
+_TRIES = 2
+_REQUESTS = 4
+
+
+class Vectors(Protocol):
+    """Makes vectors.
+
+    Attributes:
+        at_once: batches of one document that it is worth asking for at once.
+    """
+
+    at_once: int
+
+    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
+        """The model's name, and the vectors as the index takes them. ``patient``: others go first.
+
+        Raises DocumentFailedError, ChildStartError, FencedError, EmbeddingUnavailableError.
+        """
+
+
+class ChildVectors:
+    """A ``Vectors`` of children that hold the model."""
+
+    def __init__(self, children: ChildPool, limits: Limits) -> None:
+        self._children = children
+        self._call_seconds = limits.call_seconds
+        self.at_once = limits.children
+
+    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
+        """See ``Vectors``."""
+        for left in reversed(range(_TRIES)):
+            result = await self._children.run(texts, self._call_seconds, passage.shard.traceparent, patient=patient)
+            passage.note(result)
+            if isinstance(result, results.Result):
+                model, vectors = result.value
+                return model, vectors
+            if not left or isinstance(result, results.TimedOut):
+                break
+            log.warning("The embedding model failed (%s); the batch is tried again.", type(result).__name__)
+        raise DocumentFailedError(_failure(result))
+
+
+class EndpointVectors:
+    """A ``Vectors`` of an endpoint."""
+
+    at_once = _REQUESTS
+
+    def __init__(self, endpoint: Embedder) -> None:
+        self._endpoint = endpoint
+
+    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
+        """See ``Vectors``."""
+        return self._endpoint.name, halves(await self._endpoint.embed(texts))
+
+
+def _failure(result: results.CallResult) -> Failure:
+    """The text is harmless, so what goes wrong with it is ours, but for a document that takes too long."""
+    if isinstance(result, results.TimedOut):
+        return failures.of_call(result, "embedding")
+    return failures.transient("EMBEDDING", f"The embedding model failed ({type(result).__name__}).")
