@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.sharding import cut
@@ -143,8 +142,8 @@ async def extend(c: Connection, training: int, tenant: int, *, loaded: int, expe
             state = after_counts(
                 TrainingState(row["state"]), sealed=piece.last, total=total, completed=row["completed"], failed=row["failed"]
             )
-            ended = datetime.now(UTC) if state.ended else None
-            await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, row["version"] + 1, ended)
+            version = row["version"] + 1
+            await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, version, state.ended)
         except postgres.UniqueViolationError as error:
             await transaction.rollback()
             if error.constraint_name == "document_by_id":

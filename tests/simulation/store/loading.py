@@ -93,7 +93,7 @@ async def lock_loading(tx: Transaction, training: int, loaded: int) -> list[Row]
 
 @named("loading")
 async def advance(
-    tx: Transaction, training: int, loaded: int, offset: int, lines: int, sealed: bool, state: int, version: int, ended: Any
+    tx: Transaction, training: int, loaded: int, offset: int, lines: int, sealed: bool, state: int, version: int, ended: bool
 ) -> list[Row]:
     def change(row: Row) -> Row:
         return {
@@ -104,7 +104,7 @@ async def advance(
             "sealed": sealed,
             "state": int(state),
             "version": version,
-            "ended_at": row["ended_at"] or ended,
+            "ended_at": row["ended_at"] or (tx.now if ended else None),
             "load_progress_at": tx.now,
         }
 

@@ -44,7 +44,7 @@ from training where id = $1 and loaded = $2 and state in (1, 2) and not sealed f
 -- name: advance
 update training
 set loaded = $2, total = $2, load_offset = $3, load_lines = $4, sealed = $5, state = $6, version = $7,
-    ended_at = coalesce(ended_at, $8), load_progress_at = now()
+    ended_at = coalesce(ended_at, case when $8::boolean then now() end), load_progress_at = now()
 where id = $1
 
 -- name: unsealed
