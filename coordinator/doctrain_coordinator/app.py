@@ -47,8 +47,6 @@ from doctrain_mesh.uris import UriRules
 
 # Three pools, so that no tenant's call keeps a worker waiting; and nothing of a worker's its heartbeat.
 HEARTBEAT_POOL, TRACKER_POOL, API_POOL = 1, 8, 12
-# A coordinator that freezes within a transaction keeps its rows locked for that long.
-IDLE_SECONDS = 5.0
 REGISTRY_SECONDS = 10
 MOVE_SECONDS = 0.5
 
@@ -91,7 +89,7 @@ class _Pools:
     async def open(cls, url: str, stack: AsyncExitStack) -> _Pools:
         made = []
         for name, size in (("heartbeats", HEARTBEAT_POOL), ("tracker", TRACKER_POOL), ("api", API_POOL)):
-            pool = await postgres.create_pool(url, size=size, name=f"doctrain {name}", idle_in_transaction_seconds=IDLE_SECONDS)
+            pool = await postgres.create_pool(url, size=size, name=f"doctrain {name}")
             stack.push_async_callback(postgres.close_pool, pool)
             made.append(pool)
         return cls(*made)

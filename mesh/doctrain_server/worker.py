@@ -30,7 +30,7 @@ from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.pool import ChildStartError
 
 CHILD_PREFIX = "child:"
-INDEX_IDLE_SECONDS = 3.0
+INDEX_FROZEN_SECONDS = 3.0
 """A worker that freezes while it writes index rows keeps its shard from being taken back for that long."""
 
 
@@ -77,7 +77,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     sources = Sources(BlobStore(settings.blob_url), uris)
     stack.callback(sources.close)
     database = await postgres.create_pool(
-        settings.database_url, size=limits.children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
+        settings.database_url, size=limits.children + 2, name="doctrain worker", frozen_seconds=INDEX_FROZEN_SECONDS
     )
     stack.push_async_callback(postgres.close_pool, database)
     return await stack.enter_async_context(

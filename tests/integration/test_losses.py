@@ -211,7 +211,7 @@ async def test_postgres_ends_a_writer_that_is_silent_within_its_transaction(one:
     training = await one.training(await one.tenant("a"), "t", 10)
     session = (await one.open("w")).session
     shard, _ = await one.running_shard(session, training)
-    pool = await mesh_postgres.create_pool(one.url, size=1, name="a writer", idle_in_transaction_seconds=0.5)
+    pool = await mesh_postgres.create_pool(one.url, size=1, name="a writer", frozen_seconds=0.5)
     async with pool.acquire() as frozen:
         await frozen.execute("begin")
         await frozen.execute("select 1 from shard where id = $1 for key share", shard)
