@@ -53,8 +53,6 @@ from doctrain_mesh.uris import UriRules
 
 # Pools of their own, so that no tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call.
 HEARTBEAT_POOL, TRACKER_POOL, API_POOL, SEARCH_POOL = 1, 8, 12, 8
-# A coordinator that freezes within a transaction keeps its rows locked for that long.
-IDLE_SECONDS = 5.0
 REGISTRY_SECONDS = 10
 MOVE_SECONDS = 0.5
 
@@ -99,9 +97,7 @@ class _Pools:
     @classmethod
     async def open(cls, url: str, stack: AsyncExitStack) -> _Pools:
         async def pool(name: str, size: int, settings: Mapping[str, str] | None = None) -> postgres.Pool:
-            made = await postgres.create_pool(
-                url, size=size, name=f"doctrain {name}", idle_in_transaction_seconds=IDLE_SECONDS, settings=settings
-            )
+            made = await postgres.create_pool(url, size=size, name=f"doctrain {name}", settings=settings)
             stack.push_async_callback(postgres.close_pool, made)
             return made
 

@@ -30,8 +30,6 @@ from doctrain_mesh.supervise import deadline
 log = logging.getLogger(__name__)
 SQL = statements.load("commits")
 COMMIT_SECONDS = 20.0
-# A coordinator that freezes within a commit keeps its trainings' rows locked for that long.
-IDLE_SECONDS = 5
 MOST_TOLD = 1_000
 
 
@@ -222,11 +220,7 @@ class Committer:
         if self._open is None:
             self._open = await postgres.connect(
                 self._url,
-                settings={
-                    "application_name": "doctrain commits",
-                    "enable_seqscan": "off",
-                    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
-                },
+                settings={"application_name": "doctrain commits", "enable_seqscan": "off", **postgres.ended_when_frozen()},
             )
         batch, started_ns = _Batch(), time.time_ns()
         async with postgres.available("committing results"), deadline("A commit of results", COMMIT_SECONDS):

@@ -5,16 +5,15 @@ Uncharged. The guards on holder and number make a second run do nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.rows import training_row, write_trainings
 from doctrain_coordinator.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.store import statements
-from doctrain_mesh.postgres import Connection, Record
+from doctrain_mesh.postgres import Connection
 
 SQL = statements.load("sessions")
 COMMITS = statements.load("commits")
@@ -39,41 +38,55 @@ class HandBacks:
     def __init__(self, locks: ShardLocks, changes: Changes) -> None:
         self._locks, self._changes = locks, changes
 
-    async def release(
-        self,
-        session: int,
-        shards: Sequence[tuple[int, int]],
-        *,
-        why: str = "",
-        delay_ms: int = 0,
-        unless: Unless | None = None,
-    ) -> None:
-        """Frees shards (id, number) that the session holds: RUNNING to PENDING, STOPPING to CANCELLED.
-
-        What is not (any more) as named is left alone. A shard that rests for ``delay_ms`` shows ``why`` meanwhile.
-        """
-        wanted = dict(shards)
+    async def release_yielded(self, session: int, shard: tuple[int, int], *, why: str = "", delay_ms: int = 0) -> None:
+        """Frees one shard (id, number) as its holder asks. One that rests for ``delay_ms`` shows ``why`` meanwhile."""
 
         async def free(c: Connection) -> list[int]:
-            facts = await c.fetch(COMMITS["shard_facts"], list(wanted))
-            locked = await c.fetch(COMMITS["lock_trainings"], list({fact["training"] for fact in facts}))
-            rows = {row["id"]: training_row(row) for row in locked}
-            await brief(c)
-            if unless is not None and await c.fetchval(SQL["lock_attached_session"], session, unless.attached) is None:
-                return []
-            held = await lock_shards(c, list(wanted), SQL["lock_held_shards_of"], session, list(wanted))
-            asked = unless.asked() if unless is not None else ()
-            for shard in held:
-                if wanted[shard["id"]] == shard["number"] and shard["id"] not in asked:
-                    await _free(c, shard, rows[shard["training"]], why, delay_ms)
-            return await write_trainings(c, rows.values())
+            return await _free(c, session, [shard], why=why, delay_ms=delay_ms)
 
+        await self._transact(free)
+
+    async def release_stopped(self, session: int, shards: Sequence[tuple[int, int]]) -> None:
+        """Frees shards of which nothing runs any more."""
+
+        async def free(c: Connection) -> list[int]:
+            return await _free(c, session, shards)
+
+        await self._transact(free)
+
+    async def release_unnamed(self, session: int, shards: Sequence[tuple[int, int]], unless: Unless) -> None:
+        """Frees shards that the session's heartbeat left unnamed."""
+
+        async def free(c: Connection) -> list[int]:
+            return await _free(c, session, shards, unless)
+
+        await self._transact(free)
+
+    async def _transact(self, free: Callable[[Connection], Awaitable[list[int]]]) -> None:
         changed = await self._locks.transact("releasing shards", HAND_BACK_SECONDS, free)
         if changed:
             self._changes.trainings(changed)
             self._changes.work()
 
 
-async def _free(c: Connection, shard: Record, training: TrainingRow, why: str, delay_ms: int) -> None:
-    state = ShardState.CANCELLED if shard["state"] == ShardState.STOPPING else ShardState.PENDING
-    await c.execute(SQL["free_shard"], shard["id"], state, training.touch(), delay_ms, why)
+async def _free(
+    c: Connection, session: int, shards: Sequence[tuple[int, int]], unless: Unless | None = None, *, why: str = "", delay_ms: int = 0
+) -> list[int]:
+    """Makes those that the session holds RUNNING pending and STOPPING cancelled; answers the trainings that it changed.
+
+    What is not (any more) as named is left alone.
+    """
+    wanted = dict(shards)
+    facts = await c.fetch(COMMITS["shard_facts"], list(wanted))
+    locked = await c.fetch(COMMITS["lock_trainings"], list({fact["training"] for fact in facts}))
+    rows = {row["id"]: training_row(row) for row in locked}
+    await brief(c)
+    if unless is not None and await c.fetchval(SQL["lock_attached_session"], session, unless.attached) is None:
+        return []
+    held = await lock_shards(c, list(wanted), SQL["lock_held_shards_of"], session, list(wanted))
+    asked = unless.asked() if unless is not None else ()
+    for shard in held:
+        if wanted[shard["id"]] == shard["number"] and shard["id"] not in asked:
+            state = ShardState.CANCELLED if shard["state"] == ShardState.STOPPING else ShardState.PENDING
+            await c.execute(SQL["free_shard"], shard["id"], state, rows[shard["training"]].touch(), delay_ms, why)
+    return await write_trainings(c, rows.values())

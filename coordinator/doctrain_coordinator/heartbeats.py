@@ -113,7 +113,7 @@ class Heartbeats:
     async def _release(self, beat: Beat) -> None:
         log.warning("Session %d does not name %d of its shards; they are dispatched again.", beat.session, len(beat.unnamed))
         try:
-            await self._handbacks.release(beat.session, beat.unnamed, unless=Unless(beat.attached, beat.asked))
+            await self._handbacks.release_unnamed(beat.session, beat.unnamed, Unless(beat.attached, beat.asked))
         except StoreUnavailableError as error:
             log.warning("They are released after a later heartbeat: %s", error)
 

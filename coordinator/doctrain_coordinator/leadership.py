@@ -48,8 +48,8 @@ class Leadership:
             settings={
                 "application_name": "doctrain leader",
                 "idle_session_timeout": f"{IDLE_SECONDS}s",
-                "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
                 "enable_seqscan": "off",
+                **postgres.ended_when_frozen(),
             },
             command_seconds=COMMAND_SECONDS,
         )

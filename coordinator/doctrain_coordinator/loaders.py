@@ -33,6 +33,7 @@ AT_ONCE = 4
 # A load gives its place to one that waits after that long.
 TURN_SECONDS = 10.0
 IDLE_SECONDS = 30.0
+"""A coordinator that freezes keeps its claim for that long."""
 # A load is given up after so many tries of this coordinator, and only then by how long nothing came: after all was down for a
 # night, the first failure is not the last word.
 LEAST_TRIES = 5
@@ -154,7 +155,7 @@ class Loaders:
         settings = {
             "application_name": "doctrain loader",
             "idle_session_timeout": f"{IDLE_SECONDS:g}s",
-            "idle_in_transaction_session_timeout": f"{IDLE_SECONDS:g}s",
+            **postgres.ended_when_frozen(),
         }
         return await postgres.connect(self._url, settings=settings, command_seconds=loading.COMMIT_SECONDS)
 

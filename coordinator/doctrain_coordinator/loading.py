@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.sharding import cut
@@ -17,7 +16,8 @@ from doctrain_coordinator.core.states import TrainingState, after_counts
 from doctrain_coordinator.manifests import Row, fault
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, postgres_copy
-from doctrain_mesh.postgres import Connection, Pool
+from doctrain_mesh.postgres import Connection, OwnConnection, Pool
+from doctrain_mesh.supervise import deadline
 
 SQL = statements.load("loading")
 COMMIT_SECONDS = 120.0
@@ -123,39 +123,38 @@ async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) 
         raise ExistsError
 
 
-async def extend(c: Connection, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
+async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
     """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
 
-    Raises InvalidManifestError for an id that was loaded before.
+    Raises InvalidManifestError for an id that was loaded before. After any other error the connection is to be closed: it is not rolled
+    back, which on one that does not answer would wait all over again.
     """
-    async with postgres.available("loading documents"):
-        transaction = c.transaction()
-        await transaction.start()
+    async with postgres.available("loading documents"), deadline("Storing a chunk of documents", COMMIT_SECONDS):
+        await c.execute("begin")
         try:
             await _copy_documents(c, training, loaded, piece)
             number = await c.fetchval(SQL["next_shard_number"], training)
             await _copy_shards(c, training, tenant, number=number, first=loaded, count=piece.count, expected=expected, lanes=lanes)
-            row = await c.fetchrow(SQL["lock_loading"], training, loaded)
-            if row is None:
-                await transaction.rollback()
-                return False
-            if row["paused"]:
-                await c.execute(SQL["pause_loaded"], training, loaded)
-            total = loaded + piece.count
-            state = after_counts(
-                TrainingState(row["state"]), sealed=piece.last, total=total, completed=row["completed"], failed=row["failed"]
-            )
-            ended = datetime.now(UTC) if state.ended else None
-            await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, row["version"] + 1, ended)
+            went_on = await _advance(c, training, loaded, piece)
         except postgres.UniqueViolationError as error:
-            await transaction.rollback()
+            await c.execute("rollback")
             if error.constraint_name == "document_by_id":
                 await _name_duplicate(c, training, piece)
             return False
-        except BaseException:
-            await transaction.rollback()
-            raise
-        await transaction.commit()
+        await c.execute("commit" if went_on else "rollback")
+    return went_on
+
+
+async def _advance(c: Connection, training: int, loaded: int, piece: Piece) -> bool:
+    row = await c.fetchrow(SQL["lock_loading"], training, loaded)
+    if row is None:
+        return False
+    if row["paused"]:
+        await c.execute(SQL["pause_loaded"], training, loaded)
+    total = loaded + piece.count
+    state = after_counts(TrainingState(row["state"]), sealed=piece.last, total=total, completed=row["completed"], failed=row["failed"])
+    version = row["version"] + 1
+    await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, version, state.ended)
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from doctrain_coordinator.core.ledger import TrainingRow
@@ -21,13 +20,11 @@ def training_row(row: Record) -> TrainingRow:
 
 async def write_trainings(c: Connection, rows: Iterable[TrainingRow]) -> list[int]:
     """Settles and writes those that the transaction changed; answers which."""
-    now = datetime.now(UTC)
     changed: list[tuple[Any, ...]] = []
     for row in rows:
         if row.changed:
             row.settle()
-            ended_at = now if row.state.ended else None
-            changed.append((row.id, row.state, row.completed, row.failed, row.version, now if row.begun else None, ended_at))
+            changed.append((row.id, row.state, row.completed, row.failed, row.version, row.begun, row.state.ended))
     if changed:
         await c.executemany(SQL["update_training"], changed)
     return [row[0] for row in changed]

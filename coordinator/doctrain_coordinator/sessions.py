@@ -81,6 +81,7 @@ class Sessions:
         async with postgres.acquired(self._pool, "reading a session", seconds=SESSION_SECONDS) as c:
             known = await c.fetchrow(SQL["predecessor"], opening.predecessor, opening.worker_id)
         if known is None:
+            log.info("Session %d, which worker %s succeeds, is over already or not its own.", opening.predecessor, opening.worker_id)
             return
         take_back = self._lost.take_back if opening.predecessor_charged else self._lost.take_back_uncharged
         await take_back(Guard(opening.predecessor, None, None), why="its successor opened")

@@ -33,7 +33,10 @@ DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 ACQUIRE_SECONDS = 10.0
-IDLE_IN_TRANSACTION_SECONDS = 60.0
+FROZEN_SECONDS = 5.0
+"""A process that freezes within a transaction keeps its rows locked for that long."""
+_KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""Ends what a machine that is cut off has open after half a minute; no other timeout ends a COPY whose client is silent."""
 
 # What a server that is away, restarting, full or in recovery makes asyncpg raise.
 _AWAY = (
@@ -116,8 +119,14 @@ async def connect(
     url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS, starting: bool = False
 ) -> OwnConnection:
     """One connection of its own, for a listener, a leader or a committer. ``starting``: the caller tells a person when it fails."""
+    server_settings = {**_KEEPALIVE, **(settings or {})}
     async with _reaching(url, starting=starting):
-        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=dict(settings or {}))
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=server_settings)
+
+
+def ended_when_frozen(seconds: float = FROZEN_SECONDS) -> dict[str, str]:
+    """The setting of a connection by which Postgres rolls a transaction back whose client says nothing for so long."""
+    return {"idle_in_transaction_session_timeout": f"{seconds * 1000:.0f}ms"}
 
 
 async def _leave_as_is(_connection: object) -> None:
@@ -125,17 +134,11 @@ async def _leave_as_is(_connection: object) -> None:
 
 
 async def create_pool(
-    url: str,
-    *,
-    size: int,
-    name: str,
-    idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS,
-    settings: Mapping[str, str] | None = None,
+    url: str, *, size: int, name: str, frozen_seconds: float = FROZEN_SECONDS, settings: Mapping[str, str] | None = None
 ) -> Pool:
     """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start.
 
-    A process that freezes within a transaction keeps its locks for ``idle_in_transaction_seconds``, and one whose machine is
-    cut off for half a minute.
+    A process that freezes within a transaction keeps its locks for ``frozen_seconds``.
     """
     async with _reaching(url, starting=True):
         return await asyncpg.create_pool(
@@ -145,14 +148,7 @@ async def create_pool(
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             reset=_leave_as_is,
-            server_settings={
-                "application_name": name,
-                "idle_in_transaction_session_timeout": f"{idle_in_transaction_seconds * 1000:.0f}ms",
-                "tcp_keepalives_idle": "10",
-                "tcp_keepalives_interval": "5",
-                "tcp_keepalives_count": "3",
-                **(settings or {}),
-            },
+            server_settings={"application_name": name, **_KEEPALIVE, **ended_when_frozen(frozen_seconds), **(settings or {})},
         )
 
 

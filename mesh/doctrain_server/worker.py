@@ -32,7 +32,7 @@ from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.pool import ChildStartError
 
 CHILD_PREFIX = "child:"
-INDEX_IDLE_SECONDS = 3.0
+INDEX_FROZEN_SECONDS = 3.0
 """A worker that freezes while it writes index rows keeps its shard from being taken back for that long."""
 
 
@@ -79,7 +79,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     sources = Sources(BlobStore(settings.blob_url), uris)
     stack.callback(sources.close)
     database = await postgres.create_pool(
-        settings.database_url, size=limits.children + 2, name="doctrain worker", idle_in_transaction_seconds=INDEX_IDLE_SECONDS
+        settings.database_url, size=limits.children + 2, name="doctrain worker", frozen_seconds=INDEX_FROZEN_SECONDS
     )
     stack.push_async_callback(postgres.close_pool, database)
     model = settings.choose_embedding()
@@ -120,11 +120,16 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def run_guarded(settings: Settings) -> int:
-    """Replaces this process by the guardian, which starts the main process and starts it again when it dies."""
+    """Replaces this process by the guardian, which starts the main process and starts it again when it dies.
+
+    A worker without a name of its own is named here, after the guardian: a main process that is started again is to be known as the
+    successor of the one that died.
+    """
     if not settings.worker_key:
         raise ConfigurationError("DOCTRAIN_WORKER_KEY is not set; `doctrain-server bootstrap` or an operator makes one.")
     main = [sys.executable, "-m", "doctrain_server", "worker-main"]
-    os.execv(sys.executable, [sys.executable, "-m", "doctrain_worker.sandbox.guardian", *main])  # noqa: S606 - our own command line
+    guardian, named = [sys.executable, "-m", "doctrain_worker.sandbox.guardian", *main], {"DOCTRAIN_NAME": settings.process_name}
+    os.execve(sys.executable, guardian, os.environ | named)  # noqa: S606 - our own command line
 
 
 async def run_main(settings: Settings) -> None:

@@ -93,6 +93,26 @@ async def test_a_worker_that_was_frozen_starts_nothing_of_its_lost_session(real_
     assert late == []
 
 
+async def test_a_worker_without_a_name_is_its_own_successor(real_mesh: Mesh, postgres: str) -> None:
+    await real_mesh.coordinator("coordinator")
+    part = await real_mesh.worker("unnamed", DOCTRAIN_NAME="", DOCTRAIN_PROCESSOR="slow_processor:slow")
+    died = main_process(part.process.pid)
+    assert died is not None
+    died.kill()
+    assert part.process.stdout is not None
+    async with asyncio.timeout(60):
+        again = (await part.process.stdout.readline()).decode()
+    name, first = part.ready.removeprefix("working as ").strip().split(", session ")
+    assert again.startswith(f"working as {name}, session ")
+    assert again != part.ready
+    connection = await asyncpg.connect(postgres)
+    try:
+        rows = await connection.fetch("select worker_id, predecessor from session order by id")
+    finally:
+        await connection.close()
+    assert [(row["worker_id"], row["predecessor"]) for row in rows] == [(name, None), (name, int(first))]
+
+
 async def test_coordinators_restart_one_after_the_other_and_no_document_runs_twice(real_mesh: Mesh) -> None:
     for name in ("coordinator-1", "coordinator-2"):
         await real_mesh.coordinator(name)

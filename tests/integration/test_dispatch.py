@@ -75,7 +75,7 @@ async def test_a_shard_handed_back_comes_again_after_its_delay_with_what_is_left
         await one.begin(session, granted.shard, granted.number)
         await one.report(session, granted.shard, granted.number, results(0, 4))
         since = time.monotonic()
-        await one.handbacks.release(session, [(granted.shard, granted.number)], why="later", delay_ms=700)
+        await one.handbacks.release_yielded(session, (granted.shard, granted.number), why="later", delay_ms=700)
         again = await message(consumer)
         assert time.monotonic() >= since + 0.7
         assert (again.shard, again.number, again.last_processed_ordinal) == (granted.shard, granted.number + 1, 3)
@@ -117,7 +117,7 @@ async def test_what_is_handed_back_once_its_training_is_paused_waits_too(one: Co
         await one.control.pause(training)
         if resumed:
             await one.control.resume(training)
-        await one.handbacks.release(session, [(granted.shard, granted.number)], why="a store is down", delay_ms=500)
+        await one.handbacks.release_yielded(session, (granted.shard, granted.number), why="a store is down", delay_ms=500)
         if not resumed:
             assert await drained(consumer, 1.0) == []
             await one.control.resume(training)

@@ -60,7 +60,7 @@ class Mix:
             block = results(start, min(5, end - start), running=[start])
             recorded, _, _ = await side.report(attachment.session, *key, block)
             if not recorded:
-                await side.handbacks.release(attachment.session, [key])
+                await side.handbacks.release_stopped(attachment.session, [key])
             elif not await self.goes_wrong(side, place, attachment, granted, row["training"]):
                 continue
             return
@@ -74,7 +74,7 @@ class Mix:
             charged = self.draw.random() < 0.5
             self.attachments[place] = await side.open(f"w{place}", predecessor=attachment.session, charged=charged)
         elif chance < 0.15:
-            await side.handbacks.release(attachment.session, [(granted.shard, granted.number)])
+            await side.handbacks.release_stopped(attachment.session, [(granted.shard, granted.number)])
         elif chance < 0.17 and granted.training_task_id.endswith("-2"):
             await side.cancel(training)
             return False

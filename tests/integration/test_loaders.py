@@ -12,8 +12,9 @@ import pytest
 from doctrain_coordinator import loaders, loading
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.loaders import Bounds, Loaders
+from doctrain_mesh import postgres as postgres_of_mesh
 from doctrain_mesh.blobs import OpenedObject
-from doctrain_mesh.errors import BlobUnavailableError
+from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 from testkit.core import Core, core
@@ -153,3 +154,28 @@ async def test_a_load_that_never_goes_on_fails_with_a_sentence(one: Core, monkey
     assert row["state"] == TrainingState.FAILED
     assert row["reason"] == "Nothing of its manifest could be read for 1 hour: The object store did not answer."
     assert (await one.row("training", young))["state"] == TrainingState.QUEUED
+
+
+async def test_a_chunk_that_meets_a_lock_is_given_up_in_time_and_leaves_nothing(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "COMMIT_SECONDS", 0.3)
+    tenant = await one.tenant("a")
+    training = await numbered(one, tenant, "t")
+    connection = await postgres_of_mesh.connect(one.url)
+    piece = loading.Piece(10, (), (), 20, 0, last=True)
+    async with one.pool.acquire() as other, other.transaction():
+        await other.execute("select 1 from training where id = $1 for update", training)
+        with pytest.raises(StoreUnavailableError, match="loading documents"):
+            async with asyncio.timeout(20):
+                await loading.extend(connection, training, tenant, loaded=10, expected=20, lanes=1, piece=piece)
+    await postgres_of_mesh.close_connection(connection)
+    assert await one.pool.fetchval("select count(*) from document where training = $1", training) == 10
+    assert (await one.row("training", training))["loaded"] == 10
+
+
+async def test_a_machine_that_is_cut_off_loses_its_claim_within_half_a_minute(one: Core) -> None:
+    """What a COPY waits for is the network's keepalive alone; that Postgres is told to use it is all that can be seen in time."""
+    connection = await postgres_of_mesh.connect(one.url)
+    settings = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    idle, interval, count = [int(await connection.fetchval("select current_setting($1)", name)) for name in settings]
+    await postgres_of_mesh.close_connection(connection)
+    assert 0 < idle + interval * count <= 30

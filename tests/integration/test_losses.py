@@ -180,7 +180,7 @@ async def test_a_stopping_shard_keeps_its_slots_until_its_worker_stopped_or_is_l
         standing = await one.beat(attachment, stopped)
         assert [(s, n, kind.name) for s, n, kind, _ in standing.orders] == [(*stopped, "STOP")]
     for _ in range(2):
-        await one.handbacks.release(attachment.session, [stopped])
+        await one.handbacks.release_stopped(attachment.session, [stopped])
     assert await one.used(tenant) == 5
     await lose(one, other.session)
     assert await one.used(tenant) == 0
@@ -195,10 +195,10 @@ async def test_a_yield_hands_the_rest_back_for_later(one: Core) -> None:
     attachment = await one.open("w")
     shard, number = await one.running_shard(attachment.session, training)
     await one.report(attachment.session, shard, number, results(0, 4))
-    await one.handbacks.release(attachment.session, [(shard, number + 1)], why="another hold's", delay_ms=60_000)
+    await one.handbacks.release_yielded(attachment.session, (shard, number + 1), why="another hold's", delay_ms=60_000)
     assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
     for _ in range(2):
-        await one.handbacks.release(attachment.session, [(shard, number)], why="the store is down", delay_ms=60_000)
+        await one.handbacks.release_yielded(attachment.session, (shard, number), why="the store is down", delay_ms=60_000)
         row = (await one.shards(training))[0]
         assert (row["state"], row["holder"], row["cool_downs"], row["yield_reason"]) == (0, None, 1, "the store is down")
         assert await one.pool.fetchval("select not_before > now() + interval '50 s' from shard where id = $1", shard)
@@ -211,7 +211,7 @@ async def test_postgres_ends_a_writer_that_is_silent_within_its_transaction(one:
     training = await one.training(await one.tenant("a"), "t", 10)
     session = (await one.open("w")).session
     shard, _ = await one.running_shard(session, training)
-    pool = await mesh_postgres.create_pool(one.url, size=1, name="a writer", idle_in_transaction_seconds=0.5)
+    pool = await mesh_postgres.create_pool(one.url, size=1, name="a writer", frozen_seconds=0.5)
     async with pool.acquire() as frozen:
         await frozen.execute("begin")
         await frozen.execute("select 1 from shard where id = $1 for key share", shard)
@@ -233,7 +233,7 @@ async def test_a_frozen_index_writer_holds_up_nobody_but_its_own_shard(one: Core
         "take-back": lambda: lose(one, dead.session),
         "cancel": lambda: one.cancel(stuck),
         "pause": lambda: one.control.pause(stuck),
-        "release": lambda: one.handbacks.release(dead.session, [held]),
+        "release": lambda: one.handbacks.release_stopped(dead.session, [held]),
     }
     async with one.writing_index_rows(held[0]):
         moving = asyncio.ensure_future(moves[move]())

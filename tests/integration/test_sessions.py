@@ -68,7 +68,7 @@ async def test_what_is_asked_for_while_it_waits_for_its_release_is_kept(one: Cor
         await c.execute("select 1 from training where id = $1 for update", training)
 
         release = asyncio.create_task(
-            one.handbacks.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, lambda: names))
+            one.handbacks.release_unnamed(attachment.session, [(shard, number)], Unless(attachment.attached, lambda: names))
         )
         await asyncio.sleep(0.05)
         names.add(shard)
@@ -76,7 +76,7 @@ async def test_what_is_asked_for_while_it_waits_for_its_release_is_kept(one: Cor
     await release
     assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
     await one.attach("w", attachment.session)
-    await one.handbacks.release(attachment.session, [(shard, number)], unless=Unless(attachment.attached, set))
+    await one.handbacks.release_unnamed(attachment.session, [(shard, number)], Unless(attachment.attached, set))
     assert (await one.shards(training))[0]["state"] == ShardState.RUNNING, "another stream knows better"
 
 

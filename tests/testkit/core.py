@@ -224,7 +224,7 @@ async def core(
 ) -> AsyncIterator[Core]:
     """A coordinator's inner half with its loops; several over one ``broker`` and database are several coordinators."""
     await migrate(url)
-    pool = await postgres.create_pool(url, size=8, name="test")
+    pool = await postgres.create_pool(url, size=8, name="test", frozen_seconds=60.0)
     made = Core(url, pool, broker or MemoryBroker(), lease_seconds)
     loops = [made.committer.run(), made.heartbeats.run(), made.publisher.run(), made.changes.run()]
     if leads:

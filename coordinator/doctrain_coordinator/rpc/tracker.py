@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.25
 STALL_SECONDS = 20.0
 MAX_NAME = 200
+MOST_REASON = 500
 MOST_LANES = 256
 MOST_DELAY_MS = 24 * 3600 * 1000
 _OUTCOMES = {
@@ -310,16 +311,16 @@ class _Stream:
                 outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
                 self.outbox.trial_answers.add(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome)
             for item in request.yields:
-                await self._parts.handbacks.release(
+                await self._parts.handbacks.release_yielded(
                     session,
-                    [(item.shard.shard, item.shard.number)],
-                    why=item.reason[:500].replace("\x00", " "),
+                    (item.shard.shard, item.shard.number),
+                    why=item.reason[:MOST_REASON].replace("\x00", " "),
                     delay_ms=min(max(0, item.delay_ms), MOST_DELAY_MS),
                 )
                 self.outbox.yields.append(item.shard)
             if request.stopped:
                 refs = [item.shard for item in request.stopped]
-                await self._parts.handbacks.release(session, [(r.shard, r.number) for r in refs])
+                await self._parts.handbacks.release_stopped(session, [(r.shard, r.number) for r in refs])
                 self.outbox.stopped.extend(refs)
             if request.HasField("goodbye"):
                 log.info("Session %d says goodbye: %.200r", session, request.goodbye.reason)

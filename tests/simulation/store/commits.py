@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, named
@@ -135,7 +134,7 @@ async def order_yield(tx: Transaction, ids: list[int]) -> list[Row]:
 
 @named("commits")
 async def update_training(
-    tx: Transaction, training: int, state: int, completed: int, failed: int, version: int, started: Any, ended: Any
+    tx: Transaction, training: int, state: int, completed: int, failed: int, version: int, begun: bool, ended: bool
 ) -> list[Row]:
     def change(row: Row) -> Row:
         return {
@@ -143,8 +142,8 @@ async def update_training(
             "completed": completed,
             "failed": failed,
             "version": version,
-            "started_at": row["started_at"] or started,
-            "ended_at": row["ended_at"] or ended,
+            "started_at": row["started_at"] or (tx.now if begun else None),
+            "ended_at": row["ended_at"] or (tx.now if ended else None),
         }
 
     await tx.update("training", training, lambda _: True, change)

@@ -100,7 +100,7 @@ async def pause_loaded(tx: Transaction, training: int, first: int) -> list[Row]:
 
 @named("loading")
 async def advance(
-    tx: Transaction, training: int, loaded: int, offset: int, lines: int, sealed: bool, state: int, version: int, ended: Any
+    tx: Transaction, training: int, loaded: int, offset: int, lines: int, sealed: bool, state: int, version: int, ended: bool
 ) -> list[Row]:
     def change(row: Row) -> Row:
         return {
@@ -111,7 +111,7 @@ async def advance(
             "sealed": sealed,
             "state": int(state),
             "version": version,
-            "ended_at": row["ended_at"] or ended,
+            "ended_at": row["ended_at"] or (tx.now if ended else None),
             "load_progress_at": tx.now,
         }
 

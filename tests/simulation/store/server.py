@@ -76,10 +76,16 @@ class StoreServer:
         return connection
 
     async def create_pool(
-        self, url: str, *, size: int, name: str, idle_in_transaction_seconds: float = postgres.IDLE_IN_TRANSACTION_SECONDS
+        self,
+        url: str,
+        *,
+        size: int,
+        name: str,
+        frozen_seconds: float = postgres.FROZEN_SECONDS,
+        settings: Mapping[str, str] | None = None,
     ) -> Pool:
         """In place of ``doctrain_mesh.postgres.create_pool``."""
-        pool = Pool(self, size, idle_in_transaction_seconds)
+        pool = Pool(self, size, frozen_seconds)
         async with postgres.available("opening a pool"), pool.acquire():
             pass
         return pool

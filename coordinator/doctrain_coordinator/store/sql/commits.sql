@@ -49,5 +49,7 @@ update shard set order_kind = 1 where id = any($1::bigint[])
 
 -- name: update_training
 update training
-set state = $2, completed = $3, failed = $4, version = $5, started_at = coalesce(started_at, $6), ended_at = coalesce(ended_at, $7)
+set state = $2, completed = $3, failed = $4, version = $5,
+    started_at = coalesce(started_at, case when $6::boolean then now() end),
+    ended_at = coalesce(ended_at, case when $7::boolean then now() end)
 where id = $1
