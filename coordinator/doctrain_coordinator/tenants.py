@@ -28,10 +28,11 @@ class Tenants:
             raise AlreadyExistsError(f"The tenant {name!r} exists with another plan or weight; update it instead.")
         return row
 
-    async def update(self, name: str, plan: str, weight: float) -> Record:
-        """Moves a tenant; raises PlanNotFoundError, TenantNotFoundError."""
+    async def update(self, name: str, plan: str | None, weight: float | None) -> Record:
+        """Moves a tenant; None: as it is. Raises PlanNotFoundError, TenantNotFoundError."""
         async with postgres.acquired(self._pool, "changing a tenant", seconds=SECONDS) as c:
-            await _require_plan(c, plan)
+            if plan is not None:
+                await _require_plan(c, plan)
             row = await c.fetchrow(SQL["update_tenant"], name, plan, weight)
         if row is None:
             raise TenantNotFoundError(f"There is no tenant {name!r}.")

@@ -68,3 +68,21 @@ async def test_tenants_are_listed_by_name(served: Coordinators) -> None:
         if not token:
             break
     assert paged == listed
+
+
+async def test_a_tenants_plan_and_weight_change_alone_and_a_weight_of_zero_is_refused(served: Coordinators) -> None:
+    operator = await served.client(await served.key(3))
+    made = await operator.fleet.create_tenant("acme", plan="free", weight=3)
+    assert (made.plan, made.weight) == ("free", 3)
+    moved = await operator.fleet.update_tenant("acme", plan="paid")
+    assert (moved.plan, moved.weight) == ("paid", 3)
+    weighed = await operator.fleet.update_tenant("acme", weight=0.5)
+    assert (weighed.plan, weighed.weight) == ("paid", 0.5)
+    for wrong in (0, -1, 1001, float("nan")):
+        said = await refused(operator.fleet.update_tenant("acme", weight=wrong))
+        assert (said.reason, said.sentence) == ("INVALID_REQUEST", "A weight must be above 0 and at most 1,000.")
+        assert (await refused(operator.fleet.create_tenant("other", plan="free", weight=wrong))).reason == "INVALID_REQUEST"
+    (kept,) = [tenant async for tenant in operator.fleet.list_tenants()]
+    assert (kept.tenant_id, kept.plan, kept.weight) == ("acme", "paid", 0.5)
+    assert (await refused(operator.fleet.update_tenant("nobody", weight=1))).reason == "TENANT_NOT_FOUND"
+    assert (await refused(operator.fleet.update_tenant("acme", plan="none-such"))).reason == "PLAN_NOT_FOUND"

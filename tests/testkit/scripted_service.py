@@ -247,7 +247,12 @@ class ScriptedService(
 
     async def UpdateTenant(self, request: fleet_pb2.UpdateTenantRequest, context: Any) -> fleet_pb2.UpdateTenantResponse:
         await self._enter("UpdateTenant", request, context)
-        self.tenants[request.tenant.tenant_id] = request.tenant
+        name = request.tenant.tenant_id
+        if name not in self.tenants:
+            await Failure(grpc.StatusCode.NOT_FOUND, f"There is no tenant {name!r}.", "TENANT_NOT_FOUND").abort(context)
+        if not request.tenant.plan:
+            request.tenant.plan = self.tenants[name].plan
+        self.tenants[name] = request.tenant
         return fleet_pb2.UpdateTenantResponse(tenant=request.tenant)
 
     async def ListTenants(self, request: fleet_pb2.ListTenantsRequest, context: Any) -> fleet_pb2.ListTenantsResponse:

@@ -38,9 +38,9 @@ class AsyncFleet:
         answer = await self._endpoints.call("make the tenant", lambda e: e.fleet.CreateTenant, request, seconds=self._seconds)
         return answer.tenant
 
-    async def update_tenant(self, tenant_id: str, *, plan: str, weight: float) -> fleet_pb2.Tenant:
-        """Gives a tenant this plan and weight, for waiting work too."""
-        request = fleet_pb2.UpdateTenantRequest(tenant=fleet_pb2.Tenant(tenant_id=tenant_id, plan=plan, weight=weight))
+    async def update_tenant(self, tenant_id: str, *, plan: str | None = None, weight: float | None = None) -> fleet_pb2.Tenant:
+        """Gives a tenant this plan, this weight or both, for waiting work too; None: as it is."""
+        request = fleet_pb2.UpdateTenantRequest(tenant=fleet_pb2.Tenant(tenant_id=tenant_id, plan=plan or "", weight=weight))
         answer = await self._endpoints.call("change the tenant", lambda e: e.fleet.UpdateTenant, request, seconds=self._seconds)
         return answer.tenant
 

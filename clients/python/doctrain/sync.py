@@ -298,7 +298,7 @@ class Fleet:
         """See ``AsyncFleet.create_tenant``."""
         return self._loop.run(self._fleet.create_tenant(tenant_id, plan=plan, weight=weight))
 
-    def update_tenant(self, tenant_id: str, *, plan: str, weight: float) -> fleet_pb2.Tenant:
+    def update_tenant(self, tenant_id: str, *, plan: str | None = None, weight: float | None = None) -> fleet_pb2.Tenant:
         """See ``AsyncFleet.update_tenant``."""
         return self._loop.run(self._fleet.update_tenant(tenant_id, plan=plan, weight=weight))
 

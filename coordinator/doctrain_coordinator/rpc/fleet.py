@@ -30,6 +30,8 @@ READ_SECONDS = 10.0
 ASIDE_SECONDS = 2.0
 MOST_SLOTS = 10_000
 MOST_OPEN_TRAININGS, OPEN_TRAININGS = 1_000_000, 1_000
+MOST_WEIGHT = 1_000
+DEFAULT_WEIGHT = 1.0
 MAX_LABEL_BYTES = 128
 
 
@@ -110,12 +112,17 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         return pb.ListDeadLettersResponse(dead_letters=[_dead_letter(row) for row in rows])
 
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.CreateTenantResponse:
-        name, plan, weight = _checked(request.tenant)
-        return pb.CreateTenantResponse(tenant=_tenant(await self._parts.tenants.create(name, plan, weight)))
+        name, weight = _checked(request.tenant)
+        check_name("tenant.plan", request.tenant.plan)
+        return pb.CreateTenantResponse(
+            tenant=_tenant(await self._parts.tenants.create(name, request.tenant.plan, weight or DEFAULT_WEIGHT))
+        )
 
     async def UpdateTenant(self, request: pb.UpdateTenantRequest, context: Any) -> pb.UpdateTenantResponse:
-        name, plan, weight = _checked(request.tenant)
-        row = await self._parts.tenants.update(name, plan, weight)
+        name, weight = _checked(request.tenant)
+        if request.tenant.plan:
+            check_name("tenant.plan", request.tenant.plan)
+        row = await self._parts.tenants.update(name, request.tenant.plan or None, weight)
         self._parts.changes.work()
         return pb.UpdateTenantResponse(tenant=_tenant(row))
 
@@ -168,13 +175,13 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         return pb.RevokeKeyResponse()
 
 
-def _checked(tenant: pb.Tenant) -> tuple[str, str, float]:
+def _checked(tenant: pb.Tenant) -> tuple[str, float | None]:
+    """Its name and weight; None where none is set."""
     check_name("tenant.tenant_id", tenant.tenant_id)
-    check_name("tenant.plan", tenant.plan)
-    weight = tenant.weight or 1.0
-    if not (math.isfinite(weight) and 0 < weight <= 1000):
-        raise invalid("tenant.weight", "A weight must be above 0 and at most 1,000.")
-    return tenant.tenant_id, tenant.plan, weight
+    weight = tenant.weight if tenant.HasField("weight") else None
+    if weight is not None and not (math.isfinite(weight) and 0 < weight <= MOST_WEIGHT):
+        raise invalid("tenant.weight", f"A weight must be above 0 and at most {MOST_WEIGHT:,}.")
+    return tenant.tenant_id, weight
 
 
 def _tenant(row: Record) -> pb.Tenant:

@@ -118,11 +118,6 @@ async def update_tenant(session: Session, tenant_id: str, plan: str | None, weig
     if plan is None and weight is None:
         raise click.UsageError("Give --plan, --weight or both.")
     async with session.client() as client:
-        if plan is None or weight is None:
-            present = [tenant async for tenant in client.fleet.list_tenants() if tenant.tenant_id == tenant_id]
-            if not present:
-                raise click.UsageError(f"There is no tenant {tenant_id!r}.")
-            plan, weight = plan or present[0].plan, weight if weight is not None else present[0].weight
         _tell_tenants(session, [await client.fleet.update_tenant(tenant_id, plan=plan, weight=weight)])
 
 

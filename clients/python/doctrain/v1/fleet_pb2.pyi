@@ -276,7 +276,7 @@ class Tenant(_message.Message):
     plan: _builtins.str
     """The plan whose limits hold."""
     weight: _builtins.float
-    """Its share when tenants compete, above 0, default 1."""
+    """Its share when tenants compete, above 0 and at most 1,000. Not set: 1 for a new tenant. Always set in answers."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -286,14 +286,16 @@ class Tenant(_message.Message):
         *,
         tenant_id: _builtins.str = ...,
         plan: _builtins.str = ...,
-        weight: _builtins.float = ...,
+        weight: _builtins.float | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "create_time", b"create_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "plan", b"plan", "tenant_id", b"tenant_id", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "create_time", b"create_time", "plan", b"plan", "tenant_id", b"tenant_id", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
 Global___Tenant: _TypeAlias = Tenant  # noqa: Y015
 
@@ -338,7 +340,7 @@ class CreateTenantRequest(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tenant(self) -> Global___Tenant:
-        """Its name, plan and weight; a weight of 0 means 1, and `create_time` is ignored."""
+        """Its name, plan and weight; `create_time` is ignored."""
 
     def __init__(
         self,
@@ -386,7 +388,7 @@ class UpdateTenantRequest(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tenant(self) -> Global___Tenant:
-        """Which tenant, its plan and weight; `create_time` is ignored."""
+        """Which tenant, and its new plan, weight or both; an empty plan or a weight that is not set stays. `create_time` is ignored."""
 
     def __init__(
         self,

@@ -133,7 +133,7 @@ class FleetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTenant(self, request, context):
-        """Moves a tenant to another plan or weight, for waiting work too. Safe to repeat.
+        """Moves a tenant to another plan or weight, for waiting work too; what is not set stays as it is. Safe to repeat.
         Errors: INVALID_REQUEST, TENANT_NOT_FOUND, PLAN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -50,7 +50,7 @@ class FleetServiceStub:
     CreateTenant: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.CreateTenantRequest, _fleet_pb2.CreateTenantResponse]
     """Makes a tenant. Safe to repeat with the same plan and weight. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, ALREADY_EXISTS."""
     UpdateTenant: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.UpdateTenantRequest, _fleet_pb2.UpdateTenantResponse]
-    """Moves a tenant to another plan or weight, for waiting work too. Safe to repeat.
+    """Moves a tenant to another plan or weight, for waiting work too; what is not set stays as it is. Safe to repeat.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND, PLAN_NOT_FOUND.
     """
     ListTenants: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListTenantsRequest, _fleet_pb2.ListTenantsResponse]
@@ -94,7 +94,7 @@ class FleetServiceAsyncStub(FleetServiceStub):
     CreateTenant: _aio.UnaryUnaryMultiCallable[_fleet_pb2.CreateTenantRequest, _fleet_pb2.CreateTenantResponse]  # type: ignore[assignment]
     """Makes a tenant. Safe to repeat with the same plan and weight. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, ALREADY_EXISTS."""
     UpdateTenant: _aio.UnaryUnaryMultiCallable[_fleet_pb2.UpdateTenantRequest, _fleet_pb2.UpdateTenantResponse]  # type: ignore[assignment]
-    """Moves a tenant to another plan or weight, for waiting work too. Safe to repeat.
+    """Moves a tenant to another plan or weight, for waiting work too; what is not set stays as it is. Safe to repeat.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND, PLAN_NOT_FOUND.
     """
     ListTenants: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListTenantsRequest, _fleet_pb2.ListTenantsResponse]  # type: ignore[assignment]
@@ -165,7 +165,7 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.UpdateTenantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.UpdateTenantResponse, _abc.Awaitable[_fleet_pb2.UpdateTenantResponse]]:
-        """Moves a tenant to another plan or weight, for waiting work too. Safe to repeat.
+        """Moves a tenant to another plan or weight, for waiting work too; what is not set stays as it is. Safe to repeat.
         Errors: INVALID_REQUEST, TENANT_NOT_FOUND, PLAN_NOT_FOUND.
         """
 

@@ -36,7 +36,7 @@ insert into tenant (name, plan, weight) values ($1, $2, $3) on conflict (name) d
 select name, plan, weight, created_at from tenant where name = $1
 
 -- name: update_tenant
-update tenant set plan = $2, weight = $3 where name = $1 returning name, plan, weight, created_at
+update tenant set plan = coalesce($2, plan), weight = coalesce($3, weight) where name = $1 returning name, plan, weight, created_at
 
 -- name: tenants
 -- The next page by name after the tenant of that id, 0 for the first page; tenants are never renamed.
