@@ -24,6 +24,7 @@ ACK_SECONDS = 60.0
 ALONE_SECONDS = 7200.0
 ALIKE = 0.7
 """How alike an unknown name and a known one must be, 0 to 1, for one to be the other's slip."""
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 CLIENT_VARIABLES = frozenset({"DOCTRAIN_ADDRESS", "DOCTRAIN_API_KEY", "DOCTRAIN_CA", "DOCTRAIN_PROFILE"})
 
 
@@ -149,7 +150,8 @@ class Settings:
     # Telemetry
     otlp_endpoint: str = _setting("", "OTLP/gRPC collector for traces, as `http://host:port`; empty: no traces.")
     trace_documents: float = _setting(0.01, "Share of documents that get a span of their own.", low=0, high=1)
-    log_level: str = _setting("INFO", "What is logged, and all that is worse.", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    log_level: str = _setting("INFO", "What is logged of doctrain itself, and all that is worse.", choices=_LEVELS)
+    library_log_level: str = _setting("WARNING", "What is logged of libraries and plug-ins, and all that is worse.", choices=_LEVELS)
     log_format: str = _setting("text", "`text` for people, `json` for machines.", choices=("text", "json"))
 
     @property

@@ -40,12 +40,12 @@ def dev(data: Path, workers: int, listen: str) -> None:
 )
 def doctor(data: Path) -> None:
     """Say what is set, what answers, and what is unsafe."""
-    from doctrain_mesh import telemetry
+    from doctrain_mesh import logs
     from doctrain_server.doctor import examine_dev
     from doctrain_server.finding import Finding
 
     findings: list[Finding] = []
-    telemetry.configure_logging("CRITICAL", "text")  # what goes wrong is a finding
+    logs.configure("CRITICAL", "text", libraries="CRITICAL")  # what goes wrong is a finding
     with told("doctrain doctor"):
         findings = asyncio.run(examine_dev(data, settings_module.load()))
     for finding in findings:

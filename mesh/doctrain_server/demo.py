@@ -11,8 +11,8 @@ import click
 
 import doctrain
 from doctrain.v1 import training_pb2 as pb
+from doctrain_mesh import logs
 from doctrain_mesh import settings as settings_module
-from doctrain_mesh import telemetry
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_server.embedded import embedded_mesh
 from doctrain_server.spans import Recorder
@@ -28,7 +28,7 @@ async def run_demo(folder: Path | None) -> int:
     documents = folder or CORPUS
     if not documents.is_dir():
         raise ConfigurationError(f"There is no folder {documents}; name one with --folder.")
-    telemetry.configure_logging("WARNING", "text")
+    logs.configure("WARNING", "text")
     with Recorder() as recorder, tempfile.TemporaryDirectory(prefix="doctrain-demo-") as data:
         settings = settings_module.load({}, listen="127.0.0.1:0", trace_documents=1.0)
         started = time.monotonic()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from doctrain_mesh import telemetry
+from doctrain_mesh import logs, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server.embedded import embedded_mesh
 from doctrain_server.processes import StoppedError, stop_requested, unless_stopped
@@ -27,7 +27,7 @@ Ctrl-C stops it."""
 
 async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
     """Runs until it is told to stop, also while it still starts."""
-    telemetry.configure_logging("WARNING" if settings.log_level == "INFO" else settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process="doctrain-dev")
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-dev", instance=settings.process_name))
         stop = await stack.enter_async_context(stop_requested())

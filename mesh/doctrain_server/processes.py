@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from doctrain_coordinator import app as coordinator
-from doctrain_mesh import telemetry
+from doctrain_mesh import logs, telemetry
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, doctor
@@ -61,7 +61,7 @@ async def unless_stopped(stop: asyncio.Event) -> AsyncIterator[None]:
 
 async def run_coordinator(settings: Settings) -> None:
     """Serves until it is told to stop, then drains within ``drain_seconds``."""
-    telemetry.configure_logging(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process=settings.process_name)
     if not settings.database_url:
         raise ConfigurationError("DOCTRAIN_DATABASE_URL is not set; `doctrain dev` runs a mesh that brings its own Postgres.")
     if not settings.blob_url:
@@ -73,5 +73,5 @@ async def run_coordinator(settings: Settings) -> None:
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
         await stack.enter_async_context(doctor.warning(settings))
-        print(f"serving on {served.address}", flush=True)
+        logs.announce(f"serving on {served.address}", settings.log_format, process=settings.process_name)
         await stop.wait()

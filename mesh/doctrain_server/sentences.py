@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
+from doctrain_mesh import logs
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 
 
@@ -25,7 +24,7 @@ def told(program: str) -> Iterator[None]:
         errors = list(_leaves(group))
     if errors:
         for sentence in dict.fromkeys(error.sentence for error in errors):
-            click.echo(f"{program}: {sentence}", err=True)
+            logs.last_words(program, sentence)
         sys.exit(os.EX_CONFIG if any(isinstance(error, ConfigurationError) for error in errors) else 1)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
 
-from doctrain_mesh import postgres, telemetry
+from doctrain_mesh import logs, postgres, telemetry
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.embedding.choice import Kind
 from doctrain_mesh.embedding.opening import open_embedder
@@ -134,7 +134,7 @@ def run_guarded(settings: Settings) -> int:
 
 async def run_main(settings: Settings) -> None:
     """Works until it is told to stop, then drains."""
-    telemetry.configure_logging(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process=settings.process_name)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-worker", instance=settings.process_name))
         stop = await stack.enter_async_context(stop_requested())
@@ -148,5 +148,6 @@ async def run_main(settings: Settings) -> None:
         stack.callback(stopped.cancel)
         await asyncio.wait({opened, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.done():
-            print(f"working as {worker.worker_id}, session {worker.session.id}", flush=True)
+            working = f"working as {worker.worker_id}, session {worker.session.id}"
+            logs.announce(working, settings.log_format, process=settings.process_name)
         await stopped

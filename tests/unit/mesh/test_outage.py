@@ -1,18 +1,13 @@
-"""What the log tells of a part that is away: once, once a minute, and when it is back; and nothing else of it."""
+"""What the log tells of a part that is away: once, once a minute, and when it is back."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-import logging
-import sys
 
 import pytest
 
 from doctrain_mesh import outage
-from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.outage import Outage
-from doctrain_mesh.telemetry import configure_logging
 
 
 class Clock:
@@ -67,19 +62,3 @@ async def test_a_part_that_fails_again_at_once_was_not_back(caplog: pytest.LogCa
 )
 def test_a_cause_is_one_line(error: Exception, sentence: str) -> None:
     assert outage.cause(error) == sentence
-
-
-def test_loops_and_libraries_keep_quiet_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", told)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    try:
-        configure_logging("INFO", "text")
-        logging.getLogger("doctrain_coordinator.leadership").warning("Leading is interrupted: %s", StoreUnavailableError("Postgres ..."))
-        logging.getLogger("aiormq.connection").error("Unexpected connection close")
-        logging.getLogger("doctrain_coordinator").warning("Something else: %s", ValueError("odd"))
-    finally:
-        root.handlers[:], root.level = before
-    assert told.getvalue().splitlines() == [line for line in told.getvalue().splitlines() if "Something else: odd" in line]
-    assert told.getvalue()

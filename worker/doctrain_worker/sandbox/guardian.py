@@ -28,6 +28,7 @@ import subprocess
 import sys
 from collections import deque
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from doctrain_worker.sandbox import process_tree
@@ -233,12 +234,7 @@ class Guardian:
         self._pause_seconds = min(max(self._pause_seconds * 2, 0.25), _LONGEST_PAUSE_SECONDS) if young else 0.0
         self._start_at_ns = now + int(self._pause_seconds * 1e9)
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
-        print(  # noqa: T201 - no logging here: the guardian stays tiny
-            f"doctrain guardian: the worker's main process ended {how}; its children are dead; "
-            f"starting it again in {self._pause_seconds:g} s.",
-            file=sys.stderr,
-            flush=True,
-        )
+        _say(f"The worker's main process ended {how}; its children are dead; starting it again in {self._pause_seconds:g} s.")
 
     def _start_main(self, argv: list[str]) -> None:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -325,6 +321,15 @@ class Guardian:
             self._outbox.popleft()
             for held in sockets:
                 held.close()
+
+
+def _say(sentence: str) -> None:
+    """In the form of the main process's log; no logging here, for the guardian stays tiny."""
+    moment = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    line = {"time": moment, "level": "WARNING", "logger": "doctrain_worker.guardian", "message": sentence}
+    as_json = os.environ.get("DOCTRAIN_LOG_FORMAT") == "json"
+    text = json.dumps(line) if as_json else f"{moment} WARNING doctrain_worker.guardian: {sentence}"
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main(argv: list[str]) -> int:

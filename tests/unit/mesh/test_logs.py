@@ -1,0 +1,78 @@
+"""What stands in a process's log, and in which form."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import pytest
+
+from doctrain_mesh import logs
+from doctrain_mesh.errors import StoreUnavailableError
+
+Told = Callable[[], list[str]]
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    """Answers the lines on standard error since it was last asked; at the end the loggers are as they were."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    root = logging.getLogger()
+    named = [logging.getLogger(name) for name in (*logs.OWN, "aio_pika", "aiormq", "asyncpg")]
+    before, levels = root.handlers[:], [logger.level for logger in (root, *named)]
+
+    def lines() -> list[str]:
+        return capsys.readouterr().err.splitlines()
+
+    yield lines
+    root.handlers[:] = before
+    for logger, level in zip((root, *named), levels, strict=True):
+        logger.setLevel(level)
+
+
+def test_loops_and_libraries_keep_quiet_of_a_part_that_is_away(told: Told) -> None:
+    logs.configure("INFO", "text")
+    logging.getLogger("doctrain_coordinator.leadership").warning("Leading is interrupted: %s", StoreUnavailableError("Postgres ..."))
+    logging.getLogger("aiormq.connection").error("Unexpected connection close")
+    logging.getLogger("doctrain_coordinator").warning("Something else: %s", ValueError("odd"))
+    (line,) = told()
+    assert line.endswith(" WARNING doctrain_coordinator: Something else: odd")
+    assert datetime.fromisoformat(line.split()[0]).tzinfo is not None
+
+
+@pytest.mark.parametrize(
+    ("level", "libraries", "heard"),
+    [("INFO", "WARNING", {"ours"}), ("DEBUG", "WARNING", {"ours", "our detail"}), ("ERROR", "DEBUG", {"theirs", "a frame"})],
+)
+def test_libraries_are_heard_when_they_are_asked_for(told: Told, level: str, libraries: str, heard: set[str]) -> None:
+    logs.configure(level, "text", libraries=libraries)
+    logging.getLogger("doctrain_worker.app").info("ours")
+    logging.getLogger("doctrain_worker.app").debug("our detail")
+    logging.getLogger("acme_stages").info("theirs")
+    logging.getLogger("aiormq").debug("a frame")
+    assert {line.rpartition(": ")[2] for line in told()} == heard
+
+
+@pytest.mark.usefixtures("told")
+def test_every_line_is_json_when_that_is_asked_for(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCTRAIN_LOG_FORMAT", "json")
+    logs.configure("INFO", "json", process="worker-1")
+    logging.getLogger("doctrain_worker.app").info("Session %d is open.", 3)
+    try:
+        raise ValueError("odd")
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    logs.last_words("doctrain-server", "A setting is wrong.")
+    logs.announce("serving on 127.0.0.1:7700", "json", process="worker-1")
+    printed = capsys.readouterr()
+    said, fault, last = map(json.loads, printed.err.splitlines())
+    up = json.loads(printed.out)
+    del said["time"]
+    assert said == {"level": "INFO", "logger": "doctrain_worker.app", "message": "Session 3 is open.", "process": "worker-1"}
+    assert all(datetime.fromisoformat(line["time"]).tzinfo is not None for line in (fault, last, up))
+    assert (fault["level"], fault["exception"].splitlines()[-1]) == ("CRITICAL", "ValueError: odd")
+    assert (last["level"], last["message"]) == ("ERROR", "A setting is wrong.")
+    assert (up["level"], up["message"]) == ("INFO", "serving on 127.0.0.1:7700")
