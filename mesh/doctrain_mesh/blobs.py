@@ -22,6 +22,7 @@ import obstore
 from obstore import exceptions as obstore_errors
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from doctrain_mesh import blob_causes
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError, RequestTooLargeError
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import BlobKey, parse_blob
@@ -121,6 +122,11 @@ class BlobStore:
 
     def __init__(self, url: str, **options: Any) -> None:
         self._store = open_store(url, **options)
+
+    async def look(self) -> None:
+        """Asks for anything that it holds. Raises BlobUnavailableError."""
+        async with reached("looking into the store", OPEN_SECONDS):
+            await anext(obstore.list(self._store, chunk_size=1).__aiter__(), None)
 
     async def put(self, tenant_id: str, content: bytes) -> StoredBlob:
         """Stores bytes. Raises BlobUnavailableError."""
@@ -297,7 +303,11 @@ async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
     except obstore_errors.PreconditionError as error:
         raise BlobChangedError("It was changed while it was being read.") from error
     except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
-        raise BlobUnavailableError(f"The object store did not answer ({operation}).", retry_after_seconds=2.0) from error
+        log.info("The object store did not answer (%s): %s", operation, blob_causes.for_the_log(error))
+        why = blob_causes.in_words(error)
+        raise BlobUnavailableError(
+            f"The object store did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
+        ) from error
 
 
 async def collect(opened: OpenedObject, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:

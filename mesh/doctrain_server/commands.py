@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from doctrain.cli.session import json_wanted
 from doctrain_mesh import settings as settings_module
 from doctrain_server.sentences import told
+
+if TYPE_CHECKING:
+    from doctrain_server.finding import Finding
 
 
 @click.command()
@@ -24,6 +30,8 @@ from doctrain_server.sentences import told
 @click.option("--listen", default="127.0.0.1:7700", show_default=True, help="Where to serve; port 0 takes a free one.")
 def dev(data: Path, workers: int, listen: str) -> None:
     """Run a whole mesh in this process: Postgres, a coordinator and workers."""
+    if json_wanted():
+        raise click.UsageError("It runs until it is stopped and prints no JSON; client.json in its folder says where it serves.")
     from doctrain_server.dev import run_dev
 
     with told("doctrain dev"):
@@ -38,16 +46,34 @@ def dev(data: Path, workers: int, listen: str) -> None:
     show_default=True,
     help="Folder of a `doctrain dev` that runs, which is looked at when DOCTRAIN_DATABASE_URL is not set.",
 )
-def doctor(data: Path) -> None:
-    """Say what is set, what answers, and what is unsafe."""
-    from doctrain_mesh import logs
-    from doctrain_server.doctor import examine_dev
-    from doctrain_server.finding import Finding
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, a finding a line: `subject`, `verdict` (ok, unknown or bad), `sentence`."
+)
+def doctor(data: Path, **_options: object) -> None:
+    """Say what is set, what answers, and what is unsafe; exit 1 when something is bad.
 
-    findings: list[Finding] = []
+    `ok` is well, `BAD` is not, `?` cannot be told from here.
+    """
+    from doctrain_mesh import logs
+    from doctrain_server.finding import Verdict
+
     logs.configure("CRITICAL", "text", libraries="CRITICAL")  # what goes wrong is a finding
-    with told("doctrain doctor"):
-        findings = asyncio.run(examine_dev(data, settings_module.load()))
+    findings = _findings(data)
     for finding in findings:
-        click.echo(f"{'ok  ' if finding.good else 'BAD '} {finding.subject}: {finding.sentence}")
-    sys.exit(0 if all(finding.good for finding in findings) else 1)
+        if json_wanted():
+            said = {"subject": finding.subject, "verdict": finding.verdict.name.lower(), "sentence": finding.sentence}
+            click.echo(json.dumps(said, ensure_ascii=False))
+        else:
+            click.echo(f"{finding.verdict.value:<3}  {finding.subject}: {finding.sentence}")
+    sys.exit(1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0)
+
+
+def _findings(data: Path) -> list[Finding]:
+    from doctrain_mesh.errors import DoctrainError
+    from doctrain_server.doctor import examine_dev
+    from doctrain_server.finding import Finding, Verdict
+
+    try:
+        return asyncio.run(examine_dev(data, settings_module.load()))
+    except DoctrainError as error:
+        return [Finding("settings", Verdict.BAD, error.sentence)]

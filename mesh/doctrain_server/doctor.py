@@ -14,12 +14,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from doctrain_mesh import membership
+from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters
 from doctrain_server.doctor_database import ANSWER_SECONDS, examine_database
-from doctrain_server.finding import Finding
+from doctrain_server.finding import Finding, Verdict, judged
 from doctrain_server.folder import holder, kept_keys
 from doctrain_server.healthcheck import serves
 from doctrain_server.postgres import url_of_running
@@ -27,16 +28,22 @@ from doctrain_worker.sandbox import isolation
 
 log = logging.getLogger(__name__)
 STAND_IN = "In-process stand-in"
+NOTHING = (
+    "There is none to look at: no `doctrain dev` runs on {folder}, and DOCTRAIN_DATABASE_URL is not set. "
+    "Start one (doctrain dev), or set what docs/howto/run-a-mesh.md names."
+)
 
 
 async def examine_dev(folder: Path, settings: Settings) -> list[Finding]:
     """The mesh that `doctrain dev` runs on the folder, else what the settings say."""
-    running = await asyncio.to_thread(holder, folder)
-    if running is None or settings.database_url:
+    if settings.database_url:
         return await examine(settings)
-    found = [Finding("dev", True, f"{running.describe()} ({folder}); this is what is looked at.")]
+    running = await asyncio.to_thread(holder, folder)
+    if running is None:
+        return [_sandbox(settings), Finding("mesh", Verdict.BAD, NOTHING.format(folder=folder))]
+    found = [Finding("dev", Verdict.OK, f"{running.describe()} ({folder}); this is what is looked at.")]
     if not running.address:
-        return [*found, Finding("dev", False, "It still starts; ask again in some seconds.")]
+        return [*found, Finding("dev", Verdict.BAD, "It still starts; ask again in some seconds.")]
     look = dataclasses.replace(
         settings,
         database_url=await asyncio.to_thread(url_of_running, folder / "postgres"),
@@ -49,23 +56,21 @@ async def examine_dev(folder: Path, settings: Settings) -> list[Finding]:
 
 
 async def examine(settings: Settings, *, alone: bool = False) -> list[Finding]:
-    """Every finding; a part that is not set is not asked. ``alone``: the whole mesh is one process, as in `doctrain dev`."""
-    alone = alone or not settings.database_url
-    findings = [_sandbox(settings)]
-    if settings.database_url:
-        findings += await examine_database(settings)
-    else:
-        findings.append(Finding("database", True, "DOCTRAIN_DATABASE_URL is not set; `doctrain dev` brings its own."))
-    findings.append(await asyncio.to_thread(_blobs, settings))
-    findings.append(await _broker(settings, alone))
-    findings.append(_hold(settings))
+    """Every finding of what the settings name. ``alone``: the whole mesh is one process, as in `doctrain dev`."""
+    findings = [_sandbox(settings), *await examine_database(settings), await _blobs(settings), await _broker(settings, alone)]
+    if not alone:
+        findings.append(_hold(settings))
     registry, listed = await _registry(settings, alone)
     findings.append(registry)
     if not settings.worker_key:
-        findings.append(Finding("worker key", True, "DOCTRAIN_WORKER_KEY is not set; workers need it, nothing else does."))
+        findings.append(Finding("worker key", Verdict.UNKNOWN, "DOCTRAIN_WORKER_KEY is not set; workers need it, nothing else does."))
     findings += _transport(settings)
     fixed = [address.strip() for address in settings.coordinators.split(",") if address.strip()]
-    findings += await asyncio.gather(*(_coordinator(address, settings) for address in dict.fromkeys([*fixed, *listed])))
+    addresses = dict.fromkeys([*fixed, *listed])
+    if not addresses and registry.verdict is Verdict.OK:
+        sentence = "None is registered, and DOCTRAIN_COORDINATORS names none; start one: doctrain-server coordinator."
+        findings.append(Finding("coordinators", Verdict.BAD, sentence))
+    findings += await asyncio.gather(*(_coordinator(address, settings) for address in addresses))
     return findings
 
 
@@ -75,7 +80,7 @@ async def warning(settings: Settings) -> AsyncIterator[None]:
 
     async def warn() -> None:
         for finding in await examine(settings):
-            if not finding.good:
+            if finding.verdict is Verdict.BAD:
                 log.warning("%s: %s", finding.subject, finding.sentence)
 
     async with asyncio.TaskGroup() as group:
@@ -90,33 +95,39 @@ def _sandbox(settings: Settings) -> Finding:
     try:
         chosen = isolation.choose(settings.sandbox)
     except isolation.IsolationUnavailableError as error:
-        return Finding("sandbox", False, str(error))
-    return Finding("sandbox", chosen.way != "rlimit", chosen.describe())
+        return Finding("sandbox", Verdict.BAD, str(error))
+    return judged("sandbox", chosen.way != "rlimit", chosen.describe())
 
 
 def _hold(settings: Settings) -> Finding:
     limit = settings.broker_consumer_timeout_seconds
     sentence = (
         f"A document may take {settings.document_total_seconds / 60:.0f} minutes, "
-        f"as RabbitMQ's consumer_timeout is taken to be {limit:g} s: see that it is."
+        f"as RabbitMQ's consumer_timeout is taken to be {limit:g} s. It cannot be asked for: see that it is."
     )
-    return Finding("hold time", True, sentence)
+    return Finding("hold time", Verdict.UNKNOWN, sentence)
 
 
-def _blobs(settings: Settings) -> Finding:
+async def _blobs(settings: Settings) -> Finding:
     if not settings.blob_url:
-        needed = bool(settings.database_url)
-        what = (
-            "coordinators and workers need it: a folder or bucket that all of them reach" if needed else "`doctrain dev` has its own folder"
-        )
-        return Finding("blobs", not needed, f"DOCTRAIN_BLOB_URL is not set; {what}.")
+        needed = "coordinators and workers need it: a folder or bucket that all of them reach"
+        return Finding("blobs", Verdict.BAD, f"DOCTRAIN_BLOB_URL is not set; {needed}.")
     parts = urlsplit(settings.blob_url)
-    if parts.scheme != "file":
-        return Finding("blobs", True, f"Kept in {parts.scheme}://{parts.hostname or ''}; not looked at.")
-    folder = Path(unquote(parts.path))
+    if parts.scheme == "file":
+        return await asyncio.to_thread(_blob_folder, Path(unquote(parts.path)))
+    try:
+        async with deadline("Asking the object store", ANSWER_SECONDS):
+            await BlobStore(settings.blob_url).look()
+    except DoctrainError as error:
+        return Finding("blobs", Verdict.BAD, f"{settings.blob_url}: {error.sentence}")
+    return Finding("blobs", Verdict.OK, f"Kept in {settings.blob_url}, which answers.")
+
+
+def _blob_folder(folder: Path) -> Finding:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        return Finding("blobs", False, f"{folder} is no folder that this user may write to; make it, or set DOCTRAIN_BLOB_URL to one.")
-    return Finding("blobs", True, f"Kept in {folder}.")
+        said = f"{folder} is no folder that this user may write to; make it, or set DOCTRAIN_BLOB_URL to one."
+        return Finding("blobs", Verdict.BAD, said)
+    return Finding("blobs", Verdict.OK, f"Kept in {folder}.")
 
 
 async def _broker(settings: Settings, alone: bool) -> Finding:
@@ -126,8 +137,8 @@ async def _broker(settings: Settings, alone: bool) -> Finding:
         async with deadline("Asking the broker", ANSWER_SECONDS), adapters.open_broker(settings) as broker:
             waiting, faults = await broker.depth(), await broker.faults()
     except DoctrainError as error:
-        return Finding("broker", False, error.sentence)
-    return Finding("broker", not faults, " ".join([f"Answers; {waiting} messages are ready.", *faults]))
+        return Finding("broker", Verdict.BAD, error.sentence)
+    return judged("broker", not faults, " ".join([f"Answers; {waiting} messages are ready.", *faults]))
 
 
 async def _registry(settings: Settings, alone: bool) -> tuple[Finding, list[str]]:
@@ -138,9 +149,9 @@ async def _registry(settings: Settings, alone: bool) -> tuple[Finding, list[str]
         async with deadline("Asking the registry", ANSWER_SECONDS), adapters.open_registry(settings) as registry:
             known = await registry.list("/doctrain/")
     except DoctrainError as error:
-        return Finding("registry", False, error.sentence), []
+        return Finding("registry", Verdict.BAD, error.sentence), []
     coordinators = [_address(value) for key, value in known.items() if key.startswith(membership.COORDINATORS)]
-    return Finding("registry", True, f"Answers; {len(known)} records."), [address for address in coordinators if address]
+    return Finding("registry", Verdict.OK, f"Answers; {len(known)} records."), [address for address in coordinators if address]
 
 
 def _address(record: bytes) -> str:
@@ -152,7 +163,7 @@ def _address(record: bytes) -> str:
 
 def _stand_in(part: str, variable: str, alone: bool) -> Finding:
     only = "" if alone else f" Other processes cannot share it: set {variable}."
-    return Finding(part, alone, f"{STAND_IN} ({variable} is memory:).{only}")
+    return judged(part, alone, f"{STAND_IN} ({variable} is memory:).{only}")
 
 
 def _transport(settings: Settings) -> list[Finding]:
@@ -167,11 +178,10 @@ def _transport(settings: Settings) -> list[Finding]:
     sentence = (
         f"A coordinator serves without TLS on {settings.listen}: keys and documents can be read on the way. Set DOCTRAIN_TLS_CERTIFICATE."
     )
-    return [Finding("transport", False, sentence)]
+    return [Finding("transport", Verdict.BAD, sentence)]
 
 
 async def _coordinator(address: str, settings: Settings) -> Finding:
     good = await serves(address, settings.tls_ca)
-    return Finding(
-        f"coordinator {address}", good, "Serves." if good else "Does not answer, or not with these settings for TLS (DOCTRAIN_TLS_CA)."
-    )
+    sentence = "Serves." if good else "Does not answer, or not with these settings for TLS (DOCTRAIN_TLS_CA)."
+    return judged(f"coordinator {address}", good, sentence)

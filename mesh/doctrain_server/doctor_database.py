@@ -10,7 +10,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
-from doctrain_server.finding import Finding
+from doctrain_server.finding import Finding, Verdict, judged
 
 ANSWER_SECONDS = 10.0
 LONGEST_STATEMENT_MS = 120_000
@@ -25,21 +25,21 @@ async def examine_database(settings: Settings) -> list[Finding]:
     try:
         connection = await postgres.connect(settings.database_url, starting=True)
     except DoctrainError as error:
-        return [Finding("database", False, error.sentence)]
+        return [Finding("database", Verdict.BAD, error.sentence)]
     try:
         async with postgres.available("looking at Postgres"), deadline("Looking at Postgres", ANSWER_SECONDS):
             version = await connection.fetchval("show server_version")
-            found = [Finding("database", True, f"PostgreSQL {version}.")]
+            found = [Finding("database", Verdict.OK, f"PostgreSQL {version}.")]
             found.append(_vector(await connection.fetchval(PGVECTOR)))
             said = {row["name"]: row["setting"] for row in await connection.fetch("select name, setting from pg_settings")}
             found += judge(said, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
             schema = await _schema(connection)
             found.append(schema)
-            if schema.good and settings.worker_key:
+            if schema.verdict is Verdict.OK and settings.worker_key:
                 found.append(_key(await role_of(connection, settings.worker_key)))
             return found
     except DoctrainError as error:
-        return [Finding("database", False, error.sentence)]
+        return [Finding("database", Verdict.BAD, error.sentence)]
     finally:
         await postgres.close_connection(connection)
 
@@ -47,34 +47,35 @@ async def examine_database(settings: Settings) -> list[Finding]:
 def _vector(version: str | None) -> Finding:
     """What is installed in the database, or would be."""
     if version is None:
-        return Finding("pgvector", False, "Missing; install pgvector on the server.")
+        return Finding("pgvector", Verdict.BAD, "Missing; install pgvector on the server.")
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PGVECTOR:
-        return Finding(
-            "pgvector", False, f"Is {version}; searches of large indexes need 0.8: update it, then `alter extension vector update`."
-        )
-    return Finding("pgvector", True, f"Is {version}.")
+        needed = "searches of large indexes need 0.8: update it, then `alter extension vector update`"
+        return Finding("pgvector", Verdict.BAD, f"Is {version}; {needed}.")
+    return Finding("pgvector", Verdict.OK, f"Is {version}.")
 
 
 async def _schema(connection: postgres.Connection) -> Finding:
     known = await migrate.known(connection)
     if known is None:
-        return Finding("schema", False, "No tables yet; `doctrain-server migrate` makes them, or the first coordinator that starts.")
+        return Finding("schema", Verdict.BAD, "No tables yet; `doctrain-server migrate` makes them, or the first coordinator that starts.")
     try:
         migrate.check(*known)
     except ConfigurationError as error:
-        return Finding("schema", False, error.sentence)
+        return Finding("schema", Verdict.BAD, error.sentence)
     older = known[0] < migrate.VERSION
-    return Finding("schema", True, f"Version {known[0]}; {'a coordinator that starts brings it up to' if older else 'as'} this program's.")
+    return Finding(
+        "schema", Verdict.OK, f"Version {known[0]}; {'a coordinator that starts brings it up to' if older else 'as'} this program's."
+    )
 
 
 def _key(role: int | None) -> Finding:
     if role is None:
         return Finding(
-            "worker key", False, "Is in no table of keys, or revoked; an operator makes one: doctrain keys create --role worker."
+            "worker key", Verdict.BAD, "Is in no table of keys, or revoked; an operator makes one: doctrain keys create --role worker."
         )
     if role != ROLE_WORKER:
-        return Finding("worker key", False, f"Is a key of role {ROLE_NAMES[role]}; a worker needs one of role worker.")
-    return Finding("worker key", True, "Is known, of role worker.")
+        return Finding("worker key", Verdict.BAD, f"Is a key of role {ROLE_NAMES[role]}; a worker needs one of role worker.")
+    return Finding("worker key", Verdict.OK, "Is known, of role worker.")
 
 
 def judge(said: Mapping[str, str], *, in_recovery: bool) -> list[Finding]:
@@ -98,4 +99,4 @@ def judge(said: Mapping[str, str], *, in_recovery: bool) -> list[Finding]:
             for name in ("statement_timeout", "transaction_timeout", "lock_timeout")
         ),
     )
-    return [Finding(name, good, f"Is {said.get(name, 'not known here')}.{'' if good else f' {danger}'}") for name, good, danger in rules]
+    return [judged(name, good, f"Is {said.get(name, 'not known here')}.{'' if good else f' {danger}'}") for name, good, danger in rules]

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(Enum):
+    """What came of a look; the value is how it is printed."""
+
+    OK = "ok"
+    UNKNOWN = "?"
+    """It cannot be told from here, or there was nothing to look at; the sentence says what a person may see to."""
+    BAD = "BAD"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What it is, whether it is well, and a sentence for a person: what is so, and what to do when it is not well."""
+    """What it is, what came of the look, and a sentence for a person: what is so, and what to do when it is not well."""
 
     subject: str
-    good: bool
+    verdict: Verdict
     sentence: str
+
+
+def judged(subject: str, good: bool, sentence: str) -> Finding:
+    """A finding that is well or not."""
+    return Finding(subject, Verdict.OK if good else Verdict.BAD, sentence)

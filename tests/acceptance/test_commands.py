@@ -13,7 +13,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from testkit.etcd import EtcdServer
 from testkit.rabbitmq import QueuePlace
+from testkit.web import serve
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("commands")]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DOCTRAIN_")}
@@ -132,6 +134,49 @@ async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, t
     _, out, _ = await run("doctor", **{**asked, **mended})
     assert {"ok   worker key: Is known, of role worker.", f"ok   blobs: Kept in {tmp_path}."} <= set(out)
     assert not any(line.startswith("BAD  transport") for line in out)
+
+
+async def test_the_doctor_looks_into_a_bucket_and_says_why_it_does_not_answer(postgres: str) -> None:
+    closed = {"AWS_ENDPOINT": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "hunter2"}
+    _, out, _ = await run("doctor", DOCTRAIN_DATABASE_URL=postgres, DOCTRAIN_BLOB_URL="s3://bucket/blobs", **closed)
+    (said,) = [line for line in out if "blobs" in line]
+    assert said.startswith("BAD  blobs: s3://bucket/blobs: The object store did not answer")
+    assert said.endswith(": nothing listens there (connection refused).")
+    with serve() as site:
+        answering = {**closed, "AWS_ENDPOINT": site.uri("")}
+        asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "s3://bucket/blobs", **answering}
+        site.pages["/bucket"] = b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
+        assert "ok   blobs: Kept in s3://bucket/blobs, which answers." in (await run("doctor", **asked))[1]
+        del site.pages["/bucket"]
+        assert any("blobs" in line and line.endswith(": it has no such bucket.") for line in (await run("doctor", **asked))[1])
+
+
+async def test_the_doctor_calls_nothing_well_where_nothing_is(postgres: str, own_etcd: EtcdServer, tmp_path: Path) -> None:
+    status, out, _ = await run("doctor", "--data", str(tmp_path))
+    assert status == 1
+    assert out[-1].startswith(
+        f"BAD  mesh: There is none to look at: no `doctrain dev` runs on {tmp_path}, and DOCTRAIN_DATABASE_URL is not"
+    )
+    await own_etcd.wipe()
+    asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_REGISTRY_URL": own_etcd.url}
+    _, out, _ = await run("doctor", **asked)
+    assert any(line.startswith("BAD  coordinators: None is registered") for line in out)
+    assert any(line.startswith("?    hold time: ") for line in out)
+
+
+@pytest.mark.parametrize("place", [("doctor", "--json"), ("--json", "doctor")])
+async def test_the_doctors_findings_are_json_for_scripts(place: tuple[str, str], tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "doctrain", *place), cwd=tmp_path, env=CLEAN, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    findings = {finding["subject"]: finding for finding in map(json.loads, out.splitlines())}
+    assert findings["mesh"]["verdict"] == "bad"
+    assert set(findings["mesh"]) == {"subject", "verdict", "sentence"}
+    _, out_of_server, _ = await run("doctor", "--json", "--data", str(tmp_path), DOCTRAIN_LANES="none")
+    wrong = {"subject": "settings", "verdict": "bad", "sentence": "DOCTRAIN_LANES is not a whole number."}
+    assert list(map(json.loads, out_of_server)) == [wrong]
 
 
 async def test_a_broker_that_refuses_the_password_is_told_when_a_coordinator_starts(

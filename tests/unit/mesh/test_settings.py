@@ -7,6 +7,7 @@ import pytest
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import load
 from doctrain_server.doctor_database import judge
+from doctrain_server.finding import Verdict
 
 SAFE = {
     "fsync": "on",
@@ -63,7 +64,7 @@ def test_a_longer_hold_is_fine_where_the_broker_waits_longer() -> None:
 
 
 def test_a_safe_server_has_nothing_to_be_told() -> None:
-    assert all(finding.good for finding in judge(SAFE, in_recovery=False))
+    assert all(finding.verdict is Verdict.OK for finding in judge(SAFE, in_recovery=False))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,11 @@ def test_a_safe_server_has_nothing_to_be_told() -> None:
     ],
 )
 def test_an_unsafe_setting_is_named_with_its_danger(name: str, value: str) -> None:
-    (bad,) = [finding for finding in judge({**SAFE, name: value}, in_recovery=False) if not finding.good]
+    (bad,) = [finding for finding in judge({**SAFE, name: value}, in_recovery=False) if finding.verdict is Verdict.BAD]
     assert bad.subject == name
     assert bad.sentence.startswith(f"Is {value}. ")
 
 
 def test_a_standby_records_nothing() -> None:
-    (bad,) = [finding for finding in judge(SAFE, in_recovery=True) if not finding.good]
+    (bad,) = [finding for finding in judge(SAFE, in_recovery=True) if finding.verdict is Verdict.BAD]
     assert bad.subject == "default_transaction_read_only"

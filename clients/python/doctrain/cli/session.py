@@ -94,6 +94,16 @@ def connected(
     return decorate
 
 
+def json_wanted() -> bool:
+    """Whether ``--json`` was given, before the command that runs or after it; for plug-ins."""
+    context: click.Context | None = click.get_current_context()
+    while context is not None:
+        if context.params.get("as_json"):
+            return True
+        context = context.parent
+    return False
+
+
 def _chosen(name: str, own: Any) -> Any:
     """The option as given after the command, else before it, nearest first, else what the environment says."""
     context: click.Context | None = click.get_current_context()
