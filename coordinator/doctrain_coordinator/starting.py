@@ -82,10 +82,10 @@ class Starting:
             twice, digest = await asyncio.to_thread(self._checked, request)
         else:
             twice, digest = self._checked(request)
-        if request.validate_only:
-            return await self._dry_run(caller, request, twice)
         task_id = request.training_task_id or new_task_id()
         known = await known_training(self._pool, caller, task_id, digest)
+        if request.validate_only:
+            return await self._dry_run(caller, request, twice, existed=known is not None)
         if known is None:
             await check_quota(self._pool, caller)
             known = await self._store(caller, request, task_id, digest)
@@ -99,13 +99,13 @@ class Starting:
             _refuse_duplicates(request, set(twice))
         return twice, request_hash(request)
 
-    async def _dry_run(self, caller: Identity, request: pb.StartTrainingRequest, twice: list[str]) -> Accepted:
+    async def _dry_run(self, caller: Identity, request: pb.StartTrainingRequest, twice: list[str], *, existed: bool) -> Accepted:
         if not request.manifest_uri:
-            return Accepted(0, request.numbered.count or len(request.documents), duplicate_ids=twice[:MOST_DUPLICATES])
+            return Accepted(0, request.numbered.count or len(request.documents), existed, duplicate_ids=twice[:MOST_DUPLICATES])
         async with self._manifest(caller, request.manifest_uri, keep_duplicates=True) as (reader, _, _):
             chunk = await _first_chunk(reader)
         found = list(reader.duplicate_ids)[:MOST_DUPLICATES]
-        return Accepted(0, len(chunk.rows), duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
+        return Accepted(0, len(chunk.rows), existed, duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
 
     async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
         traceparent = telemetry.headers().get("traceparent", "")

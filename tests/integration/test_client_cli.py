@@ -85,6 +85,10 @@ async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, 
     result = await shell("train", str(folder), "--dry-run", "--watch")
     assert (result.exit_code, result.stdout) == (0, "It can be trained: 3 documents, at most 5 at once (plan free).\n")
     assert not service.trainings
+    await shell("train", str(folder), "--id", "mine")
+    again = await shell("train", str(folder), "--id", "mine", "--dry-run")
+    said = "A training of this id and these documents was started before; nothing more would be started.\n"
+    assert (again.exit_code, again.stdout) == (0, said)
 
 
 async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(shell: Shell, service: ScriptedService) -> None:

@@ -139,6 +139,14 @@ async def test_a_dry_run_counts_and_stores_nothing(acme: doctrain.AsyncClient) -
     assert [training async for training in acme.list_trainings()] == []
 
 
+async def test_a_dry_run_says_what_a_start_would_say_of_an_id_that_is_taken(acme: doctrain.AsyncClient) -> None:
+    await acme.start_training([document("a")], training_task_id="mine")
+    same = await acme.start_training([document("a")], training_task_id="mine", validate_only=True)
+    assert (same.summary.documents, same.summary.existed, same.HasField("training")) == (1, True, False)
+    other = await refused(acme.start_training([document("b")], training_task_id="mine", validate_only=True))
+    assert other.reason == "TRAINING_EXISTS"
+
+
 async def test_a_message_of_an_upload_has_at_most_a_mebibyte(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
     key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)

@@ -109,9 +109,9 @@ class ScriptedService(
         if request.manifest_uri and self.lines_read:
             summary.documents = summary.manifest_lines = self.lines_read
             summary.partial = True
+        summary.existed = request.training_task_id in self.trainings
         if request.validate_only:
             return training_pb2.StartTrainingResponse(summary=summary)
-        summary.existed = request.training_task_id in self.trainings
         training = self.trainings.setdefault(
             request.training_task_id,
             training_pb2.Training(training_task_id=request.training_task_id, state=training_pb2.TRAINING_STATE_QUEUED, total=count),

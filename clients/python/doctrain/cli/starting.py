@@ -123,6 +123,8 @@ def _tell_dry_run(summary: TrainingSummary, limit: str) -> None:
         named = ", ".join(output.printable(name) for name in summary.duplicate_ids[:FAILURES_SHOWN])
         more = " and others" if len(summary.duplicate_ids) > FAILURES_SHOWN else ""
         click.echo(f"It cannot be trained: every document needs an id of its own, and these are duplicates: {named}{more}.")
+    elif summary.existed:
+        click.echo("A training of this id and these documents was started before; nothing more would be started.")
     elif summary.partial:
         lines = "line is" if summary.manifest_lines == 1 else f"{summary.manifest_lines:,} lines are"
         click.echo(f"The first {lines} good ({output.count(summary.documents)}, {limit}); the rest was not read.")

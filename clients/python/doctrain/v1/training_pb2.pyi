@@ -304,6 +304,7 @@ class StartTrainingRequest(_message.Message):
     validate_only: _builtins.bool
     """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first lines are checked, at most
     5,000 and fewer where they are long or come slowly; `summary.partial` says whether there are more.
+    An id that is taken by other content is TRAINING_EXISTS here, too.
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentInput]:
@@ -380,7 +381,7 @@ class TrainingSummary(_message.Message):
     plan: _builtins.str
     """The tenant's plan."""
     existed: _builtins.bool
-    """True when the training existed already: this call was a repetition."""
+    """True when the training existed already: this call was a repetition, or with `validate_only` would have been one."""
     partial: _builtins.bool
     """True when only a part of the manifest was read so far: `documents` is the count of that part, and a fault further on is
     not known yet.
