@@ -17,12 +17,11 @@ from pathlib import Path
 from doctrain_coordinator import app as coordinator
 from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.settings import Settings
-from doctrain_mesh.supervise import deadline
-from doctrain_server import adapters, worker
+from doctrain_server import adapters
+from doctrain_server.embedded_workers import kept_workers
 from doctrain_server.folder import KEYS, held, kept_keys
 from doctrain_server.postgres import embedded_postgres
 
-SESSION_SECONDS = 20.0
 TENANT = "demo"
 PLAN = "paid"
 PROFILE = "client.json"
@@ -58,11 +57,8 @@ async def embedded_mesh(
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
         keys = await _keys(folder / KEYS, served)
         tell(f"Starting {workers} worker{'s' if workers > 1 else ''} ...")
-        for number in range(1, workers + 1):
-            own = dataclasses.replace(settings, name=f"worker-{number}", worker_key=keys["worker_key"], coordinators=served.address)
-            working = await stack.enter_async_context(worker.running(own, broker=broker, registry=registry))
-            async with deadline("Opening a worker's session", SESSION_SECONDS):
-                await working.session.opened.wait()
+        own = dataclasses.replace(settings, worker_key=keys["worker_key"], coordinators=served.address)
+        await stack.enter_async_context(kept_workers(workers, own, broker=broker, registry=registry))
         profile = folder / PROFILE
         _write_private(
             profile,

@@ -36,11 +36,18 @@ INDEX_FROZEN_SECONDS = 3.0
 """A worker that freezes while it writes index rows keeps its shard from being taken back for that long."""
 
 
+class WorkerEndedError(DoctrainError):
+    """A worker cannot go on by itself: its guardian is gone, and nothing may run without one. Another may take its place."""
+
+
 @asynccontextmanager
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[app.Running]:
-    """A worker in this process, its children below a guardian; ``session.opened`` tells when it has a session."""
+    """A worker in this process, its children below a guardian; ``session.opened`` tells when it has a session.
+
+    Raises WorkerEndedError when its guardian is lost.
+    """
     async with AsyncExitStack() as stack:
-        stack.enter_context(_guardian_lost_told())
+        stack.enter_context(_guardian_lost_told(settings.process_name))
         guardian = await stack.enter_async_context(Guardian.open())
         try:
             processor = await _processor(settings, guardian, stack)
@@ -53,15 +60,15 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 
 
 @contextmanager
-def _guardian_lost_told() -> Iterator[None]:
-    """Nothing may run without a guardian: one sentence for all that finds out that it is gone."""
+def _guardian_lost_told(name: str) -> Iterator[None]:
+    """One error for all that finds out that the guardian is gone."""
     lost = False
     try:
         yield
     except* GuardianLostError:
         lost = True
     if lost:
-        raise DoctrainError("The worker ends, because its guardian is dead or does not answer; start it again.")
+        raise WorkerEndedError(f"The worker {name} ends, because its guardian is dead or does not answer; start it again.")
 
 
 async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitStack) -> Processor:

@@ -49,7 +49,7 @@ async def dev(folder: Path, *options: str) -> AsyncIterator[Dev]:
     log = folder / "dev.log"
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "doctrain", "dev", "--workers", "1", *(options or ("--listen", "127.0.0.1:0"))),
+            *(sys.executable, "-m", "doctrain", "dev", "--listen", "127.0.0.1:0", "--workers", "1", *options),
             cwd=folder,
             env=CLEAN,
             stdout=out,
@@ -97,6 +97,7 @@ by_itself = pytest.mark.skipif(
 async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     async with dev(tmp_path) as first:
         await first.says("Ctrl-C stops it.")
+        assert " INFO    doctrain_coordinator.leadership: This coordinator leads." in first.said
         profile = (tmp_path / "doctrain-data/client.json").read_text()
         assert servers(tmp_path)
         status, said = await run(tmp_path, "dev", "--listen", "127.0.0.1:0")
@@ -122,6 +123,32 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
 
 
 @by_itself
+async def test_a_worker_whose_guardian_dies_is_started_again_and_the_mesh_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("A short note.")
+    async with dev(tmp_path, "--workers", "2") as running:
+        await running.says("Ctrl-C stops it.")
+        first, _ = guardians(running.process.pid)
+        first.kill()
+        await running.says("lost its guardian and ended; it is started again in")
+        await wait_until(lambda: len(guardians(running.process.pid)) == 2, 60, "both workers have a guardian")
+        status, said = await run(tmp_path, "train", "note.txt", "--watch")
+        assert status == 0, said + running.said
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ends() == 0
+        assert "Traceback" not in running.said
+
+
+def guardians(pid: int) -> list[psutil.Process]:
+    """Those below a ``doctrain dev``."""
+    found = []
+    for process in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.Error):
+            if "doctrain_worker.sandbox.guardian" in process.cmdline():
+                found.append(process)
+    return found
+
+
+@by_itself
 async def test_a_signal_while_it_starts_ends_it_quietly(tmp_path: Path) -> None:
     async with dev(tmp_path) as starting:
         await starting.says("Making a database")
@@ -140,7 +167,8 @@ async def test_a_second_ctrl_c_waits_no_longer_and_says_nothing_odd(tmp_path: Pa
         await running.says("Stopping")
         running.process.send_signal(signal.SIGINT)
         assert await running.ends() in {0, -signal.SIGINT}
-        assert running.said.splitlines()[-1].startswith("Stopping")
+        _, *after = running.said.partition("Stopping")[2].splitlines()
+        assert all(" INFO " in line for line in after)
     await wait_until(lambda: not servers(tmp_path), 30, "Postgres ends with the process that started it")
 
 
