@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
 
+log = logging.getLogger(__name__)
 # Pools of their own, so that no tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call.
 HEARTBEAT_POOL, TRACKER_POOL, API_POOL, SEARCH_POOL = 1, 8, 12, 8
 REGISTRY_SECONDS = 10
@@ -207,12 +209,14 @@ class _Coordinator:
             yield address
 
     async def _drain(self) -> None:
+        log.info("This coordinator drains: its workers and watchers are sent elsewhere.")
         await self._served.leaving()
         self._tracker.drain()
         self._hub.close()
         await asyncio.sleep(MOVE_SECONDS)
         self._tracker.cut()
         await self._served.server.stop(self._settings.drain_seconds / 2)
+        log.info("This coordinator has drained and serves no more.")
 
     def end(self) -> None:
         """Ends what runs in the background."""

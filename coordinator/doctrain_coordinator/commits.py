@@ -19,6 +19,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.blocks import Block, clean, halves, mended, without_results
 from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
 from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.rows import training_row, write_trainings
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
@@ -92,6 +93,7 @@ class _Batch:
     trainings: list[int] = field(default_factory=list)
     rows: dict[int, tuple[Record, Record]] = field(default_factory=dict)
     traceparents: list[str] = field(default_factory=list)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     freed: bool = False
 
 
@@ -236,6 +238,7 @@ class Committer:
             telemetry.record_span("commit", parent=traceparent, start_ns=started_ns, attributes={"doctrain.items": len(items)})
         for answer in batch.answers:
             answer()
+        batch.outcomes.tell()
         self._changes.trainings(batch.trainings)
         if batch.freed:
             self._changes.work()
@@ -297,14 +300,8 @@ class Committer:
             [training_row(row) for row in trainings],
             [
                 ShardRow(
-                    row["id"],
-                    row["training"],
-                    ShardState(row["state"]),
-                    row["number"],
-                    row["holder"],
-                    row["open"],
-                    row["suspects"],
-                    row["trial"],
+                    *(row["id"], row["training"], ShardState(row["state"]), row["number"]),
+                    *(row["holder"], row["open"], row["suspects"], row["trial"]),
                 )
                 for row in shards
             ],
@@ -314,7 +311,7 @@ class Committer:
     async def _record(self, accepted: Sequence[Report], ledger: Ledger, batch: _Batch) -> None:
         blocks = [(report, self._facts[report.shard]) for report in accepted]
         completed = await self._record_done([(r, f) for r, f in blocks if r.block.started])
-        failed = await self._record_failed(blocks)
+        failed = await self._record_failed(blocks, batch.outcomes)
         tries = [(f.training, o, r.number, n) for r, f in blocks for o, n in r.block.tries]
         if tries:
             await self._connection.executemany(SQL["set_tries"], tries)
@@ -345,7 +342,7 @@ class Committer:
         counts = await self._connection.fetchmany(SQL["record_done"], rows)
         return {id(report): row[0] for (report, _), row in zip(blocks, counts, strict=True)}
 
-    async def _record_failed(self, blocks: Sequence[tuple[Report, ShardFacts]]) -> dict[int, int]:
+    async def _record_failed(self, blocks: Sequence[tuple[Report, ShardFacts]], outcomes: Outcomes) -> dict[int, int]:
         rows, owners = [], []
         for report, facts in blocks:
             block = report.block
@@ -368,8 +365,10 @@ class Committer:
                 owners.append(id(report))
         counts: dict[int, int] = {}
         if rows:
-            for owner, row in zip(owners, await self._connection.fetchmany(SQL["record_failed"], rows), strict=True):
-                counts[owner] = counts.get(owner, 0) + row[0]
+            for owner, row, recorded in zip(owners, rows, await self._connection.fetchmany(SQL["record_failed"], rows), strict=True):
+                counts[owner] = counts.get(owner, 0) + recorded[0]
+                if recorded[0]:
+                    outcomes.failed(row[0], row[1], row[3], row[4])
         return counts
 
     async def _write(self, ledger: Ledger, batch: _Batch) -> None:
@@ -384,6 +383,7 @@ class Committer:
         if cleared:
             await self._connection.execute(SQL["order_yield"], cleared)
         batch.trainings = await write_trainings(self._connection, ledger.trainings.values())
+        batch.outcomes.ended(ledger.trainings.values())
 
 
 def _array(numbers: Sequence[int]) -> str:

@@ -139,6 +139,7 @@ class Term:
                 if g.tenant in tenants and g.training in trainings
             ]
             made = await self._c.fetchmany(SQL["grant"], rows) if rows else []
+        log.debug("%d shards are granted.", len(made))
         now = time.monotonic()
         for shard in made:
             self._overdue.granted(now, shard["id"], shard["number"])

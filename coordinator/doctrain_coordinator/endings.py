@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from doctrain_coordinator import outcomes
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.store import statements
-from doctrain_mesh.postgres import Connection
+from doctrain_mesh.postgres import Connection, Record
 
 SQL = statements.load("trainings")
 END_SECONDS = 20.0
@@ -14,16 +15,19 @@ END_SECONDS = 20.0
 async def end_early(locks: ShardLocks, training: int, state: TrainingState, reason: str | None) -> bool:
     """What waits is cancelled, what runs is ordered to stop. False when it had ended. Raises StoreUnavailableError."""
 
-    async def end(c: Connection) -> bool:
+    async def end(c: Connection) -> Record | None:
         row = await c.fetchrow(SQL["lock_for_end"], training)
         if row is None or TrainingState(row["state"]).ended:
-            return False
+            return None
         version = await c.fetchval(SQL["end_training"], training, state, reason)
         await lock_open_shards(c, training)
         await c.execute(SQL["end_shards"], training, version)
-        return True
+        return row
 
-    return await locks.transact("ending a training", END_SECONDS, end)
+    ended = await locks.transact("ending a training", END_SECONDS, end)
+    if ended is not None:
+        outcomes.tell_ended(training, state, total=ended["total"], completed=ended["completed"], failed=ended["failed"])
+    return ended is not None
 
 
 async def lock_open_shards(c: Connection, training: int) -> None:

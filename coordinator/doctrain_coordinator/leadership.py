@@ -39,7 +39,9 @@ class Leadership:
             except UnavailableError as error:
                 log.warning("Leading is interrupted: %s", error)
             finally:
-                self.leading = False
+                if self.leading:
+                    self.leading = False
+                    log.info("This coordinator leads no longer.")
             await asyncio.sleep(CAMPAIGN_SECONDS)
 
     async def _term(self) -> None:

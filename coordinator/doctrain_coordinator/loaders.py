@@ -218,7 +218,6 @@ class Loaders:
             raise InvalidRequestError(f"The manifest can no longer be read: {error}") from error
 
     async def _fail(self, training: int, reason: str) -> None:
-        log.info("Training %d ends: %s", training, reason)
         await endings.end_early(self._locks, training, TrainingState.FAILED, reason)
         self._changes.trainings([training])
         self._changes.work()

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator import outcomes
 from doctrain_coordinator.core.documents import duplicate_id
+from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import TrainingState, after_counts
 from doctrain_coordinator.manifests import Row, fault
@@ -84,8 +86,8 @@ class Failed:
     ids: Sequence[str]
 
 
-async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> int:
-    """Stores a training of documents that failed in another; answers its key, or 0 when there are none.
+async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> tuple[int, int]:
+    """Stores a training of documents that failed in another; answers its key and how many they are, or zeros when there are none.
 
     Raises ExistsError, StoreUnavailableError.
     """
@@ -94,10 +96,10 @@ async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> in
         training: int = await c.fetchval(SQL["next_training"])
         count: int = await c.fetchval(SQL["copy_failed"], training, failed.training, list(failed.classes), list(failed.ids))
         if not count:
-            return 0
+            return 0, 0
         await _copy_shards(c, training, new.tenant, number=0, first=0, count=count, expected=count, lanes=lanes)
         await _insert(c, training, new, Piece(count, (), (), 0, 0, True))
-    return training
+    return training, count
 
 
 async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) -> None:
@@ -135,27 +137,30 @@ async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, e
             await _copy_documents(c, training, loaded, piece)
             number = await c.fetchval(SQL["next_shard_number"], training)
             await _copy_shards(c, training, tenant, number=number, first=loaded, count=piece.count, expected=expected, lanes=lanes)
-            went_on = await _advance(c, training, loaded, piece)
+            row = await _advance(c, training, loaded, piece)
         except postgres.UniqueViolationError as error:
             await c.execute("rollback")
             if error.constraint_name == "document_by_id":
                 await _name_duplicate(c, training, piece)
             return False
-        await c.execute("commit" if went_on else "rollback")
-    return went_on
+        await c.execute("rollback" if row is None else "commit")
+    if row is not None and row.state.ended:
+        outcomes.tell_ended(training, row.state, total=row.total, completed=row.completed, failed=row.failed)
+    return row is not None
 
 
-async def _advance(c: Connection, training: int, loaded: int, piece: Piece) -> bool:
+async def _advance(c: Connection, training: int, loaded: int, piece: Piece) -> TrainingRow | None:
+    """The training as it is with the piece; None when there is nothing to go on with."""
     row = await c.fetchrow(SQL["lock_loading"], training, loaded)
     if row is None:
-        return False
+        return None
     if row["paused"]:
         await c.execute(SQL["pause_loaded"], training, loaded)
     total = loaded + piece.count
     state = after_counts(TrainingState(row["state"]), sealed=piece.last, total=total, completed=row["completed"], failed=row["failed"])
     version = row["version"] + 1
     await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, version, state.ended)
-    return True
+    return TrainingRow(training, state, piece.last, total, row["completed"], row["failed"], version)
 
 
 async def _name_duplicate(c: Connection, training: int, piece: Piece) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator import loading
+from doctrain_coordinator import loading, outcomes
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.keys import Identity
 from doctrain_coordinator.loading import Failed, NewTraining
@@ -44,7 +44,7 @@ class Retrying:
         new = NewTraining(caller.tenant, task_id, digest, telemetry.headers().get("traceparent", ""), 0, retry_of=origin)
         failed = Failed(source, sorted(set(request.error_classes)), sorted(set(request.document_ids)))
         try:
-            training = await loading.create_from_failed(self._pool, new, failed)
+            training, count = await loading.create_from_failed(self._pool, new, failed)
         except loading.ExistsError:
             known = await known_training(self._pool, caller, task_id, digest)
             assert known is not None
@@ -55,8 +55,9 @@ class Retrying:
                 f"There is nothing to retry: {asked} failed in {request.training_task_id!r}, or a later training has indexed those since, "
                 "or they were deleted."
             )
+        outcomes.tell_accepted(training, task_id, caller.tenant_id, count)
         self._changes.work()
-        return Accepted(training, 0)
+        return Accepted(training, count)
 
 
 def _hash(request: pb.RetryFailedDocumentsRequest) -> bytes:

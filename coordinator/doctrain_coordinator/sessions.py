@@ -73,6 +73,8 @@ class Sessions:
                 row = await c.fetchrow(SQL["open_session"], opening.worker_id, opening.lanes, opening.version, opening.predecessor or None)
         if row is None:
             return None
+        if not opening.session:
+            log.info("Session %d of %s is open: %d lanes.", row["id"], opening.worker_id, opening.lanes)
         self._changes.work()
         now = time.monotonic()
         return Attachment(row["id"], row["attached"], row["beat"], now, now)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator import loading
+from doctrain_coordinator import loading, outcomes
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.keys import Identity
@@ -127,7 +127,9 @@ class Starting:
         if not piece.last:
             self._loaders.poke()
         partial = bool(request.manifest_uri) and not piece.last
-        return Accepted(training, request.numbered.count or piece.count, partial=partial, lines=piece.lines)
+        documents = request.numbered.count or piece.count
+        outcomes.tell_accepted(training, task_id, caller.tenant_id, documents, partial=partial)
+        return Accepted(training, documents, partial=partial, lines=piece.lines)
 
     async def _store_numbered(self, numbered: pb.NumberedDocuments, common: dict[str, Any]) -> tuple[int, Piece]:
         first = min(numbered.count, FIRST_CHUNK)

@@ -10,10 +10,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Budgets, Held, Verdict, charge
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.rows import training_row, write_trainings
 from doctrain_coordinator.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.store import statements
@@ -41,8 +43,10 @@ class Guard:
 class Taken:
     """What a take-back did: ``counted`` are shards whose charge was no more than a count."""
 
+    worker_id: str
     trainings: Sequence[int]
     counted: Sequence[int]
+    outcomes: Outcomes
 
 
 class _MovedError(Exception):
@@ -69,7 +73,9 @@ class TakeBacks:
                 continue
         if taken is None:
             return None
-        log.info("Session %d was taken back (%s, %s).", guard.session, why, "charged" if charged else "not charged")
+        blame = "charged" if charged else "not charged"
+        log.info("Session %d of %s was taken back (%s, %s).", guard.session, taken.worker_id, why, blame)
+        taken.outcomes.tell()
         self._changes.trainings(taken.trainings)
         self._changes.work()
         return taken
@@ -87,18 +93,19 @@ class TakeBacks:
         trainings = await c.fetch(COMMITS["lock_trainings"], list({row["training"] for row in held}))
         rows = {row["id"]: training_row(row) for row in trainings}
         await brief(c)
-        draining = await c.fetchval(SQL["end_session"], guard.session, guard.beat, guard.attached)
-        if draining is None:
+        session = await c.fetchrow(SQL["end_session"], guard.session, guard.beat, guard.attached)
+        if session is None:
             return None
         shards = await lock_shards(c, [row["id"] for row in held], SQL["lock_held_shards"], guard.session)
         if any(shard["training"] not in rows for shard in shards):
             raise _MovedError
-        charged = charged and not draining
-        counted = [shard["id"] for shard in shards if await self._free(c, shard, rows[shard["training"]], charged)]
+        charged, outcomes = charged and not session["draining"], Outcomes()
+        counted = [shard["id"] for shard in shards if await self._free(c, shard, rows[shard["training"]], charged, outcomes)]
         await write_trainings(c, rows.values())
-        return Taken(list(rows), counted)
+        outcomes.ended(rows.values())
+        return Taken(session["worker_id"], list(rows), counted, outcomes)
 
-    async def _free(self, c: Connection, shard: Record, training: TrainingRow, charged: bool) -> bool:
+    async def _free(self, c: Connection, shard: Record, training: TrainingRow, charged: bool, outcomes: Outcomes) -> bool:
         """Answers whether the shard was charged, and nothing but its count of losses changed by that."""
         version = training.touch()
         before = Verdict(shard["losses"], tuple(shard["suspects"]))
@@ -108,7 +115,7 @@ class TakeBacks:
         else:
             if charged:
                 verdict = charge(await self._held(c, shard), self._budgets)
-                still_open -= await self._charge_document(c, shard, verdict, training)
+                still_open -= await self._charge_document(c, shard, verdict, training, outcomes)
             state = ShardState.PENDING if still_open else ShardState.DONE
         await c.execute(SQL["take_back_shard"], shard["id"], state, version, verdict.losses, list(verdict.suspects), still_open)
         return verdict == Verdict(before.losses + 1, before.suspects)
@@ -120,7 +127,7 @@ class TakeBacks:
         trial_losses = await c.fetchval(SQL["document_losses"], shard["training"], trial) if trial is not None else 0
         return Held(shard["width"], shard["losses"], shard["suspects"], trial, trial_losses or 0, shard["running"], ordinals)
 
-    async def _charge_document(self, c: Connection, shard: Record, verdict: Verdict, training: TrainingRow) -> int:
+    async def _charge_document(self, c: Connection, shard: Record, verdict: Verdict, training: TrainingRow, outcomes: Outcomes) -> int:
         if verdict.charged_document is None:
             return 0
         if not verdict.fails:
@@ -132,4 +139,5 @@ class TakeBacks:
         if row is None:
             return 0
         training.failed += 1
+        outcomes.failed(training.id, verdict.charged_document, pb.ERROR_CLASS_CRASH, CRASH_CODE)
         return 1

@@ -81,6 +81,7 @@ async def running(
             ]
             consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, loops), name="consumer")
             yield Running(worker_id, session, holds)
+            log.info("%s drains: it takes no more shards, and %d that it holds are to end.", worker_id, holds.lanes_in_use)
             session.draining = True
             consumer.cancel()
             await holds.drain(settings.drain_seconds)
@@ -89,6 +90,7 @@ async def running(
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     await session.goodbye("the worker goes away")
+            log.info("%s has drained.", worker_id)
             for task in tasks:
                 task.cancel()
 

@@ -171,6 +171,7 @@ class Holds:
         traceparent = hold.delivery.message.headers.get("traceparent", "")
         try:
             answer = await self._setup.tracker.begin(hold.key)
+            log.debug("Shard %d (%d) was asked for: %s.", *hold.key, pb.BeginOutcome.Name(answer.outcome))
             if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
                 self._session.lost()
                 return False
@@ -181,6 +182,7 @@ class Holds:
                         if self._draining:
                             hold.run.hand_back(DRAIN_REASON)
                         end = await hold.run.run()
+                        log.debug("Shard %d (%d) ended here: %s.", *hold.key, end.name)
                     finally:
                         hold.run = None
                 if end is End.LOST:

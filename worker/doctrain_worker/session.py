@@ -113,7 +113,7 @@ class Session:
     def lost(self) -> None:
         """A coordinator answered that the session was taken back."""
         if not self._over.is_set():
-            log.warning("Session %d was taken back.", self.id)
+            log.warning("Session %d of %s was taken back.", self.id, self._identity.worker_id)
         self._end()
 
     def children_stopped(self) -> None:
@@ -164,7 +164,7 @@ class Session:
                     return attachment
             seconds = self._tenure.attempt_seconds(time.monotonic(), 1)
             if seconds is None:
-                log.warning("No coordinator took session %d on within %g s.", self.id, REATTACH_SECONDS)
+                log.warning("No coordinator took session %d of %s on within %g s.", self.id, self._identity.worker_id, REATTACH_SECONDS)
                 return None
             if self.id:
                 await asyncio.sleep(min(seconds, BETWEEN_ROUNDS_SECONDS))
@@ -196,7 +196,7 @@ class Session:
         welcome = stream.welcome
         lease, beat = welcome.lease_ms / 1000, welcome.beat_ms / 1000
         if not welcome.session:
-            log.warning("Session %d was taken back.", self.id)
+            log.warning("Session %d of %s was taken back.", self.id, self._identity.worker_id)
             return False
         if not self._tenure.fits(lease, beat):
             raise ConfigurationError(
@@ -206,7 +206,7 @@ class Session:
             )
         if not self.id:
             self._guardian.note_session(welcome.session)
-            log.info("Session %d is open.", welcome.session)
+            log.info("%s is in session %d.", self._identity.worker_id, welcome.session)
         self._tenure.welcomed(welcome.session, lease, beat, stream.opened)
         return self._extend()
 
@@ -237,7 +237,7 @@ class Session:
 
     async def _run_stream(self, stream: Stream, held: Held) -> None:
         why = await stream.run(lambda response: self._on_response(response, held))
-        log.info("%s", why)
+        log.info("%s: %s", self._identity.worker_id, why)
 
     async def _succeed(self, address: str, missed: list[str]) -> None:
         """Once asked to move, a stream to another coordinator; the one in use works on until then. Notes who may have missed it."""
@@ -259,7 +259,7 @@ class Session:
     async def _watch_guardian(self) -> None:
         """The session is over when its children were killed; a guardian that is lost ends the worker."""
         why = await self._guardian.wait_fenced()
-        log.warning("Session %d was fenced by its guardian: %s.", self.id, why)
+        log.warning("Session %d of %s was fenced by its guardian: %s.", self.id, self._identity.worker_id, why)
         self._end()
 
     async def _watch_end(self) -> None:
@@ -271,7 +271,7 @@ class Session:
         while True:
             number, step = self._tenure.beat(time.monotonic())
             if self._guardian.fenced or step is Step.FENCE:
-                log.warning("Session %d heard nothing in time and fences itself.", self.id)
+                log.warning("Session %d of %s heard nothing in time and fences itself.", self.id, self._identity.worker_id)
                 self._end()
                 return
             if step is Step.MOVE:

@@ -31,7 +31,7 @@ class Recorded(Enum):
 
 @dataclass(slots=True)
 class TrainingRow:
-    """A locked training; ``completed`` and ``failed`` are moved on by what is recorded."""
+    """A locked training; ``completed`` and ``failed`` are moved on by what is recorded. ``ended``: by this transaction."""
 
     id: int
     state: TrainingState
@@ -42,6 +42,7 @@ class TrainingRow:
     version: int
     changed: bool = False
     begun: bool = False
+    ended: bool = False
 
     def touch(self) -> int:
         """Raises the version once a commit and answers it."""
@@ -54,7 +55,9 @@ class TrainingRow:
         """Moves the state on after all of a commit is recorded."""
         if self.begun and self.state is TrainingState.QUEUED:
             self.state = TrainingState.PROCESSING
-        self.state = after_counts(self.state, sealed=self.sealed, total=self.total, completed=self.completed, failed=self.failed)
+        before = self.state
+        self.state = after_counts(before, sealed=self.sealed, total=self.total, completed=self.completed, failed=self.failed)
+        self.ended = self.state.ended and not before.ended
 
 
 @dataclass(slots=True)

@@ -125,7 +125,7 @@ async def forgive_shards(tx: Transaction, ids: list[int]) -> list[Row]:
 @named("sessions")
 async def end_session(tx: Transaction, session: int, seen_beat: int | None, seen_attached: int | None) -> list[Row]:
     row = await tx.update("session", session, _as_seen(seen_beat, seen_attached), lambda _: {"state": 2})
-    return [columns(row, "draining")] if row else []
+    return [columns(row, "draining", "worker_id")] if row else []
 
 
 _LOST = ("id", "training", "tenant", "state", "number", "width", "first", "count", "open", "running", "losses", "suspects", "trial")

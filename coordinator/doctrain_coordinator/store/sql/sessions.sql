@@ -51,9 +51,9 @@ with charged as (
 update shard set losses = losses - 1 from charged where shard.id = charged.id and losses > 0
 
 -- name: end_session
--- Answers whether the session was draining: nobody is charged for what is lost with one that goes away.
+-- Nobody is charged for what is lost with one that was draining.
 update session set state = 2
-where id = $1 and state = 1 and ($2::bigint is null or beat = $2) and ($3::int is null or attached = $3) returning draining
+where id = $1 and state = 1 and ($2::bigint is null or beat = $2) and ($3::int is null or attached = $3) returning draining, worker_id
 
 -- name: lock_held_shards
 select id, training, tenant, state, number, width, first, count, open, running, losses, suspects, trial

@@ -1,0 +1,58 @@
+"""What the log tells of trainings and documents, once it is committed: numbers and codes, nothing that tenants wrote.
+
+A training is told with its tenant and id when it is accepted, and by its number from then on; a document by its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.core.ledger import TrainingRow
+from doctrain_coordinator.core.states import TrainingState
+
+log = logging.getLogger("doctrain_coordinator.trainings")
+_CLASSES: dict[int, str] = {number: name.removeprefix("ERROR_CLASS_") for name, number in pb.ErrorClass.items()}
+MOST_NAMED = 10
+LONGEST_CODE = 64
+
+
+def tell_accepted(training: int, task_id: str, tenant_id: str, documents: int, *, partial: bool = False) -> None:
+    """A training is stored; ``partial``: more of its documents follow."""
+    log.info("Training %d was accepted: %s of tenant %s; documents%s: %d.", training, task_id, tenant_id, " so far" * partial, documents)
+
+
+def tell_ended(training: int, state: TrainingState, *, total: int, completed: int, failed: int) -> None:
+    """A training has ended."""
+    said = state.name.lower().replace("_", " ")
+    log.info("Training %d ended as %s; documents: %d, trained: %d, failed: %d.", training, said, total, completed, failed)
+
+
+class Outcomes:
+    """What one transaction records; ``tell`` it once it is committed."""
+
+    def __init__(self) -> None:
+        self._failed: dict[tuple[int, int, str], list[int]] = {}
+        self._ended: list[TrainingRow] = []
+
+    def failed(self, training: int, ordinal: int, error_class: int, code: str) -> None:
+        """A document failed."""
+        self._failed.setdefault((training, error_class, code), []).append(ordinal)
+
+    def ended(self, rows: Iterable[TrainingRow]) -> None:
+        """Those of the rows that the transaction ended."""
+        self._ended += [row for row in rows if row.ended]
+
+    def tell(self) -> None:
+        """A line for each kind of failure within a training, then one for each training that ended."""
+        for (training, error_class, code), ordinals in self._failed.items():
+            why = f"{_CLASSES.get(error_class, str(error_class))} {code[:LONGEST_CODE]}"
+            named = ", ".join(map(str, sorted(ordinals)[:MOST_NAMED]))
+            if len(ordinals) == 1:
+                log.info("Document %s of training %d failed: %s.", named, training, why)
+            else:
+                more = f" and {len(ordinals) - MOST_NAMED} more" if len(ordinals) > MOST_NAMED else ""
+                log.info("Documents %s%s of training %d failed: %s.", named, more, training, why)
+        for row in self._ended:
+            tell_ended(row.id, row.state, total=row.total, completed=row.completed, failed=row.failed)

@@ -1,0 +1,74 @@
+"""What an operator reads in a coordinator's log: each training's beginning and end, what failed and how, who comes and goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.core.blocks import Failure
+from testkit.coordinator import coordinators
+from testkit.core import core, results
+from testkit.waiting import wait_until
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+
+
+async def test_a_training_is_told_with_its_end_and_what_failed_without_a_word_of_its_tenant(
+    postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "doctrain_coordinator")
+    async with core(postgres) as one:
+        training = await one.training(await one.tenant("a"), "t", 20)
+        worker = await one.open("worker-1")
+        assert f"Session {worker.session} of worker-1 is open: 6 lanes." in told(caplog)
+        shard, number = await one.running_shard(worker.session, training)
+        secret = [Failure(ordinal, 2, "ENCRYPTED", "payroll.pdf is encrypted.") for ordinal in (3, 1)]
+        await one.report(worker.session, shard, number, results(0, 10, failed=[*secret, Failure(7, 4, "CRASHED", "It crashed.")]))
+        await one.report(worker.session, shard, number, results(0, 10, failed=secret))  # said again, recorded once
+        shard, number = await one.running_shard(worker.session, training, 1)
+        await one.report(worker.session, shard, number, results(10, 10))
+        await one.sessions.leave(worker.session)
+    assert told(caplog)[1:] == [
+        f"Documents 1, 3 of training {training} failed: PERMANENT ENCRYPTED.",
+        f"Document 7 of training {training} failed: CRASH CRASHED.",
+        f"Training {training} ended as completed with failures; documents: 20, trained: 17, failed: 3.",
+        f"Session {worker.session} of worker-1 was taken back (it said goodbye, not charged).",
+    ]
+    assert "payroll" not in caplog.text
+
+
+async def test_many_failures_of_a_kind_are_one_line(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "doctrain_coordinator.trainings")
+    async with core(postgres) as one:
+        training = await one.training(await one.tenant("a"), "t", 15)
+        worker = await one.open("worker-1")
+        reports = []
+        for place, (first, count) in enumerate(((0, 10), (10, 5))):
+            shard, number = await one.running_shard(worker.session, training, place)
+            failed = [Failure(ordinal, 1, "NOT_REACHED", "No answer.") for ordinal in range(first, first + count)]
+            reports.append((worker.session, shard, number, results(first, count, failed=failed)))
+        await one.reports(reports)
+    failures, end = told(caplog)
+    assert failures == f"Documents 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 5 more of training {training} failed: TRANSIENT NOT_REACHED."
+    assert end == f"Training {training} ended as failed; documents: 15, trained: 0, failed: 15."
+
+
+async def test_accepted_and_cancelled_trainings_leading_and_draining_are_told(
+    postgres: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "doctrain_coordinator")
+    async with coordinators(postgres, tmp_path) as served:
+        acme = await served.tenant("acme")
+        await acme.start_training([pb.DocumentInput(document_id="a", content=b"text")], training_task_id="mine")
+        await acme.cancel("mine")
+        await wait_until(lambda: "This coordinator leads." in told(caplog), 20)
+    said = told(caplog)
+    assert "Training 1 was accepted: mine of tenant acme; documents: 1." in said
+    assert "Training 1 ended as cancelled; documents: 1, trained: 0, failed: 0." in said
+    assert said.index("This coordinator drains: its workers and watchers are sent elsewhere.") < said.index(
+        "This coordinator leads no longer."
+    )
