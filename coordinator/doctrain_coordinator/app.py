@@ -72,8 +72,10 @@ class Running:
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[Running]:
     """Serves while open; at the end workers and watchers are sent elsewhere before the server stops.
 
-    Raises StoreUnavailableError when Postgres is away at the start; later it is waited for.
+    Raises ConfigurationError when it cannot listen, before anything is changed, and StoreUnavailableError when Postgres is away
+    at the start; later it is waited for.
     """
+    rpc_server.check_free(settings.listen)
     await migrate(settings.database_url)
     async with AsyncExitStack() as stack:
         pools = await _Pools.open(settings.database_url, stack)

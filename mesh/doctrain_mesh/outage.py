@@ -16,13 +16,14 @@ log = logging.getLogger("doctrain")
 AGAIN_SECONDS = 60.0
 SETTLE_SECONDS = 1.0
 """A part counts as back when nothing has failed for this long: connections from before its restart fail late."""
+WAITS = "Work that needs it waits, and goes on by itself."
 
 
 class Outage:
-    """What a process knows of one part's absence."""
+    """What a process knows of one part's absence; ``meanwhile`` says what that means for work."""
 
-    def __init__(self, part: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._part, self._clock = part, clock
+    def __init__(self, part: str, clock: Callable[[], float] = time.monotonic, *, meanwhile: str = WAITS) -> None:
+        self._part, self._clock, self._meanwhile = part, clock, meanwhile
         self._since: float | None = None
         self._told = 0.0
         self._good_since: float | None = None
@@ -33,7 +34,7 @@ class Outage:
         self._good_since = None
         if self._since is None:
             self._since = self._told = now
-            log.warning("%s is away: %s. Work that needs it waits, and goes on by itself.", self._part, cause.rstrip("."))
+            log.warning("%s is away: %s. %s", self._part, cause.rstrip("."), self._meanwhile)
         elif now - self._told >= AGAIN_SECONDS:
             self._told = now
             log.warning("%s has been away for %d s: %s.", self._part, now - self._since, cause.rstrip("."))

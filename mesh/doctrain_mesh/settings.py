@@ -22,6 +22,7 @@ from doctrain_mesh.errors import ConfigurationError
 PREFIX = "DOCTRAIN_"
 ACK_SECONDS = 60.0
 ALONE_SECONDS = 7200.0
+LARGEST_PORT = 65_535
 ALIKE = 0.7
 """How alike an unknown name and a known one must be, 0 to 1, for one to be the other's slip."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -209,6 +210,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
         )
+    _check_listen(settings.listen)
     held, limit = settings.least_hold_seconds, settings.broker_consumer_timeout_seconds
     if held > limit:
         raise ConfigurationError(
@@ -217,6 +219,14 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "(DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS). Shorten the hold, or raise RabbitMQ's consumer_timeout and that setting with it."
         )
     return settings
+
+
+def _check_listen(listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > LARGEST_PORT:
+        raise ConfigurationError(
+            f"DOCTRAIN_LISTEN (in `doctrain dev` --listen) is {listen!r}; it must be HOST:PORT, such as 127.0.0.1:7700 or 0.0.0.0:7700."
+        )
 
 
 def _parse(variable: str, text: str, kind: Any) -> Any:

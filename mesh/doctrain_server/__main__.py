@@ -63,14 +63,14 @@ def bootstrap(again: bool) -> None:
 
 
 @cli.command()
-@click.option("--address", default="127.0.0.1:7700", show_default=True, help="The coordinator to ask.")
+@click.argument("address", default="127.0.0.1:7700")
 @click.option("--ca", default="", help="File of the CA that signed its certificate.")
 def healthcheck(address: str, ca: str) -> None:
-    """Exit 0 when the coordinator at an address serves (grpc.health.v1)."""
+    """Exit 0 when the coordinator at ADDRESS (127.0.0.1:7700) serves, else 1 (grpc.health.v1)."""
     from doctrain_server.healthcheck import serves
 
     if not asyncio.run(serves(address, ca)):
-        raise SystemExit(1)
+        raise click.ClickException(f"No coordinator serves at {address}, or not with this CA.")
 
 
 @cli.command()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_WORKER, Keys, has_operator
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.errors import AlreadyExistsError
 from doctrain_mesh.settings import Settings
 
 
 async def first_keys(settings: Settings, *, again: bool = False) -> dict[str, str | int]:
     """Makes an operator's key and a worker's, with the ids by which they are revoked. Whoever can reach the database may.
 
-    Raises ConfigurationError when there is an operator's key already, unless it is to be made ``again``.
+    Raises AlreadyExistsError when there is an operator's key already, unless it is to be made ``again``.
     """
     await migrate(settings.database_url)
     pool = await postgres.create_pool(settings.database_url, size=2, name="doctrain bootstrap")
     try:
         async with postgres.acquired(pool, "looking for an operator's key") as connection:
             if await has_operator(connection) and not again:
-                raise ConfigurationError(
+                raise AlreadyExistsError(
                     "There is an operator's key already; with it, `doctrain keys create` makes further ones. "
                     "If it is lost: doctrain-server bootstrap --again."
                 )

@@ -21,6 +21,7 @@ from doctrain_server import adapters
 from doctrain_server.embedded_workers import kept_workers
 from doctrain_server.folder import KEYS, held, kept_keys
 from doctrain_server.postgres import embedded_postgres
+from doctrain_worker.pipeline import plugins
 
 TENANT = "demo"
 PLAN = "paid"
@@ -44,8 +45,9 @@ async def embedded_mesh(
 ) -> AsyncIterator[Embedded]:
     """Runs the mesh on ``folder`` while open; its data and keys stay there for the next time. ``tell`` hears what takes time.
 
-    Raises ConfigurationError when another process has the folder.
+    Raises ConfigurationError when another process has the folder, or a stage is not there.
     """
+    plugins.stages(settings)  # before a database is made for nothing
     folder = _prepared(folder)
     async with AsyncExitStack() as stack:
         ours = stack.enter_context(held(folder))

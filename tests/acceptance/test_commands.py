@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -103,7 +104,7 @@ async def test_bootstrap_makes_the_first_keys_once(postgres: str) -> None:
     assert made["worker_key"].startswith("dt_worker_")
     assert made["operator_key_id"] != made["worker_key_id"]
     status, out, err = await run("bootstrap", DOCTRAIN_DATABASE_URL=postgres)
-    assert (status, out) == (os.EX_CONFIG, [])
+    assert (status, out) == (1, [])
     assert err[0].startswith("doctrain-server: There is an operator's key already")
     status, out, _ = await run("bootstrap", "--again", DOCTRAIN_DATABASE_URL=postgres)
     assert status == 0
@@ -207,6 +208,21 @@ async def test_a_broker_that_refuses_the_password_is_told_when_a_coordinator_sta
         process.terminate()
         _, rest = await process.communicate()
     assert b"Traceback" not in rest
+
+
+async def test_an_address_to_listen_on_is_looked_at_before_the_database(postgres: str) -> None:
+    asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "memory:///"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        in_use = f"127.0.0.1:{taken.getsockname()[1]}"
+        for listen, said in (("foo", "DOCTRAIN_LISTEN (in `doctrain dev` --listen) is 'foo'; it must be HOST:PORT"), (in_use, in_use)):
+            status, _, err = await run("coordinator", **asked, DOCTRAIN_LISTEN=listen)
+            assert (status, said in err[0]) == (os.EX_CONFIG, True)
+    assert (await run("migrate", DOCTRAIN_DATABASE_URL=postgres))[1] == ["The database was empty; it has schema version 1 now."]
+
+
+async def test_a_health_check_takes_an_address_and_says_when_nobody_serves_there() -> None:
+    status, out, err = await run("healthcheck", "127.0.0.1:1")
+    assert (status, out, err) == (1, [], ["Error: No coordinator serves at 127.0.0.1:1, or not with this CA."])
 
 
 @pytest.mark.parametrize("option", ["-h", "--help", "--version"])

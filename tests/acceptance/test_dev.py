@@ -64,11 +64,11 @@ async def dev(folder: Path, *options: str) -> AsyncIterator[Dev]:
         await process.wait()
 
 
-async def run(folder: Path, *arguments: str) -> tuple[int, str]:
+async def run(folder: Path, *arguments: str, **settings: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "doctrain", *arguments),
         cwd=folder,
-        env=CLEAN,
+        env={**CLEAN, **settings},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -170,6 +170,13 @@ async def test_a_second_ctrl_c_waits_no_longer_and_says_nothing_odd(tmp_path: Pa
         _, *after = running.said.partition("Stopping")[2].splitlines()
         assert all(" INFO " in line for line in after)
     await wait_until(lambda: not servers(tmp_path), 30, "Postgres ends with the process that started it")
+
+
+async def test_a_stage_that_is_not_there_is_told_before_a_database_is_made(tmp_path: Path) -> None:
+    status, said = await run(tmp_path, "dev", DOCTRAIN_STAGE_READ="acme_stages.read:read")
+    assert status == os.EX_CONFIG
+    assert "DOCTRAIN_STAGE_READ is 'acme_stages.read:read', but there is no module 'acme_stages.read'" in said
+    assert not (tmp_path / "doctrain-data").exists()
 
 
 async def test_an_address_in_use_is_told_as_a_sentence(tmp_path: Path) -> None:

@@ -86,3 +86,12 @@ async def test_a_tenants_plan_and_weight_change_alone_and_a_weight_of_zero_is_re
     assert (kept.tenant_id, kept.plan, kept.weight) == ("acme", "paid", 0.5)
     assert (await refused(operator.fleet.update_tenant("nobody", weight=1))).reason == "TENANT_NOT_FOUND"
     assert (await refused(operator.fleet.update_tenant("acme", plan="none-such"))).reason == "PLAN_NOT_FOUND"
+
+
+async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) -> None:
+    operator = await served.client(await served.key(3))
+    none = await refused(operator.fleet.create_key("tenant"))
+    assert none.sentence == "A key of role tenant needs the name of its tenant."
+    much = await refused(operator.fleet.create_key("operator", tenant_id="acme"))
+    assert much.sentence == "A key of role operator belongs to no tenant; leave the tenant out."
+    assert [violation.field for violation in (*none.violations, *much.violations)] == ["tenant_id", "tenant_id"]

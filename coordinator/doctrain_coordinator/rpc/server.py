@@ -52,7 +52,6 @@ def build(
     settings: Settings, keys: Keys, *, training: TrainingService, search: SearchService, fleet: FleetService, tracker: TrackerService
 ) -> Served:
     """A server with every service, bound but not started; raises ConfigurationError when it cannot listen."""
-    _check_free(settings.listen)
     server = grpc.aio.server(interceptors=[CallInterceptor(keys)], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
     search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
@@ -73,8 +72,8 @@ def build(
     return Served(server, healthy, port)
 
 
-def _check_free(listen: str) -> None:
-    """Binds once before gRPC does, which says why it cannot in words for its own developers."""
+def check_free(listen: str) -> None:
+    """Binds once before gRPC does, which says why it cannot in words for its own developers. Raises ConfigurationError."""
     host, _, port = listen.rpartition(":")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
@@ -82,8 +81,6 @@ def _check_free(listen: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen()
-    except ValueError as error:
-        raise _cannot_listen(listen, "it is not HOST:PORT") from error
     except OSError as error:
         raise _cannot_listen(listen, error.strerror or str(error)) from error
 

@@ -37,7 +37,7 @@ REGISTER_SECONDS = 3.0
 RELIST_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 REFRESHES_PER_LEASE = 3
-OUTAGE = Outage("etcd")
+OUTAGE = Outage("etcd", meanwhile="Work goes on; who is there and how busy is not shown, and new workers need DOCTRAIN_COORDINATORS.")
 
 DEFAULT_PORT = 2379
 

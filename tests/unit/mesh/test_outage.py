@@ -62,3 +62,8 @@ async def test_a_part_that_fails_again_at_once_was_not_back(caplog: pytest.LogCa
 )
 def test_a_cause_is_one_line(error: Exception, sentence: str) -> None:
     assert outage.cause(error) == sentence
+
+
+def test_a_part_that_work_does_not_need_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    Outage("etcd", Clock(), meanwhile="Work goes on.").away("connecting: no answer in time")
+    assert caplog.messages == ["etcd is away: connecting: no answer in time. Work goes on."]

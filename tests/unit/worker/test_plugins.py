@@ -25,7 +25,9 @@ ready = Nothing()
 
 def test_stages_are_ours_unless_a_setting_names_others() -> None:
     assert plugins.stages(load({"PATH": "/bin", "DOCTRAIN_STAGE_READ": ""})) == Stages()
-    assert plugins.stages(load({"DOCTRAIN_STAGE_READ": "my.module:read"})) == Stages(read="my.module:read")
+    assert plugins.stages(load({"DOCTRAIN_STAGE_READ": "testkit.stages:shout"})) == Stages(read="testkit.stages:shout")
+    with pytest.raises(ConfigurationError, match=r"DOCTRAIN_STAGE_READ is 'my.module:read', but there is no module 'my.module'"):
+        plugins.stages(load({"DOCTRAIN_STAGE_READ": "my.module:read"}))
 
 
 def test_an_entry_point_gives_a_stage_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

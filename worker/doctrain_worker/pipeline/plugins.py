@@ -13,7 +13,7 @@ stands at ours; the model that embeds is chosen by ``embedding`` (``doctrain_mes
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import importlib.util
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, cast
@@ -39,7 +39,20 @@ class Stages:
 def stages(settings: Settings) -> Stages:
     """The stages that the settings choose. Raises ConfigurationError."""
     chosen = {stage.name: getattr(settings, f"stage_{stage.name}") for stage in dataclasses.fields(Stages)}
-    return Stages(**{name: reference(f"DOCTRAIN_STAGE_{name.upper()}", value, STAGES_GROUP) for name, value in chosen.items() if value})
+    return Stages(**{name: _stage(f"DOCTRAIN_STAGE_{name.upper()}", value) for name, value in chosen.items() if value})
+
+
+def _stage(variable: str, value: str) -> str:
+    """Looks for it without importing it, which is for the child that runs it: its libraries may not be safe elsewhere."""
+    found = reference(variable, value, STAGES_GROUP)
+    module = found.partition(":")[0]
+    try:
+        missing = importlib.util.find_spec(module) is None
+    except (ImportError, ValueError):
+        missing = True
+    if missing:
+        raise ConfigurationError(f"{variable} is {value!r}, but there is no module {module!r}; write it as package.module:attribute.")
+    return found
 
 
 def reference(variable: str, value: str, group: str) -> str:
