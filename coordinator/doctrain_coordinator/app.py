@@ -57,6 +57,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_POOL, TRACKER_POOL, API_POOL, SEARCH_POOL = 1, 8, 12, 8
 REGISTRY_SECONDS = 10
 MOVE_SECONDS = 0.5
+SILENT_BEATS = 3
+"""A worker whose last heartbeats are missing is shown as silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ class _Coordinator:
         dead_letters = DeadLetters(pools.api, broker)
         bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
         loaders = Loaders(url, tenants_locks, changes, sources=sources, uris=uris, bounds=bounds)
-        trainings = Trainings(pools.api)
+        silent_seconds = SILENT_BEATS * settings.beat_seconds
+        trainings = Trainings(pools.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
         self.keys, self.tenants = Keys(pools.tracker), Tenants(pools.api)
         leadership = Leadership(url, dispatcher.lead)
@@ -171,7 +174,7 @@ class _Coordinator:
             )
         )
         search = SearchService(SearchParts(Searching(pools.search, model), Deleting(pools.api, trainings, blobs)))
-        fleet = FleetService(FleetParts(pools.api, self.tenants, self.keys, changes, broker, registry, dead_letters))
+        fleet = FleetService(FleetParts(pools.api, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds))
         self._served = rpc_server.build(settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker)
         self._background = {
             "changes": changes.run,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.core.holding import Facts, Hold, holds, waiting_reason
+from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, Lost, holds, waiting_reason
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
@@ -54,10 +55,17 @@ class Explained:
 
 
 class Trainings:
-    """Every read checks the tenant: another's training is the same as none."""
+    """Every read checks the tenant: another's training is the same as none.
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    Args:
+        pool: where they are.
+        lease_seconds: after which a silent worker is given up.
+        silent_seconds: after which a worker counts as silent.
+    """
+
+    def __init__(self, pool: Pool, *, lease_seconds: float, silent_seconds: float) -> None:
+        self._pool, self._lease, self._silent_seconds = pool, lease_seconds, silent_seconds
+        self._began = time.monotonic()
 
     async def find(self, tenant: int, task_id: str) -> int:
         """The training's key; raises TrainingNotFoundError."""
@@ -79,29 +87,40 @@ class Trainings:
             fleet = await c.fetchrow(SQL["fleet"]) if idle else None
         return [Seen(row, _waiting(row, waiting.get(row["id"]), fleet)) for row in rows]
 
-    async def get(self, tenant: int, task_id: str) -> Seen:
-        """One training; raises TrainingNotFoundError."""
-        found = await self.read([await self.find(tenant, task_id)])
-        return found[0]
+    async def get(self, tenant: int, task_id: str, broker_answers: Callable[[], Awaitable[bool]]) -> Seen:
+        """One training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
+        training = await self.find(tenant, task_id)
+        (seen,) = await self.read([training])
+        return (await self.explain(training, broker_answers)).seen if _handed_out(seen) else seen
 
     async def explain(self, training: int, broker_answers: Callable[[], Awaitable[bool]]) -> Explained:
         """What holds one training; the broker is asked only where its answer matters."""
         (seen,) = await self.read([training])
-        asked = await broker_answers() if seen.row["in_flight"] and not seen.row["running"] else None
+        asked = await broker_answers() if _handed_out(seen) else None
         async with postgres.acquired(self._pool, "explaining a training", seconds=READ_SECONDS) as c:
             waiting = await c.fetchrow(SQL["waiting"], [training])
             fleet = await c.fetchrow(SQL["fleet"])
+            silent = await c.fetchrow(SQL["held_by_silent"], seen.row["tenant"], training, self._silent_seconds)
             ahead = await c.fetch(SQL["ahead"], seen.row["tenant"], training, MOST_AHEAD)
         assert waiting is not None
         assert fleet is not None
+        assert silent is not None
+        facts = _facts(seen.row, waiting, fleet, broker_answers=asked, lost=self._lost(silent))
         return Explained(
-            seen,
-            holds(_facts(seen.row, waiting, fleet, asked)),
+            Seen(seen.row, waiting_reason(facts)),
+            holds(facts),
             waiting["slots"],
             waiting["own_slots"],
             waiting["slots_used"] - waiting["own_slots"],
             [(row["task_id"], row["slots"]) for row in ahead],
         )
+
+    def _lost(self, silent: Record) -> Lost:
+        """A leader gives a session up when it has seen it stand still for the lease; one that has just begun has seen less of it."""
+        if not silent["slots"]:
+            return NOTHING_LOST
+        left = self._lease - min(silent["silence"], time.monotonic() - self._began)
+        return Lost(silent["slots"], silent["own_slots"], left if left > 0 else None)
 
     async def page(self, tenant: int, before: int, states: Sequence[int], size: int) -> list[Seen]:
         """Trainings with keys below ``before``, newest first."""
@@ -124,10 +143,15 @@ class Trainings:
 def _waiting(row: Record, facts: Record | None, fleet: Record | None) -> str:
     if facts is None or fleet is None:
         return ""
-    return waiting_reason(_facts(row, facts, fleet, None))
+    return waiting_reason(_facts(row, facts, fleet))
 
 
-def _facts(row: Record, waiting: Record, fleet: Record, broker_answers: bool | None) -> Facts:
+def _handed_out(seen: Seen) -> bool:
+    """Whether nothing runs of what was handed out: for a moment, or because the broker does not answer."""
+    return bool(seen.row["in_flight"] and not seen.row["running"] and not seen.state.ended)
+
+
+def _facts(row: Record, waiting: Record, fleet: Record, *, broker_answers: bool | None = None, lost: Lost = NOTHING_LOST) -> Facts:
     return Facts(
         state=TrainingState(row["state"]),
         paused=row["paused"],
@@ -143,4 +167,5 @@ def _facts(row: Record, waiting: Record, fleet: Record, broker_answers: bool | N
         yield_reason=waiting["yield_reason"],
         yield_seconds=waiting["yield_seconds"],
         broker_answers=broker_answers,
+        lost=lost,
     )

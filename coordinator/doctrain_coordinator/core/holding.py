@@ -21,6 +21,19 @@ class Rule(IntEnum):
     RETRY_LATER = 7
     LOADING = 8
     NEXT = 9
+    WORKER_LOST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Slots of the tenant, and of them the training's own, that silent workers hold; they are free in so many seconds, where known."""
+
+    slots: int = 0
+    own_slots: int = 0
+    seconds: float | None = None
+
+
+NOTHING_LOST = Lost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,7 @@ class Facts:
         in_flight: its shards that are handed out, run or stop; ``running`` of them run.
         pending: whether a shard of it could be granted now, as far as it alone is concerned.
         own_slots: of ``slots_used``, those that it is counted for itself.
+        lost: those that are held by workers of which nothing is heard any more.
         broker_answers: None where nobody asked.
     """
 
@@ -48,6 +62,7 @@ class Facts:
     yield_reason: str | None
     yield_seconds: float | None
     broker_answers: bool | None = None
+    lost: Lost = NOTHING_LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,8 @@ def _holds(facts: Facts) -> Iterator[Hold]:
         yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
     elif facts.in_flight and not facts.running:
         yield _handed_out(facts)
+    if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.slots):
+        yield _worker_lost(facts.lost)
     if facts.yield_reason is not None and (facts.yield_seconds or 0) > 0:
         seconds = facts.yield_seconds or 0.0
         advice = "Make sure that what its documents need is reachable again; nothing is lost meanwhile."
@@ -98,17 +115,34 @@ def _handed_out(facts: Facts) -> Hold:
     return Hold(Rule.HANDED_OUT, "It was handed out, and no worker has taken it up yet.")
 
 
+def _worker_lost(lost: Lost) -> Hold:
+    whose = "of this training" if lost.own_slots == lost.slots else "of the tenant's trainings"
+    documents = "1 document" if lost.slots == 1 else f"{lost.slots} documents at once"
+    sentence = (
+        f"A worker that was counted for {documents} {whose} is not heard of any more; what it had goes on elsewhere once it is given up."
+    )
+    return Hold(Rule.WORKER_LOST, sentence, "Wait; nothing is lost.", lost.seconds)
+
+
 def _not_granted(facts: Facts) -> Iterator[Hold]:
-    if facts.slots_used >= facts.slots:
-        users = "this training" if facts.own_slots >= facts.slots else "the tenant's trainings, this one included"
-        users = users if facts.own_slots else "the tenant's other trainings"
-        at_once = "1 document at a time, which is" if facts.slots == 1 else f"{facts.slots} documents at once, all"
-        sentence = f"The plan allows {at_once} in use by {users}."
-        advice = "Wait, pause or cancel another training, or ask for a larger plan."
-        yield Hold(Rule.PLAN_LIMIT, sentence, advice)
+    if facts.slots_used - facts.lost.slots >= facts.slots:
+        yield _plan_limit(facts)
+    elif facts.slots_used >= facts.slots:
+        return  # what lost workers hold was told
     elif 0 < facts.lanes <= facts.lanes_used:
         yield Hold(
             Rule.FLEET_FULL, "All workers are busy; it starts when one of them has room.", "Wait, or ask the operator for more workers."
         )
     elif facts.lanes and not facts.in_flight:
         yield Hold(Rule.NEXT, "It is next in line and about to start.")
+
+
+def _plan_limit(facts: Facts) -> Hold:
+    at_once = "1 document at a time, which is" if facts.slots == 1 else f"{facts.slots} documents at once, all"
+    if facts.own_slots >= facts.slots:
+        sentence = f"The plan allows {at_once} in use by this training."
+        advice = "It runs as the plan allows. A larger plan makes it faster only while the workers have time to spare."
+        return Hold(Rule.PLAN_LIMIT, sentence, advice)
+    users = "the tenant's trainings, this one included" if facts.own_slots else "the tenant's other trainings"
+    advice = "Wait, pause or cancel another training, or ask for a larger plan."
+    return Hold(Rule.PLAN_LIMIT, f"The plan allows {at_once} in use by {users}.", advice)

@@ -46,6 +46,7 @@ class FleetParts:
     broker: Broker
     registry: Registry
     dead_letters: DeadLetters
+    silent_seconds: float
 
 
 class FleetService(fleet_pb2_grpc.FleetServiceServicer):
@@ -58,7 +59,8 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         async with postgres.acquired(self._parts.pool, "listing workers", seconds=READ_SECONDS) as c:
             sessions = await c.fetch(SQL["workers"])
         records = await self._records()
-        workers = [_worker(row, (records or {}).get(row["worker_id"])) for row in sessions]
+        known = records or {}  # what a worker says of itself is said by its present boot
+        workers = [_worker(row, known.get(row["worker_id"]) if row["newest"] else None, self._parts.silent_seconds) for row in sessions]
         return pb.ListWorkersResponse(workers=workers, registry_answered=records is not None)
 
     async def _records(self) -> dict[str, dict[str, Any]] | None:
@@ -204,7 +206,7 @@ def _dead_letter(row: Record) -> pb.DeadLetter:
     return letter
 
 
-def _worker(row: Record, record: dict[str, Any] | None) -> pb.Worker:
+def _worker(row: Record, record: dict[str, Any] | None, silent_seconds: float) -> pb.Worker:
     said = record or {}
     worker = pb.Worker(
         worker_id=row["worker_id"],
@@ -219,6 +221,8 @@ def _worker(row: Record, record: dict[str, Any] | None) -> pb.Worker:
         registered=record is not None,
     )
     worker.open_time.FromDatetime(row["opened_at"])
+    if row["gone"] or row["silence"] > silent_seconds:
+        worker.silence.FromTimedelta(timedelta(seconds=max(0.0, row["silence"])))
     return worker
 
 

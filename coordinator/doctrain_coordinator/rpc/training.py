@@ -72,7 +72,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return response
 
     async def GetTraining(self, request: pb.GetTrainingRequest, context: Any) -> pb.GetTrainingResponse:
-        seen = await self._parts.trainings.get(CALLER.get().tenant, request.training_task_id)
+        seen = await self._parts.trainings.get(CALLER.get().tenant, request.training_task_id, self._broker_answers)
         return pb.GetTrainingResponse(training=translate.training(seen))
 
     async def ListTrainings(self, request: pb.ListTrainingsRequest, context: Any) -> pb.ListTrainingsResponse:

@@ -134,7 +134,8 @@ create unique index document_by_id on document (training, document_id) where doc
 create index document_of_blob on document (substr(uri, 8, 64)) where uri like 'blob://%';
 
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
--- gone_at tells losses that belong together from others (docs/adr/0007); no lease is measured by it.
+-- gone_at tells losses that belong together from others (docs/adr/0007), beaten_at shows people who is silent; no lease is
+-- measured by either.
 create table session (
     id bigint generated always as identity primary key,
     worker_id text not null,
@@ -146,6 +147,7 @@ create table session (
     predecessor bigint,
     version text not null default '',
     opened_at timestamptz not null default now(),
+    beaten_at timestamptz not null default now(),
     gone_at timestamptz
 ) with (fillfactor = 50);
 

@@ -16,7 +16,18 @@ Statement = Callable[..., Awaitable[list[Row]]]
 FILES = ("commits", "dispatch", "sessions", "opened", "loading", "trainings", "shard_locks")
 """Those whose every statement is known here, but for OTHERS."""
 OTHERS = frozenset(
-    {"list", "running_ordinals", "documents", "changed_shards", "ended_documents", "known_ids", "copy_failed", "origin", "ahead"}
+    {
+        "list",
+        "running_ordinals",
+        "documents",
+        "changed_shards",
+        "ended_documents",
+        "known_ids",
+        "copy_failed",
+        "origin",
+        "ahead",
+        "held_by_silent",
+    }
 )
 """What only listings, manifests and retries ask for, which are not simulated."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from doctrain_coordinator.core.burial import Grant, explain
-from doctrain_coordinator.core.holding import Facts, Rule, holds, waiting_reason
+from doctrain_coordinator.core.holding import Facts, Lost, Rule, holds, waiting_reason
 from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.states import ShardState, TrainingState
 
@@ -45,6 +45,10 @@ IDLE = Facts(
         ({"pending": False, "sealed": False}, [Rule.LOADING]),
         ({"in_flight": 2, "running": 2, "slots_used": 5, "own_slots": 5}, [Rule.PLAN_LIMIT]),
         ({"in_flight": 2, "running": 2, "pending": False}, []),
+        ({"in_flight": 2, "running": 2, "pending": False, "lost": Lost(5, 5)}, [Rule.WORKER_LOST]),
+        ({"slots_used": 5, "own_slots": 5, "in_flight": 1, "running": 1, "lost": Lost(5, 5)}, [Rule.WORKER_LOST]),
+        ({"slots_used": 7, "lost": Lost(2, 0)}, [Rule.WORKER_LOST, Rule.PLAN_LIMIT]),
+        ({"slots_used": 4, "lost": Lost(2, 0)}, [Rule.NEXT]),
         ({"state": TrainingState.COMPLETED, "paused": True}, []),
     ],
 )
@@ -59,7 +63,15 @@ def test_the_plan_is_explained_by_who_uses_it() -> None:
     used = replace(IDLE, slots_used=5)
     assert "the tenant's other trainings" in holds(used)[0].sentence
     assert "this one included" in holds(replace(used, own_slots=2))[0].sentence
-    assert "by this training" in holds(replace(used, own_slots=5))[0].sentence
+    alone = holds(replace(used, own_slots=5))[0]
+    assert "by this training" in alone.sentence
+    assert "another training" not in alone.advice
+
+
+def test_what_a_lost_worker_held_is_told_with_its_end() -> None:
+    (hold,) = holds(replace(IDLE, in_flight=1, running=1, pending=False, lost=Lost(1, 1, 7.5)))
+    assert hold.sentence.startswith("A worker that was counted for 1 document of this training is not heard of any more;")
+    assert hold.seconds == 7.5
 
 
 def test_a_retry_says_when() -> None:

@@ -39,9 +39,15 @@ def _worker_row(worker: Worker) -> tuple[object, ...]:
         f"{worker.cpu:.0%}" if worker.cpu >= 0 else "?",
         f"{worker.memory_bytes / 2**20:.0f} MiB" if worker.memory_bytes >= 0 else "?",
         worker.version or "?",
-        "draining" if worker.draining else "connected" if worker.registered else "not in the registry",
+        _state_of(worker),
         times.moment(worker.open_time),
     )
+
+
+def _state_of(worker: Worker) -> str:
+    if worker.HasField("silence"):
+        return f"silent for {times.span(times.seconds(worker.silence))}"
+    return "draining" if worker.draining else "connected" if worker.registered else "not in the registry"
 
 
 @click.command()

@@ -78,7 +78,7 @@ class ListWorkersResponse(_message.Message):
     """False when the registry did not answer: `cpu`, `memory_bytes` and `registered` are then unknown."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
-        """Ordered by `worker_id`; two sessions of one worker may be in it for a moment."""
+        """Ordered by `worker_id`; two sessions of one worker may be in it for a moment, the older one silent."""
 
     def __init__(
         self,
@@ -111,6 +111,7 @@ class Worker(_message.Message):
     CPU_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     REGISTERED_FIELD_NUMBER: _builtins.int
+    SILENCE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """The worker's name, the same over its boots."""
     session_id: _builtins.int
@@ -135,6 +136,12 @@ class Worker(_message.Message):
     def open_time(self) -> _timestamp_pb2.Timestamp:
         """When the session opened."""
 
+    @_builtins.property
+    def silence(self) -> _duration_pb2.Duration:
+        """How long ago its last heartbeat was; set once heartbeats are missing: it is dead, frozen or cut off, and what it holds is
+        given to others when its lease has run out.
+        """
+
     def __init__(
         self,
         *,
@@ -149,10 +156,11 @@ class Worker(_message.Message):
         cpu: _builtins.float = ...,
         memory_bytes: _builtins.int = ...,
         registered: _builtins.bool = ...,
+        silence: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["open_time", b"open_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["open_time", b"open_time", "silence", b"silence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "draining", b"draining", "lanes", b"lanes", "lanes_in_use", b"lanes_in_use", "memory_bytes", b"memory_bytes", "open_time", b"open_time", "registered", b"registered", "session_id", b"session_id", "slots_in_use", b"slots_in_use", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "draining", b"draining", "lanes", b"lanes", "lanes_in_use", b"lanes_in_use", "memory_bytes", b"memory_bytes", "open_time", b"open_time", "registered", b"registered", "session_id", b"session_id", "silence", b"silence", "slots_in_use", b"slots_in_use", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

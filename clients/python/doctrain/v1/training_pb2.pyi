@@ -155,6 +155,8 @@ class _HoldRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldRule.Val
     """Its manifest is still being read, and what was read so far has ended or runs."""
     HOLD_RULE_NEXT: _HoldRule.ValueType  # 9
     """Nothing holds it: it is the next to be handed out."""
+    HOLD_RULE_WORKER_LOST: _HoldRule.ValueType  # 10
+    """A worker that it is counted for is not heard of any more: what it had goes on elsewhere once it is given up, about `until`."""
 
 class HoldRule(_HoldRule, metaclass=_HoldRuleEnumTypeWrapper):
     """A rule that can hold a training."""
@@ -179,6 +181,8 @@ HOLD_RULE_LOADING: HoldRule.ValueType  # 8
 """Its manifest is still being read, and what was read so far has ended or runs."""
 HOLD_RULE_NEXT: HoldRule.ValueType  # 9
 """Nothing holds it: it is the next to be handed out."""
+HOLD_RULE_WORKER_LOST: HoldRule.ValueType  # 10
+"""A worker that it is counted for is not heard of any more: what it had goes on elsewhere once it is given up, about `until`."""
 Global___HoldRule: _TypeAlias = HoldRule  # noqa: Y015
 
 @_typing.final

@@ -2,7 +2,7 @@
 insert into session (worker_id, lanes, version, predecessor, attached) values ($1, $2, $3, $4, 1) returning id, attached, beat
 
 -- name: attach_session
-update session set attached = attached + 1, lanes = $3, gone_at = null
+update session set attached = attached + 1, lanes = $3, gone_at = null, beaten_at = now()
 where id = $1 and worker_id = $2 and state = 1 returning id, attached, beat
 
 -- name: lock_for_beats
@@ -10,7 +10,7 @@ where id = $1 and worker_id = $2 and state = 1 returning id, attached, beat
 select id from session where id = any($1::bigint[]) order by id for no key update skip locked
 
 -- name: beat
-update session set beat = beat + 1, draining = $3, gone_at = null
+update session set beat = beat + 1, draining = $3, gone_at = null, beaten_at = now()
 where id = $1 and state = 1 and attached = $2 returning id, beat
 
 -- name: held_shards

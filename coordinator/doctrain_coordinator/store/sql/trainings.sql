@@ -54,6 +54,15 @@ left join lateral (
 ) delayed on true
 where g.id = any($1::bigint[])
 
+-- name: held_by_silent
+-- Slots that are counted for workers of which nothing has been heard for $3 seconds, and how long ago the last of them was.
+select coalesce(sum(shard.width), 0)::int as slots,
+    coalesce(sum(shard.width) filter (where shard.training = $2), 0)::int as own_slots,
+    extract(epoch from now() - max(session.beaten_at))::float8 as silence
+from shard join session on session.id = shard.holder
+where shard.tenant = $1 and shard.state in (2, 3) and session.state = 1
+    and (session.gone_at is not null or session.beaten_at < now() - $3 * interval '1 second')
+
 -- name: ahead
 -- The tenant's other trainings that hold slots, the largest first.
 select training.task_id, sum(shard.width)::int as slots
