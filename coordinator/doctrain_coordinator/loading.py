@@ -79,7 +79,7 @@ async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Which failed documents of a training; empty ``classes`` or ``ids``: all."""
+    """Which of a training's documents to train again; without ``classes`` those too that were open when it ended early."""
 
     training: int
     classes: Sequence[int]
@@ -87,7 +87,7 @@ class Failed:
 
 
 async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> tuple[int, int]:
-    """Stores a training of documents that failed in another; answers its key and how many they are, or zeros when there are none.
+    """Stores a training of documents that another did not train; answers its key and how many they are, or zeros when there are none.
 
     Raises ExistsError, StoreUnavailableError.
     """

@@ -1,4 +1,4 @@
-"""Trains again what failed: a training of its own, so that counts never fall and an ended training stays ended."""
+"""Trains again what failed or was cancelled: a training of its own, so that counts never fall and an ended training stays ended."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Retrying:
         if not training:
             asked = "none of the documents that were asked for" if request.error_classes or request.document_ids else "no document"
             raise NothingToRetryError(
-                f"There is nothing to retry: {asked} failed in {request.training_task_id!r}, or a later training has indexed those since, "
-                "or they were deleted."
+                f"There is nothing to retry: {asked} failed or was cancelled in {request.training_task_id!r}, "
+                "or a later training has indexed those since, or they were deleted."
             )
         outcomes.tell_accepted(training, task_id, caller.tenant_id, count)
         self._changes.work()

@@ -131,7 +131,7 @@ class AlreadyExistsError(DoctrainError):
 
 
 class NothingToRetryError(DoctrainError):
-    """No document failed, or none that was asked for."""
+    """No document failed or was cancelled, or none that was asked for."""
 
     status = grpc.StatusCode.FAILED_PRECONDITION
     reason = "NOTHING_TO_RETRY"

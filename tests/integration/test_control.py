@@ -137,6 +137,30 @@ async def test_what_failed_is_trained_again_as_a_training_of_its_own(served: Coo
             await acme.retry_failed("t", retry_task_id="some")
 
 
+async def test_what_a_cancel_left_open_is_trained_by_a_retry(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    documents = Documents()
+    async with await work(served, documents):
+        await acme.start_training(numbered=numbered(12), training_task_id="t")
+        await wait_until(lambda: len(documents.running) == 5)
+        with pytest.raises(NothingToRetryError):
+            await acme.retry_failed("t")  # what is open may still be trained
+        documents.end(*list(documents.running)[:2])
+        await wait_until(lambda: trained(acme, "t", 2))
+        await acme.cancel("t")
+        left = [document.document_id async for document in acme.list_documents("t", ["cancelled"])]
+        with pytest.raises(NothingToRetryError):
+            await acme.retry_failed("t", error_classes=["transient"])
+        again = await acme.retry_failed("t")
+        assert [document.document_id async for document in acme.list_documents(again.training_task_id)] == left
+        assert (again.total, again.retry_of) == (10, "t")
+        documents.end_all()
+        assert (await acme.wait(again.training_task_id)).completed == 10
+
+
+async def trained(client: doctrain.AsyncClient, training: str, count: int) -> bool:
+    return (await client.get_training(training)).completed == count
+
+
 async def test_a_retry_of_a_retry_names_the_first_training(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     async with await work(served, Failing()):
         await acme.start_training(numbered=numbered(4), training_task_id="t")

@@ -191,11 +191,11 @@ class AsyncClient:
         document_ids: Iterable[str] = (),
         retry_task_id: str | None = None,
     ) -> training_pb2.Training:
-        """Starts a training of the documents that failed in another one: all, or those of some classes or ids.
+        """Starts a training of the documents that another one did not train: all, or those of some classes of failure or ids.
 
-        A class is ``permanent``, ``transient``, ``resource`` or ``crash``, or a value of ``ErrorClass``. As with
-        ``start_training`` the new training has an id (``retry_task_id`` or a random one) before the call is made. Raises
-        NothingToRetryError.
+        These are the ones that failed and, of a training that ended early, those that were still open. A class is ``permanent``,
+        ``transient``, ``resource`` or ``crash``, or a value of ``ErrorClass``. As with ``start_training`` the new training has an
+        id (``retry_task_id`` or a random one) before the call is made. Raises NothingToRetryError.
         """
         request = training_pb2.RetryFailedDocumentsRequest(
             training_task_id=training_task_id,

@@ -154,7 +154,7 @@ class TrainingExistsError(AlreadyExistsError):
 
 
 class NothingToRetryError(DoctrainError):
-    """No document failed, or none that was asked for and that was not indexed or deleted since."""
+    """No document failed or was cancelled, or none that was asked for and that was not indexed or deleted since."""
 
 
 class TrainingNotEndedError(DoctrainError):

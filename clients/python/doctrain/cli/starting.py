@@ -199,7 +199,7 @@ async def retry(
     retry_task_id: str | None,
     follow: bool,
 ) -> int:
-    """Train again what failed in a training, as a new training."""
+    """Train again what failed in a training or was cancelled with it, as a new training."""
     async with session.client() as client:
         started = await client.retry_failed(training_task_id, error_classes=classes, document_ids=document_ids, retry_task_id=retry_task_id)
         if not follow:

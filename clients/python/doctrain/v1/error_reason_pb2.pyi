@@ -77,8 +77,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 17
     """INTERNAL. A fault of ours; the status message carries the trace id to report."""
     ERROR_REASON_NOTHING_TO_RETRY: _ErrorReason.ValueType  # 18
-    """FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that a later training has not
-    indexed nor a call deleted since.
+    """FAILED_PRECONDITION. No document of the training failed or was cancelled, or none that the request asks for and that a later
+    training has not indexed nor a call deleted since.
     """
     ERROR_REASON_UPLOAD_STALLED: _ErrorReason.ValueType  # 19
     """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another
@@ -150,8 +150,8 @@ ERROR_REASON_CONFIGURATION: ErrorReason.ValueType  # 16
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
 """INTERNAL. A fault of ours; the status message carries the trace id to report."""
 ERROR_REASON_NOTHING_TO_RETRY: ErrorReason.ValueType  # 18
-"""FAILED_PRECONDITION. No document of the training failed, or none that the request asks for and that a later training has not
-indexed nor a call deleted since.
+"""FAILED_PRECONDITION. No document of the training failed or was cancelled, or none that the request asks for and that a later
+training has not indexed nor a call deleted since.
 """
 ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 19
 """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another

@@ -1076,16 +1076,16 @@ class RetryFailedDocumentsRequest(_message.Message):
     ERROR_CLASSES_FIELD_NUMBER: _builtins.int
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     training_task_id: _builtins.str
-    """The training in which they failed, ended or not; of one that still runs, those that have failed so far."""
+    """The training in which they failed or were cancelled; of one that still runs, those that have failed so far."""
     new_training_task_id: _builtins.str
     """The caller's id for the new training; empty: one is made. See StartTrainingRequest."""
     @_builtins.property
     def error_classes(self) -> _containers.RepeatedScalarFieldContainer[Global___ErrorClass.ValueType]:
-        """Only those that failed in one of these ways."""
+        """Only those that failed in one of these ways; empty: all that failed, and all that were cancelled."""
 
     @_builtins.property
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these, at most 10,000; ids that are not among the failed ones are passed over."""
+        """Only these, at most 10,000; ids that are not among those are passed over."""
 
     def __init__(
         self,

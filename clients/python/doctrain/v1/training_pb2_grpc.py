@@ -183,11 +183,11 @@ class TrainingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryFailedDocuments(self, request, context):
-        """Starts a training of the documents of another one that FAILED, all of them or some.
+        """Starts a training of the documents of another one that FAILED, or were CANCELLED when it ended early: all of them or some.
 
-        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
-        were deleted since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the
-        training in which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
+        The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
+        since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
+        which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
         Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -79,11 +79,11 @@ class TrainingServiceStub:
     ResumeTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ResumeTrainingRequest, _training_pb2.ResumeTrainingResponse]
     """Lets a paused training go on. Safe to repeat. Errors: TRAINING_NOT_FOUND."""
     RetryFailedDocuments: _grpc.UnaryUnaryMultiCallable[_training_pb2.RetryFailedDocumentsRequest, _training_pb2.RetryFailedDocumentsResponse]
-    """Starts a training of the documents of another one that FAILED, all of them or some.
+    """Starts a training of the documents of another one that FAILED, or were CANCELLED when it ended early: all of them or some.
 
-    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
-    were deleted since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the
-    training in which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
+    since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
+    which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]
@@ -149,11 +149,11 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     ResumeTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ResumeTrainingRequest, _training_pb2.ResumeTrainingResponse]  # type: ignore[assignment]
     """Lets a paused training go on. Safe to repeat. Errors: TRAINING_NOT_FOUND."""
     RetryFailedDocuments: _aio.UnaryUnaryMultiCallable[_training_pb2.RetryFailedDocumentsRequest, _training_pb2.RetryFailedDocumentsResponse]  # type: ignore[assignment]
-    """Starts a training of the documents of another one that FAILED, all of them or some.
+    """Starts a training of the documents of another one that FAILED, or were CANCELLED when it ended early: all of them or some.
 
-    The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
-    were deleted since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the
-    training in which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
+    The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
+    since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
+    which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]  # type: ignore[assignment]
@@ -270,11 +270,11 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_pb2.RetryFailedDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_pb2.RetryFailedDocumentsResponse, _abc.Awaitable[_training_pb2.RetryFailedDocumentsResponse]]:
-        """Starts a training of the documents of another one that FAILED, all of them or some.
+        """Starts a training of the documents of another one that FAILED, or were CANCELLED when it ended early: all of them or some.
 
-        The training that they failed in stays as it is. Documents that a later training of the tenant has indexed since, or that
-        were deleted since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the
-        training in which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
+        The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
+        since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
+        which its documents were given first. Safe to repeat with the same `training_task_id`, as StartTraining is.
         Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
         """
 

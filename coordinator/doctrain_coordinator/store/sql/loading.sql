@@ -16,13 +16,16 @@ on conflict (tenant, task_id) do nothing
 returning id
 
 -- name: copy_failed
--- Documents that a later training, or an earlier retry, has indexed since, or that were deleted since, are left out.
+-- What failed and, unless classes are asked for, what was open when the training ended early. Documents that a later training, or
+-- an earlier retry, has indexed since, or that were deleted since, are left out.
 with failed as (
     select d.ordinal, d.media_type, d.metadata, coalesce(d.document_id, (d.ordinal + g.number_offset)::text) as document_id,
         coalesce(d.uri, replace(g.uri_template, '{n}', (d.ordinal + g.number_offset)::text)) as uri, g.tenant,
         coalesce(g.retry_of, g.id) as index_order
     from document d join training g on g.id = d.training
-    where d.training = $2 and d.state = 2 and (cardinality($3::smallint[]) = 0 or d.error_class = any($3))
+    where d.training = $2 and case
+        when d.state = 2 then cardinality($3::smallint[]) = 0 or d.error_class = any($3)
+        else d.state = 0 and g.state > 2 and cardinality($3) = 0 end
 ), copied as (
     insert into document (training, ordinal, document_id, uri, media_type, metadata)
     select $1, row_number() over (order by ordinal) - 1, document_id, uri, media_type, metadata
