@@ -70,7 +70,7 @@ def test_the_type_follows_from_the_content(content: bytes, claimed: str, name: s
     [
         (b"", "EMPTY", "empty"),
         (b"\n \t", "EMPTY", "empty"),
-        (b"\x7fELF\x01\x02", "WRONG_TYPE", "is a program, although it is said to be application/pdf. PDF"),
+        (b"\x7fELF\x01\x02", "WRONG_TYPE", "is a program, although its name or its media type says application/pdf. PDF"),
         (archive({"a": "b"}), "UNSUPPORTED", "archive"),
         (tar(), "UNSUPPORTED", r"archive \(tar\)"),
         (tar("gz"), "UNSUPPORTED", r"archive \(gzip\)"),

@@ -212,7 +212,7 @@ def _is_binary(head: bytes) -> bool:
 def _foreign(word: str, claimed: str, name: str) -> Refusal:
     claimed = claimed or mimetypes.guess_type(name)[0] or ""
     lies = bool(claimed) and claimed != "application/octet-stream" and not _agrees(word, claimed)
-    said = f", although it is said to be {claimed}" if lies else ""
+    said = f", although its name or its media type says {claimed}" if lies else ""
     sentence = f"The document is {word}{said}. PDF, HTML, Markdown, plain text, pictures, Office documents and mail can be trained."
     return Refusal("WRONG_TYPE" if lies else "UNSUPPORTED", sentence)
 
