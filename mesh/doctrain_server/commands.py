@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="How many workers.")
 @click.option("--listen", default="127.0.0.1:7700", show_default=True, help="Where to serve; port 0 takes a free one.")
 def dev(data: Path, workers: int, listen: str) -> None:
-    """Run a whole mesh in this process: Postgres, a coordinator and workers."""
+    """Run a whole mesh here.
+
+    Postgres, a coordinator and workers, in this process and until it is stopped.
+    """
     if json_wanted():
         raise click.UsageError("It runs until it is stopped and prints no JSON; client.json in its folder says where it serves.")
     from doctrain_server.dev import run_dev
@@ -50,9 +53,9 @@ def dev(data: Path, workers: int, listen: str) -> None:
     "--json", "as_json", is_flag=True, help="Print JSON, a finding a line: `subject`, `verdict` (ok, unknown or bad), `sentence`."
 )
 def doctor(data: Path, **_options: object) -> None:
-    """Say what is set, what answers, and what is unsafe; exit 1 when something is bad.
+    """Say what is set, what answers, and what is unsafe.
 
-    `ok` is well, `BAD` is not, `?` cannot be told from here.
+    `ok` is well, `BAD` is not, `?` cannot be told from here. Exits 1 when something is bad.
     """
     from doctrain_mesh import logs
     from doctrain_server.finding import Verdict

@@ -81,6 +81,26 @@ async def test_train_without_watching_says_how_to_follow(shell: Shell, service: 
     assert service.asked(pb.StartTrainingRequest)[-1].manifest_uri == "s3://bucket/list.jsonl"
 
 
+async def test_a_manifest_may_be_a_file_and_is_stored_first(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    await shell("train", "--manifest", str(folder / "a.txt"))
+    assert service.blobs[service.asked(pb.StartTrainingRequest)[-1].manifest_uri] == b"a.txt"
+    none = await shell("train", "--manifest", "nowhere.jsonl")
+    assert (none.exit_code, "nowhere.jsonl is no URI, and there is no file of that name." in none.stderr) == (2, True)
+
+
+async def test_a_training_that_has_ended_before_is_told_as_such(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    service.trainings["t"] = pb.Training(training_task_id="t", state=pb.TRAINING_STATE_CANCELLED, total=9, completed=4, sealed=True)
+    again = await shell("train", str(folder), "--id", "t")
+    assert again.exit_code == 0
+    assert again.stdout.splitlines() == [
+        "Training t has ended before, so nothing was started. It is cancelled: 4 of 9 documents ended.",
+        "To train these documents again, choose another --id; what it did not train: doctrain retry t",
+    ]
+    service.trainings["t"].state = pb.TRAINING_STATE_PROCESSING
+    running = await shell("train", str(folder), "--id", "t")
+    assert running.stdout.startswith("Training t was started before: 3 documents, at most 5 at once (plan free).")
+
+
 async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, folder: Path) -> None:
     result = await shell("train", str(folder), "--dry-run", "--watch")
     assert (result.exit_code, result.stdout) == (0, "It can be trained: 3 documents, at most 5 at once (plan free).\n")
@@ -166,6 +186,7 @@ async def test_reading_trainings_and_documents(shell: Shell, service: ScriptedSe
         service.trainings[name] = pb.Training(training_task_id=name, state=pb.TRAINING_STATE_QUEUED, total=9, sealed=True)
     service.documents = [pb.Document(document_id=f"d{n}", state=pb.DOCUMENT_STATE_QUEUED) for n in range(5)]
     assert (await shell("status", "t1")).stdout == "t1  queued: 0 of 9 documents ended\n"
+    assert (await shell("status", "t1", "t2")).stdout.splitlines()[1] == "t2  queued: 0 of 9 documents ended"
     assert lines(await shell("status", "t1", "--json"))[0]["state"] == "TRAINING_STATE_QUEUED"
     assert [row.split()[0] for row in (await shell("list")).stdout.splitlines()] == ["ID", "t1", "t2", "t3"]
     assert [training["training_task_id"] for training in lines(await shell("list", "--limit", "2", "--json"))] == ["t1", "t2"]
@@ -212,11 +233,22 @@ async def test_status_says_since_when_how_fast_and_how_long(shell: Shell, servic
     training.start_time.FromSeconds(now - 20)
     running = (await shell("status", "t")).stdout
     assert re.search(r"running for 2\d s\n    (2\.0|1\.\d) documents/s, about [45]\d s left\n$", running)
+    assert re.search(r"2\d s so far$", (await shell("list")).stdout.rstrip())
     training.end_time.FromSeconds(now - 10)
     training.state = pb.TRAINING_STATE_COMPLETED
+    assert (await shell("list")).stdout.rstrip().endswith("  10 s")
     assert (await shell("status", "t")).stdout.endswith(", took 10 s\n    4.0 documents/s\n")
     as_json = lines(await shell("status", "t", "--json"))[0]
     assert list(as_json) == [field.name for field in pb.Training.DESCRIPTOR.fields], "the order of the proto, whatever has a value"
+
+
+async def test_help_fits_a_terminal_and_does_not_repeat_itself(shell: Shell) -> None:
+    every = await shell("--help")
+    assert "..." not in every.stdout.partition("Commands:")[2]
+    assert "--api-key TEXT" in every.stdout
+    one = await shell("status", "--help")
+    assert "--api-key TEXT" not in one.stdout
+    assert "doctrain --help)" in one.stdout
 
 
 async def test_upload_prints_the_uri_of_each_file(shell: Shell, service: ScriptedService, folder: Path) -> None:
@@ -227,7 +259,7 @@ async def test_upload_prints_the_uri_of_each_file(shell: Shell, service: Scripte
 
 
 async def test_operators_commands(shell: Shell, service: ScriptedService) -> None:
-    assert "worker-1  2/6    9      50%  1024 MiB" in (await shell("workers")).stdout
+    assert "worker-1  2/6    9      50%  1024 MiB  ?        silent for 7.5 s" in (await shell("workers")).stdout
     assert lines(await shell("workers", "--json"))[0]["worker_id"] == "worker-1"
     queue = (await shell("queue")).stdout
     assert "Open: 40 documents." in queue

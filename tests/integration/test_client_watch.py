@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from doctrain import AsyncClient, Timeouts, Update, errors
+from doctrain import AsyncClient, Interruption, Timeouts, Update, errors
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import UNAVAILABLE, Failure, ScriptedService, serving
 
@@ -176,3 +176,24 @@ async def test_what_cannot_be_cured_is_raised() -> None:
     async with AsyncClient("localhost:1", api_key="secret") as client:
         with pytest.raises(errors.UnavailableError, match="localhost:1 to watch the training"):
             await anext(client.watch("t", patience_seconds=0.3))
+
+
+async def test_it_says_that_it_is_interrupted_and_that_it_goes_on() -> None:
+    service = ScriptedService()
+    told: list[Interruption | None] = []
+
+    async def to_the_end(request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
+        yield state(TOTAL)
+
+    service.watch = to_the_end
+    service.failures["WatchStatus"] = [UNAVAILABLE, UNAVAILABLE]
+    async with serving(service) as now, AsyncClient(now.address, api_key="secret") as client:
+        async for _ in client.watch("t", on_interrupted=told.append):
+            pass
+    first, second, back = told
+    assert first is not None
+    assert second is not None
+    assert first.error.reason == "DEPENDENCY_UNAVAILABLE"
+    assert second.silent_seconds > first.silent_seconds
+    assert second.left_seconds < first.left_seconds
+    assert back is None

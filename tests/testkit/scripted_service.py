@@ -228,6 +228,7 @@ class ScriptedService(
     async def ListWorkers(self, request: fleet_pb2.ListWorkersRequest, context: Any) -> fleet_pb2.ListWorkersResponse:
         await self._enter("ListWorkers", request, context)
         worker = fleet_pb2.Worker(worker_id="worker-1", session_id=7, lanes=6, lanes_in_use=2, slots_in_use=9, cpu=0.5, memory_bytes=2**30)
+        worker.silence.FromMilliseconds(7500)
         return fleet_pb2.ListWorkersResponse(workers=[worker], registry_answered=True)
 
     async def GetQueue(self, request: fleet_pb2.GetQueueRequest, context: Any) -> fleet_pb2.GetQueueResponse:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         TrainingState,
         UploadDocumentResponse,
     )
-    from doctrain.watch import Update, has_ended
+    from doctrain.watch import Interruption, Update, has_ended
 
 __version__ = "0.1.0"
 
@@ -45,6 +45,7 @@ __all__ = [
     "DocumentInput",
     "DocumentState",
     "GetIndexResponse",
+    "Interruption",
     "Key",
     "NumberedDocuments",
     "Plan",
@@ -76,7 +77,7 @@ _HOMES = {
         *("Document", "DocumentInput", "DocumentState", "NumberedDocuments", "StartTrainingResponse", "Training"),
         *("TrainingState", "UploadDocumentResponse"),
     ),
-    "doctrain.watch": ("Update", "has_ended"),
+    "doctrain.watch": ("Interruption", "Update", "has_ended"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

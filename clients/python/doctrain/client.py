@@ -27,7 +27,7 @@ from doctrain.fleet import AsyncFleet
 from doctrain.folder import Scan, Skipped
 from doctrain.tries import Tries
 from doctrain.v1 import search_pb2, training_pb2
-from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Update, Watching
+from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Interruption, Update, Watching
 
 UPLOADS_AT_ONCE = 8
 MOST_DELETED = 1000
@@ -219,11 +219,13 @@ class AsyncClient:
         *,
         include_documents: bool = False,
         patience_seconds: float = PATIENCE_SECONDS,
+        on_interrupted: Callable[[Interruption | None], None] = lambda interruption: None,
     ) -> AsyncGenerator[Update, None]:
         """Yields the present state, then every change, and ends after the last one.
 
         Goes on by itself, at another address if there is one, when a stream breaks or falls silent; counts never fall.
-        Raises the failure when none could be opened for ``patience_seconds`` (for 10 s at the beginning). With
+        Raises the failure when none could be opened for ``patience_seconds`` (for 10 s at the beginning); ``on_interrupted`` is
+        told of each try that failed before, and None once the service answers again. With
         ``include_documents`` each document that has ended is told once, also those that ended before the watch began: of a
         training that has ended, all of them. (The last 100,000 documents told are remembered to tell none twice.)
         """
@@ -244,6 +246,8 @@ class AsyncClient:
                 while not watching.finished and failure is None:
                     message = await self._next_message(call, endpoint)
                     if isinstance(message, training_pb2.WatchStatusResponse):
+                        if watching.interrupted:
+                            on_interrupted(None)
                         tries.clear()
                         update = watching.received(message, now())
                         if update is not None:
@@ -260,6 +264,7 @@ class AsyncClient:
                     pause = watching.pause_after(failure, now(), random.random())  # noqa: S311 (jitter)
                 except DoctrainError as given_up:
                     raise await self._endpoints.told(given_up, tries) from given_up
+                on_interrupted(watching.interruption(failure, now()))
                 await asyncio.sleep(pause)
 
     async def _next_message(

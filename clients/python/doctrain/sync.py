@@ -20,7 +20,7 @@ from doctrain.client import UPLOADS_AT_ONCE, AsyncClient, Timeouts
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Scan, Skipped
 from doctrain.v1 import fleet_pb2, search_pb2, training_pb2
-from doctrain.watch import PATIENCE_SECONDS, Update
+from doctrain.watch import PATIENCE_SECONDS, Interruption, Update
 
 Result = TypeVar("Result")
 
@@ -188,11 +188,21 @@ class Client:
         return self._loop.run(self._client.explain(training_task_id))
 
     def watch(
-        self, training_task_id: str, *, include_documents: bool = False, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        training_task_id: str,
+        *,
+        include_documents: bool = False,
+        patience_seconds: float = PATIENCE_SECONDS,
+        on_interrupted: Callable[[Interruption | None], None] = lambda interruption: None,
     ) -> Iterator[Update]:
-        """See ``AsyncClient.watch``."""
+        """See ``AsyncClient.watch``; the callback is called in the client's own thread."""
         return self._loop.iterate(
-            self._client.watch(training_task_id, include_documents=include_documents, patience_seconds=patience_seconds)
+            self._client.watch(
+                training_task_id,
+                include_documents=include_documents,
+                patience_seconds=patience_seconds,
+                on_interrupted=on_interrupted,
+            )
         )
 
     def wait(self, training_task_id: str) -> training_pb2.Training:

@@ -60,6 +60,18 @@ class Update:
     """Documents that have ended and were not shown before, when they were asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """A watch that has lost its stream and tries again by itself."""
+
+    error: DoctrainError
+    """How the last try ended."""
+    silent_seconds: float
+    """Since the last message, or since the watch began."""
+    left_seconds: float
+    """Until it is given up, unless the service answers before."""
+
+
 def has_ended(training: training_pb2.Training) -> bool:
     """Whether the training's state is final."""
     return training.state in ENDED_STATES
@@ -142,20 +154,32 @@ class Watching:
             return None
         return UnavailableError(f"The service closed the watch of {self._training_task_id} before the training ended.")
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the last stream failed and nothing has come since."""
+        return self._failures > 0
+
+    def interruption(self, failure: DoctrainError, now: float) -> Interruption:
+        """What to say of a failure that is not the end."""
+        since, patience = self._patience()
+        return Interruption(failure, now - since, patience - (now - since))
+
     def pause_after(self, failure: DoctrainError, now: float, chance: float) -> float:
         """Seconds to wait before the next stream; raises ``failure`` when another stream cannot help or came too often.
 
         ``chance`` is random in [0, 1).
         """
-        if not _is_passing(failure):
-            raise failure
-        since, patience = (self._began, min(CONNECT_PATIENCE_SECONDS, self._patience_seconds))
-        if self._heard is not None:
-            since, patience = self._heard, self._patience_seconds
-        if now - since >= patience:
+        since, patience = self._patience()
+        if not _is_passing(failure) or now - since >= patience:
             raise failure
         self._failures += 1
         return retry.pause_seconds(self._failures, self._addresses, chance, failure.retry_after_seconds)
+
+    def _patience(self) -> tuple[float, float]:
+        """Since when nothing was heard, and how long that may last."""
+        if self._heard is None:
+            return self._began, min(CONNECT_PATIENCE_SECONDS, self._patience_seconds)
+        return self._heard, self._patience_seconds
 
 
 def _is_passing(failure: DoctrainError) -> bool:

@@ -89,9 +89,9 @@ def _load(plugin: EntryPoint) -> click.Command:
     return broken
 
 
-@click.group(cls=_WithPlugins, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_WithPlugins, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="doctrain")
-@connection_options(variables=False)
+@connection_options(variables=False, hidden=False)
 def doctrain(**_options: object) -> None:
     """Train documents for search.
 

@@ -47,7 +47,10 @@ def resolve(
     if address is None:
         address = profile.get("address")
     if not address:
-        raise click.UsageError("Which service? Give --address HOST:PORT, set DOCTRAIN_ADDRESS, or start one here: doctrain dev")
+        here = "or start one here: doctrain dev"
+        if (folder / DEFAULT_PROFILE).parent.is_dir():
+            here = f"or, while `doctrain dev` still starts here, wait until it has written {DEFAULT_PROFILE}."
+        raise click.UsageError(f"Which service? Give --address HOST:PORT, set DOCTRAIN_ADDRESS, {here}")
     if profile.get("address") == address:
         api_key = api_key or profile.get(access.value)
         ca = ca or profile.get("ca")

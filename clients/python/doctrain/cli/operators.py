@@ -78,7 +78,10 @@ def _tell_queue(present: GetQueueResponse) -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500), help="How many at most.")
 @connected(Access.OPERATOR)
 async def dead_letters(session: Session, limit: int) -> None:
-    """List messages that the broker put aside, and what became of their work."""
+    """List messages that the broker put aside.
+
+    With why, and what became of their work.
+    """
     async with session.client() as client:
         found = await client.fleet.list_dead_letters(page_size=limit)
     if session.as_json:
@@ -109,7 +112,10 @@ async def list_tenants(session: Session) -> None:
 @click.option("--weight", default=1.0, show_default=True, help="Its share when tenants compete.")
 @connected(Access.OPERATOR)
 async def create_tenant(session: Session, tenant_id: str, plan: str, weight: float) -> None:
-    """Make a tenant; make its key with `doctrain keys create --tenant NAME`."""
+    """Make a tenant.
+
+    Its key comes from `doctrain keys create --tenant NAME`.
+    """
     async with session.client() as client:
         _tell_tenants(session, [await client.fleet.create_tenant(tenant_id, plan=plan, weight=weight)])
 
@@ -196,7 +202,10 @@ async def create_key(session: Session, role: str, tenant_id: str, label: str) ->
 @click.option("--tenant", "tenant_id", default="", help="Only the keys of this tenant.")
 @connected(Access.OPERATOR)
 async def list_keys(session: Session, tenant_id: str) -> None:
-    """List all keys, revoked ones too: what each may do, not the keys themselves."""
+    """List all keys, revoked ones too.
+
+    What each may do, never the key itself.
+    """
     async with session.client() as client:
         found = [key async for key in client.fleet.list_keys(tenant_id=tenant_id, page_size=1000)]
     if session.as_json:
@@ -217,7 +226,10 @@ def _key_row(key: Key) -> tuple[object, ...]:
 @click.argument("key_id", metavar="ID", type=click.IntRange(min=1))
 @connected(Access.OPERATOR)
 async def revoke_key(session: Session, key_id: int) -> None:
-    """Take a key out of force within seconds; ID is its number, as `keys list` shows it."""
+    """Take a key out of force within seconds.
+
+    ID is its number, as `doctrain keys list` shows it.
+    """
     async with session.client() as client:
         await client.fleet.revoke_key(key_id)
     if session.as_json:

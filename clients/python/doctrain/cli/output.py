@@ -123,8 +123,9 @@ def document_sentence(document: Document) -> str:
 
     state = DocumentState.Name(document.state).removeprefix("DOCUMENT_STATE_").lower()
     took = f"  {times.seconds(document.duration):.2f} s" if document.HasField("duration") else ""
+    tried = f"  {document.tries} tries" if document.tries > 1 else ""
     error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
-    return printable(f"{state:<10}  {document.document_id}{took}{error}")
+    return printable(f"{state:<10}  {document.document_id}{took}{tried}{error}")
 
 
 def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from doctrain.v1.training_pb2 import Training
-    from doctrain.watch import Update
+    from doctrain.watch import Interruption, Update
 
 LINE_SECONDS = 1.0
-"""Plain lines come no faster than this, but for a change of state."""
+LINE_SHARE = 0.05
+"""Plain lines come no faster than that, and the longer a watch lasts the fewer: each waits for that share of its time."""
+QUIET_SECONDS = 3.0
+"""A service that is away for less, as when a coordinator restarts, is not worth a word."""
 
 
 class Follower(Protocol):
@@ -29,6 +32,9 @@ class Follower(Protocol):
     def show(self, update: Update) -> None:
         """Shows where the training stands now."""
 
+    def say(self, sentence: str) -> None:
+        """Tells a person something beside."""
+
 
 class JsonLines:
     """Every update as a line of JSON."""
@@ -36,21 +42,30 @@ class JsonLines:
     def show(self, update: Update) -> None:
         output.print_update(update)
 
+    def say(self, sentence: str) -> None:
+        pass
+
 
 class PlainLines:
-    """A sentence at each change of state, and in between at most one a second."""
+    """A sentence at each change of state, and in between at most one a second, later fewer."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
         self._state = 0
         self._told = float("-inf")
 
     def show(self, update: Update) -> None:
         for document in update.documents:
             click.echo(output.document_sentence(document))
-        now = time.monotonic()
-        if update.training.state != self._state or now - self._told >= LINE_SECONDS:
+        now = self._clock()
+        pause = max(LINE_SECONDS, LINE_SHARE * (now - self._began))
+        if update.training.state != self._state or now - self._told >= pause:
             self._state, self._told = update.training.state, now
             click.echo(output.training_sentence(update.training))
+
+    def say(self, sentence: str) -> None:
+        click.echo(sentence, err=True)
 
 
 class _Bar:
@@ -74,6 +89,31 @@ class _Bar:
             completed=training.completed + training.failed,
             note=_note(training),
         )
+
+    def say(self, sentence: str) -> None:
+        self._progress.console.print(sentence, markup=False, highlight=False)
+
+
+class Interruptions:
+    """Tells a person that the service is away, and that it is back, each once."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._told = False
+
+    def take(self, interruption: Interruption | None) -> None:
+        """What a watch says when it tries again, and None when it goes on."""
+        if interruption is None:
+            if self._told:
+                self._follower.say("The service answers again.")
+            self._told = False
+        elif not self._told and interruption.silent_seconds >= QUIET_SECONDS:
+            self._told = True
+            why = output.printable(interruption.error.cause or interruption.error.sentence.rstrip("."))
+            until = datetime.now().astimezone() + timedelta(seconds=interruption.left_seconds)
+            self._follower.say(
+                f"The service does not answer ({why}); trying again until {until:%H:%M:%S}. The training goes on without a watch."
+            )
 
 
 def _note(training: Training) -> str:

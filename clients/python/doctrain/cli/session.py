@@ -50,17 +50,19 @@ class Session:
         return AsyncClient(self.connection.address, api_key=self.connection.api_key, ca=self.connection.ca)
 
 
-def connection_options(*, variables: bool) -> Callable[[Decorated], Decorated]:
+def connection_options(*, variables: bool, hidden: bool = True) -> Callable[[Decorated], Decorated]:
     """Adds the options that say where to and as whom; ``variables``: the environment stands in for those that are not given.
 
-    Groups take them without it, so that what was typed before a command goes before what is set for the command itself.
+    Groups take them without it, so that what was typed before a command goes before what is set for the command itself. All but
+    ``--json`` are ``hidden`` in the help of commands: the first one lists them.
     """
 
     def decorate(function: Decorated) -> Decorated:
-        function = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")(function)
+        elsewhere = " (--address, --api-key, --ca: see doctrain --help)" if hidden else ""
+        function = click.option("--json", "as_json", is_flag=True, help=f"Print JSON, one object a line.{elsewhere}")(function)
         for name, (option, variable, text) in reversed(CONNECTION.items()):
             envvar = variable if variables else None
-            function = click.option(option, name, envvar=envvar, help=f"{text}  [env var: {variable}]")(function)
+            function = click.option(option, name, envvar=envvar, hidden=hidden, help=f"{text}  [env var: {variable}]")(function)
         return function
 
     return decorate

@@ -24,14 +24,14 @@ FAILURES_SHOWN = 10
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--manifest", metavar="URI", help="Train the documents that this manifest names, instead of a folder's.")
+@click.option("--manifest", metavar="URI|FILE", help="Train what this manifest names, instead of a folder; a file is stored first.")
 @click.option("--pattern", default="**/*", show_default=True, help="Which files of the folder.")
 @click.option("--strict", is_flag=True, help="Start nothing when a file cannot be trained, instead of leaving it out.")
 @click.option(
     "--id", "training_task_id", help="The training's id; the same id and documents start nothing twice. Without it: a random one."
 )
 @click.option("--watch", "follow", is_flag=True, help="Stay until the training has ended; exit 1 unless it completed.")
-@click.option("--dry-run", is_flag=True, help="Store the files and check everything, but start nothing; exit 4 for duplicate ids.")
+@click.option("--dry-run", is_flag=True, help="Store the files and check all but their content, start nothing; exit 4 for duplicate ids.")
 @connected(Access.TENANT)
 async def train(
     session: Session,
@@ -44,13 +44,12 @@ async def train(
     follow: bool,
     dry_run: bool,
 ) -> int:
-    """Train the files of FOLDER (or one file), or the documents of a manifest.
+    """Train the files of a folder, or what a manifest names.
 
-    A document is named by its path below FOLDER; training it again replaces it. Files that cannot be trained are left out and
-    listed; hidden ones are left out.
+    FOLDER may be one file. A document is named by its path below FOLDER; training it again replaces it. Files that cannot be
+    trained are left out and listed; hidden ones are left out.
     """
-    if (folder is None) == (manifest is None):
-        raise click.UsageError("Give either a folder or --manifest URI.")
+    _check_source(folder, manifest)
     from doctrain.client import new_training_task_id
 
     training_task_id = training_task_id or new_training_task_id()
@@ -58,6 +57,7 @@ async def train(
     async with session.client() as client:
         session.interrupt_hint = f"Interrupted. If the training was started already, it goes on: doctrain status {training_task_id}"
         if manifest is not None:
+            manifest = manifest if "://" in manifest else (await client.upload(manifest)).uri
             started = await client.start_training(manifest_uri=manifest, training_task_id=training_task_id, validate_only=dry_run)
         else:
             assert folder is not None
@@ -71,6 +71,13 @@ async def train(
         if not follow:
             return DONE
         return await _watch(client, session, training_task_id, include_documents=False)
+
+
+def _check_source(folder: Path | None, manifest: str | None) -> None:
+    if (folder is None) == (manifest is None):
+        raise click.UsageError("Give either a folder or --manifest URI.")
+    if manifest is not None and "://" not in manifest and not Path(manifest).is_file():
+        raise click.UsageError(f"--manifest: {manifest} is no URI, and there is no file of that name.")
 
 
 async def _train_folder(
@@ -100,6 +107,8 @@ def _tell_skipped(session: Session, skipped: Sequence[Skipped]) -> None:
 
 
 def _tell_started(session: Session, started: StartTrainingResponse, skipped: Sequence[Skipped], *, dry_run: bool, follow: bool) -> None:
+    from doctrain.watch import has_ended
+
     summary, training_task_id = started.summary, started.training.training_task_id
     if session.as_json:
         from doctrain.folder import shown
@@ -110,6 +119,12 @@ def _tell_started(session: Session, started: StartTrainingResponse, skipped: Seq
     limit = f"at most {summary.max_concurrency:,} at once (plan {output.printable(summary.plan)})"
     if dry_run:
         _tell_dry_run(summary, limit)
+        return
+    if summary.existed and has_ended(started.training):
+        click.echo(
+            f"Training {training_task_id} has ended before, so nothing was started. It is {output.training_sentence(started.training)}."
+        )
+        click.echo("To train these documents again, choose another --id; what it did not train: doctrain retry " + training_task_id)
         return
     so_far = " read so far, the rest follows" if summary.partial else ""
     existed = " was started before" if summary.existed else ""
@@ -140,7 +155,8 @@ async def _watch(client: AsyncClient, session: Session, training_task_id: str, *
     )
     last: Training | None = None
     with progress.following(as_json=session.as_json) as follower:
-        async for update in client.watch(training_task_id, include_documents=include_documents):
+        told = progress.Interruptions(follower).take
+        async for update in client.watch(training_task_id, include_documents=include_documents, on_interrupted=told):
             follower.show(update)
             last = update.training
     assert last is not None, "a watch ends after the last state or with an error"
@@ -178,7 +194,10 @@ async def _tell_end(client: AsyncClient, training: Training) -> None:
 @click.option("--documents", "include_documents", is_flag=True, help="Also show each document as it ends.")
 @connected(Access.TENANT)
 async def watch(session: Session, training_task_id: str, include_documents: bool) -> int:
-    """Follow a training until it has ended; exit 1 unless it completed. Ctrl-C leaves it running."""
+    """Follow a training until it has ended.
+
+    Exits 1 unless it completed. Ctrl-C leaves it running.
+    """
     async with session.client() as client:
         return await _watch(client, session, training_task_id, include_documents=include_documents)
 
@@ -199,7 +218,10 @@ async def retry(
     retry_task_id: str | None,
     follow: bool,
 ) -> int:
-    """Train again what failed in a training or was cancelled with it, as a new training."""
+    """Train again what failed or was cancelled.
+
+    As a new training; the other one stays as it is.
+    """
     async with session.client() as client:
         started = await client.retry_failed(training_task_id, error_classes=classes, document_ids=document_ids, retry_task_id=retry_task_id)
         if not follow:

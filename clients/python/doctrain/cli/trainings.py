@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("training_task_id", metavar="ID")
+@click.argument("training_task_ids", metavar="ID...", nargs=-1, required=True)
 @connected(Access.TENANT)
-async def status(session: Session, training_task_id: str) -> None:
-    """Show where a training stands, since when, how fast it goes and how long the rest may take."""
+async def status(session: Session, training_task_ids: tuple[str, ...]) -> None:
+    """Show where trainings stand and how fast they go.
+
+    With since when, and how long the rest may take.
+    """
     async with session.client() as client:
-        training = await client.get_training(training_task_id)
-    output.print_training(training, as_json=session.as_json)
-    if not session.as_json:
-        for line in times.course(training, datetime.now(UTC)):
-            click.echo(f"    {line}")
+        for training_task_id in training_task_ids:
+            training = await client.get_training(training_task_id)
+            output.print_training(training, as_json=session.as_json)
+            if not session.as_json:
+                for line in times.course(training, datetime.now(UTC)):
+                    click.echo(f"    {line}")
 
 
 @click.command()
@@ -44,7 +48,10 @@ async def cancel(session: Session, training_task_id: str) -> None:
 @click.argument("training_task_id", metavar="ID")
 @connected(Access.TENANT)
 async def pause(session: Session, training_task_id: str) -> None:
-    """Start nothing more of a training until it is resumed; what runs ends by itself."""
+    """Start nothing more of a training for now.
+
+    Until it is resumed; what runs ends by itself.
+    """
     async with session.client() as client:
         ended = await _has_ended(client, session, training_task_id)
         _tell_change(session, await client.pause(training_task_id), ended=ended)
@@ -75,7 +82,7 @@ def _tell_change(session: Session, training: Training, *, ended: bool) -> None:
 @click.argument("training_task_id", metavar="ID")
 @connected(Access.TENANT)
 async def explain(session: Session, training_task_id: str) -> None:
-    """Say why a training does not run, or not faster, and what to do."""
+    """Say what holds a training back, and what to do."""
     async with session.client() as client:
         explained = await client.explain(training_task_id)
     if session.as_json:
@@ -101,11 +108,23 @@ async def list_trainings(session: Session, states: tuple[str, ...], limit: int) 
             if len(trainings) == limit:
                 break
     if not session.as_json:
+        now = datetime.now(UTC)
         rows = [
-            (t.training_task_id, output.training_state(t), f"{t.completed}/{t.total}", t.failed, times.moment(t.create_time))
+            (
+                *(t.training_task_id, output.training_state(t), f"{t.completed}/{t.total}", t.failed),
+                times.moment(t.create_time),
+                _took(t, now),
+            )
             for t in trainings
         ]
-        output.print_table(("ID", "STATE", "TRAINED", "FAILED", "ACCEPTED"), rows, nothing="No trainings.")
+        output.print_table(("ID", "STATE", "TRAINED", "FAILED", "ACCEPTED", "TOOK"), rows, nothing="No trainings.")
+
+
+def _took(training: Training, now: datetime) -> str:
+    """How long it ran, or has run so far; nothing before it started."""
+    if not training.HasField("start_time"):
+        return "-"
+    return times.span(times.elapsed_seconds(training, now)) + ("" if training.HasField("end_time") else " so far")
 
 
 @click.command()
@@ -114,7 +133,10 @@ async def list_trainings(session: Session, states: tuple[str, ...], limit: int) 
 @click.option("--limit", default=0, show_default=True, type=click.IntRange(min=0), help="How many at most; 0: all.")
 @connected(Access.TENANT)
 async def documents(session: Session, training_task_id: str, states: tuple[str, ...], limit: int) -> None:
-    """List a training's documents in their order, with how long each took and what went wrong."""
+    """List a training's documents in their order.
+
+    With how long each took, how often it was tried and what went wrong.
+    """
     shown = 0
     async with session.client() as client:
         async for document in client.list_documents(training_task_id, states, page_size=min(limit or 1000, 1000)):

@@ -1,0 +1,66 @@
+"""What a person is told beside a watch, and how often."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from doctrain import Interruption, Update
+from doctrain.cli.progress import Interruptions, PlainLines
+from doctrain.errors import UnavailableError
+from doctrain.v1 import training_pb2 as pb
+
+AWAY = UnavailableError("No doctrain service could be reached.", cause="nothing listens there (connection refused)")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def show(self, update: Update) -> None:
+        raise AssertionError("nothing to show")
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_a_service_that_is_away_for_a_while_is_told_once_and_so_is_its_return() -> None:
+    follower = Follower()
+    told = Interruptions(follower)
+    for silent in (0.2, 1.0):
+        told.take(Interruption(AWAY, silent, 300 - silent))
+    told.take(None)
+    assert follower.said == [], "a restart is not worth a word"
+    for silent in (1.0, 4.0, 9.0):
+        told.take(Interruption(AWAY, silent, 300 - silent))
+    told.take(None)
+    away, back = follower.said
+    assert re.fullmatch(
+        r"The service does not answer \(nothing listens there \(connection refused\)\); trying again until \d\d:\d\d:\d\d\..*", away
+    )
+    assert back == "The service answers again."
+
+
+def test_lines_are_fewer_the_longer_a_watch_lasts(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    plain = PlainLines(clock)
+    training = pb.Training(state=pb.TRAINING_STATE_PROCESSING, total=10_000, sealed=True)
+    counts = []
+    for _ in range(2):
+        for _ in range(600):
+            plain.show(Update(training))
+            clock.now += 0.5
+        counts.append(len(capsys.readouterr().out.splitlines()))
+    assert counts[0] < 100
+    assert counts[1] < counts[0] / 2
+    training.state = pb.TRAINING_STATE_COMPLETED
+    plain.show(Update(training))
+    assert capsys.readouterr().out.startswith("completed: "), "a change of state is told at once"
