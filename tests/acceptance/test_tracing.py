@@ -14,7 +14,7 @@ from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("acceptance")]
 
-STAGES = {"fetch", "read", "chunk", "embed", "index"}
+STAGES = {"fetch", "detect", "extract", "chunk", "embed", "index"}
 
 
 async def test_one_trace_connects_call_publish_shard_documents_stages_and_commit(real_mesh: Mesh) -> None:
@@ -25,23 +25,28 @@ async def test_one_trace_connects_call_publish_shard_documents_stages_and_commit
             documents = [
                 pb.DocumentInput(document_id=f"note-{n}", content=f"# Note {n}\n\nThe tide is high at noon.".encode()) for n in range(3)
             ]
+            documents.append(pb.DocumentInput(document_id="program", content=b"\x7fELF\x02\x01"))
             started = await client.start_training(documents=documents)
             ended = await client.wait(started.training.training_task_id)
-        assert ended.state == pb.TRAINING_STATE_COMPLETED
+        assert (ended.completed, ended.failed) == (3, 1)
         assert ended.trace_id
 
         def names() -> set[str]:
             return {span.name for span in collector.trace(ended.trace_id)}
 
-        wanted = {"doctrain.v1.TrainingService/StartTraining", "shard publish", "shard", "document", "commit", *STAGES}
+        wanted = {"doctrain.v1.TrainingService/StartTraining", "shard publish", "shard", "document", "commit", "parse", *STAGES}
         await wait_until(lambda: wanted <= names(), 20, f"all of {wanted} arrive")
         spans = {span.span_id: span for span in collector.trace(ended.trace_id)}
     ancestry = {span.name: _ancestors(span.span_id, spans) for span in spans.values()}
     root = "doctrain.v1.TrainingService/StartTraining"
     assert ancestry["embed"] == ["document", "shard", "shard publish", root]
     assert ancestry["commit"][-1] == root
+    assert not any("WatchStatus" in span.name or "Health" in span.name or "Track" in span.name for span in collector.spans)
+    assert ancestry["parse"] == ancestry["embed"], "where the document failed"
     told = [{fact.key: fact.value for fact in span.attributes} for span in spans.values() if span.name == "document"]
-    assert [(facts["doctrain.chunks"].int_value, facts["doctrain.superseded"].bool_value) for facts in told] == [(1, False)] * 3
+    done, failed = [[facts for facts in told if name in facts] for name in ("doctrain.chunks", "doctrain.error_code")]
+    assert [(facts["doctrain.chunks"].int_value, facts["doctrain.superseded"].bool_value) for facts in done] == [(1, False)] * 3
+    assert [facts["doctrain.error_code"].string_value for facts in failed] == ["UNSUPPORTED"]
 
 
 def _ancestors(span_id: bytes, spans: dict[bytes, Span]) -> list[str]:

@@ -10,17 +10,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, cast
 
 import grpc
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
 from doctrain_coordinator.rpc.gates import Gates
-from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC
+from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC, UNTRACED
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_mesh import rpc, telemetry
 from doctrain_mesh.errors import (
@@ -144,16 +145,7 @@ class _Call:
                 raise
 
     async def _around(self, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
-        parent = propagate.extract(self._metadata)
-        service, _, name = self._method.lstrip("/").partition("/")
-        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
-        with telemetry.tracer().start_as_current_span(
-            f"{service}/{name}",
-            context=parent or otel_context.Context(),
-            kind=SpanKind.SERVER,
-            attributes=attributes,
-            record_exception=False,
-        ) as span:
+        with self._span() as span:
             try:
                 caller = await self._authorised()
                 CALLER.set(caller)
@@ -170,6 +162,20 @@ class _Call:
                 span.set_status(Status(StatusCode.ERROR))
             span.set_attribute("rpc.grpc.status_code", refused.status.value[0])
             return await rpc.abort(context, refused)
+
+    def _span(self) -> AbstractContextManager[Span]:
+        """None for what is asked again and again, or lasts as long as somebody looks: it would hide the traces that tell something."""
+        if self._method in UNTRACED:
+            return trace.use_span(trace.INVALID_SPAN)
+        parent = propagate.extract(self._metadata)
+        service, _, name = self._method.lstrip("/").partition("/")
+        return telemetry.tracer().start_as_current_span(
+            f"{service}/{name}",
+            context=parent or otel_context.Context(),
+            kind=SpanKind.SERVER,
+            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
+            record_exception=False,
+        )
 
     async def _authorised(self) -> Identity:
         required = POLICIES.get(self._method)

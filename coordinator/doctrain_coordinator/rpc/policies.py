@@ -57,3 +57,9 @@ POLICIES: dict[str, int] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": PUBLIC,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": PUBLIC,
 }
+
+UNTRACED = {method for method, role in POLICIES.items() if role == PUBLIC} | {
+    "/doctrain.v1.TrainingService/WatchStatus",
+    "/doctrain_mesh.v1.TrackerService/Track",
+}
+"""Calls without a span of their own."""

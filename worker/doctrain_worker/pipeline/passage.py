@@ -45,6 +45,16 @@ class Passage:
         finally:
             self.stages.append(StageTiming(name, started, time.perf_counter() - clock, facts))
 
+    @contextlib.contextmanager
+    def timed_if_it_fails(self, name: str) -> Iterator[None]:
+        """Adds the stage when it fails; where all goes well, whoever did it tells its parts."""
+        started, clock = time.time(), time.perf_counter()
+        try:
+            yield
+        except DocumentFailedError:
+            self.stages.append(StageTiming(name, started, time.perf_counter() - clock, {}))
+            raise
+
     def note(self, result: CallResult) -> None:
         """A call in a child ended."""
         if isinstance(result, results.Result | results.TimedOut):

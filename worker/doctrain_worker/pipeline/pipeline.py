@@ -116,7 +116,9 @@ class Pipeline:
 
     async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed:
         with self.room.share(passage.shard.tenant) as share:
-            parsed, _ = await self.parsing.parse(await self._fetched(passage, share), passage, store)
+            content = await self._fetched(passage, share)
+            with passage.timed_if_it_fails("parse"):
+                parsed, _ = await self.parsing.parse(content, passage, store)
             return parsed
 
     async def _fetched(self, passage: Passage, share: Share) -> bytes:
