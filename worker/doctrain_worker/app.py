@@ -81,7 +81,7 @@ async def running(
             ]
             consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, loops), name="consumer")
             yield Running(worker_id, session, holds)
-            log.info("%s drains: it takes no more shards, and %d that it holds are to end.", worker_id, holds.lanes_in_use)
+            log.info("%s drains: it takes no more shards; %d are under way.", worker_id, holds.lanes_in_use)
             session.draining = True
             consumer.cancel()
             await holds.drain(settings.drain_seconds)

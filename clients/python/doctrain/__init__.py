@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UploadDocumentResponse,
     )
     from doctrain.watch import Interruption, Update, has_ended
+    from doctrain.words import state_of
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ __all__ = [
     "__version__",
     "has_ended",
     "new_training_task_id",
+    "state_of",
 ]
 
 _HOMES = {
@@ -78,6 +80,7 @@ _HOMES = {
         *("TrainingState", "UploadDocumentResponse"),
     ),
     "doctrain.watch": ("Interruption", "Update", "has_ended"),
+    "doctrain.words": ("state_of",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

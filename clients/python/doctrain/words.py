@@ -1,11 +1,14 @@
-"""The words for values of enums: ``completed`` is as good as ``TRAINING_STATE_COMPLETED`` and as its number."""
+"""The words for values of enums: ``completed`` is as good as ``TRAINING_STATE_COMPLETED`` and as its number, and is what states read as."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doctrain.errors import UsageError
+
+if TYPE_CHECKING:
+    from doctrain.v1.training_pb2 import Document, Training
 
 
 def value(enum: Any, prefix: str, given: int | str) -> Any:
@@ -24,3 +27,10 @@ def value(enum: Any, prefix: str, given: int | str) -> Any:
 def values(enum: Any, prefix: str, given: Iterable[int | str] | str) -> list[Any]:
     """The values for several; a single word counts as one of them, not as its letters."""
     return [value(enum, prefix, one) for one in ([given] if isinstance(given, str) else given)]
+
+
+def state_of(message: Training | Document) -> str:
+    """Where a training or a document stands, as a word: ``completed``, ``completed_with_failures``, ``failed``."""
+    enum = message.DESCRIPTOR.fields_by_name["state"].enum_type
+    known = enum.values_by_number.get(message.state) if enum is not None else None
+    return known.name.partition("_STATE_")[2].lower() if known is not None else str(message.state)

@@ -94,9 +94,9 @@ def skipped_lines(skipped: Sequence[Skipped]) -> Iterator[str]:
 
 def training_state(training: Training) -> str:
     """The state in words, such as ``completed with failures``."""
-    from doctrain.v1.training_pb2 import TrainingState
+    from doctrain.words import state_of
 
-    return TrainingState.Name(training.state).removeprefix("TRAINING_STATE_").replace("_", " ").lower()
+    return state_of(training).replace("_", " ")
 
 
 def training_sentence(training: Training) -> str:
@@ -119,13 +119,12 @@ def print_training(training: Training, *, as_json: bool, note: str = "") -> None
 
 def document_sentence(document: Document) -> str:
     """Where a document stands, in a line."""
-    from doctrain.v1.training_pb2 import DocumentState
+    from doctrain.words import state_of
 
-    state = DocumentState.Name(document.state).removeprefix("DOCUMENT_STATE_").lower()
     took = f"  {times.seconds(document.duration):.2f} s" if document.HasField("duration") else ""
     tried = f"  {document.tries} tries" if document.tries > 1 else ""
     error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
-    return printable(f"{state:<10}  {document.document_id}{took}{tried}{error}")
+    return printable(f"{state_of(document):<10}  {document.document_id}{took}{tried}{error}")
 
 
 def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:

@@ -124,7 +124,9 @@ def _tell_started(session: Session, started: StartTrainingResponse, skipped: Seq
         click.echo(
             f"Training {training_task_id} has ended before, so nothing was started. It is {output.training_sentence(started.training)}."
         )
-        click.echo("To train these documents again, choose another --id; what it did not train: doctrain retry " + training_task_id)
+        untrained = started.training.completed < started.training.total
+        rest = f"; what it did not train: doctrain retry {training_task_id}" if untrained else "."
+        click.echo(f"To train these documents again, choose another --id{rest}")
         return
     so_far = " read so far, the rest follows" if summary.partial else ""
     existed = " was started before" if summary.existed else ""
