@@ -101,6 +101,11 @@ async def test_a_training_that_has_ended_before_is_told_as_such(shell: Shell, se
     assert running.stdout.startswith("Training t was started before: 3 documents, at most 5 at once (plan free).")
 
 
+async def test_a_prefix_keeps_two_folders_apart(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    await shell("train", str(folder), "--pattern", "*.txt", "--prefix", "2026/")
+    assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[0].documents] == ["2026/a.txt", "2026/b.txt"]
+
+
 async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, folder: Path) -> None:
     result = await shell("train", str(folder), "--dry-run", "--watch")
     assert (result.exit_code, result.stdout) == (0, "It can be trained: 3 documents, at most 5 at once (plan free).\n")
@@ -109,6 +114,9 @@ async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, 
     again = await shell("train", str(folder), "--id", "mine", "--dry-run")
     said = "A training of this id and these documents was started before; nothing more would be started.\n"
     assert (again.exit_code, again.stdout) == (0, said)
+    service.blobs.clear()
+    wrong = await shell("train", str(folder), "--id", "bad/id")
+    assert (wrong.exit_code, "cannot be a training's id" in wrong.stderr, service.blobs) == (2, True, {})
 
 
 async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(shell: Shell, service: ScriptedService) -> None:

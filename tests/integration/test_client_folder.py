@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from doctrain import AsyncClient, Skipped, errors, folder
+from doctrain import AsyncClient, Skipped, Stored, errors, folder
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import Failure, ScriptedService, serving
 
@@ -30,15 +30,37 @@ async def test_a_folder_is_stored_with_bounded_concurrency_and_trained(
 ) -> None:
     for n in range(20):
         (tmp_path / f"{n:02}.txt").write_text(f"document {n}")
-    stored: list[Path] = []
+    stored: list[Stored] = []
     inputs = await client.upload_folder(tmp_path, concurrency=3, on_stored=stored.append)
     assert [document.document_id for document in inputs] == [f"{n:02}.txt" for n in range(20)]
-    assert sorted(path.name for path in stored) == [document.document_id for document in inputs]
+    assert sorted(one.path.name for one in stored) == [document.document_id for document in inputs]
+    assert [(one.files, one.of) for one in stored] == [(n, 20) for n in range(1, 21)]
+    assert sum(one.size for one in stored) == sum(map(len, service.blobs.values()))
     assert service.most_uploads <= 3
     answer = await client.train_folder(tmp_path, "0*.txt", training_task_id="folder")
     assert answer.training.total == 10
     request = service.asked(pb.StartTrainingRequest)[-1]
     assert service.blobs[request.documents[3].uri] == b"document 3"
+
+
+async def test_nothing_is_stored_for_a_dry_run_or_where_the_training_is_there_already(
+    client: AsyncClient, service: ScriptedService, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    dry = await client.train_folder(tmp_path, training_task_id="t", validate_only=True)
+    assert (dry.summary.documents, service.blobs) == (1, {})
+    named = service.asked(pb.StartTrainingRequest)[-1].documents
+    await client.train_folder(tmp_path, training_task_id="t")
+    assert service.asked(pb.StartTrainingRequest)[-1].documents == named, "a blob is named by its content"
+    assert list(service.blobs) == [named[0].uri]
+    service.blobs.clear()
+    (tmp_path / "b.txt").write_text("b")
+    service.failures["StartTraining"] = [Failure(grpc.StatusCode.ALREADY_EXISTS, "The id is taken.", "TRAINING_EXISTS")]
+    with pytest.raises(errors.TrainingExistsError):
+        await client.train_folder(tmp_path, training_task_id="t")
+    with pytest.raises(errors.UsageError, match="'bad/id' cannot be a training's id; one has 1 to 128 characters"):
+        await client.train_folder(tmp_path, training_task_id="bad/id")
+    assert not service.blobs
 
 
 async def test_more_documents_than_a_request_names_go_by_manifest(

@@ -147,6 +147,20 @@ async def test_a_dry_run_says_what_a_start_would_say_of_an_id_that_is_taken(acme
     assert other.reason == "TRAINING_EXISTS"
 
 
+async def test_a_folder_that_was_trained_is_known_without_being_sent(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a note")
+    await acme.train_folder(folder, training_task_id="mine")
+    sent: list[doctrain.Stored] = []
+    again = await acme.train_folder(folder, training_task_id="mine", on_stored=sent.append)
+    assert (again.summary.existed, sent) == (True, [])
+    assert (await acme.train_folder(folder, training_task_id="mine", validate_only=True)).summary.existed
+    (folder / "a.txt").write_text("another note")
+    assert (await refused(acme.train_folder(folder, training_task_id="mine", on_stored=sent.append))).reason == "TRAINING_EXISTS"
+    assert sent == []
+
+
 async def test_a_message_of_an_upload_has_at_most_a_mebibyte(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
     key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
@@ -281,6 +295,7 @@ async def test_uploads_answer_a_uri_that_only_their_tenant_can_use(served: Coord
     assert str(foreign).replace(stored.uri, "") == str(unknown).replace("blob://" + "0" * 64, "")
     assert (await acme.start_training(manifest_uri=stored.uri, training_task_id="m")).training.total == 3
     stored = await acme.upload(b"some text")
+    assert stored.uri == f"blob://{stored.sha256}", "clients name what they have not sent"
     assert (await acme.upload(b"some text")).uri == stored.uri
     empty = await refused(acme.upload(b""))
     assert empty.reason == "INVALID_REQUEST"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from doctrain.client import AsyncClient, Timeouts, new_training_task_id
     from doctrain.errors import DoctrainError
     from doctrain.folder import Skipped
+    from doctrain.storing import Stored
     from doctrain.sync import Client
     from doctrain.v1.fleet_pb2 import Key, Plan, Role, Tenant, Worker
     from doctrain.v1.search_pb2 import GetIndexResponse, SearchHit, SearchMode
@@ -55,6 +56,7 @@ __all__ = [
     "SearchMode",
     "Skipped",
     "StartTrainingResponse",
+    "Stored",
     "Tenant",
     "Timeouts",
     "Training",
@@ -72,6 +74,7 @@ _HOMES = {
     "doctrain.client": ("AsyncClient", "Timeouts", "new_training_task_id"),
     "doctrain.errors": ("DoctrainError",),
     "doctrain.folder": ("Skipped",),
+    "doctrain.storing": ("Stored",),
     "doctrain.sync": ("Client",),
     "doctrain.v1.fleet_pb2": ("Key", "Plan", "Role", "Tenant", "Worker"),
     "doctrain.v1.search_pb2": ("GetIndexResponse", "SearchHit", "SearchMode"),

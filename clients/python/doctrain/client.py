@@ -8,7 +8,6 @@ its own, ``Update``, since what it yields is put together from several streams.
 from __future__ import annotations
 
 import asyncio
-import random
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +18,16 @@ from typing import Self
 import grpc.aio
 
 from doctrain import folder as folders
+from doctrain import storing, words
 from doctrain import upload as uploads
-from doctrain import words
-from doctrain.endpoints import Endpoint, Endpoints
-from doctrain.errors import DoctrainError, UnavailableError, UsageError
+from doctrain.endpoints import Endpoints
+from doctrain.errors import TrainingNotFoundError
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Scan, Skipped
-from doctrain.tries import Tries
+from doctrain.following import follow
+from doctrain.storing import Stored, documents_of
 from doctrain.v1 import search_pb2, training_pb2
-from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Interruption, Update, Watching
+from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Interruption, Update
 
 UPLOADS_AT_ONCE = 8
 MOST_DELETED = 1000
@@ -213,7 +213,7 @@ class AsyncClient:
         seconds = self._timeouts.call_seconds
         return await self._endpoints.call("explain the training", lambda e: e.training.ExplainTraining, request, seconds=seconds)
 
-    async def watch(
+    def watch(
         self,
         training_task_id: str,
         *,
@@ -225,64 +225,18 @@ class AsyncClient:
 
         Goes on by itself, at another address if there is one, when a stream breaks or falls silent; counts never fall.
         Raises the failure when none could be opened for ``patience_seconds`` (for 10 s at the beginning); ``on_interrupted`` is
-        told of each try that failed before, and None once the service answers again. With
-        ``include_documents`` each document that has ended is told once, also those that ended before the watch began: of a
-        training that has ended, all of them. (The last 100,000 documents told are remembered to tell none twice.)
+        told of each try that failed before, and None once the service answers again. With ``include_documents`` each document
+        that has ended is told once, also those that ended before the watch began: of a training that has ended, all of them.
+        (The last 100,000 documents told are remembered to tell none twice.)
         """
-        now = asyncio.get_running_loop().time
-        tries = Tries("watch the training")
-        watching = Watching(
+        return follow(
+            self._endpoints,
             training_task_id,
             include_documents=include_documents,
-            addresses=len(self._endpoints),
-            now=now(),
             patience_seconds=patience_seconds,
+            silence_seconds=self._timeouts.silence_seconds,
+            on_interrupted=on_interrupted,
         )
-        while not watching.finished:
-            endpoint = self._endpoints.current()
-            call = endpoint.training.WatchStatus(watching.request(), metadata=self._endpoints.metadata)
-            failure = None
-            try:
-                while not watching.finished and failure is None:
-                    message = await self._next_message(call, endpoint)
-                    if isinstance(message, training_pb2.WatchStatusResponse):
-                        if watching.interrupted:
-                            on_interrupted(None)
-                        tries.clear()
-                        update = watching.received(message, now())
-                        if update is not None:
-                            yield update
-                    else:
-                        failure = message or watching.stream_ended()
-            finally:
-                # A stream that is dropped without being cancelled would stay open at the service.
-                call.cancel()
-            if failure is not None:
-                self._endpoints.failed(endpoint)
-                tries.add(endpoint.address, failure)
-                try:
-                    pause = watching.pause_after(failure, now(), random.random())  # noqa: S311 (jitter)
-                except DoctrainError as given_up:
-                    raise await self._endpoints.told(given_up, tries) from given_up
-                on_interrupted(watching.interruption(failure, now()))
-                await asyncio.sleep(pause)
-
-    async def _next_message(
-        self,
-        call: grpc.aio.UnaryStreamCall[training_pb2.WatchStatusRequest, training_pb2.WatchStatusResponse],
-        endpoint: Endpoint,
-    ) -> training_pb2.WatchStatusResponse | DoctrainError | None:
-        """The next message; the failure that broke the stream; None at its orderly end."""
-        silence = self._timeouts.silence_seconds
-        try:
-            async with asyncio.timeout(silence):
-                message = await call.read()
-        except TimeoutError:
-            sentence = f"The service at {endpoint.address} gave no sign of life for {silence:g} s."
-            return UnavailableError(sentence, cause=f"no sign of life for {silence:g} s")
-        except grpc.aio.AioRpcError as error:
-            return self._endpoints.translate(error, "watch the training", endpoint, silence)
-        return message if isinstance(message, training_pb2.WatchStatusResponse) else None
 
     async def wait(self, training_task_id: str) -> training_pb2.Training:
         """Waits for the training's end and returns it as it ended."""
@@ -352,51 +306,73 @@ class AsyncClient:
         folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
+        prefix: str = "",
         concurrency: int = UPLOADS_AT_ONCE,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
-        on_stored: Callable[[Path], None] = lambda path: None,
+        on_stored: Callable[[Stored], None] = lambda stored: None,
     ) -> list[training_pb2.DocumentInput]:
         """Stores the files of a folder, ``concurrency`` at once, and returns them as documents in the order of their names.
 
-        A document's id is the file's path below the folder. Hidden files are left out. So are, each told to ``on_skipped`` with
-        the reason, files that cannot be trained: empty or unreadable ones, links that lead out of the folder or nowhere, names
-        that are no UTF-8 or cannot be shown, folders that cannot be read; with ``strict`` the first look at them raises
-        UsageError instead, before anything is stored. ``folder`` may be one file, or a ``doctrain.folder.Scan`` to look at
+        A document's id is ``prefix`` and the file's path below the folder. Hidden files are left out. So are, each told to
+        ``on_skipped`` with the reason, files that cannot be trained: empty or unreadable ones, links that lead out of the folder or
+        nowhere, names that are no UTF-8 or cannot be shown, folders that cannot be read; with ``strict`` the first look at them
+        raises UsageError instead, before anything is stored. ``folder`` may be one file, or a ``doctrain.folder.Scan`` to look at
         before. ``on_stored`` is told each file when it is stored. Any other failure ends it.
         """
-        found = folder if isinstance(folder, Scan) else await asyncio.to_thread(folders.scan, folder, pattern)
-        if strict and found.skipped:
-            raise folders.refuse(found.skipped)
-        for skipped in found.skipped:
-            on_skipped(skipped)
-        documents = await uploads.upload_files(
-            self.upload, found, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored
-        )
-        if not documents:
-            raise UsageError(f"Nothing in {folders.shown(found.root)} can be trained: every file was left out.")
-        return documents
+        found = await _scanned(folder, pattern, prefix, strict=strict)
+        return await documents_of(found, self._stored, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored)
 
     async def train_folder(
         self,
         folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
+        prefix: str = "",
         training_task_id: str | None = None,
         validate_only: bool = False,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
-        on_stored: Callable[[Path], None] = lambda path: None,
+        on_stored: Callable[[Stored], None] = lambda stored: None,
     ) -> training_pb2.StartTrainingResponse:
         """Stores the files of a folder and starts their training.
 
-        Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest.
+        Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest. Nothing
+        but that is stored with ``validate_only``, or when there is a training of that id already.
         """
-        documents = await self.upload_folder(folder, pattern, strict=strict, on_skipped=on_skipped, on_stored=on_stored)
+        words.check_training_task_id(training_task_id)
+        found = await _scanned(folder, pattern, prefix, strict=strict)
+        stores = not (validate_only or (training_task_id is not None and await self._is_known(training_task_id)))
+        documents = await documents_of(
+            found,
+            self._stored if stores else storing.named,
+            concurrency=UPLOADS_AT_ONCE,
+            strict=strict,
+            on_skipped=on_skipped,
+            on_stored=on_stored if stores else lambda _: None,
+        )
         if len(documents) <= folders.MAX_INLINE_DOCUMENTS:
             return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only)
         stored = await self.upload(folders.manifest(documents))
         return await self.start_training(manifest_uri=stored.uri, training_task_id=training_task_id, validate_only=validate_only)
+
+    async def _stored(self, path: Path) -> storing.Blob:
+        answer = await self.upload(path)
+        return answer.uri, answer.size
+
+    async def _is_known(self, training_task_id: str) -> bool:
+        try:
+            await self.get_training(training_task_id)
+        except TrainingNotFoundError:
+            return False
+        return True
+
+
+async def _scanned(folder: str | Path | Scan, pattern: str, prefix: str, *, strict: bool) -> Scan:
+    found = folder if isinstance(folder, Scan) else await asyncio.to_thread(folders.scan, folder, pattern, prefix)
+    if strict and found.skipped:
+        raise folders.refuse(found.skipped)
+    return found
 
 
 def new_training_task_id() -> str:

@@ -41,33 +41,38 @@ class Scan:
     """What a folder holds, each part sorted."""
 
     root: Path
-    """Documents are named by their path below it."""
+    """Documents are named by their path below it, after the prefix."""
     files: tuple[Path, ...]
     """The files to train."""
     skipped: tuple[Skipped, ...]
     """What matches and cannot be trained, and folders that may hold what matches and cannot be looked into."""
+    prefix: str = ""
+    """What their names begin with."""
 
 
-def scan(folder: str | Path, pattern: str = ALL_FILES) -> Scan:
+def scan(folder: str | Path, pattern: str = ALL_FILES, prefix: str = "") -> Scan:
     """Finds the files of a folder that match the glob ``pattern``; hidden files and folders are left out without a word.
 
-    ``folder`` may also be one file. Raises UsageError when there is none, or nothing in it matches.
+    ``folder`` may also be one file. Documents are named by ``prefix`` and their path, so that files of the same path in several
+    folders stay apart. Raises UsageError when there is no such folder, or nothing in it matches.
     """
     root, segments = Path(folder), _segments(pattern)
+    if prefix and _fault_of_name(prefix):
+        raise UsageError(f"{_plain(prefix)!r} cannot be the beginning of names: it is too long, or holds what cannot be shown.")
     if not root.exists():
         raise UsageError(f"There is no file or folder {shown(root)}.")
     if not root.is_dir():
-        reason = _fault_of_name(root.name) or _fault_of_content(root)
-        return Scan(root.parent, () if reason else (root,), (Skipped(root, reason),) if reason else ())
+        reason = _fault_of_name(prefix + root.name) or _fault_of_content(root)
+        return Scan(root.parent, () if reason else (root,), (Skipped(root, reason),) if reason else (), prefix)
     found, skipped = list[Path](), list[Skipped]()
-    for one in _walk(root, segments):
+    for one in _walk(root, segments, prefix):
         if isinstance(one, Skipped):
             skipped.append(one)
         else:
             found.append(one)
     if not found and not skipped:
         raise UsageError(f"No file in {shown(root)} matches {pattern!r} (hidden files are left out).")
-    return Scan(root, tuple(sorted(found)), tuple(sorted(skipped, key=lambda one: one.path)))
+    return Scan(root, tuple(sorted(found)), tuple(sorted(skipped, key=lambda one: one.path)), prefix)
 
 
 def refuse(skipped: Sequence[Skipped]) -> UsageError:
@@ -78,10 +83,11 @@ def refuse(skipped: Sequence[Skipped]) -> UsageError:
     return UsageError("\n".join([f"{what}, so nothing was started:", *lines, *more]))
 
 
-def describe(root: Path, path: Path, uri: str) -> training_pb2.DocumentInput:
-    """The document for a stored file: its id is the path below the folder, so that training it again replaces it."""
+def describe(found: Scan, path: Path, uri: str) -> training_pb2.DocumentInput:
+    """The document for a stored file: its id is the prefix and the path below the folder, so that training it again replaces it."""
     media_type, _ = mimetypes.guess_type(path.name)
-    return training_pb2.DocumentInput(document_id=path.relative_to(root).as_posix(), uri=uri, media_type=media_type or "")
+    document_id = found.prefix + path.relative_to(found.root).as_posix()
+    return training_pb2.DocumentInput(document_id=document_id, uri=uri, media_type=media_type or "")
 
 
 def manifest(documents: Iterable[training_pb2.DocumentInput]) -> bytes:
@@ -115,7 +121,7 @@ def _segments(pattern: str) -> tuple[str, ...]:
     return path.parts
 
 
-def _walk(root: Path, segments: tuple[str, ...]) -> Iterator[Path | Skipped]:
+def _walk(root: Path, segments: tuple[str, ...], prefix: str) -> Iterator[Path | Skipped]:
     """What matches below ``root``, and folders that cannot be read; in no order."""
     top = os.path.realpath(root)
     waiting: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
@@ -133,7 +139,7 @@ def _walk(root: Path, segments: tuple[str, ...]) -> Iterator[Path | Skipped]:
                 if _reaches(below, segments):
                     waiting.append((path, below))
             elif _matches(below, segments) or (entry.is_symlink() and path.is_dir() and _reaches(below, segments)):
-                reason = _fault(path, "/".join(below), top)
+                reason = _fault(path, prefix + "/".join(below), top)
                 yield path if reason is None else Skipped(path, reason)
 
 

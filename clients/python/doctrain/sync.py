@@ -19,6 +19,7 @@ from doctrain import folder as folders
 from doctrain.client import UPLOADS_AT_ONCE, AsyncClient, Timeouts
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Scan, Skipped
+from doctrain.storing import Stored
 from doctrain.v1 import fleet_pb2, search_pb2, training_pb2
 from doctrain.watch import PATIENCE_SECONDS, Interruption, Update
 
@@ -250,14 +251,17 @@ class Client:
         folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
+        prefix: str = "",
         concurrency: int = UPLOADS_AT_ONCE,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
-        on_stored: Callable[[Path], None] = lambda path: None,
+        on_stored: Callable[[Stored], None] = lambda stored: None,
     ) -> list[training_pb2.DocumentInput]:
         """See ``AsyncClient.upload_folder``; the callbacks are called in the client's own thread."""
         return self._loop.run(
-            self._client.upload_folder(folder, pattern, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored)
+            self._client.upload_folder(
+                folder, pattern, prefix=prefix, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored
+            )
         )
 
     def train_folder(
@@ -265,17 +269,19 @@ class Client:
         folder: str | Path | Scan,
         pattern: str = folders.ALL_FILES,
         *,
+        prefix: str = "",
         training_task_id: str | None = None,
         validate_only: bool = False,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
-        on_stored: Callable[[Path], None] = lambda path: None,
+        on_stored: Callable[[Stored], None] = lambda stored: None,
     ) -> training_pb2.StartTrainingResponse:
         """See ``AsyncClient.train_folder``; the callbacks are called in the client's own thread."""
         return self._loop.run(
             self._client.train_folder(
                 folder,
                 pattern,
+                prefix=prefix,
                 training_task_id=training_task_id,
                 validate_only=validate_only,
                 strict=strict,

@@ -1,4 +1,4 @@
-"""Sending documents' bytes: from files, from memory or from a stream.
+"""Sending one document's bytes: from a file, from memory or from a stream.
 
 What can be read again from its beginning (a file, bytes) is sent again when the service was away; a stream is sent once.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar
 
@@ -16,8 +16,8 @@ import grpc.aio
 
 from doctrain import retry
 from doctrain.endpoints import Endpoint, Endpoints
-from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError
-from doctrain.folder import Scan, Skipped, describe, refuse, shown
+from doctrain.errors import InvalidRequestError, RequestTooLargeError
+from doctrain.folder import shown
 from doctrain.v1 import training_pb2
 
 CHUNK_BYTES = 512 * 1024
@@ -50,48 +50,6 @@ async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> tra
         if not isinstance(source, str | Path):
             raise
         raise type(error)(f"{_name(source)}: {error.sentence}", status=error.status, details=error.details) from error
-
-
-async def upload_files(
-    store: Callable[[Source], Awaitable[training_pb2.UploadDocumentResponse]],
-    found: Scan,
-    *,
-    concurrency: int,
-    strict: bool,
-    on_skipped: Callable[[Skipped], None],
-    on_stored: Callable[[Path], None],
-) -> list[training_pb2.DocumentInput]:
-    """Stores the files that were found, as ``AsyncClient.upload_folder`` says."""
-    waiting = iter(found.files)
-    documents: dict[Path, training_pb2.DocumentInput] = {}
-
-    async def store_next() -> None:
-        for path in waiting:
-            try:
-                stored = await store(path)
-            except (OSError, InvalidRequestError, RequestTooLargeError) as error:
-                late = Skipped(path, _reason(path, error))  # it has changed since it was looked at, or is too large
-                if strict:
-                    raise refuse([late]) from error
-                on_skipped(late)
-                continue
-            documents[path] = describe(found.root, path, stored.uri)
-            on_stored(path)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(store_next())
-    except ExceptionGroup as failures:
-        # Those that fail together do so for one cause, and the first failure stops the others: one error says it.
-        raise failures.exceptions[0] from None
-    return [documents[path] for path in found.files if path in documents]
-
-
-def _reason(path: Path, error: OSError | DoctrainError) -> str:
-    if isinstance(error, DoctrainError):
-        return error.sentence.removeprefix(f"{shown(path)}: ")
-    return f"It cannot be read: {error.strerror or error}."
 
 
 class _FirstOutcome:

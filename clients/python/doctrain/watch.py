@@ -1,6 +1,6 @@
 """Following a training over broken streams: what is shown, from where it goes on, when it is given up.
 
-Pure: no clock, no network, no randomness of its own; ``doctrain.client`` reads the streams. What holds, whatever
+Pure: no clock, no network, no randomness of its own; ``doctrain.following`` reads the streams. What holds, whatever
 coordinators come and go:
 
 - versions shown never fall, and so neither do counts: a coordinator that is behind is not listened to;

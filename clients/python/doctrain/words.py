@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from doctrain.errors import UsageError
 
 if TYPE_CHECKING:
     from doctrain.v1.training_pb2 import Document, Training
+
+_TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def value(enum: Any, prefix: str, given: int | str) -> Any:
@@ -27,6 +30,12 @@ def value(enum: Any, prefix: str, given: int | str) -> Any:
 def values(enum: Any, prefix: str, given: Iterable[int | str] | str) -> list[Any]:
     """The values for several; a single word counts as one of them, not as its letters."""
     return [value(enum, prefix, one) for one in ([given] if isinstance(given, str) else given)]
+
+
+def check_training_task_id(training_task_id: str | None) -> None:
+    """Raises UsageError for an id that the service would refuse; None is made up later."""
+    if training_task_id is not None and not _TASK_ID.fullmatch(training_task_id):
+        raise UsageError(f"{training_task_id!r} cannot be a training's id; one has 1 to 128 characters: letters, digits and any of . _ : -")
 
 
 def state_of(message: Training | Document) -> str:

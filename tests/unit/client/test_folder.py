@@ -144,8 +144,20 @@ def test_the_error_of_strictness_names_ten_and_counts_the_rest() -> None:
 
 
 def test_a_document_is_named_by_its_path_below_the_folder(tree: Path) -> None:
-    document = folder.describe(tree, tree / "deep/er/c.txt", "blob://x")
+    document = folder.describe(folder.scan(tree), tree / "deep/er/c.txt", "blob://x")
     assert document == DocumentInput(document_id="deep/er/c.txt", uri="blob://x", media_type="text/plain")
+
+
+def test_a_prefix_keeps_folders_apart_and_counts_as_part_of_the_name(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    found = folder.scan(tmp_path, prefix="2026/")
+    assert folder.describe(found, tmp_path / "a.txt", "blob://x").document_id == "2026/a.txt"
+    alone = folder.scan(tmp_path / "a.txt", prefix="2026/")
+    assert folder.describe(alone, tmp_path / "a.txt", "blob://x").document_id == "2026/a.txt"
+    too_long = folder.scan(tmp_path, prefix="x" * 510)
+    assert [one.reason for one in too_long.skipped] == ["Its path is longer than 512 bytes."]
+    with pytest.raises(UsageError, match="cannot be the beginning of names"):
+        folder.scan(tmp_path, prefix="a\n")
 
 
 def test_a_manifest_is_one_json_line_a_document() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from doctrain import Interruption, Update
-from doctrain.cli.progress import Interruptions, PlainLines
+from doctrain import Interruption, Stored, Update
+from doctrain.cli.progress import Interruptions, PlainLines, StoringLines
 from doctrain.errors import UnavailableError
 from doctrain.v1 import training_pb2 as pb
 
@@ -64,3 +65,12 @@ def test_lines_are_fewer_the_longer_a_watch_lasts(capsys: pytest.CaptureFixture[
     training.state = pb.TRAINING_STATE_COMPLETED
     plain.show(Update(training))
     assert capsys.readouterr().out.startswith("completed: "), "a change of state is told at once"
+
+
+def test_storing_tells_how_far_it_is_where_it_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    storing = StoringLines(clock)
+    for n in range(1, 11):
+        clock.now += 1.0
+        storing.stored(Stored(Path(f"{n}.pdf"), 1_500_000, n, 1_200))
+    assert capsys.readouterr().err.splitlines() == ["Stored 5 of 1,200 files, 7.5 MB.", "Stored 10 of 1,200 files, 15.0 MB."]

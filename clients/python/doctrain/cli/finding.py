@@ -49,7 +49,10 @@ async def search(
     pairs: tuple[tuple[str, str], ...],
     media_types: tuple[str, ...],
 ) -> None:
-    """Find passages that answer QUERY, the best first: a question, or words."""
+    """Find the passages that answer a question best.
+
+    QUERY is a question, or words.
+    """
     async with session.client() as client:
         hits = await client.search(
             " ".join(query),
@@ -101,9 +104,10 @@ def _nothing_found(index: GetIndexResponse) -> str:
 @click.option("--training", "training_task_id", default="", metavar="ID", help="All that this training indexed; it must have ended.")
 @connected(Access.TENANT)
 async def delete(session: Session, document_ids: tuple[str, ...], training_task_id: str) -> None:
-    """Take documents out of the index, for good: by their ids, or all of a training.
+    """Take documents out of the index, for good.
 
-    Their bytes go too, where doctrain stored them. Trainings that were started before do not bring them back.
+    By their ids, or all of a training. Their bytes go too, where doctrain stored them. Trainings that were started before do not
+    bring them back.
     """
     if bool(document_ids) == bool(training_task_id):
         raise click.UsageError("Name documents, or one training with --training.")

@@ -82,6 +82,14 @@ def count(number: int, noun: str = "document") -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def size(number: int) -> str:
+    """Such as ``812 bytes``, ``3.2 MB`` or ``1.1 GB``."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return count(number, "byte")
+
+
 def skipped_lines(skipped: Sequence[Skipped]) -> Iterator[str]:
     """Every file that is left out, with the reason."""
     from doctrain.folder import shown

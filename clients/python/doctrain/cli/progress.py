@@ -16,12 +16,15 @@ from doctrain.cli import output, times
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from doctrain.storing import Stored
     from doctrain.v1.training_pb2 import Training
     from doctrain.watch import Interruption, Update
 
 LINE_SECONDS = 1.0
 LINE_SHARE = 0.05
 """Plain lines come no faster than that, and the longer a watch lasts the fewer: each waits for that share of its time."""
+STORING_SECONDS = 5.0
+"""Storing tells how far it is that often where no bar can."""
 QUIET_SECONDS = 3.0
 """A service that is away for less, as when a coordinator restarts, is not worth a word."""
 
@@ -138,31 +141,51 @@ def following(*, as_json: bool) -> Iterator[Follower]:
 
 
 class Storing(Protocol):
-    """Counts the files that are stored."""
+    """Shows how far the storing of files is."""
 
-    def stored(self) -> None:
+    def stored(self, one: Stored) -> None:
         """One more file is stored."""
 
 
 class _StoringQuietly:
-    def stored(self) -> None:
+    def stored(self, one: Stored) -> None:
         pass
+
+
+class StoringLines:
+    """A line on standard error now and then, where it takes long."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told = clock()
+        self._bytes = 0
+
+    def stored(self, one: Stored) -> None:
+        self._bytes += one.size
+        now = self._clock()
+        if now - self._told >= STORING_SECONDS:
+            self._told = now
+            click.echo(f"Stored {one.files:,} of {output.count(one.of, 'file')}, {output.size(self._bytes)}.", err=True)
 
 
 class _StoringBar:
     def __init__(self, progress: Progress, files: int) -> None:
         self._progress = progress
         self._task = progress.add_task("storing", total=files, note="")
+        self._bytes = 0
 
-    def stored(self) -> None:
-        self._progress.advance(self._task)
+    def stored(self, one: Stored) -> None:
+        self._bytes += one.size
+        self._progress.update(self._task, advance=1, note=output.size(self._bytes))
 
 
 @contextmanager
 def storing(files: int, *, as_json: bool) -> Iterator[Storing]:
     """What shows how many of so many files are stored."""
-    if as_json or not sys.stdout.isatty():
+    if as_json:
         yield _StoringQuietly()
+    elif not sys.stdout.isatty():
+        yield StoringLines()
     else:
         with _progress() as progress:
             yield _StoringBar(progress, files)

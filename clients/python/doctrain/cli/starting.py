@@ -26,12 +26,13 @@ FAILURES_SHOWN = 10
 @click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--manifest", metavar="URI|FILE", help="Train what this manifest names, instead of a folder; a file is stored first.")
 @click.option("--pattern", default="**/*", show_default=True, help="Which files of the folder.")
+@click.option("--prefix", default="", help="What the documents' names begin with; keeps files of the same path in several folders apart.")
 @click.option("--strict", is_flag=True, help="Start nothing when a file cannot be trained, instead of leaving it out.")
 @click.option(
     "--id", "training_task_id", help="The training's id; the same id and documents start nothing twice. Without it: a random one."
 )
 @click.option("--watch", "follow", is_flag=True, help="Stay until the training has ended; exit 1 unless it completed.")
-@click.option("--dry-run", is_flag=True, help="Store the files and check all but their content, start nothing; exit 4 for duplicate ids.")
+@click.option("--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit 4 for duplicate ids.")
 @connected(Access.TENANT)
 async def train(
     session: Session,
@@ -39,6 +40,7 @@ async def train(
     folder: Path | None,
     manifest: str | None,
     pattern: str,
+    prefix: str,
     strict: bool,
     training_task_id: str | None,
     follow: bool,
@@ -46,7 +48,7 @@ async def train(
 ) -> int:
     """Train the files of a folder, or what a manifest names.
 
-    FOLDER may be one file. A document is named by its path below FOLDER; training it again replaces it. Files that cannot be
+    FOLDER may be one file. A document is named by its path below FOLDER; training that name again replaces it. Files that cannot be
     trained are left out and listed; hidden ones are left out.
     """
     _check_source(folder, manifest)
@@ -63,7 +65,7 @@ async def train(
             assert folder is not None
             from doctrain import folder as folders
 
-            found = folders.scan(folder, pattern)
+            found = folders.scan(folder, pattern, prefix)
             started, skipped = await _train_folder(client, session, found, training_task_id, strict=strict, dry_run=dry_run)
         _tell_started(session, started, skipped, dry_run=dry_run, follow=follow)
         if dry_run:
@@ -94,7 +96,7 @@ async def _train_folder(
             validate_only=dry_run,
             strict=strict,
             on_skipped=skipped.append,
-            on_stored=lambda path: storing.stored(),
+            on_stored=storing.stored,
         )
     _tell_skipped(session, skipped[len(found.skipped) :])
     return started, skipped

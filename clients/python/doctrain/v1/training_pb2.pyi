@@ -953,7 +953,7 @@ class UploadDocumentResponse(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
-    """To be used as a document's `uri` by this tenant."""
+    """To be used as a document's `uri` by this tenant: `blob://` and the SHA-256, so that it is known before anything is sent."""
     size: _builtins.int
     """Bytes stored."""
     sha256: _builtins.str

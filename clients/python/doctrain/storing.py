@@ -1,0 +1,93 @@
+"""The files of a folder as documents of a training: stored, or only named.
+
+What is stored is named by its content, so the same file has the same URI wherever it is looked at: what a training of a
+folder would be can be known, and compared with one that is there, before a byte is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError, UsageError
+from doctrain.folder import Scan, Skipped, describe, refuse, shown
+from doctrain.v1 import training_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that was stored just now."""
+
+    path: Path
+    size: int
+    """Its bytes."""
+    files: int
+    """How many files are stored, this one included."""
+    of: int
+    """How many there are to store."""
+
+
+Blob = tuple[str, int]
+"""A URI and how many bytes are there."""
+
+
+async def documents_of(
+    found: Scan,
+    blob_of: Callable[[Path], Awaitable[Blob]],
+    *,
+    concurrency: int,
+    strict: bool,
+    on_skipped: Callable[[Skipped], None],
+    on_stored: Callable[[Stored], None] = lambda stored: None,
+) -> list[training_pb2.DocumentInput]:
+    """The documents of the files that were found, in their order; ``blob_of`` stores or names each, ``concurrency`` at once.
+
+    Raises UsageError when all are left out, or with ``strict`` one; any other failure of ``blob_of`` ends it.
+    """
+    for skipped in found.skipped:
+        on_skipped(skipped)
+    waiting = iter(found.files)
+    documents: dict[Path, training_pb2.DocumentInput] = {}
+
+    async def take_next() -> None:
+        for path in waiting:
+            try:
+                uri, size = await blob_of(path)
+            except (OSError, InvalidRequestError, RequestTooLargeError) as error:
+                late = Skipped(path, _reason(path, error))  # it has changed since it was looked at, or is too large
+                if strict:
+                    raise refuse([late]) from error
+                on_skipped(late)
+                continue
+            documents[path] = describe(found, path, uri)
+            on_stored(Stored(path, size, len(documents), len(found.files)))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(take_next())
+    except ExceptionGroup as failures:
+        # Those that fail together do so for one cause, and the first failure stops the others: one error says it.
+        raise failures.exceptions[0] from None
+    if not documents:
+        raise UsageError(f"Nothing in {shown(found.root)} can be trained: every file was left out.")
+    return [documents[path] for path in found.files if path in documents]
+
+
+async def named(path: Path) -> Blob:
+    """What a file's blob would be called. Raises OSError."""
+    return await asyncio.to_thread(_named, path)
+
+
+def _named(path: Path) -> Blob:
+    with path.open("rb") as file:
+        return f"blob://{hashlib.file_digest(file, 'sha256').hexdigest()}", file.tell()
+
+
+def _reason(path: Path, error: OSError | DoctrainError) -> str:
+    if isinstance(error, DoctrainError):
+        return error.sentence.removeprefix(f"{shown(path)}: ")
+    return f"It cannot be read: {error.strerror or error}."
