@@ -48,10 +48,15 @@ async def examine_dev(folder: Path, settings: Settings) -> list[Finding]:
     return found + await examine(look, alone=True)
 
 
-async def examine(settings: Settings, *, alone: bool = False) -> list[Finding]:
-    """Every finding; a part that is not set is not asked. ``alone``: the whole mesh is one process, as in `doctrain dev`."""
+async def examine(settings: Settings, *, alone: bool = False, documents: bool = True) -> list[Finding]:
+    """Every finding; a part that is not set is not asked.
+
+    Args:
+        alone: the whole mesh is one process, as in `doctrain dev`.
+        documents: they are read with these settings; a coordinator reads none.
+    """
     alone = alone or not settings.database_url
-    findings = [_sandbox(settings)]
+    findings = [await asyncio.to_thread(_sandbox, settings)] if documents else []
     if settings.database_url:
         findings += await examine_database(settings)
     else:
@@ -70,11 +75,16 @@ async def examine(settings: Settings, *, alone: bool = False) -> list[Finding]:
 
 
 @asynccontextmanager
-async def warning(settings: Settings) -> AsyncIterator[None]:
-    """Logs what ``examine`` finds unsafe, beside a service that starts and that need not wait for it."""
+async def warning(settings: Settings, *, documents: bool) -> AsyncIterator[None]:
+    """Logs what ``examine`` finds unsafe, beside a service that starts: nothing of the look keeps it waiting, or ends it."""
 
     async def warn() -> None:
-        for finding in await examine(settings):
+        try:
+            findings = await examine(settings, documents=documents)
+        except Exception:
+            log.exception("The settings could not be looked at.")
+            return
+        for finding in findings:
             if not finding.good:
                 log.warning("%s: %s", finding.subject, finding.sentence)
 
