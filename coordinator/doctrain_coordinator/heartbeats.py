@@ -36,7 +36,10 @@ class Standing:
 
 @dataclass(slots=True)
 class Beat:
-    """One heartbeat. ``asked`` are shards begun since it was sent: they may be the session's without being named."""
+    """One heartbeat. ``asked`` are shards begun since it was sent: they may be the session's without being named.
+
+    ``over`` tells whether its stream has ended, so that nobody waits for the answer.
+    """
 
     session: int
     attached: int
@@ -44,6 +47,7 @@ class Beat:
     held: Mapping[int, int]
     asked: Callable[[], set[int]]
     answer: Callable[[Standing], None]
+    over: Callable[[], bool]
     unnamed: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -84,10 +88,12 @@ class Heartbeats:
         async with postgres.acquired(self._pool, "committing heartbeats", seconds=BEAT_SECONDS) as c:
             async with c.transaction():
                 locked = {row["id"] for row in await c.fetch(SQL["lock_for_beats"], list(newest))}
+                rest = newest.keys() - locked
+                held_up = {row["id"] for row in await c.fetch(SQL["known_sessions"], list(rest))} if rest else set()
                 rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in locked)
                 alive: dict[int, int] = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
             held = await c.fetch(SQL["held_shards"], list(alive))
-        late = [newest.pop(session) for session in newest.keys() - locked]
+        late = [beat for beat in (newest.pop(session) for session in held_up) if not beat.over()]
         if late:
             self._waiting[:0] = late  # in front: a newer heartbeat of the same stream comes after and counts
             self._arrived.set()

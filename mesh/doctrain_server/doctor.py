@@ -55,9 +55,16 @@ async def examine_dev(folder: Path, settings: Settings) -> list[Finding]:
     return found + await examine(look, alone=True)
 
 
-async def examine(settings: Settings, *, alone: bool = False) -> list[Finding]:
-    """Every finding of what the settings name. ``alone``: the whole mesh is one process, as in `doctrain dev`."""
-    findings = [_sandbox(settings), *await examine_database(settings), await _blobs(settings), await _broker(settings, alone)]
+async def examine(settings: Settings, *, alone: bool = False, documents: bool = True) -> list[Finding]:
+    """Every finding of what the settings name.
+
+    Args:
+        settings: of a service, or of whoever asks.
+        alone: the whole mesh is one process, as in `doctrain dev`.
+        documents: they are read with these settings; a coordinator reads none.
+    """
+    findings = [await asyncio.to_thread(_sandbox, settings)] if documents else []
+    findings += [*await examine_database(settings), await _blobs(settings), await _broker(settings, alone)]
     if not alone:
         findings.append(_hold(settings))
     registry, listed = await _registry(settings, alone)
@@ -75,11 +82,16 @@ async def examine(settings: Settings, *, alone: bool = False) -> list[Finding]:
 
 
 @asynccontextmanager
-async def warning(settings: Settings) -> AsyncIterator[None]:
-    """Logs what ``examine`` finds unsafe, beside a service that starts and that need not wait for it."""
+async def warning(settings: Settings, *, documents: bool) -> AsyncIterator[None]:
+    """Logs what ``examine`` finds unsafe, beside a service that starts: nothing of the look keeps it waiting, or ends it."""
 
     async def warn() -> None:
-        for finding in await examine(settings):
+        try:
+            findings = await examine(settings, documents=documents)
+        except Exception:
+            log.exception("The settings could not be looked at.")
+            return
+        for finding in findings:
             if finding.verdict is Verdict.BAD:
                 log.warning("%s: %s", finding.subject, finding.sentence)
 

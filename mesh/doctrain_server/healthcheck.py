@@ -11,8 +11,11 @@ ANSWER_SECONDS = 3.0
 
 
 async def serves(address: str, ca_file: str) -> bool:
-    """True when ``grpc.health.v1`` says SERVING for the whole server within 3 s."""
-    channel = grpc.aio.secure_channel(address, _credentials(ca_file)) if ca_file else grpc.aio.insecure_channel(address)
+    """True when ``grpc.health.v1`` says SERVING for the whole server within 3 s; False also when the CA file cannot be read."""
+    try:
+        channel = grpc.aio.secure_channel(address, _credentials(ca_file)) if ca_file else grpc.aio.insecure_channel(address)
+    except OSError:
+        return False
     async with channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",

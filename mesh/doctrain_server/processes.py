@@ -72,6 +72,6 @@ async def run_coordinator(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
-        await stack.enter_async_context(doctor.warning(settings))
+        await stack.enter_async_context(doctor.warning(settings, documents=False))
         logs.announce(f"serving on {served.address}", settings.log_format, process=settings.process_name)
         await stop.wait()

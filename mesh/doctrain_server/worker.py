@@ -148,7 +148,7 @@ async def run_main(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
-        await stack.enter_async_context(doctor.warning(settings))
+        await stack.enter_async_context(doctor.warning(settings, documents=True))
         opened = asyncio.create_task(worker.session.opened.wait(), name="first session")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         stack.callback(opened.cancel)

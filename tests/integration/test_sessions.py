@@ -12,6 +12,7 @@ import pytest
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_coordinator.handback import Unless
+from doctrain_coordinator.heartbeats import Standing
 from doctrain_mesh.broker.memory import MemoryBroker
 from testkit.core import Core, core
 from testkit.waiting import wait_until
@@ -198,6 +199,13 @@ async def test_one_locked_session_delays_no_other_ones_heartbeat(one: Core) -> N
         assert not late.done()
         await transaction.rollback()
     assert (await late).beat == 1
+
+
+async def test_a_session_that_a_restored_database_does_not_know_is_lost(one: Core) -> None:
+    attachment, other = await one.open("w"), await one.open("v")
+    await one.pool.execute("delete from session where id = $1", attachment.session)
+    assert await one.beat(attachment) == Standing(None)
+    assert (await one.beat(other)).beat == 1
 
 
 @pytest.mark.parametrize("charged", [False, True])

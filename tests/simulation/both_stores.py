@@ -25,6 +25,7 @@ UNORDERED = {
     "held_shards",
     "held_by",
     "live_sessions",
+    "known_sessions",
     "running_shards",
     "free",
     "shard_facts",

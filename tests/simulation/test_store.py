@@ -61,6 +61,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("sessions.losses_beside", session, 3600.0, draw.randint(1, 3)),
             ("sessions.forgive_shards", some),
             ("sessions.lock_for_beats", [3, 1]),
+            ("sessions.known_sessions", [3, 1, 9]),
             ("shard_locks.free", some),
             ("shard_locks.lock", shard),
             ("sessions.end_session", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),

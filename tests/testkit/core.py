@@ -130,7 +130,7 @@ class Core:
     async def beat(self, attachment: Attachment, *held: tuple[int, int], asked: Iterable[int] = (), draining: bool = False) -> Standing:
         answers: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
         names = set(asked)
-        beat = Beat(attachment.session, attachment.attached, draining, dict(held), lambda: names, answers.set_result)
+        beat = Beat(attachment.session, attachment.attached, draining, dict(held), lambda: names, answers.set_result, lambda: False)
         self.heartbeats.submit(beat)
         async with asyncio.timeout(ANSWER_SECONDS):
             standing = await answers

@@ -298,7 +298,7 @@ class _Stream:
             return {shard for shard, at in self._begun_at.items() if at is None or at >= mine - 1}
 
         session, attached = self._attachment.session, self._attachment.attached
-        self._parts.heartbeats.submit(Beat(session, attached, heartbeat.draining, held, asked, answer))
+        self._parts.heartbeats.submit(Beat(session, attached, heartbeat.draining, held, asked, answer, lambda: self._ended))
 
     async def _hand_back(self, request: pb.TrackRequest) -> None:
         """Rare, so each in its own transaction; what fails while Postgres is away is asked again by the worker."""

@@ -50,6 +50,11 @@ async def lock_for_beats(tx: Transaction, ids: list[int]) -> list[Row]:
 
 
 @named("sessions")
+async def known_sessions(tx: Transaction, ids: list[int]) -> list[Row]:
+    return [columns(row, "id") for row in tx.some("session", sorted(ids))]
+
+
+@named("sessions")
 async def beat(tx: Transaction, session: int, attached: int, draining: bool) -> list[Row]:
     row = await tx.update(
         "session",

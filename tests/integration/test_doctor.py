@@ -1,0 +1,48 @@
+"""The look at the settings beside a service that starts: it warns, and nothing that it meets ends the service."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from doctrain_mesh.settings import Settings
+from doctrain_server import doctor
+from doctrain_worker.sandbox import isolation
+from testkit.waiting import wait_until
+
+
+async def test_a_ca_that_cannot_be_read_is_a_finding_and_not_the_services_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(coordinators="127.0.0.1:1", tls_ca=str(tmp_path / "none.pem"))
+    async with doctor.warning(settings, documents=False):
+        await wait_until(lambda: "coordinator 127.0.0.1:1: Does not answer, or not with these settings for TLS" in caplog.text)
+
+
+async def test_a_look_that_fails_ends_no_service(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_wanted: str) -> isolation.Isolation:
+        raise RuntimeError("a test says so")
+
+    monkeypatch.setattr(isolation, "choose", fail)
+    async with doctor.warning(Settings(), documents=False):
+        pass
+    async with doctor.warning(Settings(), documents=True):
+        await wait_until(lambda: "The settings could not be looked at." in caplog.text)
+    assert "a test says so" in caplog.text
+
+
+async def test_a_slow_look_at_the_sandbox_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(_wanted: str) -> isolation.Isolation:
+        asked.set()
+        answer.wait(20)
+        return isolation.Isolation("rlimit", ())
+
+    monkeypatch.setattr(isolation, "choose", slow)
+    async with doctor.warning(Settings(), documents=True):
+        await wait_until(asked.is_set)
+        await asyncio.sleep(0)
+        assert not answer.is_set(), "the loop went on meanwhile"
+        answer.set()
