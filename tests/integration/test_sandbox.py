@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from doctrain_worker.sandbox import isolation, results
+from doctrain_worker.sandbox import isolation, output, results
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation, IsolationUnavailableError
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
@@ -101,7 +101,7 @@ async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: C
     assert await act(pool, do="fill") == results.OutOfSpace(SCRATCH_BYTES)
     closed = (results.Crashed("closed its channel"), results.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
     assert await act(pool, 2.0, do="close_channel") in closed
-    assert await act(pool, do="talk_nonsense") == results.TooMuchOutput(SPEC.reply_bytes)
+    assert await act(pool, do="talk_nonsense") == results.Crashed("gave no proper answer")
     assert await act(pool, do="large", size=SPEC.reply_bytes) == results.TooMuchOutput(SPEC.reply_bytes)
     assert await works(pool)
 
@@ -124,6 +124,23 @@ async def test_what_a_child_prints_is_told_with_its_pid_and_trace(pool: ChildPoo
     assert await pool.run({"do": "crash"}, 20.0, f"00-{trace}-b7ad6b7169203331-01") == results.Crashed("SIGSEGV")
     await wait_until(lambda: any("Fatal Python error" in message for message in caplog.messages))
     assert all(message.startswith("child ") for message in caplog.messages)
+
+
+async def test_a_child_that_prints_without_end_is_ended_and_the_event_loop_goes_on_meanwhile(pool: ChildPool) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        counting = group.create_task(count())
+        assert await act(pool, do="babble") == results.Crashed("printed without end")
+        counting.cancel()
+    assert turns > output.MOST_BYTES // 65_536
+    assert await works(pool)
 
 
 async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:

@@ -47,6 +47,12 @@ def say(task: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def babble(_task: dict[str, Any]) -> None:
+    """Prints without end, and faster than anyone takes lines apart."""
+    while True:
+        os.write(2, b"\n" * 65_536)
+
+
 def fail(_task: dict[str, Any]) -> None:
     raise LookupError("nothing here")
 

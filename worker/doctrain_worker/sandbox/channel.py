@@ -13,21 +13,31 @@ from doctrain_worker.sandbox import frames, results
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
 from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
-from doctrain_worker.sandbox.output import ChildOutput
+from doctrain_worker.sandbox.output import MOST_BYTES, ChildOutput
 
 log = logging.getLogger(__name__)
 
 EXIT_SECONDS = 10.0
+NO_ANSWER = results.Crashed("gave no proper answer")
+
 _MOST_OF_THE_MEMORY = 0.7
 _WINDOW_BYTES = 1 << 16
 
 
 class ChildBrokenError(Exception):
-    """The child cannot answer any more; ``Child.ended`` tells why."""
+    """The child cannot answer any more; ``Child.why`` tells what that means for a call."""
 
 
-class ReplyTooLargeError(ChildBrokenError):
-    """The child announced more than it may send, or sent what is no reply."""
+class RefusedError(ChildBrokenError):
+    """The child was ended for what it did.
+
+    Args:
+        result: what came of its call.
+    """
+
+    def __init__(self, result: results.CallResult) -> None:
+        super().__init__(str(result))
+        self.result = result
 
 
 class Child(asyncio.BufferedProtocol):
@@ -46,7 +56,7 @@ class Child(asyncio.BufferedProtocol):
         self._reply_bytes = reply_bytes
         self._memory_bytes = memory_bytes
         self._loop = asyncio.get_running_loop()
-        self.output = ChildOutput(spawned.output, spawned.pid)
+        self.output = ChildOutput(spawned.output, spawned.pid, self._on_flood)
         spawned.exited.add_done_callback(lambda _: self.output.close())
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
@@ -116,8 +126,8 @@ class Child(asyncio.BufferedProtocol):
         """What the end of this child, by itself, means for the call that ran in it."""
         broken = self._broken
         ended = await self.ended()
-        if isinstance(broken, ReplyTooLargeError):
-            return results.TooMuchOutput(self._reply_bytes)
+        if isinstance(broken, RefusedError):
+            return broken.result
         if ended.cause == "killed":
             return results.Crashed("closed its channel")
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
@@ -144,19 +154,19 @@ class Child(asyncio.BufferedProtocol):
             return
         size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
         if size > self._reply_bytes:
-            self._refuse("announced a reply of %d bytes", size)
+            self._refuse(results.TooMuchOutput(self._reply_bytes), f"announced a reply of {size} bytes")
         elif len(self._buffer) >= HEADER_BYTES + size:
             self._take(size)
 
     def _take(self, size: int) -> None:
         waiting = self._waiting
         if waiting is None or len(self._buffer) > HEADER_BYTES + size:
-            self._refuse("sent %d bytes that nobody asked for", len(self._buffer))
+            self._refuse(NO_ANSWER, f"sent {len(self._buffer)} bytes that nobody asked for")
             return
         try:
             reply = frames.read_reply(memoryview(self._buffer)[HEADER_BYTES:])
         except (msgspec.DecodeError, RecursionError):
-            self._refuse("sent %d bytes that are no reply", size)
+            self._refuse(NO_ANSWER, f"sent {size} bytes that are no reply")
             return
         finally:
             self._buffer = bytearray()
@@ -164,11 +174,13 @@ class Child(asyncio.BufferedProtocol):
         if not waiting.done():
             waiting.set_result(reply)
 
-    def _refuse(self, what: str, size: int) -> None:
-        log.warning("a child " + what + " and is ended", size)  # noqa: G003 - constants only
-        self._break(ReplyTooLargeError())
-        if not self._spawned.exited.done():
-            self._guardian.kill(self._spawned.key)
+    def _on_flood(self) -> None:
+        self._refuse(results.Crashed("printed without end"), f"printed more than {MOST_BYTES} bytes")
+
+    def _refuse(self, result: results.CallResult, what: str) -> None:
+        log.warning("child %d %s and is ended", self.pid, what)
+        self._break(RefusedError(result))
+        self.kill()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(ChildBrokenError())
