@@ -25,7 +25,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends bubblewrap &
 COPY --from=build /opt/doctrain /opt/doctrain
 ENV PATH=/opt/doctrain/bin:$PATH PYTHONUNBUFFERED=1
 USER doctrain
-WORKDIR /var/lib/doctrain
+WORKDIR /var/empty
 VOLUME /var/lib/doctrain/blobs
 ENTRYPOINT ["doctrain-server"]
 CMD ["--help"]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from doctrain_worker.sandbox import isolation, results
-from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
-
-TESTS = str(Path(__file__).resolve().parents[1])
-SPEC = ChildSpec("testkit.child_functions:act", memory_bytes=512 << 20, environment=(("PYTHONPATH", TESTS),))
+from doctrain_worker.sandbox.pool import ChildPool
+from testkit import sandbox
+from testkit.sandbox import SPEC, act, works
 
 
 @pytest.fixture
@@ -26,20 +23,8 @@ async def guardian() -> AsyncIterator[Guardian]:
 
 @pytest.fixture(params=isolation.WAYS)
 async def pool(guardian: Guardian, request: pytest.FixtureRequest) -> AsyncIterator[ChildPool]:
-    try:
-        shut_in = isolation.choose(request.param)
-    except IsolationUnavailableError as error:
-        pytest.skip(str(error))
-    async with ChildPool.open(guardian, SPEC, 1, shut_in) as opened:
+    async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in(request.param)) as opened:
         yield opened
-
-
-async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> results.CallResult:
-    return await pool.run(task, seconds)
-
-
-async def works(pool: ChildPool) -> bool:
-    return isinstance(await act(pool, do="pid"), results.Result)
 
 
 @pytest.mark.parametrize(

@@ -21,28 +21,25 @@ import pytest
 
 from doctrain_worker.sandbox import isolation, output, results
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.memory import PREDECESSOR_VARIABLE
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+from doctrain_worker.sandbox.pool import ChildPool, ChildStartError
+from testkit import sandbox
+from testkit.sandbox import SPEC, TESTS, act, answered, works
 from testkit.waiting import wait_until
 
-TESTS = str(Path(__file__).resolve().parents[1])
-SPEC = ChildSpec("testkit.child_functions:act", memory_bytes=512 << 20, reply_bytes=1 << 20, environment=(("PYTHONPATH", TESTS),))
 SECRET = "DOCTRAIN_WORKER_KEY"
 
 
 @pytest.fixture(scope="session", params=isolation.WAYS)
 def shut_in(request: pytest.FixtureRequest) -> Isolation:
-    try:
-        return isolation.choose(request.param)
-    except IsolationUnavailableError as error:
-        pytest.skip(str(error))
+    return sandbox.shut_in(request.param)
 
 
 @pytest.fixture(scope="session")
 def strongest() -> Isolation:
-    return isolation.choose()
+    return sandbox.shut_in()
 
 
 @pytest.fixture
@@ -80,15 +77,6 @@ def marked(word: str) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
-
-
-async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> results.CallResult:
-    return await pool.run(task, seconds)
-
-
-async def works(pool: ChildPool) -> bool:
-    answer = await act(pool, do="echo", value=[1, "two", b"three"])
-    return isinstance(answer, results.Result) and answer.value == [1, "two", b"three"]
 
 
 async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: ChildPool) -> None:
@@ -144,13 +132,10 @@ async def test_a_child_that_prints_without_end_is_ended_and_the_event_loop_goes_
 
 
 async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:
-    first = await act(pool, do="pid")
+    first = await answered(pool, do="pid")
     with pytest.raises(TypeError):
         await act(pool, do="echo", value=object())
-    again = await act(pool, do="pid")
-    assert isinstance(first, results.Result)
-    assert isinstance(again, results.Result)
-    assert again.value == first.value
+    assert await answered(pool, do="pid") == first
     assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
 
 
@@ -269,10 +254,9 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
 
         async def call(number: int) -> Any:
             nonlocal most
-            answer = await act(pool, do="echo", value=number)
+            answer = await answered(pool, do="echo", value=number)
             most = max(most, len(pool.running))
-            assert isinstance(answer, results.Result)
-            return answer.value
+            return answer
 
         cancelled = asyncio.ensure_future(call(-1))
         answers = asyncio.gather(*map(call, range(50)))
@@ -285,7 +269,7 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
 async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian, strongest: Isolation) -> None:
     spec = replace(SPEC, recycle_calls=3)
     async with ChildPool.open(guardian, spec, 1, Isolation("rlimit", ())) as pool:
-        pids = [getattr(await act(pool, do="pid"), "value", 0) for _ in range(6)]
+        pids = [await answered(pool, do="pid") for _ in range(6)]
     assert len(set(pids[:3])) == len(set(pids[3:])) == 1
     assert pids[0] != pids[3]
 
@@ -297,16 +281,34 @@ async def test_a_child_sees_no_secret_and_no_driver(
     secret = tmp_path / "secret.txt"
     secret.write_text("very secret")
     await act(pool, do="crash")  # a child that starts now, with the secret set
-    seen = await act(pool, do="environment")
-    assert isinstance(seen, results.Result)
-    assert SECRET not in seen.value
-    assert getattr(await act(pool, do="imported"), "value", None) == []
-    file = getattr(await act(pool, do="read_file", path=str(secret)), "value", None)
+    assert SECRET not in await answered(pool, do="environment")
+    assert await answered(pool, do="imported") == []
+    file = await answered(pool, do="read_file", path=str(secret))
     assert file == ("FileNotFoundError" if shut_in.way == "bwrap" else "very secret")
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        reached = getattr(await act(pool, do="reach", port=port), "value", None)
+        reached = await answered(pool, do="reach", port=port)
     assert (reached == "reached") == (shut_in.way == "rlimit")
+
+
+async def test_a_child_does_not_see_the_folder_that_its_worker_was_started_in(
+    guardian: Guardian, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.txt").write_text("very secret")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
+    async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in("bwrap")) as pool:
+        assert await answered(pool, do="read_file", path=str(tmp_path / "secret.txt")) == "FileNotFoundError"
+
+
+async def test_a_child_finds_what_a_search_path_names_in_part(
+    guardian: Guardian, shut_in: Isolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(TESTS).parent)
+    monkeypatch.setenv("PYTHONPATH", f"{os.pathsep}{Path(TESTS).name}")
+    seen = isolation.choose(shut_in.way)
+    async with ChildPool.open(guardian, replace(SPEC, environment=()), 1, seen) as pool:
+        assert await works(pool)
 
 
 async def test_a_function_that_cannot_be_loaded_is_told_at_the_start(guardian: Guardian, strongest: Isolation) -> None:

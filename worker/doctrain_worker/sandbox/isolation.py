@@ -23,7 +23,6 @@ SCRATCH_BYTES = 256 << 20
 
 _PROBE_SECONDS = 30.0
 """Long: a machine that is busy for a moment must not make a worker choose a weaker way for good."""
-_SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
 _SENTENCES = {
     "bwrap": "Children run in bubblewrap: no network, no other processes, no files but programs and libraries.",
     "unshare": "Children run in namespaces of their own: no network and no other processes, but they can read files. Install bubblewrap.",
@@ -58,7 +57,7 @@ class Isolation:
 
 
 def choose(wanted: str = "auto") -> Isolation:
-    """The way asked for, or the strongest that works here; starts a process or two to find out (20 ms).
+    """The way asked for, or the strongest that works here; starts a process or two to find out (50 ms).
 
     Raises:
         IsolationUnavailableError: the way asked for does not work, and what to do.
@@ -91,9 +90,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         # Not to grow an arena a thread: the limit on memory is the document's.
         "MALLOC_ARENA_MAX": "2",
     }
-    # Where a function of the operator's own is found; folders, no secrets.
-    if "PYTHONPATH" in os.environ:
-        clean["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    # Where a function of the operator's own is found: folders, no secrets. A child starts in another folder, so in full.
+    if folders := [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]:
+        clean["PYTHONPATH"] = os.pathsep.join(folders)
     return {**clean, **(extra or {})}
 
 
@@ -110,26 +109,20 @@ def _within_hard(name: str, value: int) -> int:
 
 def _bwrap() -> tuple[str, ...] | None:
     program = shutil.which("bwrap")
-    if program is None:
+    seen = _seen() if program is not None else []
+    if program is None or not seen:
         return None
-    seen = [path for path in (*_SYSTEM_PATHS, *_python_paths()) if Path(path).exists()]
-    binds = [word for path in dict.fromkeys(seen) for word in ("--ro-bind", path, path)]
+    binds = [word for path in seen for word in ("--ro-bind", path, path)]
     return (
         *(program, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "document"),
         *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"),  # noqa: S108 - inside
     )
 
 
-def _python_paths() -> list[str]:
-    """Folders that this interpreter imports from, the shortest first, without those inside another."""
-    executable = Path(sys.executable)
-    candidates = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix), executable.parent, executable.resolve().parent}
-    candidates |= {Path(entry).resolve() for entry in sys.path if entry and Path(entry).is_dir()}
-    kept: list[Path] = []
-    for path in sorted(candidates, key=lambda p: len(p.parts)):
-        if not any(path.is_relative_to(wider) for wider in kept) and len(path.parts) > 1:
-            kept.append(path)
-    return [str(path) for path in kept]
+def _seen() -> list[str]:
+    """What ``programs`` says in an interpreter that is started as a child is; nothing when none starts."""
+    answer = _tried(["-P", "-m", "doctrain_worker.sandbox.programs"], ())
+    return answer.splitlines() if answer is not None else []
 
 
 def _unshare() -> tuple[str, ...] | None:
@@ -141,14 +134,19 @@ def _unshare() -> tuple[str, ...] | None:
 
 
 def _works(prefix: Sequence[str]) -> bool:
+    return _tried(["-S", "-E", "-c", "pass"], prefix) is not None
+
+
+def _tried(arguments: Sequence[str], prefix: Sequence[str]) -> str | None:
+    """What an interpreter prints that is started as a child is; None when it does not end well."""
     try:
-        probe = subprocess.run(  # noqa: S603 - our own command line
-            [*prefix, sys.executable, "-S", "-E", "-c", "pass"],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS, check=False,
+        ended = subprocess.run(  # noqa: S603 - our own command line
+            [*prefix, sys.executable, *arguments], env=environment(), cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return probe.returncode == 0
+        return None
+    return ended.stdout if ended.returncode == 0 else None
 
 
 _PREFIXES: dict[str, Callable[[], tuple[str, ...] | None]] = {"bwrap": _bwrap, "unshare": _unshare, "rlimit": tuple}

@@ -107,7 +107,7 @@ class Guardian:
             memory = FenceMemory.create()
             with far:
                 process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own command line; vfork and exec, done in a millisecond
-                    [sys.executable, "-m", "doctrain_worker.sandbox.guardian", "--attached", f"{far.fileno()},{memory.fd}"],
+                    [sys.executable, "-P", "-m", "doctrain_worker.sandbox.guardian", "--attached", f"{far.fileno()},{memory.fd}"],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(far.fileno(), memory.fd),
                     start_new_session=True,

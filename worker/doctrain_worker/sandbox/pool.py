@@ -222,7 +222,7 @@ class ChildPool:
 
     async def _start(self) -> Child:
         spec = self._spec
-        argv = [sys.executable, "-m", "doctrain_worker.sandbox.child", spec.function, *([spec.prepare] if spec.prepare else [])]
+        argv = [sys.executable, "-P", "-m", "doctrain_worker.sandbox.child", spec.function, *([spec.prepare] if spec.prepare else [])]
         try:
             spawned = await self._guardian.spawn(
                 self._isolation.wrap(argv), isolation.environment(dict(spec.environment)), isolation.limits(spec.memory_bytes)
