@@ -18,15 +18,16 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec.msgpack import Decoder
 
-from doctrain_worker.sandbox import isolation, output, results
+from doctrain_worker.sandbox import ends, isolation, output
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.memory import PREDECESSOR_VARIABLE
 from doctrain_worker.sandbox.pool import ChildPool, ChildStartError
 from testkit import sandbox
-from testkit.sandbox import SPEC, TESTS, act, answered, works
+from testkit.sandbox import ANYTHING, SPEC, TESTS, act, answered, works
 from testkit.waiting import wait_until
 
 SECRET = "DOCTRAIN_WORKER_KEY"
@@ -81,35 +82,35 @@ def marked(word: str) -> list[psutil.Process]:
 
 async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: ChildPool) -> None:
     assert await works(pool)
-    assert await act(pool, do="refuse") == results.Refused("ENCRYPTED", "It is locked.", False)
-    assert await act(pool, do="fail") == results.Raised("LookupError", "nothing here")
-    assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
-    assert await act(pool, do="leave") == results.Crashed("status 7")
-    assert await act(pool, do="hog") == results.OutOfMemory(SPEC.memory_bytes)
-    assert await act(pool, do="fill") == results.OutOfSpace(SCRATCH_BYTES)
-    closed = (results.Crashed("closed its channel"), results.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
+    assert await act(pool, do="refuse") == ends.Refused("ENCRYPTED", "It is locked.", False)
+    assert await act(pool, do="fail") == ends.Raised("LookupError", "nothing here")
+    assert await act(pool, do="crash") == ends.Crashed("SIGSEGV")
+    assert await act(pool, do="leave") == ends.Crashed("status 7")
+    assert await act(pool, do="hog") == ends.OutOfMemory(SPEC.memory_bytes)
+    assert await act(pool, do="fill") == ends.OutOfSpace(SCRATCH_BYTES)
+    closed = (ends.Crashed("closed its channel"), ends.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
     assert await act(pool, 2.0, do="close_channel") in closed
-    assert await act(pool, do="talk_nonsense") == results.Crashed("gave no proper answer")
-    assert await act(pool, do="large", size=SPEC.reply_bytes) == results.TooMuchOutput(SPEC.reply_bytes)
+    assert await act(pool, do="send", content=b"what") == ends.NO_ANSWER
+    assert await act(pool, do="large", size=SPEC.reply_bytes) == ends.TooMuchOutput(SPEC.reply_bytes)
     assert await works(pool)
 
 
 async def test_what_a_child_prints_is_told_with_its_pid_and_trace(pool: ChildPool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     trace = "0af7651916cd43dd8448eb211c80319c"
-    answer = await pool.run({"do": "say", "words": "first\nsecond\n\xff" + "x" * 9000}, 20.0, f"00-{trace}-b7ad6b7169203331-01")
-    assert isinstance(answer, results.Result)
+    answer = await pool.run({"do": "say", "words": "first\nsecond\n\xff" + "x" * 9000}, 20.0, ANYTHING, f"00-{trace}-b7ad6b7169203331-01")
+    assert isinstance(answer, ends.Result)
     await wait_until(lambda: len(caplog.messages) >= 3)
     said = [message.partition(f", trace {trace}: ") for message in caplog.messages if trace in message]
     assert [words[:10] for _, _, words in said] == ["first", "second", "ÿxxxxxxxxx"]
     assert all(re.fullmatch(r"child \d+", who) for who, _, _ in said)
     assert all(len(words) <= 500 for _, _, words in said)
     caplog.clear()
-    await pool.run({"do": "say", "words": "flood\n" * 10_000}, 20.0)
+    await pool.run({"do": "say", "words": "flood\n" * 10_000}, 20.0, ANYTHING)
     await wait_until(lambda: any("says more than is kept" in message for message in caplog.messages))
     assert len(caplog.messages) < 100
     caplog.clear()
-    assert await pool.run({"do": "crash"}, 20.0, f"00-{trace}-b7ad6b7169203331-01") == results.Crashed("SIGSEGV")
+    assert await pool.run({"do": "crash"}, 20.0, ANYTHING, f"00-{trace}-b7ad6b7169203331-01") == ends.Crashed("SIGSEGV")
     await wait_until(lambda: any("Fatal Python error" in message for message in caplog.messages))
     assert all(message.startswith("child ") for message in caplog.messages)
 
@@ -125,33 +126,54 @@ async def test_a_child_that_prints_without_end_is_ended_and_the_event_loop_goes_
 
     async with asyncio.TaskGroup() as group:
         counting = group.create_task(count())
-        assert await act(pool, do="babble") == results.Crashed("printed without end")
+        assert await act(pool, do="babble") == ends.Crashed("printed without end")
         counting.cancel()
     assert turns > output.MOST_BYTES // 65_536
     assert await works(pool)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\xdc\xff\xff" + b"\x90" * 65_535, b"\x91" * 100_000, b"\xa2\xff\xfe", b"\xc0"],
+    ids=["a list of lists", "a deep list", "no text", "nothing"],
+)
+async def test_an_answer_that_is_not_what_was_asked_for_costs_the_child_and_is_not_looked_at_further(
+    pool: ChildPool, content: bytes
+) -> None:
+    child = await answered(pool, do="named")
+    assert await pool.run({"do": "answer", "content": content}, 20.0, Decoder(str)) == ends.NO_ANSWER
+    assert await answered(pool, do="named") != child
+
+
+async def test_words_that_are_none_cost_the_child_and_too_many_are_cut(pool: ChildPool) -> None:
+    refused = await act(pool, do="refuse", sentence="x" * 5000)
+    assert refused == ends.Refused("ENCRYPTED", "x" * ends.MOST_LETTERS, False)
+    for content in (b"\x92\x94\x01\xa2\xff\xfe\xa0\xc2\x01", b"\x92\x94\x01\xa0\xda\xff\xff" + b"x" * 65_535 + b"\xc2\x01"):
+        assert await act(pool, do="send", content=content) == ends.NO_ANSWER
+    assert await works(pool)
+
+
 async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:
-    first = await answered(pool, do="pid")
+    first = await answered(pool, do="named")
     with pytest.raises(TypeError):
         await act(pool, do="echo", value=object())
-    assert await answered(pool, do="pid") == first
+    assert await answered(pool, do="named") == first
     assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
 
 
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
     began = time.monotonic()
-    assert await act(pool, 1.0, do="hang", mark=mark) == results.TimedOut(1.0)
+    assert await act(pool, 1.0, do="hang", mark=mark) == ends.TimedOut(1.0)
     assert marked(mark) == []
-    assert await act(pool, 1.0, do="fork_often", mark=mark) == results.TimedOut(1.0)
+    assert await act(pool, 1.0, do="fork_often", mark=mark) == ends.TimedOut(1.0)
     assert marked(mark) == []
     assert time.monotonic() - began < 8
     assert await works(pool)
 
 
 async def test_what_a_crashed_child_started_dies_too(pool: ChildPool, mark: str) -> None:
-    assert isinstance(await act(pool, do="mark", mark=mark), results.Result)
-    assert isinstance(await act(pool, do="orphan", mark=mark), results.Result)
+    assert isinstance(await act(pool, do="mark", mark=mark), ends.Result)
+    assert isinstance(await act(pool, do="orphan", mark=mark), ends.Result)
     await act(pool, do="crash")
     assert marked(mark) == []
 

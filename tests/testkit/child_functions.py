@@ -1,9 +1,10 @@
-"""What children are made to do in tests of the sandbox. Runs in children: imports the standard library only at first."""
+"""What children are made to do in tests of the sandbox. Runs in children: imports little at first."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,8 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
 from doctrain_worker.sandbox.refusal import Refusal
+
+NAME = secrets.token_hex(8)
 
 
 def act(task: dict[str, Any]) -> Any:
@@ -30,6 +35,11 @@ def pid(_task: dict[str, Any]) -> int:
     return os.getpid()
 
 
+def named(_task: dict[str, Any]) -> str:
+    """A name that no other child has."""
+    return NAME
+
+
 def environment(_task: dict[str, Any]) -> dict[str, str]:
     return dict(os.environ)
 
@@ -38,8 +48,8 @@ def imported(_task: dict[str, Any]) -> list[str]:
     return [name for name in ("grpc", "asyncpg", "aio_pika", "aetcd") if name in sys.modules]
 
 
-def refuse(_task: dict[str, Any]) -> None:
-    raise Refusal("ENCRYPTED", "It is locked.")
+def refuse(task: dict[str, Any]) -> None:
+    raise Refusal("ENCRYPTED", task.get("sentence", "It is locked."))
 
 
 def say(task: dict[str, Any]) -> None:
@@ -131,9 +141,16 @@ def close_channel(_task: dict[str, Any]) -> None:
     time.sleep(60)
 
 
-def talk_nonsense(_task: dict[str, Any]) -> None:
-    os.write(int(os.environ[CHANNEL_VARIABLE]), b"\0\0\0\x04what")
+def send(task: dict[str, Any]) -> None:
+    """Sends a frame of its own making in place of a reply."""
+    channel = socket.socket(fileno=os.dup(int(os.environ[CHANNEL_VARIABLE])))
+    channel.sendall(len(task["content"]).to_bytes(4, "big") + task["content"])
     time.sleep(60)
+
+
+def answer(task: dict[str, Any]) -> msgspec.Raw:
+    """Answers this msgpack, whatever it is."""
+    return msgspec.Raw(task["content"])
 
 
 def large(task: dict[str, Any]) -> bytes:

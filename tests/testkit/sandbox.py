@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from doctrain_worker.sandbox import isolation, results
+from doctrain_worker.sandbox import ends, isolation
 from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
 
 TESTS = str(Path(__file__).resolve().parents[1])
 MIB = 1 << 20
 SPEC = ChildSpec("testkit.child_functions:act", memory_bytes=512 * MIB, reply_bytes=1 * MIB, environment=(("PYTHONPATH", TESTS),))
+
+ANYTHING = msgspec.msgpack.Decoder()
 
 
 def shut_in(way: str = "auto") -> Isolation:
@@ -26,15 +29,15 @@ def shut_in(way: str = "auto") -> Isolation:
             pytest.skip(str(error))
 
 
-async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> results.CallResult:
+async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> ends.Result[Any] | ends.Failed:
     """One call of ``testkit.child_functions``: ``do`` names the function."""
-    return await pool.run(task, seconds)
+    return await pool.run(task, seconds, ANYTHING)
 
 
 async def answered(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> Any:
     """The value of a call that must succeed."""
     answer = await act(pool, seconds, **task)
-    assert isinstance(answer, results.Result), answer
+    assert isinstance(answer, ends.Result), answer
     return answer.value
 
 

@@ -7,9 +7,8 @@ import logging
 import signal
 import socket
 
-import msgspec
-
-from doctrain_worker.sandbox import frames, results
+from doctrain_worker.sandbox import frames
+from doctrain_worker.sandbox.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, TooMuchOutput
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
 from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
@@ -18,8 +17,6 @@ from doctrain_worker.sandbox.output import MOST_BYTES, ChildOutput
 log = logging.getLogger(__name__)
 
 EXIT_SECONDS = 10.0
-NO_ANSWER = results.Crashed("gave no proper answer")
-
 _MOST_OF_THE_MEMORY = 0.7
 _WINDOW_BYTES = 1 << 16
 
@@ -32,12 +29,12 @@ class RefusedError(ChildBrokenError):
     """The child was ended for what it did.
 
     Args:
-        result: what came of its call.
+        end: what came of its call.
     """
 
-    def __init__(self, result: results.CallResult) -> None:
-        super().__init__(str(result))
-        self.result = result
+    def __init__(self, end: Failed) -> None:
+        super().__init__(str(end))
+        self.end = end
 
 
 class Child(asyncio.BufferedProtocol):
@@ -122,18 +119,18 @@ class Child(asyncio.BufferedProtocol):
         if not self._spawned.exited.done():
             self._guardian.kill(self._spawned.key)
 
-    async def why(self) -> results.CallResult:
+    async def why(self) -> Failed:
         """What the end of this child, by itself, means for the call that ran in it."""
         broken = self._broken
         ended = await self.ended()
         if isinstance(broken, RefusedError):
-            return broken.result
+            return broken.end
         if ended.cause == "killed":
-            return results.Crashed("closed its channel")
+            return Crashed("closed its channel")
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
         if self._ended_for_memory(ended, number):
-            return results.OutOfMemory(self._memory_bytes)
-        return results.Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
+            return OutOfMemory(self._memory_bytes)
+        return Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
 
     def _ended_for_memory(self, ended: Exit, number: int | None) -> bool:
         if number == signal.SIGKILL:
@@ -154,19 +151,19 @@ class Child(asyncio.BufferedProtocol):
             return
         size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
         if size > self._reply_bytes:
-            self._refuse(results.TooMuchOutput(self._reply_bytes), f"announced a reply of {size} bytes")
+            self.refuse(TooMuchOutput(self._reply_bytes), f"announced a reply of {size} bytes")
         elif len(self._buffer) >= HEADER_BYTES + size:
             self._take(size)
 
     def _take(self, size: int) -> None:
         waiting = self._waiting
         if waiting is None or len(self._buffer) > HEADER_BYTES + size:
-            self._refuse(NO_ANSWER, f"sent {len(self._buffer)} bytes that nobody asked for")
+            self.refuse(NO_ANSWER, f"sent {len(self._buffer)} bytes that nobody asked for")
             return
         try:
             reply = frames.read_reply(memoryview(self._buffer)[HEADER_BYTES:])
-        except (msgspec.DecodeError, RecursionError):
-            self._refuse(NO_ANSWER, f"sent {size} bytes that are no reply")
+        except frames.NonsenseError:
+            self.refuse(NO_ANSWER, f"sent {size} bytes that are no reply")
             return
         finally:
             self._buffer = bytearray()
@@ -175,11 +172,12 @@ class Child(asyncio.BufferedProtocol):
             waiting.set_result(reply)
 
     def _on_flood(self) -> None:
-        self._refuse(results.Crashed("printed without end"), f"printed more than {MOST_BYTES} bytes")
+        self.refuse(Crashed("printed without end"), f"printed more than {MOST_BYTES} bytes")
 
-    def _refuse(self, result: results.CallResult, what: str) -> None:
+    def refuse(self, end: Failed, what: str) -> None:
+        """Ends it for what it did, told in the log as ``what``: its call, if there is one, ended so."""
         log.warning("child %d %s and is ended", self.pid, what)
-        self._break(RefusedError(result))
+        self._break(RefusedError(end))
         self.kill()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from doctrain_worker.sandbox import frames
+from doctrain_worker.sandbox.ends import MOST_LETTERS, OutOfMemory, OutOfSpace, Raised, Refused
 from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
 from doctrain_worker.sandbox.refusal import Refusal
 
 log = logging.getLogger("doctrain_worker.child")
 
-_LONGEST_MESSAGE = 500
 _NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
@@ -37,18 +37,22 @@ def load(reference: str) -> Any:
 
 def answer(function: Callable[[Any], Any], task: Any) -> frames.Reply:
     """What came of one call, whatever the function raised."""
+    end = _end(function, task)
+    return frames.Reply(end, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _end(function: Callable[[Any], Any], task: Any) -> frames.Answered | Refused | Raised | OutOfMemory | OutOfSpace:
     try:
-        value = function(task)
+        return frames.answered(function(task))
     except Refusal as refusal:
-        return frames.Refused(refusal.code, refusal.sentence, refusal.resource)
+        return Refused(refusal.code[:MOST_LETTERS], refusal.sentence[:MOST_LETTERS], refusal.resource)
     except MemoryError:
-        return frames.OutOfMemory()
+        return OutOfMemory()
     except Exception as error:  # told as it is; the caller decides what it means for the document
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            return frames.OutOfSpace()
+            return OutOfSpace()
         log.warning("%s raised %s", getattr(function, "__qualname__", function), type(error).__name__, exc_info=True)
-        return frames.Raised(type(error).__name__, str(error)[:_LONGEST_MESSAGE])
-    return frames.Answered(value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return Raised(type(error).__name__[:MOST_LETTERS], str(error)[:MOST_LETTERS])
 
 
 def serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
@@ -58,16 +62,14 @@ def serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
         if body is None:
             return
         call = frames.read_call(body)
-        channel.sendall(_pack_reply(answer(function, call.task)))
+        channel.sendall(_packed(answer(function, call.task)))
 
 
-def _pack_reply(reply: frames.Reply) -> bytearray:
+def _packed(reply: frames.Reply) -> bytearray:
     try:
         return frames.pack(reply)
     except MemoryError:
-        return frames.pack(frames.OutOfMemory())
-    except (TypeError, ValueError) as error:
-        return frames.pack(frames.Raised(type(error).__name__, str(error)[:_LONGEST_MESSAGE]))
+        return frames.pack(frames.Reply(OutOfMemory(), reply.peak_rss_kb))
 
 
 def _receive(channel: socket.socket, size: int) -> bytearray | None:
@@ -101,7 +103,7 @@ def main(argv: list[str]) -> None:
         load(argv[1])()
     # A main process that died, or cut the call, closed the channel: there is nobody left to answer, and nothing to tell.
     with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel, contextlib.suppress(ConnectionError):
-        channel.sendall(frames.pack(frames.Ready()))
+        channel.sendall(frames.pack(frames.Reply(frames.Ready(), 0)))
         serve(channel, function)
 
 
