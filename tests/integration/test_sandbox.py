@@ -20,7 +20,7 @@ import psutil
 import pytest
 from msgspec.msgpack import Decoder
 
-from doctrain_worker.sandbox import ends, isolation, output
+from doctrain_worker.sandbox import channel, ends, isolation, output
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
@@ -205,17 +205,6 @@ async def test_fence_kills_all_and_nothing_starts_until_a_new_session(guardian: 
     assert await works(pool)
 
 
-async def test_an_order_to_fence_that_crosses_the_deadlines_own_fence_spares_the_next_session(guardian: Guardian, pool: ChildPool) -> None:
-    guardian.note_session(5)
-    guardian.extend(time.monotonic() + 0.05)
-    await guardian.wait_fenced()
-    ordered = guardian._epoch
-    guardian.note_session(6)
-    guardian._order({"order": "fence", "epoch": ordered})
-    assert await works(pool)  # the guardian takes its orders one after the other
-    assert not guardian.fenced
-
-
 async def test_a_deadline_that_is_moved_holds_and_one_that_passes_kills(guardian: Guardian, pool: ChildPool, mark: str) -> None:
     guardian.note_session(5)
     assert guardian.extend(time.monotonic() + 0.3)
@@ -286,6 +275,38 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
         cancelled.cancel()
         assert await answers == list(range(50))
         assert most <= 2
+
+
+async def test_a_hundred_children_may_be_asked_for_at_once(guardian: Guardian) -> None:
+    environment = {"LONG": "x" * 40_000}  # more than a socket holds, with those of its neighbours
+    spawned = await asyncio.gather(*(guardian.spawn(["sleep", "60"], environment, {}) for _ in range(100)))
+    for child in spawned:
+        guardian.kill(child.key)
+    async with asyncio.timeout(20):
+        assert {(await child.exited).cause for child in spawned} == {"killed"}
+    for child in spawned:
+        child.channel.close()
+        child.output.close()
+
+
+async def test_a_child_whose_command_is_too_long_is_not_started_and_others_are(guardian: Guardian) -> None:
+    with pytest.raises(OSError, match="shorten PYTHONPATH"):
+        await guardian.spawn(["true"], {"LONG": "x" * 100_000}, {})
+    spawned = await guardian.spawn(["true"], {}, {})
+    assert (await spawned.exited).code == 0
+    spawned.channel.close()
+    spawned.output.close()
+
+
+async def test_a_child_that_cannot_be_killed_ends_the_worker(guardian: Guardian, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "EXIT_SECONDS", 0.2)
+    spawned = await guardian.spawn(["sleep", "60"], {}, {})
+    child = channel.Child(guardian, spawned, reply_bytes=1, memory_bytes=1)
+    with pytest.raises(GuardianLostError, match="not dead"):
+        await child.ended()  # nobody ordered its end
+    with pytest.raises(GuardianLostError, match="not dead"):
+        guardian.check()
+    spawned.channel.close()
 
 
 async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian, strongest: Isolation) -> None:

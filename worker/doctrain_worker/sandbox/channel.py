@@ -11,7 +11,7 @@ from doctrain_worker.sandbox import frames
 from doctrain_worker.sandbox.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, TooMuchOutput
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
-from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
+from doctrain_worker.sandbox.link import Exit, Guardian, Spawned
 from doctrain_worker.sandbox.output import MOST_BYTES, ChildOutput
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Child(asyncio.BufferedProtocol):
             async with asyncio.timeout(EXIT_SECONDS):
                 ended = await asyncio.shield(self._spawned.exited)
         except TimeoutError as error:
-            raise GuardianLostError(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
+            raise self._guardian.give_up(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
         if ended.cause == "fenced":
             raise FencedError("The children of this session were stopped.")
         return ended

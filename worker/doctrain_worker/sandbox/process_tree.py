@@ -6,6 +6,7 @@ Standard library only. Linux only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -78,12 +79,10 @@ def descendants(root: int, spare: Iterable[int] = ()) -> list[int]:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """SIGKILL to each; those that are gone already are fine."""
+    """SIGKILL to each. Those that are gone already are fine; those that we may not kill live on, for the caller to see."""
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def kill_tree(pid: int) -> None:
