@@ -51,7 +51,7 @@ async def examine_dev(folder: Path, settings: Settings) -> list[Finding]:
 async def examine(settings: Settings, *, alone: bool = False) -> list[Finding]:
     """Every finding; a part that is not set is not asked. ``alone``: the whole mesh is one process, as in `doctrain dev`."""
     alone = alone or not settings.database_url
-    findings = [_sandbox(settings)]
+    findings = [await asyncio.to_thread(_sandbox, settings)]
     if settings.database_url:
         findings += await examine_database(settings)
     else:
@@ -91,7 +91,7 @@ def _sandbox(settings: Settings) -> Finding:
         chosen = isolation.choose(settings.sandbox)
     except isolation.IsolationUnavailableError as error:
         return Finding("sandbox", False, str(error))
-    return Finding("sandbox", chosen.way != "rlimit", chosen.describe())
+    return Finding("sandbox", chosen.strong, chosen.describe())
 
 
 def _hold(settings: Settings) -> Finding:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from doctrain_worker.sandbox import ends, isolation
-from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool
 from testkit import sandbox
@@ -52,7 +51,7 @@ async def test_what_a_child_says_while_nobody_calls_it_is_forgotten(pool: ChildP
 
 
 async def test_calls_in_a_row_go_to_one_child_and_who_is_patient_comes_last(guardian: Guardian) -> None:
-    async with ChildPool.open(guardian, SPEC, 1, Isolation("rlimit", ())) as pool:
+    async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in("rlimit")) as pool:
         order = []
 
         async def call(name: str, *, patient: bool) -> None:

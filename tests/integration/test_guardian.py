@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from doctrain_worker.sandbox.launch import Launch
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.memory import FenceMemory
 from doctrain_worker.sandbox.process_tree import now_ns
@@ -142,7 +143,7 @@ async def test_whoever_goes_while_a_child_starts_leaves_none_behind(played: tupl
     guardian, far = played
     far.setblocking(False)
     loop = asyncio.get_running_loop()
-    start = asyncio.create_task(guardian.spawn(["sleep", "60"], {}, {}))
+    start = asyncio.create_task(guardian.spawn(Launch(["sleep", "60"], {}, {})))
     key = json.loads(await loop.sock_recv(far, 1 << 16))["key"]
     channel, theirs = socket.socketpair()
     output, printed = socket.socketpair()

@@ -98,8 +98,8 @@ def hang(task: dict[str, Any]) -> None:
 
 
 def fork_often(task: dict[str, Any]) -> None:
-    """A small fork bomb: sixty processes below one another and beside, none of which waits for any."""
-    for _ in range(60):
+    """A small fork bomb: twenty processes below one another and beside, none of which waits for any."""
+    for _ in range(20):
         if os.fork() == 0:
             os.setsid()
             os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)", task["mark"]])
@@ -175,3 +175,7 @@ def reach(task: dict[str, Any]) -> str:
 def sleep_long(_task: dict[str, Any]) -> None:
     """For what calls it without ``act``."""
     time.sleep(600)
+
+
+def status(_task: dict[str, Any]) -> str:
+    return Path("/proc/self/status").read_text()

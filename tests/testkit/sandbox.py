@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from doctrain_worker.sandbox import ends, isolation
@@ -27,6 +28,22 @@ def shut_in(way: str = "auto") -> Isolation:
             return isolation.choose(way)
         except IsolationUnavailableError as error:
             pytest.skip(str(error))
+
+
+def marked(word: str) -> list[psutil.Process]:
+    """Living processes with the mark, wherever they hide."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if (
+                word in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+                and "sandboxed_main" not in " ".join(process.cmdline())
+            ):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> ends.Result[Any] | ends.Failed:

@@ -179,7 +179,7 @@ async def open_pipeline(
         recycle_calls=10_000,
         environment=((MODEL_VARIABLE, str(model)),),
     )
-    log.log(logging.INFO if isolation.way == "bwrap" else logging.WARNING, "%s", isolation.describe())
+    log.log(logging.INFO if isolation.strong else logging.WARNING, "%s", isolation.describe())
     async with AsyncExitStack() as stack:
         try:
             async with asyncio.TaskGroup() as group:  # both start at once: each takes half a second

@@ -8,9 +8,10 @@ import signal
 import socket
 
 from doctrain_worker.sandbox import frames
-from doctrain_worker.sandbox.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, TooMuchOutput
+from doctrain_worker.sandbox.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, OutOfSpace, TooMuchOutput
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
+from doctrain_worker.sandbox.launch import MOST_PROCESSES, SCRATCH_BYTES
 from doctrain_worker.sandbox.link import Exit, Guardian, Spawned
 from doctrain_worker.sandbox.output import MOST_BYTES, ChildOutput
 
@@ -125,12 +126,22 @@ class Child(asyncio.BufferedProtocol):
         ended = await self.ended()
         if isinstance(broken, RefusedError):
             return broken.end
-        if ended.cause == "killed":
-            return Crashed("closed its channel")
+        if ended.cause != "own":
+            return self._excess(ended.cause)
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
         if self._ended_for_memory(ended, number):
             return OutOfMemory(self._memory_bytes)
         return Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
+
+    def _excess(self, cause: str) -> Failed:
+        match cause:
+            case "memory":
+                return OutOfMemory(self._memory_bytes)
+            case "space":
+                return OutOfSpace(SCRATCH_BYTES)
+            case "processes":
+                return Crashed(f"started more than {MOST_PROCESSES} processes")
+        return Crashed("closed its channel")
 
     def _ended_for_memory(self, ended: Exit, number: int | None) -> bool:
         if number == signal.SIGKILL:

@@ -19,8 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from doctrain_worker.sandbox import frames
+from doctrain_worker.sandbox import frames, process_tree
+from doctrain_worker.sandbox.confinement import confine
 from doctrain_worker.sandbox.ends import MOST_LETTERS, OutOfMemory, OutOfSpace, Raised, Refused
+from doctrain_worker.sandbox.launch import Confinement
+from doctrain_worker.sandbox.leftovers import Leftovers
 from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
 from doctrain_worker.sandbox.refusal import Refusal
 
@@ -35,13 +38,36 @@ def load(reference: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def answer(function: Callable[[Any], Any], task: Any) -> frames.Reply:
+class Server:
+    """Answers calls, one at a time.
+
+    Args:
+        channel: to the main process.
+        function: what is called.
+        leftovers: what a call left.
+    """
+
+    def __init__(self, channel: socket.socket, function: Callable[[Any], Any], leftovers: Leftovers) -> None:
+        self._channel, self._function, self._leftovers = channel, function, leftovers
+
+    def serve(self) -> None:
+        """Answers until the main process closes the channel."""
+        while (header := _receive(self._channel, frames.HEADER_BYTES)) is not None:
+            body = _receive(self._channel, int.from_bytes(header, "big"))
+            if body is None:
+                return
+            self._channel.sendall(self._reply(_end(self._function, frames.read_call(body).task)))
+
+    def _reply(self, end: frames.End) -> bytearray:
+        peak_rss_kb, left = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, self._leftovers.any()
+        try:
+            return frames.pack(frames.Reply(end, peak_rss_kb, left))
+        except MemoryError:
+            return frames.pack(frames.Reply(OutOfMemory(), peak_rss_kb, left))
+
+
+def _end(function: Callable[[Any], Any], task: Any) -> frames.End:
     """What came of one call, whatever the function raised."""
-    end = _end(function, task)
-    return frames.Reply(end, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-
-
-def _end(function: Callable[[Any], Any], task: Any) -> frames.Answered | Refused | Raised | OutOfMemory | OutOfSpace:
     try:
         return frames.answered(function(task))
     except Refusal as refusal:
@@ -53,23 +79,6 @@ def _end(function: Callable[[Any], Any], task: Any) -> frames.Answered | Refused
             return OutOfSpace()
         log.warning("%s raised %s", getattr(function, "__qualname__", function), type(error).__name__, exc_info=True)
         return Raised(type(error).__name__[:MOST_LETTERS], str(error)[:MOST_LETTERS])
-
-
-def serve(channel: socket.socket, function: Callable[[Any], Any]) -> None:
-    """Answers calls until the main process closes the channel."""
-    while (header := _receive(channel, frames.HEADER_BYTES)) is not None:
-        body = _receive(channel, int.from_bytes(header, "big"))
-        if body is None:
-            return
-        call = frames.read_call(body)
-        channel.sendall(_packed(answer(function, call.task)))
-
-
-def _packed(reply: frames.Reply) -> bytearray:
-    try:
-        return frames.pack(reply)
-    except MemoryError:
-        return frames.pack(frames.Reply(OutOfMemory(), reply.peak_rss_kb))
 
 
 def _receive(channel: socket.socket, size: int) -> bytearray | None:
@@ -98,13 +107,16 @@ def main(argv: list[str]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")  # the main process adds the rest
     faulthandler.enable()
     _offer_to_the_oom_killer()
+    process_tree.become_subreaper()  # what a call starts and leaves is found below this process, wherever it went
+    plan = Confinement.told(os.environ)
+    confine(plan)
     function = load(argv[0])
     if len(argv) > 1:
         load(argv[1])()
     # A main process that died, or cut the call, closed the channel: there is nobody left to answer, and nothing to tell.
     with socket.socket(fileno=int(os.environ[CHANNEL_VARIABLE])) as channel, contextlib.suppress(ConnectionError):
-        channel.sendall(frames.pack(frames.Reply(frames.Ready(), 0)))
-        serve(channel, function)
+        channel.sendall(frames.pack(frames.Reply(frames.Ready(), 0, left=False)))
+        Server(channel, function, Leftovers(plan.scratch, own_file_system=plan.way != "rlimit")).serve()
 
 
 if __name__ == "__main__":

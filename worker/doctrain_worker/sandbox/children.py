@@ -1,4 +1,7 @@
-"""The children of a guardian: how they are started, killed with all below them, and known to be gone. Standard library only."""
+"""The children of a guardian: how they are started, held to their limits, killed with all below them, and known to be gone.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,16 @@ import os
 import resource
 import socket
 import subprocess
+import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from doctrain_worker.sandbox import process_tree
+from doctrain_worker.sandbox import process_tree, watch
+from doctrain_worker.sandbox.launch import BWRAP_SCRATCH, Confinement, Launch, own_user_of
 from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
+
+_REMOVE = 'chmod -R u+rwX "$0"; exec rm -rf "$0"'
 
 
 @dataclass
@@ -19,6 +27,8 @@ class Child:
 
     key: int
     pid: int
+    launch: Launch
+    scratch: str
     cause: str = "own"
     status: int | None = None
     peak_rss_kb: int = 0
@@ -30,49 +40,46 @@ class Children:
     def __init__(self) -> None:
         self._by_pid: dict[int, Child] = {}
         self._ended: list[Child] = []
+        self._removing: set[int] = set()
         self.main_pid: int | None = None
         self.main_status: int | None = None
 
-    def spawn(self, order: dict[str, Any]) -> tuple[int, socket.socket, socket.socket]:
-        """Starts a child; answers its pid and the main process's ends of its channel and of what it prints."""
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        heard, printed = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        guardian = os.getpid()
-        limits = [(getattr(resource, name), value) for name, value in order["limits"].items()]
+    def spawn(self, key: int, launch: Launch) -> tuple[int, socket.socket, socket.socket]:
+        """Starts a child; answers its pid and the main process's ends of its channel and of what it prints. Raises OSError."""
+        user = own_user_of(os.getpid(), key) if launch.own_user else 0
+        scratch = _scratch(launch.way, user)
+        with ExitStack() as undo:
+            undo.callback(self._remove, scratch)
+            near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            heard, printed = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            undo.callback(near.close)
+            undo.callback(heard.close)
+            with far, printed:
+                pid = _started(launch, scratch, user, far.fileno(), printed.fileno())
+            undo.pop_all()
+        self._by_pid[pid] = Child(key, pid, launch, scratch)
+        return pid, near, heard
 
-        def enter() -> None:
-            process_tree.die_with_parent(guardian)
-            for limit, value in limits:
-                resource.setrlimit(limit, (value, value))
-
-        with far, printed:
-            process = subprocess.Popen(  # noqa: S603 - the order comes from our own main process
-                order["argv"],
-                env={**order["env"], CHANNEL_VARIABLE: str(far.fileno())},
-                stdin=subprocess.DEVNULL,
-                stdout=printed.fileno(),
-                stderr=printed.fileno(),
-                pass_fds=(far.fileno(),),
-                cwd="/",
-                start_new_session=True,
-                preexec_fn=enter,  # noqa: PLW1509 - one thread, so nothing can hold a lock over the fork
-            )
-        process.returncode = 0  # reaped by reap(), not by this object
-        self._by_pid[process.pid] = Child(order["key"], process.pid)
-        return process.pid, near, heard
+    def look(self) -> None:
+        """Begins to end the children that use more than they may."""
+        for child in self._by_pid.values():
+            if child.launch.tree_bytes and child.cause == "own":
+                too_much = watch.excess(child.pid, child.launch.tree_bytes, child.scratch, shown=child.launch.way == "rlimit")
+                if too_much:
+                    self.kill(child.key, too_much)
 
     def kill(self, key: int, cause: str) -> None:
         """Begins to end one child with all below it; ``sweep`` tells when it is gone."""
         for child in self._by_pid.values():
             if child.key == key:
-                child.cause = cause
+                child.cause = cause if child.cause == "own" else child.cause
                 process_tree.kill_tree(child.pid)
 
     def kill_all(self, cause: str) -> bool:
         """Kills all that descends from this process, but for the main process; answers whether nothing was left."""
         for child in self._by_pid.values():
             child.cause = cause
-        alive = process_tree.descendants(os.getpid(), spare=() if self.main_pid is None else (self.main_pid,))
+        alive = process_tree.descendants(os.getpid(), spare=self._ours())
         process_tree.kill(alive)
         return not alive
 
@@ -85,6 +92,7 @@ class Children:
                 return
             if pid == 0:
                 return
+            self._removing.discard(pid)
             if pid == self.main_pid:
                 self.main_pid, self.main_status = None, status
             elif pid in self._by_pid:
@@ -94,15 +102,67 @@ class Children:
 
     def sweep(self) -> list[Child]:
         """Kills orphans that children left; answers the children of which nothing is left."""
-        strays = [p for p in process_tree.children() if p not in self._by_pid and p != self.main_pid]
+        ours = self._ours()
+        strays = [pid for pid in process_tree.children() if pid not in self._by_pid and pid not in ours]
         for pid in strays:
             process_tree.kill_tree(pid)
         if strays:
             return []
         ended, self._ended = self._ended, []
+        for child in ended:
+            self._remove(child.scratch)
         return ended
 
     @property
     def ending(self) -> bool:
         """Whether some child was killed or has ended, but is not yet told gone."""
         return bool(self._ended) or any(child.cause != "own" for child in self._by_pid.values())
+
+    def _ours(self) -> set[int]:
+        return self._removing if self.main_pid is None else {self.main_pid, *self._removing}
+
+    def _remove(self, scratch: str) -> None:
+        """What a document left in it may be much, and deep: that is for a process of its own, so that nothing waits."""
+        if scratch in ("", BWRAP_SCRATCH):
+            return
+        try:
+            Path(scratch).rmdir()
+        except OSError:
+            remover = subprocess.Popen(["/bin/sh", "-c", _REMOVE, scratch], stderr=subprocess.DEVNULL)  # noqa: S603 - our own command line
+            remover.returncode = 0  # reaped by reap(), not by this object
+            self._removing.add(remover.pid)
+
+
+def _started(launch: Launch, scratch: str, user: int, channel: int, output: int) -> int:
+    guardian = os.getpid()
+    limits = [(getattr(resource, name), value) for name, value in launch.limits.items()]
+    alone = bool(user) or (launch.way != "rlimit" and os.geteuid() != 0)
+    told = Confinement(launch.way, scratch, user, alone).variables() if launch.way else {}
+
+    def enter() -> None:
+        process_tree.die_with_parent(guardian)
+        for limit, value in limits:
+            resource.setrlimit(limit, (value, value))
+
+    process = subprocess.Popen(  # noqa: S603 - the order comes from our own main process
+        launch.argv,
+        env={**launch.environment, **told, CHANNEL_VARIABLE: str(channel)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=(channel,),
+        cwd="/",
+        start_new_session=True,
+        preexec_fn=enter,  # noqa: PLW1509 - one thread, so nothing can hold a lock over the fork
+    )
+    process.returncode = 0  # reaped by Children.reap, not by this object
+    return process.pid
+
+
+def _scratch(way: str, user: int) -> str:
+    if way in ("", "bwrap"):
+        return BWRAP_SCRATCH if way else ""
+    folder = tempfile.mkdtemp(prefix="doctrain-child-")
+    if user:
+        os.chown(folder, user, user)
+    return folder

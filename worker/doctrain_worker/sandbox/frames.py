@@ -38,16 +38,21 @@ class Answered(msgspec.Struct, array_like=True, tag=0):
     value: msgspec.Raw
 
 
+End = Answered | Refused | Raised | OutOfMemory | OutOfSpace | Ready
+
+
 class Reply(msgspec.Struct, array_like=True):
-    """From the child: what came of a call, and how large the child has become.
+    """From the child: what came of a call, and what it did to the child.
 
     Args:
         end: what came of it.
-        peak_rss_kb: the most memory that it ever had at once, in KiB.
+        peak_rss_kb: the most memory that the child ever had at once, in KiB.
+        left: whether processes that the call started are alive, or files are in the scratch folder.
     """
 
-    end: Answered | Refused | Raised | OutOfMemory | OutOfSpace | Ready
+    end: End
     peak_rss_kb: int
+    left: bool
 
 
 _encoder = msgspec.msgpack.Encoder()

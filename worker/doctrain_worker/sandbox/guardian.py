@@ -6,6 +6,7 @@ parent-death signal misses grandchildren, so this process does what the main pro
 - The main process moves a deadline in shared memory at each answered heartbeat. When it passes, every child and all
   below it are killed; when the last is dead, the epoch is raised ("fenced"). Until the main process has taken note of that
   epoch, there is no session and no deadline. Deadline 0: nothing is killed for time.
+- Five times a second it looks at what each child and all below it use together, and kills those that use too much.
 - When the main process dies or closes its socket, all children are killed. Standalone, it is then started again with
   ``_DOCTRAIN_PREDECESSOR`` naming the session that died, and whether it had fenced itself, later and later when it keeps dying young.
 - When the guardian dies, the kernel kills its children, and the main process reads the end of the socket.
@@ -30,6 +31,7 @@ from typing import Any
 
 from doctrain_worker.sandbox import process_tree
 from doctrain_worker.sandbox.children import Children
+from doctrain_worker.sandbox.launch import Launch
 from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory
 from doctrain_worker.sandbox.process_tree import now_ns
 
@@ -38,6 +40,7 @@ EXIT_CONFIGURATION = 78
 
 _POLL_SECONDS = 0.04
 _BUSY_SECONDS = 0.001
+_LOOK_SECONDS = 0.2
 _YOUNG_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 30.0
 LARGEST_ORDER = 1 << 16
@@ -64,6 +67,7 @@ class GuardianProcess:
         self._main_started_ns = 0
         self._start_at_ns = now_ns()
         self._pause_seconds = 0.0
+        self._look_at_ns = 0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> int:
@@ -96,6 +100,9 @@ class GuardianProcess:
                 self._fence("deadline")
         self._take_order()
         self._children.reap()
+        if now > self._look_at_ns:
+            self._look_at_ns = now + int(_LOOK_SECONDS * 1e9)
+            self._children.look()
         for child in self._children.sweep():
             self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": child.cause})
         if self._children.main_status is not None:
@@ -205,7 +212,7 @@ class GuardianProcess:
             self._tell({"event": "refused", "key": order["key"], "why": "all children are being killed"})
         else:
             try:
-                pid, channel, output = self._children.spawn(order)
+                pid, channel, output = self._children.spawn(order["key"], Launch(**order["launch"]))
             except (OSError, subprocess.SubprocessError) as error:
                 self._tell({"event": "refused", "key": order["key"], "why": str(error)})
             else:

@@ -21,13 +21,14 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.guardian import LARGEST_ORDER
+from doctrain_worker.sandbox.launch import Launch
 from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory, Predecessor, predecessor
 from doctrain_worker.sandbox.process_tree import now_ns
 
@@ -58,7 +59,7 @@ class Exit:
         code: its exit status, or None.
         signal: the signal that killed it, or None.
         peak_rss_bytes: the most memory that it, or a process below it, had at once.
-        cause: ``own``, ``killed`` (on order) or ``fenced``.
+        cause: ``own``, ``killed`` (on order), ``fenced``, or what it had too much of (``watch.excess``).
     """
 
     code: int | None
@@ -198,11 +199,11 @@ class Guardian:
             await self._bounded(self.wait_fenced(), "to kill all children", FENCE_SECONDS)
         self._memory.note_self_fenced()
 
-    async def spawn(self, argv: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]) -> Spawned:
+    async def spawn(self, launch: Launch) -> Spawned:
         """Starts a child below the guardian. Raises OSError when it could not be started."""
         async with self._spawns:
             key = next(self._keys)
-            order = {"order": "spawn", "key": key, "argv": list(argv), "env": dict(environment), "limits": dict(limits)}
+            order = {"order": "spawn", "key": key, "launch": asdict(launch)}
             started = self._spawning[key] = self._loop.create_future()
             try:
                 self._order(order)

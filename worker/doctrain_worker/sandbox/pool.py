@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 from msgspec.msgpack import Decoder
 
-from doctrain_worker.sandbox import frames, isolation
+from doctrain_worker.sandbox import frames
 from doctrain_worker.sandbox.channel import Child, ChildBrokenError
 from doctrain_worker.sandbox.ends import NO_ANSWER, Failed, OutOfMemory, OutOfSpace, Refused, Result, TimedOut
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation
+from doctrain_worker.sandbox.isolation import Isolation
+from doctrain_worker.sandbox.launch import SCRATCH_BYTES
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 
 T = TypeVar("T")
@@ -92,10 +93,18 @@ class Calls:
         self._child, self._reply = child, reply
         return end
 
-    def end(self) -> None:
-        """The child may serve others."""
-        if self._child is not None and self._reply is not None:
-            self._pool.put_back(self._child, self._reply)
+    async def end(self) -> None:
+        """The child may serve others. One with which something of the calls was left is dead then."""
+        child, reply = self._child, self._reply
+        if child is None or reply is None:
+            return
+        self._child = None
+        if reply.left:
+            log.info("child %d kept processes or files of its calls and is replaced", child.pid)
+            child.kill()
+            await _see_dead(child)
+        else:
+            self._pool.put_back(child, reply)
 
     def _end(self, reply: frames.Reply, answer: Decoder[T], seconds: float) -> Result[T] | Failed:
         match reply.end:
@@ -135,11 +144,11 @@ class Calls:
 
 
 async def _see_dead(child: Child) -> None:
-    """For one who says that nothing of a call runs: waits until that is so, also when all were killed."""
+    """For one who says that nothing of a call is there: waits until that is so, also when all were killed."""
     try:
         await child.ended()
     except (FencedError, GuardianLostError) as error:
-        log.debug("a cancelled call's child is dead: %s", error)
+        log.debug("the child is dead: %s", error)
 
 
 class ChildPool:
@@ -189,8 +198,10 @@ class ChildPool:
         try:
             yield calls
         finally:
-            calls.end()
-            self._pass_on()
+            try:
+                await calls.end()
+            finally:
+                self._pass_on()
 
     def put_back(self, child: Child, reply: frames.Reply) -> None:
         """A child is free again after this reply; one that is worn is ended."""
@@ -233,9 +244,7 @@ class ChildPool:
         spec = self.spec
         argv = [sys.executable, "-P", "-m", "doctrain_worker.sandbox.child", spec.function, *([spec.prepare] if spec.prepare else [])]
         try:
-            spawned = await self._guardian.spawn(
-                self._isolation.wrap(argv), isolation.environment(dict(spec.environment)), isolation.limits(spec.memory_bytes)
-            )
+            spawned = await self._guardian.spawn(self._isolation.launch(argv, dict(spec.environment), spec.memory_bytes))
         except OSError as error:
             raise ChildStartError(str(error)) from error
         child = Child(self._guardian, spawned, reply_bytes=spec.reply_bytes, memory_bytes=spec.memory_bytes)
