@@ -20,6 +20,8 @@ OLD = Held(own_user=False, landlock=0, filtered=False)
         ("unshare", ALL, True, ["no network", "Landlock", "Install bubblewrap"]),
         ("unshare", OLD, False, ["can read what the worker can read"]),
         ("rlimit", ALL, True, ["outlives a guardian that is killed"]),
+        ("unshare", Held(own_user=False, landlock=1, filtered=True), True, []),
+        ("rlimit", Held(own_user=True, landlock=1, filtered=True), True, []),
         ("rlimit", Held(own_user=False, landlock=5, filtered=True), False, ["can end the worker's processes"]),
         ("rlimit", Held(own_user=True, landlock=7, filtered=False), False, ["can use the network"]),
         ("rlimit", OLD, False, ["can read what the worker can read", "can use the network", "can end the worker's processes"]),

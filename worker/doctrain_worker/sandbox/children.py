@@ -10,7 +10,7 @@ import resource
 import socket
 import subprocess
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,9 +128,10 @@ class Children:
         try:
             Path(scratch).rmdir()
         except OSError:
-            remover = subprocess.Popen(["/bin/sh", "-c", _REMOVE, scratch], stderr=subprocess.DEVNULL)  # noqa: S603 - our own command line
-            remover.returncode = 0  # reaped by reap(), not by this object
-            self._removing.add(remover.pid)
+            with suppress(OSError):  # then it stays, and takes no more than its room
+                remover = subprocess.Popen(["/bin/sh", "-c", _REMOVE, scratch], stderr=subprocess.DEVNULL)  # noqa: S603 - our own command line
+                remover.returncode = 0  # reaped by reap(), not by this object
+                self._removing.add(remover.pid)
 
 
 def _started(launch: Launch, scratch: str, user: int, channel: int, output: int) -> int:

@@ -1,7 +1,7 @@
 """What a child gives up before it loads anything that reads documents: for itself, for all that it starts, and for good.
 
 ``python -P -m doctrain_worker.sandbox.confinement`` does it and prints what holds on this machine, for ``isolation.choose``; it
-ends with status 1 when the programs cannot be read any more after it. Standard library only.
+ends with status 1 when the programs cannot be read any more after it, or the scratch folder not be written to. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import resource
 import struct
 import sys
+import tempfile
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,10 +116,13 @@ def _limit_tasks(*, alone: bool) -> None:
 
 def main() -> int:
     """Confines this process, and says what holds."""
-    held = confine(Confinement.told(os.environ))
+    plan = Confinement.told(os.environ)
+    held = confine(plan)
     try:
         for path in map(Path, (__file__, os.__file__, sys.executable)):
             path.open("rb").close()
+        with tempfile.TemporaryFile(dir=plan.scratch):
+            pass
     except PermissionError:
         return 1
     print(json.dumps(asdict(held)))  # noqa: T201 - the answer

@@ -61,7 +61,11 @@ class Isolation:
     @property
     def strong(self) -> bool:
         """Whether a document that takes its child over finds no files, no network and no other process."""
-        return self.way == "bwrap" or (self.held.landlock >= SIGNALS_ABI and self.held.filtered)
+        return self.way == "bwrap" or (self.held.landlock > 0 and self.held.filtered and not self._signals)
+
+    @property
+    def _signals(self) -> bool:
+        return self.way == "rlimit" and not self.held.own_user and self.held.landlock < SIGNALS_ABI
 
     def describe(self) -> str:
         """Sentences for an operator: what is in force, what does not hold, and what would be better."""
@@ -83,7 +87,7 @@ class Isolation:
         if self.way == "rlimit":
             if not held.filtered:
                 yield "They can use the network."
-            if not held.own_user and held.landlock < SIGNALS_ABI:
+            if self._signals:
                 yield "They can end the worker's processes."
             yield "A process that they leave outlives a guardian that is killed."
         if os.geteuid() == 0 and not held.own_user:

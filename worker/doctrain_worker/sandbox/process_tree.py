@@ -88,7 +88,7 @@ def tree(root: int) -> list[int]:
             for thread in threads:
                 with open(f"/proc/{pid}/task/{thread}/children") as file:  # noqa: PTH123
                     found += map(int, file.read().split())
-        except (FileNotFoundError, ProcessLookupError):
+        except OSError:
             continue  # it ended while we looked
     return found
 
