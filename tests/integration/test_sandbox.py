@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -242,6 +243,28 @@ async def test_a_child_does_not_see_the_folder_that_its_worker_was_started_in(
     monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
     async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in("bwrap")) as pool:
         assert await answered(pool, do="read_file", path=str(tmp_path / "secret.txt")) == "FileNotFoundError"
+
+
+@pytest.fixture
+def models() -> Iterator[Path]:
+    """A folder with two models, which every user may read."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for name in ("ours", "theirs"):
+            (Path(folder) / name).mkdir()
+            (Path(folder) / name / "weights").write_text("numbers")
+        yield Path(folder)
+
+
+async def test_a_child_reads_the_folder_that_it_is_to_read_and_nothing_beside(
+    guardian: Guardian, shut_in: Isolation, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    seen = isolation.choose(shut_in.way, [str(models / "ours")])
+    async with ChildPool.open(guardian, SPEC, 1, seen) as pool:
+        assert await answered(pool, do="read_file", path=str(models / "ours/weights")) == "numbers"
+        found = await answered(pool, do="read_file", path=str(models / "theirs/weights"))
+    assert (found == "numbers") == (shut_in.way != "bwrap" and not shut_in.held.landlock)
 
 
 async def test_a_child_finds_what_a_search_path_names_in_part(

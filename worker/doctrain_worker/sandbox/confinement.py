@@ -1,7 +1,7 @@
 """What a child gives up before it loads anything that reads documents: for itself, for all that it starts, and for good.
 
 ``python -P -m doctrain_worker.sandbox.confinement`` does it and prints what holds on this machine, for ``isolation.choose``; it
-ends with status 1 when the programs cannot be read any more after it, or the scratch folder not be written to. Standard library only.
+ends with status 1 when what it must see cannot be read any more after it, or the scratch folder not be written to. Standard library only.
 """
 
 from __future__ import annotations
@@ -119,11 +119,11 @@ def main() -> int:
     plan = Confinement.told(os.environ)
     held = confine(plan)
     try:
-        for path in map(Path, (__file__, os.__file__, sys.executable)):
-            path.open("rb").close()
+        for path in (__file__, os.__file__, sys.executable, *programs.told()):
+            os.close(os.open(path, os.O_RDONLY))
         with tempfile.TemporaryFile(dir=plan.scratch):
             pass
-    except PermissionError:
+    except OSError:
         return 1
     print(json.dumps(asdict(held)))  # noqa: T201 - the answer
     return 0

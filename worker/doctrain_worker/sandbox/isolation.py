@@ -22,6 +22,7 @@ from doctrain_worker.sandbox import landlock, seccomp
 from doctrain_worker.sandbox.confinement import Held
 from doctrain_worker.sandbox.landlock import SIGNALS_ABI
 from doctrain_worker.sandbox.launch import BWRAP_SCRATCH, SCRATCH_BYTES, Confinement, Launch, own_user_of
+from doctrain_worker.sandbox.programs import READS_VARIABLE
 
 WAYS = ("bwrap", "unshare", "rlimit")
 
@@ -47,16 +48,18 @@ class Isolation:
         way: one of ``WAYS``.
         prefix: what stands before the child's command line.
         held: what holds beside it.
+        reads: files and folders that children see beside programs and libraries.
     """
 
     way: str
     prefix: tuple[str, ...]
     held: Held
+    reads: tuple[str, ...] = ()
 
     def launch(self, argv: Sequence[str], more: Mapping[str, str], memory_bytes: int) -> Launch:
         """A child that runs ``argv`` shut in, with ``more`` in its environment."""
-        wanted = [*self.prefix, *argv]
-        return Launch(wanted, environment(more), limits(memory_bytes), self.way, self.held.own_user, tree_bytes=memory_bytes)
+        wanted, known = [*self.prefix, *argv], environment({**_told(self.reads), **more})
+        return Launch(wanted, known, limits(memory_bytes), self.way, self.held.own_user, tree_bytes=memory_bytes)
 
     @property
     def strong(self) -> bool:
@@ -94,8 +97,12 @@ class Isolation:
             yield "They run as root, though without its powers: let other users read the programs."
 
 
-def choose(wanted: str = "auto") -> Isolation:
+def choose(wanted: str = "auto", reads: Sequence[str] = ()) -> Isolation:
     """The way asked for, or the strongest that works here; starts some processes to find out (a tenth of a second).
+
+    Args:
+        wanted: a way, or ``auto``.
+        reads: what children are to read beside programs and libraries, such as a model's folder.
 
     Raises:
         IsolationUnavailableError: the way asked for does not work, and what to do.
@@ -104,7 +111,7 @@ def choose(wanted: str = "auto") -> Isolation:
         raise IsolationUnavailableError(f"There is no sandbox {wanted!r}; choose auto, {', '.join(WAYS[:-1])} or {WAYS[-1]}.")
     for way in WAYS if wanted == "auto" else (wanted,):
         for own_user in (True, False) if os.geteuid() == 0 else (False,):
-            found = _tried(way, own_user=own_user)
+            found = _tried(way, tuple(reads), own_user=own_user)
             if found is not None:
                 return found
     raise IsolationUnavailableError(
@@ -112,19 +119,19 @@ def choose(wanted: str = "auto") -> Isolation:
     )
 
 
-def _tried(way: str, *, own_user: bool) -> Isolation | None:
-    prefix = _prefix(way, own_user=own_user)
+def _tried(way: str, reads: tuple[str, ...], *, own_user: bool) -> Isolation | None:
+    prefix = _prefix(way, reads, own_user=own_user)
     if prefix is None:
         return None
     if way == "rlimit" and not own_user:  # starts nothing that could fail: a busy machine must not keep a worker from starting
-        return Isolation(way, prefix, Held(own_user=False, landlock=landlock.abi(), filtered=seccomp.supported()))
+        return Isolation(way, prefix, Held(own_user=False, landlock=landlock.abi(), filtered=seccomp.supported()), reads)
     with tempfile.TemporaryDirectory() as folder:
         user = own_user_of(os.getpid(), 0) if own_user else 0
         if user:
             os.chown(folder, user, user)
         plan = Confinement(way, BWRAP_SCRATCH if way == "bwrap" else folder, user, alone=False)
-        answer = _said([*prefix, sys.executable, "-P", "-m", "doctrain_worker.sandbox.confinement"], plan.variables())
-    return None if answer is None else Isolation(way, prefix, Held(**json.loads(answer)))
+        answer = _said([*prefix, sys.executable, "-P", "-m", "doctrain_worker.sandbox.confinement"], {**_told(reads), **plan.variables()})
+    return None if answer is None else Isolation(way, prefix, Held(**json.loads(answer)), reads)
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -160,18 +167,18 @@ def _within_hard(name: str, value: int) -> int:
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
-def _prefix(way: str, *, own_user: bool) -> tuple[str, ...] | None:
+def _prefix(way: str, reads: tuple[str, ...], *, own_user: bool) -> tuple[str, ...] | None:
     """What stands before a child's command line; None when the program for it is not there."""
     if way == "rlimit":
         return ()
     program = shutil.which(way)
     if program is None:
         return None
-    return _bwrap(program, own_user=own_user) if way == "bwrap" else _unshare(program)
+    return _bwrap(program, reads, own_user=own_user) if way == "bwrap" else _unshare(program)
 
 
-def _bwrap(program: str, *, own_user: bool) -> tuple[str, ...] | None:
-    seen = _said([sys.executable, "-P", "-m", "doctrain_worker.sandbox.programs"])
+def _bwrap(program: str, reads: tuple[str, ...], *, own_user: bool) -> tuple[str, ...] | None:
+    seen = _said([sys.executable, "-P", "-m", "doctrain_worker.sandbox.programs"], _told(reads))
     if seen is None:
         return None
     # Only who is root in the machine's own namespace of users can become any other.
@@ -190,6 +197,10 @@ def _bwrap(program: str, *, own_user: bool) -> tuple[str, ...] | None:
 def _unshare(program: str) -> tuple[str, ...]:
     user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     return (program, *user, "--pid", "--fork", "--kill-child=SIGKILL", "--net", "--ipc", "--mount-proc", "--")
+
+
+def _told(reads: Sequence[str]) -> dict[str, str]:
+    return {READS_VARIABLE: os.pathsep.join(reads)} if reads else {}
 
 
 def _said(argv: Sequence[str], more: Mapping[str, str] | None = None) -> str | None:
