@@ -18,14 +18,14 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . ./
  && /opt/doctrain/bin/pip install --no-deps --no-index /wheels/*.whl
 
 FROM python:3.11-slim-bookworm
-# bubblewrap shuts the children in that read documents; where the host forbids user namespaces, rlimits alone do.
+# bubblewrap shuts the children in that read documents; where the host forbids user namespaces, Landlock and a filter of system calls do.
 RUN apt-get update && apt-get install --yes --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/doctrain --create-home doctrain \
  && install --directory --owner doctrain --group doctrain /var/lib/doctrain/blobs
 COPY --from=build /opt/doctrain /opt/doctrain
 ENV PATH=/opt/doctrain/bin:$PATH PYTHONUNBUFFERED=1
 USER doctrain
-WORKDIR /var/lib/doctrain
+WORKDIR /var/empty
 VOLUME /var/lib/doctrain/blobs
 ENTRYPOINT ["doctrain-server"]
 CMD ["--help"]

@@ -59,7 +59,7 @@ class Settings:
     allow_private_addresses: bool = _setting(
         False, "Let `https://` and `http://` URIs reach private addresses; for tests and closed networks."
     )
-    max_document_bytes: int = _setting(512 * 2**20, "Largest document.", low=1)
+    max_document_bytes: int = _setting(512 * 2**20, "Largest document.", low=1, high=2**32 - 2**20)
     max_document_chunks: int = _setting(
         60_000, "Most chunks that a document may be cut into; a megabyte of text makes about 1,400.", low=1, high=1_000_000
     )

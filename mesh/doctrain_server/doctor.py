@@ -108,7 +108,7 @@ def _sandbox(settings: Settings) -> Finding:
         chosen = isolation.choose(settings.sandbox)
     except isolation.IsolationUnavailableError as error:
         return Finding("sandbox", Verdict.BAD, str(error))
-    return judged("sandbox", chosen.way != "rlimit", chosen.describe())
+    return judged("sandbox", chosen.strong, chosen.describe())
 
 
 def _hold(settings: Settings) -> Finding:

@@ -91,12 +91,13 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     stack.push_async_callback(postgres.close_pool, database)
     model = settings.choose_embedding()
     endpoint = await stack.enter_async_context(open_embedder(settings)) if model.kind is Kind.ENDPOINT else None
+    reads = [model.place] if model.kind is Kind.FOLDER else []
     return await stack.enter_async_context(
         open_pipeline(
             guardian,
             sources=sources,
             database=database,
-            isolation=isolation.choose(settings.sandbox),
+            isolation=isolation.choose(settings.sandbox, reads),
             limits=limits,
             stages=plugins.stages(settings),
             model=model,
@@ -129,13 +130,15 @@ def limits_of(settings: Settings) -> Limits:
 def run_guarded(settings: Settings) -> int:
     """Replaces this process by the guardian, which starts the main process and starts it again when it dies.
 
+    Neither imports from the folder that it is started in (``-P``), which may hold a file of any name.
+
     A worker without a name of its own is named here, after the guardian: a main process that is started again is to be known as the
     successor of the one that died.
     """
     if not settings.worker_key:
         raise ConfigurationError("DOCTRAIN_WORKER_KEY is not set; `doctrain-server bootstrap` or an operator makes one.")
-    main = [sys.executable, "-m", "doctrain_server", "worker-main"]
-    guardian, named = [sys.executable, "-m", "doctrain_worker.sandbox.guardian", *main], {"DOCTRAIN_NAME": settings.process_name}
+    main = [sys.executable, "-P", "-m", "doctrain_server", "worker-main"]
+    guardian, named = [sys.executable, "-P", "-m", "doctrain_worker.sandbox.guardian", *main], {"DOCTRAIN_NAME": settings.process_name}
     os.execve(sys.executable, guardian, os.environ | named)  # noqa: S606 - our own command line
 
 

@@ -24,7 +24,7 @@ async def real_mesh(postgres: str, rabbitmq: QueuePlace, own_etcd: EtcdServer, t
         "DOCTRAIN_BLOB_URL": (tmp_path / "blobs").as_uri(),
         "DOCTRAIN_FILE_ROOT": str(tmp_path / "documents"),
         "DOCTRAIN_LOG_LEVEL": "INFO",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
     }
     for folder in ("blobs", "documents"):
         (tmp_path / folder).mkdir()

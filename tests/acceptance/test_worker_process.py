@@ -23,12 +23,18 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("acceptance")]
 LEASE = {"DOCTRAIN_LEASE_SECONDS": "3", "DOCTRAIN_BEAT_SECONDS": "0.25", "DOCTRAIN_FENCE_MARGIN_SECONDS": "1"}
 
 
-async def test_a_worker_may_be_stopped_before_it_found_a_coordinator(real_mesh: Mesh, tmp_path: Path) -> None:
+async def test_a_worker_starts_among_files_of_any_name_and_may_be_stopped_before_it_found_a_coordinator(
+    real_mesh: Mesh, tmp_path: Path
+) -> None:
     log = tmp_path / "lonely.log"
+    (tmp_path / "doctrain_mesh.py").write_text("raise ImportError('this is no part of the worker')")
     own = {"DOCTRAIN_WORKER_KEY": real_mesh.worker_key, "DOCTRAIN_PROCESSOR": "slow_processor:slow", "DOCTRAIN_COORDINATORS": "127.0.0.1:1"}
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "doctrain_server", "worker"), env={**os.environ, **real_mesh.environment, **own}, stderr=stderr
+            *(sys.executable, "-P", "-m", "doctrain_server", "worker"),
+            env={**os.environ, **real_mesh.environment, **own},
+            cwd=tmp_path,
+            stderr=stderr,
         )
     part = Part("lonely", process, log)
     try:

@@ -1,7 +1,8 @@
 """The pipeline's stages as the chaos runs have them: documents that do what their kind says, and write down that they ran.
 
 The ledger is the first file ``ledger.jsonl`` in a folder of PYTHONPATH: a child's environment holds nothing else of ours. It is
-opened for appending, a line a write, so that lines of many processes do not mix and none is lost with its process.
+opened at the very start (``start/sitecustomize.py``), for appending, a line a write, so that lines of many processes do not mix
+and none is lost with its process.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ async def fetch(tenant_id: str, uri: str, max_bytes: int, make_room: Callable[[i
 
 
 @cache
-def _ledger() -> int:
+def ledger() -> int:
+    """The descriptor that its lines are written to."""
     for folder in sys.path:
         if folder and (path := Path(folder) / LEDGER).exists():
             return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -71,7 +73,7 @@ class _Execution:
 
     def _write(self, event: str, **more: str) -> None:
         line = json.dumps({"event": event, "at": time.monotonic(), **self._facts, **more})
-        os.write(_ledger(), line.encode() + b"\n")
+        os.write(ledger(), line.encode() + b"\n")
 
     def last(self, seconds: float) -> None:
         """Works for so long, with a line at every tick."""

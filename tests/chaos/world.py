@@ -97,7 +97,7 @@ async def world(folder: Path, seed: int, *, breaks: str = "") -> AsyncIterator[W
                 "DOCTRAIN_BEAT_SECONDS": str(BEAT_SECONDS),
                 "DOCTRAIN_FENCE_MARGIN_SECONDS": str(MARGIN_SECONDS),
                 "DOCTRAIN_DRAIN_SECONDS": "8",
-                "PYTHONPATH": os.pathsep.join([*([str(TESTS / "chaos/broken")] if breaks else []), str(TESTS), str(folder)]),
+                "PYTHONPATH": os.pathsep.join([str(TESTS / "chaos/start"), str(TESTS), str(folder)]),
                 "CHAOS_BREAKS": breaks,
                 **_STAGES,
                 "DOCTRAIN_EMBEDDING": "chaos.stages:flat",

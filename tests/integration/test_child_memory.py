@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from doctrain_worker.sandbox import isolation, results
-from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox import ends, isolation
 from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
-
-TESTS = str(Path(__file__).resolve().parents[1])
-SPEC = ChildSpec("testkit.child_functions:act", memory_bytes=512 << 20, environment=(("PYTHONPATH", TESTS),))
+from doctrain_worker.sandbox.pool import ChildPool
+from testkit import sandbox
+from testkit.sandbox import ANYTHING, SPEC, act, works
 
 
 @pytest.fixture
@@ -26,20 +22,8 @@ async def guardian() -> AsyncIterator[Guardian]:
 
 @pytest.fixture(params=isolation.WAYS)
 async def pool(guardian: Guardian, request: pytest.FixtureRequest) -> AsyncIterator[ChildPool]:
-    try:
-        shut_in = isolation.choose(request.param)
-    except IsolationUnavailableError as error:
-        pytest.skip(str(error))
-    async with ChildPool.open(guardian, SPEC, 1, shut_in) as opened:
+    async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in(request.param)) as opened:
         yield opened
-
-
-async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> results.CallResult:
-    return await pool.run(task, seconds)
-
-
-async def works(pool: ChildPool) -> bool:
-    return isinstance(await act(pool, do="pid"), results.Result)
 
 
 @pytest.mark.parametrize(
@@ -50,38 +34,38 @@ async def works(pool: ChildPool) -> bool:
     ],
 )
 async def test_native_code_that_says_it_got_no_memory_before_it_aborts_is_no_crash(pool: ChildPool, said: str) -> None:
-    assert await act(pool, do="abort", said=said) == results.OutOfMemory(SPEC.memory_bytes)
-    assert isinstance(await act(pool, do="abort", said="double free or corruption\n"), results.Crashed)
+    assert await act(pool, do="abort", said=said) == ends.OutOfMemory(SPEC.memory_bytes)
+    assert isinstance(await act(pool, do="abort", said="double free or corruption\n"), ends.Crashed)
     assert await works(pool)
 
 
 async def test_native_code_that_reaches_the_limit_is_out_of_memory(pool: ChildPool) -> None:
-    assert await act(pool, 60.0, do="allocate_natively", words=6_000_000) == results.OutOfMemory(SPEC.memory_bytes)
+    assert await act(pool, 60.0, do="allocate_natively", words=6_000_000) == ends.OutOfMemory(SPEC.memory_bytes)
     assert await works(pool)
 
 
 async def test_what_a_child_says_while_nobody_calls_it_is_forgotten(pool: ChildPool) -> None:
-    assert isinstance(await act(pool, do="say", words="MemoryError"), results.Result)
-    assert isinstance(await act(pool, do="say", words="MemoryError"), results.Result)
-    assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
+    assert isinstance(await act(pool, do="say", words="MemoryError"), ends.Result)
+    assert isinstance(await act(pool, do="say", words="MemoryError"), ends.Result)
+    assert await act(pool, do="crash") == ends.Crashed("SIGSEGV")
 
 
 async def test_calls_in_a_row_go_to_one_child_and_who_is_patient_comes_last(guardian: Guardian) -> None:
-    async with ChildPool.open(guardian, SPEC, 1, Isolation("rlimit", ())) as pool:
+    async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in("rlimit")) as pool:
         order = []
 
         async def call(name: str, *, patient: bool) -> None:
-            await pool.run({"do": "echo", "value": name}, 20.0, patient=patient)
+            await pool.run({"do": "echo", "value": name}, 20.0, ANYTHING, patient=patient)
             order.append(name)
 
         async with pool.calls() as calls:
-            pids = [getattr(await calls.run({"do": "pid"}, 20.0), "value", 0) for _ in range(3)]
+            pids = [await calls.run({"do": "pid"}, 20.0, ANYTHING) for _ in range(3)]
             waiting = [
                 asyncio.ensure_future(call(name, patient=name.startswith("patient"))) for name in ("patient 1", "a", "patient 2", "b")
             ]
             await asyncio.sleep(0)
-            assert isinstance(await calls.run({"do": "crash"}, 20.0), results.Crashed)
-            assert isinstance(await calls.run({"do": "pid"}, 20.0), results.Result)
+            assert isinstance(await calls.run({"do": "crash"}, 20.0, ANYTHING), ends.Crashed)
+            assert isinstance(await calls.run({"do": "pid"}, 20.0, ANYTHING), ends.Result)
         await asyncio.gather(*waiting)
-    assert len(set(pids)) == 1
+    assert len({pid.value for pid in pids if isinstance(pid, ends.Result)}) == 1
     assert order == ["a", "b", "patient 1", "patient 2"]

@@ -11,6 +11,7 @@ import pytest
 from doctrain_mesh.settings import Settings
 from doctrain_server import doctor
 from doctrain_worker.sandbox import isolation
+from doctrain_worker.sandbox.confinement import Held
 from testkit.waiting import wait_until
 
 
@@ -38,7 +39,7 @@ async def test_a_slow_look_at_the_sandbox_keeps_nobody_waiting(monkeypatch: pyte
     def slow(_wanted: str) -> isolation.Isolation:
         asked.set()
         answer.wait(20)
-        return isolation.Isolation("rlimit", ())
+        return isolation.Isolation("rlimit", (), Held(own_user=False, landlock=0, filtered=False))
 
     monkeypatch.setattr(isolation, "choose", slow)
     async with doctor.warning(Settings(), documents=True):

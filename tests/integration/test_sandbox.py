@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -19,30 +19,28 @@ from typing import Any
 import psutil
 import pytest
 
-from doctrain_worker.sandbox import isolation, results
+from doctrain_worker.sandbox import channel, ends, isolation
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.isolation import Isolation
+from doctrain_worker.sandbox.launch import Launch
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.memory import PREDECESSOR_VARIABLE
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+from doctrain_worker.sandbox.pool import ChildPool, ChildStartError
+from testkit import sandbox
+from testkit.sandbox import SPEC, TESTS, act, answered, marked, works
 from testkit.waiting import wait_until
 
-TESTS = str(Path(__file__).resolve().parents[1])
-SPEC = ChildSpec("testkit.child_functions:act", memory_bytes=512 << 20, reply_bytes=1 << 20, environment=(("PYTHONPATH", TESTS),))
 SECRET = "DOCTRAIN_WORKER_KEY"
 
 
 @pytest.fixture(scope="session", params=isolation.WAYS)
 def shut_in(request: pytest.FixtureRequest) -> Isolation:
-    try:
-        return isolation.choose(request.param)
-    except IsolationUnavailableError as error:
-        pytest.skip(str(error))
+    return sandbox.shut_in(request.param)
 
 
 @pytest.fixture(scope="session")
 def strongest() -> Isolation:
-    return isolation.choose()
+    return sandbox.shut_in()
 
 
 @pytest.fixture
@@ -66,90 +64,17 @@ def mark() -> Iterator[str]:
         process.kill()
 
 
-def marked(word: str) -> list[psutil.Process]:
-    """Living processes with the mark, wherever they hide."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if (
-                word in process.cmdline()
-                and process.status() != psutil.STATUS_ZOMBIE
-                and "sandboxed_main" not in " ".join(process.cmdline())
-            ):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
-async def act(pool: ChildPool, seconds: float = 20.0, /, **task: Any) -> results.CallResult:
-    return await pool.run(task, seconds)
-
-
-async def works(pool: ChildPool) -> bool:
-    answer = await act(pool, do="echo", value=[1, "two", b"three"])
-    return isinstance(answer, results.Result) and answer.value == [1, "two", b"three"]
-
-
-async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: ChildPool) -> None:
-    assert await works(pool)
-    assert await act(pool, do="refuse") == results.Refused("ENCRYPTED", "It is locked.", False)
-    assert await act(pool, do="fail") == results.Raised("LookupError", "nothing here")
-    assert await act(pool, do="crash") == results.Crashed("SIGSEGV")
-    assert await act(pool, do="leave") == results.Crashed("status 7")
-    assert await act(pool, do="hog") == results.OutOfMemory(SPEC.memory_bytes)
-    assert await act(pool, do="fill") == results.OutOfSpace(SCRATCH_BYTES)
-    closed = (results.Crashed("closed its channel"), results.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
-    assert await act(pool, 2.0, do="close_channel") in closed
-    assert await act(pool, do="talk_nonsense") == results.TooMuchOutput(SPEC.reply_bytes)
-    assert await act(pool, do="large", size=SPEC.reply_bytes) == results.TooMuchOutput(SPEC.reply_bytes)
-    assert await works(pool)
-
-
-async def test_what_a_child_prints_is_told_with_its_pid_and_trace(pool: ChildPool, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    trace = "0af7651916cd43dd8448eb211c80319c"
-    answer = await pool.run({"do": "say", "words": "first\nsecond\n\xff" + "x" * 9000}, 20.0, f"00-{trace}-b7ad6b7169203331-01")
-    assert isinstance(answer, results.Result)
-    await wait_until(lambda: len(caplog.messages) >= 3)
-    said = [message.partition(f", trace {trace}: ") for message in caplog.messages if trace in message]
-    assert [words[:10] for _, _, words in said] == ["first", "second", "ÿxxxxxxxxx"]
-    assert all(re.fullmatch(r"child \d+", who) for who, _, _ in said)
-    assert all(len(words) <= 500 for _, _, words in said)
-    caplog.clear()
-    await pool.run({"do": "say", "words": "flood\n" * 10_000}, 20.0)
-    await wait_until(lambda: any("says more than is kept" in message for message in caplog.messages))
-    assert len(caplog.messages) < 100
-    caplog.clear()
-    assert await pool.run({"do": "crash"}, 20.0, f"00-{trace}-b7ad6b7169203331-01") == results.Crashed("SIGSEGV")
-    await wait_until(lambda: any("Fatal Python error" in message for message in caplog.messages))
-    assert all(message.startswith("child ") for message in caplog.messages)
-
-
-async def test_a_task_that_cannot_be_sent_costs_no_child(pool: ChildPool) -> None:
-    first = await act(pool, do="pid")
-    with pytest.raises(TypeError):
-        await act(pool, do="echo", value=object())
-    again = await act(pool, do="pid")
-    assert isinstance(first, results.Result)
-    assert isinstance(again, results.Result)
-    assert again.value == first.value
-    assert all(await asyncio.gather(works(pool), works(pool), works(pool)))
-
-
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:
-    began = time.monotonic()
-    assert await act(pool, 1.0, do="hang", mark=mark) == results.TimedOut(1.0)
+    assert await act(pool, 1.0, do="hang", mark=mark) == ends.TimedOut(1.0)
     assert marked(mark) == []
-    assert await act(pool, 1.0, do="fork_often", mark=mark) == results.TimedOut(1.0)
+    assert await act(pool, 1.0, do="fork_often", mark=mark) == ends.TimedOut(1.0)
     assert marked(mark) == []
-    assert time.monotonic() - began < 8
     assert await works(pool)
 
 
 async def test_what_a_crashed_child_started_dies_too(pool: ChildPool, mark: str) -> None:
-    assert isinstance(await act(pool, do="mark", mark=mark), results.Result)
-    assert isinstance(await act(pool, do="orphan", mark=mark), results.Result)
+    assert isinstance(await act(pool, do="mark", mark=mark), ends.Result)
+    assert isinstance(await act(pool, do="orphan", mark=mark), ends.Result)
     await act(pool, do="crash")
     assert marked(mark) == []
 
@@ -179,17 +104,6 @@ async def test_fence_kills_all_and_nothing_starts_until_a_new_session(guardian: 
     guardian.note_session(6)
     assert guardian.extend(time.monotonic() + 10)
     assert await works(pool)
-
-
-async def test_an_order_to_fence_that_crosses_the_deadlines_own_fence_spares_the_next_session(guardian: Guardian, pool: ChildPool) -> None:
-    guardian.note_session(5)
-    guardian.extend(time.monotonic() + 0.05)
-    await guardian.wait_fenced()
-    ordered = guardian._epoch
-    guardian.note_session(6)
-    guardian._order({"order": "fence", "epoch": ordered})
-    assert await works(pool)  # the guardian takes its orders one after the other
-    assert not guardian.fenced
 
 
 async def test_a_deadline_that_is_moved_holds_and_one_that_passes_kills(guardian: Guardian, pool: ChildPool, mark: str) -> None:
@@ -252,10 +166,9 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
 
         async def call(number: int) -> Any:
             nonlocal most
-            answer = await act(pool, do="echo", value=number)
+            answer = await answered(pool, do="echo", value=number)
             most = max(most, len(pool.running))
-            assert isinstance(answer, results.Result)
-            return answer.value
+            return answer
 
         cancelled = asyncio.ensure_future(call(-1))
         answers = asyncio.gather(*map(call, range(50)))
@@ -265,10 +178,42 @@ async def test_no_more_children_than_the_pool_holds_and_each_call_has_its_turn(g
         assert most <= 2
 
 
-async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian, strongest: Isolation) -> None:
+async def test_a_hundred_children_may_be_asked_for_at_once(guardian: Guardian) -> None:
+    environment = {"LONG": "x" * 40_000}  # more than a socket holds, with those of its neighbours
+    spawned = await asyncio.gather(*(guardian.spawn(Launch(["sleep", "60"], environment, {})) for _ in range(100)))
+    for child in spawned:
+        guardian.kill(child.key)
+    async with asyncio.timeout(20):
+        assert {(await child.exited).cause for child in spawned} == {"killed"}
+    for child in spawned:
+        child.channel.close()
+        child.output.close()
+
+
+async def test_a_child_whose_command_is_too_long_is_not_started_and_others_are(guardian: Guardian) -> None:
+    with pytest.raises(OSError, match="shorten PYTHONPATH"):
+        await guardian.spawn(Launch(["true"], {"LONG": "x" * 100_000}, {}))
+    spawned = await guardian.spawn(Launch(["true"], {}, {}))
+    assert (await spawned.exited).code == 0
+    spawned.channel.close()
+    spawned.output.close()
+
+
+async def test_a_child_that_cannot_be_killed_ends_the_worker(guardian: Guardian, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "EXIT_SECONDS", 0.2)
+    spawned = await guardian.spawn(Launch(["sleep", "60"], {}, {}))
+    child = channel.Child(guardian, spawned, reply_bytes=1, memory_bytes=1)
+    with pytest.raises(GuardianLostError, match="not dead"):
+        await child.ended()  # nobody ordered its end
+    with pytest.raises(GuardianLostError, match="not dead"):
+        guardian.check()
+    spawned.channel.close()
+
+
+async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian) -> None:
     spec = replace(SPEC, recycle_calls=3)
-    async with ChildPool.open(guardian, spec, 1, Isolation("rlimit", ())) as pool:
-        pids = [getattr(await act(pool, do="pid"), "value", 0) for _ in range(6)]
+    async with ChildPool.open(guardian, spec, 1, sandbox.shut_in("rlimit")) as pool:
+        pids = [await answered(pool, do="pid") for _ in range(6)]
     assert len(set(pids[:3])) == len(set(pids[3:])) == 1
     assert pids[0] != pids[3]
 
@@ -280,16 +225,56 @@ async def test_a_child_sees_no_secret_and_no_driver(
     secret = tmp_path / "secret.txt"
     secret.write_text("very secret")
     await act(pool, do="crash")  # a child that starts now, with the secret set
-    seen = await act(pool, do="environment")
-    assert isinstance(seen, results.Result)
-    assert SECRET not in seen.value
-    assert getattr(await act(pool, do="imported"), "value", None) == []
-    file = getattr(await act(pool, do="read_file", path=str(secret)), "value", None)
-    assert file == ("FileNotFoundError" if shut_in.way == "bwrap" else "very secret")
+    assert SECRET not in await answered(pool, do="environment")
+    assert await answered(pool, do="imported") == []
+    file = await answered(pool, do="read_file", path=str(secret))
+    assert (file == "very secret") == (shut_in.way != "bwrap" and not shut_in.held.landlock)
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        reached = getattr(await act(pool, do="reach", port=port), "value", None)
-    assert (reached == "reached") == (shut_in.way == "rlimit")
+        reached = await answered(pool, do="reach", port=port)
+    assert (reached == "reached") == (shut_in.way == "rlimit" and not shut_in.held.filtered)
+
+
+async def test_a_child_does_not_see_the_folder_that_its_worker_was_started_in(
+    guardian: Guardian, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.txt").write_text("very secret")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
+    async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in("bwrap")) as pool:
+        assert await answered(pool, do="read_file", path=str(tmp_path / "secret.txt")) == "FileNotFoundError"
+
+
+@pytest.fixture
+def models() -> Iterator[Path]:
+    """A folder with two models, which every user may read."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for name in ("ours", "theirs"):
+            (Path(folder) / name).mkdir()
+            (Path(folder) / name / "weights").write_text("numbers")
+        yield Path(folder)
+
+
+async def test_a_child_reads_the_folder_that_it_is_to_read_and_nothing_beside(
+    guardian: Guardian, shut_in: Isolation, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", TESTS)
+    seen = isolation.choose(shut_in.way, [str(models / "ours")])
+    async with ChildPool.open(guardian, SPEC, 1, seen) as pool:
+        assert await answered(pool, do="read_file", path=str(models / "ours/weights")) == "numbers"
+        found = await answered(pool, do="read_file", path=str(models / "theirs/weights"))
+    assert (found == "numbers") == (shut_in.way != "bwrap" and not shut_in.held.landlock)
+
+
+async def test_a_child_finds_what_a_search_path_names_in_part(
+    guardian: Guardian, shut_in: Isolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(TESTS).parent)
+    monkeypatch.setenv("PYTHONPATH", f"{os.pathsep}{Path(TESTS).name}")
+    seen = isolation.choose(shut_in.way)
+    async with ChildPool.open(guardian, replace(SPEC, environment=()), 1, seen) as pool:
+        assert await works(pool)
 
 
 async def test_a_function_that_cannot_be_loaded_is_told_at_the_start(guardian: Guardian, strongest: Isolation) -> None:

@@ -24,7 +24,7 @@ from doctrain_worker.pipeline.processor import (
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian
 from testkit.limits import LIMITS
-from testkit.sandboxed_main import TESTS
+from testkit.sandbox import TESTS
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
 from testkit.worker import settled, worker, working

@@ -1,9 +1,10 @@
-"""What children are made to do in tests of the sandbox. Runs in children: imports the standard library only at first."""
+"""What children are made to do in tests of the sandbox. Runs in children: imports little at first."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,8 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
 from doctrain_worker.sandbox.refusal import Refusal
+
+NAME = secrets.token_hex(8)
 
 
 def act(task: dict[str, Any]) -> Any:
@@ -30,6 +35,11 @@ def pid(_task: dict[str, Any]) -> int:
     return os.getpid()
 
 
+def named(_task: dict[str, Any]) -> str:
+    """A name that no other child has."""
+    return NAME
+
+
 def environment(_task: dict[str, Any]) -> dict[str, str]:
     return dict(os.environ)
 
@@ -38,13 +48,19 @@ def imported(_task: dict[str, Any]) -> list[str]:
     return [name for name in ("grpc", "asyncpg", "aio_pika", "aetcd") if name in sys.modules]
 
 
-def refuse(_task: dict[str, Any]) -> None:
-    raise Refusal("ENCRYPTED", "It is locked.")
+def refuse(task: dict[str, Any]) -> None:
+    raise Refusal("ENCRYPTED", task.get("sentence", "It is locked."))
 
 
 def say(task: dict[str, Any]) -> None:
     sys.stdout.write(task["words"] + "\n")
     sys.stdout.flush()
+
+
+def babble(_task: dict[str, Any]) -> None:
+    """Prints without end, and faster than anyone takes lines apart."""
+    while True:
+        os.write(2, b"\n" * 65_536)
 
 
 def fail(_task: dict[str, Any]) -> None:
@@ -82,8 +98,8 @@ def hang(task: dict[str, Any]) -> None:
 
 
 def fork_often(task: dict[str, Any]) -> None:
-    """A small fork bomb: sixty processes below one another and beside, none of which waits for any."""
-    for _ in range(60):
+    """A small fork bomb: twenty processes below one another and beside, none of which waits for any."""
+    for _ in range(20):
         if os.fork() == 0:
             os.setsid()
             os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)", task["mark"]])
@@ -125,9 +141,16 @@ def close_channel(_task: dict[str, Any]) -> None:
     time.sleep(60)
 
 
-def talk_nonsense(_task: dict[str, Any]) -> None:
-    os.write(int(os.environ[CHANNEL_VARIABLE]), b"\0\0\0\x04what")
+def send(task: dict[str, Any]) -> None:
+    """Sends a frame of its own making in place of a reply."""
+    channel = socket.socket(fileno=os.dup(int(os.environ[CHANNEL_VARIABLE])))
+    channel.sendall(len(task["content"]).to_bytes(4, "big") + task["content"])
     time.sleep(60)
+
+
+def answer(task: dict[str, Any]) -> msgspec.Raw:
+    """Answers this msgpack, whatever it is."""
+    return msgspec.Raw(task["content"])
 
 
 def large(task: dict[str, Any]) -> bytes:
@@ -152,3 +175,7 @@ def reach(task: dict[str, Any]) -> str:
 def sleep_long(_task: dict[str, Any]) -> None:
     """For what calls it without ``act``."""
     time.sleep(600)
+
+
+def status(_task: dict[str, Any]) -> str:
+    return Path("/proc/self/status").read_text()

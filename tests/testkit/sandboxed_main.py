@@ -11,15 +11,14 @@ import asyncio
 import signal
 import sys
 import time
-from pathlib import Path
 
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
+from doctrain_worker.sandbox.pool import ChildPool
+from testkit.sandbox import ANYTHING, SPEC
 
 DEADLINE_SECONDS = 0.8
-TESTS = str(Path(__file__).resolve().parents[1])
 
 
 def say(line: str) -> None:
@@ -29,7 +28,7 @@ def say(line: str) -> None:
 
 async def hang(pool: ChildPool, mark: str) -> None:
     try:
-        await pool.run({"do": "hang", "mark": mark}, 60)
+        await pool.run({"do": "hang", "mark": mark}, 60, ANYTHING)
     except FencedError:
         say("stopped")
 
@@ -38,7 +37,6 @@ async def main(way: str, mark: str, session: int) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    spec = ChildSpec("testkit.child_functions:act", environment=(("PYTHONPATH", TESTS),))
     async with Guardian.open() as guardian:
         say(f"predecessor {guardian.predecessor.session}" + " self-fenced" * guardian.predecessor.self_fenced)
         guardian.note_session(session)
@@ -48,7 +46,7 @@ async def main(way: str, mark: str, session: int) -> None:
             say("extended")
 
         loop.add_signal_handler(signal.SIGUSR1, extend)
-        async with ChildPool.open(guardian, spec, 2, isolation.choose(way)) as pool, asyncio.TaskGroup() as group:
+        async with ChildPool.open(guardian, SPEC, 2, isolation.choose(way)) as pool, asyncio.TaskGroup() as group:
             hanging = [group.create_task(hang(pool, mark)) for _ in range(2)]
             say("running")
             loop.add_signal_handler(signal.SIGUSR2, lambda: group.create_task(guardian.fence()))

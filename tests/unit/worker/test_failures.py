@@ -8,8 +8,7 @@ from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobRange
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.processor import ErrorClass
-from doctrain_worker.sandbox import results
-from doctrain_worker.sandbox.results import CallResult
+from doctrain_worker.sandbox import ends
 
 
 @pytest.mark.parametrize(
@@ -32,20 +31,20 @@ def test_errors_of_stores(error: DoctrainError, error_class: ErrorClass, code: s
 
 
 @pytest.mark.parametrize(
-    ("result", "error_class", "code", "word"),
+    ("end", "error_class", "code", "word"),
     [
-        (results.Refused("ENCRYPTED", "It is locked.", False), ErrorClass.PERMANENT, "ENCRYPTED", "locked"),
-        (results.Refused("TOO_MANY", "Too many pages.", True), ErrorClass.RESOURCE, "TOO_MANY", "pages"),
-        (results.Raised("KeyError", "secret"), ErrorClass.PERMANENT, "UNREADABLE", "KeyError"),
-        (results.Crashed("SIGSEGV"), ErrorClass.CRASH, "CRASHED", "SIGSEGV"),
-        (results.TimedOut(5.0), ErrorClass.RESOURCE, "TIME_LIMIT", "5 s"),
-        (results.OutOfMemory(512 << 20), ErrorClass.RESOURCE, "MEMORY_LIMIT", "512 MiB"),
-        (results.OutOfSpace(256 << 20), ErrorClass.RESOURCE, "SPACE_LIMIT", "256 MiB"),
-        (results.TooMuchOutput(64 << 20), ErrorClass.RESOURCE, "TOO_MUCH_TEXT", "64 MiB"),
+        (ends.Refused("ENCRYPTED", "It is locked.", False), ErrorClass.PERMANENT, "ENCRYPTED", "locked"),
+        (ends.Refused("TOO_MANY", "Too many pages.", True), ErrorClass.RESOURCE, "TOO_MANY", "pages"),
+        (ends.Raised("KeyError", "secret"), ErrorClass.PERMANENT, "UNREADABLE", "KeyError"),
+        (ends.Crashed("SIGSEGV"), ErrorClass.CRASH, "CRASHED", "SIGSEGV"),
+        (ends.TimedOut(5.0), ErrorClass.RESOURCE, "TIME_LIMIT", "5 s"),
+        (ends.OutOfMemory(512 << 20), ErrorClass.RESOURCE, "MEMORY_LIMIT", "512 MiB"),
+        (ends.OutOfSpace(256 << 20), ErrorClass.RESOURCE, "SPACE_LIMIT", "256 MiB"),
+        (ends.TooMuchOutput(64 << 20), ErrorClass.RESOURCE, "TOO_MUCH_TEXT", "64 MiB"),
     ],
 )
-def test_ends_of_calls(result: CallResult, error_class: ErrorClass, code: str, word: str) -> None:
-    failure = failures.of_call(result, "reading")
+def test_ends_of_calls(end: ends.Failed, error_class: ErrorClass, code: str, word: str) -> None:
+    failure = failures.of_call(end, "reading")
     assert (failure.error_class, failure.code) == (error_class, code)
     assert word in failure.sentence
     assert "secret" not in failure.sentence

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
-from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.ends import Result
 from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+
+_ANYTHING = msgspec.msgpack.Decoder(msgspec.Raw)
+"""Nobody looks at what the function returned."""
 
 
 class ChildProcessor:
@@ -39,7 +44,7 @@ class ChildProcessor:
             "metadata": document.metadata,
         }
         try:
-            result = await self._pool.run(task, self._limits.call_seconds, shard.traceparent)
+            end = await self._pool.run(task, self._limits.call_seconds, _ANYTHING, shard.traceparent)
         except ChildStartError as error:
             return failures.transient("NO_CHILD", f"No process for the document could be started. {error}")
-        return DONE if isinstance(result, results.Result) else failures.of_call(result, "processing")
+        return DONE if isinstance(end, Result) else failures.of_call(end, "processing")

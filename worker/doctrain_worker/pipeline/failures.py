@@ -7,8 +7,7 @@ import dataclasses
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import DoctrainError, InvalidRequestError, UnavailableError
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
-from doctrain_worker.sandbox import results
-from doctrain_worker.sandbox.results import CallResult
+from doctrain_worker.sandbox import ends
 
 _MIB = 1 << 20
 
@@ -43,40 +42,40 @@ def overdue(seconds: float, worked_seconds: float) -> Failure:
     return Failure(ErrorClass.RESOURCE, "TIME_LIMIT", sentence, final=True)
 
 
-def of_call(result: CallResult, doing: str) -> Failure:
+def of_call(end: ends.Failed, doing: str) -> Failure:
     """A call in a child that gave no result; ``doing`` is what it was to do, as in "reading"."""
-    match result:
-        case results.Refused(code, sentence, resource):
+    match end:
+        case ends.Refused(code, sentence, resource):
             return Failure(ErrorClass.RESOURCE if resource else ErrorClass.PERMANENT, code, sentence, final=True)
-        case results.Raised(kind, _):
+        case ends.Raised(kind, _):
             sentence = f"The document could not be read: {doing} it ended with {kind}. Save it again, or leave it out."
             return Failure(ErrorClass.PERMANENT, "UNREADABLE", sentence)
-        case results.Crashed(how):
+        case ends.Crashed(how):
             sentence = f"The document crashed the process that was {doing} it ({how}); it may be damaged. Save it again, or leave it out."
             return Failure(ErrorClass.CRASH, "CRASHED", sentence)
-    return _beyond_a_limit(result, doing)
+    return _beyond_a_limit(end, doing)
 
 
-def _beyond_a_limit(result: CallResult, doing: str) -> Failure:
-    match result:
-        case results.TimedOut(seconds):
+def _beyond_a_limit(end: ends.Failed, doing: str) -> Failure:
+    match end:
+        case ends.TimedOut(seconds):
             sentence = (
                 f"One step of {doing} the document took more than {seconds:g} s, the limit here; split it or ask the operator for more."
             )
             return Failure(ErrorClass.RESOURCE, "TIME_LIMIT", sentence)
-        case results.OutOfMemory(limit):
+        case ends.OutOfMemory(limit):
             sentence = (
                 f"The document needed more than {limit // _MIB} MiB of memory, the limit here; split it or ask the operator for more."
             )
             return Failure(ErrorClass.RESOURCE, "MEMORY_LIMIT", sentence)
-        case results.OutOfSpace(limit):
+        case ends.OutOfSpace(limit):
             sentence = f"The document needed more than {limit // _MIB} MiB of scratch space, the limit here; split it."
             return Failure(ErrorClass.RESOURCE, "SPACE_LIMIT", sentence)
-        case results.TooMuchOutput(limit):
+        case ends.TooMuchOutput(limit):
             return Failure(
                 ErrorClass.RESOURCE, "TOO_MUCH_TEXT", f"Some of the document's text is more than {limit // _MIB} MiB at once; split it."
             )
-    raise AssertionError(f"{result} is a result")
+    raise AssertionError(f"{end} is no failure")
 
 
 def transient(code: str, sentence: str) -> Failure:

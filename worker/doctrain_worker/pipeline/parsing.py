@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
+from msgspec.msgpack import Decoder
 
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
-from doctrain_worker.pipeline.processor import ErrorClass, Failure
 from doctrain_worker.pipeline.wire import Parsed, ParseTask, Progress, ReadSlice
-from doctrain_worker.sandbox import results
+from doctrain_worker.sandbox.ends import NO_ANSWER, Result
 from doctrain_worker.sandbox.pool import Calls, ChildPool
 
 CHUNKS_A_BATCH = 32
 
-_NONSENSE = Failure(
-    ErrorClass.CRASH, "CRASHED", "The process that read the document gave no proper answer; save it again, or leave it out."
-)
+_PROGRESS = Decoder(Progress)
 
 
 class Parsing:
@@ -50,7 +47,7 @@ class Parsing:
             while True:
                 slices += progress.slices
                 if len(store) > self._limits.max_document_chunks or sum(len(one.value) for one in slices) > self._limits.max_document_bytes:
-                    raise DocumentFailedError(_NONSENSE)
+                    raise DocumentFailedError(failures.of_call(NO_ANSWER, "reading"))
                 for start in range(0, len(progress.chunks), CHUNKS_A_BATCH):
                     store.add(progress.chunks[start : start + CHUNKS_A_BATCH])
                 if progress.parsed is not None:
@@ -59,11 +56,8 @@ class Parsing:
                 progress = await self._call(calls, None, passage)
 
     async def _call(self, calls: Calls, task: ParseTask | None, passage: Passage) -> Progress:
-        result = await calls.run(task, self._limits.call_seconds, passage.shard.traceparent)
-        passage.note(result)
-        if not isinstance(result, results.Result):
-            raise DocumentFailedError(failures.of_call(result, "reading"))
-        try:
-            return msgspec.convert(result.value, Progress)
-        except msgspec.ValidationError as error:
-            raise DocumentFailedError(_NONSENSE) from error
+        end = await calls.run(task, self._limits.call_seconds, _PROGRESS, passage.shard.traceparent)
+        passage.note(end)
+        if isinstance(end, Result):
+            return end.value
+        raise DocumentFailedError(failures.of_call(end, "reading"))

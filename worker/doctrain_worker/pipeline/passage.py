@@ -6,10 +6,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from doctrain_worker.pipeline.processor import DocumentTask, Failure, ShardContext, StageTiming
-from doctrain_worker.sandbox import results
-from doctrain_worker.sandbox.results import CallResult
+from doctrain_worker.sandbox.ends import Failed, Result, TimedOut
 
 Facts = dict[str, str | int | float]
 
@@ -55,7 +55,7 @@ class Passage:
             self.stages.append(StageTiming(name, started, time.perf_counter() - clock, {}))
             raise
 
-    def note(self, result: CallResult) -> None:
+    def note(self, end: Result[Any] | Failed) -> None:
         """A call in a child ended."""
-        if isinstance(result, results.Result | results.TimedOut):
-            self.worked_seconds += result.seconds
+        if isinstance(end, Result | TimedOut):
+            self.worked_seconds += end.seconds

@@ -170,16 +170,18 @@ async def open_pipeline(
         "doctrain_worker.pipeline.child.parse:parse",
         prepare="doctrain_worker.pipeline.child.parse:prepare",
         memory_bytes=limits.document_memory_bytes,
+        reply_bytes=8 * _MIB,
         environment=((READ_VARIABLE, chosen.read), (CHUNK_VARIABLE, chosen.chunk), (MODEL_VARIABLE, str(model))),
     )
     embed = ChildSpec(
         "doctrain_worker.pipeline.child.embed:embed",
         prepare="doctrain_worker.pipeline.child.embed:prepare",
         memory_bytes=_EMBEDDER_BYTES,
+        reply_bytes=1 * _MIB,
         recycle_calls=10_000,
         environment=((MODEL_VARIABLE, str(model)),),
     )
-    log.log(logging.INFO if isolation.way == "bwrap" else logging.WARNING, "%s", isolation.describe())
+    log.log(logging.INFO if isolation.strong else logging.WARNING, "%s", isolation.describe())
     async with AsyncExitStack() as stack:
         try:
             async with asyncio.TaskGroup() as group:  # both start at once: each takes half a second

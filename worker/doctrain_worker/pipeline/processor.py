@@ -1,7 +1,7 @@
 """What a worker hands to the processing of one document, and what it gets back.
 
 ``Processor`` is the one door between a lane and whatever processes documents: the pipeline, a function in children, or
-a plain function in the worker for benchmarks. This module imports neither I/O nor gRPC, so children may import it too.
+a plain function in the worker for benchmarks. This module imports neither I/O nor gRPC, as children import it too.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import enum
 import inspect
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from doctrain_worker.sandbox.fenced import FencedError, NotHeldError
 
@@ -26,6 +27,7 @@ __all__ = [
     "NotHeldError",
     "Outcome",
     "Processor",
+    "Seconds",
     "ShardContext",
     "StageTiming",
     "answers_at_once",
@@ -83,6 +85,12 @@ class DocumentTask(msgspec.Struct, frozen=True, gc=False):
     metadata: str = ""
 
 
+Seconds = Annotated[float, Meta(ge=0, le=2**33)]
+"""What a span can hold as nanoseconds."""
+
+_Fact = Annotated[str, Meta(max_length=2000)]
+
+
 class StageTiming(msgspec.Struct, frozen=True, array_like=True):
     """One stage of one document, for a span; children answer it as it is.
 
@@ -93,10 +101,10 @@ class StageTiming(msgspec.Struct, frozen=True, array_like=True):
         attributes: small facts, such as ``pages``.
     """
 
-    name: str
-    start: float
-    seconds: float
-    attributes: dict[str, str | int | float] = {}
+    name: Annotated[str, Meta(max_length=50)]
+    start: Seconds
+    seconds: Seconds
+    attributes: Annotated[dict[_Fact, _Fact | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float], Meta(max_length=50)] = {}
 
 
 @dataclass(frozen=True, slots=True)

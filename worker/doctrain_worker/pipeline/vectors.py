@@ -9,19 +9,23 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec.msgpack import Decoder
+
 from doctrain_mesh.embedding import Embedder
 from doctrain_worker.pipeline import failures
-from doctrain_worker.pipeline.halves import halves
+from doctrain_worker.pipeline.halves import NUMBER_BYTES, halves
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import Failure
-from doctrain_worker.sandbox import results
+from doctrain_worker.pipeline.wire import ShortWord
+from doctrain_worker.sandbox.ends import NO_ANSWER, Failed, Result, TimedOut
 from doctrain_worker.sandbox.pool import ChildPool
 
 log = logging.getLogger(__name__)
 
 _TRIES = 2
 _REQUESTS = 4
+_VECTORS = Decoder(tuple[ShortWord, bytes])
 
 
 class Vectors(Protocol):
@@ -50,16 +54,19 @@ class ChildVectors:
 
     async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
         """See ``Vectors``."""
-        for left in reversed(range(_TRIES)):
-            result = await self._children.run(texts, self._call_seconds, passage.shard.traceparent, patient=patient)
-            passage.note(result)
-            if isinstance(result, results.Result):
-                model, vectors = result.value
-                return model, vectors
-            if not left or isinstance(result, results.TimedOut):
-                break
-            log.warning("The embedding model failed (%s); the batch is tried again.", type(result).__name__)
-        raise DocumentFailedError(_failure(result))
+        left = _TRIES
+        while True:
+            end = await self._children.run(texts, self._call_seconds, _VECTORS, passage.shard.traceparent, patient=patient)
+            passage.note(end)
+            if isinstance(end, Result):
+                model, vectors = end.value
+                if vectors and len(vectors) % (len(texts) * NUMBER_BYTES) == 0:
+                    return model, vectors
+                end = NO_ANSWER
+            left -= 1
+            if not left or isinstance(end, TimedOut):
+                raise DocumentFailedError(_failure(end))
+            log.warning("The embedding model failed (%s); the batch is tried again.", type(end).__name__)
 
 
 class EndpointVectors:
@@ -75,8 +82,8 @@ class EndpointVectors:
         return self._endpoint.name, halves(await self._endpoint.embed(texts))
 
 
-def _failure(result: results.CallResult) -> Failure:
+def _failure(end: Failed) -> Failure:
     """The text is harmless, so what goes wrong with it is ours, but for a document that takes too long."""
-    if isinstance(result, results.TimedOut):
-        return failures.of_call(result, "embedding")
-    return failures.transient("EMBEDDING", f"The embedding model failed ({type(result).__name__}).")
+    if isinstance(end, TimedOut):
+        return failures.of_call(end, "embedding")
+    return failures.transient("EMBEDDING", f"The embedding model failed ({type(end).__name__}).")

@@ -9,11 +9,19 @@ import msgspec
 from doctrain_worker.core.blocks import Block
 from doctrain_worker.pipeline.processor import StageTiming
 
+CHUNKS_A_CALL = 256
+
+_STORABLE = r"^[^\x00]*$"
+"""Postgres stores no NUL."""
+
 Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A place in a text, or a page's number."""
 
-Said = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
-"""Text that Postgres can store: without NUL."""
+ShortWord = Annotated[str, msgspec.Meta(pattern=_STORABLE, max_length=200)]
+"""A name."""
+
+Text = Annotated[str, msgspec.Meta(pattern=_STORABLE, max_length=100_000)]
+"""More than any model takes."""
 
 
 class ReadLimits(msgspec.Struct, array_like=True, frozen=True):
@@ -66,7 +74,7 @@ class ReadSlice(msgspec.Struct, array_like=True):
         value: the ``Slice``, in msgpack.
     """
 
-    part: Said
+    part: Text
     first_page: Place
     last_page: Place
     value: bytes
@@ -113,9 +121,9 @@ class Chunk(msgspec.Struct, array_like=True):
     start: Place
     end: Place
     page: Place
-    heading: Said
-    text: Said
-    part: Said = ""
+    heading: Text
+    text: Text
+    part: Text = ""
 
 
 class Parsed(msgspec.Struct, array_like=True):
@@ -128,13 +136,16 @@ class Parsed(msgspec.Struct, array_like=True):
     """
 
     sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    media_type: Said
-    stages: list[StageTiming]
+    media_type: ShortWord
+    stages: Annotated[list[StageTiming], msgspec.Meta(max_length=20)]
 
 
 class Progress(msgspec.Struct, array_like=True):
-    """What one call got done: slices to be kept, chunks, and at the end of the document ``parsed``."""
+    """What one call got done: slices to be kept, chunks, and at the end of the document ``parsed``.
 
-    slices: list[ReadSlice]
-    chunks: list[Chunk]
+    The child may have been taken over, so all of it is checked against these types, and none of it is without a bound.
+    """
+
+    slices: Annotated[list[ReadSlice], msgspec.Meta(max_length=10_000)]
+    chunks: Annotated[list[Chunk], msgspec.Meta(max_length=CHUNKS_A_CALL)]
     parsed: Parsed | None

@@ -7,13 +7,13 @@ import logging
 import signal
 import socket
 
-import msgspec
-
-from doctrain_worker.sandbox import frames, results
+from doctrain_worker.sandbox import frames
+from doctrain_worker.sandbox.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, OutOfSpace, TooMuchOutput
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.frames import HEADER_BYTES
-from doctrain_worker.sandbox.link import Exit, Guardian, GuardianLostError, Spawned
-from doctrain_worker.sandbox.output import ChildOutput
+from doctrain_worker.sandbox.launch import MOST_PROCESSES, SCRATCH_BYTES
+from doctrain_worker.sandbox.link import Exit, Guardian, Spawned
+from doctrain_worker.sandbox.output import MOST_BYTES, ChildOutput
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,19 @@ _WINDOW_BYTES = 1 << 16
 
 
 class ChildBrokenError(Exception):
-    """The child cannot answer any more; ``Child.ended`` tells why."""
+    """The child cannot answer any more; ``Child.why`` tells what that means for a call."""
 
 
-class ReplyTooLargeError(ChildBrokenError):
-    """The child announced more than it may send, or sent what is no reply."""
+class RefusedError(ChildBrokenError):
+    """The child was ended for what it did.
+
+    Args:
+        end: what came of its call.
+    """
+
+    def __init__(self, end: Failed) -> None:
+        super().__init__(str(end))
+        self.end = end
 
 
 class Child(asyncio.BufferedProtocol):
@@ -46,7 +54,7 @@ class Child(asyncio.BufferedProtocol):
         self._reply_bytes = reply_bytes
         self._memory_bytes = memory_bytes
         self._loop = asyncio.get_running_loop()
-        self.output = ChildOutput(spawned.output, spawned.pid)
+        self.output = ChildOutput(spawned.output, spawned.pid, self._on_flood)
         spawned.exited.add_done_callback(lambda _: self.output.close())
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
@@ -98,7 +106,7 @@ class Child(asyncio.BufferedProtocol):
             async with asyncio.timeout(EXIT_SECONDS):
                 ended = await asyncio.shield(self._spawned.exited)
         except TimeoutError as error:
-            raise GuardianLostError(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
+            raise self._guardian.give_up(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
         if ended.cause == "fenced":
             raise FencedError("The children of this session were stopped.")
         return ended
@@ -112,18 +120,28 @@ class Child(asyncio.BufferedProtocol):
         if not self._spawned.exited.done():
             self._guardian.kill(self._spawned.key)
 
-    async def why(self) -> results.CallResult:
+    async def why(self) -> Failed:
         """What the end of this child, by itself, means for the call that ran in it."""
         broken = self._broken
         ended = await self.ended()
-        if isinstance(broken, ReplyTooLargeError):
-            return results.TooMuchOutput(self._reply_bytes)
-        if ended.cause == "killed":
-            return results.Crashed("closed its channel")
+        if isinstance(broken, RefusedError):
+            return broken.end
+        if ended.cause != "own":
+            return self._excess(ended.cause)
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
         if self._ended_for_memory(ended, number):
-            return results.OutOfMemory(self._memory_bytes)
-        return results.Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
+            return OutOfMemory(self._memory_bytes)
+        return Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
+
+    def _excess(self, cause: str) -> Failed:
+        match cause:
+            case "memory":
+                return OutOfMemory(self._memory_bytes)
+            case "space":
+                return OutOfSpace(SCRATCH_BYTES)
+            case "processes":
+                return Crashed(f"started more than {MOST_PROCESSES} processes")
+        return Crashed("closed its channel")
 
     def _ended_for_memory(self, ended: Exit, number: int | None) -> bool:
         if number == signal.SIGKILL:
@@ -144,19 +162,19 @@ class Child(asyncio.BufferedProtocol):
             return
         size = int.from_bytes(self._buffer[:HEADER_BYTES], "big")
         if size > self._reply_bytes:
-            self._refuse("announced a reply of %d bytes", size)
+            self.refuse(TooMuchOutput(self._reply_bytes), f"announced a reply of {size} bytes")
         elif len(self._buffer) >= HEADER_BYTES + size:
             self._take(size)
 
     def _take(self, size: int) -> None:
         waiting = self._waiting
         if waiting is None or len(self._buffer) > HEADER_BYTES + size:
-            self._refuse("sent %d bytes that nobody asked for", len(self._buffer))
+            self.refuse(NO_ANSWER, f"sent {len(self._buffer)} bytes that nobody asked for")
             return
         try:
             reply = frames.read_reply(memoryview(self._buffer)[HEADER_BYTES:])
-        except (msgspec.DecodeError, RecursionError):
-            self._refuse("sent %d bytes that are no reply", size)
+        except frames.NonsenseError:
+            self.refuse(NO_ANSWER, f"sent {size} bytes that are no reply")
             return
         finally:
             self._buffer = bytearray()
@@ -164,11 +182,14 @@ class Child(asyncio.BufferedProtocol):
         if not waiting.done():
             waiting.set_result(reply)
 
-    def _refuse(self, what: str, size: int) -> None:
-        log.warning("a child " + what + " and is ended", size)  # noqa: G003 - constants only
-        self._break(ReplyTooLargeError())
-        if not self._spawned.exited.done():
-            self._guardian.kill(self._spawned.key)
+    def _on_flood(self) -> None:
+        self.refuse(Crashed("printed without end"), f"printed more than {MOST_BYTES} bytes")
+
+    def refuse(self, end: Failed, what: str) -> None:
+        """Ends it for what it did, told in the log as ``what``: its call, if there is one, ended so."""
+        log.warning("child %d %s and is ended", self.pid, what)
+        self._break(RefusedError(end))
+        self.kill()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(ChildBrokenError())

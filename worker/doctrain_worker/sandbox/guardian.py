@@ -4,8 +4,9 @@ It is the parent of every child and, standalone, of the main process too. A froz
 parent-death signal misses grandchildren, so this process does what the main process cannot be trusted to do:
 
 - The main process moves a deadline in shared memory at each answered heartbeat. When it passes, every child and all
-  below it are killed; when the last is dead, the deadline becomes 0 and the epoch is raised ("fenced").
-- Deadline 0 means that there is no session: nothing is killed for time. The main process runs no documents then.
+  below it are killed; when the last is dead, the epoch is raised ("fenced"). Until the main process has taken note of that
+  epoch, there is no session and no deadline. Deadline 0: nothing is killed for time.
+- Five times a second it looks at what each child and all below it use together, and kills those that use too much.
 - When the main process dies or closes its socket, all children are killed. Standalone, it is then started again with
   ``_DOCTRAIN_PREDECESSOR`` naming the session that died, and whether it had fenced itself, later and later when it keeps dying young.
 - When the guardian dies, the kernel kills its children, and the main process reads the end of the socket.
@@ -20,19 +21,19 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import subprocess
 import sys
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from doctrain_worker.sandbox import process_tree
-from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE, GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory
+from doctrain_worker.sandbox.children import Children
+from doctrain_worker.sandbox.launch import Launch
+from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory
 from doctrain_worker.sandbox.process_tree import now_ns
 
 EXIT_CONFIGURATION = 78
@@ -40,105 +41,13 @@ EXIT_CONFIGURATION = 78
 
 _POLL_SECONDS = 0.04
 _BUSY_SECONDS = 0.001
+_LOOK_SECONDS = 0.2
 _YOUNG_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 30.0
-_LARGEST_ORDER = 1 << 18
+LARGEST_ORDER = 1 << 16
 
 
-@dataclass
-class _Child:
-    key: int
-    pid: int
-    cause: str = "own"
-    status: int | None = None
-    peak_rss_kb: int = 0
-
-
-class Children:
-    """The processes below this one, but for the main process."""
-
-    def __init__(self) -> None:
-        self._by_pid: dict[int, _Child] = {}
-        self._ended: list[_Child] = []
-        self.main_pid: int | None = None
-        self.main_status: int | None = None
-
-    def spawn(self, order: dict[str, Any]) -> tuple[int, socket.socket, socket.socket]:
-        """Starts a child; answers its pid and the main process's ends of its channel and of what it prints."""
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        heard, printed = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        guardian = os.getpid()
-        limits = [(getattr(resource, name), value) for name, value in order["limits"].items()]
-
-        def enter() -> None:
-            process_tree.die_with_parent(guardian)
-            for limit, value in limits:
-                resource.setrlimit(limit, (value, value))
-
-        with far, printed:
-            process = subprocess.Popen(  # noqa: S603 - the order comes from our own main process
-                order["argv"],
-                env={**order["env"], CHANNEL_VARIABLE: str(far.fileno())},
-                stdin=subprocess.DEVNULL,
-                stdout=printed.fileno(),
-                stderr=printed.fileno(),
-                pass_fds=(far.fileno(),),
-                cwd="/",
-                start_new_session=True,
-                preexec_fn=enter,  # noqa: PLW1509 - one thread, so nothing can hold a lock over the fork
-            )
-        process.returncode = 0  # reaped by reap(), not by this object
-        self._by_pid[process.pid] = _Child(order["key"], process.pid)
-        return process.pid, near, heard
-
-    def kill(self, key: int, cause: str) -> None:
-        """Begins to end one child with all below it; ``sweep`` tells when it is gone."""
-        for child in self._by_pid.values():
-            if child.key == key:
-                child.cause = cause
-                process_tree.kill_tree(child.pid)
-
-    def kill_all(self, cause: str) -> bool:
-        """Kills all that descends from this process, but for the main process; answers whether nothing was left."""
-        for child in self._by_pid.values():
-            child.cause = cause
-        alive = process_tree.descendants(os.getpid(), spare=() if self.main_pid is None else (self.main_pid,))
-        process_tree.kill(alive)
-        return not alive
-
-    def reap(self) -> None:
-        """Collects what has ended."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid == self.main_pid:
-                self.main_pid, self.main_status = None, status
-            elif pid in self._by_pid:
-                child = self._by_pid.pop(pid)
-                child.status, child.peak_rss_kb = status, usage.ru_maxrss
-                self._ended.append(child)
-
-    def sweep(self) -> list[_Child]:
-        """Kills orphans that children left; answers the children of which nothing is left."""
-        strays = [p for p in process_tree.children() if p not in self._by_pid and p != self.main_pid]
-        for pid in strays:
-            process_tree.kill_tree(pid)
-        if strays:
-            return []
-        ended, self._ended = self._ended, []
-        return ended
-
-    @property
-    def ending(self) -> bool:
-        """Whether some child was killed or has ended, but is not yet told gone."""
-        return bool(self._ended) or any(child.cause != "own" for child in self._by_pid.values())
-
-
-class Guardian:
+class GuardianProcess:
     """The loop: orders of the main process, ends of children, the deadline.
 
     Args:
@@ -159,6 +68,7 @@ class Guardian:
         self._main_started_ns = 0
         self._start_at_ns = now_ns()
         self._pause_seconds = 0.0
+        self._look_at_ns = 0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> int:
@@ -185,11 +95,15 @@ class Guardian:
 
     def _step(self) -> int | None:
         self._memory.polled_ns = now = now_ns()
-        deadline = self._memory.deadline_ns
-        if deadline and now > deadline:
-            self._fence("deadline")
-        self._take_orders()
+        if self._memory.taken == self._memory.epoch:  # looked at first: the deadline is then no more that of a session that is over
+            deadline = self._memory.deadline_ns
+            if deadline and now > deadline:
+                self._fence("deadline")
+        self._take_order()
         self._children.reap()
+        if now > self._look_at_ns:
+            self._look_at_ns = now + int(_LOOK_SECONDS * 1e9)
+            self._children.look()
         for child in self._children.sweep():
             self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": child.cause})
         if self._children.main_status is not None:
@@ -209,8 +123,7 @@ class Guardian:
         self._children.reap()
         for child in self._children.sweep():
             self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": "fenced"})
-        self._memory.epoch += 1  # before the deadline goes: whoever looks in between still sees the fence
-        self._memory.deadline_ns = 0
+        self._memory.epoch += 1
         self._tell({"event": "fenced", "epoch": self._memory.epoch, "cause": self._fencing})
         self._fencing = None
 
@@ -240,8 +153,7 @@ class Guardian:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         near.setblocking(False)
         self._predecessor = self._memory.session or self._predecessor
-        self._memory.session = 0
-        self._memory.deadline_ns = 0
+        self._memory.session = self._memory.deadline_ns = 0
         environment = {**os.environ, GUARDIAN_VARIABLE: f"{far.fileno()},{self._memory.fd}"}
         if self._predecessor:
             environment[PREDECESSOR_VARIABLE] = str(self._predecessor)
@@ -271,18 +183,20 @@ class Guardian:
             self._outbox.clear()
             self._fence("main process gone")
 
-    def _take_orders(self) -> None:
-        while self._link is not None:
-            try:
-                message = self._link.recv(_LARGEST_ORDER)
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                message = b""
-            if not message:
-                self._drop_link()
-                return
+    def _take_order(self) -> None:
+        """One at a time: to start a child takes milliseconds, and the deadline is looked at in between."""
+        if self._link is None:
+            return
+        try:
+            message = self._link.recv(LARGEST_ORDER)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            message = b""
+        if message:
             self._obey(json.loads(message))
+        else:
+            self._drop_link()
 
     def _obey(self, order: dict[str, Any]) -> None:
         if order["order"] == "fence":
@@ -294,7 +208,7 @@ class Guardian:
             self._tell({"event": "refused", "key": order["key"], "why": "all children are being killed"})
         else:
             try:
-                pid, channel, output = self._children.spawn(order)
+                pid, channel, output = self._children.spawn(order["key"], Launch(**order["launch"]))
             except (OSError, subprocess.SubprocessError) as error:
                 self._tell({"event": "refused", "key": order["key"], "why": str(error)})
             else:
@@ -338,11 +252,11 @@ def main(argv: list[str]) -> int:
         link_fd, memory_fd = map(int, argv[1].split(","))
         link = socket.socket(fileno=link_fd)
         link.setblocking(False)
-        return Guardian(FenceMemory(memory_fd), link, None).run()
+        return GuardianProcess(FenceMemory(memory_fd), link, None).run()
     if not argv:
         print("usage: python -m doctrain_worker.sandbox.guardian COMMAND [ARGUMENT…]", file=sys.stderr)  # noqa: T201
         return 2
-    return Guardian(FenceMemory.create(), None, argv).run()
+    return GuardianProcess(FenceMemory.create(), None, argv).run()
 
 
 if __name__ == "__main__":

@@ -1,34 +1,38 @@
 """How children are shut in: what a document that took one over could still see and do.
 
 Three ways, the strongest that works here unless one is asked for: ``bwrap`` (bubblewrap: no network, no other process,
-of the files only the programs and libraries), ``unshare`` (no network, no other process; all files that our user may
-read) and ``rlimit`` (limits on memory, files and core dumps only). All get a clean environment and the same limits.
+of the files only the programs and libraries), ``unshare`` (no network and no other process) and ``rlimit`` (no namespaces). In
+each, a child gives up by itself what this kernel lets it (``confinement``), has a clean environment, and the same limits.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WAYS = ("bwrap", "unshare", "rlimit")
+from doctrain_worker.sandbox import landlock, seccomp
+from doctrain_worker.sandbox.confinement import Held
+from doctrain_worker.sandbox.landlock import SIGNALS_ABI
+from doctrain_worker.sandbox.launch import BWRAP_SCRATCH, SCRATCH_BYTES, Confinement, Launch, own_user_of
+from doctrain_worker.sandbox.programs import READS_VARIABLE
 
-SCRATCH_BYTES = 256 << 20
-"""What a child may write: its scratch folder as a whole in bubblewrap, one file elsewhere."""
+WAYS = ("bwrap", "unshare", "rlimit")
 
 _PROBE_SECONDS = 30.0
 """Long: a machine that is busy for a moment must not make a worker choose a weaker way for good."""
-_SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
-_SENTENCES = {
+
+_WAYS = {
     "bwrap": "Children run in bubblewrap: no network, no other processes, no files but programs and libraries.",
-    "unshare": "Children run in namespaces of their own: no network and no other processes, but they can read files. Install bubblewrap.",
-    "rlimit": "Children have limits on memory only: they can read files, use the network, and an orphan of theirs outlives "
-    "a guardian that is killed. Install bubblewrap, or allow user namespaces.",
+    "unshare": "Children run in namespaces of their own: no network and no other processes.",
+    "rlimit": "Children run without namespaces.",
 }
 
 
@@ -43,22 +47,62 @@ class Isolation:
     Args:
         way: one of ``WAYS``.
         prefix: what stands before the child's command line.
+        held: what holds beside it.
+        reads: files and folders that children see beside programs and libraries.
     """
 
     way: str
     prefix: tuple[str, ...]
+    held: Held
+    reads: tuple[str, ...] = ()
 
-    def wrap(self, argv: Sequence[str]) -> list[str]:
-        """The command line that runs ``argv`` shut in."""
-        return [*self.prefix, *argv]
+    def launch(self, argv: Sequence[str], more: Mapping[str, str], memory_bytes: int) -> Launch:
+        """A child that runs ``argv`` shut in, with ``more`` in its environment."""
+        wanted, known = [*self.prefix, *argv], environment({**_told(self.reads), **more})
+        return Launch(wanted, known, limits(memory_bytes), self.way, self.held.own_user, tree_bytes=memory_bytes)
+
+    @property
+    def strong(self) -> bool:
+        """Whether a document that takes its child over finds no files, no network and no other process."""
+        return self.way == "bwrap" or (self.held.landlock > 0 and self.held.filtered and not self._signals)
+
+    @property
+    def _signals(self) -> bool:
+        return self.way == "rlimit" and not self.held.own_user and self.held.landlock < SIGNALS_ABI
 
     def describe(self) -> str:
-        """A sentence for an operator: what is in force, and what would be better."""
-        return _SENTENCES[self.way]
+        """Sentences for an operator: what is in force, what does not hold, and what would be better."""
+        better = [] if self.way == "bwrap" else ["Install bubblewrap, or allow user namespaces."]
+        return " ".join([_WAYS[self.way], *self._also(), *self._gaps(), *better])
+
+    def _also(self) -> Iterator[str]:
+        if self.held.own_user:
+            yield "Each runs as a user of its own."
+        if self.held.landlock:
+            yield f"Landlock (version {self.held.landlock}) leaves them programs, libraries and a scratch folder."
+        if self.held.filtered:
+            yield "Their system calls are filtered: no sockets, no namespaces, no memory of others."
+
+    def _gaps(self) -> Iterator[str]:
+        held = self.held
+        if self.way != "bwrap" and not held.landlock:
+            yield "They can read what the worker can read."
+        if self.way == "rlimit":
+            if not held.filtered:
+                yield "They can use the network."
+            if self._signals:
+                yield "They can end the worker's processes."
+            yield "A process that they leave outlives a guardian that is killed."
+        if os.geteuid() == 0 and not held.own_user:
+            yield "They run as root, though without its powers: let other users read the programs."
 
 
-def choose(wanted: str = "auto") -> Isolation:
-    """The way asked for, or the strongest that works here; starts a process or two to find out (20 ms).
+def choose(wanted: str = "auto", reads: Sequence[str] = ()) -> Isolation:
+    """The way asked for, or the strongest that works here; starts some processes to find out (a tenth of a second).
+
+    Args:
+        wanted: a way, or ``auto``.
+        reads: what children are to read beside programs and libraries, such as a model's folder.
 
     Raises:
         IsolationUnavailableError: the way asked for does not work, and what to do.
@@ -66,21 +110,35 @@ def choose(wanted: str = "auto") -> Isolation:
     if wanted not in ("auto", *WAYS):
         raise IsolationUnavailableError(f"There is no sandbox {wanted!r}; choose auto, {', '.join(WAYS[:-1])} or {WAYS[-1]}.")
     for way in WAYS if wanted == "auto" else (wanted,):
-        prefix = _PREFIXES[way]()
-        # Limits alone start nothing that could fail, and a busy machine must not keep a worker from starting.
-        if prefix is not None and (not prefix or _works(prefix)):
-            return Isolation(way, prefix)
+        for own_user in (True, False) if os.geteuid() == 0 else (False,):
+            found = _tried(way, tuple(reads), own_user=own_user)
+            if found is not None:
+                return found
     raise IsolationUnavailableError(
         f"The sandbox {wanted!r} does not work on this machine; install bubblewrap and allow user namespaces, or choose auto."
     )
 
 
-def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def _tried(way: str, reads: tuple[str, ...], *, own_user: bool) -> Isolation | None:
+    prefix = _prefix(way, reads, own_user=own_user)
+    if prefix is None:
+        return None
+    if way == "rlimit" and not own_user:  # starts nothing that could fail: a busy machine must not keep a worker from starting
+        return Isolation(way, prefix, Held(own_user=False, landlock=landlock.abi(), filtered=seccomp.supported()), reads)
+    with tempfile.TemporaryDirectory() as folder:
+        user = own_user_of(os.getpid(), 0) if own_user else 0
+        if user:
+            os.chown(folder, user, user)
+        plan = Confinement(way, BWRAP_SCRATCH if way == "bwrap" else folder, user, alone=False)
+        answer = _said([*prefix, sys.executable, "-P", "-m", "doctrain_worker.sandbox.confinement"], {**_told(reads), **plan.variables()})
+    return None if answer is None else Isolation(way, prefix, Held(**json.loads(answer)), reads)
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The whole environment of a child: nothing of ours that could hold a secret, one thread for every library."""
     clean = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
-        "HOME": "/tmp",  # noqa: S108 - a folder of the child's own in bwrap
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
         "OMP_THREAD_LIMIT": "1",
@@ -88,13 +146,14 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         "RAYON_NUM_THREADS": "1",
         "TOKIO_WORKER_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        "ORT_DISABLE_TELEMETRY": "1",
         # Not to grow an arena a thread: the limit on memory is the document's.
         "MALLOC_ARENA_MAX": "2",
     }
-    # Where a function of the operator's own is found; folders, no secrets.
-    if "PYTHONPATH" in os.environ:
-        clean["PYTHONPATH"] = os.environ["PYTHONPATH"]
-    return {**clean, **(extra or {})}
+    # Where a function of the operator's own is found: folders, no secrets. A child starts in another folder, so in full.
+    if folders := [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]:
+        clean["PYTHONPATH"] = os.pathsep.join(folders)
+    return {**clean, **(more or {})}
 
 
 def limits(memory_bytes: int) -> dict[str, int]:
@@ -108,47 +167,49 @@ def _within_hard(name: str, value: int) -> int:
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
-def _bwrap() -> tuple[str, ...] | None:
-    program = shutil.which("bwrap")
+def _prefix(way: str, reads: tuple[str, ...], *, own_user: bool) -> tuple[str, ...] | None:
+    """What stands before a child's command line; None when the program for it is not there."""
+    if way == "rlimit":
+        return ()
+    program = shutil.which(way)
     if program is None:
         return None
-    seen = [path for path in (*_SYSTEM_PATHS, *_python_paths()) if Path(path).exists()]
-    binds = [word for path in dict.fromkeys(seen) for word in ("--ro-bind", path, path)]
+    return _bwrap(program, reads, own_user=own_user) if way == "bwrap" else _unshare(program)
+
+
+def _bwrap(program: str, reads: tuple[str, ...], *, own_user: bool) -> tuple[str, ...] | None:
+    seen = _said([sys.executable, "-P", "-m", "doctrain_worker.sandbox.programs"], _told(reads))
+    if seen is None:
+        return None
+    # Only who is root in the machine's own namespace of users can become any other.
+    user = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID") if own_user else ("--unshare-user",)
+    paths = [Path(path) for path in seen.splitlines()]
+    above = sorted({parent for path in paths for parent in path.parents[:-1]})  # else they would be for root alone
+    binds = [word for path in paths for word in ("--ro-bind", str(path), str(path))]
+    binds = [*(word for folder in above for word in ("--dir", str(folder))), *binds]
     return (
-        *(program, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "document"),
-        *("--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", *binds, "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--"),  # noqa: S108 - inside
+        *(program, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "document"),
+        *("--die-with-parent", "--cap-drop", "ALL", *user, *binds, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
+        *("--size", str(SCRATCH_BYTES), "--tmpfs", BWRAP_SCRATCH, "--remount-ro", "/", "--chdir", "/", "--"),
     )
 
 
-def _python_paths() -> list[str]:
-    """Folders that this interpreter imports from, the shortest first, without those inside another."""
-    executable = Path(sys.executable)
-    candidates = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix), executable.parent, executable.resolve().parent}
-    candidates |= {Path(entry).resolve() for entry in sys.path if entry and Path(entry).is_dir()}
-    kept: list[Path] = []
-    for path in sorted(candidates, key=lambda p: len(p.parts)):
-        if not any(path.is_relative_to(wider) for wider in kept) and len(path.parts) > 1:
-            kept.append(path)
-    return [str(path) for path in kept]
-
-
-def _unshare() -> tuple[str, ...] | None:
-    program = shutil.which("unshare")
-    if program is None:
-        return None
+def _unshare(program: str) -> tuple[str, ...]:
     user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     return (program, *user, "--pid", "--fork", "--kill-child=SIGKILL", "--net", "--ipc", "--mount-proc", "--")
 
 
-def _works(prefix: Sequence[str]) -> bool:
+def _told(reads: Sequence[str]) -> dict[str, str]:
+    return {READS_VARIABLE: os.pathsep.join(reads)} if reads else {}
+
+
+def _said(argv: Sequence[str], more: Mapping[str, str] | None = None) -> str | None:
+    """What a process prints that is started as a child is; None when it does not end well."""
     try:
-        probe = subprocess.run(  # noqa: S603 - our own command line
-            [*prefix, sys.executable, "-S", "-E", "-c", "pass"],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS, check=False,
+        ended = subprocess.run(  # noqa: S603 - our own command line
+            argv, env=environment(more), cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return probe.returncode == 0
-
-
-_PREFIXES: dict[str, Callable[[], tuple[str, ...] | None]] = {"bwrap": _bwrap, "unshare": _unshare, "rlimit": tuple}
+        return None
+    return ended.stdout if ended.returncode == 0 else None

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import logging
@@ -19,12 +20,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from doctrain_worker.sandbox.fenced import FencedError
+from doctrain_worker.sandbox.guardian import LARGEST_ORDER
+from doctrain_worker.sandbox.launch import Launch
 from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory, Predecessor, predecessor
 from doctrain_worker.sandbox.process_tree import now_ns
 
@@ -38,6 +42,8 @@ CLOSE_SECONDS = 5.0
 STALE_SECONDS = 2.0
 """A guardian that has not looked at the deadline for this long is not to be relied on."""
 
+_SPAWNS_AT_ONCE = 8
+"""More would only wait at the guardian, and their time would run."""
 _LARGEST_EVENT = 1 << 16
 
 
@@ -53,7 +59,7 @@ class Exit:
         code: its exit status, or None.
         signal: the signal that killed it, or None.
         peak_rss_bytes: the most memory that it, or a process below it, had at once.
-        cause: ``own``, ``killed`` (on order) or ``fenced``.
+        cause: ``own``, ``killed`` (on order), ``fenced``, or what it had too much of (``watch.excess``).
     """
 
     code: int | None
@@ -84,7 +90,9 @@ class Guardian:
         self._keys = itertools.count(1)
         self._spawning: dict[int, asyncio.Future[Spawned]] = {}
         self._exits: dict[int, asyncio.Future[Exit]] = {}
-        self._epoch = memory.epoch
+        memory.taken = memory.epoch
+        self._spawns = asyncio.Semaphore(_SPAWNS_AT_ONCE)
+        self._orders: deque[bytes] = deque()
         self._fences: list[asyncio.Future[str]] = []
         self._fenced_why = "deadline"
         self._lost: str | None = None
@@ -107,7 +115,7 @@ class Guardian:
             memory = FenceMemory.create()
             with far:
                 process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own command line; vfork and exec, done in a millisecond
-                    [sys.executable, "-m", "doctrain_worker.sandbox.guardian", "--attached", f"{far.fileno()},{memory.fd}"],
+                    [sys.executable, "-P", "-m", "doctrain_worker.sandbox.guardian", "--attached", f"{far.fileno()},{memory.fd}"],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(far.fileno(), memory.fd),
                     start_new_session=True,
@@ -135,7 +143,7 @@ class Guardian:
     def fenced(self) -> bool:
         """Whether work may not go on: the children are dead, or the deadline has passed, or the guardian is lost."""
         deadline = self._memory.deadline_ns
-        return self._lost is not None or self._memory.epoch != self._epoch or (deadline != 0 and now_ns() > deadline)
+        return self._lost is not None or self._memory.epoch != self._memory.taken or (deadline != 0 and now_ns() > deadline)
 
     def check(self) -> None:
         """Raises FencedError or GuardianLostError when work may not start."""
@@ -147,8 +155,9 @@ class Guardian:
     def note_session(self, session: int) -> None:
         """A new session begins: work may start again, and a guardian that restarts us names this session."""
         self._memory.deadline_ns = 0
-        self._epoch = self._memory.epoch
+        self._memory.taken = self._memory.epoch
         self._memory.session = session
+        self._tell_fenced()
 
     def extend(self, deadline_seconds: float) -> bool:
         """Moves the deadline to this time of CLOCK_MONOTONIC (``time.monotonic``); never back.
@@ -169,7 +178,7 @@ class Guardian:
 
     async def wait_fenced(self) -> str:
         """Waits until all children were killed at once, and are dead; answers why. Raises GuardianLostError."""
-        if self._memory.epoch != self._epoch:
+        if self._memory.epoch != self._memory.taken:
             return self._fenced_why
         if self._lost is not None:
             raise GuardianLostError(self._lost)
@@ -184,44 +193,71 @@ class Guardian:
         not say that they are dead within FENCE_SECONDS is killed itself, which kills its children, and GuardianLostError
         is raised.
         """
-        if self._memory.epoch == self._epoch:
-            self._order({"order": "fence", "epoch": self._epoch})
+        epoch = self._memory.taken
+        if self._memory.epoch == epoch:
+            self._order({"order": "fence", "epoch": epoch})
             await self._bounded(self.wait_fenced(), "to kill all children", FENCE_SECONDS)
         self._memory.note_self_fenced()
 
-    async def spawn(self, argv: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]) -> Spawned:
+    async def spawn(self, launch: Launch) -> Spawned:
         """Starts a child below the guardian. Raises OSError when it could not be started."""
-        key = next(self._keys)
-        started = self._spawning[key] = self._loop.create_future()
-        self._order({"order": "spawn", "key": key, "argv": list(argv), "env": dict(environment), "limits": dict(limits)})
-        try:
-            return await self._bounded(started, "to start a child", SPAWN_SECONDS)
-        except asyncio.CancelledError:
-            self._spawning.pop(key, None)
-            raise
+        async with self._spawns:
+            key = next(self._keys)
+            order = {"order": "spawn", "key": key, "launch": asdict(launch)}
+            started = self._spawning[key] = self._loop.create_future()
+            try:
+                self._order(order)
+                return await self._bounded(started, "to start a child", SPAWN_SECONDS)
+            except asyncio.CancelledError:
+                if started.done() and not started.cancelled() and started.exception() is None:
+                    self._discard(started.result())
+                raise
+            finally:
+                self._spawning.pop(key, None)
 
     def kill(self, key: int) -> None:
         """Orders the end of a child and all below it; its ``exited`` tells when they are dead."""
         if key in self._exits:
             self._order({"order": "kill", "key": key})
 
+    def give_up(self, why: str) -> GuardianLostError:
+        """Kills a guardian that does not do its work; the kernel kills its children with it. Answers the error to raise."""
+        if self._lost is None:
+            os.kill(self._pid, signal.SIGKILL)
+            self._lose(why)
+        return GuardianLostError(self._lost)
+
     async def _bounded(self, waiting: Awaitable[T], what: str, seconds: float) -> T:
         try:
             async with asyncio.timeout(seconds):
                 return await waiting
         except TimeoutError as error:
-            os.kill(self._pid, signal.SIGKILL)  # frozen or worse; the kernel kills its children with it
-            self._lose(f"The guardian took more than {seconds:g} s {what}.")
-            raise GuardianLostError(self._lost) from error
+            raise self.give_up(f"The guardian took more than {seconds:g} s {what}.") from error
 
     def _order(self, order: dict[str, Any]) -> None:
+        """Sends an order, or keeps it until the guardian takes more. Raises OSError for one that is too long, GuardianLostError."""
+        message = json.dumps(order).encode()
+        if len(message) > LARGEST_ORDER:
+            sentence = f"A child's command line and environment take {len(message)} bytes, more than {LARGEST_ORDER}; shorten PYTHONPATH."
+            raise OSError(errno.EMSGSIZE, sentence)
+        self._orders.append(message)
+        self._send_orders()
         if self._lost is not None:
             raise GuardianLostError(self._lost)
-        try:
-            self._link.send(json.dumps(order).encode())
-        except (BlockingIOError, ConnectionError) as error:
-            self._lose(f"The guardian takes no orders ({error}).")
-            raise GuardianLostError(self._lost) from error
+
+    def _send_orders(self) -> None:
+        while self._orders and self._lost is None:
+            try:
+                self._link.send(self._orders[0])
+            except BlockingIOError:
+                self._loop.add_writer(self._link.fileno(), self._send_orders)
+                return
+            except OSError as error:
+                self._lose(f"The guardian takes no orders ({error}).")
+                return
+            self._orders.popleft()
+        if self._lost is None:
+            self._loop.remove_writer(self._link.fileno())
 
     def _on_readable(self) -> None:
         while self._lost is None:
@@ -241,7 +277,8 @@ class Guardian:
         if kind == "fenced":
             log.warning("all children were stopped and are dead (%s)", event["cause"])
             self._fenced_why = event["cause"]
-            self._tell_fenced()
+            if event["epoch"] > self._memory.taken:  # else it is about a session that is over
+                self._tell_fenced()
         elif kind == "spawned":
             self._on_spawned(event, *(socket.socket(fileno=descriptor) for descriptor in descriptors))
         elif kind == "refused":
@@ -264,13 +301,19 @@ class Guardian:
     def _on_spawned(self, event: dict[str, Any], channel: socket.socket, output: socket.socket) -> None:
         key = event["key"]
         exited = self._exits[key] = self._loop.create_future()
+        spawned = Spawned(key, event["pid"], channel, output, exited)
         started = self._spawning.pop(key, None)
         if started is None or started.done():
-            output.close()
-            channel.close()  # whoever asked has gone; the child ends with its channel, but not on our word alone
-            self._order({"order": "kill", "key": key})
-            return
-        started.set_result(Spawned(key, event["pid"], channel, output, exited))
+            self._discard(spawned)
+        else:
+            started.set_result(spawned)
+
+    def _discard(self, spawned: Spawned) -> None:
+        """Whoever asked for it has gone; it ends with its channel, but not on our word alone."""
+        spawned.output.close()
+        spawned.channel.close()
+        with suppress(GuardianLostError):
+            self.kill(spawned.key)
 
     def _tell_fenced(self) -> None:
         waiting, self._fences = self._fences, []
@@ -283,6 +326,7 @@ class Guardian:
             return
         self._lost = why
         self._loop.remove_reader(self._link.fileno())
+        self._loop.remove_writer(self._link.fileno())
         waiting: list[asyncio.Future[Any]] = [*self._spawning.values(), *self._fences, *self._exits.values()]
         for future in waiting:
             if not future.done():

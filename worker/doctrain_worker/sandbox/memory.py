@@ -3,7 +3,8 @@
 They stay readable while either of them is frozen or dead, which no socket does: the guardian goes by the deadline of a
 main process that does not run, and the next main process learns which session the last one had. Standard library only.
 
-Each word is eight bytes, aligned, written by one side and read by the other, so a reader sees the old or the new value.
+Each word is eight bytes, aligned, written by one side and read by the other, so a reader sees the old or the new value. Only
+between two main processes, when there is nobody else, the guardian writes those of the main process.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ CHANNEL_VARIABLE = "_DOCTRAIN_CHANNEL"
 _SELF_FENCED = 1 << 63
 """In the word of the session: it fenced itself, so nobody is to blame for its end."""
 
-_WORDS = 4
-_DEADLINE, _SESSION, _EPOCH, _POLLED = range(_WORDS)
+_WORDS = 5
+_DEADLINE, _SESSION, _TAKEN, _EPOCH, _POLLED = range(_WORDS)
 
 
 class FenceMemory:
@@ -50,10 +51,7 @@ class FenceMemory:
 
     @property
     def deadline_ns(self) -> int:
-        """When the children are killed, in nanoseconds of CLOCK_MONOTONIC; 0: no session, nothing is killed for time.
-
-        The main process writes it; the guardian sets it to 0 when it has killed.
-        """
+        """When the children are killed, in nanoseconds of CLOCK_MONOTONIC; 0: nothing is killed for time. Written by the main process."""
         return self._words[_DEADLINE]
 
     @deadline_ns.setter
@@ -73,6 +71,18 @@ class FenceMemory:
         """The main process ended its session itself: a main process that dies before it has another one dies of no shard's doing."""
         if self.session:
             self.session |= _SELF_FENCED
+
+    @property
+    def taken(self) -> int:
+        """The epoch that the main process knows of. Written by the main process, once the deadline is no more that of its last session.
+
+        While it is behind the epoch, the last session is over and no deadline counts.
+        """
+        return self._words[_TAKEN]
+
+    @taken.setter
+    def taken(self, value: int) -> None:
+        self._words[_TAKEN] = value
 
     @property
     def epoch(self) -> int:

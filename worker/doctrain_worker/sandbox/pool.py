@@ -13,14 +13,19 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from doctrain_worker.sandbox import frames, isolation, results
+from msgspec.msgpack import Decoder
+
+from doctrain_worker.sandbox import frames
 from doctrain_worker.sandbox.channel import Child, ChildBrokenError
+from doctrain_worker.sandbox.ends import NO_ANSWER, Failed, OutOfMemory, OutOfSpace, Refused, Result, TimedOut
 from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import SCRATCH_BYTES, Isolation
+from doctrain_worker.sandbox.isolation import Isolation
+from doctrain_worker.sandbox.launch import SCRATCH_BYTES
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
-from doctrain_worker.sandbox.results import CallResult
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +68,8 @@ class Calls:
         self._child: Child | None = None
         self._reply: frames.Reply | None = None
 
-    async def run(self, task: Any, seconds: float, traceparent: str = "") -> CallResult:
-        """Calls the function once, for at most ``seconds``.
+    async def run(self, task: Any, seconds: float, answer: Decoder[T], traceparent: str = "") -> Result[T] | Failed:
+        """Calls the function once, for at most ``seconds``; ``answer`` decodes what it returns, and ends a child that answers otherwise.
 
         Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError,
         ChildStartError, or TypeError for a task that is no msgpack value, which costs no child.
@@ -74,19 +79,47 @@ class Calls:
         child, self._child = self._child or await pool.take(), None
         child.output.call(traceparent)
         pool.running.add(child)
+        began = asyncio.get_running_loop().time()
         try:
-            answer = await self._call(child, frame, seconds)
+            reply = await self._reply_to(child, frame, seconds)
+            if not isinstance(reply, frames.Reply):
+                return reply
+            end = self._end(reply, answer, asyncio.get_running_loop().time() - began)
+        except frames.NonsenseError as error:
+            child.refuse(NO_ANSWER, f"answered what its function does not ({error})")
+            return await child.why()
         finally:
             pool.running.discard(child)
-        return answer
+        self._child, self._reply = child, reply
+        return end
 
-    def end(self) -> None:
-        """The child may serve others."""
-        if self._child is not None and self._reply is not None:
-            self._pool.put_back(self._child, self._reply)
+    async def end(self) -> None:
+        """The child may serve others. One with which something of the calls was left is dead then."""
+        child, reply = self._child, self._reply
+        if child is None or reply is None:
+            return
+        self._child = None
+        if reply.left:
+            log.info("child %d kept processes or files of its calls and is replaced", child.pid)
+            child.kill()
+            await _see_dead(child)
+        else:
+            self._pool.put_back(child, reply)
 
-    async def _call(self, child: Child, frame: bytearray, seconds: float) -> CallResult:
-        loop = asyncio.get_running_loop()
+    def _end(self, reply: frames.Reply, answer: Decoder[T], seconds: float) -> Result[T] | Failed:
+        match reply.end:
+            case frames.Answered(value):
+                return Result(frames.decoded(value, answer), seconds)
+            case OutOfMemory():
+                return OutOfMemory(self._pool.spec.memory_bytes)
+            case OutOfSpace():
+                return OutOfSpace(SCRATCH_BYTES)
+            case frames.Ready():
+                raise frames.NonsenseError("a second start")
+            case end:
+                return end
+
+    async def _reply_to(self, child: Child, frame: bytearray, seconds: float) -> frames.Reply | Failed:
         overdue = False
 
         def cut() -> None:
@@ -94,14 +127,13 @@ class Calls:
             overdue = True
             child.kill()
 
-        began = loop.time()
-        timer = loop.call_later(seconds, cut)
+        timer = asyncio.get_running_loop().call_later(seconds, cut)
         try:
-            reply = await child.call(frame)
+            return await child.call(frame)
         except ChildBrokenError:
             if overdue:
                 await child.ended()
-                return results.TimedOut(seconds)
+                return TimedOut(seconds)
             return await child.why()
         except asyncio.CancelledError:
             child.kill()
@@ -109,28 +141,27 @@ class Calls:
             raise
         finally:
             timer.cancel()
-        self._child, self._reply = child, reply
-        return self._pool.translate(reply, loop.time() - began)
 
 
 async def _see_dead(child: Child) -> None:
-    """For one who says that nothing of a call runs: waits until that is so, also when all were killed."""
+    """For one who says that nothing of a call is there: waits until that is so, also when all were killed."""
     try:
         await child.ended()
     except (FencedError, GuardianLostError) as error:
-        log.debug("a cancelled call's child is dead: %s", error)
+        log.debug("the child is dead: %s", error)
 
 
 class ChildPool:
     """At most ``size`` children of one kind. Made by ``open``.
 
     Attributes:
+        spec: what they do, and what they may.
         running: the children that work on a call now.
     """
 
     def __init__(self, guardian: Guardian, spec: ChildSpec, size: int, shut_in: Isolation) -> None:
         self._guardian = guardian
-        self._spec = spec
+        self.spec = spec
         self._isolation = shut_in
         self._idle: list[Child] = []
         self._free = size
@@ -149,10 +180,12 @@ class ChildPool:
         finally:
             pool._end_all()
 
-    async def run(self, task: Any, seconds: float, traceparent: str = "", *, patient: bool = False) -> CallResult:
+    async def run(
+        self, task: Any, seconds: float, answer: Decoder[T], traceparent: str = "", *, patient: bool = False
+    ) -> Result[T] | Failed:
         """Calls the function once in a child: see ``calls`` and ``Calls.run``."""
         async with self.calls(patient=patient) as calls:
-            return await calls.run(task, seconds, traceparent)
+            return await calls.run(task, seconds, answer, traceparent)
 
     @asynccontextmanager
     async def calls(self, *, patient: bool = False) -> AsyncIterator[Calls]:
@@ -165,29 +198,16 @@ class ChildPool:
         try:
             yield calls
         finally:
-            calls.end()
-            self._pass_on()
-
-    def translate(self, reply: frames.Reply, seconds: float) -> CallResult:
-        """A reply as the caller sees it."""
-        if isinstance(reply, frames.Answered):
-            return results.Result(reply.value, seconds)
-        if isinstance(reply, frames.Refused):
-            return results.Refused(reply.code, reply.sentence, reply.resource)
-        if isinstance(reply, frames.OutOfMemory):
-            return results.OutOfMemory(self._spec.memory_bytes)
-        if isinstance(reply, frames.OutOfSpace):
-            return results.OutOfSpace(SCRATCH_BYTES)
-        if isinstance(reply, frames.Raised):
-            return results.Raised(reply.kind, reply.message)
-        return results.Crashed("a second start")
+            try:
+                await calls.end()
+            finally:
+                self._pass_on()
 
     def put_back(self, child: Child, reply: frames.Reply) -> None:
         """A child is free again after this reply; one that is worn is ended."""
-        spec = self._spec
-        grown = not isinstance(reply, frames.Answered) or reply.peak_rss_kb * 1024 > spec.recycle_rss_bytes
-        worn = child.calls >= spec.recycle_calls or (grown and not isinstance(reply, frames.Refused))
-        if worn:
+        spec = self.spec
+        grown = reply.peak_rss_kb * 1024 > spec.recycle_rss_bytes
+        if grown or child.calls >= spec.recycle_calls or not isinstance(reply.end, frames.Answered | Refused):
             child.kill()
         else:
             self._idle.append(child)
@@ -221,12 +241,10 @@ class ChildPool:
         return await self._start()
 
     async def _start(self) -> Child:
-        spec = self._spec
-        argv = [sys.executable, "-m", "doctrain_worker.sandbox.child", spec.function, *([spec.prepare] if spec.prepare else [])]
+        spec = self.spec
+        argv = [sys.executable, "-P", "-m", "doctrain_worker.sandbox.child", spec.function, *([spec.prepare] if spec.prepare else [])]
         try:
-            spawned = await self._guardian.spawn(
-                self._isolation.wrap(argv), isolation.environment(dict(spec.environment)), isolation.limits(spec.memory_bytes)
-            )
+            spawned = await self._guardian.spawn(self._isolation.launch(argv, dict(spec.environment), spec.memory_bytes))
         except OSError as error:
             raise ChildStartError(str(error)) from error
         child = Child(self._guardian, spawned, reply_bytes=spec.reply_bytes, memory_bytes=spec.memory_bytes)

@@ -6,6 +6,7 @@ Standard library only. Linux only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -22,17 +23,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def become_subreaper() -> None:
     """Orphans below this process become its children from now on."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(parent: int) -> None:
     """Asks the kernel to kill this process when its parent dies; at once when that has happened already."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
+    """Sets an attribute of this process. Raises OSError."""
     if _libc.prctl(option, value, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -77,13 +79,25 @@ def descendants(root: int, spare: Iterable[int] = ()) -> list[int]:
     return found
 
 
-def kill(pids: Iterable[int]) -> None:
-    """SIGKILL to each; those that are gone already are fine."""
-    for pid in pids:
+def tree(root: int) -> list[int]:
+    """A process and all below it, those of one generation after the other; what a few processes cost, however many others there are."""
+    found = [root]
+    for pid in found:
         try:
+            threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - five times a second for each child
+            for thread in threads:
+                with open(f"/proc/{pid}/task/{thread}/children") as file:  # noqa: PTH123
+                    found += map(int, file.read().split())
+        except OSError:
+            continue  # it ended while we looked
+    return found
+
+
+def kill(pids: Iterable[int]) -> None:
+    """SIGKILL to each. Those that are gone already are fine; those that we may not kill live on, for the caller to see."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def kill_tree(pid: int) -> None:

@@ -9,6 +9,7 @@ from doctrain_worker.pipeline.processor import StageTiming
 from doctrain_worker.pipeline.wire import Slice, UnreadPart
 from doctrain_worker.sandbox.refusal import Refusal
 
+LONGEST_FACT = 1000
 UNREAD_NAMED = 5
 """How many parts that could not be read are named."""
 
@@ -71,7 +72,7 @@ class Facts:
         if self._parts or self.unread:
             extract |= {"parts": len(self._parts), "unread_parts": len(self.unread)}
         if self.unread:
-            extract["unread"] = "; ".join(f"{one.part}: {one.code}" for one in self.unread[:UNREAD_NAMED])
+            extract["unread"] = "; ".join(f"{one.part}: {one.code}" for one in self.unread[:UNREAD_NAMED])[:LONGEST_FACT]
         facts: dict[str, dict[str, str | int | float]] = {
             "detect": {"media_type": self.media_type},
             "extract": extract,

@@ -20,11 +20,10 @@ import msgspec
 from doctrain_worker.pipeline.child.facts import Facts
 from doctrain_worker.pipeline.child.source import Allowance, Source, Timeline
 from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, READ_VARIABLE
-from doctrain_worker.pipeline.wire import Chunk, Parsed, ParseTask, Progress, ReadLimits, ReadSlice, Slice, UnreadPart
+from doctrain_worker.pipeline.wire import CHUNKS_A_CALL, Chunk, Parsed, ParseTask, Progress, ReadLimits, ReadSlice, Slice, UnreadPart
 from doctrain_worker.sandbox.child import load
 from doctrain_worker.sandbox.refusal import Refusal
 
-CHUNKS_A_CALL = 256
 CALL_SECONDS = 1.0
 
 _Read = Callable[[Source], Iterable[Slice | UnreadPart]]

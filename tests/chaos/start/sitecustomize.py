@@ -1,7 +1,8 @@
-"""Breaks one rule of the product in every process that is started with this folder first on PYTHONPATH: for ``make chaos-proof`` alone.
+"""What every process of a chaos run does first, since this folder is the first on its PYTHONPATH. The product knows nothing of it.
 
-The variable CHAOS_BREAKS names the rule. Python imports this module at its start; a module of the product that the rule lives in
-is patched right after it was loaded. The product knows nothing of it.
+- A child that reads documents opens the ledger, before it gives up all files but its own.
+- For ``make chaos-proof``, the variable CHAOS_BREAKS names a rule of the product to break: a module that the rule lives in is
+  patched right after it was loaded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+
+READ_VARIABLE = "_DOCTRAIN_READ"
 
 
 class _Loader(importlib.abc.Loader):
@@ -55,3 +58,7 @@ def _install() -> None:
 
 if os.environ.get("CHAOS_BREAKS"):
     _install()
+if READ_VARIABLE in os.environ:
+    from chaos.stages import ledger
+
+    ledger()

@@ -1,0 +1,44 @@
+"""What is said of a way to shut children in, by what holds on a machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from doctrain_worker.sandbox import isolation, seccomp
+from doctrain_worker.sandbox.confinement import Held
+from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
+
+ALL = Held(own_user=True, landlock=7, filtered=True)
+OLD = Held(own_user=False, landlock=0, filtered=False)
+
+
+@pytest.mark.parametrize(
+    ("way", "held", "strong", "words"),
+    [
+        ("bwrap", ALL, True, ["bubblewrap", "user of its own", "Landlock", "no sockets"]),
+        ("bwrap", OLD, True, ["no files but programs and libraries"]),
+        ("unshare", ALL, True, ["no network", "Landlock", "Install bubblewrap"]),
+        ("unshare", OLD, False, ["can read what the worker can read"]),
+        ("rlimit", ALL, True, ["outlives a guardian that is killed"]),
+        ("unshare", Held(own_user=False, landlock=1, filtered=True), True, []),
+        ("rlimit", Held(own_user=True, landlock=1, filtered=True), True, []),
+        ("rlimit", Held(own_user=False, landlock=5, filtered=True), False, ["can end the worker's processes"]),
+        ("rlimit", Held(own_user=True, landlock=7, filtered=False), False, ["can use the network"]),
+        ("rlimit", OLD, False, ["can read what the worker can read", "can use the network", "can end the worker's processes"]),
+    ],
+)
+def test_what_does_not_hold_is_told(way: str, held: Held, strong: bool, words: list[str]) -> None:
+    found = Isolation(way, (), held)
+    assert found.strong == strong
+    assert [word for word in words if word not in found.describe()] == []
+    assert ("can use the network" in found.describe()) == ("can use the network" in words)
+
+
+def test_a_way_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(IsolationUnavailableError, match="auto, bwrap, unshare or rlimit"):
+        isolation.choose("chroot")
+
+
+def test_every_architecture_is_denied_the_same_calls() -> None:
+    only_on_x86 = 16  # bytes: its second table of calls is refused
+    assert len(seccomp.program("x86_64")) == len(seccomp.program("aarch64")) + only_on_x86
