@@ -85,9 +85,9 @@ class Loaders:
 
     async def _next(self) -> list[tuple[int, int]]:
         now = time.monotonic()
-        resting = [training for training, trouble in self._trouble.items() if trouble.until > now]
-        waiting = await self._unsealed([*resting, *self._loading])
-        known = {training for training, _ in waiting} | set(resting) | self._loading.keys()
+        not_now = {training for training, trouble in self._trouble.items() if trouble.until > now} | self._loading.keys()
+        waiting = await self._unsealed(list(not_now))
+        known = {training for training, _ in waiting} | not_now
         self._last = {training: at for training, at in self._last.items() if training in known}
         self._trouble = {training: trouble for training, trouble in self._trouble.items() if training in known}
         chosen = turns.choose(waiting, list(self._loading.values()), self._last, AT_ONCE - len(self._loading))
@@ -117,7 +117,7 @@ class Loaders:
             await self._failed(training, error)
         except Exception as error:  # one tenant's manifest must not end the coordinator of all
             log.exception("Loading training %d met a fault of ours.", training)
-            await self._failed(training, UnavailableError(f"The service met a fault while it read it ({type(error).__name__})."), 0.0)
+            await self._failed(training, UnavailableError(f"The service met a fault while it read it ({type(error).__name__})."))
         finally:
             del self._loading[training]
             self._last[training] = time.monotonic()
@@ -128,8 +128,8 @@ class Loaders:
         counted = tries if tries is not None else before.tries if before is not None else 0
         self._trouble[training] = _Trouble(counted, time.monotonic() + seconds)
 
-    async def _failed(self, training: int, error: UnavailableError, patience_seconds: float | None = None) -> None:
-        patience = self._bounds.patience_seconds if patience_seconds is None else patience_seconds
+    async def _failed(self, training: int, error: UnavailableError) -> None:
+        patience = self._bounds.patience_seconds
         before = self._trouble.get(training)
         tries = before.tries + 1 if before is not None else 1
         pause = min(RETRY_SECONDS * 2 ** min(tries - 1, 20), LONGEST_RETRY_SECONDS)
@@ -138,8 +138,8 @@ class Loaders:
         try:
             if tries >= LEAST_TRIES and await self._silent_seconds(training) > patience:
                 hours = patience / 3600
-                span = f" for {hours:g} hour{'' if hours == 1 else 's'}" if hours else ""
-                await self._fail(training, f"Nothing of its manifest could be read{span}: {error.sentence}")
+                span = f"{hours:g} hour{'' if hours == 1 else 's'}"
+                await self._fail(training, f"Nothing of its manifest could be read for {span}: {error.sentence}")
         except StoreUnavailableError as away:
             log.warning("Training %d is not given up yet: %s", training, away)
 

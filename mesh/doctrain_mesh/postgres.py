@@ -38,7 +38,7 @@ FROZEN_SECONDS = 5.0
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 """Ends what a machine that is cut off has open after half a minute; no other timeout ends a COPY whose client is silent."""
 
-# What a server that is away, restarting, full or in recovery makes asyncpg raise.
+# What a server that is away, restarting, full, in recovery or on a failing disk makes asyncpg raise.
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -46,9 +46,9 @@ _AWAY = (
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
     asyncpg.InvalidTransactionStateError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
+    asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,  # a new connection of a pool, when somebody changed the password
     asyncpg.InvalidCatalogNameError,

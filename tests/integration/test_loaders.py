@@ -156,6 +156,23 @@ async def test_a_load_that_never_goes_on_fails_with_a_sentence(one: Core, monkey
     assert (await one.row("training", young))["state"] == TrainingState.QUEUED
 
 
+async def test_a_fault_of_ours_ends_no_training_while_there_is_patience(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(loaders, "LONGEST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(loaders, "SCAN_SECONDS", 0.05)
+
+    async def pieces(_offset: int) -> AsyncIterator[bytes]:
+        if len(sources.opened) < 2 * loaders.LEAST_TRIES:
+            raise RuntimeError("a test says so")
+        yield line(1)
+
+    sources = Scripted(pieces)
+    training = await manifest(one, await one.tenant("a"), "t")
+    async with running(one, sources, patience_seconds=3600):
+        row = await wait_until(lambda: sealed(one, training), timeout=40)
+    assert (row["state"], row["loaded"]) == (TrainingState.QUEUED, 1)
+
+
 async def test_a_chunk_that_meets_a_lock_is_given_up_in_time_and_leaves_nothing(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "COMMIT_SECONDS", 0.3)
     tenant = await one.tenant("a")

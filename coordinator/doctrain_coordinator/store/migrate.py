@@ -33,7 +33,7 @@ async def migrate(url: str) -> str:
             await connection.execute("alter table schema_version add column if not exists made_by text")
             row = await connection.fetchrow("select version, made_by from schema_version")
             if row is None:
-                await connection.execute(_read("schema.sql"))
+                await _make(connection)
                 await connection.execute("insert into schema_version values ($1, $2)", VERSION, fingerprint())
                 return f"The database was empty; it has schema version {VERSION} now."
             check(row["version"], row["made_by"])
@@ -41,8 +41,6 @@ async def migrate(url: str) -> str:
             for number, text in newer:
                 await connection.execute(text)
                 await connection.execute("update schema_version set version = $1", number)
-    except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError) as error:
-        raise ConfigurationError("The Postgres server has no pgvector; install it there.") from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigurationError(
             f"Postgres does not let this user make the schema ({error}); give it a database of its own, "
@@ -53,6 +51,13 @@ async def migrate(url: str) -> str:
     if newer:
         return f"The database was brought from schema version {row['version']} to {VERSION}."
     return f"The database has schema version {VERSION} already."
+
+
+async def _make(connection: postgres.Connection) -> None:
+    try:
+        await connection.execute(_read("schema.sql"))
+    except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError) as error:
+        raise ConfigurationError("The Postgres server has no pgvector; install it there.") from error
 
 
 async def known(connection: postgres.Connection) -> tuple[int, str | None] | None:

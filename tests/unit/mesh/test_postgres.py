@@ -19,6 +19,8 @@ from doctrain_mesh.errors import StoreUnavailableError
         asyncpg.InternalClientError("cannot switch to state 13; another operation (2) is in progress"),
         asyncpg.DiskFullError("could not extend file"),
         asyncpg.CannotConnectNowError("the database system is starting up"),
+        asyncpg.PostgresIOError("could not read block 7 in file base/5/16384: Input/output error"),
+        asyncpg.StatementCompletionUnknownError("the outcome of the statement is not known"),
     ],
     ids=lambda error: type(error).__name__,
 )
