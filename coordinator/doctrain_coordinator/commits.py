@@ -315,6 +315,9 @@ class Committer:
         tries = [(f.training, o, r.number, n) for r, f in blocks for o, n in r.block.tries]
         if tries:
             await self._connection.executemany(SQL["set_tries"], tries)
+        passed = [(f.training, o, r.number, stages) for r, f in blocks for o, stages in r.block.passed]
+        if passed:
+            await self._connection.executemany(SQL["set_stages"], passed)
         for report, _ in blocks:
             done = ledger.record(
                 report.shard,

@@ -189,6 +189,21 @@ async def test_json_of_a_watch_has_every_update_with_the_names_of_the_protos(she
     assert "completed   d3" in (await shell("watch", "mine", "--documents")).stdout
 
 
+async def test_the_stages_of_documents(shell: Shell, service: ScriptedService) -> None:
+    service.trainings["t1"] = pb.Training(training_task_id="t1", state=pb.TRAINING_STATE_COMPLETED, total=1, sealed=True)
+    done = pb.Document(document_id="d5", state=pb.DOCUMENT_STATE_COMPLETED)
+    done.stages.add(name="fetch", counts={"bytes": 4_000}).duration.FromMilliseconds(20)
+    stage = done.stages.add(name="extract", counts={"pages": 40, "pages_without_text": 1})
+    stage.start_time.FromMilliseconds(20)
+    stage.duration.FromMilliseconds(1_500)
+    service.documents = [done]
+    assert (await shell("documents", "t1")).stdout == "completed   d5\n"
+    assert (await shell("documents", "t1", "--stages")).stdout.splitlines()[1:] == [
+        "  fetch        +0.00 s      0.02 s  4,000 bytes",
+        "  extract      +0.02 s      1.50 s  40 pages, 1 pages without text",
+    ]
+
+
 async def test_reading_trainings_and_documents(shell: Shell, service: ScriptedService) -> None:
     for name in ("t1", "t2", "t3"):
         service.trainings[name] = pb.Training(training_task_id=name, state=pb.TRAINING_STATE_QUEUED, total=9, sealed=True)

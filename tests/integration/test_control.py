@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -14,7 +15,7 @@ from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from doctrain_mesh.ports import Message
 from doctrain_worker import app
-from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 from testkit.worker import Documents, worker
@@ -229,6 +230,31 @@ async def test_failed_documents_say_how_they_failed(served: Coordinators, acme: 
         failed = [d async for d in acme.list_documents("t", [pb.DOCUMENT_STATE_FAILED])]
     assert [d.error.error_class for d in failed] == [pb.ERROR_CLASS_PERMANENT, pb.ERROR_CLASS_RESOURCE, pb.ERROR_CLASS_CRASH]
     assert [(d.attempt, d.tries, d.error.code) for d in failed] == [(1, 1, "BROKEN"), (1, 2, "BROKEN"), (1, 2, "BROKEN")]
+
+
+class Staged:
+    """Tells of two stages, the second of which fails at document 1."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        stages = StageTiming("fetch", time.time(), 0.5, {"bytes": 7, "scheme": "s3"}), StageTiming("extract", time.time() + 0.5, 2.25)
+        if document.ordinal == 1:
+            return Failure(ErrorClass.PERMANENT, "BROKEN", "It is broken.", stages=stages)
+        return Done(stages=stages)
+
+
+async def test_a_document_shows_the_stages_that_it_passed(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    async with await work(served, Staged()):
+        await acme.start_training(numbered=numbered(2), training_task_id="t")
+        await acme.wait("t")
+    listed = [d async for d in acme.list_documents("t")]
+    watched = [document async for update in acme.watch("t", include_documents=True) for document in update.documents]
+    assert watched == listed
+    assert [document.state for document in listed] == [pb.DOCUMENT_STATE_COMPLETED, pb.DOCUMENT_STATE_FAILED]
+    for document in listed:
+        fetch, extract = document.stages
+        assert (fetch.name, dict(fetch.counts), fetch.duration.ToMilliseconds()) == ("fetch", {"bytes": 7}, 500)
+        assert (extract.name, dict(extract.counts), extract.duration.ToMilliseconds()) == ("extract", {}, 2250)
+        assert document.start_time.ToNanoseconds() <= fetch.start_time.ToNanoseconds() < extract.start_time.ToNanoseconds()
 
 
 async def test_waiting_is_explained(served: Coordinators, acme: doctrain.AsyncClient) -> None:

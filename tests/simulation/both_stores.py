@@ -40,7 +40,7 @@ TABLES = {
     "session": "id, worker_id, state, beat, attached, lanes, draining, predecessor, gone_at",
     "shard": "id, training, shard_number, first, count, open, state, number, holder, width, order_kind, not_before, cool_downs, running, "
     "losses, suspects, trial, version, yield_reason",
-    "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, document_id",
+    "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, stages, document_id",
 }
 
 

@@ -40,6 +40,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ],
             ("commits.record_failed", training, ordinal, number, 2, "BROKEN", "It is broken.", BASE, 1, 2),
             ("commits.set_tries", training, ordinal, number, 3),
+            ("commits.set_stages", training, ordinal, number, '[["fetch",0,1,{}]]'),
             ("commits.order_yield", [shard]),
             ("commits.update_training", training, draw.choice([1, 2, 2, 2, 3]), 2, 1, version, draw.random() < 0.5, draw.random() < 0.1),
             ("dispatch.room",),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Mapping
+import time
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import cast
 
-from doctrain_worker.core.results import FailedResult
+from doctrain_worker.core.results import FailedResult, Stage
 from doctrain_worker.core.retry import Failures, HandBack, TryAgain
 from doctrain_worker.core.window import Window
 from doctrain_worker.orders import End, Orders
@@ -23,6 +24,7 @@ from doctrain_worker.pipeline.processor import (
     NotHeldError,
     Outcome,
     ShardContext,
+    StageTiming,
     answers_at_once,
 )
 from doctrain_worker.reports import Reports
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 TURN = 128
 TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
+MOST_COUNTED = 2**63 - 1
 COOL_DOWN_REASON = "its documents failed for a reason outside them, as when a service that they need is down"
 
 
@@ -91,7 +94,7 @@ class Attempts:
 
     def _ended(self, ordinal: int, started: float, ended: float, came: object) -> TryAgain | None:
         """Takes in what came of a try; answers when there is to be another, None also when the hold is over or goes back first."""
-        if came.__class__ is Done and not (self._failures.attentive or self._spans.recording):
+        if isinstance(came, Done) and not (came.stages or self._failures.attentive or self._spans.recording):
             self._results.add(ordinal, started, ended)
             return None
         outcome = self._outcome(ordinal, came)
@@ -100,9 +103,10 @@ class Attempts:
         tries = self._failures.tries(ordinal)
         if self._spans.recording:
             self._spans.document(self._documents[ordinal], tries, ended - started, outcome)
+        passed = _passed(outcome.stages, time.time() - (ended - started)) if outcome.stages else ()
         if isinstance(outcome, Done):
             self._failures.succeeded()
-            self._results.add(ordinal, started, ended, tries)
+            self._results.add(ordinal, started, ended, tries, passed=passed)
             return None
         becomes = self._becomes(ordinal, outcome)
         if isinstance(becomes, TryAgain):
@@ -111,7 +115,7 @@ class Attempts:
             self._orders.hand_back(f"{COOL_DOWN_REASON}. The last of them: {outcome.sentence}", becomes.seconds)
             return None
         failed = FailedResult(ordinal, outcome.error_class, outcome.code, outcome.sentence)
-        self._results.add(ordinal, started, ended, tries, failed)
+        self._results.add(ordinal, started, ended, tries, failed, passed=passed)
         return None
 
     def _outcome(self, ordinal: int, came: object) -> Outcome | None:
@@ -137,3 +141,21 @@ class Attempts:
             retry_after=failure.retry_after_seconds,
             random=self._setup.draw(),
         )
+
+
+def _passed(stages: Sequence[StageTiming], began: float) -> list[Stage]:
+    """The stages as they are reported, of a try that began then (seconds since the Unix epoch)."""
+    return [
+        Stage(
+            stage.name,
+            _milliseconds(stage.start - began),
+            _milliseconds(stage.seconds),
+            {name: fact for name, fact in stage.attributes.items() if isinstance(fact, int) and 0 <= fact <= MOST_COUNTED},
+        )
+        for stage in stages
+    ]
+
+
+def _milliseconds(seconds: float) -> int:
+    """As a report holds them: none below 0, 24 days at most."""
+    return min(max(0, int(seconds * 1000)), 2**31 - 1)

@@ -65,6 +65,13 @@ class Reports:
             running=running,
             retried=[ordinal for ordinal, _ in columns.tries],
             tries=[tries for _, tries in columns.tries],
+            passed=[
+                pb.DocumentStages(
+                    ordinal=ordinal,
+                    stages=[pb.Stage(name=s.name, start_ms=s.start_ms, took_ms=s.took_ms, counts=s.counts) for s in stages],
+                )
+                for ordinal, stages in columns.passed
+            ],
         )
 
     def answered(self, answer: pb.BlockAnswer) -> None:

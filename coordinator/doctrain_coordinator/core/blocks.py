@@ -27,7 +27,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Results of one shard in columns: place i is the document ``first + i``; ``started[i]`` is -1 where there is none."""
+    """Results of one shard in columns: place i is the document ``first + i``; ``started[i]`` is -1 where there is none.
+
+    ``passed`` are documents' stages, as ``core.stages.stored`` makes them.
+    """
 
     first: int
     base_ms: int
@@ -36,6 +39,7 @@ class Block:
     failed: Sequence[Failure] = ()
     running: Sequence[int] = ()
     tries: Sequence[tuple[int, int]] = field(default=())
+    passed: Sequence[tuple[int, str]] = ()
 
     @property
     def last(self) -> int:
@@ -91,12 +95,14 @@ def _faults(block: Block, start: int, end: int) -> Iterator[str]:
         yield "a failure is of no known class"
     if any(not 0 <= ordinal - block.first < places for ordinal, _ in block.tries):
         yield "a count of tries has no place in its columns"
+    if any(not 0 <= ordinal - block.first < places for ordinal, _ in block.passed):
+        yield "a document's stages have no place in its columns"
     if any(not start <= ordinal < end for ordinal in block.running):
         yield "a running document is not of its shard"
     if len(set(block.running)) < len(block.running):
         yield "a running document is named twice"
-    if len(block.failed) > places or len(block.tries) > places:
-        yield "it has more failures or counts of tries than places"
+    if max(len(block.failed), len(block.tries), len(block.passed)) > places:
+        yield "it has more failures, counts of tries or lists of stages than places"
 
 
 def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mended:
@@ -117,6 +123,7 @@ def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mende
         [failure for o, failure in failures.items() if o in results],
         sorted({o for o in block.running if start <= o < end}),
         [(o, n) for o, n in dict(block.tries).items() if o in results],
+        [(o, stages) for o, stages in dict(block.passed).items() if o in results],
     )
     return Mended(without_results(kept, invalid), faults, sorted(invalid), foreign=results != reported | failures.keys())
 
@@ -137,6 +144,7 @@ def _part(block: Block, start: int, end: int) -> Block:
         took=block.took[places],
         failed=[failure for failure in block.failed if start <= failure.ordinal < end],
         tries=[(o, n) for o, n in block.tries if start <= o < end],
+        passed=[(o, stages) for o, stages in block.passed if start <= o < end],
     )
 
 
@@ -145,7 +153,13 @@ def without_results(block: Block, ordinals: Collection[int]) -> Block:
     failures = [Failure(o, 2, "UNRECORDABLE", "The result could not be stored as the worker sent it.") for o in ordinals]
     kept = [failure for failure in block.failed if failure.ordinal not in ordinals]
     took = [0 if block.first + i in ordinals else took for i, took in enumerate(block.took)]
-    return replace(block, failed=[*kept, *failures], took=took, tries=[(o, n) for o, n in block.tries if o not in ordinals])
+    return replace(
+        block,
+        failed=[*kept, *failures],
+        took=took,
+        tries=[(o, n) for o, n in block.tries if o not in ordinals],
+        passed=[(o, stages) for o, stages in block.passed if o not in ordinals],
+    )
 
 
 def clean(text: str) -> str:

@@ -17,6 +17,7 @@ import grpc
 from doctrain_coordinator.commits import Begin, BegunShard, Committer, Report
 from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.ledger import Begun, Recorded
+from doctrain_coordinator.core.stages import Stage, stored
 from doctrain_coordinator.core.states import Order
 from doctrain_coordinator.handback import HandBacks
 from doctrain_coordinator.heartbeats import Beat, Heartbeats, Standing
@@ -340,4 +341,5 @@ def _block(block: pb.Block) -> Block:
         [Failure(f.ordinal, f.error_class, f.code, f.message) for f in block.failed],
         list(block.running),
         list(zip(block.retried, block.tries, strict=False)),
+        [(of.ordinal, stored(Stage(s.name, s.start_ms, s.took_ms, s.counts) for s in of.stages)) for of in block.passed],
     )

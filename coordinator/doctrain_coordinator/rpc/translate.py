@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.core.holding import Rule
 from doctrain_coordinator.core.progress import sentence
+from doctrain_coordinator.core.stages import restored
 from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.trainings import Explained, Seen
 from doctrain_mesh import telemetry
@@ -74,6 +75,10 @@ def document(row: Record, of: Record) -> pb.Document:
     if row["started_at"] is not None:
         message.start_time.FromDatetime(row["started_at"])
         message.duration.FromTimedelta(timedelta(milliseconds=row["took_ms"] or 0))
+        for stage in restored(row["stages"]):
+            passed = message.stages.add(name=stage.name, counts=stage.counts)
+            passed.start_time.FromDatetime(row["started_at"] + timedelta(milliseconds=stage.start_ms))
+            passed.duration.FromTimedelta(timedelta(milliseconds=stage.took_ms))
     return message
 
 

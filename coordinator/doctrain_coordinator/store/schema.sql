@@ -110,6 +110,7 @@ create index shard_open_of_training on shard (training, first) where state < 4;
 create index shard_held on shard (holder) where state in (2, 3);
 
 -- State: 0 OPEN, 1 DONE, 2 FAILED. document_id and uri are null where the training has a uri_template.
+-- stages: what it passed, as core.stages makes it; null where the processor tells none.
 create table document (
     training bigint not null,
     ordinal int not null,
@@ -126,6 +127,7 @@ create table document (
     metadata text,
     error_code text,
     error text,
+    stages text,
     primary key (training, ordinal)
 ) with (fillfactor = 45);
 

@@ -671,6 +671,7 @@ class Block(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     RETRIED_FIELD_NUMBER: _builtins.int
     TRIES_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts this worker's blocks; the answer repeats it."""
     first: _builtins.int
@@ -705,6 +706,10 @@ class Block(_message.Message):
     def tries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """How often each of `retried` was tried."""
 
+    @_builtins.property
+    def passed(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentStages]:
+        """The stages that documents among the results passed; none of documents whose processor tells no stages."""
+
     def __init__(
         self,
         *,
@@ -718,14 +723,99 @@ class Block(_message.Message):
         running: _abc.Iterable[_builtins.int] | None = ...,
         retried: _abc.Iterable[_builtins.int] | None = ...,
         tries: _abc.Iterable[_builtins.int] | None = ...,
+        passed: _abc.Iterable[Global___DocumentStages] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "passed", b"passed", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Block: _TypeAlias = Block  # noqa: Y015
+
+@_typing.final
+class DocumentStages(_message.Message):
+    """The stages that one document passed in its last try, in their order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    ordinal: _builtins.int
+    """Which document."""
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stage]:
+        """At most 32; the coordinator drops more."""
+
+    def __init__(
+        self,
+        *,
+        ordinal: _builtins.int = ...,
+        stages: _abc.Iterable[Global___Stage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ordinal", b"ordinal", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentStages: _TypeAlias = DocumentStages  # noqa: Y015
+
+@_typing.final
+class Stage(_message.Message):
+    """One stage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    START_MS_FIELD_NUMBER: _builtins.int
+    TOOK_MS_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Such as `fetch`."""
+    start_ms: _builtins.int
+    """When it began, in milliseconds after the try began."""
+    took_ms: _builtins.int
+    """How long it took, in milliseconds."""
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """What it did, such as `bytes`, `pages` and `chunks`; at most 16, the coordinator drops more."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        start_ms: _builtins.int = ...,
+        took_ms: _builtins.int = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "name", b"name", "start_ms", b"start_ms", "took_ms", b"took_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stage: _TypeAlias = Stage  # noqa: Y015
 
 @_typing.final
 class FailedDocument(_message.Message):

@@ -101,6 +101,14 @@ async def set_tries(tx: Transaction, training: int, ordinal: int, attempt: int, 
 
 
 @named("commits")
+async def set_stages(tx: Transaction, training: int, ordinal: int, attempt: int, stages: str) -> list[Row]:
+    await tx.update(
+        "document", (training, ordinal), lambda row: row["attempt"] == attempt and row["state"] > 0, lambda _: {"stages": stages}
+    )
+    return []
+
+
+@named("commits")
 async def update_shard(
     tx: Transaction,
     shard: int,

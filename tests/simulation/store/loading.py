@@ -178,6 +178,7 @@ def new_document(training: int, ordinal: int, **values: Any) -> Row:
         "error_class": 0,
         "attempt": 0,
         "tries": 0,
+        "stages": None,
         "losses": 0,
         "took_ms": None,
         "started_at": None,

@@ -9,7 +9,7 @@ Times are seconds of one clock, passed in; in columns they are whole millisecond
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 BATCH_SECONDS = 0.025
@@ -27,6 +27,16 @@ class FailedResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of one document; ``start_ms`` is after its try began, ``counts`` are what it did, such as ``pages``."""
+
+    name: str
+    start_ms: int
+    took_ms: int
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Columns:
     """Dense columns: place i is the document ``first + i``; -1 in ``started`` where there is no result."""
 
@@ -35,12 +45,13 @@ class Columns:
     took: list[int]
     failed: list[FailedResult]
     tries: list[tuple[int, int]]
+    passed: Sequence[tuple[int, Sequence[Stage]]] = ()
 
 
 class Results:
     """Those of a hold that began at ``began``; its length is how many are unanswered."""
 
-    __slots__ = ("_began", "_ended", "_failed", "_ordinals", "_sent", "_started", "_tries")
+    __slots__ = ("_began", "_ended", "_failed", "_ordinals", "_passed", "_sent", "_started", "_tries")
 
     def __init__(self, began: float) -> None:
         self._began = began
@@ -49,10 +60,20 @@ class Results:
         self._ended: list[float] = []
         self._failed: list[FailedResult] = []
         self._tries: list[tuple[int, int]] = []
+        self._passed: list[tuple[int, Sequence[Stage]]] = []
         self._sent: dict[int, Sequence[float]] = {}
 
-    def add(self, ordinal: int, started: float, ended: float, tries: int = 1, failed: FailedResult | None = None) -> None:
-        """A document ended for good."""
+    def add(
+        self,
+        ordinal: int,
+        started: float,
+        ended: float,
+        tries: int = 1,
+        failed: FailedResult | None = None,
+        *,
+        passed: Sequence[Stage] = (),
+    ) -> None:
+        """A document ended for good, having passed those stages."""
         self._ordinals.append(ordinal)
         self._started.append(started)
         self._ended.append(ended)
@@ -60,6 +81,8 @@ class Results:
             self._tries.append((ordinal, tries))
         if failed is not None:
             self._failed.append(failed)
+        if passed:
+            self._passed.append((ordinal, passed))
 
     @property
     def gathered(self) -> int:
@@ -71,6 +94,7 @@ class Results:
         ordinals, starts, ends, failed, tries = self._ordinals, self._started, self._ended, self._failed, self._tries
         if not ordinals:
             return Columns(0, [], [], [], [])
+        passed, self._passed = self._passed, []
         self._ordinals, self._started, self._ended, self._failed, self._tries = [], [], [], [], []
         self._sent[sequence] = ends
         began = self._began
@@ -79,7 +103,7 @@ class Results:
         first, last = min(ordinals), max(ordinals)
         if ordinals != list(range(first, last + 1)):
             started, took = _dense(ordinals, started, first, last, -1), _dense(ordinals, took, first, last, 0)
-        return Columns(first, started, took, failed, tries)
+        return Columns(first, started, took, failed, tries, passed)
 
     def answered(self, sequence: int) -> None:
         """What was sent under that number is answered; said twice, it counts once."""

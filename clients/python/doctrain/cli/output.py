@@ -135,6 +135,14 @@ def document_sentence(document: Document) -> str:
     return printable(f"{state_of(document):<10}  {document.document_id}{took}{tried}{error}")
 
 
+def stage_lines(document: Document) -> Iterator[str]:
+    """The stages that a document passed, a line each: when it began, how long it took, and what it did."""
+    for stage in document.stages:
+        after = (stage.start_time.ToNanoseconds() - document.start_time.ToNanoseconds()) / 1e9
+        did = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in sorted(stage.counts.items()))
+        yield printable(f"  {stage.name:<8}  {after:+8.2f} s  {times.seconds(stage.duration):8.2f} s  {did}").rstrip()
+
+
 def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
     """What holds a training, a line a rule, with the advice and who is ahead below it."""
     from doctrain.watch import has_ended

@@ -131,8 +131,9 @@ def _took(training: Training, now: datetime) -> str:
 @click.argument("training_task_id", metavar="ID")
 @click.option("--state", "states", multiple=True, type=DOCUMENT_STATE, help="Only those; may be given more than once.")
 @click.option("--limit", default=0, show_default=True, type=click.IntRange(min=0), help="How many at most; 0: all.")
+@click.option("--stages", is_flag=True, help="Also show what each stage of a document took and did.")
 @connected(Access.TENANT)
-async def documents(session: Session, training_task_id: str, states: tuple[str, ...], limit: int) -> None:
+async def documents(session: Session, training_task_id: str, states: tuple[str, ...], limit: int, stages: bool) -> None:
     """List a training's documents in their order.
 
     With how long each took, how often it was tried and what went wrong.
@@ -144,6 +145,8 @@ async def documents(session: Session, training_task_id: str, states: tuple[str, 
                 output.print_message(document)
             else:
                 click.echo(output.document_sentence(document))
+                for line in output.stage_lines(document) if stages else ():
+                    click.echo(line)
             shown += 1
             if shown == limit:
                 break

@@ -40,6 +40,9 @@ select count(*)::int from recorded
 -- name: set_tries
 update document set tries = $4 where training = $1 and ordinal = $2 and attempt = $3 and state > 0
 
+-- name: set_stages
+update document set stages = $4 where training = $1 and ordinal = $2 and attempt = $3 and state > 0
+
 -- name: update_shard
 update shard set state = $2, holder = $3, open = $4, running = $5, suspects = $6, trial = $7, version = $8 where id = $1
 
