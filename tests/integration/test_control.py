@@ -295,3 +295,23 @@ async def test_dead_letters_are_explained_to_operators(served: Coordinators, acm
         (letter,) = await wait_until(told)
     assert letter.cause == "rejected"
     assert "no grant" in letter.explanation
+
+
+async def test_how_fast_a_training_goes_leaves_out_the_time_of_a_pause(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    documents = Documents()
+    async with await work(served, documents):
+        await acme.start_training(numbered=numbered(5_000), training_task_id="t")
+
+        async def moving() -> bool:
+            documents.end(*list(documents.running)[:1])
+            return (await acme.get_training("t")).documents_per_second > 0
+
+        await acme.pause("t")
+        connection = await served.database()
+        await connection.execute("update training set started_at = now() - interval '1 day', moved_at = now() - interval '1 day'")
+        await acme.resume("t")
+        await wait_until(lambda: len(documents.running) == 5)
+        assert (await acme.get_training("t")).documents_per_second == 0, "nothing has ended since"
+        await wait_until(moving, 30)
+        assert (await acme.get_training("t")).documents_per_second > 1 / 60, "by the day it would be next to nothing"
+        assert (await acme.cancel("t")).documents_per_second == 0

@@ -87,11 +87,18 @@ class _Blobs:
         return []
 
 
+class _Idle:
+    """What nothing of a training depends on."""
+
+    async def run(self) -> None:
+        await virtual_loop().create_future()
+
+
 @contextmanager
 def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network) -> Iterator[None]:
     """While open, what of the product is started on the loop is a part of the simulation."""
 
-    def serve(settings: Any, _keys: Any, training: TrainingService, _fleet: Any, tracker: TrackerService) -> _Served:
+    def serve(settings: Any, _keys: Any, *, training: TrainingService, tracker: TrackerService, **_others: Any) -> _Served:
         return _Served(network, settings.advertise, training, tracker)
 
     async def no_migration(_url: str) -> None:
@@ -121,8 +128,10 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
         patch.setattr(coordinator, "migrate", no_migration)
         patch.setattr(server, "build", serve)
+        patch.setattr(server, "check_free", lambda _listen: None)
         patch.setattr(coordinator, "BlobStore", lambda _url: _Blobs())
         patch.setattr(coordinator, "Sources", lambda _blobs, _uris: None)
+        patch.setattr(coordinator, "VectorIndex", lambda _url, _model: _Idle())
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)
         patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))

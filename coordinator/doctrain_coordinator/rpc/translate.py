@@ -36,6 +36,7 @@ def training(seen: Seen) -> pb.Training:
         trace_id=telemetry.trace_id_of(row["traceparent"]),
         paused=row["paused"] and not seen.state.ended,
         retry_of=row["retry_of"] or "",
+        documents_per_second=row["pace"],
     )
     message.create_time.FromDatetime(row["created_at"])
     if row["started_at"] is not None:

@@ -38,6 +38,8 @@ create table api_key (
 
 -- State: doctrain.v1.TrainingState (1 QUEUED, 2 PROCESSING, 3 COMPLETED, 4 COMPLETED_WITH_FAILURES, 5 FAILED, 6 CANCELLED).
 -- A training is sealed when its total is final. Documents differ by number only where uri_template is set.
+-- How fast it goes is counted from pace_from on, when pace_done documents had ended: since it last began to move. moved_at is null
+-- where that begins with its next change.
 create table training (
     id bigint generated always as identity primary key,
     tenant bigint not null,
@@ -64,7 +66,10 @@ create table training (
     traceparent text not null default '',
     created_at timestamptz not null default now(),
     started_at timestamptz,
-    ended_at timestamptz
+    ended_at timestamptz,
+    moved_at timestamptz,
+    pace_from timestamptz,
+    pace_done int not null default 0
 ) with (fillfactor = 50);
 
 create unique index training_task on training (tenant, task_id);

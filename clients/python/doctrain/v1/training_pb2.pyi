@@ -441,6 +441,7 @@ class Training(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     RETRY_OF_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
     training_task_id: _builtins.str
     """The id that StartTraining was given or made."""
     state: Global___TrainingState.ValueType
@@ -471,6 +472,10 @@ class Training(_message.Message):
     """Whether PauseTraining holds it."""
     retry_of: _builtins.str
     """The first training of these documents, when RetryFailedDocuments started this one; else empty."""
+    documents_per_second: _builtins.float
+    """How many documents end a second, counted since it last began to move: a pause, and a time in which nothing worked, are left
+    out. 0 while that is not known, and once it has ended. Raises no `version`.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When StartTraining accepted it."""
@@ -504,10 +509,11 @@ class Training(_message.Message):
         trace_id: _builtins.str = ...,
         paused: _builtins.bool = ...,
         retry_of: _builtins.str = ...,
+        documents_per_second: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "create_time", b"create_time", "end_time", b"end_time", "failed", b"failed", "in_progress", b"in_progress", "last_processed_id", b"last_processed_id", "message", b"message", "paused", b"paused", "reason", b"reason", "retry_of", b"retry_of", "sealed", b"sealed", "start_time", b"start_time", "state", b"state", "total", b"total", "trace_id", b"trace_id", "training_task_id", b"training_task_id", "version", b"version", "waiting_reason", b"waiting_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "create_time", b"create_time", "documents_per_second", b"documents_per_second", "end_time", b"end_time", "failed", b"failed", "in_progress", b"in_progress", "last_processed_id", b"last_processed_id", "message", b"message", "paused", b"paused", "reason", b"reason", "retry_of", b"retry_of", "sealed", b"sealed", "start_time", b"start_time", "state", b"state", "total", b"total", "trace_id", b"trace_id", "training_task_id", b"training_task_id", "version", b"version", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,8 +51,12 @@ update shard set state = $2, holder = $3, open = $4, running = $5, suspects = $6
 update shard set order_kind = 1 where id = any($1::bigint[])
 
 -- name: update_training
+-- Where nothing was recorded for half a minute, nothing moved.
 update training
 set state = $2, completed = $3, failed = $4, version = $5,
+    moved_at = now(),
+    pace_from = case when moved_at > now() - interval '30 seconds' then pace_from else now() end,
+    pace_done = case when moved_at > now() - interval '30 seconds' then pace_done else $3::int + $4::int end,
     started_at = coalesce(started_at, case when $6::boolean then now() end),
     ended_at = coalesce(ended_at, case when $7::boolean then now() end)
 where id = $1

@@ -7,7 +7,9 @@ select g.id, g.tenant, g.task_id, g.state, g.paused, (select task_id from traini
     g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
     coalesce(flight.documents, 0)::int as in_progress,
     flight.shards::int as in_flight, flight.running::int as running,
-    prefix.ordinal as first_open, last.document_id as last_id
+    prefix.ordinal as first_open, last.document_id as last_id,
+    case when g.state < 3 and g.moved_at is not null and g.pace_from < now() - interval '2 seconds'
+        then (g.completed + g.failed - g.pace_done) / extract(epoch from now() - g.pace_from) else 0 end::float8 as pace
 from training g
 cross join lateral (
     select sum(cardinality(s.running)) as documents, count(*) as shards, count(*) filter (where s.state = 2) as running
@@ -125,7 +127,7 @@ set state = case when state = 1 then 0 else state end, not_before = case when st
 where training = $1 and state in (0, 1, 2)
 
 -- name: resume_training
-update training set paused = false, version = version + 1 where id = $1 and paused and state in (1, 2) returning version
+update training set paused = false, moved_at = null, version = version + 1 where id = $1 and paused and state in (1, 2) returning version
 
 -- name: resume_shards
 update shard set not_before = '-infinity' where training = $1 and state = 0 and not_before = 'infinity'
