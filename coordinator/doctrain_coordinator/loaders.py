@@ -19,7 +19,7 @@ from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError
-from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError, UnavailableError
+from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
 from doctrain_mesh.postgres import OwnConnection, Record
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
@@ -30,8 +30,10 @@ SCAN_SECONDS = 5.0
 RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 300.0
 AT_ONCE = 4
-# A load gives its place to one that waits after that long.
+# A load gives its place to one that waits after that long, whatever its source does.
 TURN_SECONDS = 10.0
+# One of which nothing came for that long rests, though nobody waits.
+QUIET_SECONDS = 60.0
 IDLE_SECONDS = 30.0
 """A coordinator that freezes keeps its claim for that long."""
 # A load is given up after so many tries of this coordinator, and only then by how long nothing came: after all was down for a
@@ -181,12 +183,15 @@ class Loaders:
         training, tenant = row["id"], row["tenant"]
         async with postgres.available("counting lanes"):
             lanes = await connection.fetchval(SQL["lanes"])
-        loaded, expected, began = row["loaded"], row["load_count"] or 1_000_000, time.monotonic()
+        loaded, expected = row["loaded"], row["load_count"] or 1_000_000
+        turn = turns.Turn(time.monotonic(), TURN_SECONDS, QUIET_SECONDS)
         async with self._source(row) as pieces:
             async for piece in pieces:
                 if not piece.count and not piece.last:
                     async with postgres.available("keeping a load's claim"):
                         await connection.execute("select 1")
+                    if turn.over(time.monotonic(), crowded=self._crowded):
+                        break
                     continue
                 if piece.last and not loaded + piece.count:
                     raise InvalidRequestError("The manifest holds no documents.")
@@ -198,8 +203,13 @@ class Loaders:
                 self._trouble.pop(training, None)
                 self._changes.trainings([training])
                 self._changes.work()
-                if self._crowded and time.monotonic() - began >= TURN_SECONDS:
+                turn.brought(piece.count, time.monotonic())
+                if piece.last:
+                    return True
+                if turn.over(turn.fed, crowded=self._crowded):
                     break
+        if not turn.documents:
+            raise BlobUnavailableError(f"No document of it came within {time.monotonic() - turn.began:.0f} s.")
         return True
 
     @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -26,14 +27,16 @@ from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
 from doctrain_mesh.errors import QuotaExceededError, TrainingExistsError
 from doctrain_mesh.postgres import Pool
 from doctrain_mesh.sources import Sources
-from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import UriRules
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
 LARGE_BYTES = 32 * 1024
 """A request from that size on is checked and hashed in a thread; the largest takes a third of a second."""
-FIRST_LINES_SECONDS = 60.0
+FIRST_LINES_SECONDS = 15.0
+"""A manifest that gives no document within that long is accepted all the same, and loaded on."""
+LIKELY_LINE_BYTES = 100
+"""Of a manifest of which no line is known."""
 MOST_DUPLICATES = 100
 
 
@@ -146,8 +149,8 @@ class Starting:
     async def _store_manifest(self, caller: Identity, uri: str, common: dict[str, Any]) -> tuple[int, Piece]:
         async with self._manifest(caller, uri) as (reader, etag, size):
             chunk = await _first_chunk(reader)
-        expected = len(chunk.rows) if chunk.last else int(size / max(1, chunk.offset) * max(1, len(chunk.rows)))
-        expected = min(expected, self._limits.manifest_documents)
+        bytes_each = chunk.offset / len(chunk.rows) if chunk.rows else LIKELY_LINE_BYTES
+        expected = len(chunk.rows) if chunk.last else min(int(size / bytes_each), self._limits.manifest_documents)
         piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
         new = NewTraining(size=expected, manifest_uri=uri, load_etag=etag, load_count=expected, **common)
         return await loading.create(self._pool, new, piece), piece
@@ -170,9 +173,10 @@ class Starting:
 
 
 async def _first_chunk(reader: ManifestReader) -> Chunk:
-    async with deadline("Reading the manifest's first lines", FIRST_LINES_SECONDS):
-        while not (chunk := await reader.next_chunk(FIRST_CHUNK, CHUNK_SECONDS)).rows and not chunk.last:
-            pass
+    until = time.monotonic() + FIRST_LINES_SECONDS
+    chunk = await reader.next_chunk(FIRST_CHUNK, CHUNK_SECONDS)
+    while not chunk.rows and not chunk.last and time.monotonic() < until:
+        chunk = await reader.next_chunk(FIRST_CHUNK, CHUNK_SECONDS)
     if not chunk.rows and chunk.last:
         raise invalid("manifest_uri", "The manifest is empty.")
     return chunk

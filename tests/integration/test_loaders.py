@@ -112,6 +112,39 @@ async def test_a_source_slower_than_any_limit_of_the_session_loads_to_its_end(on
     assert sources.opened == [0]
 
 
+async def trickle(_offset: int) -> AsyncIterator[bytes]:
+    """An attack: a server that never falls silent and never sends a document."""
+    while True:
+        await asyncio.sleep(0.05)
+        yield b"\n"
+
+
+async def test_manifests_that_trickle_hold_no_place(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("TURN_SECONDS", 0.3), ("CHUNK_SECONDS", 0.1), ("SCAN_SECONDS", 0.2)):
+        monkeypatch.setattr(loaders, name, value)
+    attacker, other = await one.tenant("attacker"), await one.tenant("other")
+    for number in range(2 * loaders.AT_ONCE):
+        await manifest(one, attacker, f"m{number}")
+    sources = Scripted(trickle)
+    async with running(one, sources):
+        await wait_until(lambda: len(sources.opened) >= loaders.AT_ONCE)
+        good = await numbered(one, other, "good")
+        await wait_until(lambda: sealed(one, good), timeout=10)
+        await wait_until(lambda: len(sources.opened) >= 2 * loaders.AT_ONCE, timeout=10, what="all had a turn")
+
+
+async def test_a_manifest_that_trickles_is_given_up_though_nobody_waits(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("QUIET_SECONDS", 0.2), ("CHUNK_SECONDS", 0.1), ("RETRY_SECONDS", 0.05), ("SCAN_SECONDS", 0.1)):
+        monkeypatch.setattr(loaders, name, value)
+    training = await manifest(one, await one.tenant("a"), "t")
+    await one.pool.execute("update training set load_progress_at = now() - interval '2 hours' where id = $1", training)
+    async with running(one, Scripted(trickle), patience_seconds=3600):
+        await wait_until(lambda: sealed(one, training), timeout=20)
+    row = await one.row("training", training)
+    assert row["state"] == TrainingState.FAILED
+    assert row["reason"].startswith("Nothing of its manifest could be read for 1 hour: No document of it came within")
+
+
 async def test_a_long_load_gives_its_place_to_those_that_wait_and_goes_on_where_it_was(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "AT_ONCE", 1)
     monkeypatch.setattr(loaders, "TURN_SECONDS", 0.3)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import doctrain
 from doctrain import errors
 from doctrain.errors import DoctrainError
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator import starting
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 
@@ -75,6 +79,38 @@ async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme
     assert ended.total == 5_000
     first = await anext(acme.list_documents("m"))
     assert first.state == pb.DOCUMENT_STATE_CANCELLED
+
+
+@asynccontextmanager
+async def trickling() -> AsyncIterator[str]:
+    """The URI of a manifest whose server never falls silent and never sends a line."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nConnection: close\r\n\r\n')
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/manifest"
+
+
+async def test_a_manifest_that_trickles_is_answered_and_loaded_later(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "CHUNK_SECONDS", 0.1)
+    monkeypatch.setattr(starting, "FIRST_LINES_SECONDS", 0.3)
+    async with trickling() as uri, coordinators(postgres, tmp_path, allow_private_addresses=True) as served:
+        acme = await served.tenant("acme")
+        checked = await acme.start_training(manifest_uri=uri, validate_only=True)
+        assert (checked.summary.documents, checked.summary.partial) == (0, True)
+        started = await acme.start_training(manifest_uri=uri, training_task_id="m")
+        assert (started.training.total, started.training.sealed, started.summary.partial) == (0, False, True)
+        assert (await acme.cancel("m")).state == pb.TRAINING_STATE_CANCELLED
 
 
 async def test_a_manifest_that_is_not_there_is_the_callers_mistake(acme: doctrain.AsyncClient, tmp_path: Path) -> None:

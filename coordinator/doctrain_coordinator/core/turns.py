@@ -4,6 +4,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Turn:
+    """One load's turn. Times are seconds of one monotonic clock.
+
+    Args:
+        began: when it did.
+        seconds: how long it has while others wait.
+        quiet_seconds: how long it has without a document, whether others wait or not.
+        fed: when the last document of it came; at first, when it began.
+    """
+
+    began: float
+    seconds: float
+    quiet_seconds: float
+    fed: float = 0.0
+    documents: int = 0
+
+    def __post_init__(self) -> None:
+        self.fed = self.began
+
+    def brought(self, documents: int, now: float) -> None:
+        """So many more were stored."""
+        self.documents += documents
+        self.fed = now
+
+    def over(self, now: float, *, crowded: bool) -> bool:
+        """Whether it ends now; ``crowded``: others wait."""
+        return (crowded and now - self.began >= self.seconds) or now - self.fed >= self.quiet_seconds
 
 
 def choose(waiting: Iterable[tuple[int, int]], loading: Sequence[int], last: Mapping[int, float], free: int) -> list[tuple[int, int]]:

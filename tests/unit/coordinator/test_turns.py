@@ -5,13 +5,23 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.turns import choose
+from doctrain_coordinator.core.turns import Turn, choose
 
 
 def test_a_tenant_with_many_loads_delays_no_other() -> None:
     waiting = [(training, 1) for training in range(100)] + [(100, 2), (101, 3)]
     assert choose(waiting, [], {}, 4) == [(0, 1), (100, 2), (101, 3), (1, 1)]
     assert choose(waiting, [1, 1, 1], {}, 1) == [(100, 2)]
+
+
+def test_a_turn_ends_for_others_or_for_want_of_documents() -> None:
+    turn = Turn(100.0, seconds=10.0, quiet_seconds=60.0)
+    assert [turn.over(now, crowded=True) for now in (109.9, 110.0)] == [False, True]
+    assert [turn.over(now, crowded=False) for now in (110.0, 159.9, 160.0)] == [False, False, True]
+    turn.brought(1, 159.0)
+    assert not turn.over(218.9, crowded=False)
+    assert turn.over(159.0, crowded=True)
+    assert turn.documents == 1
 
 
 def test_who_waits_longest_goes_first() -> None:
