@@ -164,7 +164,7 @@ class _Coordinator:
                 pool=pools.api,
                 trainings=trainings,
                 starting=Starting(pools.api, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
-                retrying=Retrying(pools.api, changes),
+                retrying=Retrying(pools.api, changes, loaders),
                 control=Control(tenants_locks, changes),
                 hub=self._hub,
                 blobs=blobs,

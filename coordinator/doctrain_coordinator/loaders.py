@@ -9,10 +9,11 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from doctrain_coordinator import endings, loading
+from doctrain_coordinator import endings, failed_documents, loading
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import turns
 from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.failed_documents import Failed
 from doctrain_coordinator.loading import CHUNK, CHUNK_SECONDS, Piece
 from doctrain_coordinator.manifests import ManifestReader
 from doctrain_coordinator.shard_locks import ShardLocks
@@ -36,6 +37,7 @@ TURN_SECONDS = 10.0
 QUIET_SECONDS = 60.0
 IDLE_SECONDS = 30.0
 """A coordinator that freezes keeps its claim for that long."""
+NOTHING_LEFT = "Nothing is left to retry: none failed as was asked for, or later trainings have indexed those since, or they were deleted."
 # A load is given up after so many tries of this coordinator, and only then by how long nothing came: after all was down for a
 # night, the first failure is not the last word.
 LEAST_TRIES = 5
@@ -185,16 +187,16 @@ class Loaders:
             lanes = await connection.fetchval(SQL["lanes"])
         loaded, expected = row["loaded"], row["load_count"] or 1_000_000
         turn = turns.Turn(time.monotonic(), TURN_SECONDS, QUIET_SECONDS)
-        async with self._source(row) as pieces:
+        async with self._source(connection, row) as pieces:
             async for piece in pieces:
-                if not piece.count and not piece.last:
+                if piece is None:
                     async with postgres.available("keeping a load's claim"):
                         await connection.execute("select 1")
                     if turn.over(time.monotonic(), crowded=self._crowded):
                         break
                     continue
                 if piece.last and not loaded + piece.count:
-                    raise InvalidRequestError("The manifest holds no documents.")
+                    raise InvalidRequestError(NOTHING_LEFT if piece.copied is not None else "The manifest holds no documents.")
                 if loaded + piece.count > self._bounds.documents:
                     raise InvalidRequestError(f"The manifest has more than {self._bounds.documents:,} documents; split it.")
                 if not await loading.extend(connection, training, tenant, loaded=loaded, expected=expected, lanes=lanes, piece=piece):
@@ -203,17 +205,22 @@ class Loaders:
                 self._trouble.pop(training, None)
                 self._changes.trainings([training])
                 self._changes.work()
-                turn.brought(piece.count, time.monotonic())
+                turn.went_on(time.monotonic())
                 if piece.last:
                     return True
                 if turn.over(turn.fed, crowded=self._crowded):
                     break
-        if not turn.documents:
+        if turn.fruitless:
             raise BlobUnavailableError(f"No document of it came within {time.monotonic() - turn.began:.0f} s.")
         return True
 
     @contextlib.asynccontextmanager
-    async def _source(self, row: Record) -> AsyncIterator[AsyncIterator[Piece]]:
+    async def _source(self, connection: OwnConnection, row: Record) -> AsyncIterator[AsyncIterator[Piece | None]]:
+        """The pieces that are left; None among them: nothing came for a while."""
+        if row["load_source"] is not None:
+            failed = Failed(row["load_source"], row["load_classes"])
+            yield failed_documents.pieces(connection, failed, row["load_offset"])
+            return
         if row["manifest_uri"] is None:
             yield _numbered(row["loaded"], row["load_count"])
             return
@@ -240,9 +247,12 @@ async def _numbered(loaded: int, count: int) -> AsyncIterator[Piece]:
         yield Piece(size, (), (), loaded, 0, loaded == count)
 
 
-async def _chunks(reader: ManifestReader) -> AsyncIterator[Piece]:
+async def _chunks(reader: ManifestReader) -> AsyncIterator[Piece | None]:
     last = False
     while not last:
         chunk = await reader.next_chunk(CHUNK, CHUNK_SECONDS)
         last = chunk.last
-        yield Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, last)
+        if chunk.rows or last:
+            yield Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, last)
+        else:
+            yield None

@@ -45,11 +45,24 @@ class NewTraining:
     number_offset: int = 0
     load_count: int | None = None
     retry_of: int | None = None
+    load_source: int | None = None
+    load_classes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Documents of another training, by their ordinals there."""
+
+    training: int
+    ordinals: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Documents to store: ``rows``, or, for numbered ones, only how many. ``offset`` and ``lines`` are where the next begins."""
+    """Documents to store: ``rows``, ``copied`` ones, or, for numbered ones, only how many.
+
+    ``offset`` and ``lines`` are where the next begins.
+    """
 
     count: int
     rows: Sequence[Row]
@@ -57,6 +70,7 @@ class Piece:
     offset: int
     lines: int
     last: bool
+    copied: Copied | None = None
 
 
 class ExistsError(Exception):
@@ -77,31 +91,6 @@ async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
     return training
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Which of a training's documents to train again; without ``classes`` those too that were open when it ended early."""
-
-    training: int
-    classes: Sequence[int]
-    ids: Sequence[str]
-
-
-async def create_from_failed(pool: Pool, new: NewTraining, failed: Failed) -> tuple[int, int]:
-    """Stores a training of documents that another did not train; answers its key and how many they are, or zeros when there are none.
-
-    Raises ExistsError, StoreUnavailableError.
-    """
-    async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
-        lanes = await c.fetchval(SQL["lanes"])
-        training: int = await c.fetchval(SQL["next_training"])
-        count: int = await c.fetchval(SQL["copy_failed"], training, failed.training, list(failed.classes), list(failed.ids))
-        if not count:
-            return 0, 0
-        await _copy_shards(c, training, new.tenant, number=0, first=0, count=count, expected=count, lanes=lanes)
-        await _insert(c, training, new, Piece(count, (), (), 0, 0, True))
-    return training, count
-
-
 async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) -> None:
     made = await c.fetchval(
         SQL["insert_training"],
@@ -120,6 +109,8 @@ async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) 
         new.traceparent,
         new.load_count,
         new.retry_of,
+        new.load_source,
+        new.load_classes,
     )
     if made is None:
         raise ExistsError
@@ -172,6 +163,9 @@ async def _name_duplicate(c: Connection, training: int, piece: Piece) -> None:
 
 
 async def _copy_documents(c: Connection, training: int, first: int, piece: Piece) -> None:
+    if piece.copied is not None:
+        await c.execute(SQL["copy_documents"], training, first, piece.copied.training, piece.copied.ordinals)
+        return
     if not piece.rows:
         if piece.count:
             source = _numbered_rows(training, first, piece.count)

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Sequence
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator import loading, outcomes
+from doctrain_coordinator import failed_documents, loading, outcomes
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.failed_documents import Failed
 from doctrain_coordinator.keys import Identity
-from doctrain_coordinator.loading import Failed, NewTraining
+from doctrain_coordinator.loaders import Loaders
+from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.starting import Accepted, check_quota, known_training, new_task_id
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import NothingToRetryError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Pool, Record
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
+SEARCH_SECONDS = 10.0
+"""A retry whose first document is not found within that long is accepted all the same, and loaded on."""
 
 
 class Retrying:
     """Everything that RetryFailedDocuments does after the request was checked."""
 
-    def __init__(self, pool: Pool, changes: Changes) -> None:
-        self._pool, self._changes = pool, changes
+    def __init__(self, pool: Pool, changes: Changes, loaders: Loaders) -> None:
+        self._pool, self._changes, self._loaders = pool, changes, loaders
 
     async def retry(self, caller: Identity, source: int, request: pb.RetryFailedDocumentsRequest) -> Accepted:
-        """Stores the training, or finds the one that the same request made before.
+        """Stores the training, or finds the one that the same request made before; what is not stored at once is loaded on.
 
         Raises TrainingExistsError, QuotaExceededError, NothingToRetryError, StoreUnavailableError.
         """
@@ -40,24 +46,53 @@ class Retrying:
 
     async def _store(self, caller: Identity, source: int, request: pb.RetryFailedDocumentsRequest, task_id: str, digest: bytes) -> Accepted:
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
-            origin = await c.fetchval(SQL["origin"], source)
-        new = NewTraining(caller.tenant, task_id, digest, telemetry.headers().get("traceparent", ""), 0, retry_of=origin)
-        failed = Failed(source, sorted(set(request.error_classes)), sorted(set(request.document_ids)))
-        try:
-            training, count = await loading.create_from_failed(self._pool, new, failed)
-        except loading.ExistsError:
-            known = await known_training(self._pool, caller, task_id, digest)
-            assert known is not None
-            return known
-        if not training:
+            retried = await c.fetchrow(SQL["retried"], source)
+        assert retried is not None
+        failed = Failed(source, sorted(set(request.error_classes)))
+        piece = await self._first_piece(failed, retried, sorted(set(request.document_ids)))
+        if piece.last and not piece.count:
             asked = "none of the documents that were asked for" if request.error_classes or request.document_ids else "no document"
             raise NothingToRetryError(
                 f"There is nothing to retry: {asked} failed or was cancelled in {request.training_task_id!r}, "
                 "or a later training has indexed those since, or they were deleted."
             )
-        outcomes.tell_accepted(training, task_id, caller.tenant_id, count)
+        new = NewTraining(
+            caller.tenant,
+            task_id,
+            digest,
+            telemetry.headers().get("traceparent", ""),
+            size=piece.count if piece.last else retried["untrained"],
+            load_count=retried["untrained"],
+            retry_of=retried["origin"],
+            load_source=source,
+            load_classes=failed.classes,
+        )
+        try:
+            training = await loading.create(self._pool, new, piece)
+        except loading.ExistsError:
+            known = await known_training(self._pool, caller, task_id, digest)
+            assert known is not None
+            return known
+        outcomes.tell_accepted(training, task_id, caller.tenant_id, piece.count, partial=not piece.last)
         self._changes.work()
-        return Accepted(training, count)
+        if not piece.last:
+            self._loaders.poke()
+        return Accepted(training, piece.count)
+
+    async def _first_piece(self, failed: Failed, retried: Record, ids: Sequence[str]) -> Piece:
+        """The first documents, with only as much of the training looked through as it takes to find some."""
+        if ids:
+            number_offset = retried["number_offset"] if retried["uri_template"] is not None else None
+            async with postgres.acquired(self._pool, "reading what failed", seconds=READ_SECONDS) as c:
+                return await failed_documents.named_piece(c, failed, ids, number_offset)
+        offset, until = 0, time.monotonic() + SEARCH_SECONDS
+        while True:
+            async with postgres.acquired(self._pool, "reading what failed", seconds=READ_SECONDS) as c:
+                loaded = retried["loaded"] if retried["untrained"] else 0
+                piece = await failed_documents.next_piece(c, failed, offset, loaded=loaded, most=FIRST_CHUNK)
+            if piece.count or piece.last or time.monotonic() >= until:
+                return piece
+            offset = piece.offset
 
 
 def _hash(request: pb.RetryFailedDocumentsRequest) -> bytes:

@@ -13,6 +13,7 @@ import doctrain
 from doctrain.errors import NothingToRetryError, TrainingExistsError, TrainingNotFoundError
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator import failed_documents, loaders, retrying
 from doctrain_mesh.ports import Message
 from doctrain_worker import app
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
@@ -221,6 +222,51 @@ async def test_a_retry_leaves_out_what_was_indexed_since(served: Coordinators, a
         assert await retried("first") == ["3"]
         assert await retried("retry") == ["1", "3"], "what stands there of the retry itself is no reason"
         assert await retried("second") == ["1", "2", "3"], "the retry of what is older is no reason"
+
+
+async def test_many_failed_documents_are_loaded_behind_the_call(
+    served: Coordinators, acme: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attack: a retry of millions in one transaction, many times at once, took every connection for minutes."""
+    monkeypatch.setattr(failed_documents, "WINDOW", 7)
+    monkeypatch.setattr(retrying, "FIRST_CHUNK", 2)
+    monkeypatch.setattr(loaders, "AT_ONCE", 0)
+    failing = Failing()
+    async with await work(served, failing):
+        await acme.start_training(numbered=numbered(50), training_task_id="t")
+        await acme.wait("t")
+        await acme.start_training(
+            [pb.DocumentInput(document_id=f"d{n}", uri=f"s3://bucket/{n}", metadata={"n": str(n)}) for n in range(20)],
+            training_task_id="named",
+        )
+        await acme.wait("named")
+        failing.mended = True
+        first = await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_PERMANENT], retry_task_id="some")
+        assert (first.total, first.sealed) == (1, False), "the one of the first seven"
+        every = await acme.retry_failed("named", retry_task_id="every")
+        assert (every.total, every.sealed) == (2, False)
+        with pytest.raises(NothingToRetryError):
+            await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_TRANSIENT])
+        monkeypatch.setattr(loaders, "AT_ONCE", 4)
+        for name, count in (("some", 5), ("every", 6)):
+            assert (await acme.wait(name)).completed == count
+    assert [d.document_id async for d in acme.list_documents("some")] == ["1", "11", "21", "31", "41"]
+    listed = [(d.document_id, d.uri, dict(d.metadata)) async for d in acme.list_documents("every")]
+    assert listed == [(f"d{n}", f"s3://bucket/{n}", {"n": str(n)}) for n in (1, 2, 3, 11, 12, 13)]
+
+
+async def test_a_retry_that_is_found_to_be_of_nothing_only_later_fails_with_a_sentence(
+    served: Coordinators, acme: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_documents, "WINDOW", 2)
+    monkeypatch.setattr(retrying, "SEARCH_SECONDS", 0)
+    async with await work(served, Failing()):
+        await acme.start_training(numbered=numbered(20), training_task_id="t")
+        await acme.wait("t")
+        await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_TRANSIENT], retry_task_id="none")
+        ended = await acme.wait("none")
+    assert (ended.state, ended.total) == (pb.TRAINING_STATE_FAILED, 0)
+    assert ended.reason == loaders.NOTHING_LEFT
 
 
 async def test_failed_documents_say_how_they_failed(served: Coordinators, acme: doctrain.AsyncClient) -> None:

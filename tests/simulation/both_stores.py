@@ -161,7 +161,7 @@ class Speaker:
         template = "s3://b/{n}" if numbered else None
         await self.say(
             *("loading.insert_training", training, tenant, f"t{training}", b"h", training % 3 > 0, DOCUMENTS, 0, 0, None, None),
-            *(template, 0, "", None, 1 if training == 3 else None),
+            *(template, 0, "", None, 1 if training == 3 else None, None, []),
         )
 
 

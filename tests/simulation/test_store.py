@@ -253,7 +253,7 @@ async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(po
         await other.say("trainings.by_task", 2, "t2")
         await other.say("dispatch.runnable", 9, 2)
         await other.connection.execute("begin")
-        row = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None)
+        row: tuple[Any, ...] = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None, None, [])
         task = asyncio.create_task(other.say("loading.insert_training", 99, 2, *row))
         waited = await waits(store, other.connection, task)
         await one.connection.execute("commit")

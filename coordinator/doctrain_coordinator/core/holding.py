@@ -105,7 +105,7 @@ def _holds(facts: Facts) -> Iterator[Hold]:
     if facts.pending:
         yield from _not_granted(facts)
     elif not facts.sealed and not facts.in_flight:
-        yield Hold(Rule.LOADING, "Its manifest is still being read; the documents read so far have ended.")
+        yield Hold(Rule.LOADING, "It is still being loaded; the documents that it has so far have ended.")
 
 
 def _handed_out(facts: Facts) -> Hold:

@@ -14,23 +14,26 @@ class Turn:
     Args:
         began: when it did.
         seconds: how long it has while others wait.
-        quiet_seconds: how long it has without a document, whether others wait or not.
-        fed: when the last document of it came; at first, when it began.
+        quiet_seconds: how long it has while nothing is stored, whether others wait or not.
+        fed: when it went on last; at first, when it began.
     """
 
     began: float
     seconds: float
     quiet_seconds: float
     fed: float = 0.0
-    documents: int = 0
 
     def __post_init__(self) -> None:
         self.fed = self.began
 
-    def brought(self, documents: int, now: float) -> None:
-        """So many more were stored."""
-        self.documents += documents
+    def went_on(self, now: float) -> None:
+        """Something was stored."""
         self.fed = now
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether nothing was stored in it."""
+        return self.fed == self.began
 
     def over(self, now: float, *, crowded: bool) -> bool:
         """Whether it ends now; ``crowded``: others wait."""

@@ -37,7 +37,9 @@ create table api_key (
 );
 
 -- State: doctrain.v1.TrainingState (1 QUEUED, 2 PROCESSING, 3 COMPLETED, 4 COMPLETED_WITH_FAILURES, 5 FAILED, 6 CANCELLED).
--- A training is sealed when its total is final. Documents differ by number only where uri_template is set.
+-- A training is sealed when its total is final; what it is loaded from is a manifest, its uri_template, by which its documents differ by
+-- number only, or those documents of load_source that failed in one of load_classes (empty: all that were not trained). load_offset is
+-- where to go on: a byte of the manifest, or an ordinal of load_source.
 -- How fast it goes is counted from pace_from on, when pace_done documents had ended: since it last began to move. moved_at is null
 -- where that begins with its next change.
 create table training (
@@ -56,6 +58,8 @@ create table training (
     uri_template text,
     number_offset int not null default 0,
     load_count int,
+    load_source bigint,
+    load_classes smallint[] not null default '{}',
     load_progress_at timestamptz not null default now(),
     total int not null,
     completed int not null default 0,

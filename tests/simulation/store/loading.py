@@ -38,6 +38,8 @@ async def insert_training(
     traceparent: str,
     load_count: int | None,
     retry_of: int | None,
+    load_source: int | None,
+    load_classes: list[int],
 ) -> list[Row]:
     await tx.database.locks.take(tx, ("task", tenant, task_id), Mode.UPDATE)
     if any(row["tenant"] == tenant and row["task_id"] == task_id for row in tx.scan("training")):
@@ -58,6 +60,8 @@ async def insert_training(
         "uri_template": template,
         "number_offset": number_offset,
         "load_count": load_count,
+        "load_source": load_source,
+        "load_classes": load_classes,
         "total": loaded,
         "completed": 0,
         "failed": 0,
@@ -119,7 +123,7 @@ async def advance(
     return []
 
 
-_UNSEALED = ("loaded", "load_offset", "load_lines", "load_etag", "load_count", "manifest_uri", "uri_template")
+_UNSEALED = ("loaded", "load_offset", "load_lines", "load_etag", "load_count", "manifest_uri", "load_source", "load_classes")
 
 
 @named("loading")

@@ -17,16 +17,8 @@ FILES = ("commits", "dispatch", "sessions", "opened", "loading", "trainings", "s
 """Those whose every statement is known here, but for OTHERS."""
 OTHERS = frozenset(
     {
-        "list",
-        "running_ordinals",
-        "documents",
-        "changed_shards",
-        "ended_documents",
-        "known_ids",
-        "copy_failed",
-        "origin",
-        "ahead",
-        "held_by_silent",
+        *("list", "running_ordinals", "documents", "changed_shards", "ended_documents", "known_ids", "ahead", "held_by_silent"),
+        *("failed_documents", "failed_by_id", "copy_documents", "retried"),
     }
 )
 """What only listings, manifests and retries ask for, which are not simulated."""

@@ -18,10 +18,11 @@ def test_a_turn_ends_for_others_or_for_want_of_documents() -> None:
     turn = Turn(100.0, seconds=10.0, quiet_seconds=60.0)
     assert [turn.over(now, crowded=True) for now in (109.9, 110.0)] == [False, True]
     assert [turn.over(now, crowded=False) for now in (110.0, 159.9, 160.0)] == [False, False, True]
-    turn.brought(1, 159.0)
+    assert turn.fruitless
+    turn.went_on(159.0)
     assert not turn.over(218.9, crowded=False)
     assert turn.over(159.0, crowded=True)
-    assert turn.documents == 1
+    assert not turn.fruitless
 
 
 def test_who_waits_longest_goes_first() -> None:

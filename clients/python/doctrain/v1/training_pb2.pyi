@@ -152,7 +152,7 @@ class _HoldRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldRule.Val
     HOLD_RULE_RETRY_LATER: _HoldRule.ValueType  # 7
     """Something that its documents need is away; it is tried again at `until`."""
     HOLD_RULE_LOADING: _HoldRule.ValueType  # 8
-    """Its manifest is still being read, and what was read so far has ended or runs."""
+    """It is still being loaded, and what was loaded so far has ended or runs."""
     HOLD_RULE_NEXT: _HoldRule.ValueType  # 9
     """Nothing holds it: it is the next to be handed out."""
     HOLD_RULE_WORKER_LOST: _HoldRule.ValueType  # 10
@@ -178,7 +178,7 @@ HOLD_RULE_BROKER_AWAY: HoldRule.ValueType  # 6
 HOLD_RULE_RETRY_LATER: HoldRule.ValueType  # 7
 """Something that its documents need is away; it is tried again at `until`."""
 HOLD_RULE_LOADING: HoldRule.ValueType  # 8
-"""Its manifest is still being read, and what was read so far has ended or runs."""
+"""It is still being loaded, and what was loaded so far has ended or runs."""
 HOLD_RULE_NEXT: HoldRule.ValueType  # 9
 """Nothing holds it: it is the next to be handed out."""
 HOLD_RULE_WORKER_LOST: HoldRule.ValueType  # 10
@@ -448,7 +448,7 @@ class Training(_message.Message):
     state: Global___TrainingState.ValueType
     """Where it stands."""
     total: _builtins.int
-    """Documents; of a manifest still being read, those read so far (see `sealed`)."""
+    """Documents; of a training that is still being loaded, those loaded so far (see `sealed`)."""
     completed: _builtins.int
     """Documents trained. Never falls."""
     failed: _builtins.int
@@ -456,7 +456,7 @@ class Training(_message.Message):
     in_progress: _builtins.int
     """Documents that workers have in hand, as last reported."""
     sealed: _builtins.bool
-    """Whether `total` is final: false only while a manifest is being read."""
+    """Whether `total` is final: false only while documents are being loaded, from a manifest, by number or of another training."""
     last_processed_id: _builtins.str
     """The id of the last document of the longest run, from the first one on, of documents that have ended; empty before any."""
     message: _builtins.str

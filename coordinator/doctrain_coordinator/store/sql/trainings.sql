@@ -30,9 +30,11 @@ left join lateral (
 left join document last on last.training = g.id and last.ordinal = coalesce(prefix.ordinal, g.total) - 1
 where g.id = any($1::bigint[])
 
--- name: origin
--- The first training of a training's documents: what retries of retries name.
-select coalesce(retry_of, id) from training where id = $1
+-- name: retried
+-- ``origin`` is the first training of its documents: what retries of retries name.
+select coalesce(retry_of, id) as origin, loaded, case when state > 2 then total - completed else failed end as untrained, uri_template,
+    number_offset
+from training where id = $1
 
 -- name: list
 select id from training

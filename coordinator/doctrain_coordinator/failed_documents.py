@@ -1,0 +1,65 @@
+"""The documents of a training that failed, to be loaded into another one, piece by piece: there may be millions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from doctrain_coordinator.loading import CHUNK, Copied, Piece
+from doctrain_coordinator.store import statements
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Connection, OwnConnection
+
+SQL = statements.load("loading")
+TRAININGS = statements.load("trainings")
+WINDOW = CHUNK
+"""Documents that one statement looks through."""
+MOST_BYTES = 16 * 2**20
+"""Of metadata that one transaction copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The documents of a training that failed in one of some ways; without ``classes`` all that failed or were open when it ended early."""
+
+    training: int
+    classes: Sequence[int]
+
+
+async def next_piece(c: Connection, failed: Failed, offset: int, *, loaded: int, most: int) -> Piece:
+    """At most ``most`` of those of the window from the ordinal ``offset`` on, maybe none; ``loaded``: documents that the training has."""
+    rows = await c.fetch(SQL["failed_documents"], failed.training, offset, offset + WINDOW, failed.classes, most, MOST_BYTES)
+    ordinals = [row["ordinal"] for row in rows]
+    after = ordinals[-1] + 1 if ordinals else offset + WINDOW
+    return _piece(failed, ordinals, after, last=after >= loaded)
+
+
+async def pieces(c: OwnConnection, failed: Failed, offset: int) -> AsyncIterator[Piece]:
+    """All from the ordinal ``offset`` on."""
+    last = False
+    while not last:
+        async with postgres.available("reading what failed"):
+            retried = await c.fetchrow(TRAININGS["retried"], failed.training)
+            assert retried is not None
+            piece = await next_piece(c, failed, offset, loaded=retried["loaded"], most=WINDOW)
+        offset, last = piece.offset, piece.last
+        yield piece
+
+
+async def named_piece(c: Connection, failed: Failed, ids: Sequence[str], number_offset: int | None) -> Piece:
+    """Those with one of the ids; ``number_offset`` is that of a training whose documents differ by number only."""
+    ordinals = [] if number_offset is None else list(_ordinals(ids, number_offset))
+    rows = await c.fetch(SQL["failed_by_id"], failed.training, ids if number_offset is None else [], ordinals, failed.classes)
+    return _piece(failed, [row["ordinal"] for row in rows], 0, last=True)
+
+
+def _ordinals(ids: Iterable[str], number_offset: int) -> Iterable[int]:
+    for name in ids:
+        if name.isascii() and name.isdecimal() and len(name) <= 10 and name == str(int(name)):
+            ordinal = int(name) - number_offset
+            if 0 <= ordinal < 2**31:
+                yield ordinal
+
+
+def _piece(failed: Failed, ordinals: Sequence[int], after: int, *, last: bool) -> Piece:
+    return Piece(len(ordinals), (), (), after, 0, last, Copied(failed.training, ordinals))
