@@ -45,6 +45,7 @@ class NewTraining:
     number_offset: int = 0
     load_count: int | None = None
     retry_of: int | None = None
+    retrain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) 
         new.traceparent,
         new.load_count,
         new.retry_of,
+        new.retrain,
     )
     if made is None:
         raise ExistsError

@@ -40,8 +40,10 @@ class Retrying:
 
     async def _store(self, caller: Identity, source: int, request: pb.RetryFailedDocumentsRequest, task_id: str, digest: bytes) -> Accepted:
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
-            origin = await c.fetchval(SQL["origin"], source)
-        new = NewTraining(caller.tenant, task_id, digest, telemetry.headers().get("traceparent", ""), 0, retry_of=origin)
+            origin = await c.fetchrow(SQL["origin"], source)
+        assert origin is not None
+        traceparent = telemetry.headers().get("traceparent", "")
+        new = NewTraining(caller.tenant, task_id, digest, traceparent, 0, retry_of=origin["training"], retrain=origin["retrain"])
         failed = Failed(source, sorted(set(request.error_classes)), sorted(set(request.document_ids)))
         try:
             training, count = await loading.create_from_failed(self._pool, new, failed)

@@ -38,6 +38,7 @@ async def insert_training(
     traceparent: str,
     load_count: int | None,
     retry_of: int | None,
+    retrain: bool,
 ) -> list[Row]:
     await tx.database.locks.take(tx, ("task", tenant, task_id), Mode.UPDATE)
     if any(row["tenant"] == tenant and row["task_id"] == task_id for row in tx.scan("training")):
@@ -61,8 +62,10 @@ async def insert_training(
         "total": loaded,
         "completed": 0,
         "failed": 0,
+        "unchanged": 0,
         "version": 1,
         "retry_of": retry_of,
+        "retrain": retrain,
         "load_progress_at": tx.now,
         "reason": None,
         "traceparent": traceparent,
@@ -179,6 +182,7 @@ def new_document(training: int, ordinal: int, **values: Any) -> Row:
         "attempt": 0,
         "tries": 0,
         "stages": None,
+        "unchanged": False,
         "losses": 0,
         "took_ms": None,
         "started_at": None,
