@@ -318,6 +318,9 @@ class Committer:
         passed = [(f.training, o, r.number, stages) for r, f in blocks for o, stages in r.block.passed]
         if passed:
             await self._connection.executemany(SQL["set_stages"], passed)
+        unchanged = [(f.training, r.number, list(r.block.unchanged)) for r, f in blocks if r.block.unchanged]
+        if unchanged:
+            await self._connection.executemany(SQL["record_unchanged"], unchanged)
         for report, _ in blocks:
             done = ledger.record(
                 report.shard,

@@ -47,6 +47,7 @@ class NewTraining:
     retry_of: int | None = None
     load_source: int | None = None
     load_classes: Sequence[int] = ()
+    retrain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) 
         new.retry_of,
         new.load_source,
         new.load_classes,
+        new.retrain,
     )
     if made is None:
         raise ExistsError

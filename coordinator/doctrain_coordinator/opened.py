@@ -61,6 +61,7 @@ class Opened:
             suspects=shard["suspects"],
             cool_downs=shard["cool_downs"],
             traceparent=training["traceparent"],
+            retrain=training["retrain"],
         )
 
 

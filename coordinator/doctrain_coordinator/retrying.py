@@ -66,6 +66,7 @@ class Retrying:
             retry_of=retried["origin"],
             load_source=source,
             load_classes=failed.classes,
+            retrain=retried["retrain"],
         )
         try:
             training = await loading.create(self._pool, new, piece)

@@ -113,6 +113,7 @@ class Starting:
     async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
         traceparent = telemetry.headers().get("traceparent", "")
         common: dict[str, Any] = {"tenant": caller.tenant, "task_id": task_id, "request_hash": digest, "traceparent": traceparent}
+        common["retrain"] = request.retrain
         try:
             if request.manifest_uri:
                 training, piece = await self._store_manifest(caller, request.manifest_uri, common)
@@ -235,7 +236,7 @@ def request_hash(request: pb.StartTrainingRequest) -> bytes:
         for part in parts:
             digest.update(len(part).to_bytes(8, "big") + part)
 
-    add(request.manifest_uri.encode(), request.numbered.uri_template.encode())
+    add(request.manifest_uri.encode(), request.numbered.uri_template.encode(), bytes([request.retrain]))
     add(str(request.numbered.first).encode(), str(request.numbered.count).encode())
     for document in request.documents:
         content = hashlib.sha256(document.content).digest() if document.WhichOneof("source") == "content" else b""

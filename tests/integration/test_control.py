@@ -303,6 +303,26 @@ async def test_a_document_shows_the_stages_that_it_passed(served: Coordinators, 
         assert document.start_time.ToNanoseconds() <= fetch.start_time.ToNanoseconds() < extract.start_time.ToNanoseconds()
 
 
+class Unchanged:
+    """Finds every document but the first unchanged, unless it is to read them all again."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        return Done(unchanged=document.ordinal > 0 and not shard.retrain)
+
+
+async def test_unchanged_documents_are_shown_and_counted(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    async with await work(served, Unchanged()):
+        await acme.start_training(numbered=numbered(12), training_task_id="t")
+        ended = await acme.wait("t")
+        await acme.start_training(numbered=numbered(12), training_task_id="again", retrain=True)
+        again = await acme.wait("again")
+        with pytest.raises(TrainingExistsError):
+            await acme.start_training(numbered=numbered(12), training_task_id="again")
+    assert (ended.completed, ended.unchanged, ended.message) == (12, 11, "Completed 12 documents; 11 unchanged.")
+    assert [document.unchanged async for document in acme.list_documents("t")] == [False] + 11 * [True]
+    assert (again.completed, again.unchanged) == (12, 0)
+
+
 async def test_waiting_is_explained(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     await acme.start_training(numbered=numbered(50), training_task_id="first")
     assert rules(await acme.explain("first")) == [pb.HOLD_RULE_NO_WORKER]

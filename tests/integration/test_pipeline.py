@@ -28,7 +28,7 @@ from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
 from doctrain_worker.pipeline.plugins import Stages
-from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, FencedError, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, FencedError, NotHeldError, Outcome, ShardContext
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian
 from testkit import documents, embedding_server
@@ -150,6 +150,33 @@ async def test_rows_say_where_in_the_document_a_chunk_stands(bench: Bench) -> No
     assert document is not None
     assert (document["media_type"], document["chunk_count"], document["training"]) == ("application/pdf", len(rows), 1)
     assert json.loads(document["metadata"]) == {"author": "Ann"}
+
+
+async def test_an_unchanged_document_is_not_read_again(bench: Bench) -> None:
+    first, second, third = [await running_shard(bench.pool, training) for training in (21, 22, 23)]
+    text = b"# Tides\n\nThe moon pulls the sea.\n"
+    assert not (await trained(bench, "tides.md", text, first)).unchanged
+    at_once = await trained(bench, "tides.md", text, first)
+    assert ([stage.name for stage in at_once.stages], at_once.unchanged) == (["fetch"], False), "its own training has read it"
+    again = await bench.train("tides.md", text, shard=second, metadata='{"year": "2026"}')
+    assert isinstance(again, Done)
+    assert ([stage.name for stage in again.stages], again.unchanged, again.chunks) == (["fetch"], True, 1)
+    document = await bench.document("tides.md")
+    assert document is not None
+    assert (document["training"], json.loads(document["metadata"])) == (22, {"year": "2026"})
+    assert not (await trained(bench, "tides.md", text, first)).unchanged, "an older training does not take it back"
+    document = await bench.document("tides.md")
+    assert document is not None
+    assert document["training"] == 22
+    assert not (await trained(bench, "tides.md", text + b"Twice a day.\n", second)).unchanged
+    assert not (await trained(bench, "tides.md", text + b"Twice a day.\n", msgspec.structs.replace(third, retrain=True))).unchanged
+    claimed = await bench.train("tides.md", text + b"Twice a day.\n", shard=third, media_type="text/plain")
+    assert isinstance(claimed, Done)
+    assert not claimed.unchanged, "what it is said to be counts too"
+    other = msgspec.structs.replace(third, tenant=2, tenant_id="globex")
+    assert not (await trained(bench, "tides.md", text + b"Twice a day.\n", other)).unchanged
+    with pytest.raises(NotHeldError):
+        await bench.train("tides.md", text + b"Twice a day.\n", shard=msgspec.structs.replace(third, number=99), media_type="text/plain")
 
 
 async def test_a_retry_stands_in_the_order_of_the_training_that_it_retries(bench: Bench) -> None:

@@ -36,11 +36,11 @@ UNORDERED = {
 }
 TIMES = {"created_at", "gone_at", "load_progress_at", "age", "started_at", "ended_at", "yield_seconds", "extract"}
 TABLES = {
-    "training": "id, state, paused, retry_of, sealed, loaded, load_offset, total, completed, failed, version, reason",
+    "training": "id, state, paused, retry_of, sealed, loaded, load_offset, total, completed, failed, unchanged, version, reason",
     "session": "id, worker_id, state, beat, attached, lanes, draining, predecessor, gone_at",
     "shard": "id, training, shard_number, first, count, open, state, number, holder, width, order_kind, not_before, cool_downs, running, "
     "losses, suspects, trial, version, yield_reason",
-    "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, stages, document_id",
+    "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, stages, unchanged, document_id",
 }
 
 
@@ -161,7 +161,7 @@ class Speaker:
         template = "s3://b/{n}" if numbered else None
         await self.say(
             *("loading.insert_training", training, tenant, f"t{training}", b"h", training % 3 > 0, DOCUMENTS, 0, 0, None, None),
-            *(template, 0, "", None, 1 if training == 3 else None, None, []),
+            *(template, 0, "", None, 1 if training == 3 else None, None, [], False),
         )
 
 

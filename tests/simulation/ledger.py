@@ -140,7 +140,7 @@ class Ledger:
         if new["state"] == old["state"] == 0:
             return
         if old["state"] != 0:
-            if any(new[name] != old[name] for name in new if name not in ("tries", "stages")):
+            if any(new[name] != old[name] for name in new if name not in ("tries", "stages", "unchanged")):
                 self.violated(f"document {change.key} is recorded twice (I1)")
             return
         self._note("recorded", training, ordinal, new["state"], new["attempt"], new["error_code"])

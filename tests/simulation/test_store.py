@@ -40,6 +40,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ],
             ("commits.record_failed", training, ordinal, number, 2, "BROKEN", "It is broken.", BASE, 1, 2),
             ("commits.set_tries", training, ordinal, number, 3),
+            ("commits.record_unchanged", training, number, [ordinal]),
             ("commits.set_stages", training, ordinal, number, '[["fetch",0,1,{}]]'),
             ("commits.order_yield", [shard]),
             ("commits.update_training", training, draw.choice([1, 2, 2, 2, 3]), 2, 1, version, draw.random() < 0.5, draw.random() < 0.1),
@@ -253,7 +254,7 @@ async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(po
         await other.say("trainings.by_task", 2, "t2")
         await other.say("dispatch.runnable", 9, 2)
         await other.connection.execute("begin")
-        row: tuple[Any, ...] = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None, None, [])
+        row: tuple[Any, ...] = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None, None, [], False)
         task = asyncio.create_task(other.say("loading.insert_training", 99, 2, *row))
         waited = await waits(store, other.connection, task)
         await one.connection.execute("commit")

@@ -94,7 +94,7 @@ class Attempts:
 
     def _ended(self, ordinal: int, started: float, ended: float, came: object) -> TryAgain | None:
         """Takes in what came of a try; answers when there is to be another, None also when the hold is over or goes back first."""
-        if isinstance(came, Done) and not (came.stages or self._failures.attentive or self._spans.recording):
+        if isinstance(came, Done) and not (came.stages or came.unchanged or self._failures.attentive or self._spans.recording):
             self._results.add(ordinal, started, ended)
             return None
         outcome = self._outcome(ordinal, came)
@@ -106,7 +106,7 @@ class Attempts:
         passed = _passed(outcome.stages, time.time() - (ended - started)) if outcome.stages else ()
         if isinstance(outcome, Done):
             self._failures.succeeded()
-            self._results.add(ordinal, started, ended, tries, passed=passed)
+            self._results.add(ordinal, started, ended, tries, passed=passed, unchanged=outcome.unchanged)
             return None
         becomes = self._becomes(ordinal, outcome)
         if isinstance(becomes, TryAgain):

@@ -72,6 +72,7 @@ class Reports:
                 )
                 for ordinal, stages in columns.passed
             ],
+            unchanged=columns.unchanged,
         )
 
     def answered(self, answer: pb.BlockAnswer) -> None:

@@ -159,4 +159,5 @@ def _context(answer: pb.BeginAnswer, session: int, traceparent: str) -> ShardCon
         answer.shard.number,
         session,
         traceparent,
+        answer.retrain,
     )

@@ -99,11 +99,13 @@ class AsyncClient:
         numbered: training_pb2.NumberedDocuments | None = None,
         training_task_id: str | None = None,
         validate_only: bool = False,
+        retrain: bool = False,
     ) -> training_pb2.StartTrainingResponse:
         """Starts a training of ``documents``, of a manifest, or of numbered documents: exactly one of them.
 
         The training always has an id before the call is made (``training_task_id`` or a random one), so that a call made
         again finds the training that the first one started. ``validate_only`` checks and starts nothing.
+        ``retrain`` reads documents again that the index holds already as they are now.
         """
         request = training_pb2.StartTrainingRequest(
             training_task_id=training_task_id or new_training_task_id(),
@@ -111,6 +113,7 @@ class AsyncClient:
             manifest_uri=manifest_uri,
             numbered=numbered,
             validate_only=validate_only,
+            retrain=retrain,
         )
         seconds = self._timeouts.start_seconds
         return await self._endpoints.call("start the training", lambda e: e.training.StartTraining, request, seconds=seconds)
@@ -331,6 +334,7 @@ class AsyncClient:
         prefix: str = "",
         training_task_id: str | None = None,
         validate_only: bool = False,
+        retrain: bool = False,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
         on_stored: Callable[[Stored], None] = lambda stored: None,
@@ -352,9 +356,11 @@ class AsyncClient:
             on_stored=on_stored if stores else lambda _: None,
         )
         if len(documents) <= folders.MAX_INLINE_DOCUMENTS:
-            return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only)
+            return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain)
         stored = await self.upload(folders.manifest(documents))
-        return await self.start_training(manifest_uri=stored.uri, training_task_id=training_task_id, validate_only=validate_only)
+        return await self.start_training(
+            manifest_uri=stored.uri, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain
+        )
 
     async def _stored(self, path: Path) -> storing.Blob:
         answer = await self.upload(path)

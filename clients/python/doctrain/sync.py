@@ -131,6 +131,7 @@ class Client:
         numbered: training_pb2.NumberedDocuments | None = None,
         training_task_id: str | None = None,
         validate_only: bool = False,
+        retrain: bool = False,
     ) -> training_pb2.StartTrainingResponse:
         """See ``AsyncClient.start_training``."""
         return self._loop.run(
@@ -140,6 +141,7 @@ class Client:
                 numbered=numbered,
                 training_task_id=training_task_id,
                 validate_only=validate_only,
+                retrain=retrain,
             )
         )
 
@@ -272,6 +274,7 @@ class Client:
         prefix: str = "",
         training_task_id: str | None = None,
         validate_only: bool = False,
+        retrain: bool = False,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
         on_stored: Callable[[Stored], None] = lambda stored: None,
@@ -284,6 +287,7 @@ class Client:
                 prefix=prefix,
                 training_task_id=training_task_id,
                 validate_only=validate_only,
+                retrain=retrain,
                 strict=strict,
                 on_skipped=on_skipped,
                 on_stored=on_stored,

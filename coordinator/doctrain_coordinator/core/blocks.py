@@ -40,6 +40,7 @@ class Block:
     running: Sequence[int] = ()
     tries: Sequence[tuple[int, int]] = field(default=())
     passed: Sequence[tuple[int, str]] = ()
+    unchanged: Sequence[int] = ()
 
     @property
     def last(self) -> int:
@@ -93,16 +94,15 @@ def _faults(block: Block, start: int, end: int) -> Iterator[str]:
         yield "a failure has no place in its columns"
     if any(not 0 <= failure.error_class <= _LARGEST_CLASS for failure in block.failed):
         yield "a failure is of no known class"
-    if any(not 0 <= ordinal - block.first < places for ordinal, _ in block.tries):
-        yield "a count of tries has no place in its columns"
-    if any(not 0 <= ordinal - block.first < places for ordinal, _ in block.passed):
-        yield "a document's stages have no place in its columns"
+    told = (*(ordinal for ordinal, _ in (*block.tries, *block.passed)), *block.unchanged)
+    if any(not 0 <= ordinal - block.first < places for ordinal in told):
+        yield "tries, stages or no change are told of a document that has no place in its columns"
     if any(not start <= ordinal < end for ordinal in block.running):
         yield "a running document is not of its shard"
     if len(set(block.running)) < len(block.running):
         yield "a running document is named twice"
-    if max(len(block.failed), len(block.tries), len(block.passed)) > places:
-        yield "it has more failures, counts of tries or lists of stages than places"
+    if max(map(len, (block.failed, block.tries, block.passed, block.unchanged))) > places:
+        yield "it says more of its documents than it has places"
 
 
 def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mended:
@@ -124,6 +124,7 @@ def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mende
         sorted({o for o in block.running if start <= o < end}),
         [(o, n) for o, n in dict(block.tries).items() if o in results],
         [(o, stages) for o, stages in dict(block.passed).items() if o in results],
+        sorted({o for o in block.unchanged if o in results}),
     )
     return Mended(without_results(kept, invalid), faults, sorted(invalid), foreign=results != reported | failures.keys())
 
@@ -145,6 +146,7 @@ def _part(block: Block, start: int, end: int) -> Block:
         failed=[failure for failure in block.failed if start <= failure.ordinal < end],
         tries=[(o, n) for o, n in block.tries if start <= o < end],
         passed=[(o, stages) for o, stages in block.passed if start <= o < end],
+        unchanged=[o for o in block.unchanged if start <= o < end],
     )
 
 
@@ -159,6 +161,7 @@ def without_results(block: Block, ordinals: Collection[int]) -> Block:
         took=took,
         tries=[(o, n) for o, n in block.tries if o not in ordinals],
         passed=[(o, stages) for o, stages in block.passed if o not in ordinals],
+        unchanged=[o for o in block.unchanged if o not in ordinals],
     )
 
 

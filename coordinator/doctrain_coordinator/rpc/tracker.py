@@ -342,4 +342,5 @@ def _block(block: pb.Block) -> Block:
         list(block.running),
         list(zip(block.retried, block.tries, strict=False)),
         [(of.ordinal, stored(Stage(s.name, s.start_ms, s.took_ms, s.counts) for s in of.stages)) for of in block.passed],
+        list(block.unchanged),
     )

@@ -28,7 +28,13 @@ def training(seen: Seen) -> pb.Training:
         sealed=row["sealed"],
         last_processed_id=_last_processed(row),
         message=sentence(
-            seen.state, total=row["total"], completed=row["completed"], failed=row["failed"], sealed=row["sealed"], paused=row["paused"]
+            seen.state,
+            total=row["total"],
+            completed=row["completed"],
+            failed=row["failed"],
+            sealed=row["sealed"],
+            paused=row["paused"],
+            unchanged=row["unchanged"],
         ),
         waiting_reason=seen.waiting,
         reason=row["reason"] or "",
@@ -37,6 +43,7 @@ def training(seen: Seen) -> pb.Training:
         paused=row["paused"] and not seen.state.ended,
         retry_of=row["retry_of"] or "",
         documents_per_second=row["pace"],
+        unchanged=row["unchanged"],
     )
     message.create_time.FromDatetime(row["created_at"])
     if row["started_at"] is not None:
@@ -66,6 +73,7 @@ def document(row: Record, of: Record) -> pb.Document:
         metadata=json.loads(row["metadata"]) if row["metadata"] else {},
         trace_id=telemetry.trace_id_of(of["traceparent"]),
         losses=row["losses"],
+        unchanged=row["unchanged"],
     )
     if row["state"] == DocumentState.FAILED:
         message.error.CopyFrom(

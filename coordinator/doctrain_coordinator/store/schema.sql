@@ -64,8 +64,10 @@ create table training (
     total int not null,
     completed int not null default 0,
     failed int not null default 0,
+    unchanged int not null default 0,
     version bigint not null default 1,
     retry_of bigint,
+    retrain boolean not null default false,
     reason text,
     traceparent text not null default '',
     created_at timestamptz not null default now(),
@@ -137,6 +139,7 @@ create table document (
     error_code text,
     error text,
     stages text,
+    unchanged boolean not null default false,
     primary key (training, ordinal)
 ) with (fillfactor = 45);
 
@@ -178,7 +181,7 @@ create table dead_letter (
 -- What search reads (docs/adr/0014). A document is (tenant, document_id); of its trainings the newest one stands here. index_order is a
 -- training's own key, and for a retry that of the first training of its documents: what it trains again is no newer than that. Of those
 -- that have the same, the newest training stands here. A deleted document is not in the index: its row holds nothing but the place of
--- the delete in that order, so that an older training does not bring it back.
+-- the delete in that order, so that an older training does not bring it back. recipe: how it was read and cut (pipeline/recipe.py).
 create table indexed_document (
     tenant bigint not null,
     document_id text not null,
@@ -186,6 +189,7 @@ create table indexed_document (
     index_order bigint not null,
     ordinal int not null default 0,
     content_hash bytea not null default '',
+    recipe bytea not null default '',
     media_type text not null default '',
     metadata jsonb not null default '{}',
     model text not null default '',

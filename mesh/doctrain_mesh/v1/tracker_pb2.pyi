@@ -537,6 +537,7 @@ class BeginAnswer(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     COOL_DOWNS_FIELD_NUMBER: _builtins.int
     INDEX_ORDER_FIELD_NUMBER: _builtins.int
+    RETRAIN_FIELD_NUMBER: _builtins.int
     outcome: Global___BeginOutcome.ValueType
     """What came of it; the rest is set when BEGUN."""
     tenant: _builtins.int
@@ -557,6 +558,8 @@ class BeginAnswer(_message.Message):
     """For index rows: of the trainings of a document, the one that has the highest wins. The training's key, of a retry that of
     the first training of its documents.
     """
+    retrain: _builtins.bool
+    """Whether documents are read again although the index holds them already as they are now."""
     @_builtins.property
     def shard(self) -> Global___ShardRef:
         """Which grant."""
@@ -584,10 +587,11 @@ class BeginAnswer(_message.Message):
         traceparent: _builtins.str = ...,
         cool_downs: _builtins.int = ...,
         index_order: _builtins.int = ...,
+        retrain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_downs", b"cool_downs", "documents", b"documents", "index_order", b"index_order", "outcome", b"outcome", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_downs", b"cool_downs", "documents", b"documents", "index_order", b"index_order", "outcome", b"outcome", "retrain", b"retrain", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -672,6 +676,7 @@ class Block(_message.Message):
     RETRIED_FIELD_NUMBER: _builtins.int
     TRIES_FIELD_NUMBER: _builtins.int
     PASSED_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts this worker's blocks; the answer repeats it."""
     first: _builtins.int
@@ -710,6 +715,10 @@ class Block(_message.Message):
     def passed(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentStages]:
         """The stages that documents among the results passed; none of documents whose processor tells no stages."""
 
+    @_builtins.property
+    def unchanged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ordinals, among the results, that the index held already as they are now: they were not read again."""
+
     def __init__(
         self,
         *,
@@ -724,10 +733,11 @@ class Block(_message.Message):
         retried: _abc.Iterable[_builtins.int] | None = ...,
         tries: _abc.Iterable[_builtins.int] | None = ...,
         passed: _abc.Iterable[Global___DocumentStages] | None = ...,
+        unchanged: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "passed", b"passed", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "passed", b"passed", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

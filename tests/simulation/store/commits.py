@@ -9,7 +9,20 @@ from simulation.store.locks import Mode
 from simulation.store.statements import columns, named
 from simulation.store.tables import Row, Transaction
 
-_TRAINING = ("id", "state", "sealed", "total", "completed", "failed", "version", "uri_template", "number_offset", "traceparent", "task_id")
+_TRAINING = (
+    "id",
+    "state",
+    "sealed",
+    "total",
+    "completed",
+    "failed",
+    "version",
+    "uri_template",
+    "number_offset",
+    "traceparent",
+    "task_id",
+    "retrain",
+)
 _SHARD = ("id", "training", "state", "number", "holder", "width", "open", "suspects", "trial", "cool_downs")
 
 
@@ -105,6 +118,17 @@ async def set_stages(tx: Transaction, training: int, ordinal: int, attempt: int,
     await tx.update(
         "document", (training, ordinal), lambda row: row["attempt"] == attempt and row["state"] > 0, lambda _: {"stages": stages}
     )
+    return []
+
+
+@named("commits")
+async def record_unchanged(tx: Transaction, training: int, attempt: int, ordinals: list[int]) -> list[Row]:
+    def is_new(row: Row) -> bool:
+        return row["attempt"] == attempt and row["state"] == 1 and not row["unchanged"]
+
+    marked = [await tx.update("document", (training, ordinal), is_new, lambda _: {"unchanged": True}) for ordinal in ordinals]
+    count = sum(row is not None for row in marked)
+    await tx.update("training", training, lambda _: True, lambda row: {"unchanged": row["unchanged"] + count})
     return []
 
 

@@ -40,6 +40,7 @@ async def insert_training(
     retry_of: int | None,
     load_source: int | None,
     load_classes: list[int],
+    retrain: bool,
 ) -> list[Row]:
     await tx.database.locks.take(tx, ("task", tenant, task_id), Mode.UPDATE)
     if any(row["tenant"] == tenant and row["task_id"] == task_id for row in tx.scan("training")):
@@ -65,8 +66,10 @@ async def insert_training(
         "total": loaded,
         "completed": 0,
         "failed": 0,
+        "unchanged": 0,
         "version": 1,
         "retry_of": retry_of,
+        "retrain": retrain,
         "load_progress_at": tx.now,
         "reason": None,
         "traceparent": traceparent,
@@ -183,6 +186,7 @@ def new_document(training: int, ordinal: int, **values: Any) -> Row:
         "attempt": 0,
         "tries": 0,
         "stages": None,
+        "unchanged": False,
         "losses": 0,
         "took_ms": None,
         "started_at": None,

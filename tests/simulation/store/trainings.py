@@ -8,7 +8,7 @@ from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 OPEN_TRAININGS = {"free": 1_000, "paid": 10_000}
 _SHOWN = (
-    *("sealed", "total", "completed", "failed", "version", "created_at"),
+    *("sealed", "total", "completed", "failed", "unchanged", "version", "created_at"),
     *("started_at", "ended_at", "reason", "traceparent", "uri_template", "number_offset"),
 )
 

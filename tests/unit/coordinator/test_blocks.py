@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from doctrain_coordinator.core.blocks import MAX_ERROR_LENGTH, Block, Failure, Mended, clean, halves, mended, without_results
 
 NOW_MS = 1_790_000_000_000
-SOUND = Block(10, NOW_MS, [0, -1, 7], [1, -1, 2], [Failure(12, 1, "ENCRYPTED", "It is encrypted.")], [13], [(12, 2)], [(10, "[]")])
+SOUND = Block(10, NOW_MS, [0, -1, 7], [1, -1, 2], [Failure(12, 1, "ENCRYPTED", "It is encrypted.")], [13], [(12, 2)], [(10, "[]")], [10])
 
 
 def mend(block: Block) -> Mended:
@@ -41,6 +41,7 @@ def test_a_sound_block_stays_as_it_is() -> None:
         (replace(SOUND, tries=[(13, 2)]), [], False, {12: "ENCRYPTED"}),
         (replace(SOUND, passed=[(10, "[]")] * 1000), [], False, {12: "ENCRYPTED"}),
         (replace(SOUND, passed=[(13, "[]")]), [], False, {12: "ENCRYPTED"}),
+        (replace(SOUND, unchanged=[13]), [], False, {12: "ENCRYPTED"}),
     ],
 )
 def test_what_is_of_the_shard_is_kept_and_what_is_unsound_fails(
@@ -75,6 +76,7 @@ BLOCKS = st.builds(
     st.lists(st.integers(8, 16), max_size=3),
     st.lists(st.tuples(st.integers(8, 16), NUMBERS), max_size=3),
     st.lists(st.tuples(st.integers(8, 16), st.just("[]")), max_size=3),
+    st.lists(st.integers(8, 16), max_size=3),
 )
 
 
@@ -114,5 +116,5 @@ def test_results_turn_into_failures_and_the_others_stay(ordinals: set[int]) -> N
     assert block.reported() == SOUND.reported()
     failed = {failure.ordinal: failure.code for failure in block.failed}
     assert failed == {12: "ENCRYPTED"} | dict.fromkeys(ordinals, "UNRECORDABLE")
-    assert not {ordinal for ordinal, _ in (*block.tries, *block.passed)} & ordinals
+    assert not {*(ordinal for ordinal, _ in (*block.tries, *block.passed)), *block.unchanged} & ordinals
     assert mend(block) == Mended(block)

@@ -46,12 +46,13 @@ class Columns:
     failed: list[FailedResult]
     tries: list[tuple[int, int]]
     passed: Sequence[tuple[int, Sequence[Stage]]] = ()
+    unchanged: Sequence[int] = ()
 
 
 class Results:
     """Those of a hold that began at ``began``; its length is how many are unanswered."""
 
-    __slots__ = ("_began", "_ended", "_failed", "_ordinals", "_passed", "_sent", "_started", "_tries")
+    __slots__ = ("_began", "_ended", "_failed", "_ordinals", "_passed", "_sent", "_started", "_tries", "_unchanged")
 
     def __init__(self, began: float) -> None:
         self._began = began
@@ -61,6 +62,7 @@ class Results:
         self._failed: list[FailedResult] = []
         self._tries: list[tuple[int, int]] = []
         self._passed: list[tuple[int, Sequence[Stage]]] = []
+        self._unchanged: list[int] = []
         self._sent: dict[int, Sequence[float]] = {}
 
     def add(
@@ -72,6 +74,7 @@ class Results:
         failed: FailedResult | None = None,
         *,
         passed: Sequence[Stage] = (),
+        unchanged: bool = False,
     ) -> None:
         """A document ended for good, having passed those stages."""
         self._ordinals.append(ordinal)
@@ -83,6 +86,8 @@ class Results:
             self._failed.append(failed)
         if passed:
             self._passed.append((ordinal, passed))
+        if unchanged:
+            self._unchanged.append(ordinal)
 
     @property
     def gathered(self) -> int:
@@ -95,6 +100,7 @@ class Results:
         if not ordinals:
             return Columns(0, [], [], [], [])
         passed, self._passed = self._passed, []
+        unchanged, self._unchanged = self._unchanged, []
         self._ordinals, self._started, self._ended, self._failed, self._tries = [], [], [], [], []
         self._sent[sequence] = ends
         began = self._began
@@ -103,7 +109,7 @@ class Results:
         first, last = min(ordinals), max(ordinals)
         if ordinals != list(range(first, last + 1)):
             started, took = _dense(ordinals, started, first, last, -1), _dense(ordinals, took, first, last, 0)
-        return Columns(first, started, took, failed, tries, passed)
+        return Columns(first, started, took, failed, tries, passed, unchanged)
 
     def answered(self, sequence: int) -> None:
         """What was sent under that number is answered; said twice, it counts once."""

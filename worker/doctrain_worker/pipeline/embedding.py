@@ -28,6 +28,13 @@ class Embedding:
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
         self._turns = Turns(vectors.at_once)
+        self._model = ""
+
+    async def model(self, passage: Passage) -> str:
+        """The model's name, as it was last; the first time a word is embedded to hear it. Raises what ``Vectors.of`` does."""
+        if not self._model:
+            self._model, _ = await self._vectors.of(["word"], passage, patient=False)
+        return self._model
 
     async def embed(self, store: ChunkStore, passage: Passage) -> str:
         """Sets the vectors of all chunks; answers the model's name. Raises what ``Vectors.of`` does."""
@@ -54,7 +61,8 @@ class Embedding:
         model = ""
         for batch in batches:
             texts = [embedded_text(chunk.heading, chunk.text) for chunk in store.chunks(batch)]
-            model, vectors = await self._vectors.of(texts, passage, patient=patient)
+            self._model, vectors = await self._vectors.of(texts, passage, patient=patient)
+            model = self._model
             store.set_vectors(batch, vectors)
         return model
 

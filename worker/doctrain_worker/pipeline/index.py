@@ -43,12 +43,22 @@ class IndexedDocument:
         media_type: what it is.
         model: name of the embedding model.
         chunks: its chunks, each with its vector (big-endian half floats): to be gone through once or more, with a length.
+        recipe: how it was read and cut; empty where no later training may go by it.
     """
 
     content_hash: bytes
     media_type: str
     model: str
     chunks: ChunkStore
+    recipe: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A document that the index held already; ``unchanged``: by an earlier training, not by this one before its worker was lost."""
+
+    chunks: int
+    unchanged: bool
 
 
 async def index(pool: Pool, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
@@ -56,6 +66,32 @@ async def index(pool: Pool, shard: ShardContext, document: DocumentTask, indexed
     seconds = INDEX_SECONDS + len(indexed.chunks) / CHUNKS_A_SECOND
     async with acquired(pool, "writing index rows", seconds=seconds) as connection:
         return await replace_document(connection, shard, document, indexed)
+
+
+async def claim(
+    pool: Pool, shard: ShardContext, document: DocumentTask, *, content_hash: bytes, recipe: bytes, model: str
+) -> Claimed | None:
+    """Makes what the index holds of the document this training's.
+
+    None when the index holds none, or one of other bytes, another recipe or another model, or of a newer training.
+    Raises NotHeldError, StoreUnavailableError.
+    """
+    async with acquired(pool, "claiming an unchanged document", seconds=INDEX_SECONDS) as connection, connection.transaction():
+        if await connection.fetchval(SQL["fence"], shard.shard, shard.number, shard.session) is None:
+            raise NotHeldError(f"Shard {shard.shard} is no longer held under number {shard.number}.")
+        row = await connection.fetchrow(
+            SQL["claim_document"],
+            shard.tenant,
+            document.document_id,
+            shard.training,
+            shard.index_order,
+            document.ordinal,
+            document.metadata or "{}",
+            content_hash,
+            recipe,
+            model,
+        )
+    return None if row is None else Claimed(row["chunk_count"], row["unchanged"])
 
 
 async def replace_document(connection: Connection, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
@@ -79,6 +115,7 @@ async def replace_document(connection: Connection, shard: ShardContext, document
             document.metadata or "{}",
             indexed.model,
             len(indexed.chunks),
+            indexed.recipe,
         )
         if replaced is None:
             return False

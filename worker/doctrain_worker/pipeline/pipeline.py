@@ -7,11 +7,13 @@ calls as its size asks for, each with a limit of its own, and has one limit on i
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from doctrain_mesh.blobs import MakeRoom
 from doctrain_mesh.embedding import Embedder
@@ -23,12 +25,13 @@ from doctrain_worker.pipeline import failures, plugins
 from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, MODEL_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.embedding import Embedding
-from doctrain_worker.pipeline.index import IndexedDocument
+from doctrain_worker.pipeline.index import Claimed, IndexedDocument, claim
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.parsing import Parsing
 from doctrain_worker.pipeline.passage import DocumentFailedError, Facts, Passage
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext
+from doctrain_worker.pipeline.recipe import Recipes
 from doctrain_worker.pipeline.room import Room, Share
 from doctrain_worker.pipeline.vectors import ChildVectors, EndpointVectors
 from doctrain_worker.pipeline.wire import Parsed
@@ -38,6 +41,7 @@ from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
 
 Fetch = Callable[[str, str, int, MakeRoom], Awaitable[bytes]]
 Index = Callable[[Pool, ShardContext, DocumentTask, IndexedDocument], Awaitable[bool]]
+Stored = TypeVar("Stored")
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,7 @@ class Pipeline:
         database: where index rows go.
         room: memory for what documents have fetched.
         limits: what they may take.
+        recipes: what an unchanged document is known by; none where the index is another's, of which nothing is known.
     """
 
     fetch: Fetch
@@ -70,6 +75,7 @@ class Pipeline:
     database: Pool
     room: Room
     limits: Limits
+    recipes: Recipes | None
 
     async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
         """See ``Processor``."""
@@ -97,29 +103,48 @@ class Pipeline:
     async def _done(self, passage: Passage) -> Done:
         with ChunkStore() as store:
             parsed = await self._parsed(passage, store)
+            if isinstance(parsed, Done):
+                return parsed
             model = await self.embedding.embed(store, passage)
-            indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, store)
+            indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, store, self._recipe(passage))
             with passage.timed("index", {"chunks": len(store)}):
-                written = await self._written(passage, indexed)
+                written = await self._stored(passage, lambda: self.index(self.database, passage.shard, passage.document, indexed))
             return Done(chunks=len(store), superseded=not written, stages=tuple(passage.stages))
 
-    async def _written(self, passage: Passage, indexed: IndexedDocument) -> bool:
-        """Writes the index rows, once Postgres is there: while it is away nobody is charged, and nothing that was done is done again."""
+    async def _stored(self, passage: Passage, store: Callable[[], Awaitable[Stored]]) -> Stored:
+        """Stores in the index, once Postgres is there: while it is away nobody is charged, and nothing that was done is done again."""
         pause = _STORE_PAUSE
         while True:
             try:
-                return await self.index(self.database, passage.shard, passage.document, indexed)
+                return await store()
             except StoreUnavailableError as error:
                 log.warning("Document %d of training %s waits for Postgres: %s", *passage.named, error)
             await asyncio.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
             pause = min(_LONGEST_STORE_PAUSE, 2 * pause)
 
-    async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed:
+    async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed | Done:
         with self.room.share(passage.shard.tenant) as share:
             content = await self._fetched(passage, share)
+            claimed = await self._claimed(passage, content)
+            if claimed is not None:
+                return Done(chunks=claimed.chunks, stages=tuple(passage.stages), unchanged=claimed.unchanged)
             with passage.timed_if_it_fails("parse"):
                 parsed, _ = await self.parsing.parse(content, passage, store)
             return parsed
+
+    def _recipe(self, passage: Passage) -> bytes:
+        return self.recipes.of(passage.document) if self.recipes is not None else b""
+
+    async def _claimed(self, passage: Passage, content: bytes) -> Claimed | None:
+        """What the index holds of the document as it is now, which is this training's from now on; None: it must be read."""
+        if self.recipes is None or passage.shard.retrain:
+            return None
+        hashed = await asyncio.to_thread(hashlib.sha256, content)  # of 100 MB it takes longer than the event loop may stand still
+        digest, recipe, model = hashed.digest(), self._recipe(passage), await self.embedding.model(passage)
+        return await self._stored(
+            passage,
+            lambda: claim(self.database, passage.shard, passage.document, content_hash=digest, recipe=recipe, model=model),
+        )
 
     async def _fetched(self, passage: Passage, share: Share) -> bytes:
         """The bytes; the time limit is for their source, so it stands still while they wait for room."""
@@ -198,4 +223,5 @@ async def open_pipeline(
             database=database,
             room=Room((2 * limits.children + _WAITING_DOCUMENTS) * _ROOM_BYTES),
             limits=limits,
+            recipes=Recipes(chosen, str(model), limits.reading) if chosen.index == Stages().index else None,
         )

@@ -54,6 +54,7 @@ class ShardContext(msgspec.Struct, frozen=True):
         number: the dispatch number, which is the attempt.
         session: the worker's session that holds the shard: the fence of every index row written.
         traceparent: W3C trace context; empty when the training is not traced.
+        retrain: read documents again that the index holds already as they are now.
     """
 
     tenant: int
@@ -65,6 +66,7 @@ class ShardContext(msgspec.Struct, frozen=True):
     number: int
     session: int
     traceparent: str = ""
+    retrain: bool = False
 
 
 class DocumentTask(msgspec.Struct, frozen=True, gc=False):
@@ -115,11 +117,13 @@ class Done:
         chunks: how many index rows it has.
         superseded: a newer training of the same document stands in the index; nothing was written.
         stages: what ran, in order.
+        unchanged: the index held it already as it is now, so it was not read again.
     """
 
     chunks: int = 0
     superseded: bool = False
     stages: tuple[StageTiming, ...] = ()
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

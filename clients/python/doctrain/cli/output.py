@@ -112,9 +112,10 @@ def training_sentence(training: Training) -> str:
     ended = training.completed + training.failed
     total = f"of {count(training.total)}" if training.sealed else f"of the {count(training.total)} read so far"
     failed = f", {training.failed:,} failed" if training.failed else ""
+    unchanged = f", {training.unchanged:,} unchanged" if training.unchanged else ""
     why = training.reason or training.waiting_reason
     paused = ", paused" if training.paused else ""
-    return printable(f"{training_state(training)}{paused}: {ended:,} {total} ended{failed}{f'. {why}' if why else ''}")
+    return printable(f"{training_state(training)}{paused}: {ended:,} {total} ended{failed}{unchanged}{f'. {why}' if why else ''}")
 
 
 def print_training(training: Training, *, as_json: bool, note: str = "") -> None:
@@ -131,8 +132,9 @@ def document_sentence(document: Document) -> str:
 
     took = f"  {times.seconds(document.duration):.2f} s" if document.HasField("duration") else ""
     tried = f"  {document.tries} tries" if document.tries > 1 else ""
+    unchanged = "  unchanged" if document.unchanged else ""
     error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
-    return printable(f"{state_of(document):<10}  {document.document_id}{took}{tried}{error}")
+    return printable(f"{state_of(document):<10}  {document.document_id}{took}{tried}{unchanged}{error}")
 
 
 def stage_lines(document: Document) -> Iterator[str]:

@@ -33,6 +33,7 @@ FAILURES_SHOWN = 10
 )
 @click.option("--watch", "follow", is_flag=True, help="Stay until the training has ended; exit 1 unless it completed.")
 @click.option("--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit 4 for duplicate ids.")
+@click.option("--retrain", is_flag=True, help="Read documents again that the index holds already as they are now.")
 @connected(Access.TENANT)
 async def train(
     session: Session,
@@ -45,6 +46,7 @@ async def train(
     training_task_id: str | None,
     follow: bool,
     dry_run: bool,
+    retrain: bool,
 ) -> int:
     """Train the files of a folder, or what a manifest names.
 
@@ -60,13 +62,17 @@ async def train(
         session.interrupt_hint = f"Interrupted. If the training was started already, it goes on: doctrain status {training_task_id}"
         if manifest is not None:
             manifest = manifest if "://" in manifest else (await client.upload(manifest)).uri
-            started = await client.start_training(manifest_uri=manifest, training_task_id=training_task_id, validate_only=dry_run)
+            started = await client.start_training(
+                manifest_uri=manifest, training_task_id=training_task_id, validate_only=dry_run, retrain=retrain
+            )
         else:
             assert folder is not None
             from doctrain import folder as folders
 
             found = folders.scan(folder, pattern, prefix)
-            started, skipped = await _train_folder(client, session, found, training_task_id, strict=strict, dry_run=dry_run)
+            started, skipped = await _train_folder(
+                client, session, found, training_task_id, strict=strict, dry_run=dry_run, retrain=retrain
+            )
         _tell_started(session, started, skipped, dry_run=dry_run, follow=follow)
         if dry_run:
             return REFUSED if started.summary.duplicate_ids else DONE
@@ -83,7 +89,7 @@ def _check_source(folder: Path | None, manifest: str | None) -> None:
 
 
 async def _train_folder(
-    client: AsyncClient, session: Session, found: Scan, training_task_id: str, *, strict: bool, dry_run: bool
+    client: AsyncClient, session: Session, found: Scan, training_task_id: str, *, strict: bool, dry_run: bool, retrain: bool
 ) -> tuple[StartTrainingResponse, Sequence[Skipped]]:
     """Stores and starts; answers with what was left out, which a person is told before anything is sent."""
     if not strict:
@@ -94,6 +100,7 @@ async def _train_folder(
             found,
             training_task_id=training_task_id,
             validate_only=dry_run,
+            retrain=retrain,
             strict=strict,
             on_skipped=skipped.append,
             on_stored=storing.stored,

@@ -296,6 +296,7 @@ class StartTrainingRequest(_message.Message):
     MANIFEST_URI_FIELD_NUMBER: _builtins.int
     NUMBERED_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    RETRAIN_FIELD_NUMBER: _builtins.int
     training_task_id: _builtins.str
     """The caller's id for this training: 1 to 128 bytes of letters, digits and `._:-`. Makes the call safe to repeat. Empty: one
     is made, and a repeated call starts another training.
@@ -310,6 +311,10 @@ class StartTrainingRequest(_message.Message):
     """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first lines are checked, at most
     5,000 and fewer where they are long or come slowly; `summary.partial` says whether there are more.
     An id that is taken by other content is TRAINING_EXISTS here, too.
+    """
+    retrain: _builtins.bool
+    """Reads every document again. Else one whose bytes the index holds already, read, cut and embedded in the way of today, is not read
+    again: it ends COMPLETED, `unchanged`, and the index shows it as this training's.
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentInput]:
@@ -327,10 +332,11 @@ class StartTrainingRequest(_message.Message):
         manifest_uri: _builtins.str = ...,
         numbered: Global___NumberedDocuments | None = ...,
         validate_only: _builtins.bool = ...,
+        retrain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["numbered", b"numbered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "manifest_uri", b"manifest_uri", "numbered", b"numbered", "training_task_id", b"training_task_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "manifest_uri", b"manifest_uri", "numbered", b"numbered", "retrain", b"retrain", "training_task_id", b"training_task_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,6 +449,7 @@ class Training(_message.Message):
     PAUSED_FIELD_NUMBER: _builtins.int
     RETRY_OF_FIELD_NUMBER: _builtins.int
     DOCUMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
     training_task_id: _builtins.str
     """The id that StartTraining was given or made."""
     state: Global___TrainingState.ValueType
@@ -477,6 +484,8 @@ class Training(_message.Message):
     """How many documents end a second, counted since it last began to move: a pause, and a time in which nothing worked, are left
     out. 0 while that is not known, and once it has ended. Raises no `version`.
     """
+    unchanged: _builtins.int
+    """Documents of those completed that were not read again, for the index held them already as they are now."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When StartTraining accepted it."""
@@ -511,10 +520,11 @@ class Training(_message.Message):
         paused: _builtins.bool = ...,
         retry_of: _builtins.str = ...,
         documents_per_second: _builtins.float = ...,
+        unchanged: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "create_time", b"create_time", "documents_per_second", b"documents_per_second", "end_time", b"end_time", "failed", b"failed", "in_progress", b"in_progress", "last_processed_id", b"last_processed_id", "message", b"message", "paused", b"paused", "reason", b"reason", "retry_of", b"retry_of", "sealed", b"sealed", "start_time", b"start_time", "state", b"state", "total", b"total", "trace_id", b"trace_id", "training_task_id", b"training_task_id", "version", b"version", "waiting_reason", b"waiting_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "create_time", b"create_time", "documents_per_second", b"documents_per_second", "end_time", b"end_time", "failed", b"failed", "in_progress", b"in_progress", "last_processed_id", b"last_processed_id", "message", b"message", "paused", b"paused", "reason", b"reason", "retry_of", b"retry_of", "sealed", b"sealed", "start_time", b"start_time", "state", b"state", "total", b"total", "trace_id", b"trace_id", "training_task_id", b"training_task_id", "unchanged", b"unchanged", "version", b"version", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -728,6 +738,7 @@ class Document(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     LOSSES_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The tenant's name for it."""
     uri: _builtins.str
@@ -742,6 +753,8 @@ class Document(_message.Message):
     """The trace of its training, in which its span is; empty when that was not traced."""
     losses: _builtins.int
     """How many workers were lost while it alone ran on trial."""
+    unchanged: _builtins.bool
+    """Whether it was not read again, for the index held it already as it is now."""
     @_builtins.property
     def error(self) -> Global___DocumentError:
         """Why it FAILED; else not set."""
@@ -779,10 +792,11 @@ class Document(_message.Message):
         trace_id: _builtins.str = ...,
         losses: _builtins.int = ...,
         stages: _abc.Iterable[Global___DocumentStage] | None = ...,
+        unchanged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "document_id", b"document_id", "duration", b"duration", "error", b"error", "losses", b"losses", "metadata", b"metadata", "stages", b"stages", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "tries", b"tries", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "document_id", b"document_id", "duration", b"duration", "error", b"error", "losses", b"losses", "metadata", b"metadata", "stages", b"stages", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "tries", b"tries", "unchanged", b"unchanged", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,7 +4,7 @@ select id, training, tenant, first, count from shard where id = any($1::bigint[]
 
 -- name: lock_trainings
 select id, state, sealed, total, completed, failed, version, uri_template, number_offset, traceparent, task_id,
-    coalesce(retry_of, id) as index_order
+    retrain, coalesce(retry_of, id) as index_order
 from training where id = any($1::bigint[]) order by id for no key update
 
 -- name: lock_live_sessions
@@ -42,6 +42,15 @@ update document set tries = $4 where training = $1 and ordinal = $2 and attempt 
 
 -- name: set_stages
 update document set stages = $4 where training = $1 and ordinal = $2 and attempt = $3 and state > 0
+
+-- name: record_unchanged
+-- Counts each document once, however often it is reported.
+with marked as (
+    update document set unchanged = true
+    where training = $1 and attempt = $2 and ordinal = any($3::int[]) and state = 1 and not unchanged
+    returning 1
+)
+update training set unchanged = unchanged + (select count(*) from marked) where id = $1
 
 -- name: update_shard
 update shard set state = $2, holder = $3, open = $4, running = $5, suspects = $6, trial = $7, version = $8 where id = $1

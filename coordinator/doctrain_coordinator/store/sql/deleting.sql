@@ -16,7 +16,7 @@ order by document_id for update
 insert into indexed_document as known (tenant, document_id, training, index_order, deleted)
 select $1, document_id, $3, $3, true from unnest($2::text[]) as document_id order by document_id
 on conflict (tenant, document_id) do update
-set training = excluded.training, index_order = excluded.index_order, ordinal = 0, content_hash = '', media_type = '', metadata = '{}', model = '', chunk_count = 0,
+set training = excluded.training, index_order = excluded.index_order, ordinal = 0, content_hash = '', recipe = '', media_type = '', metadata = '{}', model = '', chunk_count = 0,
     deleted = true, indexed_at = now()
 where known.index_order < excluded.index_order and ($4::bigint is null or known.training = $4)
 returning document_id

@@ -8,10 +8,10 @@ select coalesce(sum(lanes), 0)::int from session where state = 1
 -- The row that others may wait on comes last in its transaction.
 insert into training (
     id, tenant, task_id, request_hash, sealed, loaded, load_offset, load_lines, load_etag, manifest_uri, uri_template,
-    number_offset, total, traceparent, load_count, retry_of, load_source, load_classes
+    number_offset, total, traceparent, load_count, retry_of, load_source, load_classes, retrain
 )
 overriding system value
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18)
 on conflict (tenant, task_id) do nothing
 returning id
 

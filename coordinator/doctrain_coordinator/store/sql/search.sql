@@ -55,7 +55,7 @@ select c.document_id, g.task_id, c.part, c.page, c.heading, c.text, c.start_offs
 from fused
 join chunk c on c.ctid = fused.id
 join indexed_document d on d.tenant = c.tenant and d.document_id = c.document_id
-join training g on g.id = c.training
+join training g on g.id = d.training
 order by fused.score desc, c.document_id, c.seq
 
 -- name: near_by_scan
