@@ -13,7 +13,7 @@ REPLAY ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate demo bench lock build clean distclean
+.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate demo bench bench-pipeline lock build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench: setup ## Measure documents a second; ARGS go to the benchmark
 # No file names an index or a host: what is locked are names, versions and hashes. Releases younger than three days wait.
 COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --exclude-newer "3 days" \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package doctrain $(ARGS)
+
+bench-pipeline: setup ## Measure the whole pipeline against the same functions in a plain loop; ARGS go to it
+	$(BIN)/python -m benchmarks.pipeline $(ARGS)
 
 lock: setup ## Resolve the dependencies anew; keeps locked versions unless ARGS=--upgrade
 	$(COMPILE) --group dev pyproject.toml -o requirements/dev.txt

@@ -32,7 +32,7 @@ def coordinator() -> None:
 @cli.command()
 def worker() -> None:
     """Read documents: a guardian, the worker's main process, and its children."""
-    from doctrain_server.worker import run_guarded
+    from doctrain_server.guarded import run_guarded
 
     sys.exit(run_guarded(settings_module.load()))
 

@@ -7,7 +7,6 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from doctrain_coordinator import app as coordinator
 from doctrain_mesh import logs, telemetry
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings
@@ -61,6 +60,8 @@ async def unless_stopped(stop: asyncio.Event) -> AsyncIterator[None]:
 
 async def run_coordinator(settings: Settings) -> None:
     """Serves until it is told to stop, then drains within ``drain_seconds``."""
+    from doctrain_coordinator import app as coordinator  # workers load this module too
+
     logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process=settings.process_name)
     if not settings.database_url:
         raise ConfigurationError("DOCTRAIN_DATABASE_URL is not set; `doctrain dev` runs a mesh that brings its own Postgres.")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
 from doctrain_mesh.embedding import ModelError
@@ -61,6 +60,8 @@ def choose(setting: str) -> Choice:
         return Choice(Kind.ENDPOINT, place.rstrip("/"))
     if place:
         return Choice(Kind.FUNCTION, setting)
+    from importlib.metadata import entry_points  # every process reads the settings, and few name a model in this way
+
     found = {point.name: point.value for point in entry_points(group=MODELS_GROUP)}
     if setting not in found:
         names = ", ".join(["minilm", *sorted(found)])

@@ -1,0 +1,71 @@
+"""One process of the plain loop that ``benchmarks.pipeline`` compares with: reads, cuts, embeds and indexes one document after the other.
+
+    python -m benchmarks.plain_loop DATABASE_URL SHARD
+
+SHARD is a ``ShardContext`` as JSON. Prints a line when the models are loaded and after each document; a line of its input names the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Pool
+from doctrain_worker.core.chunking import embedded_text
+from doctrain_worker.pipeline.child import embed, parse, stages
+from doctrain_worker.pipeline.chunk_store import ChunkStore
+from doctrain_worker.pipeline.index import IndexedDocument, index
+from doctrain_worker.pipeline.parsing import CHUNKS_A_BATCH
+from doctrain_worker.pipeline.plugins import Stages
+from doctrain_worker.pipeline.processor import DocumentTask, ShardContext
+from doctrain_worker.pipeline.wire import ParseTask, Progress, ReadLimits
+
+LIMITS = ReadLimits(chunks=60_000, pages=5_000, bytes=2**29, languages="eng", archives=False)
+
+
+def read(file: Path, store: ChunkStore) -> Progress:
+    """Reads and cuts a document; its last progress."""
+    task: ParseTask | None = ParseTask(file.read_bytes(), "", file.name, LIMITS)
+    while True:
+        progress = parse.parse(task)
+        for start in range(0, len(progress.chunks), CHUNKS_A_BATCH):
+            store.add(progress.chunks[start : start + CHUNKS_A_BATCH])
+        if progress.parsed is not None:
+            return progress
+        task = None
+
+
+async def train(pool: Pool, shard: ShardContext, ordinal: int, file: Path) -> None:
+    """One document."""
+    with ChunkStore() as store:
+        parsed = read(file, store).parsed
+        assert parsed is not None
+        model = ""
+        for batch in range(store.batches):
+            model, vectors = embed.embed([embedded_text(chunk.heading, chunk.text) for chunk in store.chunks(batch)])
+            store.set_vectors(batch, vectors)
+        document = DocumentTask(ordinal, f"{ordinal}/{file.name}", file.as_uri())
+        await index(pool, shard, document, IndexedDocument(parsed.sha256, parsed.media_type, model, store))
+
+
+async def main(url: str, shard: ShardContext) -> None:
+    """Trains the documents that it is told of."""
+    ours = Stages()
+    os.environ |= {stages.READ_VARIABLE: ours.read, stages.CHUNK_VARIABLE: ours.chunk, stages.MODEL_VARIABLE: "minilm"}
+    parse.prepare()
+    embed.prepare()
+    pool = await postgres.create_pool(url, size=1, name="plain loop")
+    print("ready", flush=True)
+    for ordinal, file in enumerate(sys.stdin):
+        await train(pool, shard, ordinal, Path(file.rstrip("\n")))
+        print("done", flush=True)
+    await postgres.close_pool(pool)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], msgspec.json.decode(sys.argv[2], type=ShardContext)))
