@@ -45,12 +45,10 @@ from doctrain_coordinator.trials import Trials
 from doctrain_coordinator.vector_index import VectorIndex
 from doctrain_coordinator.watchers import WatchHub
 from doctrain_mesh import membership, postgres
-from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
-from doctrain_mesh.uris import UriRules
 
 log = logging.getLogger(__name__)
 # Pools of their own, so that no tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call.
@@ -80,11 +78,9 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     rpc_server.check_free(settings.listen)
     await migrate(settings.database_url)
     async with AsyncExitStack() as stack:
-        pools = await _Pools.open(settings.database_url, stack)
-        model = QueryModel(lambda: open_embedder(settings))
-        stack.push_async_callback(model.close)
+        held = await _Held.open(settings, stack)
         loops = await stack.enter_async_context(asyncio.TaskGroup())
-        coordinator = _Coordinator(settings, pools, broker, registry, loops, model=model)
+        coordinator = _Coordinator(settings, held, broker, registry, loops)
         stack.callback(coordinator.end)
         coordinator.start()
         address = await stack.enter_async_context(coordinator.serving())
@@ -92,55 +88,62 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class _Pools:
-    """Connections for heartbeats alone, for what else workers wait for, for calls, and for searches, whose plans differ."""
+class _Held:
+    """What is open as long as a coordinator runs.
+
+    The pools are for heartbeats alone, for what else workers and leases wait for, for calls, and for searches, whose plans differ.
+    """
 
     heartbeats: postgres.Pool
     tracker: postgres.Pool
     api: postgres.Pool
     search: postgres.Pool
+    sources: Sources
+    model: QueryModel
 
     @classmethod
-    async def open(cls, url: str, stack: AsyncExitStack) -> _Pools:
-        async def pool(name: str, size: int, settings: Mapping[str, str] | None = None) -> postgres.Pool:
-            made = await postgres.create_pool(url, size=size, name=f"doctrain {name}", settings=settings)
+    async def open(cls, settings: Settings, stack: AsyncExitStack) -> _Held:
+        """Opens all; ``stack`` closes it."""
+
+        async def pool(name: str, size: int, options: Mapping[str, str] | None = None) -> postgres.Pool:
+            made = await postgres.create_pool(settings.database_url, size=size, name=f"doctrain {name}", settings=options)
             stack.push_async_callback(postgres.close_pool, made)
             return made
 
+        model = QueryModel(lambda: open_embedder(settings))
+        stack.push_async_callback(model.close)
         return cls(
             await pool("heartbeats", HEARTBEAT_POOL),
             await pool("tracker", TRACKER_POOL),
             await pool("api", API_POOL),
             await pool("search", SEARCH_POOL, CONNECTION_SETTINGS),
+            stack.enter_context(Sources.of(settings)),
+            model,
         )
 
 
 class _Coordinator:
-    def __init__(
-        self, settings: Settings, pools: _Pools, broker: Broker, registry: Registry, loops: asyncio.TaskGroup, *, model: QueryModel
-    ) -> None:
+    def __init__(self, settings: Settings, held: _Held, broker: Broker, registry: Registry, loops: asyncio.TaskGroup) -> None:
         self._settings, self._registry, self._loops = settings, registry, loops
         self._tasks: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
         url = settings.database_url
         changes = Changes(url)
-        uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
-        blobs = BlobStore(settings.blob_url)
-        sources = Sources(blobs, uris)
+        sources, blobs, uris = held.sources, held.sources.blobs, held.sources.rules
         budgets = Budgets(settings.loss_before_trial, settings.losses_on_trial)
-        locks, tenants_locks = ShardLocks(pools.tracker), ShardLocks(pools.api)
-        lost = LostSessions(pools.tracker, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
+        locks, tenants_locks = ShardLocks(held.tracker), ShardLocks(held.api)
+        lost = LostSessions(held.tracker, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
         handbacks = HandBacks(locks, changes)
         publisher = Publisher(broker)
         committer = Committer(url, changes)
-        heartbeats = Heartbeats(pools.heartbeats, handbacks)
-        dead_letters = DeadLetters(pools.api, broker)
+        heartbeats = Heartbeats(held.heartbeats, handbacks)
+        dead_letters = DeadLetters(held.api, broker)
         bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
         loaders = Loaders(url, tenants_locks, changes, sources=sources, uris=uris, bounds=bounds)
         silent_seconds = SILENT_BEATS * settings.beat_seconds
-        trainings = Trainings(pools.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
+        trainings = Trainings(held.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
-        self.keys, self.tenants = Keys(pools.tracker), Tenants(pools.api)
+        self.keys, self.tenants = Keys(held.tracker), Tenants(held.api)
         leadership = Leadership(url, dispatcher.lead)
         self._hub = WatchHub(trainings, changes)
         limits = Limits(
@@ -150,10 +153,10 @@ class _Coordinator:
             TrackerParts(
                 committer=committer,
                 heartbeats=heartbeats,
-                sessions=Sessions(pools.tracker, lost, changes, lease_seconds=settings.lease_seconds),
+                sessions=Sessions(held.tracker, lost, changes, lease_seconds=settings.lease_seconds),
                 handbacks=handbacks,
-                trials=Trials(pools.tracker),
-                opened=Opened(pools.tracker),
+                trials=Trials(held.tracker),
+                opened=Opened(held.tracker),
                 spawn=self._spawn,
                 lease_seconds=settings.lease_seconds,
                 beat_seconds=settings.beat_seconds,
@@ -161,10 +164,10 @@ class _Coordinator:
         )
         training = TrainingService(
             TrainingParts(
-                pool=pools.api,
+                pool=held.api,
                 trainings=trainings,
-                starting=Starting(pools.api, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
-                retrying=Retrying(pools.api, changes, loaders),
+                starting=Starting(held.api, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
+                retrying=Retrying(held.api, changes, loaders),
                 control=Control(tenants_locks, changes),
                 hub=self._hub,
                 blobs=blobs,
@@ -173,8 +176,8 @@ class _Coordinator:
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        search = SearchService(SearchParts(Searching(pools.search, model), Deleting(pools.api, trainings, blobs)))
-        fleet = FleetService(FleetParts(pools.api, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds))
+        search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
+        fleet = FleetService(FleetParts(held.api, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds))
         self._served = rpc_server.build(settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker)
         self._background = {
             "changes": changes.run,
@@ -185,7 +188,7 @@ class _Coordinator:
             "dead letters": dead_letters.run,
             "watch hub": self._hub.run,
             "leadership": leadership.run,
-            "vector index": VectorIndex(url, model).run,
+            "vector index": VectorIndex(url, held.model).run,
         }
 
     def start(self) -> None:

@@ -32,6 +32,8 @@ async def unblocked(pool: Pool, connection: Connection) -> AsyncIterator[None]:
     finally:
         watching.cancel()
         await asyncio.wait({watching})
+    if not watching.cancelled():
+        watching.result()  # it runs until it is cancelled, so this raises what ended it
 
 
 async def _watch(pool: Pool, waiting: int) -> None:

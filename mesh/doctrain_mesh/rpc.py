@@ -21,7 +21,6 @@ MOST_VIOLATION_BYTES = 2_048
 LONGEST_STATUS = 500
 DETAILS_KEY = "grpc-status-details-bin"
 
-# A peer that froze is noticed after 7 s. Clients ping every 5 s; servers must allow it, or cut them off after three.
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -31,13 +30,15 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 def server_options(max_request_bytes: int) -> list[tuple[str, int]]:
     """Room for the largest request and a little more, so that one that is too large is told so by us and not by gRPC.
 
-    Of a request that nobody reads yet at most a MiB is taken in.
+    Of a request that nobody reads yet at most a MiB is taken in. A connection whose other end is gone is closed after half a minute.
     """
     return [
         ("grpc.max_receive_message_length", 2 * max_request_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.http2.lookahead_bytes", 2**20),
         ("grpc.http2.bdp_probe", 0),
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.so_reuseport", 0),

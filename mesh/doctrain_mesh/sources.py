@@ -10,8 +10,8 @@ import asyncio
 import os
 import ssl
 import stat
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +29,7 @@ from doctrain_mesh.blobs import (
     unbounded,
 )
 from doctrain_mesh.errors import InvalidRequestError
+from doctrain_mesh.settings import Settings
 from doctrain_mesh.uris import UriRules
 from doctrain_mesh.web import Web
 
@@ -37,23 +38,34 @@ _BUCKETS = 64
 
 
 class Sources:
-    """All places that documents and manifests are read from.
+    """All places that documents and manifests are read from. Made by ``of`` from the settings.
 
     Args:
-        store: the tenants' uploads.
+        blobs: the tenants' uploads.
         rules: which URIs may be opened.
         s3_options: for ``s3://`` URIs, such as ``endpoint``; else they come from the environment (``AWS_…``).
         tls: for ``https://``, when the system's authorities are not the right ones.
     """
 
     def __init__(
-        self, store: BlobStore, rules: UriRules, *, s3_options: dict[str, Any] | None = None, tls: ssl.SSLContext | None = None
+        self, blobs: BlobStore, rules: UriRules, *, s3_options: dict[str, Any] | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
-        self._blobs = store
-        self._rules = rules
+        self.blobs = blobs
+        self.rules = rules
         self._s3_options = s3_options or {}
         self._buckets: dict[str, ObjectStore] = {}
         self._web = Web(rules, tls)
+
+    @classmethod
+    @contextmanager
+    def of(cls, settings: Settings) -> Iterator[Sources]:
+        """Those of a process, closed at the end."""
+        rules = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
+        sources = cls(BlobStore(settings.blob_url), rules)
+        try:
+            yield sources
+        finally:
+            sources.close()
 
     def close(self) -> None:
         """Gives threads back."""
@@ -67,7 +79,7 @@ class Sources:
         """
         self._check(uri)
         if uri.startswith("blob://"):
-            return await self._blobs.get(tenant_id, uri, max_bytes, make_room)
+            return await self.blobs.get(tenant_id, uri, max_bytes, make_room)
         async with self.open_ranged(tenant_id, uri, 0) as opened:
             return await blobs.collect(opened, max_bytes, make_room)
 
@@ -75,7 +87,7 @@ class Sources:
         """Opens what a URI names, to be read from ``offset`` on; raises as ``get`` does."""
         self._check(uri)
         if uri.startswith("blob://"):
-            opened: AbstractAsyncContextManager[OpenedObject] = self._blobs.open_ranged(tenant_id, uri, offset)
+            opened: AbstractAsyncContextManager[OpenedObject] = self.blobs.open_ranged(tenant_id, uri, offset)
             return opened
         if uri.startswith("file://"):
             return self._open_file_ranged(uri, offset)
@@ -84,7 +96,7 @@ class Sources:
         return self._web.open_ranged(uri, offset)
 
     def _check(self, uri: str) -> None:
-        reason = self._rules.reason(uri)
+        reason = self.rules.reason(uri)
         if reason is not None:
             raise InvalidRequestError(reason)
 
@@ -104,9 +116,9 @@ class Sources:
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             real = Path(f"/proc/self/fd/{opened}").readlink()
-            blob_folder = self._rules.blob_folder
+            blob_folder = self.rules.blob_folder
             into_blobs = bool(blob_folder) and real.is_relative_to(Path(blob_folder).resolve())
-            if into_blobs or not real.is_relative_to(Path(self._rules.file_root).resolve()):
+            if into_blobs or not real.is_relative_to(Path(self.rules.file_root).resolve()):
                 raise BlobForbiddenError("The path leads outside the folder that doctrain may read.")
             if not stat.S_ISREG(os.fstat(opened).st_mode):
                 raise BlobNotFoundError("There is no file at this URI, but a folder or something else.")

@@ -22,11 +22,13 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def deadline(operation: str, seconds: float) -> AsyncIterator[None]:
-    """Bounds what runs inside; raises OperationTimeoutError that names the operation and the limit."""
+    """Bounds what runs inside; raises OperationTimeoutError that names the operation and the limit. A TimeoutError from within passes."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as scope:
             yield
     except TimeoutError as error:
+        if not scope.expired():
+            raise
         raise OperationTimeoutError(f"{operation} did not finish within {seconds:g} s.") from error
 
 

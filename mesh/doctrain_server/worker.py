@@ -9,14 +9,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
 
 from doctrain_mesh import logs, postgres, telemetry
-from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.embedding.choice import Kind
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
-from doctrain_mesh.uris import UriRules
 from doctrain_server import adapters, doctor
 from doctrain_server.processes import stop_requested
 from doctrain_worker import app
@@ -81,9 +79,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
         return plugins.processor("DOCTRAIN_PROCESSOR", settings.processor)
     if not settings.database_url or not settings.blob_url:
         raise ConfigurationError("A worker needs DOCTRAIN_DATABASE_URL for the index and DOCTRAIN_BLOB_URL for the documents' bytes.")
-    uris = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
-    sources = Sources(BlobStore(settings.blob_url), uris)
-    stack.callback(sources.close)
+    sources = stack.enter_context(Sources.of(settings))
     database = await postgres.create_pool(
         settings.database_url, size=limits.children + 2, name="doctrain worker", frozen_seconds=INDEX_FROZEN_SECONDS
     )

@@ -10,6 +10,7 @@ import pytest
 import doctrain
 from doctrain.errors import DoctrainError
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
+from doctrain_mesh import membership
 from testkit.coordinator import Coordinators, coordinators
 
 
@@ -95,3 +96,14 @@ async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) ->
     much = await refused(operator.fleet.create_key("operator", tenant_id="acme"))
     assert much.sentence == "A key of role operator belongs to no tenant; leave the tenant out."
     assert [violation.field for violation in (*none.violations, *much.violations)] == ["tenant_id", "tenant_id"]
+
+
+@pytest.mark.parametrize("number", ["1e300", "1" * 400, "NaN", "-5", '"many"'])
+async def test_a_worker_that_says_strange_things_of_itself_is_listed_without_them(served: Coordinators, number: str) -> None:
+    database = await served.database()
+    await database.execute("insert into session (worker_id, lanes, attached) values ('odd', 1, 1)")
+    record = f'{{"cpu": {number}, "memory_bytes": {number}}}'.encode()
+    await served.registry.register(f"{membership.WORKERS}odd", record, ttl_seconds=60)
+    operator = await served.client(await served.key(3))
+    (worker,) = (await operator.fleet.list_workers()).workers
+    assert (worker.worker_id, worker.cpu, worker.memory_bytes, worker.registered) == ("odd", -1.0, -1, True)

@@ -355,6 +355,28 @@ async def _lost(served: Served, session: int) -> bool:
     return bool((await served.core.row("session", session))["state"] == 2)
 
 
+async def test_a_stream_whose_worker_says_nothing_is_ended_after_its_lease(served: Served) -> None:
+    async with stream(served, "alive") as alive, stream(served, "gone") as gone:
+
+        async def beat() -> None:
+            while True:
+                await alive.beat()
+                await asyncio.sleep(0.5)
+
+        beating = asyncio.create_task(beat())
+        assert await gone.ended() is grpc.StatusCode.OK
+        beating.cancel()
+        assert not alive._call.done()
+
+
+async def test_a_stream_without_a_hello_is_not_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("doctrain_coordinator.rpc.tracker.HELLO_SECONDS", 0.2)
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        call = tracker_pb2_grpc.TrackerServiceStub(channel).Track(metadata=(("authorization", f"Bearer {served.key}"),))
+        async with asyncio.timeout(ANSWER_SECONDS):
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+
+
 async def test_a_stream_begins_with_a_hello(served: Served) -> None:
     async with grpc.aio.insecure_channel(served.address) as channel:
         call = tracker_pb2_grpc.TrackerServiceStub(channel).Track(metadata=(("authorization", f"Bearer {served.key}"),))

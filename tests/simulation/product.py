@@ -23,6 +23,8 @@ from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_mesh import postgres
 from doctrain_mesh.outage import Outage
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.uris import UriRules
 from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.shard_setup import ShardSetup
 from doctrain_worker.tracker import Tracker
@@ -79,6 +81,18 @@ class _Served:
     leaving = ready
 
 
+class _Sources:
+    """In place of all places that documents are read from."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.blobs, self.rules = _Blobs(), UriRules(file_root=settings.file_root, blob_url=settings.blob_url)
+
+    @classmethod
+    @contextmanager
+    def of(cls, settings: Settings) -> Iterator[_Sources]:
+        yield cls(settings)
+
+
 class _Blobs:
     """Documents are never read, and none is sent along."""
 
@@ -129,8 +143,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(coordinator, "migrate", no_migration)
         patch.setattr(server, "build", serve)
         patch.setattr(server, "check_free", lambda _listen: None)
-        patch.setattr(coordinator, "BlobStore", lambda _url: _Blobs())
-        patch.setattr(coordinator, "Sources", lambda _blobs, _uris: None)
+        patch.setattr(coordinator, "Sources", _Sources)
         patch.setattr(coordinator, "VectorIndex", lambda _url, _model: _Idle())
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)

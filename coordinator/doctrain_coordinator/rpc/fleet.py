@@ -29,6 +29,7 @@ SQL = statements.load("fleet")
 READ_SECONDS = 10.0
 ASIDE_SECONDS = 2.0
 MOST_SLOTS = 10_000
+MOST_CPUS, MOST_BYTES = 1_000_000, 2**60
 MOST_OPEN_TRAININGS, OPEN_TRAININGS = 1_000_000, 1_000
 MOST_WEIGHT = 1_000
 DEFAULT_WEIGHT = 1.0
@@ -216,8 +217,8 @@ def _worker(row: Record, record: dict[str, Any] | None, silent_seconds: float) -
         slots_in_use=row["slots"],
         draining=row["draining"],
         version=row["version"],
-        cpu=_number(said.get("cpu")),
-        memory_bytes=int(_number(said.get("memory_bytes"))),
+        cpu=_number(said.get("cpu"), MOST_CPUS),
+        memory_bytes=int(_number(said.get("memory_bytes"), MOST_BYTES)),
         registered=record is not None,
     )
     worker.open_time.FromDatetime(row["opened_at"])
@@ -226,5 +227,6 @@ def _worker(row: Record, record: dict[str, Any] | None, silent_seconds: float) -
     return worker
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else -1.0
+def _number(value: object, most: int) -> float:
+    """What a record says, -1 where it says no such thing: any worker may write what it likes there."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= most else -1.0

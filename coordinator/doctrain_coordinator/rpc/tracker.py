@@ -26,12 +26,16 @@ from doctrain_coordinator.opened import Opened
 from doctrain_coordinator.sessions import Attachment, Opening, Sessions
 from doctrain_coordinator.trials import Trials
 from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError
+from doctrain_mesh.supervise import deadline
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1 import tracker_pb2_grpc
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.25
+HELLO_SECONDS = 10.0
 STALL_SECONDS = 20.0
+LOOKS = 4
+"""So many looks a lease, one after the other, must find a worker silent: one long pause of this process is one look."""
 MAX_NAME = 200
 MOST_REASON = 500
 MOST_LANES = 256
@@ -94,7 +98,8 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
         self, request_iterator: AsyncIterator[pb.TrackRequest], context: grpc.aio.ServicerContext[pb.TrackRequest, pb.TrackResponse]
     ) -> None:
         """One worker's stream, until either side ends it."""
-        first = await context.read()
+        async with deadline("The wait for a worker's hello", HELLO_SECONDS):
+            first = await context.read()
         if not isinstance(first, pb.TrackRequest) or not first.HasField("hello") or not first.hello.worker_id:
             raise InvalidRequestError("The first request of a stream must carry `hello` with a `worker_id`.")
         attachment = await self._parts.sessions.open(_opening(first.hello))
@@ -168,12 +173,13 @@ class _Stream:
         self._wakeup.set()
 
     async def run(self) -> None:
-        """Reads and writes until the worker leaves or closes its end, or does not take its answers."""
+        """Reads and writes until the worker leaves or closes its end, does not take its answers or falls silent for its lease."""
         session = self._attachment.session
         tasks = {
             asyncio.create_task(self._read(), name=f"requests of session {session}"),
             asyncio.create_task(self._write(), name=f"answers to session {session}"),
             asyncio.create_task(self._hand_all_back(), name=f"hand-backs of session {session}"),
+            asyncio.create_task(self._outlive(), name=f"silence of session {session}"),
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -200,6 +206,15 @@ class _Stream:
             self._attachment.heard = time.monotonic()
             self._take(request)
         await self._hand_backs.join()
+
+    async def _outlive(self) -> None:
+        """Returns when nothing was heard for a lease: the machine may be gone, of which no network tells."""
+        silent = 0
+        while silent < LOOKS:
+            heard = self._attachment.heard
+            await asyncio.sleep(self._parts.lease_seconds / LOOKS)
+            silent = silent + 1 if self._attachment.heard == heard else 0
+        log.info("Session %d said nothing for its lease; its stream is ended.", self._attachment.session)
 
     async def _hand_all_back(self) -> None:
         # Beside the reader: a hand-back may wait for locks, heartbeats must not.

@@ -1,4 +1,4 @@
-"""Lifetimes: the first of several works to end."""
+"""Lifetimes: deadlines, and the first of several works to end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import asyncio
 
 import pytest
 
-from doctrain_mesh.supervise import first_of
+from doctrain_mesh.errors import OperationTimeoutError
+from doctrain_mesh.supervise import deadline, first_of
+
+
+async def test_a_deadline_claims_no_others_timeout() -> None:
+    with pytest.raises(TimeoutError, match="nothing of the deadline's"):
+        async with deadline("A test", 20.0):
+            raise TimeoutError("nothing of the deadline's")
+    with pytest.raises(OperationTimeoutError, match=r"A test did not finish within 0\.01 s"):
+        async with deadline("A test", 0.01):
+            await asyncio.Event().wait()
 
 
 async def waits(ended: list[str], name: str) -> str:
