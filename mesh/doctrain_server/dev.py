@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-import click
-
 from doctrain_mesh import logs, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server.embedded import embedded_mesh
 from doctrain_server.processes import StoppedError, stop_requested, unless_stopped
 
+NAME = "doctrain-dev"
 _WELCOME = """\
 doctrain is running on {address}; its data is in {folder}.
 
@@ -27,22 +26,22 @@ Ctrl-C stops it."""
 
 async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
     """Runs until it is told to stop, also while it still starts."""
-    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process="doctrain-dev")
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process=NAME)
+
+    def tell(sentence: str) -> None:
+        with suppress(BrokenPipeError):  # whoever read it has gone; that ends no mesh
+            logs.announce(sentence, settings.log_format, process=NAME)
+
     async with AsyncExitStack() as stack:
-        stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-dev", instance=settings.process_name))
+        stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service=NAME, instance=settings.process_name))
         stop = await stack.enter_async_context(stop_requested())
         try:
             async with unless_stopped(stop):
-                _tell(f"Starting on {folder} ...")
-                mesh = await stack.enter_async_context(embedded_mesh(folder, settings, workers=workers, tell=_tell))
+                tell(f"Starting on {folder} ...")
+                mesh = await stack.enter_async_context(embedded_mesh(folder, settings, workers=workers, tell=tell))
         except StoppedError:
-            _tell("Stopped before it was up.")
+            tell("Stopped before it was up.")
             return
-        _tell(_WELCOME.format(address=mesh.address, folder=folder, profile=mesh.profile))
+        tell(_WELCOME.format(address=mesh.address, folder=folder, profile=mesh.profile))
         await stop.wait()
-        _tell("Stopping; Ctrl-C again does not wait.")
-
-
-def _tell(sentence: str) -> None:
-    with suppress(BrokenPipeError):  # whoever read it has gone; that ends no mesh
-        click.echo(sentence)
+        tell("Stopping; Ctrl-C again does not wait.")

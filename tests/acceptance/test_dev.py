@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -45,13 +47,13 @@ class Dev:
 
 
 @asynccontextmanager
-async def dev(folder: Path, *options: str) -> AsyncIterator[Dev]:
+async def dev(folder: Path, *options: str, **settings: str) -> AsyncIterator[Dev]:
     log = folder / "dev.log"
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "doctrain", "dev", "--listen", "127.0.0.1:0", "--workers", "1", *options),
             cwd=folder,
-            env=CLEAN,
+            env={**CLEAN, **settings},
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -146,6 +148,20 @@ def guardians(pid: int) -> list[psutil.Process]:
             if "doctrain_worker.sandbox.guardian" in process.cmdline():
                 found.append(process)
     return found
+
+
+@by_itself
+async def test_all_that_it_says_is_json_when_that_is_asked_for(tmp_path: Path) -> None:
+    async with dev(tmp_path, DOCTRAIN_LOG_FORMAT="json") as running:
+        await running.says("Ctrl-C stops it.")
+        (guardian,) = guardians(running.process.pid)
+        guardian.kill()
+        await running.says("it is started again in")
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ends() == 0
+        said = [json.loads(line) for line in running.said.splitlines()]
+    assert {line["process"] for line in said} == {"doctrain-dev"}
+    assert all(datetime.fromisoformat(line["time"]).tzinfo is not None for line in said)
 
 
 @by_itself
