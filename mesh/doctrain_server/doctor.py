@@ -20,6 +20,7 @@ from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters
 from doctrain_server.doctor_database import ANSWER_SECONDS, examine_database
+from doctrain_server.doctor_embedding import examine_embedding
 from doctrain_server.finding import Finding, Verdict, judged
 from doctrain_server.folder import holder, kept_keys
 from doctrain_server.healthcheck import serves
@@ -64,7 +65,12 @@ async def examine(settings: Settings, *, alone: bool = False, documents: bool = 
         documents: they are read with these settings; a coordinator reads none.
     """
     findings = [await asyncio.to_thread(_sandbox, settings)] if documents else []
-    findings += [*await examine_database(settings), await _blobs(settings), await _broker(settings, alone)]
+    findings += [
+        *await examine_database(settings),
+        *await examine_embedding(settings),
+        await _blobs(settings),
+        await _broker(settings, alone),
+    ]
     if not alone:
         findings.append(_hold(settings))
     registry, listed = await _registry(settings, alone)

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from doctrain_mesh.settings import Settings
-from doctrain_server import doctor
+from doctrain_server import doctor, doctor_embedding
+from doctrain_server.doctor_embedding import examine_embedding
+from doctrain_server.finding import Verdict
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.confinement import Held
+from testkit import embedding_server
 from testkit.waiting import wait_until
 
 
@@ -47,3 +50,21 @@ async def test_a_slow_look_at_the_sandbox_keeps_nobody_waiting(monkeypatch: pyte
         await asyncio.sleep(0)
         assert not answer.is_set(), "the loop went on meanwhile"
         answer.set()
+
+
+async def test_the_embedding_model_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def verdicts(**chosen: object) -> list[tuple[Verdict, str]]:
+        return [(finding.verdict, finding.sentence) for finding in await examine_embedding(Settings(**chosen))]  # type: ignore[arg-type]
+
+    assert await verdicts() == [(Verdict.OK, "By the model that comes with doctrain.")]
+    assert (await verdicts(embedding=f"onnx:{tmp_path}"))[0][0] is Verdict.OK
+    assert (await verdicts(embedding=f"onnx:{tmp_path}/none"))[0][0] is Verdict.BAD
+    with embedding_server.serve() as server:
+        asked = {"embedding": f"openai:{server.url}", "embedding_model": "m", "embedding_key": "sk-1"}
+        good, bad = [await verdicts(**asked, embedding_dimensions=size) for size in (embedding_server.DIMENSIONS, 99)]
+    assert good == [(Verdict.OK, "The endpoint answers with 12 numbers a text; the index calls it openai-m-12.")]
+    assert bad[0][0] is Verdict.BAD
+    monkeypatch.setattr(doctor_embedding, "ANSWER_SECONDS", 0.2)
+    (away, open_way) = await verdicts(embedding="openai:http://192.0.2.1:1/v1", embedding_model="m", embedding_dimensions=3)
+    assert (away[0], open_way[0]) == (Verdict.BAD, Verdict.BAD)
+    assert "without TLS" in open_way[1]
