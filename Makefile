@@ -9,11 +9,13 @@ DOCUMENTS ?= 20000
 SEED   ?= 1
 SEEDS  ?= 2000
 REPLAY ?=
+MUTATIONS ?= 2000
+SAMPLES ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate demo bench bench-pipeline lock build clean distclean
+.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate hostile quality demo bench bench-pipeline lock build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +70,12 @@ chaos-proof: setup setup-test ## Prove that the chaos checker notices broken rul
 
 simulate: setup ## Look for broken promises in many simulated runs (SEEDS=n), or replay one with its event log (REPLAY=n)
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(REPLAY),--seed $(REPLAY),--seeds $(SEEDS)) $(ARGS)
+
+hostile: setup ## Read hostile documents and changed ones (MUTATIONS=n, SEED=n) in children, and say what became of them
+	PYTHONPATH=tests $(BIN)/python -m hostile --mutations $(MUTATIONS) --seed $(SEED) $(ARGS)
+
+quality: setup ## Measure how well documents are read: the shipped corpus, or those of SAMPLES=DIR (docs/quality.md)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.quality $(SAMPLES)
 
 demo: setup ## Train the small corpus on an embedded mesh and show what became of it
 	$(BIN)/doctrain-server demo

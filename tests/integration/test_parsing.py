@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-
 import msgspec
-import pytest
 
-from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, READ_VARIABLE
-from doctrain_worker.pipeline.chunk_store import ChunkStore
-from doctrain_worker.pipeline.parsing import Parsing
-from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
-from doctrain_worker.pipeline.plugins import Stages
-from doctrain_worker.pipeline.processor import DocumentTask, ShardContext, StageTiming
-from doctrain_worker.pipeline.wire import Chunk, Parsed, ReadSlice, Slice
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
+from doctrain_worker.pipeline.wire import Slice
 from testkit import pictures
-from testkit.limits import LIMITS, MIB
-
-PARSE = "doctrain_worker.pipeline.child.parse"
-SPEC = ChildSpec(
-    f"{PARSE}:parse",
-    prepare=f"{PARSE}:prepare",
-    memory_bytes=1024 * MIB,
-    environment=((READ_VARIABLE, Stages().read), (CHUNK_VARIABLE, Stages().chunk)),
-)
-
-
-@asynccontextmanager
-async def parsing() -> AsyncIterator[Parsing]:
-    async with Guardian.open() as guardian, ChildPool.open(guardian, SPEC, 1, isolation.choose()) as parsers:
-        yield Parsing(parsers, LIMITS)
-
-
-class Read:
-    """What came of a document."""
-
-    def __init__(self, parsed: Parsed, slices: list[ReadSlice], chunks: list[Chunk], stages: list[StageTiming]) -> None:
-        self.parsed, self.slices, self.chunks = parsed, slices, chunks
-        self.facts = {stage.name: stage.attributes for stage in stages}
-
-
-async def read(reader: Parsing, content: bytes, kept: Sequence[ReadSlice] = ()) -> Read:
-    passage = Passage(DocumentTask(0, "x", "blob://x"), ShardContext(1, "acme", 1, "t", 1, 1, 1, 1))
-    with ChunkStore() as store:
-        parsed, slices = await reader.parse(content, passage, store, kept)
-        return Read(parsed, slices, [chunk for batch in range(store.batches) for chunk in store.chunks(batch)], passage.stages)
+from testkit.parsers import parsers
 
 
 async def test_a_long_scan_takes_many_calls_and_its_slices_may_be_handed_back() -> None:
     pages = [pictures.page([f"These are words of page {number}"]) for number in range(1, 11)]
     scan = pictures.saved(pages[0], "TIFF", pages[1:])
-    async with parsing() as reader:
-        first = await read(reader, scan)
+    async with parsers() as reader:
+        first = await reader.read(scan)
         assert [(one.first_page, one.last_page) for one in first.slices] == [(1, 4), (5, 8), (9, 10)]
         assert first.facts["ocr"] == {"pages": 10}
         assert "words of page 6" in "".join(chunk.text for chunk in first.chunks)
@@ -63,7 +21,7 @@ async def test_a_long_scan_takes_many_calls_and_its_slices_may_be_handed_back() 
         marked = msgspec.msgpack.decode(first.slices[1].value, type=Slice)
         marked.blocks[1].text = "These are words of another reading"
         kept = [first.slices[0], msgspec.structs.replace(first.slices[1], value=msgspec.msgpack.encode(marked))]
-        second = await read(reader, scan, kept)
+        second = await reader.read(scan, kept=kept)
     assert [(one.first_page, one.last_page) for one in second.slices] == [(9, 10)]
     assert second.facts["ocr"] == {"pages": 2}
     assert second.facts["extract"]["pages_kept"] == 8
@@ -73,12 +31,12 @@ async def test_a_long_scan_takes_many_calls_and_its_slices_may_be_handed_back() 
 
 
 async def test_a_small_document_takes_one_call_and_its_stages_are_told() -> None:
-    async with parsing() as reader:
-        found = await read(reader, b"# A title\n\nWords below it.\n")
+    async with parsers() as reader:
+        found = await reader.read(b"# A title\n\nWords below it.\n")
     assert [(chunk.heading, chunk.text, chunk.page, chunk.part) for chunk in found.chunks] == [
         ("A title", "# A title\n\nWords below it.", 0, "")
     ]
-    assert found.parsed.media_type == "text/plain"
+    assert found.media_type == "text/plain"
     assert found.facts == {
         "detect": {"media_type": "text/plain"},
         "extract": {"bytes": 27, "characters": 26},
@@ -92,8 +50,8 @@ async def test_parts_are_told_in_chunks_and_facts() -> None:
         b"--x\nContent-Disposition: attachment; filename=a.txt\n\nAttached words.\n"
         b"--x\nContent-Disposition: attachment; filename=b.txt\n\n\n--x--\n"
     )
-    async with parsing() as reader:
-        found = await read(reader, mail)
+    async with parsers() as reader:
+        found = await reader.read(mail)
     assert [(chunk.part, chunk.start, chunk.text) for chunk in found.chunks if chunk.part] == [("a.txt", 0, "Attached words.")]
     assert found.facts["extract"] | {"bytes": 0, "characters": 0} == {
         "bytes": 0,
@@ -106,10 +64,10 @@ async def test_parts_are_told_in_chunks_and_facts() -> None:
 
 async def test_a_document_of_nothing_but_parts_that_cannot_be_read_fails_as_they_do() -> None:
     mail = b"From: a@b\nContent-Type: multipart/mixed; boundary=x\n\n--x\nContent-Disposition: attachment; filename=b.txt\n\n\n--x--\n"
-    async with parsing() as reader:
-        found = await read(reader, mail)
+    async with parsers() as reader:
+        found = await reader.read(mail)
         assert found.facts["extract"]["unread"] == "b.txt: EMPTY"
-        with pytest.raises(DocumentFailedError, match="There are no words"):
-            await read(reader, b"<html><body><script>x()</script></body></html>")
-        empty = await read(reader, pictures.saved(pictures.page([]), "PNG"))
+        silent = await reader.read(b"<html><body><script>x()</script></body></html>")
+        assert silent.code == "NO_TEXT"
+        empty = await reader.read(pictures.saved(pictures.page([]), "PNG"))
     assert (empty.chunks, empty.facts["extract"]["pages_without_text"]) == ([], 1)

@@ -22,12 +22,12 @@ def pdf(pages: Sequence[Sequence[str]]) -> bytes:
         )
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn))
     objects[1] = b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(kids), b" ".join(b"%d 0 R" % kid for kid in kids))
-    return _assembled(objects, b"")
+    return assembled(objects, b"")
 
 
 def drawn_pdf(drawn: str) -> bytes:
     """A PDF of one page with what these operators draw; its font F1 is Helvetica."""
-    return _assembled([*_PAGE, b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn.encode())], b"")
+    return assembled([*_PAGE, b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn.encode())], b"")
 
 
 _PAGE = (
@@ -66,7 +66,7 @@ def form_pdf(filled: str) -> bytes:
         field % filled.encode(),
         look % (len(shown), shown),
     ]
-    return _assembled(objects, b"")
+    return assembled(objects, b"")
 
 
 def encrypted_pdf() -> bytes:
@@ -76,10 +76,11 @@ def encrypted_pdf() -> bytes:
         b"<< /Type /Pages /Count 0 /Kids [] >>",
         b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <%s> /U <%s> >>" % (b"1f" * 32, b"2e" * 32),
     ]
-    return _assembled(objects, b"/Encrypt 3 0 R /ID [<00> <00>] ")
+    return assembled(objects, b"/Encrypt 3 0 R /ID [<00> <00>] ")
 
 
-def _assembled(objects: Sequence[bytes], trailer: bytes) -> bytes:
+def assembled(objects: Sequence[bytes], trailer: bytes) -> bytes:
+    """A PDF of these objects, numbered from 1, the first its catalog; ``trailer`` are more entries of its trailer."""
     out = bytearray(b"%PDF-1.4\n")
     offsets = []
     for number, body in enumerate(objects, 1):

@@ -6,7 +6,7 @@ import email
 import email.policy
 import mimetypes
 from collections.abc import Iterator
-from email.message import Message
+from email.message import EmailMessage, Message
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -20,16 +20,23 @@ from doctrain_worker.pipeline.child.source import Source
 if TYPE_CHECKING:
     import oxmsg
 
+_LONGEST_HEADER = 20_000
 _NAMED = ("From", "To", "Cc", "Date")
 
 
 def read(source: Source) -> Content:
     """An EML file."""
     message = email.message_from_bytes(source.content, policy=email.policy.default)
-    head = {name: str(message.get(name, "")) for name in _NAMED}
+    head = {name: _header(message, name) for name in ("Subject", *_NAMED)}
     body = message.get_body(("plain", "html"))
     blocks = _body(body) if body is not None else iter(())
-    return Content(chain(_head(str(message.get("Subject", "")), head), blocks), parts=_attachments(message, body))
+    return Content(chain(_head(head.pop("Subject"), head), blocks), parts=_attachments(message, body))
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    """What a line of the head says; of a very long one its beginning, since the time to make sense of it grows faster than it does."""
+    raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    return str(message.policy.header_fetch_parse(name, str(raw)[:_LONGEST_HEADER]))
 
 
 def _head(subject: str, named: dict[str, str]) -> Iterator[Block]:

@@ -83,6 +83,8 @@ def _recognised(picture: Image.Image, languages: str) -> _Found:
         engine.Recognize()
         lines = list(_lines(engine))
         return _Found([line for line, _ in lines], (picture.width * _POINTS, picture.height * _POINTS), _mean(lines))
+    except RuntimeError as error:  # the picture is sound, so what tesseract did not get is memory
+        raise MemoryError from error
     finally:
         engine.Clear()
 

@@ -1,0 +1,1 @@
+"""How well documents are read: ``make quality``, for the shipped corpus or for ``SAMPLES=DIR`` (docs/quality.md)."""
