@@ -10,7 +10,7 @@ Times are seconds of one clock, passed in; in columns they are whole millisecond
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BATCH_SECONDS = 0.025
 MOST = 512
@@ -45,8 +45,8 @@ class Columns:
     took: list[int]
     failed: list[FailedResult]
     tries: list[tuple[int, int]]
-    passed: Sequence[tuple[int, Sequence[Stage]]] = ()
-    unchanged: Sequence[int] = ()
+    passed: list[tuple[int, Sequence[Stage]]] = field(default_factory=list)
+    unchanged: list[int] = field(default_factory=list)
 
 
 class Results:
