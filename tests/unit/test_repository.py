@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECTS = [ROOT / "pyproject.toml", ROOT / "clients/python/pyproject.toml"]
 PRODUCT = {"doctrain", "doctrain_mesh", "doctrain_server", "doctrain_coordinator", "doctrain_worker"}
-OWN = PRODUCT | {"testkit", "chaos", "simulation", "benchmarks", "scripts"}
+OWN = PRODUCT | {"testkit", "chaos", "simulation", "hostile", "benchmarks", "scripts"}
 LONGEST_MODULE = 400
 
 # Written in pieces, so that this file does not hold what it looks for.

@@ -5,8 +5,8 @@ The settings ``stage_fetch``, ``stage_read``, ``stage_chunk`` and ``stage_index`
 stands at ours; the model that embeds is chosen by ``embedding`` (``doctrain_mesh.embedding.choice``):
 
 - fetch: ``async (tenant_id, uri, max_bytes, make_room) -> bytes``, in the worker (``doctrain_mesh.sources.Sources.get``)
-- read: ``pipeline.read.read``, in a sandboxed child
-- chunk: ``pipeline.chunk.chunk``, in the same child
+- read: ``pipeline.child.read.read``, in a sandboxed child
+- chunk: ``pipeline.child.chunk.chunk``, in the same child
 - index: ``pipeline.index.index``, in the worker
 """
 

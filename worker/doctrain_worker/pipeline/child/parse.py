@@ -142,9 +142,10 @@ def parse(task: Any) -> Progress:
     global _document  # noqa: PLW0603 - one call at a time, and a child that serves one document after the other
     if task is not None:
         _document = _Document(msgspec.convert(task, ParseTask), *_stages())
-    if _document is None:
+    document, _document = _document, None
+    if document is None:
         raise ValueError("There is no document to go on with.")
-    progress = _document.go_on()
-    if progress.parsed is not None:
-        _document = None
+    progress = document.go_on()
+    if progress.parsed is None:
+        _document = document
     return progress
