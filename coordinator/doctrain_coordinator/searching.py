@@ -21,7 +21,7 @@ CONNECTION_SETTINGS = {
     # The plan follows from the filter, and from how much there is.
     "plan_cache_mode": "force_custom_plan",
     "jit": "off",
-    "hnsw.ef_search": str(WANTED),
+    "hnsw.ef_search": str(2 * WANTED),
     "hnsw.iterative_scan": "relaxed_order",
 }
 """Of the connections that search."""

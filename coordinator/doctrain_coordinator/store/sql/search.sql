@@ -23,11 +23,10 @@ select id from training where tenant = $1 and task_id = any($2::text[])
 with near as materialized (
     {near}
 ), holding as materialized (
-    select asked.place as word, found.id, found.distance
+    select asked.place as word, found.id
     from unnest($8::text[]) with ordinality as asked (condition, place)
     cross join lateral (
-        select c.ctid as id, case when c.model = $2 then c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) end as distance
-        from chunk c
+        select c.ctid as id from chunk c
         where c.words @@ asked.condition::tsquery and c.tenant = $1
             and ($9 or exists (
                 select 1 from indexed_document d
@@ -39,17 +38,22 @@ with near as materialized (
     ) as found
 ), weighed as (
     select word, ln(1 + greatest($11::float8, count(*)) / count(*)) as weight, count(*) >= $10 as common from holding group by word
-), said as (
-    select id, sum(weight) as weight, min(distance) as distance
+), weighty as materialized (
+    select id, sum(weight) as weight
     from holding join weighed using (word)
     where not common or not exists (select 1 from weighed where not common)
-    group by id order by weight desc, distance, id limit $12
+    group by id order by weight desc, id limit $10
+), said as (
+    select weighty.id, weighty.weight,
+        case when c.model = $2 then c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) end as distance
+    from weighty join chunk c on c.ctid = weighty.id
+    order by weight desc, distance, id limit $12
 ), placed as (
     select id, row_number() over (order by distance, id) as place from near
     union all
     select id, row_number() over (order by weight desc, distance, id) from said
 ), fused as (
-    select id, sum(11.0 / (10 + place))::float8 / $15::int as score from placed group by id order by score desc, id limit $13
+    select id, sum(11::float8 / (10 + place)) / $15::int as score from placed group by id order by score desc, id limit $13
 )
 select c.document_id, g.task_id, c.part, c.page, c.heading, c.text, c.start_offset, c.end_offset, fused.score, d.metadata, d.media_type
 from fused
