@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from msgspec.msgpack import Decoder
@@ -19,7 +20,7 @@ from testkit.waiting import wait_until
 
 
 @pytest.fixture
-async def guardian() -> AsyncIterator[Guardian]:
+async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
     async with Guardian.open() as opened:
         yield opened
 

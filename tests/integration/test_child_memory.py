@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from testkit.sandbox import ANYTHING, SPEC, act, works
 
 
 @pytest.fixture
-async def guardian() -> AsyncIterator[Guardian]:
+async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
     async with Guardian.open() as opened:
         yield opened
 

@@ -44,7 +44,7 @@ def strongest() -> Isolation:
 
 
 @pytest.fixture
-async def guardian() -> AsyncIterator[Guardian]:
+async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
     async with Guardian.open() as opened:
         yield opened
 

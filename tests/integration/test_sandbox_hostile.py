@@ -7,7 +7,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,16 +35,7 @@ def shut_in(request: pytest.FixtureRequest) -> Isolation:
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the guardian makes scratch folders."""
-    with tempfile.TemporaryDirectory() as made:
-        Path(made).chmod(0o755)
-        monkeypatch.setenv("TMPDIR", made)
-        yield Path(made)
-
-
-@pytest.fixture
-async def guardian(folder: Path) -> AsyncIterator[Guardian]:
+async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
     async with Guardian.open() as opened:
         yield opened
 
@@ -85,13 +75,13 @@ async def test_what_processes_share_is_counted_once(pool: ChildPool) -> None:
     assert await answered(pool, 60.0, do="inherit", bytes=300 * MIB, seconds=1.0) == "well"
 
 
-async def test_files_are_counted_and_none_stay(pool: ChildPool, folder: Path) -> None:
+async def test_files_are_counted_and_none_stay(pool: ChildPool, scratch_root: Path) -> None:
     for _ in range(2):
         assert await act(pool, 60.0, do="many_files", count=100_000) == ends.OutOfSpace(SCRATCH_BYTES)
     # A file system of its own may be as deep as it likes.
     assert await act(pool, 5.0, do="deep_folders") in (ends.OutOfSpace(SCRATCH_BYTES), ends.TimedOut(5.0))
     assert await answered(pool, do="echo", value=1) == 1
-    await wait_until(lambda: len(list(folder.iterdir())) <= 1)
+    await wait_until(lambda: len(list(scratch_root.iterdir())) <= 1)
 
 
 @pytest.mark.parametrize("leave", ["leave_file", "leave_deep_folders", "leave_open_file"])
@@ -138,8 +128,8 @@ async def test_no_power_is_to_be_had(pool: ChildPool) -> None:
     assert await answered(pool, do="privileges") == []
 
 
-async def test_nothing_is_written_outside_the_scratch_folder(pool: ChildPool, folder: Path) -> None:
-    assert await answered(pool, do="write_elsewhere", folders=[str(folder), str(Path.home()), str(Path.cwd()), sandbox.TESTS]) == []
+async def test_nothing_is_written_outside_the_scratch_folder(pool: ChildPool, scratch_root: Path) -> None:
+    assert await answered(pool, do="write_elsewhere", folders=[str(scratch_root), str(Path.home()), str(Path.cwd()), sandbox.TESTS]) == []
 
 
 async def test_a_child_inherits_its_channel_and_nothing_else(pool: ChildPool) -> None:
