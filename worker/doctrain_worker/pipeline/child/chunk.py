@@ -26,7 +26,7 @@ MOST_TOKENS = 220
 """Of a chunk, whatever the model takes: longer ones say less precisely where something is found."""
 
 _HEADING_TOKENS = 36
-"""Room for the headings, which are embedded with the chunk."""
+"""Room for the headings, which are embedded with the chunk; at most half of what the model takes."""
 
 _LETTERS_A_TOKEN = 10
 """More than words have: what the tokenizer takes for one unknown word, however long, is cut by its letters."""
@@ -48,7 +48,7 @@ class _Measure:
 @cache
 def _measure() -> _Measure:
     tokenizer, max_tokens = load_tokenizer(choose(os.environ.get(MODEL_VARIABLE, "minilm")))
-    most = max(1, min(MOST_TOKENS, max_tokens - _HEADING_TOKENS))
+    most = min(MOST_TOKENS, max(max_tokens - _HEADING_TOKENS, max_tokens // 2))
     return _Measure(tokenizer, MarkdownSplitter.from_huggingface_tokenizer(tokenizer, most), most)
 
 
