@@ -11,7 +11,7 @@ from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import TrainingNotFoundError
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.postgres import Connection, Pool, Record
 
 SQL = statements.load("trainings")
 READ_SECONDS = 10.0
@@ -19,6 +19,9 @@ MOST_SHOWN = 128
 MOST_AHEAD = 10
 DOCUMENT_WINDOW = 100_000
 """Ordinals that one page of documents looks through, at most: a page may be short, never slow."""
+PAGE_BYTES = 2**20
+ROWS_AT_ONCE = 50
+"""Documents that Postgres sends before it is asked for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +137,32 @@ class Trainings:
         async with postgres.acquired(self._pool, "listing documents", seconds=READ_SECONDS) as c:
             running = [row["ordinal"] for row in await c.fetch(SQL["running_ordinals"], training)]
             until = after + DOCUMENT_WINDOW
-            rows = await c.fetch(SQL["documents"], training, seen.state.ended, running, after, until, list(states), size)
-        if len(rows) == size:
-            return Page(seen.row, rows, rows[-1]["ordinal"])
-        return Page(seen.row, rows, until if until < seen.row["total"] - 1 else None)
+            arguments = training, seen.state.ended, running, after, until, list(states), size
+            found = await read_documents(c, SQL["documents"], *arguments, most_bytes=PAGE_BYTES)
+        if found.cut or len(found.rows) == size:
+            return Page(seen.row, found.rows, found.rows[-1]["ordinal"])
+        return Page(seen.row, found.rows, until if until < seen.row["total"] - 1 else None)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRows:
+    """Rows of documents; ``cut``: there may be more of them."""
+
+    rows: Sequence[Record]
+    cut: bool
+
+
+async def read_documents(c: Connection, statement: str, *arguments: object, most_bytes: int) -> DocumentRows:
+    """What the statement answers, up to the row with which it is that large: each may carry some KiB of its tenant's."""
+    rows: list[Record] = []
+    size = 0
+    async with c.transaction(readonly=True):
+        async for row in c.cursor(statement, *arguments, prefetch=ROWS_AT_ONCE):
+            rows.append(row)
+            size += sum(len(row[column] or "") for column in ("document_id", "uri", "metadata", "error"))
+            if size >= most_bytes:
+                return DocumentRows(rows, cut=True)
+    return DocumentRows(rows, cut=False)
 
 
 def _waiting(row: Record, facts: Record | None, fleet: Record | None) -> str:

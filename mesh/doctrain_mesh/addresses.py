@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_ENDPOINT = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})")
+_LARGEST_PORT = 65_535
 _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "home.arpa")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Forms that carry an IPv4 address in their last four bytes: NAT64, IPv4-compatible and IPv4-translated ones.
+_CARRYING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+# What ``ipaddress`` takes for global: a closed network's own NAT64, site-local addresses, and Azure's host as its machines see it.
+_PRIVATE = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10", "168.63.129.16/32")))
 
 
 def is_public(address: Address) -> bool:
     """Whether anyone on the internet could reach it; looks through the forms in which IPv6 carries an IPv4 address."""
     if isinstance(address, ipaddress.IPv6Address):
         carried = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if carried is None and address in _NAT64:
+        if carried is None and any(address in network for network in _CARRYING):
             carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if carried is not None:
             return is_public(carried)
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not any(address in network for network in _PRIVATE)
 
 
 def literal(host: str) -> Address | None:
@@ -32,6 +38,12 @@ def literal(host: str) -> Address | None:
         return ipaddress.IPv4Address(socket.inet_aton(host))
     except OSError:
         return None
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether it is HOST:PORT, the host a name, an IPv4 address, or an IPv6 address in brackets."""
+    match = _ENDPOINT.fullmatch(text)
+    return match is not None and 1 <= int(match[1]) <= _LARGEST_PORT
 
 
 def is_local_name(host: str) -> bool:

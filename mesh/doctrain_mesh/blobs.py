@@ -22,8 +22,15 @@ import obstore
 from obstore import exceptions as obstore_errors
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from doctrain_mesh import blob_causes
-from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError, RequestTooLargeError
+from doctrain_mesh import blob_causes, uris
+from doctrain_mesh.errors import (
+    BlobUnavailableError,
+    ConfigurationError,
+    DoctrainError,
+    InvalidRequestError,
+    OperationTimeoutError,
+    RequestTooLargeError,
+)
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import BlobKey, parse_blob
 
@@ -269,9 +276,13 @@ class BlobStore:
 
 
 def open_store(url: str, **options: Any) -> ObjectStore:
-    """An object store with bounded waits; a folder is made when it is missing."""
-    if url.startswith("file://"):
-        folder = Path(url[len("file://") :])
+    """An object store with bounded waits; a folder is made when it is missing. Raises ConfigurationError."""
+    fault = uris.store_fault(url)
+    if fault is not None:
+        raise ConfigurationError(f"Documents cannot be kept at {url}. {fault}")
+    path = uris.file_path(url) if url.startswith("file://") else None
+    if path is not None:
+        folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         return LocalStore(folder)
     if url.startswith("memory:"):

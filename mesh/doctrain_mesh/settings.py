@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
+from doctrain_mesh import addresses, uris
 from doctrain_mesh.embedding import ModelError
 from doctrain_mesh.embedding.choice import Choice, Kind, choose
 from doctrain_mesh.errors import ConfigurationError
@@ -52,7 +53,11 @@ class Settings:
     )
     registry_url: str = _setting("memory:", "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS), or `memory:`.", secret=True)
     registry_ca: str = _setting("", "File of the CA that signed etcd's certificate; empty: the system's.")
-    blob_url: str = _setting("", "Where document bytes are kept: `file:///folder`, `s3://bucket/prefix` or another object store's URL.")
+    blob_url: str = _setting(
+        "",
+        "Where document bytes are kept: `file:///folder`, `s3://bucket/prefix` (another server than Amazon's in `AWS_ENDPOINT_URL`), "
+        "`gs://bucket/prefix` or `az://container/prefix`.",
+    )
 
     # What documents may be
     file_root: str = _setting("", "Folder below which `file://` URIs may point; empty: `file://` is refused.")
@@ -211,6 +216,10 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "else workers fence themselves while all is well."
         )
     _check_listen(settings.listen)
+    if settings.advertise and not addresses.is_endpoint(settings.advertise):
+        raise ConfigurationError(f"DOCTRAIN_ADVERTISE is {settings.advertise!r}; it must be HOST:PORT, such as host-a:7700.")
+    if settings.blob_url and (fault := uris.store_fault(settings.blob_url)):
+        raise ConfigurationError(f"DOCTRAIN_BLOB_URL is {settings.blob_url!r}. {fault}")
     held, limit = settings.least_hold_seconds, settings.broker_consumer_timeout_seconds
     if held > limit:
         raise ConfigurationError(

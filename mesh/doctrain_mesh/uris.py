@@ -26,6 +26,7 @@ MAX_NAME_BYTES = 255
 
 _BLOB = re.compile(r"blob://([0-9a-f]{64})(?:/([0-9]{1,12})/([0-9]{1,12}))?")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_STORE_OF_OTHERS = re.compile(r"(?:gs|az|azure|abfss?|adl)://[^/@]+(?:/.*)?")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
 _REMEMBERED = 4096
@@ -64,13 +65,36 @@ def file_path(uri: str) -> str | None:
     return posixpath.normpath("/" + unquote(path, errors="strict").lstrip("/"))
 
 
+def store_fault(url: str) -> str | None:
+    """Why tenants' uploads are not kept at that URL, in a sentence; None when they may be.
+
+    There is one way to write each place, so that ``UriRules`` can tell that a tenant's URI leads there.
+    """
+    scheme, separator, rest = url.partition("://")
+    if url.startswith("memory:"):
+        return None
+    if scheme == "file" and separator:
+        folder = unquote(rest)
+        fits = rest.startswith("/") and folder.isprintable() and not {"%", "\N{REPLACEMENT CHARACTER}"} & set(folder)
+        return None if fits else "A folder is written with its whole path, as in file:///folder."
+    if scheme == "s3" and separator:
+        return (
+            None
+            if _BUCKET.fullmatch(rest.partition("/")[0])
+            else "A bucket is written as s3://bucket/prefix; its server is named by AWS_ENDPOINT_URL."
+        )
+    if _STORE_OF_OTHERS.fullmatch(url):
+        return None
+    return "It is written as file:///folder, s3://bucket/prefix (another server than Amazon's in AWS_ENDPOINT_URL), gs:// or az://."
+
+
 class UriRules:
     """The rules of one deployment.
 
     Args:
         file_root: folder below which ``file://`` URIs may point; empty: they are refused.
         allow_private_addresses: whether ``https://`` may reach private addresses, and ``http://`` is taken at all.
-        blob_url: where tenants' uploads are kept; only ``blob://`` leads there, which keeps tenants apart.
+        blob_url: where tenants' uploads are kept, as ``store_fault`` takes it; only ``blob://`` leads there, which keeps tenants apart.
     """
 
     def __init__(self, *, file_root: str = "", allow_private_addresses: bool = False, blob_url: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import doctrain
 from doctrain import errors
 from doctrain.errors import DoctrainError
 from doctrain.v1 import training_pb2 as pb
+from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator import starting
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
@@ -79,6 +81,28 @@ async def test_a_wrong_line_further_on_ends_the_training_and_names_the_line(acme
     assert ended.total == 5_000
     first = await anext(acme.list_documents("m"))
     assert first.state == pb.DOCUMENT_STATE_CANCELLED
+
+
+async def test_pages_of_documents_with_much_metadata_are_short(served: Coordinators, acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    """An attack: pages of many megabytes, built on the loop that answers heartbeats."""
+    metadata = json.dumps({f"k{n}": "v" * 1000 for n in range(8)})
+    lines = [f'{{"document_id": "d{n}", "uri": "s3://bucket/{n}", "metadata": {metadata}}}' for n in range(400)]
+    await acme.start_training(manifest_uri=manifest(tmp_path, lines), training_task_id="m")
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
+    request, found, pages = pb.ListDocumentsRequest(training_task_id="m", page_size=1000), list[str](), 0
+    while True:
+        page = await stub.ListDocuments(request, metadata=key)
+        assert page.ByteSize() < 1.2 * 2**20
+        found += [document.document_id for document in page.documents]
+        pages += 1
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            break
+    assert found == [f"d{n}" for n in range(400)]
+    assert pages == 4
+    few = pb.ListDocumentsRequest(training_task_id="m", page_size=3, states=[pb.DOCUMENT_STATE_QUEUED])
+    assert len((await stub.ListDocuments(few, metadata=key)).documents) == 3
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ HELLO = "blob://2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
 
 @pytest.fixture(params=["memory", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return BlobStore("memory:///" if request.param == "memory" else (tmp_path / "a folder" / "blobs").as_uri().replace("%20", " "))
+    return BlobStore("memory:///" if request.param == "memory" else (tmp_path / "a folder" / "blobs").as_uri())
 
 
 @pytest.fixture

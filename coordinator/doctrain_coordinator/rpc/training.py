@@ -25,6 +25,7 @@ from doctrain_mesh.postgres import Pool
 
 MOST_KEY = 2**63 - 1
 MOST_ORDINAL = 2**30
+DOCUMENTS_A_TURN = 50
 BROKER_SECONDS = 2.0
 
 
@@ -93,8 +94,12 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         after = tokens.read(scope, request.page_token, 1, "page token", most=MOST_ORDINAL)[0] if request.page_token else -1
         page = await self._parts.trainings.documents(training, after, states, size)
         token = tokens.make(scope, page.next_ordinal) if page.next_ordinal is not None else ""
-        documents = [translate.document(row, page.training) for row in page.rows]
-        return pb.ListDocumentsResponse(documents=documents, next_page_token=token)
+        response = pb.ListDocumentsResponse(next_page_token=token)
+        for place, row in enumerate(page.rows, 1):
+            response.documents.append(translate.document(row, page.training))
+            if place % DOCUMENTS_A_TURN == 0:
+                await asyncio.sleep(0)  # workers' heartbeats are answered on this loop, too
+        return response
 
     async def WatchStatus(self, request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
         training = await self._find(request.training_task_id)

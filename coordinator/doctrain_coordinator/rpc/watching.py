@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc import tokens, translate
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.trainings import Seen
+from doctrain_coordinator.trainings import Seen, read_documents
 from doctrain_coordinator.watchers import WatchHub
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool
@@ -17,6 +17,7 @@ SQL = statements.load("trainings")
 READ_SECONDS = 10.0
 MOST_DOCUMENTS = 200
 ENOUGH_BYTES = 128 * 1024
+"""Of documents in one message: a client that reads nothing is to hold little of this process's memory."""
 
 
 class Watching:
@@ -69,24 +70,12 @@ class Watching:
             first, last = shard["first"], shard["first"] + shard["count"] - 1
             while first <= last:
                 async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
-                    rows = await c.fetch(SQL["ended_documents"], self._training, first, last, MOST_DOCUMENTS)
-                fresh = [row for row in rows if row["ordinal"] not in told]
+                    arguments = self._training, first, last, MOST_DOCUMENTS
+                    found = await read_documents(c, SQL["ended_documents"], *arguments, most_bytes=ENOUGH_BYTES)
+                fresh = [row for row in found.rows if row["ordinal"] not in told]
                 told.update(row["ordinal"] for row in fresh)
-                for batch in _batches([translate.document(row, seen.row) for row in fresh]):
-                    yield batch
-                first = rows[-1]["ordinal"] + 1 if len(rows) == MOST_DOCUMENTS else last + 1
+                if fresh:
+                    yield [translate.document(row, seen.row) for row in fresh]
+                first = found.rows[-1]["ordinal"] + 1 if found.cut or len(found.rows) == MOST_DOCUMENTS else last + 1
             if shard["open"] == 0 and shard["version"] <= seen.row["version"]:
                 del self._told[shard["id"]]
-
-
-def _batches(documents: list[pb.Document]) -> Iterator[list[pb.Document]]:
-    """Cut where a message grows large: a client that reads nothing is to hold little of this process's memory."""
-    batch, size = list[pb.Document](), 0
-    for document in documents:
-        batch.append(document)
-        size += document.ByteSize()
-        if size >= ENOUGH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -40,6 +40,8 @@ SAFE = {
         ({"DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS": "inf"}, "must be a finite number"),
         ({"DOCTRAIN_LOG_LEVEL": "loud"}, "DOCTRAIN_LOG_LEVEL is loud; it must be DEBUG, INFO, WARNING or ERROR"),
         ({"DOCTRAIN_LOG_FORMAT": "xml"}, "must be text or json"),
+        ({"DOCTRAIN_BLOB_URL": "s3a://bucket"}, "DOCTRAIN_BLOB_URL is 's3a://bucket'. It is written as"),
+        ({"DOCTRAIN_ADVERTISE": "http://host-a:7700"}, "DOCTRAIN_ADVERTISE is 'http://host-a:7700'; it must be HOST:PORT"),
         ({"DOCTRAIN_SANDBOX": "none"}, "must be auto, bwrap, unshare or rlimit"),
         ({"DOCTRAIN_STAGE_REED": "a:b"}, "Did you mean DOCTRAIN_STAGE_READ"),
     ],

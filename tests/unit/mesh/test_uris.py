@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain_mesh import addresses
-from doctrain_mesh.uris import MAX_URI_BYTES, BlobKey, UriRules, file_path, parse_blob
+from doctrain_mesh.uris import MAX_URI_BYTES, BlobKey, UriRules, file_path, parse_blob, store_fault
 
 RULES = UriRules(file_root="/srv/documents")
 KEY = "0123456789abcdef" * 4
@@ -134,9 +134,86 @@ def test_a_blob_uri_names_an_object_or_a_part_of_one() -> None:
     assert parse_blob(f"blob://{KEY}/7") is None
 
 
-@pytest.mark.parametrize(("address", "public"), [("8.8.8.8", True), ("192.168.1.1", False), ("224.0.0.1", False), ("2002:a00:1::", False)])
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *(("8.8.8.8", True), ("2606:4700::1111", True), ("::ffff:8.8.8.8", True), ("64:ff9b::8.8.8.8", True), ("::8.8.8.8", True)),
+        *(
+            ("192.168.1.1", False),
+            ("224.0.0.1", False),
+            ("169.254.169.254", False),
+            ("168.63.129.16", False),
+            ("::ffff:168.63.129.16", False),
+        ),
+        *(("::1", False), ("fec0::1", False), ("fd00::1", False), ("2002:a00:1::", False)),
+        *(("64:ff9b::10.0.0.1", False), ("64:ff9b:1::8.8.8.8", False), ("::ffff:0:10.0.0.1", False), ("::10.0.0.1", False)),
+    ],
+)
 def test_public_addresses(address: str, public: bool) -> None:
     assert addresses.is_public(ipaddress.ip_address(address)) == public
+
+
+@pytest.mark.parametrize("text", ["host-a:7700", "10.0.0.1:1", "[::1]:65535", "a_b.example:7700"])
+def test_endpoints(text: str) -> None:
+    assert addresses.is_endpoint(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "host",
+        "host:",
+        ":7700",
+        "host:0",
+        "host:65536",
+        "http://host:7700",
+        "dns:///host:7700",
+        "unix:/x",
+        "a\ud800:1",
+        "[x]:1",
+        "a:1\n",
+    ],
+)
+def test_what_is_no_endpoint(text: str) -> None:
+    assert not addresses.is_endpoint(text)
+
+
+@pytest.mark.parametrize(
+    "url", ["memory:///", "file:///srv/my%20blobs", "s3://bucket", "s3://bucket/prefix", "gs://bucket/p", "az://container/p", "abfss://c/p"]
+)
+def test_places_for_uploads(url: str) -> None:
+    assert store_fault(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("s3a://bucket/p", "S3://bucket/p", "s3://BUCKET/p", "s3://user@bucket/p", "s3://bucket:80/p", "s3:bucket", "s3://"),
+        *("https://bucket.s3.eu-north-1.amazonaws.com/p", "https://s3.eu-north-1.amazonaws.com/bucket/p", "http://minio:9000/bucket"),
+        *(
+            "FILE:///srv/blobs",
+            "file:/srv/blobs",
+            "file://localhost/srv",
+            "file:///srv/%2562lobs",
+            "file:///srv/%ff",
+            "/srv/blobs",
+            "blobs",
+            "gs://a@b",
+        ),
+    ],
+)
+def test_a_place_for_uploads_that_no_rule_could_tell_from_a_tenants_is_refused(url: str) -> None:
+    """An attack: with the uploads in ``s3a://bucket`` every tenant could read all of ``s3://bucket``."""
+    fault = store_fault(url)
+    assert fault is not None
+    assert fault.endswith(".")
+
+
+def test_no_uri_leads_into_the_uploads() -> None:
+    for url, uri in (("s3://bucket/p", "s3://bucket/p/tenants/other/x"), ("file:///srv/my%20blobs", "file:///srv/my%20blobs/x")):
+        assert store_fault(url) is None
+        assert "store of uploads" in str(UriRules(file_root="/srv", blob_url=url).reason(uri))
 
 
 def test_a_million_uris_of_a_manifest_are_judged_in_seconds() -> None:

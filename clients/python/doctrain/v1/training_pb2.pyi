@@ -681,7 +681,7 @@ class ListDocumentsResponse(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty: this was the last. A page may be short, even empty, before the last."""
+    """For the next page; empty: this was the last. A page may be short, even empty, before the last: it ends with about 1 MiB."""
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]:
         """In the order in which they were given."""
