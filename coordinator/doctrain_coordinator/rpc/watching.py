@@ -17,6 +17,8 @@ SQL = statements.load("trainings")
 READ_SECONDS = 10.0
 MOST_DOCUMENTS = 200
 ENOUGH_BYTES = 128 * 1024
+# Which shards changed is read from all of a training's: of one with so many documents, seldom.
+MANY, MANY_SECONDS = 100_000, 1.0
 
 
 class Watching:
@@ -58,6 +60,8 @@ class Watching:
                 yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version))
                 if seen.state.ended:
                     return
+                if documents and seen.row["total"] >= MANY:
+                    await asyncio.sleep(MANY_SECONDS)
                 silent_until = clock() + self._heartbeat
 
     async def _documents(self, seen: Seen, known: int) -> AsyncIterator[list[pb.Document]]:
