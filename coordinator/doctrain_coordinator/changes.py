@@ -11,11 +11,13 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
+from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Connection
 
 log = logging.getLogger(__name__)
+SQL = statements.load("changes")
 CHANNEL = "doctrain"
 GAP_SECONDS = 0.02
 PROBE_SECONDS = 5.0
@@ -107,7 +109,7 @@ class Changes:
         self._untold_trainings, self._untold_work = set(), False
         words = [ANY] if len(named) > MOST_NAMED else [str(training) for training in named]
         try:
-            await connection.execute("select pg_notify($1, $2)", CHANNEL, " ".join([*words, *([WORK] if work else [])]))
+            await connection.execute(SQL["notify"], CHANNEL, " ".join([*words, *([WORK] if work else [])]))
         except BaseException:  # told on the next connection
             self._untold_trainings |= named
             self._untold_work = self._untold_work or work

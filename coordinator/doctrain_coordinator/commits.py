@@ -326,9 +326,7 @@ class Committer:
                 report.shard,
                 completed=completed.get(id(report), 0),
                 failed=failed.get(id(report), 0),
-                reported=report.block.reported()
-                if ledger.shards[report.shard].suspects or ledger.shards[report.shard].trial is not None
-                else (),
+                reported=report.block.reported,
                 running=report.block.running,
             )
             batch.freed = batch.freed or done

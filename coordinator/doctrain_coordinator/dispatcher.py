@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 SQL = statements.load("dispatch")
 SESSIONS = statements.load("sessions")
 POLL_SECONDS = 1.0
+FORGET_SECONDS = 600.0
+MOST_FORGOTTEN = 1_000
 ROUND_SECONDS = 20.0
 MOST_GRANTS = 256
 # Of a tenant's trainings that have nothing in flight, a round looks at that many, the oldest.
@@ -96,7 +98,7 @@ class Term:
         self._c, self._publisher, self._lapses, self._lane_slots = connection, publisher, lapses, lane_slots
         self._overdue = Overdue()
         self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
-        self._swept = float("-inf")
+        self._swept = self._forgot = float("-inf")
 
     async def round(self) -> float:
         """Grants what can be granted and, once a poll, sweeps; answers how long to wait for the next round."""
@@ -108,6 +110,7 @@ class Term:
             self._swept = now
             await self._republish()
             await self._take_back()
+            await self._forget(now)
         delayed = await self._c.fetchval(SQL["next_delay_ends_in"])
         until_sweep = max(0.0, self._swept + POLL_SECONDS - time.monotonic())
         return until_sweep if delayed is None else min(until_sweep, max(delayed, DELAYS_GAP_SECONDS))
@@ -159,6 +162,11 @@ class Term:
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SESSIONS["live_sessions"])]
         self._lapses.take_back(self._observer.observe(time.monotonic(), live))
+
+    async def _forget(self, now: float) -> None:
+        if now - self._forgot >= FORGET_SECONDS:
+            self._forgot = now
+            await self._c.execute(SESSIONS["forget_sessions"], MOST_FORGOTTEN)
 
 
 def _looked_at_part(in_flight: Sequence[Record], runnable: Sequence[Record]) -> bool:

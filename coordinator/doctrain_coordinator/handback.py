@@ -1,4 +1,4 @@
-"""Shards that their holder gives up while its session lives: yielded, stopped, or forgotten by it (docs/protocol.md, "Yield", "Stopped").
+"""Shards that their holder gives up while its session lives: yielded, stopped, or forgotten by it (docs/protocol.md, "Yield", "Cancel").
 
 Uncharged. The guards on holder and number make a second run do nothing.
 """

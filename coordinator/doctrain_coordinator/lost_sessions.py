@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from doctrain_coordinator.core.observation import LEAST, WINDOW_SECONDS, is_mass_loss
+from doctrain_coordinator.core.mass_loss import LEAST, WINDOW_SECONDS, is_mass_loss
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.takeback import Guard, TakeBacks
 from doctrain_mesh import postgres

@@ -1,4 +1,4 @@
-"""Opens, attaches and ends the workers' sessions (docs/protocol.md, "session", "Closed stream")."""
+"""Opens, attaches and ends the workers' sessions (docs/protocol.md, "Rows", "Take-back")."""
 
 from __future__ import annotations
 

@@ -52,8 +52,7 @@ _BELIEVED_BYTES = 32 << 20
 _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
-_AT_ONCE = 16
-_PARTS_AT_ONCE = 2
+_AT_ONCE, _PARTS_AT_ONCE = 16, 2
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]

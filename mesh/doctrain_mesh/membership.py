@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-WORKERS = "/doctrain/workers/"
+ROOT = "/doctrain/"
+"""Before every key of a mesh's."""
+
+WORKERS = f"{ROOT}workers/"
 """Followed by the worker's name: what it says of itself, for operators."""
 
-COORDINATORS = "/doctrain/coordinators/"
+COORDINATORS = f"{ROOT}coordinators/"
 """Followed by the coordinator's name: JSON with the ``address`` at which workers find it."""

@@ -141,7 +141,7 @@ class UriRules:
     def _file_reason(self, uri: str) -> str | None:
         if not self.file_root:
             return "file:// URIs are switched off here; upload the document, or ask the operator to set DOCTRAIN_FILE_ROOT."
-        plain = uri.startswith(self._file_prefix) and "/." not in uri and "%" not in uri and "//" not in uri[7:]
+        plain = uri.startswith(self._file_prefix) and uri.isascii() and "/." not in uri and "%" not in uri and "//" not in uri[7:]
         if (
             plain
             and len(uri) - len(self._file_prefix) in range(1, MAX_NAME_BYTES)

@@ -165,7 +165,7 @@ async def _registry(settings: Settings, alone: bool) -> tuple[Finding, list[str]
         return _stand_in("registry", "DOCTRAIN_REGISTRY_URL", alone), []
     try:
         async with deadline("Asking the registry", ANSWER_SECONDS), adapters.open_registry(settings) as registry:
-            known = await registry.list("/doctrain/")
+            known = await registry.list(membership.ROOT)
     except DoctrainError as error:
         return Finding("registry", Verdict.BAD, error.sentence), []
     coordinators = [_address(value) for key, value in known.items() if key.startswith(membership.COORDINATORS)]

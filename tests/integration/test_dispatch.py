@@ -288,3 +288,16 @@ async def test_another_leads_once_the_first_is_gone(postgres: str) -> None:
             await wait_until(lambda: first.leadership.leading or second.leadership.leading)
             assert not (first.leadership.leading and second.leadership.leading)
         await wait_until(lambda: second.leadership.leading)
+
+
+async def test_a_leader_forgets_sessions_that_ended_long_ago(postgres: str) -> None:
+    async with core(postgres) as made:
+        await made.pool.execute(
+            """
+            insert into session (worker_id, lanes, state, beaten_at) values
+                ('old', 1, 2, now() - interval '2 days'), ('young', 1, 2, now()), ('alive', 1, 1, now() - interval '2 days')
+            """
+        )
+        async with core(postgres, broker=made.broker, leads=True):
+            await wait_until(lambda: made.pool.fetchval("select not exists (select 1 from session where worker_id = 'old')"))
+        assert {row["worker_id"] for row in await made.pool.fetch("select worker_id from session")} == {"young", "alive"}

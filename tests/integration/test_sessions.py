@@ -1,4 +1,4 @@
-"""Sessions on a real Postgres: beats, orders, streams that close, successors (docs/protocol.md, "Heartbeat", "Closed stream")."""
+"""Sessions on a real Postgres: beats, orders, streams that close, successors (docs/protocol.md, "Heartbeat", "Take-back")."""
 
 from __future__ import annotations
 

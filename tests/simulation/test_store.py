@@ -57,6 +57,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("sessions.attach_session", session, f"w{draw.randint(1, 4)}", 3),
             ("sessions.held_shards", [1, 2]),
             ("sessions.live_sessions",),
+            ("sessions.forget_sessions", 10),
             ("sessions.predecessor", session, f"w{session}"),
             ("sessions.held_by", session),
             ("sessions.mark_gone", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),

@@ -130,3 +130,28 @@ def test_both_distributions_have_one_version() -> None:
     server, client = (tomllib.loads(project.read_text())["project"] for project in PROJECTS)
     assert server["version"] == client["version"]
     assert f"doctrain[cli]=={client['version']}" in server["dependencies"]
+
+
+def test_headings_that_docstrings_name_are_in_the_protocol() -> None:
+    headings = set(re.findall(r"^## (.+)$", text(ROOT / "docs/protocol.md"), re.MULTILINE))
+    named = {
+        (relative(path), heading)
+        for path in tracked()
+        if path.suffix == ".py"
+        for names in re.findall(r'docs/protocol\.md((?:, "[^"]+")+)', text(path))
+        for heading in re.findall(r'"([^"]+)"', names)
+    }
+    assert named
+    assert [(path, heading) for path, heading in sorted(named) if heading not in headings] == []
+
+
+def test_every_attribute_of_a_span_is_explained() -> None:
+    explained = text(ROOT / "docs/telemetry.md")
+    given = {
+        name
+        for folder in ("coordinator", "mesh", "worker")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r'(?:set_attribute\(|[{,]\s*)"((?:doctrain|rpc)\.[\w.]+)"[:,]', text(path))
+    }
+    assert {"doctrain.shard", "rpc.method", "doctrain.chunks"} <= given
+    assert {name for name in given if f"`{name}`" not in explained} == set()

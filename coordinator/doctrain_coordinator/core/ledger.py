@@ -6,7 +6,7 @@ the rows to write. It holds no connection and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -118,8 +118,8 @@ class Ledger:
         row = self.shards.get(shard)
         return row is not None and row.number == number and row.holder == session and row.state is ShardState.DONE
 
-    def record(self, shard: int, *, completed: int, failed: int, reported: Sequence[int], running: Sequence[int]) -> bool:
-        """Counts what Postgres recorded of an accepted block; answers whether the shard is done."""
+    def record(self, shard: int, *, completed: int, failed: int, reported: Callable[[], Sequence[int]], running: Sequence[int]) -> bool:
+        """Counts what Postgres recorded of an accepted block; answers whether the shard is done. ``reported`` is asked where it matters."""
         row = self.shards[shard]
         training = self.trainings[row.training]
         training.completed += completed
@@ -127,7 +127,7 @@ class Ledger:
         row.open -= completed + failed
         row.running = running
         if row.suspects or row.trial is not None:
-            ended = set(reported)
+            ended = set(reported())
             suspects = tuple(o for o in row.suspects if o not in ended)
             row.cleared = bool(row.suspects) and not suspects
             row.suspects = suspects

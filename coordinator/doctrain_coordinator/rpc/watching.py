@@ -18,6 +18,8 @@ READ_SECONDS = 10.0
 MOST_DOCUMENTS = 200
 ENOUGH_BYTES = 128 * 1024
 """Of documents in one message: a client that reads nothing is to hold little of this process's memory."""
+# Which shards changed is read from all of a training's: of one with so many documents, seldom.
+MANY, MANY_SECONDS = 100_000, 1.0
 
 
 class Watching:
@@ -59,6 +61,8 @@ class Watching:
                 yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version))
                 if seen.state.ended:
                     return
+                if documents and seen.row["total"] >= MANY:
+                    await asyncio.sleep(MANY_SECONDS)
                 silent_until = clock() + self._heartbeat
 
     async def _documents(self, seen: Seen, known: int) -> AsyncIterator[list[pb.Document]]:

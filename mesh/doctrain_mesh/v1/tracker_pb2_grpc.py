@@ -54,7 +54,9 @@ class TrackerServiceServicer(object):
         The first request carries `hello`, the first response `welcome`. Requests are batches: parts are handled as if each had come
         alone, answers come in any order. A request with nothing in it is a ping (every 0.25 s). A stream that ends without
         a goodbye is a dead worker a second later, unless the session has another stream by then.
-        Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), SHUTTING_DOWN (open one elsewhere).
+        A coordinator that goes away says so (`draining`) and ends the streams that are left after a while. One whose worker says
+        nothing for the lease is ended too.
+        Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), TIMEOUT (no hello at all).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

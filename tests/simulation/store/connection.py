@@ -265,7 +265,7 @@ _SPECIAL: dict[str, Any] = {
     "commit": _commit,
     "rollback": _rollback,
     "select 1": _nothing,
-    "select pg_notify($1, $2)": _notify,
+    product.load("changes")["notify"]: _notify,
     product.load("dispatch")["lead"]: _lead,
     product.load("loading")["try_load"]: _try_load,
 }

@@ -100,7 +100,7 @@ class Commits(RuleBasedStateMachine):
         self.open[shard] -= fresh
         self.recorded += len(fresh)
         counts = {"completed": 0, "failed": len(fresh)} if fails else {"completed": len(fresh), "failed": 0}
-        done = ledger.record(shard, **counts, reported=sorted(reported), running=sorted(self.open[shard])[:2])
+        done = ledger.record(shard, **counts, reported=lambda: sorted(reported), running=sorted(self.open[shard])[:2])
         self.training.settle()
         assert done == (not self.open[shard])
         assert not set(self.shards[shard].suspects) & reported

@@ -55,6 +55,7 @@ def test_taken(uri: str) -> None:
         (f"https://{'a' * 64}.example.com/x", "host"),
         ("https://example..com/x", "host"),
         ("file:///srv/documents/" + "a" * 256, "longer than 255"),
+        ("file:///srv/documents/" + "ü" * 200, "longer than 255"),
         ("https://user:secret@example.com/x", "credentials"),
         ("https://user@example.com", "credentials"),
         ("https://example.com\\@127.0.0.1/x", "credentials"),

@@ -937,7 +937,7 @@ class WatchStatusResponse(_message.Message):
     resume_position: _builtins.str
     """From where to go on; set in every message."""
     heartbeat: _builtins.bool
-    """True when nothing changed for 10 s and the stream lives."""
+    """True when nothing changed for a while (10 s unless the operator set DOCTRAIN_WATCH_HEARTBEAT_SECONDS) and the stream lives."""
     @_builtins.property
     def training(self) -> Global___Training:
         """The training as it stands; not set in a heartbeat."""

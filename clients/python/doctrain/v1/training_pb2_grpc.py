@@ -188,7 +188,7 @@ class TrainingServiceServicer(object):
         The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
         since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
         which its documents were given first. Of many documents the first are stored by the call, the rest afterwards. Safe to repeat
-        with the same `training_task_id`, as StartTraining is.
+        with the same `new_training_task_id`, as StartTraining is with its id.
         Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -84,7 +84,7 @@ class TrainingServiceStub:
     The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
     since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
     which its documents were given first. Of many documents the first are stored by the call, the rest afterwards. Safe to repeat
-    with the same `training_task_id`, as StartTraining is.
+    with the same `new_training_task_id`, as StartTraining is with its id.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]
@@ -155,7 +155,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
     since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
     which its documents were given first. Of many documents the first are stored by the call, the rest afterwards. Safe to repeat
-    with the same `training_task_id`, as StartTraining is.
+    with the same `new_training_task_id`, as StartTraining is with its id.
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
     """
     ExplainTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.ExplainTrainingRequest, _training_pb2.ExplainTrainingResponse]  # type: ignore[assignment]
@@ -277,7 +277,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         The other training stays as it is. Documents that a later training of the tenant has indexed since, or that were deleted
         since, are left out, and those that one indexes meanwhile stay as it leaves them: a retry is no newer than the training in
         which its documents were given first. Of many documents the first are stored by the call, the rest afterwards. Safe to repeat
-        with the same `training_task_id`, as StartTraining is.
+        with the same `new_training_task_id`, as StartTraining is with its id.
         Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, TRAINING_EXISTS, QUOTA_EXCEEDED, NOTHING_TO_RETRY.
         """
 

@@ -23,6 +23,12 @@ from shard where holder = any($1::bigint[]) and state in (2, 3)
 -- name: live_sessions
 select id, beat, attached from session where state = 1
 
+-- name: forget_sessions
+-- What ended more than a day ago is asked for by nobody.
+delete from session where id in (
+    select id from session where state = 2 and beaten_at < now() - interval '1 day' order by id limit $1
+)
+
 -- name: predecessor
 select beat, attached from session where id = $1 and worker_id = $2 and state = 1
 
