@@ -19,7 +19,7 @@ from doctrain_coordinator.manifests import ManifestReader
 from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
-from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
 from doctrain_mesh.postgres import OwnConnection, Record
 from doctrain_mesh.sources import Sources

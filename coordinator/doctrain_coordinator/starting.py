@@ -23,7 +23,8 @@ from doctrain_coordinator.manifests import Chunk, ManifestReader, Row
 from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
-from doctrain_mesh.blobs import BlobForbiddenError, BlobNotFoundError, BlobStore
+from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import QuotaExceededError, TrainingExistsError
 from doctrain_mesh.postgres import Pool
 from doctrain_mesh.sources import Sources

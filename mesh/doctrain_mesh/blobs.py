@@ -23,14 +23,8 @@ from obstore import exceptions as obstore_errors
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from doctrain_mesh import blob_causes, uris
-from doctrain_mesh.errors import (
-    BlobUnavailableError,
-    ConfigurationError,
-    DoctrainError,
-    InvalidRequestError,
-    OperationTimeoutError,
-    RequestTooLargeError,
-)
+from doctrain_mesh.blob_errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, DoctrainError, OperationTimeoutError
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import BlobKey, parse_blob
 
@@ -63,35 +57,6 @@ log = logging.getLogger(__name__)
 
 async def unbounded(_count: int) -> None:
     """Room for any number of bytes."""
-
-
-class BlobNotFoundError(InvalidRequestError):
-    """Nothing is there, or nothing that this tenant may see: asking again will not help."""
-
-
-class BlobForbiddenError(InvalidRequestError):
-    """What is there may not be read: by its owner's rules, or by ours (an address, a link that leaves the root)."""
-
-
-class BlobChangedError(InvalidRequestError):
-    """It was replaced while it was being read; what was read so far belongs to what is no longer there."""
-
-
-class BlobRangeError(InvalidRequestError):
-    """A URI names bytes that its object does not have."""
-
-    def __init__(self, offset: int, length: int, size: int) -> None:
-        super().__init__(
-            f"The URI names {length:,} bytes from byte {offset:,} on, but what is stored there has {size:,}; "
-            "use the URI that the upload answered."
-        )
-
-
-class BlobTooLargeError(RequestTooLargeError):
-    """More bytes than the limit; metadata carries ``limit`` and ``unit``."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"It is larger than {limit:,} bytes, the limit here.", metadata={"limit": str(limit), "unit": "bytes"})
 
 
 @dataclass(frozen=True, slots=True)

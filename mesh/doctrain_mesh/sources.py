@@ -18,16 +18,8 @@ from typing import Any, BinaryIO
 from obstore.store import ObjectStore
 
 from doctrain_mesh import blobs, uris
-from doctrain_mesh.blobs import (
-    OPEN_SECONDS,
-    READ_SECONDS,
-    BlobForbiddenError,
-    BlobNotFoundError,
-    BlobStore,
-    MakeRoom,
-    OpenedObject,
-    unbounded,
-)
+from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.blobs import OPEN_SECONDS, READ_SECONDS, BlobStore, MakeRoom, OpenedObject, unbounded
 from doctrain_mesh.errors import InvalidRequestError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.uris import UriRules

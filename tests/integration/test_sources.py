@@ -13,14 +13,8 @@ from typing import Any
 
 import pytest
 
-from doctrain_mesh.blobs import (
-    BlobChangedError,
-    BlobForbiddenError,
-    BlobNotFoundError,
-    BlobRangeError,
-    BlobStore,
-    BlobTooLargeError,
-)
+from doctrain_mesh.blob_errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
