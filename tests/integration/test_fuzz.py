@@ -90,6 +90,11 @@ async def call(channel: grpc.aio.Channel, method: Any, path: str, draw: random.R
                 await running
     except grpc.aio.AioRpcError as error:
         return error.code().name, error.details() or ""
+    except asyncio.CancelledError:  # grpc.aio's way to tell that the service cancelled the call
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return "CANCELLED", ""
     finally:
         running.cancel()
     return "OK", ""
