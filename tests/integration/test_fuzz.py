@@ -48,7 +48,7 @@ def filled(message: Any, draw: random.Random, depth: int = 0) -> Any:
             continue
         target = getattr(message, field.name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            target[draw.choice(["", "k", "\x00"])] = draw.choice(["", "v", "x" * 2000])
+            target[draw.choice(["", "k", "\x00"])] = value(field.message_type.fields_by_name["value"], draw, depth)
         elif hasattr(target, "append"):
             for _ in range(draw.choice([0, 1, 3])):
                 target.append(value(field, draw, depth))
@@ -90,11 +90,6 @@ async def call(channel: grpc.aio.Channel, method: Any, path: str, draw: random.R
                 await running
     except grpc.aio.AioRpcError as error:
         return error.code().name, error.details() or ""
-    except asyncio.CancelledError:  # grpc.aio's way to tell that the service cancelled the call
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return "CANCELLED", ""
     finally:
         running.cancel()
     return "OK", ""
