@@ -157,7 +157,7 @@ class Settings:
     otlp_endpoint: str = _setting("", "OTLP/gRPC collector for traces, as `http://host:port`; empty: no traces.")
     trace_documents: float = _setting(0.01, "Share of documents that get a span of their own.", low=0, high=1)
     log_level: str = _setting("INFO", "What is logged of doctrain itself, and all that is worse.", choices=_LEVELS)
-    library_log_level: str = _setting("WARNING", "What is logged of libraries and plug-ins, and all that is worse.", choices=_LEVELS)
+    dependency_log_level: str = _setting("WARNING", "What is logged of libraries and plug-ins, and all that is worse.", choices=_LEVELS)
     log_format: str = _setting("text", "`text` for people, `json` for machines.", choices=("text", "json"))
 
     @property

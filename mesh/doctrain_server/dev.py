@@ -26,7 +26,7 @@ Ctrl-C stops it."""
 
 async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
     """Runs until it is told to stop, also while it still starts."""
-    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process=NAME)
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=NAME)
 
     def tell(sentence: str) -> None:
         with suppress(BrokenPipeError):  # whoever read it has gone; that ends no mesh

@@ -62,7 +62,7 @@ async def run_coordinator(settings: Settings) -> None:
     """Serves until it is told to stop, then drains within ``drain_seconds``."""
     from doctrain_coordinator import app as coordinator  # workers load this module too
 
-    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process=settings.process_name)
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=settings.process_name)
     if not settings.database_url:
         raise ConfigurationError("DOCTRAIN_DATABASE_URL is not set; `doctrain dev` runs a mesh that brings its own Postgres.")
     if not settings.blob_url:

@@ -124,7 +124,7 @@ def limits_of(settings: Settings) -> Limits:
 
 async def run_main(settings: Settings) -> None:
     """Works until it is told to stop, then drains."""
-    logs.configure(settings.log_level, settings.log_format, libraries=settings.library_log_level, process=settings.process_name)
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=settings.process_name)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-worker", instance=settings.process_name))
         stop = await stack.enter_async_context(stop_requested())

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 MIB = 1 << 20
 
 OK = "OK"
-# A library that gets no memory may abort without a word (PDFium does), which is told as a crash.
-LIMITS = frozenset({"TOO_LARGE", "TOO_DEEP", "TOO_MANY_PAGES", "TOO_MANY_PARTS", "MEMORY_LIMIT", "TIME_LIMIT", "SPACE_LIMIT", "CRASHED"})
+LIMITS = frozenset({"TOO_LARGE", "TOO_DEEP", "TOO_MANY_PAGES", "TOO_MANY_PARTS", "MEMORY_LIMIT", "TIME_LIMIT", "SPACE_LIMIT"})
 DAMAGE = frozenset({"CORRUPT", "EMPTY", "NO_TEXT"})
 
 

@@ -87,18 +87,23 @@ class Children:
         """Collects what has ended."""
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if found is None:
                 return
+            session = os.getsid(found.si_pid)  # a child begins one, and its sandbox stays in it
+            pid, status, usage = os.wait4(found.si_pid, 0)
             self._removing.discard(pid)
             if pid == self.main_pid:
                 self.main_pid, self.main_status = None, status
             elif pid in self._by_pid:
                 child = self._by_pid.pop(pid)
-                child.status, child.peak_rss_kb = status, usage.ru_maxrss
+                child.status = status
                 self._ended.append(child)
+            for child in (*self._by_pid.values(), *self._ended):
+                if child.pid == session:  # a sandbox's outer process tells nothing of the memory below it, the inner one does
+                    child.peak_rss_kb = max(child.peak_rss_kb, usage.ru_maxrss)
 
     def sweep(self) -> list[Child]:
         """Kills orphans that children left; answers the children of which nothing is left."""

@@ -46,6 +46,9 @@ _FEWEST_RULES = 4
 _MOST_RULES = 2000
 _POINTS_AN_INCH = 72.0
 
+_MOST_POINTS = 200_000.0
+"""The longest side of a page, 70 m: pdfium makes a table of a page's length, and ends the process that has no memory for it."""
+
 
 class PdfPages:
     """The pages of a PDF."""
@@ -75,12 +78,21 @@ class PdfPages:
 
     def _flat(self, index: int) -> pypdfium2.PdfPage:
         """A page, with what is filled into its form as part of its text."""
-        page = self._document[index]
+        page = self._opened(index)
         if page.formenv is None:
             return page
         page.flatten()
         page.close()
-        return self._document[index]
+        return self._opened(index)
+
+    def _opened(self, index: int) -> pypdfium2.PdfPage:
+        page = self._document[index]
+        if max(page.get_size()) > _MOST_POINTS:
+            page.close()
+            raise Refusal(
+                "TOO_LARGE", f"Page {index + 1} of the PDF is many metres long; save it with pages of a usual size.", resource=True
+            )
+        return page
 
     def _recognised(self, page: pypdfium2.PdfPage, number: int) -> list[Block]:
         with self._source.timeline.stage("ocr"):
@@ -106,7 +118,7 @@ class PdfPages:
 
     def _sample(self, index: int) -> list[Line]:
         try:
-            with contextlib.closing(self._document[index]) as page:
+            with contextlib.closing(self._opened(index)) as page:
                 return _Text.of(page).lines
         except pypdfium2.PdfiumError:
             return []
