@@ -45,6 +45,12 @@ async def test_native_code_that_reaches_the_limit_is_out_of_memory(pool: ChildPo
     assert await works(pool)
 
 
+async def test_a_silent_end_is_judged_by_the_memory_that_the_child_had(pool: ChildPool) -> None:
+    assert await act(pool, do="abort_with", held=int(0.8 * SPEC.memory_bytes)) == ends.OutOfMemory(SPEC.memory_bytes)
+    assert isinstance(await act(pool, do="abort_with", held=1), ends.Crashed)
+    assert await works(pool)
+
+
 async def test_what_a_child_says_while_nobody_calls_it_is_forgotten(pool: ChildPool) -> None:
     assert isinstance(await act(pool, do="say", words="MemoryError"), ends.Result)
     assert isinstance(await act(pool, do="say", words="MemoryError"), ends.Result)
