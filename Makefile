@@ -81,7 +81,7 @@ demo: setup ## Train the small corpus on an embedded mesh and show what became o
 	$(BIN)/doctrain-server demo
 
 bench: setup ## Measure documents a second; ARGS go to the benchmark
-	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+	PYTHONPATH=$(CURDIR)/tests:$(CURDIR) $(BIN)/python -m benchmarks $(ARGS)
 
 # No file names an index or a host: what is locked are names, versions and hashes. Releases younger than three days wait.
 COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --exclude-newer "3 days" \

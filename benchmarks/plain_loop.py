@@ -8,6 +8,7 @@ SHARD is a ``ShardContext`` as JSON. Prints a line when the models are loaded an
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -28,9 +29,9 @@ from doctrain_worker.pipeline.wire import ParseTask, Progress, ReadLimits
 LIMITS = ReadLimits(chunks=60_000, pages=5_000, bytes=2**29, languages="eng", archives=False)
 
 
-def read(file: Path, store: ChunkStore) -> Progress:
+def read(content: bytes, name: str, store: ChunkStore) -> Progress:
     """Reads and cuts a document; its last progress."""
-    task: ParseTask | None = ParseTask(file.read_bytes(), "", file.name, LIMITS)
+    task: ParseTask | None = ParseTask(content, "", name, LIMITS)
     while True:
         progress = parse.parse(task)
         for start in range(0, len(progress.chunks), CHUNKS_A_BATCH):
@@ -43,14 +44,15 @@ def read(file: Path, store: ChunkStore) -> Progress:
 async def train(pool: Pool, shard: ShardContext, ordinal: int, file: Path) -> None:
     """One document."""
     with ChunkStore() as store:
-        parsed = read(file, store).parsed
+        content = await asyncio.to_thread(file.read_bytes)
+        parsed = read(content, file.name, store).parsed
         assert parsed is not None
         model = ""
         for batch in range(store.batches):
             model, vectors = embed.embed([embedded_text(chunk.heading, chunk.text) for chunk in store.chunks(batch)])
             store.set_vectors(batch, vectors)
         document = DocumentTask(ordinal, f"{ordinal}/{file.name}", file.as_uri())
-        await index(pool, shard, document, IndexedDocument(parsed.sha256, parsed.media_type, model, store))
+        await index(pool, shard, document, IndexedDocument(hashlib.sha256(content).digest(), parsed.media_type, model, store))
 
 
 async def main(url: str, shard: ShardContext) -> None:

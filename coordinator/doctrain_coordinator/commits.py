@@ -12,14 +12,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.blocks import Block, clean, halves, mended, without_results
+from doctrain_coordinator.core.blocks import Block, halves, mended, without_results
 from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.outcomes import Outcomes
+from doctrain_coordinator.recording import Recording, record
 from doctrain_coordinator.rows import training_row, write_trainings
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres, telemetry
@@ -300,8 +300,14 @@ class Committer:
             [training_row(row) for row in trainings],
             [
                 ShardRow(
-                    *(row["id"], row["training"], ShardState(row["state"]), row["number"]),
-                    *(row["holder"], row["open"], row["suspects"], row["trial"]),
+                    row["id"],
+                    row["training"],
+                    ShardState(row["state"]),
+                    row["number"],
+                    row["holder"],
+                    row["open"],
+                    row["suspects"],
+                    row["trial"],
                 )
                 for row in shards
             ],
@@ -309,71 +315,18 @@ class Committer:
         )
 
     async def _record(self, accepted: Sequence[Report], ledger: Ledger, batch: _Batch) -> None:
-        blocks = [(report, self._facts[report.shard]) for report in accepted]
-        completed = await self._record_done([(r, f) for r, f in blocks if r.block.started])
-        failed = await self._record_failed(blocks, batch.outcomes)
-        tries = [(f.training, o, r.number, n) for r, f in blocks for o, n in r.block.tries]
-        if tries:
-            await self._connection.executemany(SQL["set_tries"], tries)
-        passed = [(f.training, o, r.number, stages) for r, f in blocks for o, stages in r.block.passed]
-        if passed:
-            await self._connection.executemany(SQL["set_stages"], passed)
-        unchanged = [(f.training, r.number, list(r.block.unchanged)) for r, f in blocks if r.block.unchanged]
-        if unchanged:
-            await self._connection.executemany(SQL["record_unchanged"], unchanged)
-        for report, _ in blocks:
+        recordings = [Recording(self._facts[report.shard].training, report.number, report.block) for report in accepted]
+        await record(self._connection, recordings, batch.outcomes)
+        for report, recorded in zip(accepted, recordings, strict=True):
             done = ledger.record(
                 report.shard,
-                completed=completed.get(id(report), 0),
-                failed=failed.get(id(report), 0),
+                completed=recorded.completed,
+                failed=recorded.failed,
                 reported=report.block.reported,
                 running=report.block.running,
             )
             batch.freed = batch.freed or done
             batch.answers.append(partial(report.answer, report.outcome, done, report.invalid))
-
-    async def _record_done(self, blocks: Sequence[tuple[Report, ShardFacts]]) -> dict[int, int]:
-        rows = []
-        for report, facts in blocks:
-            block = report.block
-            started = list(block.started)
-            for failure in block.failed:
-                started[failure.ordinal - block.first] = -1
-            base = datetime.fromtimestamp(block.base_ms / 1000, UTC)
-            rows.append((facts.training, block.first, block.last, report.number, base, _array(started), _array(block.took)))
-        if not rows:
-            return {}
-        counts = await self._connection.fetchmany(SQL["record_done"], rows)
-        return {id(report): row[0] for (report, _), row in zip(blocks, counts, strict=True)}
-
-    async def _record_failed(self, blocks: Sequence[tuple[Report, ShardFacts]], outcomes: Outcomes) -> dict[int, int]:
-        rows, owners = [], []
-        for report, facts in blocks:
-            block = report.block
-            base = datetime.fromtimestamp(block.base_ms / 1000, UTC)
-            for f in block.failed:
-                place = f.ordinal - block.first
-                rows.append(
-                    (
-                        facts.training,
-                        f.ordinal,
-                        report.number,
-                        f.error_class,
-                        clean(f.code),
-                        clean(f.message),
-                        base,
-                        block.started[place],
-                        block.took[place],
-                    )
-                )
-                owners.append(id(report))
-        counts: dict[int, int] = {}
-        if rows:
-            for owner, row, recorded in zip(owners, rows, await self._connection.fetchmany(SQL["record_failed"], rows), strict=True):
-                counts[owner] = counts.get(owner, 0) + recorded[0]
-                if recorded[0]:
-                    outcomes.failed(row[0], row[1], row[3], row[4])
-        return counts
 
     async def _write(self, ledger: Ledger, batch: _Batch) -> None:
         shards = [
@@ -388,8 +341,3 @@ class Committer:
             await self._connection.execute(SQL["order_yield"], cleared)
         batch.trainings = await write_trainings(self._connection, ledger.trainings.values())
         batch.outcomes.ended(ledger.trainings.values())
-
-
-def _array(numbers: Sequence[int]) -> str:
-    """As Postgres reads an array."""
-    return f"{{{','.join(map(str, numbers))}}}"

@@ -113,8 +113,13 @@ class Starting:
 
     async def _store(self, caller: Identity, request: pb.StartTrainingRequest, task_id: str, digest: bytes) -> Accepted:
         traceparent = telemetry.headers().get("traceparent", "")
-        common: dict[str, Any] = {"tenant": caller.tenant, "task_id": task_id, "request_hash": digest, "traceparent": traceparent}
-        common["retrain"] = request.retrain
+        common: dict[str, Any] = {
+            "tenant": caller.tenant,
+            "task_id": task_id,
+            "request_hash": digest,
+            "traceparent": traceparent,
+            "retrain": request.retrain,
+        }
         try:
             if request.manifest_uri:
                 training, piece = await self._store_manifest(caller, request.manifest_uri, common)

@@ -347,7 +347,8 @@ async def _pieces(found: GetResult) -> AsyncIterator[bytes]:
 
 
 def _packs(small: Sequence[int], contents: Sequence[bytes]) -> list[list[int]]:
-    packs, room = list[list[int]](), 0
+    packs: list[list[int]] = []
+    room = 0
     for i in small:
         if len(contents[i]) > room:
             packs.append([])

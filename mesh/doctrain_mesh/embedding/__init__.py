@@ -18,8 +18,8 @@ class ModelError(Exception):
     """A model cannot be used; says why, and what to do."""
 
 
-class Model(Protocol):
-    """A model in this process: computes where it is called, for one thread at a time.
+class Described(Protocol):
+    """What every model says of itself.
 
     Attributes:
         name: model and version, kept with every document in the index.
@@ -35,6 +35,10 @@ class Model(Protocol):
 
     @property
     def max_tokens(self) -> int: ...
+
+
+class Model(Described, Protocol):
+    """A model in this process: computes where it is called, for one thread at a time."""
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
         """One row a text, each of length 1. The same text has the same vector whatever it is embedded with.
@@ -43,23 +47,8 @@ class Model(Protocol):
         """
 
 
-class Embedder(Protocol):
-    """A model wherever it runs. Made by ``opening.open_embedder``.
-
-    Attributes:
-        name: model and version, kept with every document in the index.
-        dimensions: length of a vector.
-        max_tokens: what is longer is cut off.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def dimensions(self) -> int: ...
-
-    @property
-    def max_tokens(self) -> int: ...
+class Embedder(Described, Protocol):
+    """A model wherever it runs. Made by ``opening.open_embedder``."""
 
     async def embed(self, texts: Sequence[str], *, query: bool = False) -> npt.NDArray[np.float32]:
         """See ``Model``; several calls may be made at once. Raises EmbeddingUnavailableError, which may be gone another time."""

@@ -24,12 +24,16 @@ class DocumentFailedError(Exception):
 
 @dataclass
 class Passage:
-    """``worked_seconds``: in children, waiting for a free one left out, all together where several work at once."""
+    """``content_hash``: SHA-256 of its bytes, once they are there, by us: a child that a document took over would say what it likes.
+
+    ``worked_seconds``: in children, waiting for a free one left out, all together where several work at once.
+    """
 
     document: DocumentTask
     shard: ShardContext
     stages: list[StageTiming] = field(default_factory=list)
     worked_seconds: float = 0.0
+    content_hash: bytes = b""
 
     @property
     def named(self) -> tuple[int, str]:

@@ -106,7 +106,7 @@ class Pipeline:
             if isinstance(parsed, Done):
                 return parsed
             model = await self.embedding.embed(store, passage)
-            indexed = IndexedDocument(parsed.sha256, parsed.media_type, model, store, self._recipe(passage))
+            indexed = IndexedDocument(passage.content_hash, parsed.media_type, model, store, self._recipe(passage))
             with passage.timed("index", {"chunks": len(store)}):
                 written = await self._stored(passage, lambda: self.index(self.database, passage.shard, passage.document, indexed))
             return Done(chunks=len(store), superseded=not written, stages=tuple(passage.stages))
@@ -125,7 +125,9 @@ class Pipeline:
     async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed | Done:
         with self.room.share(passage.shard.tenant) as share:
             content = await self._fetched(passage, share)
-            claimed = await self._claimed(passage, content)
+            # In a thread: of 100 MB it takes longer than the event loop may stand still.
+            passage.content_hash = (await asyncio.to_thread(hashlib.sha256, content)).digest()
+            claimed = await self._claimed(passage)
             if claimed is not None:
                 return Done(chunks=claimed.chunks, stages=tuple(passage.stages), unchanged=claimed.unchanged)
             with passage.timed_if_it_fails("parse"):
@@ -135,12 +137,11 @@ class Pipeline:
     def _recipe(self, passage: Passage) -> bytes:
         return self.recipes.of(passage.document) if self.recipes is not None else b""
 
-    async def _claimed(self, passage: Passage, content: bytes) -> Claimed | None:
+    async def _claimed(self, passage: Passage) -> Claimed | None:
         """What the index holds of the document as it is now, which is this training's from now on; None: it must be read."""
         if self.recipes is None or passage.shard.retrain:
             return None
-        hashed = await asyncio.to_thread(hashlib.sha256, content)  # of 100 MB it takes longer than the event loop may stand still
-        digest, recipe, model = hashed.digest(), self._recipe(passage), await self.embedding.model(passage)
+        digest, recipe, model = passage.content_hash, self._recipe(passage), await self.embedding.model(passage)
         return await self._stored(
             passage,
             lambda: claim(self.database, passage.shard, passage.document, content_hash=digest, recipe=recipe, model=model),

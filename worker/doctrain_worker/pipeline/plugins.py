@@ -71,6 +71,10 @@ def load(variable: str, value: str) -> Any:
     module, _, attribute = value.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{variable} is {value!r}, which cannot be loaded: {error}. Install its package, or name the folder it is in in PYTHONPATH."
+        ) from error
     except (ImportError, AttributeError) as error:
         raise ConfigurationError(f"{variable} is {value!r}, which cannot be loaded: {error}.") from error
 

@@ -130,12 +130,10 @@ class Parsed(msgspec.Struct, array_like=True):
     """A document that was read and cut to its end.
 
     Args:
-        sha256: of its bytes.
         media_type: what it is.
         stages: what ran, with how long it took in all and what came of it.
     """
 
-    sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     media_type: ShortWord
     stages: Annotated[list[StageTiming], msgspec.Meta(max_length=20)]
 

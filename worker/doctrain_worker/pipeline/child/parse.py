@@ -7,7 +7,6 @@ documents take one call.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -78,8 +77,7 @@ class _Document:
         while self._chunks is None and time.perf_counter() < until:
             self._read(progress)
         if self._chunks is not None and self._cut(self._chunks, progress, until):
-            digest = hashlib.sha256(self._task.content).digest()
-            progress.parsed = Parsed(digest, self._facts.media_type, self._facts.timings(self._timeline, len(self._task.content)))
+            progress.parsed = Parsed(self._facts.media_type, self._facts.timings(self._timeline, len(self._task.content)))
         return progress
 
     def _read(self, progress: Progress) -> None:

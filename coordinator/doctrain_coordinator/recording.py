@@ -1,0 +1,88 @@
+"""Writes results to their documents: the columns of accepted blocks as rows, each recorded once however often it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from doctrain_coordinator.core.blocks import Block, clean
+from doctrain_coordinator.outcomes import Outcomes
+from doctrain_coordinator.store import statements
+from doctrain_mesh.postgres import Connection
+
+SQL = statements.load("commits")
+
+
+@dataclass(slots=True)
+class Recording:
+    """A block to record, under the number of its hold; then how many of its documents it was the first to tell of."""
+
+    training: int
+    number: int
+    block: Block
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def base(self) -> datetime:
+        """What the block's times are counted from."""
+        return datetime.fromtimestamp(self.block.base_ms / 1000, UTC)
+
+
+async def record(c: Connection, recordings: Sequence[Recording], outcomes: Outcomes) -> None:
+    """Records what is new of them, and counts it; the rows' shards are locked, and the reports accepted."""
+    await _record_done(c, [one for one in recordings if one.block.started])
+    await _record_failed(c, recordings, outcomes)
+    tries = [(one.training, ordinal, one.number, count) for one in recordings for ordinal, count in one.block.tries]
+    if tries:
+        await c.executemany(SQL["set_tries"], tries)
+    passed = [(one.training, ordinal, one.number, stages) for one in recordings for ordinal, stages in one.block.passed]
+    if passed:
+        await c.executemany(SQL["set_stages"], passed)
+    unchanged = [(one.training, one.number, list(one.block.unchanged)) for one in recordings if one.block.unchanged]
+    if unchanged:
+        await c.executemany(SQL["record_unchanged"], unchanged)
+
+
+async def _record_done(c: Connection, recordings: Sequence[Recording]) -> None:
+    if not recordings:
+        return
+    rows = []
+    for one in recordings:
+        block = one.block
+        started = list(block.started)
+        for failure in block.failed:
+            started[failure.ordinal - block.first] = -1
+        rows.append((one.training, block.first, block.last, one.number, one.base, _array(started), _array(block.took)))
+    for one, row in zip(recordings, await c.fetchmany(SQL["record_done"], rows), strict=True):
+        one.completed = row[0]
+
+
+async def _record_failed(c: Connection, recordings: Sequence[Recording], outcomes: Outcomes) -> None:
+    failures = [(one, failure, failure.ordinal - one.block.first) for one in recordings for failure in one.block.failed]
+    if not failures:
+        return
+    rows = [
+        (
+            one.training,
+            failure.ordinal,
+            one.number,
+            failure.error_class,
+            clean(failure.code),
+            clean(failure.message),
+            one.base,
+            one.block.started[place],
+            one.block.took[place],
+        )
+        for one, failure, place in failures
+    ]
+    for (one, failure, _), row in zip(failures, await c.fetchmany(SQL["record_failed"], rows), strict=True):
+        one.failed += row[0]
+        if row[0]:
+            outcomes.failed(one.training, failure.ordinal, failure.error_class, clean(failure.code))
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """As Postgres reads an array."""
+    return f"{{{','.join(map(str, numbers))}}}"
