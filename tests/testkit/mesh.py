@@ -91,8 +91,8 @@ class Mesh:
         return await self._start("worker", name, {"DOCTRAIN_WORKER_KEY": self.worker_key, "DOCTRAIN_EXECUTION_LOG": str(log), **settings})
 
     def executions(self) -> list[dict[str, Any]]:
-        """What the workers' own logs say was started and ended, in the order of their monotonic clock."""
-        lines = [line for file in self.folder.glob("*.executions.jsonl") for line in file.read_text().splitlines()]
+        """What the workers' own logs say was started and ended, in the order of their monotonic clock; a line may still be written."""
+        lines = [line for file in self.folder.glob("*.executions.jsonl") for line in file.read_text().split("\n")[:-1]]
         return sorted((json.loads(line) for line in lines), key=lambda event: event["monotonic"])
 
     async def _start(self, command: str, name: str, settings: Mapping[str, str]) -> Part:
