@@ -20,9 +20,9 @@ from pathlib import Path
 import psutil
 
 from benchmarks.servers import DurablePostgres
-from doctrain_coordinator import loading
 from doctrain_coordinator.core.blocks import Block
 from doctrain_coordinator.core.ledger import Begun
+from doctrain_coordinator.trainings import loading
 from testkit.core import Core, core
 from testkit.server import own_server
 

@@ -29,8 +29,8 @@ import psutil
 
 import doctrain
 from benchmarks.servers import DurablePostgres
-from doctrain_coordinator.searching import CONNECTION_SETTINGS, statement
-from doctrain_coordinator.vector_index import index_name
+from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, statement
+from doctrain_coordinator.search.vector_index import index_name
 from doctrain_mesh import postgres_copy
 from doctrain_mesh.embedding import minilm
 from doctrain_mesh.words import condition, lexeme, queried, words

@@ -11,39 +11,39 @@ from dataclasses import dataclass
 from typing import Any
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.commits import Committer
-from doctrain_coordinator.control import Control
 from doctrain_coordinator.core.charging import Budgets
-from doctrain_coordinator.dead_letters import DeadLetters
-from doctrain_coordinator.deleting import Deleting
-from doctrain_coordinator.dispatcher import Dispatcher
-from doctrain_coordinator.handback import HandBacks
-from doctrain_coordinator.heartbeats import Heartbeats
-from doctrain_coordinator.keys import Keys
-from doctrain_coordinator.leadership import Leadership
-from doctrain_coordinator.loaders import Bounds, Loaders
-from doctrain_coordinator.lost_sessions import LostSessions
-from doctrain_coordinator.opened import Opened
-from doctrain_coordinator.publisher import Publisher
-from doctrain_coordinator.query_model import QueryModel
-from doctrain_coordinator.requests import Limits
-from doctrain_coordinator.retrying import Retrying
+from doctrain_coordinator.dispatch.dead_letters import DeadLetters
+from doctrain_coordinator.dispatch.dispatcher import Dispatcher
+from doctrain_coordinator.dispatch.leadership import Leadership
+from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.search import SearchParts, SearchService
 from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
-from doctrain_coordinator.searching import CONNECTION_SETTINGS, Searching
-from doctrain_coordinator.sessions import Sessions
-from doctrain_coordinator.shard_locks import ShardLocks
-from doctrain_coordinator.starting import Starting
+from doctrain_coordinator.search.deleting import Deleting
+from doctrain_coordinator.search.query_model import QueryModel
+from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
+from doctrain_coordinator.search.vector_index import VectorIndex
 from doctrain_coordinator.store.migrate import migrate
-from doctrain_coordinator.takeback import TakeBacks
-from doctrain_coordinator.tenants import Tenants
-from doctrain_coordinator.trainings import Trainings
-from doctrain_coordinator.trials import Trials
-from doctrain_coordinator.vector_index import VectorIndex
-from doctrain_coordinator.watchers import WatchHub
+from doctrain_coordinator.tenants.keys import Keys
+from doctrain_coordinator.tenants.tenants import Tenants
+from doctrain_coordinator.tracking.commits import Committer
+from doctrain_coordinator.tracking.handback import HandBacks
+from doctrain_coordinator.tracking.heartbeats import Heartbeats
+from doctrain_coordinator.tracking.lost_sessions import LostSessions
+from doctrain_coordinator.tracking.opened import Opened
+from doctrain_coordinator.tracking.sessions import Sessions
+from doctrain_coordinator.tracking.shard_locks import ShardLocks
+from doctrain_coordinator.tracking.takeback import TakeBacks
+from doctrain_coordinator.tracking.trials import Trials
+from doctrain_coordinator.trainings.control import Control
+from doctrain_coordinator.trainings.loaders import Bounds, Loaders
+from doctrain_coordinator.trainings.requests import Limits
+from doctrain_coordinator.trainings.retrying import Retrying
+from doctrain_coordinator.trainings.starting import Starting
+from doctrain_coordinator.trainings.trainings import Trainings
+from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh import membership, postgres
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.ports import Broker, Registry

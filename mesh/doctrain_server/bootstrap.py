@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_WORKER, Keys, has_operator
 from doctrain_coordinator.store.migrate import migrate
+from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_WORKER, Keys, has_operator
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import AlreadyExistsError
 from doctrain_mesh.settings import Settings

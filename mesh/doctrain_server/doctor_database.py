@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from doctrain_coordinator.keys import ROLE_NAMES, ROLE_WORKER, role_of
 from doctrain_coordinator.store import migrate
+from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, role_of
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.settings import Settings

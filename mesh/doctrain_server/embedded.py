@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doctrain_coordinator import app as coordinator
-from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters
 from doctrain_server.embedded_workers import kept_workers

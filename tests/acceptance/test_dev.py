@@ -99,7 +99,7 @@ by_itself = pytest.mark.skipif(
 async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     async with dev(tmp_path) as first:
         await first.says("Ctrl-C stops it.")
-        assert " INFO    doctrain_coordinator.leadership: This coordinator leads." in first.said
+        assert " INFO    doctrain_coordinator.dispatch.leadership: This coordinator leads." in first.said
         profile = (tmp_path / "doctrain-data/client.json").read_text()
         assert servers(tmp_path)
         status, said = await run(tmp_path, "dev", "--listen", "127.0.0.1:0")

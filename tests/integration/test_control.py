@@ -13,7 +13,7 @@ import doctrain
 from doctrain.errors import NothingToRetryError, TrainingExistsError, TrainingNotFoundError
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator import failed_documents, loaders, retrying
+from doctrain_coordinator.trainings import failed_documents, loaders, retrying
 from doctrain_mesh.ports import Message
 from doctrain_worker import app
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from doctrain_coordinator import dispatcher, loading
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState
-from doctrain_coordinator.dispatcher import Lapses, Term
+from doctrain_coordinator.dispatch import dispatcher
+from doctrain_coordinator.dispatch.dispatcher import Lapses, Term
+from doctrain_coordinator.trainings import loading
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage

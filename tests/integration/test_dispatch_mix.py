@@ -9,7 +9,7 @@ import pytest
 
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.sessions import Attachment
+from doctrain_coordinator.tracking.sessions import Attachment
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Consumer

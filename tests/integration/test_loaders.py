@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from doctrain_coordinator import loaders, loading
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.loaders import Bounds, Loaders
+from doctrain_coordinator.trainings import loaders, loading
+from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_mesh import postgres as postgres_of_mesh
 from doctrain_mesh.blobs import OpenedObject
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from doctrain_coordinator import dispatcher, leadership
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import Order, ShardState, TrainingState
-from doctrain_coordinator.takeback import CRASH_CODE, Guard
+from doctrain_coordinator.dispatch import dispatcher, leadership
+from doctrain_coordinator.tracking.takeback import CRASH_CODE, Guard
 from doctrain_mesh import postgres as mesh_postgres
 from testkit.core import Core, core, message, results
 from testkit.waiting import wait_until

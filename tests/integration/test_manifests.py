@@ -16,7 +16,7 @@ from doctrain import errors
 from doctrain.errors import DoctrainError
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator import starting
+from doctrain_coordinator.trainings import starting
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 

@@ -11,11 +11,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from doctrain_coordinator.searching import CONNECTION_SETTINGS, MOST_COUNTED, SQL, statement
+from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, MOST_COUNTED, SQL, statement
+from doctrain_coordinator.search.vector_index import SQL as VECTOR_INDEX
+from doctrain_coordinator.search.vector_index import index_name
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.store.migrate import migrate
-from doctrain_coordinator.vector_index import SQL as VECTOR_INDEX
-from doctrain_coordinator.vector_index import index_name
 from testkit.postgres import PostgresServer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("search-plans"), pytest.mark.timeout(120)]

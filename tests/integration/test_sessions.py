@@ -11,8 +11,8 @@ import pytest
 
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState
-from doctrain_coordinator.handback import Unless
-from doctrain_coordinator.heartbeats import Standing
+from doctrain_coordinator.tracking.handback import Unless
+from doctrain_coordinator.tracking.heartbeats import Standing
 from doctrain_mesh.broker.memory import MemoryBroker
 from testkit.core import Core, core
 from testkit.waiting import wait_until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from doctrain_coordinator.vector_index import index_name
+from doctrain_coordinator.search.vector_index import index_name
 from doctrain_mesh.embedding import minilm
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until

@@ -11,8 +11,8 @@ import pytest
 import doctrain
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator import watchers
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.trainings import watchers
 from doctrain_mesh import postgres as database_pool
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until

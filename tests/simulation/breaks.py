@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from doctrain_coordinator.commits import Committer
 from doctrain_coordinator.core.ledger import Begun, Ledger
 from doctrain_coordinator.core.states import ShardState
-from doctrain_coordinator.dispatcher import Term
-from doctrain_coordinator.takeback import TakeBacks
+from doctrain_coordinator.dispatch.dispatcher import Term
+from doctrain_coordinator.tracking.commits import Committer
+from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_worker.gate import Gate
 from doctrain_worker.holds import Holds
 from doctrain_worker.reports import Reports
@@ -119,7 +119,7 @@ def publishes_once(patch: pytest.MonkeyPatch) -> None:
 
 def closed_streams_lose_their_session_at_once(patch: pytest.MonkeyPatch) -> None:
     """The worker is not given the second in which it fences itself."""
-    patch.setattr("doctrain_coordinator.sessions.GRACE_SECONDS", 0.0)
+    patch.setattr("doctrain_coordinator.tracking.sessions.GRACE_SECONDS", 0.0)
 
 
 def results_hold_no_slot(patch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 def silence_shortens_the_lease(patch: pytest.MonkeyPatch) -> None:
     """A frozen worker whose connection breaks is taken back a second later (docs/adr/0010)."""
     _only(patch, "freeze_worker", "break_stream")
-    patch.setattr("doctrain_coordinator.sessions.QUIET_SECONDS", float("inf"))
+    patch.setattr("doctrain_coordinator.tracking.sessions.QUIET_SECONDS", float("inf"))
 
 
 def _only(patch: pytest.MonkeyPatch, *events: str) -> None:

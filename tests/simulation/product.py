@@ -16,11 +16,11 @@ import pytest
 
 import doctrain_coordinator.app
 import doctrain_worker.app
-from doctrain_coordinator import loaders, starting
 from doctrain_coordinator.core import sharding
 from doctrain_coordinator.rpc import server
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
+from doctrain_coordinator.trainings import loaders, starting
 from doctrain_mesh import postgres
 from doctrain_mesh.outage import Outage
 from doctrain_mesh.settings import Settings

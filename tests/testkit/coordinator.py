@@ -13,7 +13,7 @@ import grpc
 
 import doctrain
 from doctrain_coordinator import app
-from doctrain_coordinator.keys import ROLE_NAMES
+from doctrain_coordinator.tenants.keys import ROLE_NAMES
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings

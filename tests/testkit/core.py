@@ -8,25 +8,25 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from doctrain_coordinator import loading
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.commits import Begin, BegunShard, Committer, Report
-from doctrain_coordinator.control import Control
 from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.charging import Budgets
 from doctrain_coordinator.core.ledger import Begun, Recorded
-from doctrain_coordinator.dispatcher import Dispatcher
-from doctrain_coordinator.handback import HandBacks
-from doctrain_coordinator.heartbeats import Beat, Heartbeats, Standing
-from doctrain_coordinator.leadership import Leadership
-from doctrain_coordinator.lost_sessions import LostSessions
-from doctrain_coordinator.publisher import Publisher
-from doctrain_coordinator.sessions import Attachment, Opening, Sessions
-from doctrain_coordinator.shard_locks import ShardLocks
+from doctrain_coordinator.dispatch.dispatcher import Dispatcher
+from doctrain_coordinator.dispatch.leadership import Leadership
+from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.store.migrate import migrate
-from doctrain_coordinator.takeback import TakeBacks
-from doctrain_coordinator.tenants import Tenants
-from doctrain_coordinator.trials import Trials
+from doctrain_coordinator.tenants.tenants import Tenants
+from doctrain_coordinator.tracking.commits import Begin, BegunShard, Committer, Report
+from doctrain_coordinator.tracking.handback import HandBacks
+from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
+from doctrain_coordinator.tracking.lost_sessions import LostSessions
+from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions
+from doctrain_coordinator.tracking.shard_locks import ShardLocks
+from doctrain_coordinator.tracking.takeback import TakeBacks
+from doctrain_coordinator.tracking.trials import Trials
+from doctrain_coordinator.trainings import loading
+from doctrain_coordinator.trainings.control import Control
 from doctrain_mesh import postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Consumer

@@ -12,12 +12,12 @@ from typing import Any
 from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.dead_letters import DeadLetters
-from doctrain_coordinator.keys import Keys
-from doctrain_coordinator.requests import check_name, invalid, page_size
+from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.rpc import tokens
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.tenants import Tenants
+from doctrain_coordinator.tenants.keys import Keys
+from doctrain_coordinator.tenants.tenants import Tenants
+from doctrain_coordinator.trainings.requests import check_name, invalid, page_size
 from doctrain_mesh import membership, postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.ports import Broker, Registry

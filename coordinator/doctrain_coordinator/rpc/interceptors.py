@@ -19,10 +19,10 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from doctrain_coordinator.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
 from doctrain_coordinator.rpc.gates import Gates
 from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC, UNTRACED
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
+from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
 from doctrain_mesh import rpc, telemetry
 from doctrain_mesh.errors import (
     DoctrainError,

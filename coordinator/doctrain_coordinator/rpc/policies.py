@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doctrain_coordinator.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 
 PUBLIC = 0
 """Answered without a key: health and reflection tell nothing of tenants."""

@@ -11,12 +11,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc
-from doctrain_coordinator.keys import Keys
 from doctrain_coordinator.rpc.fleet import FleetService
 from doctrain_coordinator.rpc.interceptors import CallInterceptor
 from doctrain_coordinator.rpc.search import SearchService
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
+from doctrain_coordinator.tenants.keys import Keys
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings

@@ -14,17 +14,17 @@ from typing import Any
 
 import grpc
 
-from doctrain_coordinator.commits import Begin, BegunShard, Committer, Report
 from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.stages import Stage, stored
 from doctrain_coordinator.core.states import Order
-from doctrain_coordinator.handback import HandBacks
-from doctrain_coordinator.heartbeats import Beat, Heartbeats, Standing
-from doctrain_coordinator.lost_sessions import Spawn
-from doctrain_coordinator.opened import Opened
-from doctrain_coordinator.sessions import Attachment, Opening, Sessions
-from doctrain_coordinator.trials import Trials
+from doctrain_coordinator.tracking.commits import Begin, BegunShard, Committer, Report
+from doctrain_coordinator.tracking.handback import HandBacks
+from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
+from doctrain_coordinator.tracking.lost_sessions import Spawn
+from doctrain_coordinator.tracking.opened import Opened
+from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions
+from doctrain_coordinator.tracking.trials import Trials
 from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.v1 import tracker_pb2 as pb

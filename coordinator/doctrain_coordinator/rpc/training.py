@@ -9,15 +9,15 @@ from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator.control import Control
-from doctrain_coordinator.requests import check_retry, invalid, page_size
-from doctrain_coordinator.retrying import Retrying
 from doctrain_coordinator.rpc import tokens, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.watching import Watching
-from doctrain_coordinator.starting import Starting
-from doctrain_coordinator.trainings import Trainings
-from doctrain_coordinator.watchers import WatchHub
+from doctrain_coordinator.trainings.control import Control
+from doctrain_coordinator.trainings.requests import check_retry, invalid, page_size
+from doctrain_coordinator.trainings.retrying import Retrying
+from doctrain_coordinator.trainings.starting import Starting
+from doctrain_coordinator.trainings.trainings import Trainings
+from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import BrokerUnavailableError
 from doctrain_mesh.ports import Broker

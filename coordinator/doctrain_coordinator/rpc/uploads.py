@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator.requests import invalid
+from doctrain_coordinator.trainings.requests import invalid
 from doctrain_mesh.blobs import BlobStore, StoredBlob
 from doctrain_mesh.errors import RequestTooLargeError, UploadStalledError
 

@@ -109,8 +109,8 @@ def _no_tenant_lock(dispatcher: Any) -> None:
     dispatcher.SQL["lock_tenants"] = dispatcher.SQL["lock_tenants"].replace(lock, "")
 
 
-_DISPATCHER, _LEADERSHIP = "doctrain_coordinator.dispatcher", "doctrain_coordinator.leadership"
-_LEDGER, _TAKEBACK, _HOLDS = "doctrain_coordinator.core.ledger", "doctrain_coordinator.takeback", "doctrain_worker.holds"
+_DISPATCHER, _LEADERSHIP = "doctrain_coordinator.dispatch.dispatcher", "doctrain_coordinator.dispatch.leadership"
+_LEDGER, _TAKEBACK, _HOLDS = "doctrain_coordinator.core.ledger", "doctrain_coordinator.tracking.takeback", "doctrain_worker.holds"
 
 PATCHES: Mapping[str, Mapping[str, Patch]] = {
     "no fencing": {_LEDGER: _no_fencing},

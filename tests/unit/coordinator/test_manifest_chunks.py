@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
-from doctrain_coordinator import manifests
-from doctrain_coordinator.manifests import ManifestReader
+from doctrain_coordinator.trainings import manifests
+from doctrain_coordinator.trainings.manifests import ManifestReader
 from doctrain_mesh.uris import UriRules
 
 RULES = UriRules(file_root="", allow_private_addresses=False, blob_url="")

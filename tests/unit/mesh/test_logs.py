@@ -35,7 +35,8 @@ def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 def test_loops_and_libraries_keep_quiet_of_a_part_that_is_away(told: Told) -> None:
     logs.configure("INFO", "text")
-    logging.getLogger("doctrain_coordinator.leadership").warning("Leading is interrupted: %s", StoreUnavailableError("Postgres ..."))
+    leadership = logging.getLogger("doctrain_coordinator.dispatch.leadership")
+    leadership.warning("Leading is interrupted: %s", StoreUnavailableError("Postgres ..."))
     logging.getLogger("aiormq.connection").error("Unexpected connection close")
     logging.getLogger("doctrain_coordinator").warning("Something else: %s", ValueError("odd"))
     (line,) = told()

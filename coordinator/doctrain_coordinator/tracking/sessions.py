@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.lost_sessions import LostSessions
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.takeback import Guard
+from doctrain_coordinator.tracking.lost_sessions import LostSessions
+from doctrain_coordinator.tracking.takeback import Guard
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 
-from doctrain_coordinator.query_model import QueryModel
+from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.supervise import forever

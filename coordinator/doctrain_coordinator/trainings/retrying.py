@@ -7,14 +7,15 @@ import time
 from collections.abc import Sequence
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator import failed_documents, loading, outcomes
+from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.failed_documents import Failed
-from doctrain_coordinator.keys import Identity
-from doctrain_coordinator.loaders import Loaders
-from doctrain_coordinator.loading import FIRST_CHUNK, NewTraining, Piece
-from doctrain_coordinator.starting import Accepted, check_quota, known_training, new_task_id
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tenants.keys import Identity
+from doctrain_coordinator.trainings import failed_documents, loading
+from doctrain_coordinator.trainings.failed_documents import Failed
+from doctrain_coordinator.trainings.loaders import Loaders
+from doctrain_coordinator.trainings.loading import FIRST_CHUNK, NewTraining, Piece
+from doctrain_coordinator.trainings.starting import Accepted, check_quota, known_training, new_task_id
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import NothingToRetryError
 from doctrain_mesh.postgres import Pool, Record

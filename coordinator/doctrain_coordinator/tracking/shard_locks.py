@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.stuck import unblocked
+from doctrain_coordinator.tracking.stuck import unblocked
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, LockTimeoutError, Pool, Record
 from doctrain_mesh.supervise import deadline

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import ShardState
-from doctrain_coordinator.rows import training_row, write_trainings
-from doctrain_coordinator.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.rows import training_row, write_trainings
+from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_mesh.postgres import Connection
 
 SQL = statements.load("sessions")

@@ -19,9 +19,9 @@ from doctrain_coordinator.core.blocks import Block, halves, mended, without_resu
 from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.outcomes import Outcomes
-from doctrain_coordinator.recording import Recording, record
-from doctrain_coordinator.rows import training_row, write_trainings
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.recording import Recording, record
+from doctrain_coordinator.tracking.rows import training_row, write_trainings
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.pacing import Pace, Pacer

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.endings import end_early, lock_open_shards
-from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.shard_locks import ShardLocks
+from doctrain_coordinator.trainings.endings import end_early, lock_open_shards
 from doctrain_mesh.postgres import Connection
 
 SQL = statements.load("trainings")

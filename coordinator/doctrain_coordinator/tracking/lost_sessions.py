@@ -16,7 +16,7 @@ from typing import Any
 
 from doctrain_coordinator.core.mass_loss import LEAST, WINDOW_SECONDS, is_mass_loss
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.takeback import Guard, TakeBacks
+from doctrain_coordinator.tracking.takeback import Guard, TakeBacks
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool

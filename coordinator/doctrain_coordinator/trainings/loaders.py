@@ -9,15 +9,15 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from doctrain_coordinator import endings, failed_documents, loading
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import turns
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.failed_documents import Failed
-from doctrain_coordinator.loading import CHUNK, CHUNK_SECONDS, Piece
-from doctrain_coordinator.manifests import ManifestReader
-from doctrain_coordinator.shard_locks import ShardLocks
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.shard_locks import ShardLocks
+from doctrain_coordinator.trainings import endings, failed_documents, loading
+from doctrain_coordinator.trainings.failed_documents import Failed
+from doctrain_coordinator.trainings.loading import CHUNK, CHUNK_SECONDS, Piece
+from doctrain_coordinator.trainings.manifests import ManifestReader
 from doctrain_mesh import postgres
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError

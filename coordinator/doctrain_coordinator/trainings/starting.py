@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator import loading, outcomes
+from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.documents import duplicate_id, duplicates
-from doctrain_coordinator.keys import Identity
-from doctrain_coordinator.loaders import Loaders
-from doctrain_coordinator.loading import CHUNK_SECONDS, FIRST_CHUNK, NewTraining, Piece
-from doctrain_coordinator.manifests import Chunk, ManifestReader, Row
-from doctrain_coordinator.requests import Limits, Violations, check_start, invalid
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tenants.keys import Identity
+from doctrain_coordinator.trainings import loading
+from doctrain_coordinator.trainings.loaders import Loaders
+from doctrain_coordinator.trainings.loading import CHUNK_SECONDS, FIRST_CHUNK, NewTraining, Piece
+from doctrain_coordinator.trainings.manifests import Chunk, ManifestReader, Row
+from doctrain_coordinator.trainings.requests import Limits, Violations, check_start, invalid
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.blobs import BlobStore

@@ -17,10 +17,10 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
-from doctrain_coordinator.lost_sessions import LostSessions, Spawn
-from doctrain_coordinator.publisher import Publisher
+from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.takeback import Guard
+from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
+from doctrain_coordinator.tracking.takeback import Guard
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.ports import Message

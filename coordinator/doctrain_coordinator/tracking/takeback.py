@@ -16,9 +16,9 @@ from doctrain_coordinator.core.charging import Budgets, Held, Verdict, charge
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.outcomes import Outcomes
-from doctrain_coordinator.rows import training_row, write_trainings
-from doctrain_coordinator.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.rows import training_row, write_trainings
+from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_mesh.postgres import Connection, Record
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_mesh.postgres import Connection, Record
 
 SQL = statements.load("trainings")

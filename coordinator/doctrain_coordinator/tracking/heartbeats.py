@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from doctrain_coordinator.core.states import Order, ShardState
-from doctrain_coordinator.handback import HandBacks, Unless
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.handback import HandBacks, Unless
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool, Record

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from doctrain_coordinator.commits import BegunShard
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.commits import BegunShard
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record
 from doctrain_mesh.v1 import tracker_pb2 as pb

@@ -15,8 +15,8 @@ from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import TrainingState, after_counts
-from doctrain_coordinator.manifests import Row, fault
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.trainings.manifests import Row, fault
 from doctrain_mesh import postgres, postgres_copy
 from doctrain_mesh.postgres import Connection, OwnConnection, Pool
 from doctrain_mesh.supervise import deadline

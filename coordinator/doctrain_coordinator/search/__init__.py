@@ -1,0 +1,1 @@
+"""The index as tenants see it: searches, deletes, and what both need."""

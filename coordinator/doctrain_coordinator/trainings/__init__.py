@@ -1,0 +1,1 @@
+"""Trainings as tenants start, load, watch, pause, cancel and retry them."""
