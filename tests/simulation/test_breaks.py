@@ -16,7 +16,7 @@ FIRST: Mapping[str, int] = {
     "takes_nothing_back": 1,
     "fences_nobody": 1,
     "redelivery_moves_a_shard": 3,
-    "records_what_is_recorded": 21,
+    "records_what_is_recorded": 62,
     "grants_are_not_counted_again": 3,
     "cancel_frees_slots_at_once": 5,
     "publishes_once": 8,

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import cast
 
 from opentelemetry import trace
 
@@ -102,18 +103,24 @@ class Term:
 
     async def round(self) -> float:
         """Grants what can be granted and, once a poll, sweeps; answers how long to wait for the next round."""
-        await self._c.execute(SQL["end_delays"], MOST_DELAYS)
-        while await self._grant():
-            pass
+        delayed = await self._grant_all()
+        if delayed is not None and delayed <= 0:
+            await self._c.execute(SQL["end_delays"], MOST_DELAYS)
+            delayed = await self._grant_all()
         now = time.monotonic()
         if now - self._swept >= POLL_SECONDS:
             self._swept = now
             await self._republish()
             await self._take_back()
             await self._forget(now)
-        delayed = await self._c.fetchval(SQL["next_delay_ends_in"])
         until_sweep = max(0.0, self._swept + POLL_SECONDS - time.monotonic())
         return until_sweep if delayed is None else min(until_sweep, max(delayed, DELAYS_GAP_SECONDS))
+
+    async def _grant_all(self) -> float | None:
+        """Grants what can be granted; answers in how many seconds the next delay ends, negative if one is over, None without any."""
+        while await self._grant():
+            pass
+        return cast("float | None", await self._c.fetchval(SQL["next_delay_ends_in"]))
 
     async def _grant(self) -> bool:
         """Makes one transaction's grants; answers whether there may be more."""

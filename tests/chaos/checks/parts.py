@@ -14,9 +14,9 @@ TAKE_BACK_SECONDS = 3.0
 """A lapse is seen once a second, on a busy machine a little later, and what blocks a take-back is ended."""
 
 _MOST = {
-    # Resident memory in MiB, descriptors, threads, children.
+    # Resident memory in MiB, descriptors, threads, children. A worker's main process tries its sandbox when it starts.
     "coordinator": (450, 250, 80, 0),
-    "worker-main": (450, 250, 80, 0),
+    "worker-main": (450, 250, 80, 1),
     "guardian": (60, 60, 2, 12),
     "sandbox.child": (200, 60, 10, 0),
 }
