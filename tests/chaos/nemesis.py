@@ -1,8 +1,9 @@
-"""Deals faults one after the other, now and then two at once, from decks that hold every kind once."""
+"""Deals faults one after the other, now and then two at once (not of one server), from decks that hold every kind once."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -28,13 +29,19 @@ class Nemesis:
 
     async def run(self, count: int) -> None:
         """Deals so many faults."""
-        deck = self._deck()
+        deck: Iterator[type[Fault]] = self._deck()
         while self.dealt < count:
-            pair = self._draw.random() < PAIRS_SHARE and count - self.dealt >= 2
+            kinds = [next(deck)]
+            if self._draw.random() < PAIRS_SHARE and count - self.dealt >= 2:
+                other = next(deck)
+                if other.server and other.server == kinds[0].server:
+                    deck = itertools.chain([other], deck)
+                else:
+                    kinds.append(other)
             async with asyncio.TaskGroup() as group:
-                for _ in range(2 if pair else 1):
-                    fault = next(deck)(self._world, random.Random(self._draw.random()))
-                    group.create_task(self._strike(fault, alone=not pair))
+                for kind in kinds:
+                    fault = kind(self._world, random.Random(self._draw.random()))
+                    group.create_task(self._strike(fault, alone=len(kinds) == 1))
             if self._draw.random() < 0.8:  # else the next one meets a fleet that is still starting
                 await self._world.fleet.whole(WHOLE_SECONDS)
             await asyncio.sleep(self._draw.uniform(0.2, 1.5))

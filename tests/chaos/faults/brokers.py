@@ -13,6 +13,7 @@ class Killed(Fault):
     """SIGKILL, and started again on its data a moment later."""
 
     name = "RabbitMQ killed and restarted"
+    server = "RabbitMQ"
     seconds: ClassVar[tuple[float, float]] = (0.2, 2.0)
     to_heal = True
 
@@ -29,6 +30,7 @@ class Frozen(Fault):
     """SIGSTOP: connections stay open, nothing answers."""
 
     name = "RabbitMQ frozen"
+    server = "RabbitMQ"
     seconds: ClassVar[tuple[float, float]] = (3.0, 8.0)
     to_heal = True
 
@@ -44,6 +46,7 @@ class Wiped(Fault):
     """SIGKILL, and it comes back empty: no queue, no message."""
 
     name = "RabbitMQ wiped"
+    server = "RabbitMQ"
     to_heal = True
 
     async def inject(self) -> str:
@@ -58,6 +61,7 @@ class MemoryAlarm(Fault):
     """It believes itself short of memory and reads nobody who publishes."""
 
     name = "RabbitMQ memory alarm"
+    server = "RabbitMQ"
     seconds: ClassVar[tuple[float, float]] = (2.0, 5.0)
     to_heal = True
 
@@ -77,6 +81,7 @@ class ConnectionsCut(Fault):
     """Every connection to it is reset at once."""
 
     name = "broker connections cut"
+    server = "RabbitMQ"
 
     async def inject(self) -> str:
         return f"{self.world.broker_network.cut()} connections"

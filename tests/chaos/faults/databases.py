@@ -19,6 +19,7 @@ class Killed(Fault):
     """SIGKILL to the postmaster and every backend; started again at once, through crash recovery."""
 
     name = "Postgres killed and restarted"
+    server = "Postgres"
     to_heal = True
 
     async def inject(self) -> str:
@@ -33,6 +34,7 @@ class Frozen(Fault):
     """SIGSTOP to all of it: connections stay open, locks stay held, nothing answers."""
 
     name = "Postgres frozen"
+    server = "Postgres"
     seconds: ClassVar[tuple[float, float]] = (2.0, 9.0)
     to_heal = True
 
@@ -48,6 +50,7 @@ class Full(Fault):
     """Its file system is filled to the last byte; an operator frees it, and starts the server again should it have ended."""
 
     name = "Postgres out of disk"
+    server = "Postgres"
     seconds: ClassVar[tuple[float, float]] = (3.0, 6.0)
     to_heal = True
 

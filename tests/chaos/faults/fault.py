@@ -12,11 +12,13 @@ class Fault:
     """One occurrence. ``inject`` makes it and answers its victim, ``heal`` puts it right.
 
     Where there is nothing to heal (a killed process is started again by others), recovery is counted from the injection.
+    ``server`` is the one that it works on, if any: two faults at once would kill what the other starts.
     """
 
     name: ClassVar[str]
     seconds: ClassVar[tuple[float, float]] = (0.0, 0.0)
     to_heal: ClassVar[bool] = False
+    server: ClassVar[str] = ""
 
     def __init__(self, world: World, draw: random.Random) -> None:
         self.world, self.draw = world, draw

@@ -12,6 +12,7 @@ class Down(Fault):
     """SIGKILL, and started again on its data a while later."""
 
     name = "etcd down"
+    server = "etcd"
     seconds: ClassVar[tuple[float, float]] = (1.0, 4.0)
     to_heal = True
 
@@ -27,6 +28,7 @@ class Frozen(Fault):
     """SIGSTOP; when it goes on, every lease has lapsed at once."""
 
     name = "etcd frozen"
+    server = "etcd"
     seconds: ClassVar[tuple[float, float]] = (2.0, 6.0)
     to_heal = True
 
@@ -42,6 +44,7 @@ class Wiped(Fault):
     """It comes back empty."""
 
     name = "etcd wiped"
+    server = "etcd"
     to_heal = True
 
     async def inject(self) -> str:
