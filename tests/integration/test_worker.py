@@ -77,14 +77,31 @@ async def test_a_later_grant_of_a_shard_ends_the_earlier_one_before_it_runs(brok
     async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
         await broker.publish([message(1, 1)])
         await wait_until(lambda: documents.running == {0, 1})
-        script.on_event = lambda event, detail: documents.cancelled.append(-1) if (event, detail) == ("begin", (1, 2)) else None
         await broker.publish([message(1, 2)])
         await wait_until(lambda: len(documents.started) == 4)
+        assert running.holds.named() == [(1, 2)]
         documents.end_all()
         await wait_until(lambda: script.is_done((1, 2)) and not running.holds.named())
-    assert documents.cancelled[-1] == -1
     assert documents.most == 2
+    assert sorted(documents.cancelled) == [0, 1]
     assert (1, 1) not in script.results
+    assert await settled(broker)
+
+
+async def test_a_number_that_the_tracker_does_not_know_ends_no_hold(broker: MemoryBroker) -> None:
+    """Whoever may write to the queue can make numbers up."""
+    script, documents = Script({(1, 1): begun(1, 1, 2)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.answer_begins = False
+        await broker.publish([message(1, 9)])
+        await wait_until(lambda: (1, 9) in script.told("begin"))
+        assert running.holds.named() == [(1, 1)]
+        tracker.send(pb.TrackResponse(begins=[pb.BeginAnswer(shard=pb.ShardRef(shard=1, number=9), outcome=pb.BEGIN_OUTCOME_NOT_YOURS)]))
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert documents.cancelled == []
     assert await settled(broker)
 
 
