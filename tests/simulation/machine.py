@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
@@ -170,11 +170,11 @@ class Guardian:
         if self.fenced:
             raise FencedError("The children of this session were stopped.")
 
-    def note_session(self, session: int) -> None:
+    def note_session(self, session: int, secret: bytes) -> None:
         if self.process.alive:
             self._machine.deadline = 0.0
             self._epoch = self._machine.epoch
-            self._machine.session = Predecessor(session, self_fenced=False)
+            self._machine.session = Predecessor(session, self_fenced=False, secret=secret)
 
     def extend(self, deadline_seconds: float) -> bool:
         if self.fenced:
@@ -193,7 +193,7 @@ class Guardian:
             virtual_loop().later(self._machine.kill_seconds(), self._machine.fence, "order")
             await told
         if self.process.alive and self._machine.session.session:
-            self._machine.session = Predecessor(self._machine.session.session, self_fenced=True)
+            self._machine.session = replace(self._machine.session, self_fenced=True)
 
 
 class Processor:

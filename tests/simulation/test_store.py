@@ -20,6 +20,7 @@ def test_every_statement_that_the_simulated_classes_run_is_known() -> None:
 def _one(draw: random.Random) -> tuple[Any, ...]:
     """A statement with parameters that often meet a row."""
     shard, training, session = draw.randint(1, 12), draw.randint(1, 3), draw.randint(1, 4)
+    secret = draw.choice([b"one", b"one", b"other"])
     number, ordinal, version = draw.randint(0, 2), draw.randrange(DOCUMENTS), draw.randint(1, 9)
     some = sorted(draw.sample(range(1, 13), 3))
     started = [draw.choice([-1, 5]) for _ in range(SHARD)]
@@ -53,12 +54,12 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("dispatch.dispatched",),
             ("dispatch.end_delays", draw.randint(1, 3)),
             ("dispatch.next_delay_ends_in",),
-            ("sessions.open_session", f"w{session}", 2, "1", draw.choice([None, 1])),
-            ("sessions.attach_session", session, f"w{draw.randint(1, 4)}", 3),
+            ("sessions.open_session", f"w{session}", 2, "1", draw.choice([None, 1]), secret),
+            ("sessions.attach_session", session, f"w{draw.randint(1, 4)}", 3, secret),
             ("sessions.held_shards", [1, 2]),
             ("sessions.live_sessions",),
             ("sessions.forget_sessions", 10),
-            ("sessions.predecessor", session, f"w{session}"),
+            ("sessions.predecessor", session, f"w{session}", secret),
             ("sessions.held_by", session),
             ("sessions.mark_gone", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
             ("sessions.losses_beside", session, 3600.0, draw.randint(1, 3)),
@@ -135,7 +136,7 @@ async def _two(store: Store) -> tuple[Speaker, Speaker]:
     await one.say("loading.next_training")
     await one.load(1, 1, numbered=True)
     for worker in ("w1", "w2"):
-        await one.say("sessions.open_session", worker, 2, "1", None)
+        await one.say("sessions.open_session", worker, 2, "1", None, b"one")
     await one.say("dispatch.grant", 1, 2, 1, 5)
     await one.say("commits.update_shard", 1, 2, 1, 4, [], [0], None, 2)
     await one.say("dispatch.grant", 2, 1, 1, 5)

@@ -131,6 +131,7 @@ def _opening(hello: pb.Hello) -> Opening:
         hello.session,
         hello.predecessor,
         hello.predecessor_end == pb.PREDECESSOR_END_DIED,
+        hello.secret,
     )
 
 
@@ -145,6 +146,7 @@ class _Stream:
                 attached=attachment.attached,
                 beat_ms=int(parts.beat_seconds * 1000),
                 lease_ms=int(parts.lease_seconds * 1000),
+                secret=attachment.secret,
             ),
             draining=draining,
         )

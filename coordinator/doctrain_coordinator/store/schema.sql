@@ -148,6 +148,7 @@ create unique index document_by_id on document (training, document_id) where doc
 create index document_of_blob on document (substr(uri, 8, 64)) where uri like 'blob://%';
 
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
+-- secret_hash: SHA-256 of what its worker shows to attach to it or to end it as its successor; empty: nobody can.
 -- gone_at tells losses that belong together from others (docs/adr/0007), beaten_at shows people who is silent; no lease is
 -- measured by either.
 create table session (
@@ -156,6 +157,7 @@ create table session (
     state smallint not null default 1,
     beat bigint not null default 0,
     attached int not null default 0,
+    secret_hash bytea not null default '',
     lanes int not null,
     draining boolean not null default false,
     predecessor bigint,

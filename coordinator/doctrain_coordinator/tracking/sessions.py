@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import secrets
 import time
 from dataclasses import dataclass
 
@@ -22,6 +24,7 @@ GRACE_SECONDS = 1.0
 QUIET_SECONDS = 0.75
 """Three pings. A worker that said nothing for longer, before its stream ended, may be frozen: it does not see the end either."""
 RETRY_SECONDS = 0.5
+SECRET_BYTES = 16
 MOST_TRIES = 20
 
 
@@ -30,6 +33,7 @@ class Attachment:
     """One stream of a session: ``attached`` counts the session's streams, ``beat`` is the last that was committed.
 
     ``answered`` is when that was, ``heard`` when the worker last said anything, in seconds of this process's monotonic clock.
+    ``secret`` is for the worker of a session that is new; empty on its later streams.
     """
 
     session: int
@@ -37,6 +41,7 @@ class Attachment:
     beat: int
     answered: float
     heard: float
+    secret: bytes = b""
 
     def beaten(self, beat: int) -> None:
         """A heartbeat was committed and is answered now."""
@@ -45,7 +50,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a worker says when it opens a stream; ``predecessor`` 0 is none."""
+    """What a worker says when it opens a stream; ``predecessor`` 0 is none. ``secret`` is that of the session named."""
 
     worker_id: str
     lanes: int
@@ -53,6 +58,7 @@ class Opening:
     session: int
     predecessor: int
     predecessor_charged: bool
+    secret: bytes
 
 
 class Sessions:
@@ -63,25 +69,27 @@ class Sessions:
         self._lease = lease_seconds
 
     async def open(self, opening: Opening) -> Attachment | None:
-        """Attaches to the session named, or opens a new one; None when the session named is lost."""
+        """Attaches to the session named, or opens a new one; None when the session named is lost, or another worker's."""
         if opening.predecessor:
             await self._succeed(opening)
+        secret = b"" if opening.session else secrets.token_bytes(SECRET_BYTES)
         async with postgres.acquired(self._pool, "opening a session", seconds=SESSION_SECONDS) as c:
             if opening.session:
-                row = await c.fetchrow(SQL["attach_session"], opening.session, opening.worker_id, opening.lanes)
+                row = await c.fetchrow(SQL["attach_session"], opening.session, opening.worker_id, opening.lanes, _hash(opening.secret))
             else:
-                row = await c.fetchrow(SQL["open_session"], opening.worker_id, opening.lanes, opening.version, opening.predecessor or None)
+                known = opening.worker_id, opening.lanes, opening.version, opening.predecessor or None
+                row = await c.fetchrow(SQL["open_session"], *known, _hash(secret))
         if row is None:
             return None
         if not opening.session:
             log.info("Session %d of %s is open: %d lanes.", row["id"], opening.worker_id, opening.lanes)
         self._changes.work()
         now = time.monotonic()
-        return Attachment(row["id"], row["attached"], row["beat"], now, now)
+        return Attachment(row["id"], row["attached"], row["beat"], now, now, secret)
 
     async def _succeed(self, opening: Opening) -> None:
         async with postgres.acquired(self._pool, "reading a session", seconds=SESSION_SECONDS) as c:
-            known = await c.fetchrow(SQL["predecessor"], opening.predecessor, opening.worker_id)
+            known = await c.fetchrow(SQL["predecessor"], opening.predecessor, opening.worker_id, _hash(opening.secret))
         if known is None:
             log.info("Session %d, which worker %s succeeds, is over already or not its own.", opening.predecessor, opening.worker_id)
             return
@@ -119,6 +127,10 @@ class Sessions:
             await self._lost.mark(_guard(attachment))
         except StoreUnavailableError as error:
             log.warning("The end of session %d's stream is noted later: %s", attachment.session, error)
+
+
+def _hash(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
 
 
 def _guard(attachment: Attachment) -> Guard:

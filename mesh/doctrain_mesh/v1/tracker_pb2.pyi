@@ -329,6 +329,7 @@ class Hello(_message.Message):
     PREDECESSOR_END_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """The worker's name, the same over its boots, unique in the fleet."""
     session: _builtins.int
@@ -341,6 +342,8 @@ class Hello(_message.Message):
     """Shards that the worker can run at once."""
     version: _builtins.str
     """The worker's version, for people."""
+    secret: _builtins.bytes
+    """The secret of the session that is named, be it `session` or `predecessor`: without it nobody attaches to a session or ends it."""
     def __init__(
         self,
         *,
@@ -350,10 +353,11 @@ class Hello(_message.Message):
         predecessor_end: Global___PredecessorEnd.ValueType = ...,
         lanes: _builtins.int = ...,
         version: _builtins.str = ...,
+        secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "predecessor", b"predecessor", "predecessor_end", b"predecessor_end", "session", b"session", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "predecessor", b"predecessor", "predecessor_end", b"predecessor_end", "secret", b"secret", "session", b"session", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,6 +373,7 @@ class Welcome(_message.Message):
     ATTACHED_FIELD_NUMBER: _builtins.int
     BEAT_MS_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     """The session's key; 0 when the session named in `hello` is lost: stop its work and open a new one."""
     attached: _builtins.int
@@ -377,6 +382,8 @@ class Welcome(_message.Message):
     """Milliseconds between heartbeats."""
     lease_ms: _builtins.int
     """Milliseconds after which an unanswered session is taken back."""
+    secret: _builtins.bytes
+    """In the welcome of a new session: 16 random bytes that prove, in a later `hello`, that this worker is the one that has it."""
     def __init__(
         self,
         *,
@@ -384,10 +391,11 @@ class Welcome(_message.Message):
         attached: _builtins.int = ...,
         beat_ms: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
+        secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "beat_ms", b"beat_ms", "lease_ms", b"lease_ms", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "beat_ms", b"beat_ms", "lease_ms", b"lease_ms", "secret", b"secret", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

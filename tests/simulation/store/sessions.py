@@ -15,7 +15,7 @@ def _live(row: Row) -> bool:
 
 
 @named("sessions")
-async def open_session(tx: Transaction, worker: str, lanes: int, version: str, predecessor: int | None) -> list[Row]:
+async def open_session(tx: Transaction, worker: str, lanes: int, version: str, predecessor: int | None, secret_hash: bytes) -> list[Row]:
     key = tx.database.next_id("session")
     row = {
         "id": key,
@@ -24,6 +24,7 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
         "beat": 0,
         "attached": 1,
         "lanes": lanes,
+        "secret_hash": secret_hash,
         "draining": False,
         "predecessor": predecessor,
         "version": version,
@@ -34,11 +35,11 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
 
 
 @named("sessions")
-async def attach_session(tx: Transaction, session: int, worker: str, lanes: int) -> list[Row]:
+async def attach_session(tx: Transaction, session: int, worker: str, lanes: int, secret_hash: bytes) -> list[Row]:
     row = await tx.update(
         "session",
         session,
-        lambda row: row["worker_id"] == worker and _live(row),
+        lambda row: (row["worker_id"], row["secret_hash"]) == (worker, secret_hash) and _live(row),
         lambda row: {"attached": row["attached"] + 1, "lanes": lanes, "gone_at": None},
     )
     return [columns(row, "id", "attached", "beat")] if row else []
@@ -86,8 +87,12 @@ async def forget_sessions(_: Transaction, _most: int) -> list[Row]:
 
 
 @named("sessions")
-async def predecessor(tx: Transaction, session: int, worker: str) -> list[Row]:
-    return [columns(row, "beat", "attached") for row in tx.some("session", [session]) if row["worker_id"] == worker and _live(row)]
+async def predecessor(tx: Transaction, session: int, worker: str, secret_hash: bytes) -> list[Row]:
+    return [
+        columns(row, "beat", "attached")
+        for row in tx.some("session", [session])
+        if (row["worker_id"], row["secret_hash"]) == (worker, secret_hash) and _live(row)
+    ]
 
 
 @named("sessions")

@@ -1,9 +1,10 @@
 -- name: open_session
-insert into session (worker_id, lanes, version, predecessor, attached) values ($1, $2, $3, $4, 1) returning id, attached, beat
+insert into session (worker_id, lanes, version, predecessor, secret_hash, attached) values ($1, $2, $3, $4, $5, 1)
+returning id, attached, beat
 
 -- name: attach_session
 update session set attached = attached + 1, lanes = $3, gone_at = null, beaten_at = now()
-where id = $1 and worker_id = $2 and state = 1 returning id, attached, beat
+where id = $1 and worker_id = $2 and secret_hash = $4 and state = 1 returning id, attached, beat
 
 -- name: lock_for_beats
 -- One that somebody else has locked is left out, whatever its state, and beats the next time.
@@ -30,7 +31,7 @@ delete from session where id in (
 )
 
 -- name: predecessor
-select beat, attached from session where id = $1 and worker_id = $2 and state = 1
+select beat, attached from session where id = $1 and worker_id = $2 and secret_hash = $3 and state = 1
 
 -- name: held_by
 select id, training from shard where holder = $1 and state in (2, 3)
