@@ -98,7 +98,7 @@ async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) ->
     assert [violation.field for violation in (*none.violations, *much.violations)] == ["tenant_id", "tenant_id"]
 
 
-@pytest.mark.parametrize("number", ["1e300", "1" * 400, "NaN", "-5", '"many"'])
+@pytest.mark.parametrize("number", ["1e300", "1" * 400, "NaN", "-5", '"many"', "true", "[]", "{}"])
 async def test_a_worker_that_says_strange_things_of_itself_is_listed_without_them(served: Coordinators, number: str) -> None:
     database = await served.database()
     await database.execute("insert into session (worker_id, lanes, attached) values ('odd', 1, 1)")
@@ -107,3 +107,19 @@ async def test_a_worker_that_says_strange_things_of_itself_is_listed_without_the
     operator = await served.client(await served.key(3))
     (worker,) = (await operator.fleet.list_workers()).workers
     assert (worker.worker_id, worker.cpu, worker.memory_bytes, worker.registered) == ("odd", -1.0, -1, True)
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"\xff", b"[" * 16_000, b"[1]", b'"x"', b'{"a":' * 3_000], ids=["empty", "bytes", "deep", "list", "text", "cut"]
+)
+async def test_a_record_that_is_none_is_passed_over_with_one_warning(
+    served: Coordinators, caplog: pytest.LogCaptureFixture, record: bytes
+) -> None:
+    database = await served.database()
+    await database.execute("insert into session (worker_id, lanes, attached) values ('odd', 1, 1)")
+    await served.registry.register(f"{membership.WORKERS}odd", record, ttl_seconds=60)
+    operator = await served.client(await served.key(3))
+    for _ in range(3):
+        (worker,) = (await operator.fleet.list_workers()).workers
+        assert (worker.worker_id, worker.registered) == ("odd", False)
+    assert sum("passed over" in entry.getMessage() for entry in caplog.records) == 1
