@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +30,7 @@ ASIDE_SECONDS = 2.0
 MOST_SLOTS = 10_000
 MOST_CPUS, MOST_BYTES = 1_000_000, 2**60
 MOST_OPEN_TRAININGS, OPEN_TRAININGS = 1_000_000, 1_000
-MOST_WEIGHT = 1_000
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1_000
 DEFAULT_WEIGHT = 1.0
 MAX_LABEL_BYTES = 128
 
@@ -177,8 +176,8 @@ def _checked(tenant: pb.Tenant) -> tuple[str, float | None]:
     """Its name and weight; None where none is set."""
     check_name("tenant.tenant_id", tenant.tenant_id)
     weight = tenant.weight if tenant.HasField("weight") else None
-    if weight is not None and not (math.isfinite(weight) and 0 < weight <= MOST_WEIGHT):
-        raise invalid("tenant.weight", f"A weight must be above 0 and at most {MOST_WEIGHT:,}.")
+    if weight is not None and not LEAST_WEIGHT <= weight <= MOST_WEIGHT:  # NaN is neither
+        raise invalid("tenant.weight", f"A weight must be from {LEAST_WEIGHT} to {MOST_WEIGHT:,}.")
     return tenant.tenant_id, weight
 
 

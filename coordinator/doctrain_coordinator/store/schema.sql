@@ -20,7 +20,7 @@ create table tenant (
     id bigint generated always as identity primary key,
     name text not null unique,
     plan text not null references plan (name),
-    weight double precision not null default 1 check (weight > 0),
+    weight double precision not null default 1 check (weight between 0.001 and 1000),
     created_at timestamptz not null default now()
 );
 
