@@ -126,7 +126,7 @@ class Term:
         """Makes one transaction's grants; answers whether there may be more."""
         in_flight = await self._c.fetch(SQL["in_flight"])
         lanes = await self._c.fetchval(SQL["room"])
-        room = min(2 * lanes - sum(row["shards"] for row in in_flight), MOST_GRANTS)
+        room = min(admission.room_for(lanes, sum(row["shards"] for row in in_flight), self._publisher.queued), MOST_GRANTS)
         if room <= 0:
             return False
         runnable = await self._c.fetch(SQL["runnable"], room, MOST_IDLE)
