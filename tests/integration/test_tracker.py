@@ -202,14 +202,6 @@ async def test_a_trial_is_answered_and_refused_for_what_is_no_suspect_or_not_hel
         assert (await served.core.shards(training))[0]["trial"] == 4
 
 
-async def test_a_trial_that_starts_is_told_to_workers_that_do_not_know_its_answer_too(served: Served) -> None:
-    async with stream(served) as worker, granted(served) as (training, ref, _):
-        await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)
-        await worker.begin(ref)
-        await worker.say(trials=[pb.Trial(shard=ref, ordinal=9), pb.Trial(shard=ref, ordinal=4)])
-        assert await worker.hear(lambda r: list(r.trials)) == [ref]
-
-
 async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later(served: Served) -> None:
     async with stream(served, "other"), granted(served) as (training, ref, consumer):
         async with stream(served) as worker:

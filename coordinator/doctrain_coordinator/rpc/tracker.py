@@ -324,8 +324,6 @@ class _Stream:
         try:
             for trial in request.trials:
                 started = await self._parts.trials.start(session, (trial.shard.shard, trial.shard.number), trial.ordinal)
-                if started:
-                    self.outbox.trials.append(trial.shard)  # what workers of an earlier version look at
                 outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
                 self.outbox.trial_answers.add(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome)
             for item in request.yields:

@@ -231,7 +231,6 @@ class TrackResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     BEGINS_FIELD_NUMBER: _builtins.int
     BLOCKS_FIELD_NUMBER: _builtins.int
-    TRIALS_FIELD_NUMBER: _builtins.int
     YIELDS_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
@@ -255,10 +254,6 @@ class TrackResponse(_message.Message):
         """Answers to blocks."""
 
     @_builtins.property
-    def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
-        """Trials that are committed: those documents may start. Also in `trial_answers`, for workers that do not know it."""
-
-    @_builtins.property
     def yields(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
         """Yields that are committed, or were already so: ack the message."""
 
@@ -268,7 +263,7 @@ class TrackResponse(_message.Message):
 
     @_builtins.property
     def trial_answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrialAnswer]:
-        """Answers to trials. A response that has any has them all, those of `trials` included."""
+        """Answers to trials."""
 
     def __init__(
         self,
@@ -277,7 +272,6 @@ class TrackResponse(_message.Message):
         heartbeat: Global___HeartbeatAnswer | None = ...,
         begins: _abc.Iterable[Global___BeginAnswer] | None = ...,
         blocks: _abc.Iterable[Global___BlockAnswer] | None = ...,
-        trials: _abc.Iterable[Global___ShardRef] | None = ...,
         yields: _abc.Iterable[Global___ShardRef] | None = ...,
         stopped: _abc.Iterable[Global___ShardRef] | None = ...,
         draining: _builtins.bool = ...,
@@ -285,7 +279,7 @@ class TrackResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begins", b"begins", "blocks", b"blocks", "draining", b"draining", "heartbeat", b"heartbeat", "stopped", b"stopped", "trial_answers", b"trial_answers", "trials", b"trials", "welcome", b"welcome", "yields", b"yields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begins", b"begins", "blocks", b"blocks", "draining", b"draining", "heartbeat", b"heartbeat", "stopped", b"stopped", "trial_answers", b"trial_answers", "welcome", b"welcome", "yields", b"yields"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -113,7 +113,7 @@ async def lock_open_shards(tx: Transaction, training: int) -> list[Row]:
 async def end_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     def change(row: Row) -> Row:
         stops = row["state"] == 2
-        return {"state": 3 if stops else 5, "order_kind": 2 if stops else 0, "version": version}
+        return {"state": 3 if stops else 5, "version": version}
 
     for shard in list(tx.shards(training)):
         await tx.update("shard", shard["id"], _unended, change)

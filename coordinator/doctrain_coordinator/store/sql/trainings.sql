@@ -115,7 +115,7 @@ select id from shard where training = $1 and state in (0, 1, 2) order by id for 
 
 -- name: end_shards
 update shard
-set state = case when state = 2 then 3 else 5 end, order_kind = case when state = 2 then 2 else 0 end, version = $2
+set state = case when state = 2 then 3 else 5 end, version = $2
 where training = $1 and state in (0, 1, 2)
 
 -- name: pause_training
