@@ -118,7 +118,7 @@ async def test_a_poison_document_is_tried_alone_and_fails_after_three_losses(one
     assert (await one.beat(attachment, (shard, number))).orders == []
     await one.report(attachment.session, shard, number, results(7, 1))
     orders = (await one.beat(attachment, (shard, number))).orders
-    assert [kind for _, _, kind, _ in orders] == [Order.YIELD], "so that the rest is granted more than one slot"
+    assert [kind for _, _, kind in orders] == [Order.YIELD], "so that the rest is granted more than one slot"
 
 
 async def test_the_last_document_that_fails_on_trial_ends_its_shard_and_training(one: Core) -> None:
@@ -178,7 +178,7 @@ async def test_a_stopping_shard_keeps_its_slots_until_its_worker_stopped_or_is_l
     assert await one.begin(attachment.session, dispatched, number) is Begun.NOT_YOURS
     for _ in range(2):
         standing = await one.beat(attachment, stopped)
-        assert [(s, n, kind.name) for s, n, kind, _ in standing.orders] == [(*stopped, "STOP")]
+        assert [(s, n, kind.name) for s, n, kind in standing.orders] == [(*stopped, "STOP")]
     for _ in range(2):
         await one.handbacks.release_stopped(attachment.session, [stopped])
     assert await one.used(tenant) == 5

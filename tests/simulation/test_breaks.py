@@ -22,7 +22,7 @@ FIRST: Mapping[str, int] = {
     "publishes_once": 8,
     "closed_streams_lose_their_session_at_once": 4,
     "results_hold_no_slot": 6,
-    "trials_beside_others": 4,
+    "trials_beside_others": 114,
     "silence_shortens_the_lease": 12,
 }
 

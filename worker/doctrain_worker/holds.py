@@ -131,8 +131,6 @@ class Holds:
                 hold.run.interrupt(End.STOPPED)
             elif order.kind == pb.ORDER_KIND_YIELD:
                 hold.run.hand_back("the tracker asked for it")
-            elif order.kind == pb.ORDER_KIND_WIDTH:
-                hold.run.set_width(order.width)
         for hold in self._holds.values():
             if hold.run is not None:
                 hold.run.beat()

@@ -51,10 +51,8 @@ _RECORDED = {
     Recorded.INVALID: pb.BLOCK_OUTCOME_INVALID,
 }
 _ORDERS = {
-    Order.NONE: pb.ORDER_KIND_UNSPECIFIED,
     Order.YIELD: pb.ORDER_KIND_YIELD,
     Order.STOP: pb.ORDER_KIND_STOP,
-    Order.WIDTH: pb.ORDER_KIND_WIDTH,
 }
 
 
@@ -304,9 +302,7 @@ class _Stream:
                 pb.HeartbeatAnswer(
                     sequence=sequence,
                     session_lost=standing.beat is None,
-                    orders=[
-                        pb.Order(shard=pb.ShardRef(shard=s, number=n), kind=_ORDERS[kind], width=w) for s, n, kind, w in standing.orders
-                    ],
+                    orders=[pb.Order(shard=pb.ShardRef(shard=s, number=n), kind=_ORDERS[kind]) for s, n, kind in standing.orders],
                     not_yours=[pb.ShardRef(shard=s, number=n) for s, n in standing.not_yours],
                 )
             )

@@ -87,7 +87,7 @@ create index training_open on training (tenant) where state in (1, 2);
 -- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
 -- not_before is for pending shards: '-infinity' where one may be granted, 'infinity' while its training is paused, else until when it
 -- is delayed. The leader looks at those that may be granted only, however many others there are.
--- order_kind: 0 none, or doctrain_mesh.v1.OrderKind (1 yield, 3 width); to stop is a state.
+-- yields: its holder is ordered to hand it back.
 create table shard (
     id bigint generated always as identity primary key,
     training bigint not null,
@@ -100,8 +100,7 @@ create table shard (
     number int not null default 0,
     holder bigint,
     width int not null default 0,
-    order_kind smallint not null default 0,
-    order_width int not null default 0,
+    yields boolean not null default false,
     not_before timestamptz not null default '-infinity',
     cool_downs int not null default 0,
     yield_reason text,

@@ -55,8 +55,6 @@ class _OrderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderKind.V
     """Hand the rest back after what runs has ended (`yields`)."""
     ORDER_KIND_STOP: _OrderKind.ValueType  # 2
     """Kill what runs, then say so (`stopped`)."""
-    ORDER_KIND_WIDTH: _OrderKind.ValueType  # 3
-    """Run at most `width` documents at once from now on."""
 
 class OrderKind(_OrderKind, metaclass=_OrderKindEnumTypeWrapper):
     """What a held shard is to do."""
@@ -67,8 +65,6 @@ ORDER_KIND_YIELD: OrderKind.ValueType  # 1
 """Hand the rest back after what runs has ended (`yields`)."""
 ORDER_KIND_STOP: OrderKind.ValueType  # 2
 """Kill what runs, then say so (`stopped`)."""
-ORDER_KIND_WIDTH: OrderKind.ValueType  # 3
-"""Run at most `width` documents at once from now on."""
 Global___OrderKind: _TypeAlias = OrderKind  # noqa: Y015
 
 class _BeginOutcome:
@@ -473,11 +469,8 @@ class Order(_message.Message):
 
     SHARD_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
-    WIDTH_FIELD_NUMBER: _builtins.int
     kind: Global___OrderKind.ValueType
     """What to do."""
-    width: _builtins.int
-    """Documents at once; for ORDER_KIND_WIDTH."""
     @_builtins.property
     def shard(self) -> Global___ShardRef:
         """Which shard."""
@@ -487,11 +480,10 @@ class Order(_message.Message):
         *,
         shard: Global___ShardRef | None = ...,
         kind: Global___OrderKind.ValueType = ...,
-        width: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "shard", b"shard", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -72,7 +72,7 @@ def _held(tx: Transaction, *holders: int) -> list[Row]:
 
 @named("sessions")
 async def held_shards(tx: Transaction, holders: list[int]) -> list[Row]:
-    return [columns(row, "holder", "id", "number", "state", "width", "order_kind", "order_width") for row in _held(tx, *holders)]
+    return [columns(row, "holder", "id", "number", "state", "yields") for row in _held(tx, *holders)]
 
 
 @named("sessions")
@@ -173,7 +173,7 @@ async def lock_held_shards_of(tx: Transaction, session: int, ids: list[int]) -> 
 async def free_shard(tx: Transaction, shard: int, state: int, version: int, delay_ms: int, why: str) -> list[Row]:
     def change(row: Row) -> Row:
         rests = {"not_before": tx.now + timedelta(milliseconds=delay_ms), "cool_downs": row["cool_downs"] + 1, "yield_reason": why}
-        freed: Row = {"state": int(state), "holder": None, "running": [], "trial": None, "order_kind": 0, "version": version}
+        freed: Row = {"state": int(state), "holder": None, "running": [], "trial": None, "yields": False, "version": version}
         return freed | (rests if delay_ms > 0 else {"cool_downs": 0, "yield_reason": None}) | _held_back(tx, row)
 
     await tx.update("shard", shard, lambda _: True, change)
@@ -195,7 +195,7 @@ async def take_back_shard(
             "holder": None,
             "running": [],
             "trial": None,
-            "order_kind": 0,
+            "yields": False,
             "version": version,
             "losses": losses,
             "suspects": list(suspects),

@@ -144,7 +144,7 @@ async def _set_paused(tx: Transaction, training: int, *, paused: bool) -> list[R
 async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     def change(row: Row) -> Row:
         if row["state"] == 2:
-            return {"order_kind": 1, "version": version}
+            return {"yields": True, "version": version}
         return {"state": 0, "not_before": FOREVER, "version": version if row["state"] else row["version"]}
 
     for shard in list(tx.shards(training)):

@@ -18,7 +18,7 @@ update session set beat = beat + 1, draining = $3, gone_at = null, beaten_at = n
 where id = $1 and state = 1 and attached = $2 returning id, beat
 
 -- name: held_shards
-select holder, id, number, state, width, order_kind, order_width
+select holder, id, number, state, yields
 from shard where holder = any($1::bigint[]) and state in (2, 3)
 
 -- name: live_sessions
@@ -80,7 +80,7 @@ from shard where holder = $1 and id = any($2::bigint[]) and state in (2, 3) orde
 -- Handed back by its holder; for a while ($4 milliseconds) when its documents failed transiently, else at once. Of a training that is
 -- paused (its row is locked) it may not be granted before that is resumed.
 update shard
-set state = $2, holder = null, running = '{}', trial = null, order_kind = 0, version = $3,
+set state = $2, holder = null, running = '{}', trial = null, yields = false, version = $3,
     not_before = case
         when (select paused from training where training.id = shard.training) then 'infinity'
         when $4::bigint > 0 then now() + $4 * interval '1 millisecond'
@@ -91,7 +91,7 @@ where id = $1
 
 -- name: take_back_shard
 update shard
-set state = $2, holder = null, running = '{}', trial = null, order_kind = 0, version = $3, losses = $4, suspects = $5, open = $6,
+set state = $2, holder = null, running = '{}', trial = null, yields = false, version = $3, losses = $4, suspects = $5, open = $6,
     not_before = case when (select paused from training where training.id = shard.training) then 'infinity' else not_before end,
     yield_reason = null
 where id = $1
