@@ -45,7 +45,7 @@ class Execution:
 
 @dataclass
 class Habits:
-    """How documents behave. ``poison`` are documents that kill whoever runs them."""
+    """How documents behave. ``poison`` kill whoever runs them, ``hogs`` keep the whole machine busy until they are killed."""
 
     seconds: tuple[float, float] = (0.005, 0.4)
     slow: float = 0.05
@@ -53,6 +53,7 @@ class Habits:
     transient: float = 0.03
     permanent: float = 0.03
     poison: frozenset[tuple[str, int]] = frozenset()
+    hogs: frozenset[tuple[str, int]] = frozenset()
 
 
 class Machine:
@@ -68,6 +69,7 @@ class Machine:
         self.deadline = 0.0
         self.epoch = 0
         self.on_poison: Callable[[], None] = lambda: None
+        self.on_hog: Callable[[Execution], None] = lambda _: None
         self._told: list[asyncio.Future[str]] = []
 
     def start(self, document: DocumentTask, shard: ShardContext) -> Execution:
@@ -80,6 +82,9 @@ class Machine:
         seconds = draw.uniform(*(habits.slow_seconds if draw.random() < habits.slow else habits.seconds))
         if (shard.training_task_id, document.ordinal) in habits.poison:
             execution.timer = loop.later(seconds, self._poisoned, execution)
+            return execution
+        if (shard.training_task_id, document.ordinal) in habits.hogs:
+            execution.timer = loop.later(seconds, self.on_hog, execution)
             return execution
         at = draw.random()
         outcome: Outcome = DONE

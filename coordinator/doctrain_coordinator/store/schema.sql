@@ -87,6 +87,7 @@ create index training_open on training (tenant) where state in (1, 2);
 -- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
 -- not_before is for pending shards: '-infinity' where one may be granted, 'infinity' while its training is paused, else until when it
 -- is delayed. The leader looks at those that may be granted only, however many others there are.
+-- fences: how many holders, one after the other, fenced themselves while fenced_open documents were open.
 -- yields: its holder is ordered to hand it back.
 create table shard (
     id bigint generated always as identity primary key,
@@ -106,6 +107,8 @@ create table shard (
     yield_reason text,
     running int[] not null default '{}',
     losses int not null default 0,
+    fences int not null default 0,
+    fenced_open int not null default 0,
     suspects int[] not null default '{}',
     trial int,
     version bigint not null default 1

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
 from doctrain_coordinator.tracking.takeback import Guard
@@ -93,30 +94,29 @@ class Sessions:
         if known is None:
             log.info("Session %d, which worker %s succeeds, is over already or not its own.", opening.predecessor, opening.worker_id)
             return
-        take_back = self._lost.take_back if opening.predecessor_charged else self._lost.take_back_uncharged
-        await take_back(Guard(opening.predecessor, None, None), why="its successor opened")
+        blame = Blame.CHARGED if opening.predecessor_charged else Blame.FENCED
+        await self._lost.take_back(Guard(opening.predecessor, None, None), blame=blame, why="its successor opened")
 
     async def leave(self, session: int) -> None:
         """The worker said goodbye: nothing of it runs, nobody is charged."""
-        await self._lost.take_back_uncharged(Guard(session, None, None), why="it said goodbye")
+        await self._lost.take_back(Guard(session, None, None), blame=Blame.NOBODY, why="it said goodbye")
 
     async def closed(self, attachment: Attachment) -> None:
         """The stream ended by itself without a goodbye: the session is taken back a second later, unless it moved on.
 
-        A worker that was left unanswered for long ends its stream because it fenced itself: that is nobody's fault. One that had
-        fallen silent before is taken back when its lease has passed: until then its guardian may let its children run.
+        A worker that was left unanswered for long ends its stream because it fenced itself. One that had fallen silent before is
+        taken back when its lease has passed: until then its guardian may let its children run.
         """
         now = time.monotonic()
         if now - attachment.heard > QUIET_SECONDS:
             log.info("The stream of session %d ended after a silence; its lease decides.", attachment.session)
             return
-        fenced = now - attachment.answered > self._lease / 2
-        take_back = self._lost.take_back_uncharged if fenced else self._lost.take_back
+        blame = Blame.FENCED if now - attachment.answered > self._lease / 2 else Blame.CHARGED
         await asyncio.gather(self._mark(attachment), asyncio.sleep(GRACE_SECONDS))
         for _ in range(MOST_TRIES):
             try:
                 # Read anew: a heartbeat that came before the end may have been answered since.
-                await take_back(_guard(attachment), why="its stream closed")
+                await self._lost.take_back(_guard(attachment), blame=blame, why="its stream closed")
                 return
             except StoreUnavailableError as error:
                 log.warning("Session %d is not taken back yet: %s", attachment.session, error)

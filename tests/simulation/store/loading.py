@@ -209,6 +209,8 @@ def new_shard(key: int, **values: Any) -> Row:
         "holder": None,
         "width": 0,
         "yields": False,
+        "fences": 0,
+        "fenced_open": 0,
         "not_before": NEVER,
         "cool_downs": 0,
         "yield_reason": None,

@@ -111,13 +111,15 @@ async def mark_gone(tx: Transaction, session: int, seen_beat: int | None, seen_a
 
 
 @named("sessions")
-async def losses_beside(tx: Transaction, session: int, window: float, before_trial: int) -> list[Row]:
+async def losses_beside(tx: Transaction, session: int, window: float, before_trial: int, free: int) -> list[Row]:
     mine = tx.get("session", session)
     if mine is None or mine["gone_at"] is None:
         return []
     sessions = list(tx.scan("session"))
     apart = [(row["gone_at"] - mine["gone_at"]).total_seconds() for row in sessions if row["gone_at"] is not None]
     held = [row for row in _held(tx, session) if row["state"] == 2]
+    if free:
+        held = [row for row in held if row["fences"] >= free and row["fenced_open"] == row["open"]]
     return [
         {
             "age": (now() - mine["gone_at"]).total_seconds(),
@@ -144,7 +146,23 @@ async def end_session(tx: Transaction, session: int, seen_beat: int | None, seen
     return [columns(row, "draining", "worker_id")] if row else []
 
 
-_LOST = ("id", "training", "tenant", "state", "number", "width", "first", "count", "open", "running", "losses", "suspects", "trial")
+_LOST = (
+    "id",
+    "training",
+    "tenant",
+    "state",
+    "number",
+    "width",
+    "first",
+    "count",
+    "open",
+    "running",
+    "losses",
+    "suspects",
+    "trial",
+    "fences",
+    "fenced_open",
+)
 
 
 @named("sessions")
@@ -187,7 +205,7 @@ def _held_back(tx: Transaction, shard: Row) -> Row:
 
 @named("sessions")
 async def take_back_shard(
-    tx: Transaction, shard: int, state: int, version: int, losses: int, suspects: list[int], still_open: int
+    tx: Transaction, shard: int, state: int, version: int, losses: int, suspects: list[int], still_open: int, fences: int
 ) -> list[Row]:
     def change(row: Row) -> Row:
         return {
@@ -200,6 +218,8 @@ async def take_back_shard(
             "losses": losses,
             "suspects": list(suspects),
             "open": still_open,
+            "fences": fences,
+            "fenced_open": still_open,
             "yield_reason": None,
             **_held_back(tx, row),
         }
