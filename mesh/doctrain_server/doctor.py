@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import ipaddress
-import json
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -168,15 +167,9 @@ async def _registry(settings: Settings, alone: bool) -> tuple[Finding, list[str]
             known = await registry.list(membership.ROOT)
     except DoctrainError as error:
         return Finding("registry", Verdict.BAD, error.sentence), []
-    coordinators = [_address(value) for key, value in known.items() if key.startswith(membership.COORDINATORS)]
+    records = membership.Reader()
+    coordinators = [records.read(key, value, membership.address) for key, value in known.items() if key.startswith(membership.COORDINATORS)]
     return Finding("registry", Verdict.OK, f"Answers; {len(known)} records."), [address for address in coordinators if address]
-
-
-def _address(record: bytes) -> str:
-    try:
-        return str(json.loads(record)["address"])
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 def _stand_in(part: str, variable: str, alone: bool) -> Finding:

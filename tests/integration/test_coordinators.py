@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
+import pytest
 
 from doctrain_mesh import membership
 from doctrain_mesh.registry.memory import MemoryRegistry
-from doctrain_worker.coordinators import Coordinators
+from doctrain_worker.coordinators import MOST_REGISTERED, Coordinators
 from testkit.scripted_tracker import Script, tracker_server
 from testkit.waiting import wait_until
 
@@ -66,3 +67,29 @@ async def test_the_channel_to_a_fixed_coordinator_stays() -> None:
         await wait_until(lambda: "127.0.0.1:1" in coordinators.addresses())  # it has heard of all before
         assert coordinators.channel(server.address) is channel
         await asyncio.wait_for(channel.channel_ready(), 10)
+
+
+async def test_bad_records_are_passed_over_with_one_warning_each_and_the_good_ones_used(caplog: pytest.LogCaptureFixture) -> None:
+    registry = MemoryRegistry()
+    bad = {"no-object": b"[[7]]", "deep": b"[" * 16_000, "socket": record("unix:/tmp/s"), "giant": record("a" * 9_999 + ":1")}
+    async with following(registry) as coordinators:
+        for _ in range(2):
+            for name, value in bad.items():
+                registration = await registry.register(f"{membership.COORDINATORS}{name}", value, 10)
+                await registration.update(value + b" ")
+        await registry.register(f"{membership.COORDINATORS}good", record("127.0.0.1:1"), 10)
+        await wait_until(lambda: coordinators.addresses() == ("127.0.0.1:1",))
+    told = [entry.getMessage() for entry in caplog.records if "passed over" in entry.getMessage()]
+    assert len(told) == len(bad)
+
+
+async def test_no_number_of_records_makes_a_worker_connect_everywhere() -> None:
+    registry = MemoryRegistry()
+    async with following(registry, "127.0.0.1:1") as coordinators:
+        for number in range(MOST_REGISTERED + 50):
+            await registry.register(f"{membership.COORDINATORS}{number}", record(f"127.0.0.1:{number + 2}"), 10)
+        registration = await registry.register(f"{membership.COORDINATORS}0", record("127.0.0.1:9999"), 10)  # the last change
+        await wait_until(lambda: "127.0.0.1:9999" in coordinators.addresses())
+        assert len(coordinators.addresses()) == 1 + MOST_REGISTERED
+        assert "127.0.0.1:1" in coordinators.addresses()
+        await registration.close()

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState
-from doctrain_coordinator.dispatch import dispatcher
+from doctrain_coordinator.dispatch import dispatcher, publisher
 from doctrain_coordinator.dispatch.dispatcher import Lapses, Term
 from doctrain_coordinator.trainings import loading
 from doctrain_mesh import postgres as mesh_postgres
@@ -106,6 +107,42 @@ async def test_what_is_loaded_of_a_paused_training_waits_until_it_is_resumed(one
         assert await drained(consumer) == []
         await one.control.resume(training)
         assert {granted.first for granted in await drained(consumer)} == {0, 10}
+
+
+@pytest.mark.parametrize("control", ["pause", "cancel"])
+async def test_grants_that_their_tenant_ends_again_and_again_do_not_fill_the_queue(
+    one: Core, control: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All lanes are busy, so that nobody takes a message. Then one worker has room, and everything goes on."""
+    monkeypatch.setattr(admission, "MOST_OVER", 20)
+    monkeypatch.setattr(publisher, "LOOK_FROM", 0)
+    tenant = await one.tenant("a", "paid")
+    await one.open("w", lanes=2)
+    training = await one.training(tenant, "t", 40)
+
+    async def at_rest() -> bool:
+        """All that may be granted is: four shards, or as many as the queue takes."""
+        granted = await one.pool.fetchval("select count(*) from shard where training = $1 and state = 1", training)
+        return bool(granted == 4 or one.publisher.queued >= 24)
+
+    for turn in range(12):
+        await wait_until(at_rest)
+        if control == "pause":
+            await one.control.pause(training)
+            await one.control.resume(training)
+        else:
+            await one.cancel(training)
+            training = await one.training(tenant, f"t{turn}", 40)
+    await wait_until(at_rest)
+    assert await one.broker.depth() <= 24
+    async with one.broker.consume(2) as consumer:
+
+        async def taken() -> bool:
+            granted = await message(consumer)
+            row = await one.row("shard", granted.shard)
+            return bool((row["number"], row["state"], row["training"]) == (granted.number, ShardState.DISPATCHED, training))
+
+        await wait_until(taken)
 
 
 @pytest.mark.parametrize("resumed", [False, True])

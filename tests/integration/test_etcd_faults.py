@@ -14,12 +14,14 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import grpc
 import pytest
+from aetcd import rpc
 
 from doctrain_mesh.errors import ConfigurationError, RegistryUnavailableError
 from doctrain_mesh.ports import Change
 from doctrain_mesh.registry import etcd
-from doctrain_mesh.registry.etcd import CALL_SECONDS, REGISTER_SECONDS, EtcdRegistry
+from doctrain_mesh.registry.etcd import CALL_SECONDS, MOST_VALUE_BYTES, REGISTER_SECONDS, EtcdRegistry
 from testkit.certificates import self_signed
 from testkit.etcd import EtcdServer
 from testkit.server import free_port, own_server
@@ -177,6 +179,29 @@ async def test_listing_again_tells_nothing_twice(
             await asyncio.sleep(0.1)  # two lists or so
             await registration.update(b"%d" % number)
             assert await anext(changes) == Change(key, b"%d" % number)
+
+
+async def test_keys_and_values_of_others_end_no_list_and_no_watch(
+    own_etcd: EtcdServer, registry: EtcdRegistry, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with grpc.aio.insecure_channel(own_etcd.url.removeprefix("etcd://")) as channel:
+        put = rpc.KVStub(channel).Put
+
+        async def write() -> None:
+            await put(rpc.PutRequest(key=key.encode() + b"/\xff", value=b"1"))
+            for number in range(6):  # together more than gRPC takes in one message by default
+                await put(rpc.PutRequest(key=f"{key}/{number}".encode(), value=bytes(10**6)))
+
+        await write()
+        async with aclosing(registry.watch(key)) as changes, asyncio.timeout(20):
+            assert await anext(changes) == Change(f"{key}/\\xff", b"1")
+            await write()
+            await put(rpc.PutRequest(key=f"{key}/good".encode(), value=b"1"))
+            assert await anext(changes) == Change(f"{key}/good", b"1")
+            await put(rpc.PutRequest(key=f"{key}/good".encode(), value=bytes(MOST_VALUE_BYTES + 1)))
+            assert await anext(changes) == Change(f"{key}/good", None)
+        assert await registry.list(key) == {f"{key}/\\xff": b"1"}
+    assert sum("passed over" in entry.getMessage() for entry in caplog.records) == 7
 
 
 async def test_tls_with_the_right_authority_and_with_a_wrong_one(tmp_path: Path, key: str) -> None:

@@ -71,7 +71,7 @@ async def test_tenants_are_listed_by_name(served: Coordinators) -> None:
     assert paged == listed
 
 
-async def test_a_tenants_plan_and_weight_change_alone_and_a_weight_of_zero_is_refused(served: Coordinators) -> None:
+async def test_a_tenants_plan_and_weight_change_alone_and_a_weight_has_bounds(served: Coordinators) -> None:
     operator = await served.client(await served.key(3))
     made = await operator.fleet.create_tenant("acme", plan="free", weight=3)
     assert (made.plan, made.weight) == ("free", 3)
@@ -79,9 +79,12 @@ async def test_a_tenants_plan_and_weight_change_alone_and_a_weight_of_zero_is_re
     assert (moved.plan, moved.weight) == ("paid", 3)
     weighed = await operator.fleet.update_tenant("acme", weight=0.5)
     assert (weighed.plan, weighed.weight) == ("paid", 0.5)
-    for wrong in (0, -1, 1001, float("nan")):
+    for bound in (0.001, 1000, 0.5):
+        assert (await operator.fleet.update_tenant("acme", weight=bound)).weight == bound
+    for wrong in (0, -1, 0.000999, 5e-324, 1000.001, float("nan"), float("inf"), float("-inf")):
         said = await refused(operator.fleet.update_tenant("acme", weight=wrong))
-        assert (said.reason, said.sentence) == ("INVALID_REQUEST", "A weight must be above 0 and at most 1,000.")
+        assert (said.reason, said.sentence) == ("INVALID_REQUEST", "A weight must be from 0.001 to 1,000.")
+        assert [violation.field for violation in said.violations] == ["tenant.weight"]
         assert (await refused(operator.fleet.create_tenant("other", plan="free", weight=wrong))).reason == "INVALID_REQUEST"
     (kept,) = [tenant async for tenant in operator.fleet.list_tenants()]
     assert (kept.tenant_id, kept.plan, kept.weight) == ("acme", "paid", 0.5)
@@ -98,7 +101,7 @@ async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) ->
     assert [violation.field for violation in (*none.violations, *much.violations)] == ["tenant_id", "tenant_id"]
 
 
-@pytest.mark.parametrize("number", ["1e300", "1" * 400, "NaN", "-5", '"many"'])
+@pytest.mark.parametrize("number", ["1e300", "1" * 400, "NaN", "-5", '"many"', "true", "[]", "{}"])
 async def test_a_worker_that_says_strange_things_of_itself_is_listed_without_them(served: Coordinators, number: str) -> None:
     database = await served.database()
     await database.execute("insert into session (worker_id, lanes, attached) values ('odd', 1, 1)")
@@ -107,3 +110,19 @@ async def test_a_worker_that_says_strange_things_of_itself_is_listed_without_the
     operator = await served.client(await served.key(3))
     (worker,) = (await operator.fleet.list_workers()).workers
     assert (worker.worker_id, worker.cpu, worker.memory_bytes, worker.registered) == ("odd", -1.0, -1, True)
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"\xff", b"[" * 16_000, b"[1]", b'"x"', b'{"a":' * 3_000], ids=["empty", "bytes", "deep", "list", "text", "cut"]
+)
+async def test_a_record_that_is_none_is_passed_over_with_one_warning(
+    served: Coordinators, caplog: pytest.LogCaptureFixture, record: bytes
+) -> None:
+    database = await served.database()
+    await database.execute("insert into session (worker_id, lanes, attached) values ('odd', 1, 1)")
+    await served.registry.register(f"{membership.WORKERS}odd", record, ttl_seconds=60)
+    operator = await served.client(await served.key(3))
+    for _ in range(3):
+        (worker,) = (await operator.fleet.list_workers()).workers
+        assert (worker.worker_id, worker.registered) == ("odd", False)
+    assert sum("passed over" in entry.getMessage() for entry in caplog.records) == 1

@@ -122,11 +122,11 @@ async def test_the_word_that_a_session_was_fenced_does_not_end_the_next_one(
     memory: FenceMemory, played: tuple[Guardian, socket.socket]
 ) -> None:
     guardian, far = played
-    guardian.note_session(5)
+    guardian.note_session(5, b"")
     memory.epoch = 1  # it has killed, and its word is on the way
     assert guardian.fenced
     assert await guardian.wait_fenced() == "deadline"
-    guardian.note_session(6)
+    guardian.note_session(6, b"")
     assert guardian.extend(time.monotonic() + 60)
     fenced = asyncio.create_task(guardian.wait_fenced())
     for epoch in (1, 2):

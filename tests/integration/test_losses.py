@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from doctrain_coordinator.core.charging import FREE_FENCES, Blame
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import Order, ShardState, TrainingState
 from doctrain_coordinator.dispatch import dispatcher, leadership
+from doctrain_coordinator.tracking.sessions import Attachment
 from doctrain_coordinator.tracking.takeback import CRASH_CODE, Guard
 from doctrain_mesh import postgres as mesh_postgres
 from testkit.core import Core, core, message, results
@@ -28,8 +30,8 @@ async def start_trial(one: Core, session: int, shard: int, number: int, ordinal:
     return await one.trials.start(session, (shard, number), ordinal)
 
 
-async def lose(one: Core, session: int, *, charged: bool = True) -> None:
-    assert await one.takebacks.take_back(Guard(session, None, None), charged=charged, why="a test says so")
+async def lose(one: Core, session: int, *, blame: Blame = Blame.CHARGED) -> None:
+    assert await one.takebacks.take_back(Guard(session, None, None), blame=blame, why="a test says so")
 
 
 async def test_a_lost_shard_goes_on_under_another_number_and_its_holder_is_fenced(one: Core) -> None:
@@ -118,7 +120,44 @@ async def test_a_poison_document_is_tried_alone_and_fails_after_three_losses(one
     assert (await one.beat(attachment, (shard, number))).orders == []
     await one.report(attachment.session, shard, number, results(7, 1))
     orders = (await one.beat(attachment, (shard, number))).orders
-    assert [kind for _, _, kind, _ in orders] == [Order.YIELD], "so that the rest is granted more than one slot"
+    assert [kind for _, _, kind in orders] == [Order.YIELD], "so that the rest is granted more than one slot"
+
+
+async def fence(one: Core, session: int) -> Attachment:
+    """The worker fences itself and opens its next session; not so soon after its last one that they pass for a mass loss."""
+    await one.pool.execute("update session set gone_at = gone_at - interval '1 minute'")
+    return await one.open("w", predecessor=session)
+
+
+async def test_a_document_that_makes_each_of_its_workers_fence_itself_fails_in_the_end(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    at = await one.open("w")
+    for losses in (*[0] * FREE_FENCES, 1, 2):
+        await one.running_shard(at.session, training)
+        at = await fence(one, at.session)
+        row = (await one.shards(training))[0]
+        assert (row["state"], row["losses"]) == (ShardState.PENDING, losses)
+    assert row["suspects"] == [0, 1, 2, 3, 4]
+    for losses in (1, 2, 3):
+        shard, number = await one.running_shard(at.session, training, width=1)
+        assert await start_trial(one, at.session, shard, number, 0)
+        at = await fence(one, at.session)
+        found = await one.pool.fetch("select losses, state, error_code from document where training = $1 and ordinal = 0", training)
+        assert [tuple(document) for document in found] == [(losses, 2 if losses == 3 else 0, CRASH_CODE if losses == 3 else None)]
+    row = (await one.shards(training))[0]
+    assert (row["suspects"], row["fences"]) == ([1, 2, 3, 4], 0)
+    await one.sums_hold(training)
+
+
+async def test_workers_that_fence_themselves_while_results_come_are_not_charged(one: Core) -> None:
+    training = await one.training(await one.tenant("a"), "t", 10)
+    at = await one.open("w")
+    for turn in range(2 * FREE_FENCES + 2):
+        shard, number = await one.running_shard(at.session, training)
+        if turn % 2:
+            await one.report(at.session, shard, number, results(turn, 1))
+        at = await fence(one, at.session)
+    assert (await one.shards(training))[0]["losses"] == 0
 
 
 async def test_the_last_document_that_fails_on_trial_ends_its_shard_and_training(one: Core) -> None:
@@ -143,7 +182,7 @@ async def test_what_is_nobodys_fault_is_not_charged(one: Core, why: str) -> None
         held = await one.running_shard(attachment.session, training)
         if why == "draining":
             await one.beat(attachment, held, draining=True)
-        await lose(one, attachment.session, charged=why == "draining")
+        await lose(one, attachment.session, blame=Blame.CHARGED if why == "draining" else Blame.NOBODY)
     row = (await one.shards(training))[0]
     assert (row["losses"], row["suspects"], row["number"]) == (0, [], 4)
 
@@ -154,13 +193,13 @@ async def test_a_guard_that_no_longer_holds_takes_nothing(one: Core) -> None:
     held = await one.running_shard(attachment.session, training)
     old = Guard(attachment.session, attachment.beat, attachment.attached)
     await one.beat(attachment, held)
-    assert not await one.takebacks.take_back(old, charged=True, why="a beat came since")
+    assert not await one.takebacks.take_back(old, blame=Blame.CHARGED, why="a beat came since")
     now = Guard(attachment.session, attachment.beat, attachment.attached)
     assert await one.attach("w", attachment.session) is not None
-    assert not await one.takebacks.take_back(now, charged=True, why="another stream came since")
+    assert not await one.takebacks.take_back(now, blame=Blame.CHARGED, why="another stream came since")
     assert (await one.shards(training))[0]["state"] == ShardState.RUNNING
-    assert await one.takebacks.take_back(Guard(attachment.session, attachment.beat, 2), charged=True, why="true")
-    assert not await one.takebacks.take_back(Guard(attachment.session, None, None), charged=True, why="lost already")
+    assert await one.takebacks.take_back(Guard(attachment.session, attachment.beat, 2), blame=Blame.CHARGED, why="true")
+    assert not await one.takebacks.take_back(Guard(attachment.session, None, None), blame=Blame.CHARGED, why="lost already")
     assert (await one.beat(attachment, held)).beat is None
     assert (await one.shards(training))[0]["losses"] == 1
 
@@ -178,7 +217,7 @@ async def test_a_stopping_shard_keeps_its_slots_until_its_worker_stopped_or_is_l
     assert await one.begin(attachment.session, dispatched, number) is Begun.NOT_YOURS
     for _ in range(2):
         standing = await one.beat(attachment, stopped)
-        assert [(s, n, kind.name) for s, n, kind, _ in standing.orders] == [(*stopped, "STOP")]
+        assert [(s, n, kind.name) for s, n, kind in standing.orders] == [(*stopped, "STOP")]
     for _ in range(2):
         await one.handbacks.release_stopped(attachment.session, [stopped])
     assert await one.used(tenant) == 5
@@ -270,7 +309,7 @@ async def test_a_take_back_races_with_reports_and_every_count_still_holds(one: C
             for shard, number in held:
                 group.create_task(tell(attachment.session, shard, number, firsts[shard]))
             await asyncio.sleep(0.004 * spell)
-            group.create_task(lose(one, attachment.session, charged=False))
+            group.create_task(lose(one, attachment.session, blame=Blame.NOBODY))
         await one.sums_hold(training)
 
 

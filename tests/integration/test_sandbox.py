@@ -24,7 +24,6 @@ from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.launch import Launch
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
-from doctrain_worker.sandbox.memory import PREDECESSOR_VARIABLE
 from doctrain_worker.sandbox.pool import ChildPool, ChildStartError
 from testkit import sandbox
 from testkit.sandbox import SPEC, TESTS, act, answered, marked, works
@@ -90,7 +89,7 @@ async def test_cancelling_a_call_ends_when_its_processes_are_dead(pool: ChildPoo
 
 
 async def test_fence_kills_all_and_nothing_starts_until_a_new_session(guardian: Guardian, pool: ChildPool, mark: str) -> None:
-    guardian.note_session(5)
+    guardian.note_session(5, b"")
     calls = [asyncio.ensure_future(act(pool, do="hang", mark=mark)) for _ in range(2)]
     await wait_until(lambda: len(marked(mark)) == 2)
     await guardian.fence()
@@ -101,13 +100,13 @@ async def test_fence_kills_all_and_nothing_starts_until_a_new_session(guardian: 
     with pytest.raises(FencedError):
         await works(pool)
     assert not guardian.extend(time.monotonic() + 10)
-    guardian.note_session(6)
+    guardian.note_session(6, b"")
     assert guardian.extend(time.monotonic() + 10)
     assert await works(pool)
 
 
 async def test_a_deadline_that_is_moved_holds_and_one_that_passes_kills(guardian: Guardian, pool: ChildPool, mark: str) -> None:
-    guardian.note_session(5)
+    guardian.note_session(5, b"")
     assert guardian.extend(time.monotonic() + 0.3)
     assert guardian.extend(time.monotonic() + 0.9)
     assert guardian.extend(time.monotonic())  # never back
@@ -137,7 +136,7 @@ async def test_a_frozen_guardian_is_killed_and_its_children_with_it(guardian: Gu
     if strongest.way == "rlimit":
         pytest.skip("without namespaces an orphan outlives a guardian that is killed, as the sentence of this way says")
     async with ChildPool.open(guardian, SPEC, 1, strongest) as pool:
-        guardian.note_session(5)
+        guardian.note_session(5, b"")
         call = asyncio.ensure_future(act(pool, do="hang", mark=mark))
         await wait_until(lambda: marked(mark))
         os.kill(guardian_pid(), signal.SIGSTOP)
@@ -291,7 +290,7 @@ async def test_a_main_process_that_fenced_itself_and_then_dies_is_not_named_as_o
         main.send_signal(signal.SIGUSR2)
         assert sorted([await told(guardian) for _ in range(3)]) == ["fenced ordered False", "stopped", "stopped"]
         main.kill()
-        assert [await told(guardian), await told(guardian)] == ["predecessor 41 self-fenced", "running"]
+        assert [await told(guardian), await told(guardian)] == ["predecessor 41 secret-of-41 self-fenced", "running"]
         guardian.terminate()
         assert await asyncio.to_thread(guardian.wait, 10) == 0
 
@@ -302,7 +301,6 @@ def main_process(*arguments: object, standalone: bool = False) -> Iterator[subpr
     if standalone:
         command = [sys.executable, "-m", "doctrain_worker.sandbox.guardian", *command]
     environment = {**os.environ, "PYTHONPATH": TESTS}
-    environment.pop(PREDECESSOR_VARIABLE, None)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         try:
             yield process
@@ -345,14 +343,14 @@ async def test_children_of_a_frozen_main_process_die_at_its_deadline(shut_in: Is
 
 async def test_a_guardian_starts_its_main_process_again_and_names_the_session_that_died(shut_in: Isolation, mark: str) -> None:
     with main_process(shut_in.way, mark, 41, standalone=True) as guardian:
-        for predecessor in ("predecessor 0", "predecessor 41"):
+        for predecessor in ("predecessor 0", "predecessor 41 secret-of-41"):
             assert await told(guardian) == predecessor
             assert await told(guardian) == "running"
             await wait_until(lambda: len(marked(mark)) == 2)
             (main,) = (p for p in psutil.Process(guardian.pid).children() if "testkit.sandboxed_main" in p.cmdline())
             main.kill()
             await wait_until(lambda: not marked(mark), 5)
-        assert await told(guardian) == "predecessor 41"
+        assert await told(guardian) == "predecessor 41 secret-of-41"
         assert await told(guardian) == "running"
         guardian.terminate()
         assert await asyncio.to_thread(guardian.wait, 10) == 0

@@ -34,6 +34,21 @@ async def test_a_beat_is_counted_once_committed_and_an_old_streams_counts_for_no
     assert (await one.beat(new)).beat == 2
 
 
+@pytest.mark.parametrize("guess", [b"", bytes(16), b"\xff" * 5000], ids=["none", "another", "long"])
+async def test_nobody_attaches_to_a_session_or_ends_it_without_its_secret(one: Core, guess: bytes) -> None:
+    """Ids are counted and listed, so whoever has the key of a worker knows them."""
+    opened = await one.open("w")
+    assert len(opened.secret) == 16
+    assert await one.attach("w", opened.session, guess) is None
+    await one.open("w", predecessor=opened.session, secret=guess)
+    assert (await one.beat(opened)).beat == 1, "nothing came of it"
+    again = await one.attach("w", opened.session, opened.secret)
+    assert again is not None
+    assert again.secret == b"", "it is told once"
+    kept = await one.pool.fetch("select * from session where position($1 in session::text) > 0", opened.secret.hex())
+    assert kept == [], "and not kept"
+
+
 async def test_nobody_attaches_to_a_lost_session_or_to_another_workers(one: Core) -> None:
     session = (await one.open("w")).session
     assert await one.attach("thief", session) is None

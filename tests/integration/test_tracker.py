@@ -202,14 +202,6 @@ async def test_a_trial_is_answered_and_refused_for_what_is_no_suspect_or_not_hel
         assert (await served.core.shards(training))[0]["trial"] == 4
 
 
-async def test_a_trial_that_starts_is_told_to_workers_that_do_not_know_its_answer_too(served: Served) -> None:
-    async with stream(served) as worker, granted(served) as (training, ref, _):
-        await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)
-        await worker.begin(ref)
-        await worker.say(trials=[pb.Trial(shard=ref, ordinal=9), pb.Trial(shard=ref, ordinal=4)])
-        assert await worker.hear(lambda r: list(r.trials)) == [ref]
-
-
 async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later(served: Served) -> None:
     async with stream(served, "other"), granted(served) as (training, ref, consumer):
         async with stream(served) as worker:
@@ -219,7 +211,7 @@ async def test_a_stream_that_ends_without_a_word_is_a_lost_worker_a_second_later
         assert 0.9 <= time.monotonic() - start < 3
         assert (again.shard, again.number) == (ref.shard, ref.number + 1)
         assert (await served.core.shards(training))[0]["losses"] == 1
-        async with stream(served, session=worker.welcome.session) as late:
+        async with stream(served, session=worker.welcome.session, secret=worker.welcome.secret) as late:
             assert late.welcome.session == 0
 
 
@@ -242,7 +234,7 @@ async def test_a_stream_that_this_side_ends_by_a_fault_of_its_own_waits_for_the_
             await other.beat()
             assert (await served.core.shards(training))[0]["state"] == ShardState.RUNNING
             await asyncio.sleep(0.2)
-        async with stream(served, session=worker.welcome.session) as back:
+        async with stream(served, session=worker.welcome.session, secret=worker.welcome.secret) as back:
             assert not (await back.beat(ref)).session_lost
             assert (await back.report(ref, 0, 10)).shard_done
         assert await drained(consumer, 0.3) == []
@@ -274,7 +266,7 @@ async def test_results_that_are_not_of_the_shard_are_not_called_recorded(served:
 async def test_another_stream_in_time_keeps_the_session_and_its_shards(served: Served) -> None:
     async with stream(served) as worker, granted(served) as (_, ref, consumer):
         await worker.begin(ref)
-        async with stream(served, session=worker.welcome.session) as next_one:
+        async with stream(served, session=worker.welcome.session, secret=worker.welcome.secret) as next_one:
             assert (next_one.welcome.session, next_one.welcome.attached) == (worker.welcome.session, 2)
             assert (await worker.beat(ref)).session_lost, "an old stream's beat counts for nothing"
             worker._call.cancel()

@@ -77,14 +77,31 @@ async def test_a_later_grant_of_a_shard_ends_the_earlier_one_before_it_runs(brok
     async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
         await broker.publish([message(1, 1)])
         await wait_until(lambda: documents.running == {0, 1})
-        script.on_event = lambda event, detail: documents.cancelled.append(-1) if (event, detail) == ("begin", (1, 2)) else None
         await broker.publish([message(1, 2)])
         await wait_until(lambda: len(documents.started) == 4)
+        assert running.holds.named() == [(1, 2)]
         documents.end_all()
         await wait_until(lambda: script.is_done((1, 2)) and not running.holds.named())
-    assert documents.cancelled[-1] == -1
     assert documents.most == 2
+    assert sorted(documents.cancelled) == [0, 1]
     assert (1, 1) not in script.results
+    assert await settled(broker)
+
+
+async def test_a_number_that_the_tracker_does_not_know_ends_no_hold(broker: MemoryBroker) -> None:
+    """Whoever may write to the queue can make numbers up."""
+    script, documents = Script({(1, 1): begun(1, 1, 2)}), Documents()
+    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: documents.running == {0, 1})
+        script.answer_begins = False
+        await broker.publish([message(1, 9)])
+        await wait_until(lambda: (1, 9) in script.told("begin"))
+        assert running.holds.named() == [(1, 1)]
+        tracker.send(pb.TrackResponse(begins=[pb.BeginAnswer(shard=pb.ShardRef(shard=1, number=9), outcome=pb.BEGIN_OUTCOME_NOT_YOURS)]))
+        documents.end_all()
+        await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())
+    assert documents.cancelled == []
     assert await settled(broker)
 
 
@@ -183,47 +200,6 @@ async def test_a_shard_held_too_long_is_handed_back(broker: MemoryBroker) -> Non
         await wait_until(lambda: script.told("yield"))
     assert "held" in script.told("yield")[0].reason
     assert script.results[1, 1].keys() == {0, 1}
-
-
-async def test_a_narrower_width_is_kept_to_and_a_wider_one_used(broker: MemoryBroker) -> None:
-    script, documents = Script({(1, 1): begun(1, 1, 20, width=3)}), Documents()
-    ref = pb.ShardRef(shard=1, number=1)
-    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
-        await broker.publish([message(1, 1)])
-        await wait_until(lambda: documents.running == {0, 1, 2})
-        script.orders[:] = [pb.Order(shard=ref, kind=pb.ORDER_KIND_WIDTH, width=1)]
-        await wait_until(lambda: running.holds.slots_in_use == 1)
-        documents.end(0, 1, 2, 3)
-        await wait_until(lambda: documents.running == {4})
-        script.orders[:] = [pb.Order(shard=ref, kind=pb.ORDER_KIND_WIDTH, width=4)]
-        await wait_until(lambda: documents.running == {4, 5, 6, 7})
-        documents.end_all()
-        await wait_until(lambda: script.is_done((1, 1)))
-    assert documents.most == 4
-
-
-async def test_a_width_that_went_down_and_up_again_is_used_in_full(broker: MemoryBroker) -> None:
-    script, documents = Script({(1, 1): begun(1, 1, 20, width=5)}), Documents()
-
-    async def order(width: int) -> None:
-        script.orders[:] = [pb.Order(shard=pb.ShardRef(shard=1, number=1), kind=pb.ORDER_KIND_WIDTH, width=width)]
-        await wait_until(lambda: running.holds.slots_in_use == width)
-        script.orders.clear()
-
-    async with tracker_server(script) as tracker, worker(broker, documents, tracker.address) as running:
-        await broker.publish([message(1, 1)])
-        await wait_until(lambda: documents.running == {0, 1, 2, 3, 4})
-        await order(3)
-        documents.end(3)  # its slot closes, the one that was opened last is still busy
-        await wait_until(lambda: 3 in script.results.get((1, 1), {}))
-        await order(5)
-        await wait_until(lambda: documents.running == {0, 1, 2, 4, 5})
-        await order(4)
-        documents.end(4, 5)
-        await wait_until(lambda: documents.running == {0, 1, 2, 6})
-        documents.end_all()
-        await wait_until(lambda: script.is_done((1, 1)))
-    assert documents.most == 5
 
 
 async def test_suspects_run_alone_each_announced_before(broker: MemoryBroker) -> None:

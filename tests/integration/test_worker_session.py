@@ -335,9 +335,12 @@ async def test_two_workers_of_one_name_are_warned_of(
     registry = MemoryRegistry()
     async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address, registry=registry):
         await asyncio.sleep(0.2)
+        for odd in (b"[1]", b"[" * 16_000, b"\xff"):  # no worker's; whoever may write there ends no worker by it
+            await registry.register(f"{membership.WORKERS}worker", odd, 10)
+            await asyncio.sleep(0.1)
         assert "Another worker" not in caplog.text
         theirs = json.dumps({"host": "elsewhere", "pid": 7}).encode()
         await registry.register(f"{membership.WORKERS}worker", theirs, 10)
-        await wait_until(lambda: "Another worker is named worker, too (process 7 on elsewhere)" in caplog.text)
+        await wait_until(lambda: "Another worker is named worker, too (process 7 on 'elsewhere')" in caplog.text)
         await asyncio.sleep(0.2)
         assert caplog.text.count("Another worker") == 1

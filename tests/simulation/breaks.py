@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from doctrain_coordinator.core import charging
 from doctrain_coordinator.core.ledger import Begun, Ledger
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch.dispatcher import Term
@@ -133,6 +134,11 @@ def trials_beside_others(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Gate, "alone", lambda _self, _given_up: contextlib.nullcontext())
 
 
+def fences_cost_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A worker that fences itself is never charged, however often it does."""
+    patch.setattr(charging, "FREE_FENCES", 10**9)
+
+
 def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     """Results are answered when they are in the transaction, whatever becomes of its commit."""
     transact = Committer._transact
@@ -179,6 +185,7 @@ BROKEN: Mapping[str, Breaking] = {
         closed_streams_lose_their_session_at_once,
         results_hold_no_slot,
         trials_beside_others,
+        fences_cost_nothing,
         answers_before_the_commit,
         silence_shortens_the_lease,
     )

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
@@ -45,7 +45,7 @@ class Execution:
 
 @dataclass
 class Habits:
-    """How documents behave. ``poison`` are documents that kill whoever runs them."""
+    """How documents behave. ``poison`` kill whoever runs them, ``hogs`` keep the whole machine busy until they are killed."""
 
     seconds: tuple[float, float] = (0.005, 0.4)
     slow: float = 0.05
@@ -53,6 +53,7 @@ class Habits:
     transient: float = 0.03
     permanent: float = 0.03
     poison: frozenset[tuple[str, int]] = frozenset()
+    hogs: frozenset[tuple[str, int]] = frozenset()
 
 
 class Machine:
@@ -68,6 +69,7 @@ class Machine:
         self.deadline = 0.0
         self.epoch = 0
         self.on_poison: Callable[[], None] = lambda: None
+        self.on_hog: Callable[[Execution], None] = lambda _: None
         self._told: list[asyncio.Future[str]] = []
 
     def start(self, document: DocumentTask, shard: ShardContext) -> Execution:
@@ -80,6 +82,9 @@ class Machine:
         seconds = draw.uniform(*(habits.slow_seconds if draw.random() < habits.slow else habits.seconds))
         if (shard.training_task_id, document.ordinal) in habits.poison:
             execution.timer = loop.later(seconds, self._poisoned, execution)
+            return execution
+        if (shard.training_task_id, document.ordinal) in habits.hogs:
+            execution.timer = loop.later(seconds, self.on_hog, execution)
             return execution
         at = draw.random()
         outcome: Outcome = DONE
@@ -170,11 +175,11 @@ class Guardian:
         if self.fenced:
             raise FencedError("The children of this session were stopped.")
 
-    def note_session(self, session: int) -> None:
+    def note_session(self, session: int, secret: bytes) -> None:
         if self.process.alive:
             self._machine.deadline = 0.0
             self._epoch = self._machine.epoch
-            self._machine.session = Predecessor(session, self_fenced=False)
+            self._machine.session = Predecessor(session, self_fenced=False, secret=secret)
 
     def extend(self, deadline_seconds: float) -> bool:
         if self.fenced:
@@ -193,7 +198,7 @@ class Guardian:
             virtual_loop().later(self._machine.kill_seconds(), self._machine.fence, "order")
             await told
         if self.process.alive and self._machine.session.session:
-            self._machine.session = Predecessor(self._machine.session.session, self_fenced=True)
+            self._machine.session = replace(self._machine.session, self_fenced=True)
 
 
 class Processor:

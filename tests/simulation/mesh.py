@@ -17,8 +17,8 @@ from doctrain_mesh.settings import Settings
 from doctrain_worker.sandbox.memory import Predecessor
 from simulation.broker import SimulatedBroker
 from simulation.ledger import Ledger
-from simulation.machine import NOBODY, Guardian, Habits, Machine, Processor
-from simulation.network import Network
+from simulation.machine import NOBODY, Execution, Guardian, Habits, Machine, Processor
+from simulation.network import JUST_SECONDS, Network
 from simulation.store.server import StoreServer
 from simulation.virtual_loop import Process, virtual_loop
 
@@ -76,6 +76,7 @@ class Mesh:
         member.machine = Machine(member.name, self.draw, self.habits, self.ledger)
         self.workers.append(member)
         member.machine.on_poison = lambda: self.crash(member, machine=self.draw.random() < 0.5)
+        member.machine.on_hog = lambda execution: self._hog(member, execution)
         self._start(member, self._work)
 
     def training_service(self, member: Member) -> Any:
@@ -103,6 +104,20 @@ class Mesh:
         start = self._coordinate if member.machine is None else self._work
         pause = self.draw.uniform(*RESTART_SECONDS)
         virtual_loop().later(pause, self._start, member, start, session)
+
+    def _hog(self, member: Member, execution: Execution) -> None:
+        """A document keeps its machine busy: the main process stands still until the guardian has killed the children."""
+        process, machine, loop = member.process, member.machine, virtual_loop()
+        assert machine is not None
+        if process is None or not process.alive or execution.place not in machine.running:
+            return
+        broken_at = self.network.broken_at.get(member.name, float("-inf"))
+        if process.frozen or loop.time() - broken_at <= JUST_SECONDS:
+            execution.timer = loop.later(JUST_SECONDS, self._hog, member, execution)
+            return
+        self.note("hogged", member.name, *execution.key)
+        process.freeze()
+        loop.later(max(0.0, machine.deadline - loop.time()) + self.draw.uniform(0.2, 0.4), process.thaw)
 
     def leave(self, member: Member) -> None:
         """Asks it to shut down in order; another takes its place."""

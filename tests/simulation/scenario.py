@@ -67,6 +67,8 @@ class Scenario:
     quick: bool
     slow: float
     poison: frozenset[tuple[str, int]] = field(default=frozenset())
+    hogs: bool = False
+    """The poison keeps its machine busy and does not kill it."""
 
 
 def of_seed(draw: random.Random) -> Scenario:
@@ -89,6 +91,7 @@ def of_seed(draw: random.Random) -> Scenario:
         quick=draw.random() < 0.5,
         slow=draw.choice([0.02, 0.1, 0.3]),
         poison=frozenset((wish.task_id, wish.poison) for wish in wishes if wish.poison is not None),
+        hogs=poisoned and draw.random() < 0.5,
     )
 
 

@@ -101,7 +101,11 @@ async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random) -> None:
 
 def _begin(mesh: Mesh, scenario: Scenario, draw: random.Random) -> list[Wisher]:
     mesh.store.database.plans = dict(scenario.slots)
-    mesh.habits.poison, mesh.habits.slow = scenario.poison, scenario.slow
+    mesh.habits.slow = scenario.slow
+    if scenario.hogs:
+        mesh.habits.hogs = scenario.poison
+    else:
+        mesh.habits.poison = scenario.poison
     if scenario.quick:
         mesh.habits.seconds = (0.001, 0.02)
     keys = {name: mesh.store.database.add_tenant(name, plan) for name, plan in scenario.tenants.items()}

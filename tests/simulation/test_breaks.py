@@ -22,7 +22,8 @@ FIRST: Mapping[str, int] = {
     "publishes_once": 8,
     "closed_streams_lose_their_session_at_once": 4,
     "results_hold_no_slot": 6,
-    "trials_beside_others": 4,
+    "trials_beside_others": 114,
+    "fences_cost_nothing": 42,
     "silence_shortens_the_lease": 12,
 }
 

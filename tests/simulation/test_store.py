@@ -20,6 +20,7 @@ def test_every_statement_that_the_simulated_classes_run_is_known() -> None:
 def _one(draw: random.Random) -> tuple[Any, ...]:
     """A statement with parameters that often meet a row."""
     shard, training, session = draw.randint(1, 12), draw.randint(1, 3), draw.randint(1, 4)
+    secret = draw.choice([b"one", b"one", b"other"])
     number, ordinal, version = draw.randint(0, 2), draw.randrange(DOCUMENTS), draw.randint(1, 9)
     some = sorted(draw.sample(range(1, 13), 3))
     started = [draw.choice([-1, 5]) for _ in range(SHARD)]
@@ -53,15 +54,15 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("dispatch.dispatched",),
             ("dispatch.end_delays", draw.randint(1, 3)),
             ("dispatch.next_delay_ends_in",),
-            ("sessions.open_session", f"w{session}", 2, "1", draw.choice([None, 1])),
-            ("sessions.attach_session", session, f"w{draw.randint(1, 4)}", 3),
+            ("sessions.open_session", f"w{session}", 2, "1", draw.choice([None, 1]), secret),
+            ("sessions.attach_session", session, f"w{draw.randint(1, 4)}", 3, secret),
             ("sessions.held_shards", [1, 2]),
             ("sessions.live_sessions",),
             ("sessions.forget_sessions", 10),
-            ("sessions.predecessor", session, f"w{session}"),
+            ("sessions.predecessor", session, f"w{session}", secret),
             ("sessions.held_by", session),
             ("sessions.mark_gone", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
-            ("sessions.losses_beside", session, 3600.0, draw.randint(1, 3)),
+            ("sessions.losses_beside", session, 3600.0, draw.randint(1, 3), draw.choice([0, 1])),
             ("sessions.forgive_shards", some),
             ("sessions.lock_for_beats", [3, 1]),
             ("sessions.known_sessions", [3, 1, 9]),
@@ -72,7 +73,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("sessions.lock_attached_session", session, 1),
             ("sessions.lock_held_shards_of", session, some),
             ("sessions.free_shard", shard, draw.choice([0, 0, 5]), version, draw.choice([0, 0, 60_000, 10**12]), "why"),
-            ("sessions.take_back_shard", shard, draw.choice([0, 0, 5]), version, 1, suspects, 2),
+            ("sessions.take_back_shard", shard, draw.choice([0, 0, 5]), version, 1, suspects, 2, draw.randint(0, 3)),
             ("sessions.document_losses", training, ordinal),
             ("sessions.charge_document", training, ordinal),
             ("sessions.fail_document", training, ordinal, number, "CRASHED_WORKER", "It was lost."),
@@ -135,7 +136,7 @@ async def _two(store: Store) -> tuple[Speaker, Speaker]:
     await one.say("loading.next_training")
     await one.load(1, 1, numbered=True)
     for worker in ("w1", "w2"):
-        await one.say("sessions.open_session", worker, 2, "1", None)
+        await one.say("sessions.open_session", worker, 2, "1", None, b"one")
     await one.say("dispatch.grant", 1, 2, 1, 5)
     await one.say("commits.update_shard", 1, 2, 1, 4, [], [0], None, 2)
     await one.say("dispatch.grant", 2, 1, 1, 5)

@@ -34,6 +34,8 @@ from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 
 LEASE_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
+SECRETS: dict[tuple[str, int], bytes] = {}
+"""Of the sessions that tests opened, by database and key: several coordinators may share one."""
 NOW_MS = int(time.time()) * 1000
 
 
@@ -83,13 +85,21 @@ class Core:
 
     # What workers say
 
-    async def open(self, worker: str, *, lanes: int = 6, predecessor: int = 0, charged: bool = False) -> Attachment:
-        attachment = await self.sessions.open(Opening(worker, lanes, "test", 0, predecessor, charged))
+    async def open(
+        self, worker: str, *, lanes: int = 6, predecessor: int = 0, charged: bool = False, secret: bytes | None = None
+    ) -> Attachment:
+        shown = self._secret(predecessor) if secret is None else secret
+        attachment = await self.sessions.open(Opening(worker, lanes, "test", 0, predecessor, charged, shown))
         assert attachment is not None
+        SECRETS[self.url, attachment.session] = attachment.secret
         return attachment
 
-    async def attach(self, worker: str, session: int) -> Attachment | None:
-        return await self.sessions.open(Opening(worker, 6, "test", session, 0, False))
+    async def attach(self, worker: str, session: int, secret: bytes | None = None) -> Attachment | None:
+        shown = self._secret(session) if secret is None else secret
+        return await self.sessions.open(Opening(worker, 6, "test", session, 0, False, shown))
+
+    def _secret(self, session: int) -> bytes:
+        return SECRETS.get((self.url, session), b"")
 
     async def stream_ends(self, attachment: Attachment) -> None:
         """A stream ends without a goodbye, right after its worker said something."""

@@ -1,6 +1,6 @@
 """A worker's main process in small, for tests that kill or freeze one: a session, a deadline, and children that hang.
 
-Arguments: isolation, mark of the children, session. Writes lines to standard output: ``predecessor N``, ``running``,
+Arguments: isolation, mark of the children, session. Writes lines to standard output: ``predecessor N SECRET``, ``running``,
 ``extended`` when SIGUSR1 has made it set a deadline DEADLINE_SECONDS from then, ``fenced WHY`` and ``stopped`` for each
 call when it learns of it. SIGUSR2 makes it fence itself. Ends with status 0 on SIGTERM.
 """
@@ -38,8 +38,10 @@ async def main(way: str, mark: str, session: int) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     async with Guardian.open() as guardian:
-        say(f"predecessor {guardian.predecessor.session}" + " self-fenced" * guardian.predecessor.self_fenced)
-        guardian.note_session(session)
+        known = guardian.predecessor
+        secret = known.secret.rstrip(b"\0").decode()
+        say(" ".join(["predecessor", str(known.session), *[secret] * bool(secret), *["self-fenced"] * known.self_fenced]))
+        guardian.note_session(session, f"secret-of-{session}".encode())
 
         def extend() -> None:
             assert guardian.extend(time.monotonic() + DEADLINE_SECONDS)

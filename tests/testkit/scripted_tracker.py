@@ -135,6 +135,9 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
         first = await context.read()
         session = first.hello.session
         self._script.note("open", (self.name, first.hello))
+        named = session or first.hello.predecessor
+        if named and first.hello.secret != _secret(named):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "That is not the secret of the session.")
         if session in self._script.lost_sessions:
             await context.write(pb.TrackResponse(welcome=pb.Welcome()))
             return
@@ -146,7 +149,8 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
         outbox: asyncio.Queue[pb.TrackResponse | None] = asyncio.Queue()
         self._outboxes[outbox] = None
         if self.welcomes:
-            welcome = pb.Welcome(session=session, attached=stream[1], beat_ms=BEAT_MS, lease_ms=self._script.lease_ms)
+            secret = b"" if first.hello.session else _secret(session)
+            welcome = pb.Welcome(session=session, attached=stream[1], beat_ms=BEAT_MS, lease_ms=self._script.lease_ms, secret=secret)
             await context.write(pb.TrackResponse(welcome=welcome))
         reader = asyncio.create_task(self._read(context, stream, outbox))
         try:
@@ -219,6 +223,10 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
             return
         script.record(block)
         response.blocks.add(sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_RECORDED, shard_done=script.is_done(key))
+
+
+def _secret(session: int) -> bytes:
+    return f"secret of {session}".encode()
 
 
 @asynccontextmanager

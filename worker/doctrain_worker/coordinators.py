@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +16,8 @@ from doctrain_mesh.ports import Registry
 from doctrain_mesh.rpc import CHANNEL_OPTIONS
 
 log = logging.getLogger(__name__)
+MOST_REGISTERED = 100
+"""Coordinators of the registry that are used, each with a channel; the fixed ones beside."""
 # A peer that froze is noticed by the heartbeat's own deadline, well before gRPC's keepalive would.
 OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -33,6 +34,8 @@ class Coordinators:
         self._order = [address.strip() for address in fixed.split(",") if address.strip()]
         self._fixed = frozenset(self._order)
         self._by_key: dict[str, str] = {}
+        self._records = membership.Reader()
+        self._told_of_too_many = False
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._users: Counter[str] = Counter()
         self._refusals: dict[str, str] = {}
@@ -44,10 +47,7 @@ class Coordinators:
         async for change in registry.watch(membership.COORDINATORS):
             known = self._by_key.pop(change.key, None)
             if change.value is not None:
-                try:
-                    self._by_key[change.key] = str(json.loads(change.value)["address"])
-                except (ValueError, KeyError, TypeError):
-                    log.warning("The registry's record %s names no address.", change.key)
+                self._learn(change.key, change.value)
             for address in self._by_key.values():
                 if address not in self._order:
                     self._order.append(address)
@@ -56,6 +56,16 @@ class Coordinators:
                 self._forget_refusal(known)
             await self._close_left()
             self._warm()
+
+    def _learn(self, key: str, record: bytes) -> None:
+        address = self._records.read(key, record, membership.address)
+        if address is None:
+            return
+        if len(self._by_key) < MOST_REGISTERED:
+            self._by_key[key] = address
+        elif not self._told_of_too_many:
+            self._told_of_too_many = True
+            log.warning("The registry names more than %d coordinators; the others are not used.", MOST_REGISTERED)
 
     def addresses(self) -> tuple[str, ...]:
         """In the order in which they are to be tried: those with a connection first. Connects to the others."""

@@ -40,6 +40,7 @@ class _Hold:
     key: Key
     delivery: Delivery | None
     has_lane: bool = True
+    begun: bool = False
     run: ShardRun | None = None
     task: asyncio.Task[None] = field(init=False)
 
@@ -54,12 +55,13 @@ class Holds:
         self._draining = False
 
     def named(self) -> list[Key]:
-        """What is held or asked for; of two grants of one shard, the one that runs."""
-        named: dict[int, int] = {}
-        for (shard, number), hold in self._holds.items():
-            if hold.run is not None or shard not in named:
-                named[shard] = number
-        return list(named.items())
+        """What is held or asked for; of several grants of one shard, the newest that the tracker gave to this worker."""
+        named: dict[int, _Hold] = {}
+        for hold in self._holds.values():
+            other = named.get(hold.key[0])
+            if other is None or (hold.begun, hold.key) > (other.begun, other.key):
+                named[hold.key[0]] = hold
+        return [hold.key for hold in named.values()]
 
     @property
     def lanes_in_use(self) -> int:
@@ -129,8 +131,6 @@ class Holds:
                 hold.run.interrupt(End.STOPPED)
             elif order.kind == pb.ORDER_KIND_YIELD:
                 hold.run.hand_back("the tracker asked for it")
-            elif order.kind == pb.ORDER_KIND_WIDTH:
-                hold.run.set_width(order.width)
         for hold in self._holds.values():
             if hold.run is not None:
                 hold.run.beat()
@@ -143,7 +143,6 @@ class Holds:
 
     async def _keep(self, hold: _Hold) -> None:
         try:
-            await self._outlive_older(hold.key)
             while not (self._draining or await self._attempt(hold) or self._draining):  # it may begin to drain meanwhile
                 await self._session.opened.wait()
         finally:
@@ -157,7 +156,10 @@ class Holds:
             self._free_lanes.release()
 
     async def _outlive_older(self, key: Key) -> None:
-        """A later grant of a shard proves that an earlier one is over: it ends here before the later one may run."""
+        """The tracker gave a shard away under this number, so earlier holds of it here are over: they end before it may run.
+
+        Not before: anybody who may write to the queue can make up a number.
+        """
         older = [hold for hold in self._holds.values() if hold.key[0] == key[0] and hold.key[1] < key[1]]
         for hold in older:
             if hold.run is not None:
@@ -165,35 +167,50 @@ class Holds:
         if older:
             await asyncio.wait([hold.task for hold in older])
 
+    def _outlived(self, key: Key) -> bool:
+        """Whether the tracker gave the shard to this worker under a later number."""
+        return any(hold.begun and hold.key[0] == key[0] and hold.key[1] > key[1] for hold in self._holds.values())
+
     async def _attempt(self, hold: _Hold) -> bool:
         """Asks for the shard and runs it; False when the session was lost and it must be asked for again."""
-        assert hold.delivery is not None
-        traceparent = hold.delivery.message.headers.get("traceparent", "")
+        hold.begun = False
         try:
             answer = await self._setup.tracker.begin(hold.key)
             log.debug("Shard %d (%d) was asked for: %s.", *hold.key, pb.BeginOutcome.Name(answer.outcome))
             if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
                 self._session.lost()
                 return False
-            if answer.outcome == pb.BEGIN_OUTCOME_BEGUN:
-                with shard_span(traceparent or answer.traceparent, hold.key, self._worker, self._trace_share) as spans:
-                    hold.run = ShardRun(self._setup, answer, spans, self._session.id, partial(self._leave_lane, hold))
-                    try:
-                        if self._draining:
-                            hold.run.hand_back(DRAIN_REASON)
-                        end = await hold.run.run()
-                        log.debug("Shard %d (%d) ended here: %s.", *hold.key, end.name)
-                    finally:
-                        hold.run = None
-                if end is End.LOST:
-                    self._session.children_stopped()
-                    return False
+            if answer.outcome == pb.BEGIN_OUTCOME_BEGUN and not await self._run(hold, answer):
+                return False
         except SessionLostError:
             return False
         while hold.delivery is not None:  # a copy may come while one is acked
             newest, hold.delivery = hold.delivery, None
             await newest.ack()
         return True
+
+    async def _run(self, hold: _Hold, answer: pb.BeginAnswer) -> bool:
+        """Runs a shard that was begun; False when the session it was begun in is over. Raises SessionLostError."""
+        session, hold.begun = self._session.id, True
+        await self._outlive_older(hold.key)
+        if not self._session.opened.is_set() or self._session.id != session:
+            return False
+        if self._outlived(hold.key):
+            return True
+        assert hold.delivery is not None
+        traceparent = hold.delivery.message.headers.get("traceparent", "") or answer.traceparent
+        with shard_span(traceparent, hold.key, self._worker, self._trace_share) as spans:
+            hold.run = ShardRun(self._setup, answer, spans, session, partial(self._leave_lane, hold))
+            try:
+                if self._draining:
+                    hold.run.hand_back(DRAIN_REASON)
+                end = await hold.run.run()
+                log.debug("Shard %d (%d) ended here: %s.", *hold.key, end.name)
+            finally:
+                hold.run = None
+        if end is End.LOST:
+            self._session.children_stopped()
+        return end is not End.LOST
 
 
 def _key(delivery: Delivery) -> Key | None:

@@ -66,5 +66,5 @@ class Orders:
             return
 
     def wake(self) -> None:
-        """Something of the hold moved: an answer came, a slot closed, a retry is due at another time."""
+        """Something of the hold moved: an answer came, the last document ended, a retry is due at another time."""
         self._moved.set()

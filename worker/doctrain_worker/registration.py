@@ -49,13 +49,13 @@ async def _warn_of_namesake(registry: Registry, worker_id: str, ours: bytes) -> 
     """Whether another worker that lives writes to the same record; one that died before us writes no more."""
     try:
         found = (await registry.list(membership.WORKERS + worker_id)).get(membership.WORKERS + worker_id)
-        theirs, own = json.loads(found or b"{}"), json.loads(ours)
+        theirs, own = membership.facts(found or b"{}"), json.loads(ours)
     except (RegistryUnavailableError, ValueError):
         return False
     if not theirs or (theirs.get("host"), theirs.get("pid")) == (own["host"], own["pid"]):
         return False
     log.warning(
-        "Another worker is named %s, too (process %s on %s): give each a DOCTRAIN_NAME of its own, or leave it empty.",
+        "Another worker is named %s, too (process %.20r on %.100r): give each a DOCTRAIN_NAME of its own, or leave it empty.",
         *(worker_id, theirs.get("pid"), theirs.get("host")),
     )
     return True

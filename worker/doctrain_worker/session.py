@@ -41,11 +41,11 @@ class Identity:
     version: str
     margin_seconds: float
 
-    def hello(self, session: int, predecessor: Predecessor) -> pb.Hello:
-        """Asks for another stream of a session, or for a new one (0) after its predecessor."""
-        hello = pb.Hello(worker_id=self.worker_id, session=session, lanes=self.lanes, version=self.version)
+    def hello(self, session: int, secret: bytes, predecessor: Predecessor) -> pb.Hello:
+        """Asks for another stream of a session, with its secret, or for a new one (0) after its predecessor."""
+        hello = pb.Hello(worker_id=self.worker_id, session=session, lanes=self.lanes, version=self.version, secret=secret)
         if not session and predecessor.session:
-            hello.predecessor = predecessor.session
+            hello.predecessor, hello.secret = predecessor.session, predecessor.secret
             hello.predecessor_end = pb.PREDECESSOR_END_SELF_FENCED if predecessor.self_fenced else pb.PREDECESSOR_END_DIED
         return hello
 
@@ -85,6 +85,7 @@ class Session:
         self.opened = asyncio.Event()
         self._tenure = Tenure(identity.margin_seconds)
         self._predecessor = guardian.predecessor
+        self._secret = b""
         self._attempt: Attempt | None = None
         self._stream: Stream | None = None
         self._successor: _Attachment | None = None
@@ -175,7 +176,7 @@ class Session:
 
     async def _try(self, address: str, attempt: Attempt) -> _Attachment | None:
         """One attempt; None when the coordinator does not welcome the session. Sets ``_over`` when the session is lost."""
-        hello = self._identity.hello(self.id, self._predecessor)
+        hello = self._identity.hello(self.id, self._secret, self._predecessor)
         async with AsyncExitStack() as closing:
             self._attempt = attempt
             try:
@@ -205,7 +206,8 @@ class Session:
                 "lease, and shorter than the lease by more than two heartbeats."
             )
         if not self.id:
-            self._guardian.note_session(welcome.session)
+            self._secret = welcome.secret
+            self._guardian.note_session(welcome.session, welcome.secret)
             log.info("%s is in session %d.", self._identity.worker_id, welcome.session)
         self._tenure.welcomed(welcome.session, lease, beat, stream.opened)
         return self._extend()
@@ -306,4 +308,5 @@ class Session:
         await self._guardian.fence()
         await held.ended()
         if session := self._tenure.ended():
-            self._predecessor = Predecessor(session, self_fenced=True)
+            self._predecessor = Predecessor(session, self_fenced=True, secret=self._secret)
+            self._secret = b""

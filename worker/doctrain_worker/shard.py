@@ -89,10 +89,6 @@ class ShardRun:
         """Starts nothing more; the rest goes back once what runs has ended and is recorded."""
         self._orders.hand_back(reason)
 
-    def set_width(self, width: int) -> None:
-        """From now on so many documents at once."""
-        self._slots.set_width(width)
-
     def beat(self) -> None:
         """Once a heartbeat: reports what runs when that changed, and hands back what was held too long."""
         self._reports.tell_running()

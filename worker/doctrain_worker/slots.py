@@ -32,59 +32,34 @@ class Slots:
     ) -> None:
         self._setup, self._window, self._attempts, self._reports, self._orders = setup, window, attempts, reports, orders
         self._all_started = all_started
-        self._resized = asyncio.Event()
-        self._open = 0
         self.width = width
 
     async def run(self) -> None:
         """Returns when nothing runs, and nothing is left that may start."""
         async with asyncio.TaskGroup() as group:
-            self._open_all(group)
-            while self._open:
-                self._resized.clear()
-                await self._resized.wait()
-                self._open_all(group)
-
-    def set_width(self, width: int) -> None:
-        """From now on so many documents at once."""
-        self.width = max(1, width)
-        self._resized.set()
-
-    @property
-    def _wanted(self) -> int:
-        return 1 if self._attempts.at_once else self.width
+            for _ in range(1 if self._attempts.at_once else self.width):
+                group.create_task(self._slot())
 
     @property
     def _nothing_left(self) -> bool:
         return self._window.empty and not self._reports.running
 
-    def _open_all(self, group: asyncio.TaskGroup) -> None:
-        while self._open < self._wanted and not (self._orders.starts_no_more or self._nothing_left):
-            group.create_task(self._slot())
-            self._open += 1
-
     async def _slot(self) -> None:
         setup, window, reports, orders = self._setup, self._window, self._reports, self._orders
-        try:
-            while self._open <= self._wanted and not (orders.starts_no_more or self._nothing_left):
-                now = setup.clock()
-                if not setup.gate.admits(now):
-                    await setup.gate.changed()
-                elif not reports.leaves_slot(now, self.width):
-                    await orders.changed()
-                elif not window.ready(now):
-                    due = window.next_due
-                    await orders.changed(None if due is None else max(0.0, due - now))
-                elif self._attempts.at_once:
-                    async with setup.thread:
-                        await self._turns()
-                elif (ordinal := window.take(now)) is not None:
-                    await self._document(ordinal, now)
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._resized.set()
-            orders.wake()
+        while not (orders.starts_no_more or self._nothing_left):
+            now = setup.clock()
+            if not setup.gate.admits(now):
+                await setup.gate.changed()
+            elif not reports.leaves_slot(now, self.width):
+                await orders.changed()
+            elif not window.ready(now):
+                due = window.next_due
+                await orders.changed(None if due is None else max(0.0, due - now))
+            elif self._attempts.at_once:
+                async with setup.thread:
+                    await self._turns()
+            elif (ordinal := window.take(now)) is not None:
+                await self._document(ordinal, now)
 
     async def _document(self, ordinal: int, now: float) -> None:
         if self._window.empty:

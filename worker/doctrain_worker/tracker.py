@@ -177,21 +177,14 @@ class Tracker:
         for kind, refs in ((self._waiting.yields, response.yields), (self._waiting.stopped, response.stopped)):
             for ref in refs:
                 _resolve(kind, ref, ref)
-        self._answer_trials(response)
+        for trial in response.trial_answers:
+            asked = self._waiting.trials.get((trial.shard.shard, trial.shard.number))
+            if asked is not None and asked.message.ordinal == trial.ordinal:  # else: a late answer to the document before
+                _resolve(self._waiting.trials, trial.shard, trial)
         for answer in response.blocks:
             block = self._blocks.pop(answer.sequence, None)
             if block is not None:
                 block.owner.answered(answer)
-
-    def _answer_trials(self, response: pb.TrackResponse) -> None:
-        trials = self._waiting.trials
-        for answer in response.trial_answers:
-            asked = trials.get((answer.shard.shard, answer.shard.number))
-            if asked is not None and asked.message.ordinal == answer.ordinal:  # else: a late answer to the document before
-                _resolve(trials, answer.shard, answer)
-        if not response.trial_answers:  # from a coordinator that does not name the document
-            for ref in response.trials:
-                _resolve(trials, ref, ref)
 
     def session_lost(self) -> None:
         """Nobody waits any more; reports of the session are worth nothing."""

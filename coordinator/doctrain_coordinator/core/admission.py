@@ -11,6 +11,9 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+MOST_OVER = 1_000
+"""Messages of grants that are over, by a pause or a cancel, that may wait in the queue for a worker to drop them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -49,6 +52,16 @@ class Grant:
     training: int
     tenant: int
     width: int
+
+
+def room_for(lanes: int, in_flight: int, queued: int) -> int:
+    """How many shards may be granted, 0 or less for none, of so many in flight and messages that may be in the queue.
+
+    As many as the lanes hold may wait beside those that run. Whatever tenants do with their trainings, the queue grows no further
+    than that and MOST_OVER.
+    """
+    on_deck = 2 * lanes
+    return min(on_deck - in_flight, on_deck + MOST_OVER - queued)
 
 
 def width_of(shard: Pending, free_slots: int, lane_slots: int) -> int:

@@ -6,12 +6,28 @@ starts, and only a document that was announced is charged for the loss of the se
 
 Suspects that a later loss adds join the earlier ones: nothing has cleared those. Documents in backoff are suspected with
 the other open ones, because a report does not tell which they are; such a trial costs a moment and is passed.
+
+A worker fences itself when it hears nothing from its coordinator: that is the network's doing, or a coordinator's, but also that of a
+document that keeps the whole machine busy. So a few fences in a row are nobody's fault; where nothing was recorded between more
+of them, each is a loss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
+
+FREE_FENCES = 3
+"""So many fences of a shard's holders, without a result of it between them, cost it nothing."""
+
+
+class Blame(Enum):
+    """How a session was lost: by what may be a shard's doing, by a fence of its own, or by what is nobody's fault."""
+
+    CHARGED = 1
+    FENCED = 2
+    NOBODY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +40,10 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A shard as its lost session held it; ``open`` are the ordinals of its open documents, ascending."""
+    """A shard as its lost session held it; ``open`` are the ordinals of its open documents, ascending.
+
+    ``fences``: how many holders before, one after the other, fenced themselves with as many documents open as now.
+    """
 
     width: int
     losses: int
@@ -33,20 +52,31 @@ class Held:
     trial_losses: int
     running: Sequence[int]
     open: Sequence[int]
+    fences: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The shard's new ``losses`` and ``suspects``; the document charged and whether that fails it."""
+    """The shard's new ``losses``, ``suspects`` and ``fences``; the document charged and whether that fails it."""
 
     losses: int
     suspects: tuple[int, ...]
     charged_document: int | None = None
     fails: bool = False
+    fences: int = 0
+
+
+def judge(blame: Blame, held: Held, budgets: Budgets) -> Verdict:
+    """What the loss of its session costs a shard; one that is nobody's fault leaves it as it is."""
+    fences = held.fences + (blame is Blame.FENCED)
+    if blame is Blame.NOBODY or (blame is Blame.FENCED and fences <= FREE_FENCES):
+        return Verdict(held.losses, tuple(held.suspects), fences=fences)
+    verdict = charge(held, budgets)
+    return replace(verdict, fences=0 if verdict.fails else fences)
 
 
 def charge(held: Held, budgets: Budgets) -> Verdict:
-    """The verdict on a loss that is charged; for one that is not, the shard stays as it is."""
+    """The verdict on a loss that is charged."""
     if held.trial is not None and held.trial in held.open:
         fails = held.trial_losses + 1 >= budgets.on_trial
         suspects = tuple(o for o in held.suspects if not (fails and o == held.trial))

@@ -52,10 +52,8 @@ class SessionState(IntEnum):
 class Order(IntEnum):
     """What a held shard is to do (``doctrain_mesh.v1.OrderKind``)."""
 
-    NONE = 0
     YIELD = 1
     STOP = 2
-    WIDTH = 3
 
 
 def after_counts(state: TrainingState, *, sealed: bool, total: int, completed: int, failed: int) -> TrainingState:

@@ -16,6 +16,7 @@ from opentelemetry import trace
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import admission
+from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
 from doctrain_coordinator.dispatch.publisher import Publisher
@@ -83,9 +84,9 @@ class Lapses:
 
     async def _take_back(self, lapse: Lapse) -> None:
         seen = lapse.sighting
-        take_back = self._lost.take_back if lapse.charged else self._lost.take_back_uncharged
+        blame = Blame.CHARGED if lapse.charged else Blame.NOBODY
         try:
-            await take_back(Guard(seen.session, seen.beat, seen.attached), why="its beat stood still")
+            await self._lost.take_back(Guard(seen.session, seen.beat, seen.attached), blame=blame, why="its beat stood still")
         except StoreUnavailableError as error:
             log.warning("Session %d is not taken back yet: %s", seen.session, error)
         finally:
@@ -126,7 +127,7 @@ class Term:
         """Makes one transaction's grants; answers whether there may be more."""
         in_flight = await self._c.fetch(SQL["in_flight"])
         lanes = await self._c.fetchval(SQL["room"])
-        room = min(2 * lanes - sum(row["shards"] for row in in_flight), MOST_GRANTS)
+        room = min(admission.room_for(lanes, sum(row["shards"] for row in in_flight), self._publisher.queued), MOST_GRANTS)
         if room <= 0:
             return False
         runnable = await self._c.fetch(SQL["runnable"], room, MOST_IDLE)

@@ -10,12 +10,17 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from doctrain_mesh.errors import BrokerUnavailableError
+from doctrain_mesh.errors import BrokerUnavailableError, UnavailableError
 from doctrain_mesh.ports import Broker, Message
+from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 BATCH = 256
+LOOK_SECONDS = 0.1
+LOOK_FROM = 200
+"""So many messages that may be in the queue are not looked for."""
+DEPTH_SECONDS = 2.0
 
 
 class Publisher:
@@ -25,7 +30,13 @@ class Publisher:
         self._broker = broker
         self._waiting: dict[int, Message] = {}
         self._arrived = asyncio.Event()
+        self._depth = self._published = 0
         self.broker_answers = True
+
+    @property
+    def queued(self) -> int:
+        """How many messages may be in the queue or wait to be published, those of grants that are over included; never too few."""
+        return self._depth + self._published + len(self._waiting)
 
     def submit(self, messages: Iterable[tuple[int, Message]]) -> None:
         """Queues (shard, message) pairs."""
@@ -35,9 +46,30 @@ class Publisher:
 
     async def run(self) -> None:
         """Publishes until cancelled."""
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._publish(), name="publications")
+            loops.create_task(self._look(), name="length of the queue")
+
+    async def _look(self) -> None:
+        """Learns how many of what was published the workers have taken; what the broker does not tell is taken to be there."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._depth + self._published <= LOOK_FROM:
+                continue
+            published = self._published
+            try:
+                async with deadline("Reading the broker's queue", DEPTH_SECONDS):
+                    self._depth = await self._broker.depth()
+            except UnavailableError:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._published -= published
+
+    async def _publish(self) -> None:
         while True:
             await self._arrived.wait()
             batch = dict(list(self._waiting.items())[:BATCH])
+            self._published += len(batch)  # a publication whose outcome is unknown may be there
             try:
                 await self._broker.publish(list(batch.values()))
             except BrokerUnavailableError as error:

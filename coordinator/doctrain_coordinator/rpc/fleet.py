@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -31,7 +30,7 @@ ASIDE_SECONDS = 2.0
 MOST_SLOTS = 10_000
 MOST_CPUS, MOST_BYTES = 1_000_000, 2**60
 MOST_OPEN_TRAININGS, OPEN_TRAININGS = 1_000_000, 1_000
-MOST_WEIGHT = 1_000
+LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1_000
 DEFAULT_WEIGHT = 1.0
 MAX_LABEL_BYTES = 128
 
@@ -55,32 +54,27 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
 
     def __init__(self, parts: FleetParts) -> None:
         self._parts = parts
+        self._records = membership.Reader()
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         async with postgres.acquired(self._parts.pool, "listing workers", seconds=READ_SECONDS) as c:
             sessions = await c.fetch(SQL["workers"])
-        records = await self._records()
-        known = records or {}  # what a worker says of itself is said by its present boot
-        workers = [_worker(row, known.get(row["worker_id"]) if row["newest"] else None, self._parts.silent_seconds) for row in sessions]
-        return pb.ListWorkersResponse(workers=workers, registry_answered=records is not None)
+        listed = await self._listed()
+        workers = [_worker(row, self._said(row, listed or {}), self._parts.silent_seconds) for row in sessions]
+        return pb.ListWorkersResponse(workers=workers, registry_answered=listed is not None)
 
-    async def _records(self) -> dict[str, dict[str, Any]] | None:
+    def _said(self, session: Record, listed: Mapping[str, bytes]) -> dict[str, Any] | None:
+        """What the worker of a session says of itself, which is said by its present boot."""
+        key = f"{membership.WORKERS}{session['worker_id']}"
+        return self._records.read(key, listed[key], membership.facts) if session["newest"] and key in listed else None
+
+    async def _listed(self) -> Mapping[str, bytes] | None:
         try:
             async with deadline("Reading the registry", ASIDE_SECONDS):
-                listed = await self._parts.registry.list(membership.WORKERS)
+                return await self._parts.registry.list(membership.WORKERS)
         except UnavailableError as error:
             log.warning("Workers are listed without their loads: %s", error)
             return None
-        records = {}
-        for key, value in listed.items():
-            try:
-                record = json.loads(value)
-            except ValueError:
-                log.warning("The registry's record %s is not JSON.", key)
-                continue
-            if isinstance(record, dict):
-                records[key.removeprefix(membership.WORKERS)] = record
-        return records
 
     async def GetQueue(self, request: pb.GetQueueRequest, context: Any) -> pb.GetQueueResponse:
         async with postgres.acquired(self._parts.pool, "reading the queue", seconds=READ_SECONDS) as c:
@@ -182,8 +176,8 @@ def _checked(tenant: pb.Tenant) -> tuple[str, float | None]:
     """Its name and weight; None where none is set."""
     check_name("tenant.tenant_id", tenant.tenant_id)
     weight = tenant.weight if tenant.HasField("weight") else None
-    if weight is not None and not (math.isfinite(weight) and 0 < weight <= MOST_WEIGHT):
-        raise invalid("tenant.weight", f"A weight must be above 0 and at most {MOST_WEIGHT:,}.")
+    if weight is not None and not LEAST_WEIGHT <= weight <= MOST_WEIGHT:  # NaN is neither
+        raise invalid("tenant.weight", f"A weight must be from {LEAST_WEIGHT} to {MOST_WEIGHT:,}.")
     return tenant.tenant_id, weight
 
 
@@ -229,4 +223,4 @@ def _worker(row: Record, record: dict[str, Any] | None, silent_seconds: float) -
 
 def _number(value: object, most: int) -> float:
     """What a record says, -1 where it says no such thing: any worker may write what it likes there."""
-    return float(value) if isinstance(value, int | float) and 0 <= value <= most else -1.0
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else -1.0

@@ -51,10 +51,8 @@ _RECORDED = {
     Recorded.INVALID: pb.BLOCK_OUTCOME_INVALID,
 }
 _ORDERS = {
-    Order.NONE: pb.ORDER_KIND_UNSPECIFIED,
     Order.YIELD: pb.ORDER_KIND_YIELD,
     Order.STOP: pb.ORDER_KIND_STOP,
-    Order.WIDTH: pb.ORDER_KIND_WIDTH,
 }
 
 
@@ -131,6 +129,7 @@ def _opening(hello: pb.Hello) -> Opening:
         hello.session,
         hello.predecessor,
         hello.predecessor_end == pb.PREDECESSOR_END_DIED,
+        hello.secret,
     )
 
 
@@ -145,6 +144,7 @@ class _Stream:
                 attached=attachment.attached,
                 beat_ms=int(parts.beat_seconds * 1000),
                 lease_ms=int(parts.lease_seconds * 1000),
+                secret=attachment.secret,
             ),
             draining=draining,
         )
@@ -302,9 +302,7 @@ class _Stream:
                 pb.HeartbeatAnswer(
                     sequence=sequence,
                     session_lost=standing.beat is None,
-                    orders=[
-                        pb.Order(shard=pb.ShardRef(shard=s, number=n), kind=_ORDERS[kind], width=w) for s, n, kind, w in standing.orders
-                    ],
+                    orders=[pb.Order(shard=pb.ShardRef(shard=s, number=n), kind=_ORDERS[kind]) for s, n, kind in standing.orders],
                     not_yours=[pb.ShardRef(shard=s, number=n) for s, n in standing.not_yours],
                 )
             )
@@ -322,8 +320,6 @@ class _Stream:
         try:
             for trial in request.trials:
                 started = await self._parts.trials.start(session, (trial.shard.shard, trial.shard.number), trial.ordinal)
-                if started:
-                    self.outbox.trials.append(trial.shard)  # what workers of an earlier version look at
                 outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
                 self.outbox.trial_answers.add(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome)
             for item in request.yields:

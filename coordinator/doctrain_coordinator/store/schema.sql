@@ -20,7 +20,7 @@ create table tenant (
     id bigint generated always as identity primary key,
     name text not null unique,
     plan text not null references plan (name),
-    weight double precision not null default 1 check (weight > 0),
+    weight double precision not null default 1 check (weight between 0.001 and 1000),
     created_at timestamptz not null default now()
 );
 
@@ -87,7 +87,8 @@ create index training_open on training (tenant) where state in (1, 2);
 -- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
 -- not_before is for pending shards: '-infinity' where one may be granted, 'infinity' while its training is paused, else until when it
 -- is delayed. The leader looks at those that may be granted only, however many others there are.
--- order_kind: 0 none, or doctrain_mesh.v1.OrderKind (1 yield, 2 stop, 3 width).
+-- fences: how many holders, one after the other, fenced themselves while fenced_open documents were open.
+-- yields: its holder is ordered to hand it back.
 create table shard (
     id bigint generated always as identity primary key,
     training bigint not null,
@@ -100,13 +101,14 @@ create table shard (
     number int not null default 0,
     holder bigint,
     width int not null default 0,
-    order_kind smallint not null default 0,
-    order_width int not null default 0,
+    yields boolean not null default false,
     not_before timestamptz not null default '-infinity',
     cool_downs int not null default 0,
     yield_reason text,
     running int[] not null default '{}',
     losses int not null default 0,
+    fences int not null default 0,
+    fenced_open int not null default 0,
     suspects int[] not null default '{}',
     trial int,
     version bigint not null default 1
@@ -148,6 +150,7 @@ create unique index document_by_id on document (training, document_id) where doc
 create index document_of_blob on document (substr(uri, 8, 64)) where uri like 'blob://%';
 
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
+-- secret_hash: SHA-256 of what its worker shows to attach to it or to end it as its successor; empty: nobody can.
 -- gone_at tells losses that belong together from others (docs/adr/0007), beaten_at shows people who is silent; no lease is
 -- measured by either.
 create table session (
@@ -156,6 +159,7 @@ create table session (
     state smallint not null default 1,
     beat bigint not null default 0,
     attached int not null default 0,
+    secret_hash bytea not null default '',
     lanes int not null,
     draining boolean not null default false,
     predecessor bigint,

@@ -27,10 +27,10 @@ GATHER_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What stands of a session: None for ``beat`` when it is lost; orders as (shard, number, kind, width)."""
+    """What stands of a session: None for ``beat`` when it is lost; orders as (shard, number, kind)."""
 
     beat: int | None
-    orders: Sequence[tuple[int, int, Order, int]] = ()
+    orders: Sequence[tuple[int, int, Order]] = ()
     not_yours: Sequence[tuple[int, int]] = ()
 
 
@@ -133,8 +133,9 @@ def _standing(beat: Beat, number: int, shards: Sequence[Record]) -> Standing:
             if shard["id"] not in asked:
                 beat.unnamed.append((shard["id"], shard["number"]))
             continue
-        kind = Order.STOP if shard["state"] == ShardState.STOPPING else Order(shard["order_kind"])
-        if kind is not Order.NONE:
-            orders.append((shard["id"], shard["number"], kind, shard["order_width"]))
+        if shard["state"] == ShardState.STOPPING:
+            orders.append((shard["id"], shard["number"], Order.STOP))
+        elif shard["yields"]:
+            orders.append((shard["id"], shard["number"], Order.YIELD))
     foreign = [(s, n) for s, n in beat.held.items() if own.get(s) != n and s not in asked]
     return Standing(number, orders, foreign)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from doctrain_coordinator.core.charging import FREE_FENCES, Blame
 from doctrain_coordinator.core.mass_loss import LEAST, WINDOW_SECONDS, is_mass_loss
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.takeback import Guard, TakeBacks
@@ -61,34 +62,34 @@ class LostSessions:
         async with postgres.acquired(self._pool, "marking a lost session", seconds=JUDGE_SECONDS) as c:
             return await c.fetchval(SQL["mark_gone"], guard.session, guard.beat, guard.attached) is not None
 
-    async def take_back(self, guard: Guard, *, why: str) -> None:
-        """Takes it back, charged unless it went with many others. Raises StoreUnavailableError."""
+    async def take_back(self, guard: Guard, *, blame: Blame, why: str) -> None:
+        """Takes it back, and blames nobody if it went with many others. Raises StoreUnavailableError."""
+        if blame is Blame.NOBODY:
+            await self._takebacks.take_back(guard, blame=blame, why=why)
+            return
         if not await self.mark(guard):
             return
-        seen = await self._circumstances(guard.session)
+        seen = await self._circumstances(guard.session, blame)
         while seen is not None and seen.at_stake and not (seen.excused or seen.settled):
             await asyncio.sleep(SETTLED_SECONDS - seen.age)
-            seen = await self._circumstances(guard.session)
-        taken = await self._takebacks.take_back(guard, charged=seen is not None and not seen.excused, why=why)
+            seen = await self._circumstances(guard.session, blame)
+        taken = await self._takebacks.take_back(guard, blame=Blame.NOBODY if seen is None or seen.excused else blame, why=why)
         if seen is not None and taken is not None and taken.counted and not seen.settled:
-            self._spawn(self._judge_again(guard.session, taken.counted, SETTLED_SECONDS - seen.age))
+            self._spawn(self._judge_again(guard.session, blame, taken.counted, SETTLED_SECONDS - seen.age))
 
-    async def take_back_uncharged(self, guard: Guard, *, why: str) -> None:
-        """Takes it back for a reason that is nobody's fault. Raises StoreUnavailableError."""
-        await self._takebacks.take_back(guard, charged=False, why=why)
-
-    async def _judge_again(self, session: int, shards: Sequence[int], seconds: float) -> None:
+    async def _judge_again(self, session: int, blame: Blame, shards: Sequence[int], seconds: float) -> None:
         await asyncio.sleep(seconds)
         try:
-            seen = await self._circumstances(session)
+            seen = await self._circumstances(session, blame)
             if seen is not None and seen.excused:
                 await self._takebacks.forgive(shards)
                 log.info("Session %d was lost with many others; %d shards are not charged for it after all.", session, len(shards))
         except StoreUnavailableError as error:
             log.warning("Whether session %d was lost with others was not found out; its charge stands: %s", session, error)
 
-    async def _circumstances(self, session: int) -> _Circumstances | None:
+    async def _circumstances(self, session: int, blame: Blame) -> _Circumstances | None:
         """None when a sign of life took the mark away."""
+        free = FREE_FENCES if blame is Blame.FENCED else 0
         async with postgres.acquired(self._pool, "looking at a lost session", seconds=JUDGE_SECONDS) as c:
-            row = await c.fetchrow(SQL["losses_beside"], session, WINDOW_SECONDS, self._before_trial)
+            row = await c.fetchrow(SQL["losses_beside"], session, WINDOW_SECONDS, self._before_trial, free)
         return None if row is None else _Circumstances(row["age"], row["apart"], row["live"], row["at_stake"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.charging import Budgets, Held, Verdict, charge
+from doctrain_coordinator.core.charging import Blame, Budgets, Held, Verdict, judge
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.outcomes import Outcomes
@@ -26,6 +26,7 @@ SQL = statements.load("sessions")
 COMMITS = statements.load("commits")
 OPENED = statements.load("opened")
 TAKE_BACK_SECONDS = 20.0
+SAID = {Blame.CHARGED: "charged", Blame.FENCED: "it had fenced itself", Blame.NOBODY: "not charged"}
 CRASH_CODE = "CRASHED_WORKER"
 CRASH_MESSAGE = "The worker was lost each time this document ran, and it ran alone. Look at the document before training it again."
 
@@ -59,11 +60,11 @@ class TakeBacks:
     def __init__(self, locks: ShardLocks, changes: Changes, budgets: Budgets) -> None:
         self._locks, self._changes, self._budgets = locks, changes, budgets
 
-    async def take_back(self, guard: Guard, *, charged: bool, why: str) -> Taken | None:
+    async def take_back(self, guard: Guard, *, blame: Blame, why: str) -> Taken | None:
         """Ends the session and makes its shards grantable; answers None when the guard no longer holds."""
 
         async def end(c: Connection) -> Taken | None:
-            return await self._end(c, guard, charged)
+            return await self._end(c, guard, blame)
 
         while True:
             try:
@@ -73,8 +74,7 @@ class TakeBacks:
                 continue
         if taken is None:
             return None
-        blame = "charged" if charged else "not charged"
-        log.info("Session %d of %s was taken back (%s, %s).", guard.session, taken.worker_id, why, blame)
+        log.info("Session %d of %s was taken back (%s, %s).", guard.session, taken.worker_id, why, SAID[blame])
         taken.outcomes.tell()
         self._changes.trainings(taken.trainings)
         self._changes.work()
@@ -88,7 +88,7 @@ class TakeBacks:
 
         await self._locks.transact("forgiving a loss", TAKE_BACK_SECONDS, uncount)
 
-    async def _end(self, c: Connection, guard: Guard, charged: bool) -> Taken | None:
+    async def _end(self, c: Connection, guard: Guard, blame: Blame) -> Taken | None:
         held = await c.fetch(SQL["held_by"], guard.session)
         trainings = await c.fetch(COMMITS["lock_trainings"], list({row["training"] for row in held}))
         rows = {row["id"]: training_row(row) for row in trainings}
@@ -99,33 +99,34 @@ class TakeBacks:
         shards = await lock_shards(c, [row["id"] for row in held], SQL["lock_held_shards"], guard.session)
         if any(shard["training"] not in rows for shard in shards):
             raise _MovedError
-        charged, outcomes = charged and not session["draining"], Outcomes()
-        counted = [shard["id"] for shard in shards if await self._free(c, shard, rows[shard["training"]], charged, outcomes)]
+        blame, outcomes = Blame.NOBODY if session["draining"] else blame, Outcomes()
+        counted = [shard["id"] for shard in shards if await self._free(c, shard, rows[shard["training"]], blame, outcomes)]
         await write_trainings(c, rows.values())
         outcomes.ended(rows.values())
         return Taken(session["worker_id"], list(rows), counted, outcomes)
 
-    async def _free(self, c: Connection, shard: Record, training: TrainingRow, charged: bool, outcomes: Outcomes) -> bool:
+    async def _free(self, c: Connection, shard: Record, training: TrainingRow, blame: Blame, outcomes: Outcomes) -> bool:
         """Answers whether the shard was charged, and nothing but its count of losses changed by that."""
         version = training.touch()
-        before = Verdict(shard["losses"], tuple(shard["suspects"]))
-        verdict, still_open = before, shard["open"]
+        fences = shard["fences"] if shard["fenced_open"] == shard["open"] else 0  # else something was recorded since
+        verdict, still_open = Verdict(shard["losses"], tuple(shard["suspects"]), fences=fences), shard["open"]
         if shard["state"] == ShardState.STOPPING:
             state = ShardState.CANCELLED
         else:
-            if charged:
-                verdict = charge(await self._held(c, shard), self._budgets)
+            if blame is not Blame.NOBODY:
+                verdict = judge(blame, await self._held(c, shard, fences), self._budgets)
                 still_open -= await self._charge_document(c, shard, verdict, training, outcomes)
             state = ShardState.PENDING if still_open else ShardState.DONE
-        await c.execute(SQL["take_back_shard"], shard["id"], state, version, verdict.losses, list(verdict.suspects), still_open)
-        return verdict == Verdict(before.losses + 1, before.suspects)
+        found = verdict.losses, list(verdict.suspects), still_open, verdict.fences
+        await c.execute(SQL["take_back_shard"], shard["id"], state, version, *found)
+        return (verdict.losses, verdict.suspects) == (shard["losses"] + 1, tuple(shard["suspects"]))
 
-    async def _held(self, c: Connection, shard: Record) -> Held:
+    async def _held(self, c: Connection, shard: Record, fences: int) -> Held:
         trial, last = shard["trial"], shard["first"] + shard["count"] - 1
         wanted = trial is not None or shard["losses"] + 1 >= self._budgets.before_trial
         ordinals = [r[0] for r in await c.fetch(OPENED["open_ordinals"], shard["training"], shard["first"], last)] if wanted else []
         trial_losses = await c.fetchval(SQL["document_losses"], shard["training"], trial) if trial is not None else 0
-        return Held(shard["width"], shard["losses"], shard["suspects"], trial, trial_losses or 0, shard["running"], ordinals)
+        return Held(shard["width"], shard["losses"], shard["suspects"], trial, trial_losses or 0, shard["running"], ordinals, fences)
 
     async def _charge_document(self, c: Connection, shard: Record, verdict: Verdict, training: TrainingRow, outcomes: Outcomes) -> int:
         if verdict.charged_document is None:

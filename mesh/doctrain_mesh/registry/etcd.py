@@ -40,8 +40,15 @@ REFRESHES_PER_LEASE = 3
 OUTAGE = Outage("etcd", meanwhile="Work goes on; who is there and how busy is not shown, and new workers need DOCTRAIN_COORDINATORS.")
 
 DEFAULT_PORT = 2379
+MOST_KEYS = 10_000
+"""Of one prefix, the first ones; those behind are not seen."""
+MOST_VALUE_BYTES = 16_384
+"""A key with a larger value is as one that is not there; doctrain writes none."""
+MOST_TOLD = 1_000
 
-_CHANNEL_OPTIONS = (  # a server that is back is found within a second or two, not after gRPC's two minutes
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 2**20),
+    # A server that is back is found within a second or two, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 2000),
@@ -63,6 +70,7 @@ class EtcdRegistry:
         self._tasks = asyncio.TaskGroup()
         self._registrations: set[_EtcdRegistration] = set()
         self._open = False
+        self._told: set[str] = set()
 
     async def __aenter__(self) -> EtcdRegistry:
         self._endpoints = _Endpoints([_connect(address, self._credentials) for address in self._addresses])
@@ -108,6 +116,8 @@ class EtcdRegistry:
                             continue
                         if change.value is None:
                             del known[change.key]
+                        elif change.key not in known and len(known) >= MOST_KEYS:
+                            continue
                         else:
                             known[change.key] = change.value
                         yield change
@@ -132,9 +142,21 @@ class EtcdRegistry:
         """The keys, and the revision of the store at which they were so."""
         start, end = _range(prefix)
         answer = await self._endpoints.call(
-            f"listing {prefix}", lambda stubs: stubs.kv.Range(rpc.RangeRequest(key=start, range_end=end), timeout=CALL_SECONDS)
+            f"listing {prefix}",
+            lambda stubs: stubs.kv.Range(rpc.RangeRequest(key=start, range_end=end, limit=MOST_KEYS), timeout=CALL_SECONDS),
         )
-        return {pair.key.decode(): pair.value for pair in answer.kvs}, answer.header.revision
+        changes = [self._change(pair.key, pair.value) for pair in answer.kvs]
+        return {change.key: change.value for change in changes if change.value is not None}, answer.header.revision
+
+    def _change(self, key: bytes, value: bytes | None) -> Change:
+        """As a watcher is told of it: any bytes may be a key, and what is too large for a record of ours is not there."""
+        name = key.decode(errors="backslashreplace")
+        if value is not None and len(value) > MOST_VALUE_BYTES:
+            if name not in self._told and len(self._told) < MOST_TOLD:
+                self._told.add(name)
+                log.warning("etcd's key %.200r is passed over: %d bytes are no record of doctrain's.", name, len(value))
+            value = None
+        return Change(name, value)
 
     async def _events(self, prefix: str, revision: int) -> AsyncGenerator[Change, None]:
         """Changes from that revision on; ends when it is time to list again.
@@ -161,7 +183,7 @@ class EtcdRegistry:
                 if answer is grpc.aio.EOF or answer.canceled or answer.header.revision < revision - 1:
                     return
                 for event in answer.events:
-                    yield Change(event.kv.key.decode(), None if event.type == event.DELETE else event.kv.value)
+                    yield self._change(event.kv.key, None if event.type == event.DELETE else event.kv.value)
         finally:
             call.cancel()
 

@@ -55,8 +55,6 @@ class _OrderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderKind.V
     """Hand the rest back after what runs has ended (`yields`)."""
     ORDER_KIND_STOP: _OrderKind.ValueType  # 2
     """Kill what runs, then say so (`stopped`)."""
-    ORDER_KIND_WIDTH: _OrderKind.ValueType  # 3
-    """Run at most `width` documents at once from now on."""
 
 class OrderKind(_OrderKind, metaclass=_OrderKindEnumTypeWrapper):
     """What a held shard is to do."""
@@ -67,8 +65,6 @@ ORDER_KIND_YIELD: OrderKind.ValueType  # 1
 """Hand the rest back after what runs has ended (`yields`)."""
 ORDER_KIND_STOP: OrderKind.ValueType  # 2
 """Kill what runs, then say so (`stopped`)."""
-ORDER_KIND_WIDTH: OrderKind.ValueType  # 3
-"""Run at most `width` documents at once from now on."""
 Global___OrderKind: _TypeAlias = OrderKind  # noqa: Y015
 
 class _BeginOutcome:
@@ -231,7 +227,6 @@ class TrackResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     BEGINS_FIELD_NUMBER: _builtins.int
     BLOCKS_FIELD_NUMBER: _builtins.int
-    TRIALS_FIELD_NUMBER: _builtins.int
     YIELDS_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
@@ -255,10 +250,6 @@ class TrackResponse(_message.Message):
         """Answers to blocks."""
 
     @_builtins.property
-    def trials(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
-        """Trials that are committed: those documents may start. Also in `trial_answers`, for workers that do not know it."""
-
-    @_builtins.property
     def yields(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
         """Yields that are committed, or were already so: ack the message."""
 
@@ -268,7 +259,7 @@ class TrackResponse(_message.Message):
 
     @_builtins.property
     def trial_answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrialAnswer]:
-        """Answers to trials. A response that has any has them all, those of `trials` included."""
+        """Answers to trials."""
 
     def __init__(
         self,
@@ -277,7 +268,6 @@ class TrackResponse(_message.Message):
         heartbeat: Global___HeartbeatAnswer | None = ...,
         begins: _abc.Iterable[Global___BeginAnswer] | None = ...,
         blocks: _abc.Iterable[Global___BlockAnswer] | None = ...,
-        trials: _abc.Iterable[Global___ShardRef] | None = ...,
         yields: _abc.Iterable[Global___ShardRef] | None = ...,
         stopped: _abc.Iterable[Global___ShardRef] | None = ...,
         draining: _builtins.bool = ...,
@@ -285,7 +275,7 @@ class TrackResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begins", b"begins", "blocks", b"blocks", "draining", b"draining", "heartbeat", b"heartbeat", "stopped", b"stopped", "trial_answers", b"trial_answers", "trials", b"trials", "welcome", b"welcome", "yields", b"yields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begins", b"begins", "blocks", b"blocks", "draining", b"draining", "heartbeat", b"heartbeat", "stopped", b"stopped", "trial_answers", b"trial_answers", "welcome", b"welcome", "yields", b"yields"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -329,6 +319,7 @@ class Hello(_message.Message):
     PREDECESSOR_END_FIELD_NUMBER: _builtins.int
     LANES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """The worker's name, the same over its boots, unique in the fleet."""
     session: _builtins.int
@@ -341,6 +332,8 @@ class Hello(_message.Message):
     """Shards that the worker can run at once."""
     version: _builtins.str
     """The worker's version, for people."""
+    secret: _builtins.bytes
+    """The secret of the session that is named, be it `session` or `predecessor`: without it nobody attaches to a session or ends it."""
     def __init__(
         self,
         *,
@@ -350,10 +343,11 @@ class Hello(_message.Message):
         predecessor_end: Global___PredecessorEnd.ValueType = ...,
         lanes: _builtins.int = ...,
         version: _builtins.str = ...,
+        secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "predecessor", b"predecessor", "predecessor_end", b"predecessor_end", "session", b"session", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lanes", b"lanes", "predecessor", b"predecessor", "predecessor_end", b"predecessor_end", "secret", b"secret", "session", b"session", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,6 +363,7 @@ class Welcome(_message.Message):
     ATTACHED_FIELD_NUMBER: _builtins.int
     BEAT_MS_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     """The session's key; 0 when the session named in `hello` is lost: stop its work and open a new one."""
     attached: _builtins.int
@@ -377,6 +372,8 @@ class Welcome(_message.Message):
     """Milliseconds between heartbeats."""
     lease_ms: _builtins.int
     """Milliseconds after which an unanswered session is taken back."""
+    secret: _builtins.bytes
+    """In the welcome of a new session: 16 random bytes that prove, in a later `hello`, that this worker is the one that has it."""
     def __init__(
         self,
         *,
@@ -384,10 +381,11 @@ class Welcome(_message.Message):
         attached: _builtins.int = ...,
         beat_ms: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
+        secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "beat_ms", b"beat_ms", "lease_ms", b"lease_ms", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "beat_ms", b"beat_ms", "lease_ms", b"lease_ms", "secret", b"secret", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -471,11 +469,8 @@ class Order(_message.Message):
 
     SHARD_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
-    WIDTH_FIELD_NUMBER: _builtins.int
     kind: Global___OrderKind.ValueType
     """What to do."""
-    width: _builtins.int
-    """Documents at once; for ORDER_KIND_WIDTH."""
     @_builtins.property
     def shard(self) -> Global___ShardRef:
         """Which shard."""
@@ -485,11 +480,10 @@ class Order(_message.Message):
         *,
         shard: Global___ShardRef | None = ...,
         kind: Global___OrderKind.ValueType = ...,
-        width: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "shard", b"shard", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "shard", b"shard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

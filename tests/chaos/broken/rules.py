@@ -34,7 +34,7 @@ def _early_ack(holds: Any) -> None:
 def _no_take_back(takeback: Any) -> None:
     """What a lost session held stays with it."""
 
-    async def take_back(self: Any, guard: Any, *, charged: bool, why: str) -> None:
+    async def take_back(self: Any, guard: Any, *, blame: Any, why: str) -> None:
         return None
 
     takeback.TakeBacks.take_back = take_back

@@ -160,7 +160,7 @@ async def update_shard(
 @named("commits")
 async def order_yield(tx: Transaction, ids: list[int]) -> list[Row]:
     for shard in ids:
-        await tx.update("shard", shard, lambda _: True, lambda _: {"order_kind": 1})
+        await tx.update("shard", shard, lambda _: True, lambda _: {"yields": True})
     return []
 
 

@@ -94,7 +94,7 @@ async def grant(tx: Transaction, shard: int, width: int, tenant: int, slots: int
         "shard",
         shard,
         lambda row: row["state"] == 0 and row["not_before"] == NEVER and width + used <= slots,
-        lambda row: {"state": 1, "number": row["number"] + 1, "width": width, "holder": None, "order_kind": 0, "order_width": 0},
+        lambda row: {"state": 1, "number": row["number"] + 1, "width": width, "holder": None, "yields": False},
     )
     if granted is None:
         return []

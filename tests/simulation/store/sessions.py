@@ -15,7 +15,7 @@ def _live(row: Row) -> bool:
 
 
 @named("sessions")
-async def open_session(tx: Transaction, worker: str, lanes: int, version: str, predecessor: int | None) -> list[Row]:
+async def open_session(tx: Transaction, worker: str, lanes: int, version: str, predecessor: int | None, secret_hash: bytes) -> list[Row]:
     key = tx.database.next_id("session")
     row = {
         "id": key,
@@ -24,6 +24,7 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
         "beat": 0,
         "attached": 1,
         "lanes": lanes,
+        "secret_hash": secret_hash,
         "draining": False,
         "predecessor": predecessor,
         "version": version,
@@ -34,11 +35,11 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
 
 
 @named("sessions")
-async def attach_session(tx: Transaction, session: int, worker: str, lanes: int) -> list[Row]:
+async def attach_session(tx: Transaction, session: int, worker: str, lanes: int, secret_hash: bytes) -> list[Row]:
     row = await tx.update(
         "session",
         session,
-        lambda row: row["worker_id"] == worker and _live(row),
+        lambda row: (row["worker_id"], row["secret_hash"]) == (worker, secret_hash) and _live(row),
         lambda row: {"attached": row["attached"] + 1, "lanes": lanes, "gone_at": None},
     )
     return [columns(row, "id", "attached", "beat")] if row else []
@@ -71,7 +72,7 @@ def _held(tx: Transaction, *holders: int) -> list[Row]:
 
 @named("sessions")
 async def held_shards(tx: Transaction, holders: list[int]) -> list[Row]:
-    return [columns(row, "holder", "id", "number", "state", "width", "order_kind", "order_width") for row in _held(tx, *holders)]
+    return [columns(row, "holder", "id", "number", "state", "yields") for row in _held(tx, *holders)]
 
 
 @named("sessions")
@@ -86,8 +87,12 @@ async def forget_sessions(_: Transaction, _most: int) -> list[Row]:
 
 
 @named("sessions")
-async def predecessor(tx: Transaction, session: int, worker: str) -> list[Row]:
-    return [columns(row, "beat", "attached") for row in tx.some("session", [session]) if row["worker_id"] == worker and _live(row)]
+async def predecessor(tx: Transaction, session: int, worker: str, secret_hash: bytes) -> list[Row]:
+    return [
+        columns(row, "beat", "attached")
+        for row in tx.some("session", [session])
+        if (row["worker_id"], row["secret_hash"]) == (worker, secret_hash) and _live(row)
+    ]
 
 
 @named("sessions")
@@ -106,13 +111,15 @@ async def mark_gone(tx: Transaction, session: int, seen_beat: int | None, seen_a
 
 
 @named("sessions")
-async def losses_beside(tx: Transaction, session: int, window: float, before_trial: int) -> list[Row]:
+async def losses_beside(tx: Transaction, session: int, window: float, before_trial: int, free: int) -> list[Row]:
     mine = tx.get("session", session)
     if mine is None or mine["gone_at"] is None:
         return []
     sessions = list(tx.scan("session"))
     apart = [(row["gone_at"] - mine["gone_at"]).total_seconds() for row in sessions if row["gone_at"] is not None]
     held = [row for row in _held(tx, session) if row["state"] == 2]
+    if free:
+        held = [row for row in held if row["fences"] >= free and row["fenced_open"] == row["open"]]
     return [
         {
             "age": (now() - mine["gone_at"]).total_seconds(),
@@ -139,7 +146,23 @@ async def end_session(tx: Transaction, session: int, seen_beat: int | None, seen
     return [columns(row, "draining", "worker_id")] if row else []
 
 
-_LOST = ("id", "training", "tenant", "state", "number", "width", "first", "count", "open", "running", "losses", "suspects", "trial")
+_LOST = (
+    "id",
+    "training",
+    "tenant",
+    "state",
+    "number",
+    "width",
+    "first",
+    "count",
+    "open",
+    "running",
+    "losses",
+    "suspects",
+    "trial",
+    "fences",
+    "fenced_open",
+)
 
 
 @named("sessions")
@@ -168,7 +191,7 @@ async def lock_held_shards_of(tx: Transaction, session: int, ids: list[int]) -> 
 async def free_shard(tx: Transaction, shard: int, state: int, version: int, delay_ms: int, why: str) -> list[Row]:
     def change(row: Row) -> Row:
         rests = {"not_before": tx.now + timedelta(milliseconds=delay_ms), "cool_downs": row["cool_downs"] + 1, "yield_reason": why}
-        freed: Row = {"state": int(state), "holder": None, "running": [], "trial": None, "order_kind": 0, "version": version}
+        freed: Row = {"state": int(state), "holder": None, "running": [], "trial": None, "yields": False, "version": version}
         return freed | (rests if delay_ms > 0 else {"cool_downs": 0, "yield_reason": None}) | _held_back(tx, row)
 
     await tx.update("shard", shard, lambda _: True, change)
@@ -182,7 +205,7 @@ def _held_back(tx: Transaction, shard: Row) -> Row:
 
 @named("sessions")
 async def take_back_shard(
-    tx: Transaction, shard: int, state: int, version: int, losses: int, suspects: list[int], still_open: int
+    tx: Transaction, shard: int, state: int, version: int, losses: int, suspects: list[int], still_open: int, fences: int
 ) -> list[Row]:
     def change(row: Row) -> Row:
         return {
@@ -190,11 +213,13 @@ async def take_back_shard(
             "holder": None,
             "running": [],
             "trial": None,
-            "order_kind": 0,
+            "yields": False,
             "version": version,
             "losses": losses,
             "suspects": list(suspects),
             "open": still_open,
+            "fences": fences,
+            "fenced_open": still_open,
             "yield_reason": None,
             **_held_back(tx, row),
         }

@@ -113,7 +113,7 @@ async def lock_open_shards(tx: Transaction, training: int) -> list[Row]:
 async def end_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     def change(row: Row) -> Row:
         stops = row["state"] == 2
-        return {"state": 3 if stops else 5, "order_kind": 2 if stops else 0, "version": version}
+        return {"state": 3 if stops else 5, "version": version}
 
     for shard in list(tx.shards(training)):
         await tx.update("shard", shard["id"], _unended, change)
@@ -144,7 +144,7 @@ async def _set_paused(tx: Transaction, training: int, *, paused: bool) -> list[R
 async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     def change(row: Row) -> Row:
         if row["state"] == 2:
-            return {"order_kind": 1, "version": version}
+            return {"yields": True, "version": version}
         return {"state": 0, "not_before": FOREVER, "version": version if row["state"] else row["version"]}
 
     for shard in list(tx.shards(training)):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from doctrain_coordinator.core.admission import Backlog, Claim, Grant, Pending, choose, width_of
+from doctrain_coordinator.core.admission import MOST_OVER, Backlog, Claim, Grant, Pending, choose, room_for, width_of
 
 LANE_SLOTS = 5
 
@@ -148,3 +148,12 @@ class Fleet(RuleBasedStateMachine):
 
 TestFleet = Fleet.TestCase
 TestFleet.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+
+
+@given(lanes=st.integers(0, 500), in_flight=st.integers(0, 2_000), queued=st.integers(0, 5_000))
+def test_room_is_for_twice_the_lanes_and_never_for_a_queue_that_grows(lanes: int, in_flight: int, queued: int) -> None:
+    room = max(0, room_for(lanes, in_flight, queued))
+    assert in_flight + room <= max(in_flight, 2 * lanes)
+    assert queued + room <= max(queued, 2 * lanes + MOST_OVER)
+    if queued <= in_flight:
+        assert room == max(0, 2 * lanes - in_flight)  # nothing of ended grants is there, and nobody is held up

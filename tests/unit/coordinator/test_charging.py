@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from doctrain_coordinator.core.charging import Budgets, Held, Verdict, charge
+from doctrain_coordinator.core.charging import FREE_FENCES, Blame, Budgets, Held, Verdict, charge, judge
 
 BUDGETS = Budgets(before_trial=2, on_trial=3)
 
@@ -93,7 +95,53 @@ def test_a_poison_document_is_found_and_fails_alone(count: int, data: st.DataObj
     raise AssertionError("the poison was never found")
 
 
-class Blame(RuleBasedStateMachine):
+@given(helds(), st.integers(0, 2 * FREE_FENCES))
+def test_a_few_fences_cost_nothing_and_more_without_a_result_between_cost_as_losses_do(held: Held, fences: int) -> None:
+    held = replace(held, fences=fences)
+    free = Verdict(held.losses, tuple(held.suspects), fences=fences + 1)
+    verdict = judge(Blame.FENCED, held, BUDGETS)
+    if fences < FREE_FENCES:
+        assert verdict == free
+    else:
+        lost = charge(held, BUDGETS)
+        assert verdict == replace(lost, fences=0 if lost.fails else fences + 1)
+
+
+@given(helds(), st.integers(0, 2 * FREE_FENCES))
+def test_what_is_nobodys_fault_costs_nothing_and_forgives_no_fence(held: Held, fences: int) -> None:
+    held = replace(held, fences=fences)
+    assert judge(Blame.NOBODY, held, BUDGETS) == Verdict(held.losses, tuple(held.suspects), fences=fences)
+    assert judge(Blame.CHARGED, held, BUDGETS) == replace(charge(held, BUDGETS), fences=0 if charge(held, BUDGETS).fails else fences)
+
+
+@given(st.integers(1, 12), st.data())
+def test_a_document_that_makes_each_of_its_workers_fence_itself_fails_alone(count: int, data: st.DataObject) -> None:
+    hog, width = data.draw(st.integers(0, count - 1)), 3
+    opened, losses, fences, open_then, trial_losses = list(range(count)), 0, 0, 0, 0
+    suspects: tuple[int, ...] = ()
+    for _ in range(count + 12 * (FREE_FENCES + 1)):
+        trial = None
+        if suspects:
+            while suspects and suspects[0] != hog:
+                opened.remove(suspects[0])
+                suspects = suspects[1:]
+            trial = suspects[0] if suspects else None
+        if trial is None:
+            place = opened.index(hog)
+            ended = data.draw(st.integers(max(0, place - width + 1), place))
+            del opened[:ended]
+        running = () if suspects else opened[:width]
+        held = Held(width, losses, suspects, trial, trial_losses, running, opened, fences if open_then == len(opened) else 0)
+        verdict = judge(Blame.FENCED, held, BUDGETS)
+        if verdict.fails:
+            assert verdict.charged_document == hog
+            return
+        trial_losses += verdict.charged_document is not None
+        losses, suspects, fences, open_then = verdict.losses, verdict.suspects, verdict.fences, len(opened)
+    raise AssertionError("it ran for ever")
+
+
+class Losses(RuleBasedStateMachine):
     """One shard through losses from outside and through its poison: who is charged, and who fails."""
 
     WIDTH = 3
@@ -161,5 +209,5 @@ class Blame(RuleBasedStateMachine):
         assert self.failed[failed:] == [self.poison] * expected
 
 
-TestBlame = Blame.TestCase
-TestBlame.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestLosses = Losses.TestCase
+TestLosses.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

@@ -14,7 +14,7 @@ def test_the_numbers_are_those_of_the_api() -> None:
     assert {f"TRAINING_STATE_{state.name}": int(state) for state in TrainingState} == {
         name: number for name, number in pb.TrainingState.items() if number
     }
-    assert {f"ORDER_KIND_{order.name}": int(order) for order in Order if order} == {
+    assert {f"ORDER_KIND_{order.name}": int(order) for order in Order} == {
         name: number for name, number in tracker_pb2.OrderKind.items() if number
     }
 

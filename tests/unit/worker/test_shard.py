@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.gate import Gate
 from doctrain_worker.orders import End
@@ -66,29 +64,3 @@ async def test_no_trial_starts_once_the_shard_is_known_not_to_be_ours() -> None:
     async with asyncio.timeout(5):
         assert await task is End.STALE
     assert documents.started == []
-
-
-@pytest.mark.parametrize("cancelled", [False, True])
-async def test_a_wider_width_may_be_ordered_at_any_moment_of_a_runs_end(cancelled: bool) -> None:
-    tracker, documents = Tracker(), Documents(free=not cancelled)
-    setup = ShardSetup(tracker=tracker, gate=Gate(), processor=documents, retries={}, hold_seconds=900.0)
-    with shard_span("", (1, 1), "worker", 0.0) as spans:
-        run = ShardRun(setup, begun(1, 1, 20, width=1), spans, 1, lambda: None)
-    task = asyncio.create_task(run.run())
-    width, recorded = 1, 0
-    async with asyncio.timeout(5):
-        while not task.done():
-            await asyncio.sleep(0)
-            width += 1
-            run.set_width(width)
-            if cancelled and documents.running:
-                task.cancel()
-            request = pb.TrackRequest()
-            tracker.gather(request)
-            for block in request.blocks:
-                recorded += sum(started >= 0 for started in block.started)
-                answer = pb.BlockAnswer(
-                    sequence=block.sequence, shard=block.shard, outcome=pb.BLOCK_OUTCOME_RECORDED, shard_done=recorded == 20
-                )
-                tracker.answer(pb.TrackResponse(blocks=[answer]))
-    assert task.cancelled() if cancelled else task.result() is End.DONE

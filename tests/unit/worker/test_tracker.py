@@ -117,12 +117,7 @@ async def test_nobody_waits_for_a_session_that_is_lost(clock: Clock) -> None:
 
 
 def trial_answer(ordinal: int, outcome: pb.TrialOutcome.ValueType) -> pb.TrackResponse:
-    ref = pb.ShardRef(shard=1, number=1)
-    started = outcome == pb.TRIAL_OUTCOME_STARTED
-    return pb.TrackResponse(
-        trial_answers=[pb.TrialAnswer(shard=ref, ordinal=ordinal, outcome=outcome)],
-        trials=[ref] if started else [],
-    )
+    return pb.TrackResponse(trial_answers=[pb.TrialAnswer(shard=pb.ShardRef(shard=1, number=1), ordinal=ordinal, outcome=outcome)])
 
 
 async def test_a_trial_is_answered_by_what_names_its_document(clock: Clock) -> None:
@@ -144,11 +139,3 @@ async def test_a_refused_trial_raises(clock: Clock) -> None:
     tracker.answer(trial_answer(4, pb.TRIAL_OUTCOME_REFUSED))
     with pytest.raises(TrialRefusedError):
         await asked
-
-
-async def test_a_trial_is_answered_by_a_coordinator_that_names_no_document(clock: Clock) -> None:
-    tracker = Tracker(clock)
-    asked = asyncio.ensure_future(tracker.trial((1, 1), 4))
-    await asyncio.sleep(0)
-    tracker.answer(pb.TrackResponse(trials=[pb.ShardRef(shard=1, number=1)]))
-    await asked

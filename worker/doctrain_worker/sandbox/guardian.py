@@ -33,7 +33,7 @@ from typing import Any
 from doctrain_worker.sandbox import process_tree
 from doctrain_worker.sandbox.children import Children
 from doctrain_worker.sandbox.launch import Launch
-from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory
+from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, FenceMemory
 from doctrain_worker.sandbox.process_tree import now_ns
 
 EXIT_CONFIGURATION = 78
@@ -64,7 +64,6 @@ class GuardianProcess:
         self._outbox: deque[tuple[bytes, list[socket.socket]]] = deque()
         self._fencing: str | None = None
         self._stopping = False
-        self._predecessor = 0
         self._main_started_ns = 0
         self._start_at_ns = now_ns()
         self._pause_seconds = 0.0
@@ -152,11 +151,8 @@ class GuardianProcess:
     def _start_main(self, argv: list[str]) -> None:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         near.setblocking(False)
-        self._predecessor = self._memory.session or self._predecessor
-        self._memory.session = self._memory.deadline_ns = 0
+        self._memory.hand_down()
         environment = {**os.environ, GUARDIAN_VARIABLE: f"{far.fileno()},{self._memory.fd}"}
-        if self._predecessor:
-            environment[PREDECESSOR_VARIABLE] = str(self._predecessor)
         with far:
             process = subprocess.Popen(  # noqa: S603 - our own command line
                 argv, env=environment, pass_fds=(far.fileno(), self._memory.fd), start_new_session=True

@@ -2,7 +2,7 @@
 
 ``Guardian.open()`` attaches to the guardian that started this process, or starts one (embedded). From then on:
 
-- ``note_session(id)`` when a session is open, then ``extend(deadline)`` at each answered heartbeat;
+- ``note_session(id, secret)`` when a session is open, then ``extend(deadline)`` at each answered heartbeat;
 - ``check()`` before work starts: raises FencedError once the children are killed, or are about to be;
 - after ``wait_fenced()`` every child is dead; ``note_session`` of the next session makes work possible again;
 - ``fence()`` ends the session: kills all children at once and answers when they are dead.
@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from doctrain_worker.sandbox.fenced import FencedError
 from doctrain_worker.sandbox.guardian import LARGEST_ORDER
 from doctrain_worker.sandbox.launch import Launch
-from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, PREDECESSOR_VARIABLE, FenceMemory, Predecessor, predecessor
+from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, FenceMemory, Predecessor
 from doctrain_worker.sandbox.process_tree import now_ns
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class Guardian:
     @property
     def predecessor(self) -> Predecessor:
         """The session of the main process before this one."""
-        return predecessor(os.environ.get(PREDECESSOR_VARIABLE, ""))
+        return self._memory.predecessor
 
     @property
     def fenced(self) -> bool:
@@ -152,11 +152,11 @@ class Guardian:
         if self.fenced:
             raise FencedError("The children of this session were stopped.")
 
-    def note_session(self, session: int) -> None:
-        """A new session begins: work may start again, and a guardian that restarts us names this session."""
+    def note_session(self, session: int, secret: bytes) -> None:
+        """A new session begins: work may start again, and a guardian that restarts us hands this session down."""
         self._memory.deadline_ns = 0
         self._memory.taken = self._memory.epoch
-        self._memory.session = session
+        self._memory.note_session(session, secret)
         self._tell_fenced()
 
     def extend(self, deadline_seconds: float) -> bool:

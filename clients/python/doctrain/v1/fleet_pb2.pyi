@@ -284,7 +284,7 @@ class Tenant(_message.Message):
     plan: _builtins.str
     """The plan whose limits hold."""
     weight: _builtins.float
-    """Its share when tenants compete, above 0 and at most 1,000. Not set: 1 for a new tenant. Always set in answers."""
+    """Its share when tenants compete, from 0.001 to 1,000. Not set: 1 for a new tenant. Always set in answers."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""

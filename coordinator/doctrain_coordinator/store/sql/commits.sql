@@ -57,7 +57,7 @@ update shard set state = $2, holder = $3, open = $4, running = $5, suspects = $6
 
 -- name: order_yield
 -- A shard whose suspects have all ended was granted one slot for them: handed back, it is granted what it can use.
-update shard set order_kind = 1 where id = any($1::bigint[])
+update shard set yields = true where id = any($1::bigint[])
 
 -- name: update_training
 -- Where nothing was recorded for half a minute, nothing moved.

@@ -53,7 +53,7 @@ where id = any($1::bigint[]) and state in (1, 2) and not paused order by id for 
 
 -- name: grant
 update shard
-set state = 1, number = number + 1, width = $2, holder = null, order_kind = 0, order_width = 0
+set state = 1, number = number + 1, width = $2, holder = null, yields = false
 where id = $1 and state = 0 and not_before = '-infinity'
     and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (1, 2, 3)) <= $4
 returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (

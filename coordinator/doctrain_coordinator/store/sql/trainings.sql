@@ -115,7 +115,7 @@ select id from shard where training = $1 and state in (0, 1, 2) order by id for 
 
 -- name: end_shards
 update shard
-set state = case when state = 2 then 3 else 5 end, order_kind = case when state = 2 then 2 else 0 end, version = $2
+set state = case when state = 2 then 3 else 5 end, version = $2
 where training = $1 and state in (0, 1, 2)
 
 -- name: pause_training
@@ -125,7 +125,7 @@ update training set paused = true, version = version + 1 where id = $1 and state
 -- A message of a shard that is pending again finds its grant gone and is dropped.
 update shard
 set state = case when state = 1 then 0 else state end, not_before = case when state = 2 then not_before else 'infinity' end,
-    order_kind = case when state = 2 then 1 else order_kind end, version = case when state = 0 then version else $2 end
+    yields = yields or state = 2, version = case when state = 0 then version else $2 end
 where training = $1 and state in (0, 1, 2)
 
 -- name: resume_training
