@@ -22,7 +22,7 @@ import psutil
 from benchmarks.servers import DurablePostgres
 from doctrain_coordinator.core.blocks import Block
 from doctrain_coordinator.core.ledger import Begun
-from doctrain_coordinator.trainings import loading
+from doctrain_coordinator.trainings import storing
 from testkit.core import Core, core
 from testkit.server import own_server
 
@@ -59,8 +59,8 @@ async def measure(url: str, server: psutil.Process, documents: int) -> None:
     """One training of numbered documents, recorded as fast as it goes."""
     async with core(url) as one:
         tenant = await one.tenant("bench", "paid")
-        new = loading.NewTraining(tenant, "bench", b"", "", size=500 * 4 * 12, uri_template="s3://b/{n}")
-        await loading.create(one.pool, new, loading.Piece(documents, (), (), 0, 0, last=True))
+        new = storing.NewTraining(tenant, "bench", b"", "", size=500 * 4 * 12, uri_template="s3://b/{n}")
+        await storing.create(one.pool, new, storing.Piece(documents, (), (), 0, 0, last=True))
         await one.pool.execute("checkpoint")
         rows = await one.pool.fetch("update shard set state = 1, number = 1, width = 5 returning id, first, count")
         shards = [(row["id"], row["first"], row["count"]) for row in rows]

@@ -27,7 +27,7 @@ from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.search.vector_index import VectorIndex
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.keys import Keys
-from doctrain_coordinator.tenants.tenants import Tenants
+from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Heartbeats
@@ -39,10 +39,10 @@ from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_coordinator.tracking.trials import Trials
 from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
+from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.requests import Limits
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
-from doctrain_coordinator.trainings.trainings import Trainings
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh import membership, postgres
 from doctrain_mesh.embedding.opening import open_embedder

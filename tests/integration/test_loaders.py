@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.trainings import loaders, loading
+from doctrain_coordinator.trainings import loaders, storing
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_mesh import postgres as postgres_of_mesh
 from doctrain_mesh.blobs import OpenedObject
@@ -58,13 +58,13 @@ async def running(one: Core, sources: Scripted, *, patience_seconds: float = 360
 
 
 async def manifest(one: Core, tenant: int, name: str) -> int:
-    new = loading.NewTraining(tenant, name, b"", "", size=1, manifest_uri="s3://bucket/m", load_etag="e", load_count=10)
-    return await loading.create(one.pool, new, loading.Piece(0, (), (), 0, 0, False))
+    new = storing.NewTraining(tenant, name, b"", "", size=1, manifest_uri="s3://bucket/m", load_etag="e", load_count=10)
+    return await storing.create(one.pool, new, storing.Piece(0, (), (), 0, 0, False))
 
 
 async def numbered(one: Core, tenant: int, name: str) -> int:
-    new = loading.NewTraining(tenant, name, b"", "", size=10, uri_template="s3://b/{n}", load_count=20)
-    return await loading.create(one.pool, new, loading.Piece(10, (), (), 10, 0, False))
+    new = storing.NewTraining(tenant, name, b"", "", size=10, uri_template="s3://b/{n}", load_count=20)
+    return await storing.create(one.pool, new, storing.Piece(10, (), (), 10, 0, False))
 
 
 async def sealed(one: Core, training: int) -> dict[str, Any] | None:
@@ -207,16 +207,16 @@ async def test_a_fault_of_ours_ends_no_training_while_there_is_patience(one: Cor
 
 
 async def test_a_chunk_that_meets_a_lock_is_given_up_in_time_and_leaves_nothing(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "COMMIT_SECONDS", 0.3)
+    monkeypatch.setattr(storing, "COMMIT_SECONDS", 0.3)
     tenant = await one.tenant("a")
     training = await numbered(one, tenant, "t")
     connection = await postgres_of_mesh.connect(one.url)
-    piece = loading.Piece(10, (), (), 20, 0, last=True)
+    piece = storing.Piece(10, (), (), 20, 0, last=True)
     async with one.pool.acquire() as other, other.transaction():
         await other.execute("select 1 from training where id = $1 for update", training)
         with pytest.raises(StoreUnavailableError, match="loading documents"):
             async with asyncio.timeout(20):
-                await loading.extend(connection, training, tenant, loaded=10, expected=20, lanes=1, piece=piece)
+                await storing.extend(connection, training, tenant, loaded=10, expected=20, lanes=1, piece=piece)
     await postgres_of_mesh.close_connection(connection)
     assert await one.pool.fetchval("select count(*) from document where training = $1", training) == 10
     assert (await one.row("training", training))["loaded"] == 10

@@ -16,7 +16,7 @@ from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.store.migrate import migrate
-from doctrain_coordinator.tenants.tenants import Tenants
+from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tracking.commits import Begin, BegunShard, Committer, Report
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
@@ -25,7 +25,7 @@ from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_coordinator.tracking.trials import Trials
-from doctrain_coordinator.trainings import loading
+from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.control import Control
 from doctrain_mesh import postgres
 from doctrain_mesh.broker.memory import MemoryBroker
@@ -74,9 +74,9 @@ class Core:
 
     async def training(self, tenant: int, task_id: str, count: int, *, sealed: bool = True) -> int:
         """Numbered documents in shards of ten."""
-        new = loading.NewTraining(tenant, task_id, b"", "", size=1, uri_template="s3://b/{n}")
-        piece = loading.Piece(count, (), (), 0, 0, last=sealed)
-        training = await loading.create(self.pool, new, piece)
+        new = storing.NewTraining(tenant, task_id, b"", "", size=1, uri_template="s3://b/{n}")
+        piece = storing.Piece(count, (), (), 0, 0, last=sealed)
+        training = await storing.create(self.pool, new, piece)
         self.changes.work()
         return training
 

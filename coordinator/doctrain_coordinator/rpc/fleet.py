@@ -15,7 +15,7 @@ from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.rpc import tokens
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Keys
-from doctrain_coordinator.tenants.tenants import Tenants
+from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.trainings.requests import check_name, invalid, page_size
 from doctrain_mesh import membership, postgres
 from doctrain_mesh.errors import UnavailableError

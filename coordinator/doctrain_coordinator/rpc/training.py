@@ -13,10 +13,10 @@ from doctrain_coordinator.rpc import tokens, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.watching import Watching
 from doctrain_coordinator.trainings.control import Control
+from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.requests import check_retry, invalid, page_size
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
-from doctrain_coordinator.trainings.trainings import Trainings
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import BrokerUnavailableError

@@ -10,7 +10,7 @@ from doctrain_coordinator.core.holding import Rule
 from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.stages import restored
 from doctrain_coordinator.core.states import DocumentState
-from doctrain_coordinator.trainings.trainings import Explained, Seen
+from doctrain_coordinator.trainings.reading import Explained, Seen
 from doctrain_mesh import telemetry
 from doctrain_mesh.postgres import Record
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc import tokens, translate
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.trainings.trainings import Seen, read_documents
+from doctrain_coordinator.trainings.reading import Seen, read_documents
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool

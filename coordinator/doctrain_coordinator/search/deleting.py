@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Identity
-from doctrain_coordinator.trainings.trainings import Trainings
+from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_mesh import postgres
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import TrainingNotEndedError

@@ -208,7 +208,7 @@ create index indexed_document_metadata on indexed_document using gin (metadata j
 
 -- words: of heading and text (doctrain_mesh.words), each with its tenant before it, so that what the index holds of one word is one
 -- tenant's. Vectors of different models have different lengths and never meet: each model has an index of its own, made by the
--- coordinators (vector_index.py).
+-- coordinators (search/vector_index.py).
 create table chunk (
     tenant bigint not null,
     document_id text not null,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.trainings.loading import CHUNK, Copied, Piece
+from doctrain_coordinator.trainings.storing import CHUNK, Copied, Piece
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, OwnConnection
 

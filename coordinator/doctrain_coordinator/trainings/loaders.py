@@ -14,10 +14,10 @@ from doctrain_coordinator.core import turns
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
-from doctrain_coordinator.trainings import endings, failed_documents, loading
+from doctrain_coordinator.trainings import endings, failed_documents, storing
 from doctrain_coordinator.trainings.failed_documents import Failed
-from doctrain_coordinator.trainings.loading import CHUNK, CHUNK_SECONDS, Piece
 from doctrain_coordinator.trainings.manifests import ManifestReader
+from doctrain_coordinator.trainings.storing import CHUNK, CHUNK_SECONDS, Piece
 from doctrain_mesh import postgres
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
@@ -161,7 +161,7 @@ class Loaders:
             "idle_session_timeout": f"{IDLE_SECONDS:g}s",
             **postgres.ended_when_frozen(),
         }
-        return await postgres.connect(self._url, settings=settings, command_seconds=loading.COMMIT_SECONDS)
+        return await postgres.connect(self._url, settings=settings, command_seconds=storing.COMMIT_SECONDS)
 
     async def _load(self, training: int) -> bool:
         """One turn; False when there was nothing to do for this coordinator. The connection holds the claim."""
@@ -199,7 +199,7 @@ class Loaders:
                     raise InvalidRequestError(NOTHING_LEFT if piece.copied is not None else "The manifest holds no documents.")
                 if loaded + piece.count > self._bounds.documents:
                     raise InvalidRequestError(f"The manifest has more than {self._bounds.documents:,} documents; split it.")
-                if not await loading.extend(connection, training, tenant, loaded=loaded, expected=expected, lanes=lanes, piece=piece):
+                if not await storing.extend(connection, training, tenant, loaded=loaded, expected=expected, lanes=lanes, piece=piece):
                     return False
                 loaded += piece.count
                 self._trouble.pop(training, None)

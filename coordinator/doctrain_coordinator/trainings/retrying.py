@@ -11,11 +11,11 @@ from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Identity
-from doctrain_coordinator.trainings import failed_documents, loading
+from doctrain_coordinator.trainings import failed_documents, storing
 from doctrain_coordinator.trainings.failed_documents import Failed
 from doctrain_coordinator.trainings.loaders import Loaders
-from doctrain_coordinator.trainings.loading import FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.trainings.starting import Accepted, check_quota, known_training, new_task_id
+from doctrain_coordinator.trainings.storing import FIRST_CHUNK, NewTraining, Piece
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.errors import NothingToRetryError
 from doctrain_mesh.postgres import Pool, Record
@@ -70,8 +70,8 @@ class Retrying:
             retrain=retried["retrain"],
         )
         try:
-            training = await loading.create(self._pool, new, piece)
-        except loading.ExistsError:
+            training = await storing.create(self._pool, new, piece)
+        except storing.ExistsError:
             known = await known_training(self._pool, caller, task_id, digest)
             assert known is not None
             return known

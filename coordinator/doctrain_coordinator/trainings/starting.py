@@ -18,11 +18,11 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.documents import duplicate_id, duplicates
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Identity
-from doctrain_coordinator.trainings import loading
+from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.loaders import Loaders
-from doctrain_coordinator.trainings.loading import CHUNK_SECONDS, FIRST_CHUNK, NewTraining, Piece
 from doctrain_coordinator.trainings.manifests import Chunk, ManifestReader, Row
 from doctrain_coordinator.trainings.requests import Limits, Violations, check_start, invalid
+from doctrain_coordinator.trainings.storing import CHUNK_SECONDS, FIRST_CHUNK, NewTraining, Piece
 from doctrain_mesh import postgres, telemetry
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.blobs import BlobStore
@@ -129,8 +129,8 @@ class Starting:
             else:
                 rows = await self._rows(caller, request)
                 piece = Piece(len(rows), rows, (), 0, 0, True)
-                training = await loading.create(self._pool, NewTraining(size=len(rows), **common), piece)
-        except loading.ExistsError:
+                training = await storing.create(self._pool, NewTraining(size=len(rows), **common), piece)
+        except storing.ExistsError:
             known = await known_training(self._pool, caller, task_id, digest)
             assert known is not None
             return known
@@ -152,7 +152,7 @@ class Starting:
             load_count=numbered.count,
             **common,
         )
-        return await loading.create(self._pool, new, piece), piece
+        return await storing.create(self._pool, new, piece), piece
 
     async def _store_manifest(self, caller: Identity, uri: str, common: dict[str, Any]) -> tuple[int, Piece]:
         async with self._manifest(caller, uri) as (reader, etag, size):
@@ -161,7 +161,7 @@ class Starting:
         expected = len(chunk.rows) if chunk.last else min(int(size / bytes_each), self._limits.manifest_documents)
         piece = Piece(len(chunk.rows), chunk.rows, chunk.line_of, chunk.offset, chunk.lines, chunk.last)
         new = NewTraining(size=expected, manifest_uri=uri, load_etag=etag, load_count=expected, **common)
-        return await loading.create(self._pool, new, piece), piece
+        return await storing.create(self._pool, new, piece), piece
 
     @asynccontextmanager
     async def _manifest(self, caller: Identity, uri: str, *, keep_duplicates: bool = False) -> Any:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.trainings.trainings import Seen, Trainings
+from doctrain_coordinator.trainings.reading import Seen, Trainings
 from doctrain_mesh.errors import ShuttingDownError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
