@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from msgspec.msgpack import Decoder
 
-from doctrain_worker.sandbox import ends, isolation, output
+from doctrain_worker.sandbox import ends, output
 from doctrain_worker.sandbox.launch import SCRATCH_BYTES
-from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool
-from testkit import sandbox
 from testkit.sandbox import ANYTHING, SPEC, act, answered, works
 from testkit.waiting import wait_until
-
-
-@pytest.fixture
-async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
-    async with Guardian.open() as opened:
-        yield opened
-
-
-@pytest.fixture(params=isolation.WAYS)
-async def pool(guardian: Guardian, request: pytest.FixtureRequest) -> AsyncIterator[ChildPool]:
-    async with ChildPool.open(guardian, SPEC, 2, sandbox.shut_in(request.param)) as opened:
-        yield opened
 
 
 async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: ChildPool) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from doctrain_worker.sandbox import ends, isolation
+from doctrain_worker.sandbox import ends
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool
 from testkit import sandbox
@@ -16,15 +14,8 @@ from testkit.sandbox import ANYTHING, SPEC, act, works
 
 
 @pytest.fixture
-async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
-    async with Guardian.open() as opened:
-        yield opened
-
-
-@pytest.fixture(params=isolation.WAYS)
-async def pool(guardian: Guardian, request: pytest.FixtureRequest) -> AsyncIterator[ChildPool]:
-    async with ChildPool.open(guardian, SPEC, 1, sandbox.shut_in(request.param)) as opened:
-        yield opened
+def children() -> int:
+    return 1
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,35 +31,9 @@ from testkit.waiting import wait_until
 SECRET = "DOCTRAIN_WORKER_KEY"
 
 
-@pytest.fixture(scope="session", params=isolation.WAYS)
-def shut_in(request: pytest.FixtureRequest) -> Isolation:
-    return sandbox.shut_in(request.param)
-
-
 @pytest.fixture(scope="session")
 def strongest() -> Isolation:
     return sandbox.shut_in()
-
-
-@pytest.fixture
-async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
-    async with Guardian.open() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def pool(guardian: Guardian, shut_in: Isolation) -> AsyncIterator[ChildPool]:
-    async with ChildPool.open(guardian, SPEC, 2, shut_in) as opened:
-        yield opened
-
-
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """A word that stands on the command lines of what a test's children start."""
-    word = f"mark-{secrets.token_hex(8)}"
-    yield word
-    for process in marked(word):
-        process.kill()
 
 
 async def test_a_hang_that_ignores_signals_is_killed_in_time_with_all_it_started(pool: ChildPool, mark: str) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from doctrain_worker.sandbox import ends, isolation
+from doctrain_worker.sandbox import ends
 from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.launch import MOST_PROCESSES, SCRATCH_BYTES
 from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool
+from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
 from testkit import sandbox
 from testkit.sandbox import MIB, act, answered, marked
 from testkit.waiting import wait_until
@@ -26,33 +25,27 @@ from testkit.waiting import wait_until
 HOSTILE = replace(sandbox.SPEC, function="testkit.hostile_functions:act", memory_bytes=400 * MIB)
 
 
-@pytest.fixture(scope="module", params=isolation.WAYS)
-def shut_in(request: pytest.FixtureRequest) -> Isolation:
-    found = sandbox.shut_in(request.param)
-    if not found.strong:
-        pytest.skip(f"This kernel cannot hold all: {found.describe()}")
-    return found
+@pytest.fixture(scope="session")
+def shut_in(shut_in: Isolation) -> Isolation:
+    if not shut_in.strong:
+        pytest.skip(f"This kernel cannot hold all: {shut_in.describe()}")
+    return shut_in
 
 
 @pytest.fixture
-async def guardian(scratch_root: Path) -> AsyncIterator[Guardian]:
-    async with Guardian.open() as opened:
-        yield opened
+def spec() -> ChildSpec:
+    return HOSTILE
 
 
 @pytest.fixture
-async def pool(guardian: Guardian, shut_in: Isolation) -> AsyncIterator[ChildPool]:
-    async with ChildPool.open(guardian, HOSTILE, 1, shut_in) as opened:
-        yield opened
-        assert await answered(opened, do="echo", value="still") == "still"
+def children() -> int:
+    return 1
 
 
 @pytest.fixture
-def mark() -> Iterator[str]:
-    word = f"mark-{secrets.token_hex(8)}"
-    yield word
-    for process in marked(word):
-        process.kill()
+async def pool(pool: ChildPool) -> AsyncIterator[ChildPool]:
+    yield pool
+    assert await answered(pool, do="echo", value="still") == "still"
 
 
 async def test_a_fork_bomb_ends_with_all_its_processes(pool: ChildPool, guardian: Guardian) -> None:
