@@ -21,6 +21,7 @@ from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.search import SearchParts, SearchService
 from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
+from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
@@ -37,10 +38,10 @@ from doctrain_coordinator.tracking.sessions import Sessions
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_coordinator.tracking.trials import Trials
+from doctrain_coordinator.trainings.accepting import Accepting
 from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_coordinator.trainings.reading import Trainings
-from doctrain_coordinator.trainings.requests import Limits
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
@@ -129,7 +130,7 @@ class _Coordinator:
         self._asides: set[asyncio.Task[None]] = set()
         url = settings.database_url
         changes = Changes(url)
-        sources, blobs, uris = held.sources, held.sources.blobs, held.sources.rules
+        sources, blobs = held.sources, held.sources.blobs
         budgets = Budgets(settings.loss_before_trial, settings.losses_on_trial)
         locks, tenants_locks = ShardLocks(held.tracker), ShardLocks(held.api)
         lost = LostSessions(held.tracker, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
@@ -139,7 +140,8 @@ class _Coordinator:
         heartbeats = Heartbeats(held.heartbeats, handbacks)
         dead_letters = DeadLetters(held.api, broker)
         bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
-        loaders = Loaders(url, tenants_locks, changes, sources=sources, uris=uris, bounds=bounds)
+        loaders = Loaders(url, tenants_locks, changes, sources=sources, bounds=bounds)
+        accepting = Accepting(held.api, changes, loaders)
         silent_seconds = SILENT_BEATS * settings.beat_seconds
         trainings = Trainings(held.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
@@ -166,13 +168,14 @@ class _Coordinator:
             TrainingParts(
                 pool=held.api,
                 trainings=trainings,
-                starting=Starting(held.api, changes, blobs=blobs, sources=sources, uris=uris, limits=limits, loaders=loaders),
-                retrying=Retrying(held.api, changes, loaders),
+                starting=Starting(held.api, accepting, sources, most_documents=settings.max_manifest_documents),
+                retrying=Retrying(held.api, accepting),
                 control=Control(tenants_locks, changes),
                 hub=self._hub,
                 blobs=blobs,
+                uris=sources.rules,
+                limits=limits,
                 broker=broker,
-                max_document_bytes=settings.max_document_bytes,
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )

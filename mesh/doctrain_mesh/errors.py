@@ -62,6 +62,11 @@ class InvalidRequestError(DoctrainError):
     reason = "INVALID_REQUEST"
 
 
+def invalid_field(field: str, sentence: str) -> InvalidRequestError:
+    """A request of which one field is wrong."""
+    return InvalidRequestError(sentence, violations=[FieldViolation(field, sentence)])
+
+
 class InvalidManifestError(InvalidRequestError):
     """A line of a manifest is wrong; metadata carries ``line`` (1-based)."""
 

@@ -13,7 +13,7 @@ import doctrain
 from doctrain.errors import NothingToRetryError, TrainingExistsError, TrainingNotFoundError
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator.trainings import failed_documents, loaders, retrying
+from doctrain_coordinator.trainings import chunks, failed_documents, loaders, retrying
 from doctrain_mesh.ports import Message
 from doctrain_worker import app
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
@@ -229,8 +229,6 @@ async def test_many_failed_documents_are_loaded_behind_the_call(
 ) -> None:
     """An attack: a retry of millions in one transaction, many times at once, took every connection for minutes."""
     monkeypatch.setattr(failed_documents, "WINDOW", 7)
-    monkeypatch.setattr(retrying, "FIRST_CHUNK", 2)
-    monkeypatch.setattr(loaders, "AT_ONCE", 0)
     failing = Failing()
     async with await work(served, failing):
         await acme.start_training(numbered=numbered(50), training_task_id="t")
@@ -241,6 +239,8 @@ async def test_many_failed_documents_are_loaded_behind_the_call(
         )
         await acme.wait("named")
         failing.mended = True
+        monkeypatch.setattr(chunks, "FIRST", 2)
+        monkeypatch.setattr(loaders, "AT_ONCE", 0)
         first = await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_PERMANENT], retry_task_id="some")
         assert (first.total, first.sealed) == (1, False), "the one of the first seven"
         every = await acme.retry_failed("named", retry_task_id="every")

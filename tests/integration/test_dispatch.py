@@ -17,6 +17,7 @@ from doctrain_coordinator.core.states import SessionState, ShardState, TrainingS
 from doctrain_coordinator.dispatch import dispatcher, publisher
 from doctrain_coordinator.dispatch.dispatcher import Lapses, Term
 from doctrain_coordinator.trainings import storing
+from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
@@ -97,9 +98,9 @@ async def test_what_is_loaded_of_a_paused_training_waits_until_it_is_resumed(one
     training = await one.training(await one.tenant("a", "paid"), "t", 10, sealed=False)
     await one.control.pause(training)
     tenant = (await one.row("training", training))["tenant"]
-    piece = storing.Piece(10, (), (), 0, 0, last=True)
+    chunk = Chunk(10, 0, last=True)
     connection = await mesh_postgres.connect(one.url)
-    assert await storing.extend(connection, training, tenant, loaded=10, expected=20, lanes=6, piece=piece)
+    assert await storing.extend(connection, training, tenant, loaded=10, expected=20, lanes=6, chunk=chunk)
     await mesh_postgres.close_connection(connection)
     one.changes.work()
     async with one.broker.consume(10) as consumer:

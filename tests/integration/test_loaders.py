@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.trainings import loaders, storing
+from doctrain_coordinator.trainings import chunks, loaders, storing
+from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_mesh import postgres as postgres_of_mesh
 from doctrain_mesh.blobs import OpenedObject
@@ -28,6 +29,7 @@ class Scripted:
 
     def __init__(self, pieces: Pieces | None) -> None:
         self._pieces = pieces
+        self.rules = UriRules()
         self.opened: list[int] = []
 
     @asynccontextmanager
@@ -48,7 +50,7 @@ async def one(postgres: str) -> AsyncIterator[Core]:
 @asynccontextmanager
 async def running(one: Core, sources: Scripted, *, patience_seconds: float = 3600) -> AsyncIterator[None]:
     bounds = Bounds(10**6, patience_seconds)
-    made = Loaders(one.url, one.locks, one.changes, sources=cast(Sources, sources), uris=UriRules(), bounds=bounds)
+    made = Loaders(one.url, one.locks, one.changes, sources=cast(Sources, sources), bounds=bounds)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(made.run())
         try:
@@ -59,12 +61,12 @@ async def running(one: Core, sources: Scripted, *, patience_seconds: float = 360
 
 async def manifest(one: Core, tenant: int, name: str) -> int:
     new = storing.NewTraining(tenant, name, b"", "", size=1, manifest_uri="s3://bucket/m", load_etag="e", load_count=10)
-    return await storing.create(one.pool, new, storing.Piece(0, (), (), 0, 0, False))
+    return await storing.create(one.pool, new, Chunk(0, 0, last=False))
 
 
 async def numbered(one: Core, tenant: int, name: str) -> int:
     new = storing.NewTraining(tenant, name, b"", "", size=10, uri_template="s3://b/{n}", load_count=20)
-    return await storing.create(one.pool, new, storing.Piece(10, (), (), 10, 0, False))
+    return await storing.create(one.pool, new, Chunk(10, 10, last=False))
 
 
 async def sealed(one: Core, training: int) -> dict[str, Any] | None:
@@ -88,7 +90,7 @@ async def test_a_tenant_whose_sources_are_down_delays_no_other(one: Core) -> Non
 
 async def test_a_source_slower_than_any_limit_of_the_session_loads_to_its_end(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "IDLE_SECONDS", 1)
-    monkeypatch.setattr(loaders, "CHUNK_SECONDS", 0.4)
+    monkeypatch.setattr(chunks, "SECONDS", 0.4)
 
     async def pieces(offset: int) -> AsyncIterator[bytes]:
         assert offset == 0
@@ -120,7 +122,8 @@ async def trickle(_offset: int) -> AsyncIterator[bytes]:
 
 
 async def test_manifests_that_trickle_hold_no_place(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("TURN_SECONDS", 0.3), ("CHUNK_SECONDS", 0.1), ("SCAN_SECONDS", 0.2)):
+    monkeypatch.setattr(chunks, "SECONDS", 0.1)
+    for name, value in (("TURN_SECONDS", 0.3), ("SCAN_SECONDS", 0.2)):
         monkeypatch.setattr(loaders, name, value)
     attacker, other = await one.tenant("attacker"), await one.tenant("other")
     for number in range(2 * loaders.AT_ONCE):
@@ -134,7 +137,8 @@ async def test_manifests_that_trickle_hold_no_place(one: Core, monkeypatch: pyte
 
 
 async def test_a_manifest_that_trickles_is_given_up_though_nobody_waits(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("QUIET_SECONDS", 0.2), ("CHUNK_SECONDS", 0.1), ("RETRY_SECONDS", 0.05), ("SCAN_SECONDS", 0.1)):
+    monkeypatch.setattr(chunks, "SECONDS", 0.1)
+    for name, value in (("QUIET_SECONDS", 0.2), ("RETRY_SECONDS", 0.05), ("SCAN_SECONDS", 0.1)):
         monkeypatch.setattr(loaders, name, value)
     training = await manifest(one, await one.tenant("a"), "t")
     await one.pool.execute("update training set load_progress_at = now() - interval '2 hours' where id = $1", training)
@@ -148,7 +152,7 @@ async def test_a_manifest_that_trickles_is_given_up_though_nobody_waits(one: Cor
 async def test_a_long_load_gives_its_place_to_those_that_wait_and_goes_on_where_it_was(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loaders, "AT_ONCE", 1)
     monkeypatch.setattr(loaders, "TURN_SECONDS", 0.3)
-    monkeypatch.setattr(loaders, "CHUNK_SECONDS", 0.1)
+    monkeypatch.setattr(chunks, "SECONDS", 0.1)
     monkeypatch.setattr(loaders, "SCAN_SECONDS", 0.2)
     size = len(line(10))
 
@@ -211,12 +215,12 @@ async def test_a_chunk_that_meets_a_lock_is_given_up_in_time_and_leaves_nothing(
     tenant = await one.tenant("a")
     training = await numbered(one, tenant, "t")
     connection = await postgres_of_mesh.connect(one.url)
-    piece = storing.Piece(10, (), (), 20, 0, last=True)
+    chunk = Chunk(10, 20, last=True)
     async with one.pool.acquire() as other, other.transaction():
         await other.execute("select 1 from training where id = $1 for update", training)
         with pytest.raises(StoreUnavailableError, match="loading documents"):
             async with asyncio.timeout(20):
-                await storing.extend(connection, training, tenant, loaded=10, expected=20, lanes=1, piece=piece)
+                await storing.extend(connection, training, tenant, loaded=10, expected=20, lanes=1, chunk=chunk)
     await postgres_of_mesh.close_connection(connection)
     assert await one.pool.fetchval("select count(*) from document where training = $1", training) == 10
     assert (await one.row("training", training))["loaded"] == 10

@@ -16,7 +16,7 @@ from doctrain import errors
 from doctrain.errors import DoctrainError
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator.trainings import starting
+from doctrain_coordinator.trainings import chunks, starting
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 
@@ -126,7 +126,7 @@ async def trickling() -> AsyncIterator[str]:
 async def test_a_manifest_that_trickles_is_answered_and_loaded_later(
     postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starting, "CHUNK_SECONDS", 0.1)
+    monkeypatch.setattr(chunks, "SECONDS", 0.1)
     monkeypatch.setattr(starting, "FIRST_LINES_SECONDS", 0.3)
     async with trickling() as uri, coordinators(postgres, tmp_path, allow_private_addresses=True) as served:
         acme = await served.tenant("acme")

@@ -20,7 +20,7 @@ from doctrain_coordinator.core import sharding
 from doctrain_coordinator.rpc import server
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
-from doctrain_coordinator.trainings import loaders, starting
+from doctrain_coordinator.trainings import chunks
 from doctrain_mesh import postgres
 from doctrain_mesh.outage import Outage
 from doctrain_mesh.settings import Settings
@@ -149,8 +149,8 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(worker, "keep_registered", unregistered)
         patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))
         patch.setattr(worker, "ShardSetup", partial(ShardSetup, clock=loop.time, draw=random.random))
-        for module in (starting, loaders):
-            patch.setattr(module, "FIRST_CHUNK" if module is starting else "CHUNK", CHUNK)
+        for size in ("FIRST", "MOST"):
+            patch.setattr(chunks, size, CHUNK)
         patch.setattr(sharding, "SMALLEST", SMALLEST)
         try:
             yield

@@ -26,6 +26,7 @@ from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_coordinator.tracking.trials import Trials
 from doctrain_coordinator.trainings import storing
+from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.control import Control
 from doctrain_mesh import postgres
 from doctrain_mesh.broker.memory import MemoryBroker
@@ -75,8 +76,8 @@ class Core:
     async def training(self, tenant: int, task_id: str, count: int, *, sealed: bool = True) -> int:
         """Numbered documents in shards of ten."""
         new = storing.NewTraining(tenant, task_id, b"", "", size=1, uri_template="s3://b/{n}")
-        piece = storing.Piece(count, (), (), 0, 0, last=sealed)
-        training = await storing.create(self.pool, new, piece)
+        chunk = Chunk(count, 0, last=sealed)
+        training = await storing.create(self.pool, new, chunk)
         self.changes.work()
         return training
 

@@ -1,4 +1,4 @@
-"""Which loads go on next: every tenant in turn, however many one of them has."""
+"""Which loads go on next: every tenant in turn, however many one of them has. All times are seconds of one monotonic clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Turn:
-    """One load's turn. Times are seconds of one monotonic clock.
+    """One load's turn.
 
     Args:
         began: when it did.
@@ -59,3 +59,68 @@ def choose(waiting: Iterable[tuple[int, int]], loading: Sequence[int], last: Map
         if not queues[tenant]:
             del queues[tenant]
     return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How often in a row a load has failed, and how long it rests for that."""
+
+    tries: int
+    rest_seconds: float
+
+
+class Rota:
+    """Who loads, who rests and who was served when, of one coordinator.
+
+    Args:
+        first_rest: seconds that a load rests after its first failure; twice as long after each that follows.
+        longest_rest: but never longer.
+    """
+
+    def __init__(self, first_rest: float, longest_rest: float) -> None:
+        self._first, self._longest = first_rest, longest_rest
+        self._tenants: dict[int, int] = {}
+        self._last: dict[int, float] = {}
+        self._tries: dict[int, int] = {}
+        self._until: dict[int, float] = {}
+        self.crowded = False
+        """Whether others wait for the places that are taken."""
+
+    def away(self, now: float) -> list[int]:
+        """Trainings that are not to be chosen: they are being loaded, or rest."""
+        return list({training for training, until in self._until.items() if until > now} | self._tenants.keys())
+
+    def choose(self, waiting: Sequence[tuple[int, int]], away: Sequence[int], places: int) -> list[int]:
+        """Trainings that begin a turn now, ``places`` at once; of the (training, tenant) pairs that wait, without those that were ``away``.
+
+        All others are forgotten: they have ended.
+        """
+        known = {training for training, _ in waiting} | set(away)
+        for memory in (self._last, self._tries, self._until):
+            for gone in memory.keys() - known:
+                del memory[gone]
+        chosen = choose(waiting, list(self._tenants.values()), self._last, places - len(self._tenants))
+        self._tenants.update(chosen)
+        self.crowded = len(waiting) > len(chosen)
+        return [training for training, _ in chosen]
+
+    def ended(self, training: int, now: float) -> None:
+        """Its turn did."""
+        del self._tenants[training]
+        self._last[training] = now
+
+    def went_on(self, training: int) -> None:
+        """Something of it was stored: its failures are forgotten."""
+        self._tries.pop(training, None)
+        self._until.pop(training, None)
+
+    def rest(self, training: int, until: float) -> None:
+        """It is not chosen until then, for no fault of its own."""
+        self._until[training] = until
+
+    def failed(self, training: int, now: float) -> Failure:
+        """Nothing of it could be read: it rests, longer each time."""
+        tries = self._tries[training] = self._tries.get(training, 0) + 1
+        seconds = min(self._first * 2 ** min(tries - 1, 20), self._longest)
+        self.rest(training, now + seconds)
+        return Failure(tries, seconds)

@@ -13,12 +13,12 @@ from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.rpc import tokens
+from doctrain_coordinator.rpc.violations import check_name, page_size
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
-from doctrain_coordinator.trainings.requests import check_name, invalid, page_size
 from doctrain_mesh import membership, postgres
-from doctrain_mesh.errors import UnavailableError
+from doctrain_mesh.errors import UnavailableError, invalid_field
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import Pool, Record
 from doctrain_mesh.supervise import deadline
@@ -133,10 +133,10 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
         check_name("plan.name", request.plan.name)
         if not 1 <= request.plan.slots <= MOST_SLOTS:
-            raise invalid("plan.slots", f"A plan allows 1 to {MOST_SLOTS:,} documents at once.")
+            raise invalid_field("plan.slots", f"A plan allows 1 to {MOST_SLOTS:,} documents at once.")
         open_trainings = request.plan.open_trainings or OPEN_TRAININGS
         if not 1 <= open_trainings <= MOST_OPEN_TRAININGS:
-            raise invalid("plan.open_trainings", f"A plan allows 1 to {MOST_OPEN_TRAININGS:,} trainings that have not ended.")
+            raise invalid_field("plan.open_trainings", f"A plan allows 1 to {MOST_OPEN_TRAININGS:,} trainings that have not ended.")
         await self._parts.tenants.put_plan(request.plan.name, request.plan.slots, open_trainings)
         self._parts.changes.work()
         plan = pb.Plan(name=request.plan.name, slots=request.plan.slots, open_trainings=open_trainings)
@@ -149,9 +149,9 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Any) -> pb.CreateKeyResponse:
         if request.role not in (pb.ROLE_TENANT, pb.ROLE_WORKER, pb.ROLE_OPERATOR):
-            raise invalid("role", "A key needs a role: tenant, worker or operator.")
+            raise invalid_field("role", "A key needs a role: tenant, worker or operator.")
         if len(request.label.encode()) > MAX_LABEL_BYTES or (request.label and not request.label.isprintable()):
-            raise invalid("label", f"A label has at most {MAX_LABEL_BYTES} bytes and no control characters.")
+            raise invalid_field("label", f"A label has at most {MAX_LABEL_BYTES} bytes and no control characters.")
         if request.tenant_id:
             check_name("tenant_id", request.tenant_id)
         made = await self._parts.keys.create(request.role, request.tenant_id, request.label)
@@ -177,7 +177,7 @@ def _checked(tenant: pb.Tenant) -> tuple[str, float | None]:
     check_name("tenant.tenant_id", tenant.tenant_id)
     weight = tenant.weight if tenant.HasField("weight") else None
     if weight is not None and not LEAST_WEIGHT <= weight <= MOST_WEIGHT:  # NaN is neither
-        raise invalid("tenant.weight", f"A weight must be from {LEAST_WEIGHT} to {MOST_WEIGHT:,}.")
+        raise invalid_field("tenant.weight", f"A weight must be from {LEAST_WEIGHT} to {MOST_WEIGHT:,}.")
     return tenant.tenant_id, weight
 
 

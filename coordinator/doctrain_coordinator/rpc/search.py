@@ -11,8 +11,8 @@ from doctrain.v1 import search_pb2 as pb
 from doctrain.v1 import search_pb2_grpc
 from doctrain_coordinator.core.snippets import snippet
 from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.search_requests import check_delete, wanted
 from doctrain_coordinator.search.deleting import Deleting
-from doctrain_coordinator.search.requests import check_delete, wanted
 from doctrain_coordinator.search.searching import Searching
 from doctrain_mesh.postgres import Record
 

@@ -9,19 +9,21 @@ from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator.rpc import tokens, translate, uploads
+from doctrain_coordinator.rpc import tokens, training_requests, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.training_requests import Limits
+from doctrain_coordinator.rpc.violations import page_size
 from doctrain_coordinator.rpc.watching import Watching
 from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.reading import Trainings
-from doctrain_coordinator.trainings.requests import check_retry, invalid, page_size
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh.blobs import BlobStore
-from doctrain_mesh.errors import BrokerUnavailableError
+from doctrain_mesh.errors import BrokerUnavailableError, invalid_field
 from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
+from doctrain_mesh.uris import UriRules
 
 MOST_KEY = 2**63 - 1
 MOST_ORDINAL = 2**30
@@ -40,8 +42,9 @@ class TrainingParts:
     control: Control
     hub: WatchHub
     blobs: BlobStore
+    uris: UriRules
+    limits: Limits
     broker: Broker
-    max_document_bytes: int
     heartbeat_seconds: float
 
 
@@ -53,7 +56,8 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> pb.StartTrainingResponse:
         caller = CALLER.get()
-        accepted = await self._parts.starting.start(caller, request)
+        start = await training_requests.start(request, self._parts.limits, self._parts.uris)
+        accepted = await self._parts.starting.start(caller, start)
         plan = await self._parts.starting.plan_of(caller)
         response = pb.StartTrainingResponse(
             summary=pb.TrainingSummary(
@@ -123,9 +127,9 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return pb.ResumeTrainingResponse(training=await self._as_it_stands(training))
 
     async def RetryFailedDocuments(self, request: pb.RetryFailedDocumentsRequest, context: Any) -> pb.RetryFailedDocumentsResponse:
-        check_retry(request)
-        source = await self._find(request.training_task_id)
-        accepted = await self._parts.retrying.retry(CALLER.get(), source, request)
+        retry = training_requests.retry(request)
+        source = await self._find(retry.source_task_id)
+        accepted = await self._parts.retrying.retry(CALLER.get(), source, retry)
         return pb.RetryFailedDocumentsResponse(training=await self._as_it_stands(accepted.training))
 
     async def ExplainTraining(self, request: pb.ExplainTrainingRequest, context: Any) -> pb.ExplainTrainingResponse:
@@ -133,7 +137,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return translate.explained(await self._parts.trainings.explain(training, self._broker_answers))
 
     async def UploadDocument(self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Any) -> pb.UploadDocumentResponse:
-        stored = await uploads.store(self._parts.blobs, CALLER.get().tenant_id, request_iterator, self._parts.max_document_bytes)
+        stored = await uploads.store(self._parts.blobs, CALLER.get().tenant_id, request_iterator, self._parts.limits.document_bytes)
         return pb.UploadDocumentResponse(uri=stored.uri, size=stored.size, sha256=stored.sha256)
 
     async def _find(self, task_id: str) -> int:
@@ -156,5 +160,5 @@ def _states(asked: Any, enum: Any) -> list[int]:
     known = set(enum.values()) - {0}
     for place, state in enumerate(asked):
         if state not in known:
-            raise invalid(f"states[{place}]", "There is no such state.")
+            raise invalid_field(f"states[{place}]", "There is no such state.")
     return list(asked)

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator.trainings.requests import invalid
 from doctrain_mesh.blobs import BlobStore, StoredBlob
-from doctrain_mesh.errors import RequestTooLargeError, UploadStalledError
+from doctrain_mesh.errors import RequestTooLargeError, UploadStalledError, invalid_field
 
 SILENCE_SECONDS = 60.0
 """Longest wait for a client's next message."""
@@ -28,7 +27,7 @@ async def store(blobs: BlobStore, tenant_id: str, requests: AsyncIterator[pb.Upl
             pieces = _pieces(requests)
             first = await anext(pieces, b"")
             if not first:
-                raise invalid("chunk", "The document is empty.")
+                raise invalid_field("chunk", "The document is empty.")
             return await blobs.put_stream(tenant_id, _whole(first, pieces), max_bytes)
     except TimeoutError as error:
         if not limit.expired():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import FieldViolation, InvalidRequestError, KeyNotFoundError, TenantNotFoundError, UnauthenticatedError
+from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, UnauthenticatedError, invalid_field
 from doctrain_mesh.postgres import Connection, Pool, Record
 from doctrain_mesh.supervise import deadline
 
@@ -98,9 +98,9 @@ class Keys:
     async def create(self, role: int, tenant_id: str, label: str) -> MadeKey:
         """Makes a key; raises TenantNotFoundError, InvalidRequestError."""
         if role == ROLE_TENANT and not tenant_id:
-            raise _wrong_tenant("A key of role tenant needs the name of its tenant.")
+            raise invalid_field("tenant_id", "A key of role tenant needs the name of its tenant.")
         if role != ROLE_TENANT and tenant_id:
-            raise _wrong_tenant(f"A key of role {ROLE_NAMES[role]} belongs to no tenant; leave the tenant out.")
+            raise invalid_field("tenant_id", f"A key of role {ROLE_NAMES[role]} belongs to no tenant; leave the tenant out.")
         key = f"dt_{ROLE_NAMES[role]}_{secrets.token_urlsafe(32)}"
         async with postgres.acquired(self._pool, "making an API key", seconds=READ_SECONDS) as c:
             tenant = await _tenant(c, tenant_id)
@@ -120,10 +120,6 @@ class Keys:
         async with postgres.acquired(self._pool, "listing API keys", seconds=READ_SECONDS) as c:
             tenant = await _tenant(c, tenant_id)
             return list(await c.fetch(SQL["list"], after, tenant, size))
-
-
-def _wrong_tenant(sentence: str) -> InvalidRequestError:
-    return InvalidRequestError(sentence, violations=[FieldViolation("tenant_id", sentence)])
 
 
 async def _tenant(c: Connection, tenant_id: str) -> int | None:

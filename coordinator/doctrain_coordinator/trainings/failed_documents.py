@@ -1,4 +1,4 @@
-"""The documents of a training that failed, to be loaded into another one, piece by piece: there may be millions."""
+"""The documents of a training that failed, to be loaded into another one, chunk by chunk: there may be millions."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.trainings.storing import CHUNK, Copied, Piece
+from doctrain_coordinator.trainings import chunks
+from doctrain_coordinator.trainings.chunks import Chunk, Copied
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, OwnConnection
 
 SQL = statements.load("loading")
 TRAININGS = statements.load("trainings")
-WINDOW = CHUNK
+WINDOW = chunks.MOST
 """Documents that one statement looks through."""
 MOST_BYTES = 16 * 2**20
 """Of metadata that one transaction copies."""
@@ -26,31 +27,31 @@ class Failed:
     classes: Sequence[int]
 
 
-async def next_piece(c: Connection, failed: Failed, offset: int, *, loaded: int, most: int) -> Piece:
+async def next_chunk(c: Connection, failed: Failed, offset: int, *, loaded: int, most: int) -> Chunk:
     """At most ``most`` of those of the window from the ordinal ``offset`` on, maybe none; ``loaded``: documents that the training has."""
     rows = await c.fetch(SQL["failed_documents"], failed.training, offset, offset + WINDOW, failed.classes, most, MOST_BYTES)
     ordinals = [row["ordinal"] for row in rows]
     after = ordinals[-1] + 1 if ordinals else offset + WINDOW
-    return _piece(failed, ordinals, after, last=after >= loaded)
+    return _chunk(failed, ordinals, after, last=after >= loaded)
 
 
-async def pieces(c: OwnConnection, failed: Failed, offset: int) -> AsyncIterator[Piece]:
+async def remaining(c: OwnConnection, failed: Failed, offset: int) -> AsyncIterator[Chunk]:
     """All from the ordinal ``offset`` on."""
     last = False
     while not last:
         async with postgres.available("reading what failed"):
             retried = await c.fetchrow(TRAININGS["retried"], failed.training)
             assert retried is not None
-            piece = await next_piece(c, failed, offset, loaded=retried["loaded"], most=WINDOW)
-        offset, last = piece.offset, piece.last
-        yield piece
+            chunk = await next_chunk(c, failed, offset, loaded=retried["loaded"], most=WINDOW)
+        offset, last = chunk.offset, chunk.last
+        yield chunk
 
 
-async def named_piece(c: Connection, failed: Failed, ids: Sequence[str], number_offset: int | None) -> Piece:
+async def named_chunk(c: Connection, failed: Failed, ids: Sequence[str], number_offset: int | None) -> Chunk:
     """Those with one of the ids; ``number_offset`` is that of a training whose documents differ by number only."""
     ordinals = [] if number_offset is None else list(_ordinals(ids, number_offset))
     rows = await c.fetch(SQL["failed_by_id"], failed.training, ids if number_offset is None else [], ordinals, failed.classes)
-    return _piece(failed, [row["ordinal"] for row in rows], 0, last=True)
+    return _chunk(failed, [row["ordinal"] for row in rows], 0, last=True)
 
 
 def _ordinals(ids: Iterable[str], number_offset: int) -> Iterable[int]:
@@ -61,5 +62,5 @@ def _ordinals(ids: Iterable[str], number_offset: int) -> Iterable[int]:
                 yield ordinal
 
 
-def _piece(failed: Failed, ordinals: Sequence[int], after: int, *, last: bool) -> Piece:
-    return Piece(len(ordinals), (), (), after, 0, last, Copied(failed.training, ordinals))
+def _chunk(failed: Failed, ordinals: Sequence[int], after: int, *, last: bool) -> Chunk:
+    return Chunk(len(ordinals), after, last, copied=Copied(failed.training, ordinals))

@@ -1,16 +1,16 @@
-"""Reads a manifest in pieces: JSON lines, decoded and checked chunk by chunk, some MiB of it in memory at a time."""
+"""Reads a manifest: JSON lines, decoded and checked chunk by chunk, some MiB of it in memory at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 from doctrain_coordinator.core.documents import document_id_fault, duplicate_id, media_type_fault, metadata_fault
 from doctrain_coordinator.core.manifest_lines import fault_of
+from doctrain_coordinator.trainings.chunks import Chunk, Row
 from doctrain_mesh.errors import InvalidManifestError
 from doctrain_mesh.uris import UriRules
 
@@ -29,22 +29,8 @@ class Line(msgspec.Struct, forbid_unknown_fields=True):
     metadata: dict[str, str] = {}
 
 
-Row = tuple[str, str, str | None, str | None]
-"""(document_id, uri, media type, metadata as JSON) as the document table takes them."""
-
 _decode = msgspec.json.Decoder(Line).decode
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Documents of consecutive lines; ``offset`` and ``lines`` are where the next chunk begins. ``line_of[i]`` is row i's line."""
-
-    rows: Sequence[Row]
-    line_of: Sequence[int]
-    offset: int
-    lines: int
-    last: bool
 
 
 def fault(line: int, sentence: str) -> InvalidManifestError:
@@ -91,7 +77,7 @@ class ManifestReader:
         self._whole_bytes -= size
         self._offset += size + len(lines)
         self._lines += len(lines)
-        return Chunk(rows, line_of, self._offset, self._lines, self._ended and not self._whole)
+        return Chunk(len(rows), self._offset, self._ended and not self._whole, rows, line_of, self._lines)
 
     async def _read_on(self, until: float | None) -> bool:
         """Takes the next piece in; False when it did not come in time. It is waited for on the next call."""

@@ -16,29 +16,26 @@ from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import TrainingState, after_counts
 from doctrain_coordinator.store import statements
-from doctrain_coordinator.trainings.manifests import Row, fault
+from doctrain_coordinator.trainings.chunks import Chunk
+from doctrain_coordinator.trainings.manifests import fault
 from doctrain_mesh import postgres, postgres_copy
 from doctrain_mesh.postgres import Connection, OwnConnection, Pool
 from doctrain_mesh.supervise import deadline
 
 SQL = statements.load("loading")
 COMMIT_SECONDS = 120.0
-FIRST_CHUNK = 5_000
-CHUNK = 50_000
-CHUNK_SECONDS = 5.0
-"""What came of a slow source is stored after that long, and a loader's connection shows that it lives."""
-PIECE_ROWS = 4_096
+ROWS_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class NewTraining:
-    """What a training row begins with. ``size`` is the expected number of documents, for the size of shards."""
+    """What a training row begins with. ``size`` is how many documents it is expected to have, for the size of shards."""
 
     tenant: int
     task_id: str
     request_hash: bytes
     traceparent: str
-    size: int
+    size: int = 0
     manifest_uri: str | None = None
     load_etag: str | None = None
     uri_template: str | None = None
@@ -50,41 +47,17 @@ class NewTraining:
     retrain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """Documents of another training, by their ordinals there."""
-
-    training: int
-    ordinals: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Documents to store: ``rows``, ``copied`` ones, or, for numbered ones, only how many.
-
-    ``offset`` and ``lines`` are where the next begins.
-    """
-
-    count: int
-    rows: Sequence[Row]
-    line_of: Sequence[int]
-    offset: int
-    lines: int
-    last: bool
-    copied: Copied | None = None
-
-
 class ExistsError(Exception):
     """Another call made a training of that id first."""
 
 
-async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
+async def create(pool: Pool, new: NewTraining, first: Chunk) -> int:
     """Stores the training with its first documents in one transaction; answers its key.
 
     Raises ExistsError, StoreUnavailableError. That no id is there twice was seen before: nothing of the training is stored yet.
     """
     async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
-        lanes = await c.fetchval(SQL["lanes"])
+        lanes = await count_lanes(c)
         training: int = await c.fetchval(SQL["next_training"])
         await _copy_documents(c, training, 0, first)
         await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
@@ -92,7 +65,13 @@ async def create(pool: Pool, new: NewTraining, first: Piece) -> int:
     return training
 
 
-async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) -> None:
+async def count_lanes(c: Connection) -> int:
+    """How many shards all workers together run at once."""
+    lanes: int = await c.fetchval(SQL["lanes"])
+    return lanes
+
+
+async def _insert(c: Connection, training: int, new: NewTraining, first: Chunk) -> None:
     made = await c.fetchval(
         SQL["insert_training"],
         training,
@@ -118,7 +97,7 @@ async def _insert(c: Connection, training: int, new: NewTraining, first: Piece) 
         raise ExistsError
 
 
-async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, piece: Piece) -> bool:
+async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, expected: int, lanes: int, chunk: Chunk) -> bool:
     """Stores the documents after the first ``loaded``; answers False when the training ended or another loader went ahead.
 
     Raises InvalidManifestError for an id that was loaded before. After any other error the connection is to be closed: it is not rolled
@@ -127,14 +106,14 @@ async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, e
     async with postgres.available("loading documents"), deadline("Storing a chunk of documents", COMMIT_SECONDS):
         await c.execute("begin")
         try:
-            await _copy_documents(c, training, loaded, piece)
+            await _copy_documents(c, training, loaded, chunk)
             number = await c.fetchval(SQL["next_shard_number"], training)
-            await _copy_shards(c, training, tenant, number=number, first=loaded, count=piece.count, expected=expected, lanes=lanes)
-            row = await _advance(c, training, loaded, piece)
+            await _copy_shards(c, training, tenant, number=number, first=loaded, count=chunk.count, expected=expected, lanes=lanes)
+            row = await _advance(c, training, loaded, chunk)
         except postgres.UniqueViolationError as error:
             await c.execute("rollback")
             if error.constraint_name == "document_by_id":
-                await _name_duplicate(c, training, piece)
+                await _name_duplicate(c, training, chunk)
             return False
         await c.execute("rollback" if row is None else "commit")
     if row is not None and row.state.ended:
@@ -142,40 +121,40 @@ async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, e
     return row is not None
 
 
-async def _advance(c: Connection, training: int, loaded: int, piece: Piece) -> TrainingRow | None:
-    """The training as it is with the piece; None when there is nothing to go on with."""
+async def _advance(c: Connection, training: int, loaded: int, chunk: Chunk) -> TrainingRow | None:
+    """The training as it is with the chunk; None when there is nothing to go on with."""
     row = await c.fetchrow(SQL["lock_loading"], training, loaded)
     if row is None:
         return None
     if row["paused"]:
         await c.execute(SQL["pause_loaded"], training, loaded)
-    total = loaded + piece.count
-    state = after_counts(TrainingState(row["state"]), sealed=piece.last, total=total, completed=row["completed"], failed=row["failed"])
+    total = loaded + chunk.count
+    state = after_counts(TrainingState(row["state"]), sealed=chunk.last, total=total, completed=row["completed"], failed=row["failed"])
     version = row["version"] + 1
-    await c.execute(SQL["advance"], training, total, piece.offset, piece.lines, piece.last, state, version, state.ended)
-    return TrainingRow(training, state, piece.last, total, row["completed"], row["failed"], version)
+    await c.execute(SQL["advance"], training, total, chunk.offset, chunk.lines, chunk.last, state, version, state.ended)
+    return TrainingRow(training, state, chunk.last, total, row["completed"], row["failed"], version)
 
 
-async def _name_duplicate(c: Connection, training: int, piece: Piece) -> None:
-    """Raises InvalidManifestError that names the first line whose id an earlier piece has; Postgres says it in its own language only."""
-    known = {row["document_id"] for row in await c.fetch(SQL["known_ids"], training, [row[0] for row in piece.rows])}
-    for row, line in zip(piece.rows, piece.line_of, strict=True):
+async def _name_duplicate(c: Connection, training: int, chunk: Chunk) -> None:
+    """Raises InvalidManifestError that names the first line whose id an earlier chunk has; Postgres says it in its own language only."""
+    known = {row["document_id"] for row in await c.fetch(SQL["known_ids"], training, [row[0] for row in chunk.rows])}
+    for row, line in zip(chunk.rows, chunk.line_of, strict=True):
         if row[0] in known:
             raise fault(line, duplicate_id(row[0]))
 
 
-async def _copy_documents(c: Connection, training: int, first: int, piece: Piece) -> None:
-    if piece.copied is not None:
-        await c.execute(SQL["copy_documents"], training, first, piece.copied.training, piece.copied.ordinals)
+async def _copy_documents(c: Connection, training: int, first: int, chunk: Chunk) -> None:
+    if chunk.copied is not None:
+        await c.execute(SQL["copy_documents"], training, first, chunk.copied.training, chunk.copied.ordinals)
         return
-    if not piece.rows:
-        if piece.count:
-            source = _numbered_rows(training, first, piece.count)
+    if not chunk.rows:
+        if chunk.count:
+            source = _numbered_rows(training, first, chunk.count)
             await c.copy_to_table("document", source=source, columns=["training", "ordinal"], format="binary")
         return
     records = [
         (training, ordinal, document_id, uri, media_type, metadata)
-        for ordinal, (document_id, uri, media_type, metadata) in enumerate(piece.rows, first)
+        for ordinal, (document_id, uri, media_type, metadata) in enumerate(chunk.rows, first)
     ]
     await c.copy_records_to_table(
         "document", records=records, columns=["training", "ordinal", "document_id", "uri", "media_type", "metadata"]
@@ -186,8 +165,8 @@ async def _numbered_rows(training: int, first: int, count: int) -> AsyncIterator
     """Documents that differ by number only, as COPY BINARY takes them: 40 % less of Postgres's time than INSERT ... SELECT."""
     yield postgres_copy.START
     key = postgres_copy.int8(training)
-    for start in range(first, first + count, PIECE_ROWS):
-        yield postgres_copy.numbered_rows(key, numbers=range(start, min(start + PIECE_ROWS, first + count)))
+    for start in range(first, first + count, ROWS_AT_ONCE):
+        yield postgres_copy.numbered_rows(key, numbers=range(start, min(start + ROWS_AT_ONCE, first + count)))
     yield postgres_copy.END
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.turns import Turn, choose
+from doctrain_coordinator.core.turns import Failure, Rota, Turn, choose
 
 
 def test_a_tenant_with_many_loads_delays_no_other() -> None:
@@ -42,3 +42,34 @@ def test_no_place_stays_empty_and_nobody_gets_two_before_another_gets_one(of: di
         left = {of[t] for t in of if (t, of[t]) not in chosen[: chosen.index((training, tenant))]}
         assert busy[tenant] == min(busy[other] for other in left)
         busy[tenant] += 1
+
+
+def test_a_load_that_fails_rests_longer_each_time_until_something_came_of_it() -> None:
+    rota = Rota(2.0, 5.0)
+    assert rota.choose([(1, 1), (2, 1)], rota.away(0.0), 1) == [1]
+    assert rota.crowded
+    assert [rota.failed(1, 10.0) for _ in range(3)] == [Failure(1, 2.0), Failure(2, 4.0), Failure(3, 5.0)]
+    rota.ended(1, 10.0)
+    assert rota.away(14.9) == [1]
+    assert rota.away(15.0) == []
+    rota.rest(1, 20.0)
+    assert rota.failed(1, 20.0).tries == 4, "a rest for no fault of its own forgets nothing"
+    rota.went_on(1)
+    assert rota.away(20.0) == []
+    assert rota.failed(1, 20.0).tries == 1
+
+
+def test_a_load_whose_turn_ended_while_others_were_looked_up_is_not_forgotten() -> None:
+    rota = Rota(2.0, 5.0)
+    assert rota.choose([(1, 1), (2, 1)], rota.away(0.0), 1) == [1]
+    away = rota.away(1.0)
+    rota.ended(1, 1.5)
+    assert rota.choose([(2, 1)], away, 1) == [2]
+    assert rota.choose([(1, 1), (3, 1)], rota.away(2.0), 2) == [3], "which had no turn yet"
+
+
+def test_what_has_ended_is_forgotten() -> None:
+    rota = Rota(2.0, 5.0)
+    rota.failed(1, 0.0)
+    assert rota.choose([(2, 1)], [], 1) == [2]
+    assert rota.failed(1, 0.0).tries == 1

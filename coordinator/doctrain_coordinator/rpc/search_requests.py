@@ -1,4 +1,4 @@
-"""What a request to search or to delete must be, checked whole: every field that is wrong is named, with what to do."""
+"""Requests to search and to delete, checked whole and put into the service's own terms."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from doctrain.v1 import search_pb2 as pb
 from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
+from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_task_id, page_size
 from doctrain_coordinator.search.searching import Filter, Wanted
-from doctrain_coordinator.trainings.requests import TASK_ID_FAULT, Violations, is_task_id, page_size
 
 MOST_QUERY_BYTES = 4096
 MOST_PASSAGES, PASSAGES = 100, 10

@@ -1,23 +1,27 @@
-"""What a request must be, checked whole: every field that is wrong is named, with what to do."""
+"""Requests to train, checked whole and put into the service's own terms: every field that is wrong is named, with what to do."""
 
 from __future__ import annotations
 
-import re
+import asyncio
+import hashlib
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
-from doctrain_mesh.errors import FieldViolation, InvalidRequestError, RequestTooLargeError
+from doctrain_coordinator.core.documents import document_id_fault, duplicate_id, duplicates, media_type_fault, metadata_fault
+from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_task_id
+from doctrain_coordinator.trainings.retrying import Retry
+from doctrain_coordinator.trainings.starting import Document, Numbered, Start
+from doctrain_mesh.errors import RequestTooLargeError
 from doctrain_mesh.uris import UriRules, parse_blob
 
-MOST_VIOLATIONS = 100
 MOST_NUMBER = 2**31 - 1
 MOST_RETRIED = 10_000
-TASK_ID_FAULT = "An id has 1 to 128 characters: letters, digits and any of . _ : -"
+LARGE_BYTES = 32 * 1024
+"""A request from that size on is read in a thread; the largest takes a third of a second."""
 NOTHING_GIVEN = "There is nothing to train: name documents, a manifest or numbered documents."
 TOO_MUCH_GIVEN = "Documents, a manifest and numbered documents exclude each other; give one of them."
-_TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +34,44 @@ class Limits:
     manifest_documents: int
 
 
-class Violations:
-    """Gathers what is wrong, up to ``MOST_VIOLATIONS``."""
-
-    def __init__(self) -> None:
-        self._found: list[FieldViolation] = []
-
-    def add(self, field: str, description: str) -> None:
-        """One field is wrong."""
-        if len(self._found) < MOST_VIOLATIONS:
-            self._found.append(FieldViolation(field, description))
-
-    def raise_any(self) -> None:
-        """Raises InvalidRequestError with all that was found, if anything was."""
-        if self._found:
-            several = len(self._found) > 1
-            sentence = f"{len(self._found)} fields of the request are wrong." if several else self._found[0].description
-            raise InvalidRequestError(sentence, violations=self._found)
+async def start(request: pb.StartTrainingRequest, limits: Limits, uris: UriRules) -> Start:
+    """What the request asks for. Raises InvalidRequestError or RequestTooLargeError for one that can never be accepted."""
+    if request.ByteSize() >= LARGE_BYTES:
+        return await asyncio.to_thread(_start, request, limits, uris)
+    return _start(request, limits, uris)
 
 
-def check_start(request: pb.StartTrainingRequest, size: int, limits: Limits, uris: UriRules) -> None:
-    """Raises InvalidRequestError or RequestTooLargeError for a request that can never be accepted; duplicates are not looked for."""
+def _start(request: pb.StartTrainingRequest, limits: Limits, uris: UriRules) -> Start:
+    _check_start(request, limits, uris)
+    twice = duplicates(document.document_id for document in request.documents)
+    if twice and not request.validate_only:
+        _refuse_duplicates(request, set(twice))
+    documents = [_document(document) for document in request.documents]
+    numbered = request.numbered
+    return Start(
+        request.training_task_id,
+        _start_hash(request, documents),
+        documents,
+        request.manifest_uri,
+        Numbered(numbered.uri_template, numbered.first, numbered.count) if request.HasField("numbered") else None,
+        request.retrain,
+        request.validate_only,
+        twice,
+    )
+
+
+def _document(given: pb.DocumentInput) -> Document:
+    return Document(
+        given.document_id,
+        given.uri,
+        given.content if given.WhichOneof("source") == "content" else None,
+        given.media_type or None,
+        json.dumps(dict(given.metadata), ensure_ascii=False) if given.metadata else None,
+    )
+
+
+def _check_start(request: pb.StartTrainingRequest, limits: Limits, uris: UriRules) -> None:
+    size = request.ByteSize()
     if size > limits.request_bytes:
         raise RequestTooLargeError(
             f"The request has {size:,} bytes; the limit is {limits.request_bytes:,}. "
@@ -110,8 +131,33 @@ def _check_numbered(numbered: pb.NumberedDocuments, limits: Limits, uris: UriRul
         found.add("numbered.first", "The first number must be 0 or more, and the last at most 2,147,483,647.")
 
 
-def check_retry(request: pb.RetryFailedDocumentsRequest) -> None:
-    """Raises InvalidRequestError that names every field that is wrong."""
+def _refuse_duplicates(request: pb.StartTrainingRequest, twice: Collection[str]) -> None:
+    found = Violations()
+    for place, document in enumerate(request.documents):
+        if document.document_id in twice:
+            found.add(f"documents[{place}].document_id", duplicate_id(document.document_id))
+    found.raise_any()
+
+
+def _start_hash(request: pb.StartTrainingRequest, documents: Sequence[Document]) -> bytes:
+    """The same for requests of the same content: order counts, the order of metadata does not."""
+    digest = hashlib.sha256()
+
+    def add(*parts: bytes) -> None:
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big") + part)
+
+    add(request.manifest_uri.encode(), request.numbered.uri_template.encode(), bytes([request.retrain]))
+    add(str(request.numbered.first).encode(), str(request.numbered.count).encode())
+    for given, document in zip(request.documents, documents, strict=True):
+        content = hashlib.sha256(document.content).digest() if document.content is not None else b""
+        add(document.document_id.encode(), document.uri.encode(), content, (document.media_type or "").encode())
+        add(json.dumps(sorted(given.metadata.items())).encode())
+    return digest.digest()
+
+
+def retry(request: pb.RetryFailedDocumentsRequest) -> Retry:
+    """What the request asks for. Raises InvalidRequestError that names every field that is wrong."""
     found = Violations()
     if request.new_training_task_id and not is_task_id(request.new_training_task_id):
         found.add("new_training_task_id", TASK_ID_FAULT)
@@ -121,30 +167,13 @@ def check_retry(request: pb.RetryFailedDocumentsRequest) -> None:
     if len(request.document_ids) > MOST_RETRIED:
         found.add("document_ids", f"Name at most {MOST_RETRIED:,} documents, or none to retry all.")
     for place, document_id in enumerate(request.document_ids):
-        fault = document_id_fault(document_id)
-        if fault:
-            found.add(f"document_ids[{place}]", fault)
+        if reason := document_id_fault(document_id):
+            found.add(f"document_ids[{place}]", reason)
     found.raise_any()
+    classes, ids = sorted(set(request.error_classes)), sorted(set(request.document_ids))
+    return Retry(request.training_task_id, request.new_training_task_id, _retry_hash(request.training_task_id, classes, ids), classes, ids)
 
 
-def page_size(asked: int, default: int, most: int) -> int:
-    """The size of a page: 0 is the default, too much is the most; raises InvalidRequestError for a negative one."""
-    if asked < 0:
-        raise invalid("page_size", "A page size must not be negative.")
-    return min(asked or default, most)
-
-
-def is_task_id(text: str) -> bool:
-    """Whether it can be a training's id."""
-    return _TASK_ID.fullmatch(text) is not None
-
-
-def check_name(field: str, name: str) -> None:
-    """Raises InvalidRequestError for what is no name of a tenant or plan."""
-    if not _NAME.fullmatch(name):
-        raise invalid(field, "A name has 1 to 64 characters, lower-case letters, digits and -, and begins with a letter or digit.")
-
-
-def invalid(field: str, sentence: str) -> InvalidRequestError:
-    """One wrong field."""
-    return InvalidRequestError(sentence, violations=[FieldViolation(field, sentence)])
+def _retry_hash(task_id: str, classes: Sequence[int], ids: Sequence[str]) -> bytes:
+    parts = ["retry", task_id, *map(str, classes), *ids]
+    return hashlib.sha256(b"".join(len(part.encode()).to_bytes(8, "big") + part.encode() for part in parts)).digest()

@@ -1,0 +1,49 @@
+"""What is wrong with a request, gathered whole: every field, with what to do; and checks that several services share."""
+
+from __future__ import annotations
+
+import re
+
+from doctrain_mesh.errors import FieldViolation, InvalidRequestError, invalid_field
+
+MOST_VIOLATIONS = 100
+TASK_ID_FAULT = "An id has 1 to 128 characters: letters, digits and any of . _ : -"
+_TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+class Violations:
+    """Gathers what is wrong, up to ``MOST_VIOLATIONS``."""
+
+    def __init__(self) -> None:
+        self._found: list[FieldViolation] = []
+
+    def add(self, field: str, description: str) -> None:
+        """One field is wrong."""
+        if len(self._found) < MOST_VIOLATIONS:
+            self._found.append(FieldViolation(field, description))
+
+    def raise_any(self) -> None:
+        """Raises InvalidRequestError with all that was found, if anything was."""
+        if self._found:
+            several = len(self._found) > 1
+            sentence = f"{len(self._found)} fields of the request are wrong." if several else self._found[0].description
+            raise InvalidRequestError(sentence, violations=self._found)
+
+
+def page_size(asked: int, default: int, most: int) -> int:
+    """The size of a page: 0 is the default, too much is the most; raises InvalidRequestError for a negative one."""
+    if asked < 0:
+        raise invalid_field("page_size", "A page size must not be negative.")
+    return min(asked or default, most)
+
+
+def is_task_id(text: str) -> bool:
+    """Whether it can be a training's id."""
+    return _TASK_ID.fullmatch(text) is not None
+
+
+def check_name(field: str, name: str) -> None:
+    """Raises InvalidRequestError for what is no name of a tenant or plan."""
+    if not _NAME.fullmatch(name):
+        raise invalid_field(field, "A name has 1 to 64 characters, lower-case letters, digits and -, and begins with a letter or digit.")

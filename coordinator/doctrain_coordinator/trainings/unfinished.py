@@ -1,0 +1,83 @@
+"""Trainings whose documents did not come all at once: which there are, who has one in hand, and what is left of its documents."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from doctrain_coordinator.store import statements
+from doctrain_coordinator.trainings import chunks, failed_documents
+from doctrain_coordinator.trainings.chunks import Chunk
+from doctrain_coordinator.trainings.failed_documents import Failed
+from doctrain_coordinator.trainings.manifests import ManifestReader
+from doctrain_mesh import postgres
+from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.errors import InvalidRequestError
+from doctrain_mesh.postgres import OwnConnection, Record
+from doctrain_mesh.sources import Sources
+
+SQL = statements.load("loading")
+
+
+async def waiting(c: OwnConnection, but: Sequence[int]) -> list[tuple[int, int]]:
+    """(training, tenant) of all but some, each tenant's oldest. Raises StoreUnavailableError."""
+    async with postgres.available("looking for trainings to load"):
+        return [(row["id"], row["tenant"]) for row in await c.fetch(SQL["unsealed"], but)]
+
+
+async def claim(c: OwnConnection, training: int) -> Record | None:
+    """Takes it in hand for as long as the connection lives; None when it is in another's, or finished. Raises StoreUnavailableError."""
+    async with postgres.available("taking up a load"):
+        if not await c.fetchval(SQL["try_load"], training):
+            return None
+        return await c.fetchrow(SQL["one_unsealed"], training)
+
+
+async def keep_claim(c: OwnConnection) -> None:
+    """Shows Postgres that its holder lives. Raises StoreUnavailableError."""
+    async with postgres.available("keeping a load's claim"):
+        await c.execute("select 1")
+
+
+async def silent_seconds(c: OwnConnection, training: int) -> float:
+    """How long nothing of it was stored. Raises StoreUnavailableError."""
+    async with postgres.available("looking at a load"):
+        return float(await c.fetchval(SQL["silent_seconds"], training) or 0.0)
+
+
+@contextlib.asynccontextmanager
+async def remaining(c: OwnConnection, row: Record, sources: Sources) -> AsyncIterator[AsyncIterator[Chunk | None]]:
+    """The chunks that are left of a claimed one; None among them: nothing came for a while.
+
+    Raises InvalidRequestError for a manifest that is not what it was, and UnavailableError.
+    """
+    if row["load_source"] is not None:
+        yield failed_documents.remaining(c, Failed(row["load_source"], row["load_classes"]), row["load_offset"])
+        return
+    if row["manifest_uri"] is None:
+        yield _numbered(row["loaded"], row["load_count"])
+        return
+    try:
+        async with sources.open_ranged(row["tenant_id"], row["manifest_uri"], row["load_offset"]) as opened:
+            if opened.etag != row["load_etag"]:
+                raise InvalidRequestError("The manifest was changed while it was being read; start a training of the new one.")
+            reader = ManifestReader(opened.pieces, sources.rules, offset=row["load_offset"], lines=row["load_lines"])
+            async with contextlib.aclosing(reader):
+                yield _of_manifest(reader)
+    except (BlobNotFoundError, BlobForbiddenError) as error:
+        raise InvalidRequestError(f"The manifest can no longer be read: {error}") from error
+
+
+async def _numbered(loaded: int, count: int) -> AsyncIterator[Chunk]:
+    while loaded < count:
+        chunk = chunks.numbered(loaded, count, chunks.MOST)
+        loaded = chunk.offset
+        yield chunk
+
+
+async def _of_manifest(reader: ManifestReader) -> AsyncIterator[Chunk | None]:
+    last = False
+    while not last:
+        chunk = await reader.next_chunk(chunks.MOST, chunks.SECONDS)
+        last = chunk.last
+        yield chunk if chunk.count or last else None
