@@ -33,7 +33,7 @@ from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Heartbeats
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
-from doctrain_coordinator.tracking.opened import Opened
+from doctrain_coordinator.tracking.opened import OpenDocuments
 from doctrain_coordinator.tracking.sessions import Sessions
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.tracking.takeback import TakeBacks
@@ -158,7 +158,7 @@ class _Coordinator:
                 sessions=Sessions(held.tracker, lost, changes, lease_seconds=settings.lease_seconds),
                 handbacks=handbacks,
                 trials=Trials(held.tracker),
-                opened=Opened(held.tracker),
+                open_documents=OpenDocuments(held.tracker),
                 spawn=self._spawn,
                 lease_seconds=settings.lease_seconds,
                 beat_seconds=settings.beat_seconds,

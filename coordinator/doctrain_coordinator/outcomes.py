@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.core.ledger import TrainingRow
-from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.core.states import ErrorClass, TrainingState
 
 log = logging.getLogger("doctrain_coordinator.trainings")
-_CLASSES: dict[int, str] = {number: name.removeprefix("ERROR_CLASS_") for name, number in pb.ErrorClass.items()}
+_CLASSES: dict[int, str] = {known: known.name for known in ErrorClass}
 MOST_NAMED = 10
 LONGEST_CODE = 64
 

@@ -1,6 +1,6 @@
 """The states of trainings, shards, documents and sessions, and what an ended training is called (docs/states.md draws them).
 
-The numbers stand in Postgres (``store/schema.sql``); those of trainings are ``doctrain.v1.TrainingState``.
+The numbers stand in Postgres (``store/schema.sql``); those of trainings and failures are ``doctrain.v1``'s.
 """
 
 from __future__ import annotations
@@ -40,6 +40,15 @@ class DocumentState(IntEnum):
     OPEN = 0
     DONE = 1
     FAILED = 2
+
+
+class ErrorClass(IntEnum):
+    """Of what kind a failure is; newer workers may know more of them."""
+
+    TRANSIENT = 1
+    PERMANENT = 2
+    RESOURCE = 3
+    CRASH = 4
 
 
 class SessionState(IntEnum):

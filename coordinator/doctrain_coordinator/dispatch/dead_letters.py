@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 
-from google.protobuf.message import DecodeError
-
 from doctrain_coordinator.core.burial import Grant, explain
 from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.store import statements
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.ports import DEAD_REASON, Broker, Message
 from doctrain_mesh.postgres import Pool, Record
 from doctrain_mesh.supervise import forever
-from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 
 log = logging.getLogger(__name__)
 SQL = statements.load("dead_letters")
@@ -51,7 +49,7 @@ class DeadLetters:
 
     async def _keep(self, message: Message) -> None:
         cause = message.headers.get(DEAD_REASON, "unknown").replace("\x00", " ")[:MOST_CAUSE]
-        shard, number = _grant(message)
+        shard, number = messages.grant_of(message)
         async with postgres.acquired(self._pool, "keeping a dead letter", seconds=STORE_SECONDS) as c, c.transaction():
             row = await c.fetchrow(SQL["shard"], shard)
             grant = Grant(number, row["number"], ShardState(row["state"])) if row is not None else None
@@ -59,12 +57,3 @@ class DeadLetters:
             await c.execute(SQL["keep"], cause, shard, number, sentence)
             await c.execute(SQL["trim"], KEPT)
         log.warning("A dead letter (%s) of shard %d, number %d: %s", cause, shard, number, sentence)
-
-
-def _grant(message: Message) -> tuple[int, int]:
-    """(shard, number), or (0, 0) for what carries no grant."""
-    try:
-        found = ShardMessage.FromString(message.body)
-    except DecodeError:
-        return 0, 0
-    return (found.shard, found.number) if found.shard > 0 and found.number > 0 else (0, 0)

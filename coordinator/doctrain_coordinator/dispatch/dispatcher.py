@@ -12,23 +12,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
-from opentelemetry import trace
-
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
+from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
 from doctrain_coordinator.tracking.takeback import Guard
-from doctrain_mesh import postgres, telemetry
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.ports import Message
 from doctrain_mesh.postgres import Connection, Record
 from doctrain_mesh.supervise import deadline
-from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 
 log = logging.getLogger(__name__)
 SQL = statements.load("dispatch")
@@ -155,7 +152,10 @@ class Term:
         for shard in made:
             self._overdue.granted(now, shard["id"], shard["number"])
         self._publisher.submit(
-            (shard["id"], _message(shard, tenants[shard["tenant"]]["name"], tenants[shard["tenant"]]["plan"], trainings[shard["training"]]))
+            (
+                shard["id"],
+                messages.of_shard(shard, tenants[shard["tenant"]]["name"], tenants[shard["tenant"]]["plan"], trainings[shard["training"]]),
+            )
             for shard in made
         )
         return list(made)
@@ -165,7 +165,9 @@ class Term:
         due = self._overdue.due(time.monotonic(), rows)
         if due:
             log.info("%d granted shards were not begun in time and are published again.", len(due))
-        self._publisher.submit((key[0], _message(rows[key], rows[key]["tenant_name"], rows[key]["plan"], rows[key])) for key in due)
+        self._publisher.submit(
+            (key[0], messages.of_shard(rows[key], rows[key]["tenant_name"], rows[key]["plan"], rows[key])) for key in due
+        )
 
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SESSIONS["live_sessions"])]
@@ -200,24 +202,3 @@ def _claims(in_flight: Sequence[Record], runnable: Sequence[Record], plans: Sequ
         )
         for plan in plans
     ]
-
-
-def _message(shard: Record, tenant_name: str, plan: str, training: Record) -> Message:
-    body = ShardMessage(
-        tenant_id=tenant_name,
-        training_task_id=training["task_id"],
-        pricing_plan=plan,
-        shard=shard["id"],
-        number=shard["number"],
-        first=shard["first"],
-        count=shard["count"],
-        max_concurrency=shard["width"],
-        last_processed_ordinal=-1 if shard["last_processed"] is None else shard["last_processed"],
-        shard_number=shard["shard_number"],
-    )
-    headers: dict[str, str] = {}
-    if training["traceparent"]:
-        attributes = {"doctrain.shard": shard["id"], "doctrain.number": shard["number"], "doctrain.tenant_id": tenant_name}
-        with telemetry.span("shard publish", parent=training["traceparent"], kind=trace.SpanKind.PRODUCER, attributes=attributes):
-            headers = telemetry.headers()
-    return Message(body.SerializeToString(), headers, f"{shard['id']}:{shard['number']}")

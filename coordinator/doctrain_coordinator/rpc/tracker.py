@@ -18,11 +18,12 @@ from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.stages import Stage, stored
 from doctrain_coordinator.core.states import Order
+from doctrain_coordinator.rpc import begins
 from doctrain_coordinator.tracking.commits import Begin, BegunShard, Committer, Report
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
 from doctrain_coordinator.tracking.lost_sessions import Spawn
-from doctrain_coordinator.tracking.opened import Opened
+from doctrain_coordinator.tracking.opened import OpenDocuments
 from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions
 from doctrain_coordinator.tracking.trials import Trials
 from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError
@@ -65,7 +66,7 @@ class TrackerParts:
     sessions: Sessions
     handbacks: HandBacks
     trials: Trials
-    opened: Opened
+    open_documents: OpenDocuments
     spawn: Spawn
     lease_seconds: float
     beat_seconds: float
@@ -251,11 +252,11 @@ class _Stream:
         def answer(outcome: Begun, begun: BegunShard | None) -> None:
             self._begun_at[shard] = self._heartbeats
             if begun is not None:
-                known = self._parts.opened.known(begun)
+                known = self._parts.open_documents.known(begun)
                 if known is None:
                     self._parts.spawn(self._tell(begun))
                     return
-                self.outbox.begins.append(known)
+                self.outbox.begins.append(begins.begun(known))
                 self.wake()
                 return
             self.outbox.begins.add(shard=pb.ShardRef(shard=shard, number=number), outcome=_OUTCOMES[outcome])
@@ -266,7 +267,7 @@ class _Stream:
     async def _tell(self, begun: BegunShard) -> None:
         while not self._ended:
             try:
-                answer = await self._parts.opened.read(begun)
+                answer = begins.begun(await self._parts.open_documents.read(begun))
                 self.outbox.begins.append(answer)  # looked up after the wait: the writer replaces the outbox meanwhile
                 self.wake()
                 return

@@ -10,13 +10,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Blame, Budgets, Held, Verdict, judge
 from doctrain_coordinator.core.ledger import TrainingRow
-from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.core.states import ErrorClass, ShardState
 from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.store import statements
+from doctrain_coordinator.tracking.opened import open_ordinals
 from doctrain_coordinator.tracking.rows import training_row, write_trainings
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_mesh.postgres import Connection, Record
@@ -24,7 +24,6 @@ from doctrain_mesh.postgres import Connection, Record
 log = logging.getLogger(__name__)
 SQL = statements.load("sessions")
 COMMITS = statements.load("commits")
-OPENED = statements.load("opened")
 TAKE_BACK_SECONDS = 20.0
 SAID = {Blame.CHARGED: "charged", Blame.FENCED: "it had fenced itself", Blame.NOBODY: "not charged"}
 CRASH_CODE = "CRASHED_WORKER"
@@ -124,7 +123,7 @@ class TakeBacks:
     async def _held(self, c: Connection, shard: Record, fences: int) -> Held:
         trial, last = shard["trial"], shard["first"] + shard["count"] - 1
         wanted = trial is not None or shard["losses"] + 1 >= self._budgets.before_trial
-        ordinals = [r[0] for r in await c.fetch(OPENED["open_ordinals"], shard["training"], shard["first"], last)] if wanted else []
+        ordinals = await open_ordinals(c, shard["training"], shard["first"], last) if wanted else []
         trial_losses = await c.fetchval(SQL["document_losses"], shard["training"], trial) if trial is not None else 0
         return Held(shard["width"], shard["losses"], shard["suspects"], trial, trial_losses or 0, shard["running"], ordinals, fences)
 
@@ -140,5 +139,5 @@ class TakeBacks:
         if row is None:
             return 0
         training.failed += 1
-        outcomes.failed(training.id, verdict.charged_document, pb.ERROR_CLASS_CRASH, CRASH_CODE)
+        outcomes.failed(training.id, verdict.charged_document, ErrorClass.CRASH, CRASH_CODE)
         return 1

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator.core.states import Order, TrainingState, after_counts
+from doctrain_coordinator.core.states import ErrorClass, Order, TrainingState, after_counts
 from doctrain_mesh.v1 import tracker_pb2
 
 
@@ -14,6 +14,7 @@ def test_the_numbers_are_those_of_the_api() -> None:
     assert {f"TRAINING_STATE_{state.name}": int(state) for state in TrainingState} == {
         name: number for name, number in pb.TrainingState.items() if number
     }
+    assert {f"ERROR_CLASS_{known.name}": int(known) for known in ErrorClass} == {name: n for name, n in pb.ErrorClass.items() if n}
     assert {f"ORDER_KIND_{order.name}": int(order) for order in Order} == {
         name: number for name, number in tracker_pb2.OrderKind.items() if number
     }
