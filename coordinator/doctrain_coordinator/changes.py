@@ -11,13 +11,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Connection
 
 log = logging.getLogger(__name__)
-SQL = statements.load("changes")
+SQL = statements.of(__name__)
 CHANNEL = "doctrain"
 GAP_SECONDS = 0.02
 PROBE_SECONDS = 5.0

@@ -12,12 +12,11 @@ import pytest
 from doctrain_coordinator.core.blocks import Failure
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import ShardState, TrainingState
-from doctrain_coordinator.store import statements
+from doctrain_coordinator.dispatch import dispatcher
+from doctrain_coordinator.tracking import heartbeats, recording
 from testkit.core import NOW_MS, Core, core, results
 from testkit.postgres import PostgresServer
 from testkit.waiting import wait_until
-
-COMMITS, DISPATCH, SESSIONS = (statements.load(name) for name in ("commits", "dispatch", "sessions"))
 
 
 @pytest.fixture
@@ -233,7 +232,7 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
             return "\n".join(line[0] for line in lines)
 
         done = await plan(
-            COMMITS["record_done"],
+            recording.SQL["record_done"],
             "bigint, int, int, int, timestamptz, text, text",
             "1, 10, 19, 1, now(), '{1,1,1,1,1,1,1,1,1,1}', '{1,1,1,1,1,1,1,1,1,1}'",
         )
@@ -241,12 +240,12 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
         assert "Join" not in done
         assert "Nested" not in done
         assert "Seq Scan" not in done
-        assert "shard_ready" in await plan(DISPATCH["runnable"], "int, int", "12, 64")
-        assert "shard_in_flight" in await plan(DISPATCH["in_flight"])
-        assert "shard_delayed" in await plan(DISPATCH["next_delay_ends_in"])
-        assert "shard_delayed" in await plan(DISPATCH["end_delays"], "int", "9")
-        assert "shard_in_flight" in await plan(DISPATCH["grant"], "bigint, int, bigint, int", "1, 5, 1, 5")
-        assert "Index Scan using shard_" in await plan(SESSIONS["held_shards"], "bigint[]", "'{1}'")
+        assert "shard_ready" in await plan(dispatcher.SQL["runnable"], "int, int", "12, 64")
+        assert "shard_in_flight" in await plan(dispatcher.SQL["in_flight"])
+        assert "shard_delayed" in await plan(dispatcher.SQL["next_delay_ends_in"])
+        assert "shard_delayed" in await plan(dispatcher.SQL["end_delays"], "int", "9")
+        assert "shard_in_flight" in await plan(dispatcher.SQL["grant"], "bigint, int, bigint, int", "1, 5, 1, 5")
+        assert "Index Scan using shard_" in await plan(heartbeats.SQL["held_shards"], "bigint[]", "'{1}'")
 
 
 async def test_reports_are_heap_only_updates(one: Core) -> None:

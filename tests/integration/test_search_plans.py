@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from doctrain_coordinator.search import deleting
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, MOST_COUNTED, SQL, statement
 from doctrain_coordinator.search.vector_index import SQL as VECTOR_INDEX
 from doctrain_coordinator.search.vector_index import index_name
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.store.migrate import migrate
 from testkit.postgres import PostgresServer
 
@@ -93,11 +93,10 @@ async def test_a_small_tenants_search_looks_at_its_own_chunks_only(database: asy
 async def test_counting_and_deleting_read_no_more_than_what_is_theirs(database: asyncpg.Connection[Any]) -> None:
     extent = await plan(database, SQL["extent"], [SMALL, None, None, None, None, MOST_COUNTED, index_name(MODEL)])
     assert "Index Cond: (tenant = '2'::bigint)" in extent
-    deleting = statements.load("deleting")
-    assert "indexed_document_of_training" in await plan(database, deleting["documents_of"], [SMALL, 2, 50])
-    assert "document_of_blob" in await plan(database, deleting["unshared_blobs"], [SMALL, ["d1"], 100])
-    assert "document_by_id" in await plan(database, deleting["forget_metadata"], [SMALL, ["d1"], 100])
-    assert "chunk_pkey" in await plan(database, deleting["delete_chunks"], [SMALL, ["d1"]])
+    assert "indexed_document_of_training" in await plan(database, deleting.SQL["documents_of"], [SMALL, 2, 50])
+    assert "document_of_blob" in await plan(database, deleting.SQL["unshared_blobs"], [SMALL, ["d1"], 100])
+    assert "document_by_id" in await plan(database, deleting.SQL["forget_metadata"], [SMALL, ["d1"], 100])
+    assert "chunk_pkey" in await plan(database, deleting.SQL["delete_chunks"], [SMALL, ["d1"]])
 
 
 def distance(one: list[float], other: list[float]) -> float:

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from doctrain_coordinator.store import statements as product
 from doctrain_coordinator.store.migrate import migrate
 from simulation.store import statements
 from simulation.store.server import StoreServer
@@ -29,6 +28,7 @@ UNORDERED = {
     "running_shards",
     "free",
     "shard_facts",
+    "trainings_of",
     "plans_of",
     "dispatched",
     "progress",
@@ -137,7 +137,9 @@ class Speaker:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.answers: list[Any] = []
-        self._texts = {f"{file}.{name}": text for file in statements.FILES for name, text in product.load(file).items()}
+        self._texts = {
+            f"{module.rpartition('.')[2]}.{name}": text for module in statements.MODULES for name, text in statements.of(module).items()
+        }
 
     async def say(self, name: str, *args: Any) -> list[Any]:
         rows = await self.connection.fetch(self._texts[name], *args)
@@ -160,7 +162,7 @@ class Speaker:
         await self.connection.copy_records_to_table("shard", records=shards, columns=columns)
         template = "s3://b/{n}" if numbered else None
         await self.say(
-            *("loading.insert_training", training, tenant, f"t{training}", b"h", training % 3 > 0, DOCUMENTS, 0, 0, None, None),
+            *("storing.insert_training", training, tenant, f"t{training}", b"h", training % 3 > 0, DOCUMENTS, 0, 0, None, None),
             *(template, 0, "", None, 1 if training == 3 else None, None, [], False),
         )
 

@@ -93,7 +93,7 @@ def grants_are_not_counted_again(patch: pytest.MonkeyPatch) -> None:
         scenario.two_leaders, scenario.coordinators = True, 3
         return scenario
 
-    patch.setitem(statements._FUNCTIONS, ("dispatch", "grant"), uncounted)
+    patch.setitem(statements._FUNCTIONS, ("dispatch.dispatcher", "grant"), uncounted)
     patch.setattr("simulation.simulation.of_seed", with_two_leaders)
 
 
@@ -106,7 +106,7 @@ def cancel_frees_slots_at_once(patch: pytest.MonkeyPatch) -> None:
             await tx.update("shard", shard["id"], lambda row: row["state"] in {0, 1, 2}, lambda _: {"state": 5, "version": version})
         return []
 
-    patch.setitem(statements._FUNCTIONS, ("trainings", "end_shards"), at_once)
+    patch.setitem(statements._FUNCTIONS, ("trainings.endings", "end_shards"), at_once)
 
 
 def publishes_once(patch: pytest.MonkeyPatch) -> None:

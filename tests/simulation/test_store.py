@@ -29,78 +29,89 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
     return draw.choice(
         [
             ("commits.shard_facts", some),
-            ("commits.lock_trainings", [1, 2, 3]),
+            ("handback.trainings_of", some),
+            ("training_rows.lock_trainings", [1, 2, 3]),
             ("commits.lock_live_sessions", [1, 2, 3]),
             ("commits.lock_shards", some),
             *3
             * [
-                ("commits.record_done", training, first, first + SHARD - 1, number, BASE, _text(started), _text([1] * SHARD)),
-                ("dispatch.grant", shard, draw.randint(1, 5), draw.randint(1, 2), draw.choice([5, 30])),
+                ("recording.record_done", training, first, first + SHARD - 1, number, BASE, _text(started), _text([1] * SHARD)),
+                ("dispatcher.grant", shard, draw.randint(1, 5), draw.randint(1, 2), draw.choice([5, 30])),
                 ("commits.update_shard", shard, draw.choice([1, 2, 2, 3, 4]), session, 2, [first], suspects, None, version),
-                ("sessions.beat", session, draw.randint(1, 2), draw.random() < 0.2),
+                ("heartbeats.beat", session, draw.randint(1, 2), draw.random() < 0.2),
             ],
-            ("commits.record_failed", training, ordinal, number, 2, "BROKEN", "It is broken.", BASE, 1, 2),
-            ("commits.set_tries", training, ordinal, number, 3),
-            ("commits.record_unchanged", training, number, [ordinal]),
-            ("commits.set_stages", training, ordinal, number, '[["fetch",0,1,{}]]'),
+            ("recording.record_failed", training, ordinal, number, 2, "BROKEN", "It is broken.", BASE, 1, 2),
+            ("recording.set_tries", training, ordinal, number, 3),
+            ("recording.record_unchanged", training, number, [ordinal]),
+            ("recording.set_stages", training, ordinal, number, '[["fetch",0,1,{}]]'),
             ("commits.order_yield", [shard]),
-            ("commits.update_training", training, draw.choice([1, 2, 2, 2, 3]), 2, 1, version, draw.random() < 0.5, draw.random() < 0.1),
-            ("dispatch.room",),
-            ("dispatch.in_flight",),
-            ("dispatch.runnable", draw.randint(1, 5), draw.randint(1, 3)),
-            ("dispatch.plans_of", [1, 2]),
-            ("dispatch.lock_tenants", [1, 2, 7]),
-            ("dispatch.lock_startable_trainings", [1, 2, 3]),
-            ("dispatch.dispatched",),
-            ("dispatch.end_delays", draw.randint(1, 3)),
-            ("dispatch.next_delay_ends_in",),
+            (
+                "training_rows.update_training",
+                training,
+                draw.choice([1, 2, 2, 2, 3]),
+                2,
+                1,
+                version,
+                draw.random() < 0.5,
+                draw.random() < 0.1,
+            ),
+            ("dispatcher.room",),
+            ("dispatcher.in_flight",),
+            ("dispatcher.runnable", draw.randint(1, 5), draw.randint(1, 3)),
+            ("dispatcher.plans_of", [1, 2]),
+            ("dispatcher.lock_tenants", [1, 2, 7]),
+            ("dispatcher.lock_startable_trainings", [1, 2, 3]),
+            ("dispatcher.dispatched",),
+            ("dispatcher.end_delays", draw.randint(1, 3)),
+            ("dispatcher.next_delay_ends_in",),
             ("sessions.open_session", f"w{session}", 2, "1", draw.choice([None, 1]), secret),
             ("sessions.attach_session", session, f"w{draw.randint(1, 4)}", 3, secret),
-            ("sessions.held_shards", [1, 2]),
-            ("sessions.live_sessions",),
-            ("sessions.forget_sessions", 10),
+            ("heartbeats.held_shards", [1, 2]),
+            ("dispatcher.live_sessions",),
+            ("dispatcher.forget_sessions", 10),
             ("sessions.predecessor", session, f"w{session}", secret),
-            ("sessions.held_by", session),
-            ("sessions.mark_gone", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
-            ("sessions.losses_beside", session, 3600.0, draw.randint(1, 3), draw.choice([0, 1])),
-            ("sessions.forgive_shards", some),
-            ("sessions.lock_for_beats", [3, 1]),
-            ("sessions.known_sessions", [3, 1, 9]),
+            ("takeback.held_by", session),
+            ("lost_sessions.mark_gone", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
+            ("lost_sessions.losses_beside", session, 3600.0, draw.randint(1, 3), draw.choice([0, 1])),
+            ("takeback.forgive_shards", some),
+            ("heartbeats.lock_for_beats", [3, 1]),
+            ("heartbeats.known_sessions", [3, 1, 9]),
             ("shard_locks.free", some),
             ("shard_locks.lock", shard),
-            ("sessions.end_session", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
-            ("sessions.lock_held_shards", session),
-            ("sessions.lock_attached_session", session, 1),
-            ("sessions.lock_held_shards_of", session, some),
-            ("sessions.free_shard", shard, draw.choice([0, 0, 5]), version, draw.choice([0, 0, 60_000, 10**12]), "why"),
-            ("sessions.take_back_shard", shard, draw.choice([0, 0, 5]), version, 1, suspects, 2, draw.randint(0, 3)),
-            ("sessions.document_losses", training, ordinal),
-            ("sessions.charge_document", training, ordinal),
-            ("sessions.fail_document", training, ordinal, number, "CRASHED_WORKER", "It was lost."),
-            ("sessions.start_trial", shard, number, session, first),
+            ("takeback.end_session", session, draw.choice([None, 0, 1]), draw.choice([None, 1])),
+            ("takeback.lock_held_shards", session),
+            ("handback.lock_attached_session", session, 1),
+            ("handback.lock_held_shards_of", session, some),
+            ("handback.free_shard", shard, draw.choice([0, 0, 5]), version, draw.choice([0, 0, 60_000, 10**12]), "why"),
+            ("takeback.take_back_shard", shard, draw.choice([0, 0, 5]), version, 1, suspects, 2, draw.randint(0, 3)),
+            ("takeback.document_losses", training, ordinal),
+            ("takeback.charge_document", training, ordinal),
+            ("takeback.fail_document", training, ordinal, number, "CRASHED_WORKER", "It was lost."),
+            ("trials.start_trial", shard, number, session, first),
             ("opened.tenant_name", draw.randint(1, 3)),
             ("opened.open_documents", training, first, first + 9),
             ("opened.open_ordinals", training, first, first + 9),
-            ("loading.lanes",),
-            ("loading.next_shard_number", training),
-            ("loading.lock_loading", training, draw.choice([DOCUMENTS, 0])),
-            ("loading.pause_loaded", training, first),
-            ("loading.advance", training, DOCUMENTS, 1, 1, draw.random() < 0.5, draw.choice([1, 2]), version, draw.random() < 0.1),
-            ("loading.unsealed", draw.choice([[], [2]])),
-            ("loading.silent_seconds", training),
-            ("loading.one_unsealed", training),
-            ("trainings.by_task", draw.randint(1, 2), f"t{training}"),
-            ("trainings.progress", [1, 2, 3, 4]),
-            ("trainings.waiting", [1, 2, 3]),
-            ("trainings.fleet",),
-            ("trainings.lock_for_end", training),
-            ("trainings.lock_open_shards", training),
-            ("trainings.running_shards", training),
-            *[("trainings.resume_training", training), ("trainings.resume_shards", training)],
-            *([("trainings.pause_training", training), ("trainings.pause_shards", training, version)] if draw.random() < 0.4 else []),
-            *([("trainings.end_training", training, 6, None), ("trainings.end_shards", training, version)] if draw.random() < 0.2 else []),
-            ("trainings.open_trainings", draw.randint(1, 3)),
-            ("trainings.tenant_limit", draw.randint(1, 3)),
+            ("storing.lanes",),
+            ("storing.next_shard_number", training),
+            ("storing.lock_loading", training, draw.choice([DOCUMENTS, 0])),
+            ("storing.pause_loaded", training, first),
+            ("storing.advance", training, DOCUMENTS, 1, 1, draw.random() < 0.5, draw.choice([1, 2]), version, draw.random() < 0.1),
+            ("unfinished.unsealed", draw.choice([[], [2]])),
+            ("unfinished.silent_seconds", training),
+            ("unfinished.one_unsealed", training),
+            ("reading.by_task", draw.randint(1, 2), f"t{training}"),
+            ("accepting.known", draw.randint(1, 2), f"t{training}"),
+            ("reading.progress", [1, 2, 3, 4]),
+            ("reading.waiting", [1, 2, 3]),
+            ("reading.fleet",),
+            ("endings.lock_for_end", training),
+            ("endings.lock_open_shards", training),
+            ("endings.running_shards", training),
+            *[("control.resume_training", training), ("control.resume_shards", training)],
+            *([("control.pause_training", training), ("control.pause_shards", training, version)] if draw.random() < 0.4 else []),
+            *([("endings.end_training", training, 6, None), ("endings.end_shards", training, version)] if draw.random() < 0.2 else []),
+            ("accepting.open_trainings", draw.randint(1, 3)),
+            ("starting.tenant_limit", draw.randint(1, 3)),
         ]
     )
 
@@ -114,7 +125,7 @@ async def test_any_statements_one_after_another_answer_the_same(postgres: str, s
     async def script(store: Store) -> list[Any]:
         draw, speaker = random.Random(seed), Speaker(await store.connect())
         for tenant in (1, 2, 1):
-            ((training,),) = await speaker.say("loading.next_training")
+            ((training,),) = await speaker.say("storing.next_training")
             await speaker.load(training, tenant, numbered=training == 2)
         within = False
         for _ in range(250):
@@ -133,34 +144,34 @@ async def test_any_statements_one_after_another_answer_the_same(postgres: str, s
 async def _two(store: Store) -> tuple[Speaker, Speaker]:
     """Two connections; the first holds shard 1 as session 1, with shard 2 granted."""
     one, other = Speaker(await store.connect()), Speaker(await store.connect())
-    await one.say("loading.next_training")
+    await one.say("storing.next_training")
     await one.load(1, 1, numbered=True)
     for worker in ("w1", "w2"):
         await one.say("sessions.open_session", worker, 2, "1", None, b"one")
-    await one.say("dispatch.grant", 1, 2, 1, 5)
+    await one.say("dispatcher.grant", 1, 2, 1, 5)
     await one.say("commits.update_shard", 1, 2, 1, 4, [], [0], None, 2)
-    await one.say("dispatch.grant", 2, 1, 1, 5)
+    await one.say("dispatcher.grant", 2, 1, 1, 5)
     return one, other
 
 
 LOCKS: list[tuple[Any, ...]] = [
-    ("sessions.lock_for_beats", [1]),
+    ("heartbeats.lock_for_beats", [1]),
     ("shard_locks.free", [1, 2]),
-    ("trainings.pause_training", 1),
-    ("commits.lock_trainings", [1]),
-    ("dispatch.lock_startable_trainings", [1]),
+    ("control.pause_training", 1),
+    ("training_rows.lock_trainings", [1]),
+    ("dispatcher.lock_startable_trainings", [1]),
     ("commits.lock_live_sessions", [1]),
-    ("sessions.beat", 1, 1, False),
-    ("sessions.end_session", 1, None, None),
+    ("heartbeats.beat", 1, 1, False),
+    ("takeback.end_session", 1, None, None),
     ("commits.lock_shards", [1, 2]),
-    ("sessions.lock_held_shards", 1),
-    ("sessions.start_trial", 1, 1, 1, 0),
-    ("dispatch.lock_tenants", [1]),
-    ("dispatch.end_delays", 9),
-    ("trainings.lock_open_shards", 1),
-    ("commits.record_done", 1, 0, 3, 1, BASE, "{1,1,1,1}", "{1,1,1,1}"),
-    ("sessions.charge_document", 1, 2),
-    ("sessions.held_shards", [1]),
+    ("takeback.lock_held_shards", 1),
+    ("trials.start_trial", 1, 1, 1, 0),
+    ("dispatcher.lock_tenants", [1]),
+    ("dispatcher.end_delays", 9),
+    ("endings.lock_open_shards", 1),
+    ("recording.record_done", 1, 0, 3, 1, BASE, "{1,1,1,1}", "{1,1,1,1}"),
+    ("takeback.charge_document", 1, 2),
+    ("heartbeats.held_shards", [1]),
 ]
 
 
@@ -191,8 +202,8 @@ async def test_a_statement_that_waited_sees_the_locked_row_anew_and_the_rest_as_
         one, other = await _two(store)
         await one.connection.execute("begin")
         await one.say("commits.lock_shards", [4])
-        await one.say("dispatch.grant", 3, 2, 1, 5)
-        task = asyncio.create_task(other.say("dispatch.grant", 4, 2, 1, 5))
+        await one.say("dispatcher.grant", 3, 2, 1, 5)
+        task = asyncio.create_task(other.say("dispatcher.grant", 4, 2, 1, 5))
         waited = await waits(store, other.connection, task)
         await one.connection.execute("commit")
         await task
@@ -238,7 +249,7 @@ async def test_a_deadlock_is_told_to_one(postgres: str) -> None:
         told = [type(task.exception()).__name__ for task in done if task.exception() is not None]
         victim, winner = (one, other) if tasks[0] in done and tasks[0].exception() is not None else (other, one)
         with pytest.raises(asyncpg.InFailedSQLTransactionError):
-            await victim.say("dispatch.room")
+            await victim.say("dispatcher.room")
         await victim.connection.execute("commit")
         await asyncio.wait(tasks)
         await winner.connection.execute("commit")
@@ -251,13 +262,13 @@ async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(po
     async def script(store: Store) -> list[Any]:
         one, other = await _two(store)
         await one.connection.execute("begin")
-        await one.say("loading.next_training")
+        await one.say("storing.next_training")
         await one.load(2, 2, numbered=False)
-        await other.say("trainings.by_task", 2, "t2")
-        await other.say("dispatch.runnable", 9, 2)
+        await other.say("reading.by_task", 2, "t2")
+        await other.say("dispatcher.runnable", 9, 2)
         await other.connection.execute("begin")
         row: tuple[Any, ...] = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None, None, [], False)
-        task = asyncio.create_task(other.say("loading.insert_training", 99, 2, *row))
+        task = asyncio.create_task(other.say("storing.insert_training", 99, 2, *row))
         waited = await waits(store, other.connection, task)
         await one.connection.execute("commit")
         await task

@@ -155,3 +155,15 @@ def test_every_attribute_of_a_span_is_explained() -> None:
     }
     assert {"doctrain.shard", "rpc.method", "doctrain.chunks"} <= given
     assert {name for name in given if f"`{name}`" not in explained} == set()
+
+
+STATEMENTS = [path for path in tracked() if path.suffix == ".sql" and path.parent.name not in {"store", "migrations"}]
+
+
+@pytest.mark.parametrize("path", STATEMENTS, ids=relative)
+def test_sql_stands_beside_the_one_module_that_has_it_and_all_of_it_is_used(path: Path) -> None:
+    code = text(path.with_suffix(".py"))
+    assert "SQL = statements.of(__name__)" in code
+    named = re.findall(r"^-- name: (\w+)$", text(path), re.MULTILINE)
+    assert named
+    assert [name for name in named if f'"{name}"' not in code] == []

@@ -11,15 +11,14 @@ import logging
 from doctrain_coordinator.core.burial import Grant, explain
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import messages
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.ports import DEAD_REASON, Broker, Message
 from doctrain_mesh.postgres import Pool, Record
 from doctrain_mesh.supervise import forever
 
 log = logging.getLogger(__name__)
-SQL = statements.load("dead_letters")
+SQL = statements.of(__name__)
 PREFETCH = 16
 STORE_SECONDS = 10.0
 KEPT = 1_000

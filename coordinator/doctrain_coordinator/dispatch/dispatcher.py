@@ -19,17 +19,15 @@ from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
 from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.publisher import Publisher
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
 from doctrain_coordinator.tracking.takeback import Guard
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Connection, Record
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
-SQL = statements.load("dispatch")
-SESSIONS = statements.load("sessions")
+SQL = statements.of(__name__)
 POLL_SECONDS = 1.0
 FORGET_SECONDS = 600.0
 MOST_FORGOTTEN = 1_000
@@ -170,13 +168,13 @@ class Term:
         )
 
     async def _take_back(self) -> None:
-        live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SESSIONS["live_sessions"])]
+        live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SQL["live_sessions"])]
         self._lapses.take_back(self._observer.observe(time.monotonic(), live))
 
     async def _forget(self, now: float) -> None:
         if now - self._forgot >= FORGET_SECONDS:
             self._forgot = now
-            await self._c.execute(SESSIONS["forget_sessions"], MOST_FORGOTTEN)
+            await self._c.execute(SQL["forget_sessions"], MOST_FORGOTTEN)
 
 
 def _looked_at_part(in_flight: Sequence[Record], runnable: Sequence[Record]) -> bool:

@@ -10,13 +10,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.postgres import Connection
 
 log = logging.getLogger(__name__)
-SQL = statements.load("dispatch")
+SQL = statements.of(__name__)
 LOCK = 0x646F63747261696F
 IDLE_SECONDS = 6
 CAMPAIGN_SECONDS = 1.0

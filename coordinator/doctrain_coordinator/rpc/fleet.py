@@ -12,20 +12,19 @@ from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
+from doctrain_coordinator.dispatch.queue import read_queue
 from doctrain_coordinator.rpc import tokens
 from doctrain_coordinator.rpc.violations import check_name, page_size
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
-from doctrain_mesh import membership, postgres
+from doctrain_coordinator.tracking.workers import live_workers
+from doctrain_mesh import membership
 from doctrain_mesh.errors import UnavailableError, invalid_field
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import Pool, Record
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
-SQL = statements.load("fleet")
-READ_SECONDS = 10.0
 ASIDE_SECONDS = 2.0
 MOST_SLOTS = 10_000
 MOST_CPUS, MOST_BYTES = 1_000_000, 2**60
@@ -57,8 +56,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         self._records = membership.Reader()
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
-        async with postgres.acquired(self._parts.pool, "listing workers", seconds=READ_SECONDS) as c:
-            sessions = await c.fetch(SQL["workers"])
+        sessions = await live_workers(self._parts.pool)
         listed = await self._listed()
         workers = [_worker(row, self._said(row, listed or {}), self._parts.silent_seconds) for row in sessions]
         return pb.ListWorkersResponse(workers=workers, registry_answered=listed is not None)
@@ -77,23 +75,20 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             return None
 
     async def GetQueue(self, request: pb.GetQueueRequest, context: Any) -> pb.GetQueueResponse:
-        async with postgres.acquired(self._parts.pool, "reading the queue", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["queue"])
-            oldest = await c.fetchval(SQL["oldest_wait"])
-            tenants = await c.fetch(SQL["queue_by_tenant"])
-        assert row is not None
+        queue = await read_queue(self._parts.pool)
         response = pb.GetQueueResponse(
-            pending_shards=row["pending"],
-            dispatched_shards=row["dispatched"],
-            running_shards=row["running"],
-            open_documents=row["open"],
+            pending_shards=queue.in_all["pending"],
+            dispatched_shards=queue.in_all["dispatched"],
+            running_shards=queue.in_all["running"],
+            open_documents=queue.in_all["open"],
             broker_messages=await self._depth(),
             tenants=[
-                pb.TenantQueue(tenant_id=t["name"], pending_shards=t["pending"], slots_in_use=t["used"], slots=t["slots"]) for t in tenants
+                pb.TenantQueue(tenant_id=t["name"], pending_shards=t["pending"], slots_in_use=t["used"], slots=t["slots"])
+                for t in queue.tenants
             ],
         )
-        if oldest is not None:
-            response.oldest_wait.FromTimedelta(timedelta(seconds=max(0.0, oldest)))
+        if queue.oldest_wait is not None:
+            response.oldest_wait.FromTimedelta(timedelta(seconds=max(0.0, queue.oldest_wait)))
         return response
 
     async def _depth(self) -> int:

@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings.reading import Trainings
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import TrainingNotEndedError
 from doctrain_mesh.postgres import Pool
 
-SQL = statements.load("deleting")
+SQL = statements.of(__name__)
 CALL_SECONDS = 20.0
 """How long a call works on before it leaves the rest to the next one."""
 BATCH_SECONDS = 30.0

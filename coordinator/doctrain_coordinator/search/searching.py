@@ -10,12 +10,11 @@ from functools import cache
 from doctrain_coordinator.core.search_path import WANTED, looks_at_all
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.vector_index import index_name
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.postgres import Pool, Record
 from doctrain_mesh.words import condition, queried
 
-SQL = statements.load("search")
+SQL = statements.of(__name__)
 SEARCH_SECONDS = 10.0
 CONNECTION_SETTINGS = {
     # The plan follows from the filter, and from how much there is.

@@ -11,11 +11,10 @@ import hashlib
 import logging
 
 from doctrain_coordinator.search.query_model import QueryModel
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.supervise import forever
 
-SQL = statements.load("vector_index")
+SQL = statements.of(__name__)
 MOST_DIMENSIONS = 4000
 """Of pgvector; a model with more is searched without an index."""
 MAKING_SECONDS = 12 * 3600.0

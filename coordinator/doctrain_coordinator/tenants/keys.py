@@ -8,13 +8,12 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, UnauthenticatedError, invalid_field
 from doctrain_mesh.postgres import Connection, Pool, Record
 from doctrain_mesh.supervise import deadline
 
-SQL = statements.load("keys")
+SQL = statements.of(__name__)
 READ_SECONDS = 5.0
 REMEMBERED_SECONDS = 4.0
 UNKNOWN_SECONDS = 1.0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import AlreadyExistsError, PlanNotFoundError, TenantNotFoundError
 from doctrain_mesh.postgres import Pool, Record
 
-SQL = statements.load("fleet")
+SQL = statements.of(__name__)
 SECONDS = 10.0
 
 

@@ -19,17 +19,16 @@ from doctrain_coordinator.core.blocks import Block, halves, mended, without_resu
 from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.outcomes import Outcomes
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.recording import Recording, record
-from doctrain_coordinator.tracking.rows import training_row, write_trainings
-from doctrain_mesh import postgres, telemetry
+from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
+from doctrain_mesh import postgres, statements, telemetry
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.pacing import Pace, Pacer
 from doctrain_mesh.postgres import OwnConnection, Record
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
-SQL = statements.load("commits")
+SQL = statements.of(__name__)
 COMMIT_SECONDS = 20.0
 MOST_TOLD = 1_000
 
@@ -287,7 +286,7 @@ class Committer:
 
     async def _lock(self, items: Sequence[Item], batch: _Batch) -> Ledger:
         known = {item.shard: self._facts[item.shard] for item in items if item.shard in self._facts}
-        trainings = await self._connection.fetch(SQL["lock_trainings"], list({f.training for f in known.values()}))
+        trainings = await lock_trainings(self._connection, list({f.training for f in known.values()}))
         batch.traceparents = [row["traceparent"] for row in trainings if row["traceparent"]]
         sessions: list[Record] = []
         if batch.begins:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import ShardState
-from doctrain_coordinator.store import statements
-from doctrain_coordinator.tracking.rows import training_row, write_trainings
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
+from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
+from doctrain_mesh import statements
 from doctrain_mesh.postgres import Connection
 
-SQL = statements.load("sessions")
-COMMITS = statements.load("commits")
+SQL = statements.of(__name__)
 HAND_BACK_SECONDS = 20.0
 
 
@@ -77,9 +76,8 @@ async def _free(
     What is not (any more) as named is left alone.
     """
     wanted = dict(shards)
-    facts = await c.fetch(COMMITS["shard_facts"], list(wanted))
-    locked = await c.fetch(COMMITS["lock_trainings"], list({fact["training"] for fact in facts}))
-    rows = {row["id"]: training_row(row) for row in locked}
+    trainings = [row["training"] for row in await c.fetch(SQL["trainings_of"], list(wanted))]
+    rows = {row["id"]: training_row(row) for row in await lock_trainings(c, trainings)}
     await brief(c)
     if unless is not None and await c.fetchval(SQL["lock_attached_session"], session, unless.attached) is None:
         return []

@@ -13,14 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from doctrain_coordinator.core.states import Order, ShardState
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.handback import HandBacks, Unless
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool, Record
 
 log = logging.getLogger(__name__)
-SQL = statements.load("sessions")
+SQL = statements.of(__name__)
 BEAT_SECONDS = 5.0
 GATHER_SECONDS = 0.02
 

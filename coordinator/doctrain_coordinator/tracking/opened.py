@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.commits import BegunShard
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.postgres import Connection, Pool, Record
 
-SQL = statements.load("opened")
+SQL = statements.of(__name__)
 READ_SECONDS = 10.0
 MOST_TENANTS = 100_000
 

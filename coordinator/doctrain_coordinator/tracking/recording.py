@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from doctrain_coordinator.core.blocks import Block, clean
 from doctrain_coordinator.outcomes import Outcomes
-from doctrain_coordinator.store import statements
+from doctrain_mesh import statements
 from doctrain_mesh.postgres import Connection
 
-SQL = statements.load("commits")
+SQL = statements.of(__name__)
 
 
 @dataclass(slots=True)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Blame
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
 from doctrain_coordinator.tracking.takeback import Guard
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool
 
 log = logging.getLogger(__name__)
-SQL = statements.load("sessions")
+SQL = statements.of(__name__)
 SESSION_SECONDS = 10.0
 GRACE_SECONDS = 1.0
 QUIET_SECONDS = 0.75

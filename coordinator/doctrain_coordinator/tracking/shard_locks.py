@@ -13,13 +13,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.stuck import unblocked
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.postgres import Connection, LockTimeoutError, Pool, Record
 from doctrain_mesh.supervise import deadline
 
-SQL = statements.load("shard_locks")
+SQL = statements.of(__name__)
 PAUSE_SECONDS = 0.1
 AT_ONCE = 6
 

@@ -12,13 +12,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Connection, Pool
 
 log = logging.getLogger(__name__)
-SQL = statements.load("shard_locks")
+SQL = statements.of(__name__)
 PATIENCE_SECONDS = 0.5
 WATCH_SECONDS = 5.0
 

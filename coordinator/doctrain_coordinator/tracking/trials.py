@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.postgres import Pool
 
-SQL = statements.load("sessions")
+SQL = statements.of(__name__)
 TRIAL_SECONDS = 10.0
 
 

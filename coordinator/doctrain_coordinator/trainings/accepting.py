@@ -8,17 +8,16 @@ from dataclasses import dataclass
 
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Loaders
 from doctrain_coordinator.trainings.storing import NewTraining
-from doctrain_mesh import postgres, telemetry
+from doctrain_mesh import postgres, statements, telemetry
 from doctrain_mesh.errors import QuotaExceededError, TrainingExistsError
 from doctrain_mesh.postgres import Pool
 
-SQL = statements.load("trainings")
+SQL = statements.of(__name__)
 READ_SECONDS = 10.0
 
 
@@ -46,7 +45,7 @@ class Accepting:
         Raises TrainingExistsError when it was made by another request, and StoreUnavailableError.
         """
         async with postgres.acquired(self._pool, "looking a training up", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["by_task"], caller.tenant, task_id)
+            row = await c.fetchrow(SQL["known"], caller.tenant, task_id)
         if row is None:
             return None
         if row["request_hash"] != request_hash:

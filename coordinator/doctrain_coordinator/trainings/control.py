@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
-from doctrain_coordinator.trainings.endings import end_early, lock_open_shards
+from doctrain_coordinator.trainings.endings import end_early, lock_open_shards, lock_training
+from doctrain_mesh import statements
 from doctrain_mesh.postgres import Connection
 
-SQL = statements.load("trainings")
+SQL = statements.of(__name__)
 CONTROL_SECONDS = 20.0
 
 
@@ -32,7 +32,7 @@ class Control:
         """What was handed out is taken back, what runs ends by itself, nothing else starts."""
 
         async def hold(c: Connection) -> bool:
-            await c.fetchrow(SQL["lock_for_end"], training)
+            await lock_training(c, training)
             version = await c.fetchval(SQL["pause_training"], training)
             if version is not None:
                 await lock_open_shards(c, training)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
+from doctrain_mesh import statements
 from doctrain_mesh.postgres import Connection, Record
 
-SQL = statements.load("trainings")
+SQL = statements.of(__name__)
 END_SECONDS = 20.0
 
 
@@ -16,7 +16,7 @@ async def end_early(locks: ShardLocks, training: int, state: TrainingState, reas
     """What waits is cancelled, what runs is ordered to stop. False when it had ended. Raises StoreUnavailableError."""
 
     async def end(c: Connection) -> Record | None:
-        row = await c.fetchrow(SQL["lock_for_end"], training)
+        row = await lock_training(c, training)
         if row is None or TrainingState(row["state"]).ended:
             return None
         version = await c.fetchval(SQL["end_training"], training, state, reason)
@@ -28,6 +28,11 @@ async def end_early(locks: ShardLocks, training: int, state: TrainingState, reas
     if ended is not None:
         outcomes.tell_ended(training, state, total=ended["total"], completed=ended["completed"], failed=ended["failed"])
     return ended is not None
+
+
+async def lock_training(c: Connection, training: int) -> Record | None:
+    """Its row, locked; None when there is none."""
+    return await c.fetchrow(SQL["lock_for_end"], training)
 
 
 async def lock_open_shards(c: Connection, training: int) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.trainings import chunks
 from doctrain_coordinator.trainings.chunks import Chunk, Copied
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.postgres import Connection, OwnConnection
 
-SQL = statements.load("loading")
-TRAININGS = statements.load("trainings")
+SQL = statements.of(__name__)
 WINDOW = chunks.MOST
 """Documents that one statement looks through."""
 MOST_BYTES = 16 * 2**20
@@ -40,9 +38,8 @@ async def remaining(c: OwnConnection, failed: Failed, offset: int) -> AsyncItera
     last = False
     while not last:
         async with postgres.available("reading what failed"):
-            retried = await c.fetchrow(TRAININGS["retried"], failed.training)
-            assert retried is not None
-            chunk = await next_chunk(c, failed, offset, loaded=retried["loaded"], most=WINDOW)
+            loaded = await c.fetchval(SQL["loaded"], failed.training)
+            chunk = await next_chunk(c, failed, offset, loaded=loaded, most=WINDOW)
         offset, last = chunk.offset, chunk.last
         yield chunk
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, Lost, holds, waiting_reason
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.store import statements
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import TrainingNotFoundError
 from doctrain_mesh.postgres import Connection, Pool, Record
 
-SQL = statements.load("trainings")
+SQL = statements.of(__name__)
 READ_SECONDS = 10.0
 MOST_SHOWN = 128
 MOST_AHEAD = 10
@@ -76,10 +75,10 @@ class Trainings:
         if "\x00" in task_id:  # Postgres takes no such text, so nothing is stored under it
             raise unknown
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["by_task"], tenant, task_id)
-        if row is None:
+            training: int | None = await c.fetchval(SQL["by_task"], tenant, task_id)
+        if training is None:
             raise unknown
-        return int(row["id"])
+        return training
 
     async def read(self, ids: Collection[int]) -> list[Seen]:
         """Those trainings as they stand, in no order; unknown ones are left out."""

@@ -6,18 +6,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings import chunks, failed_documents
 from doctrain_coordinator.trainings.accepting import Accepted, Accepting, new_task_id, traceparent
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.failed_documents import Failed
 from doctrain_coordinator.trainings.storing import NewTraining
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.errors import NothingToRetryError
 from doctrain_mesh.postgres import Pool, Record
 
-SQL = statements.load("trainings")
+SQL = statements.of(__name__)
 READ_SECONDS = 10.0
 SEARCH_SECONDS = 10.0
 """A retry whose first document is not found within that long is accepted all the same, and loaded on."""

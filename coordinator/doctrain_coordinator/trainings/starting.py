@@ -7,20 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings import chunks
 from doctrain_coordinator.trainings.accepting import Accepted, Accepting, new_task_id, traceparent
 from doctrain_coordinator.trainings.chunks import Chunk, Row
 from doctrain_coordinator.trainings.manifests import ManifestReader
 from doctrain_coordinator.trainings.storing import NewTraining
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import invalid_field
 from doctrain_mesh.postgres import Pool
 from doctrain_mesh.sources import Sources
 
-SQL = statements.load("trainings")
+SQL = statements.of(__name__)
 READ_SECONDS = 10.0
 FIRST_LINES_SECONDS = 15.0
 """A manifest that gives no document within that long is accepted all the same, and loaded on."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from doctrain_coordinator.store import statements
 from doctrain_coordinator.trainings import chunks, failed_documents
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.failed_documents import Failed
 from doctrain_coordinator.trainings.manifests import ManifestReader
-from doctrain_mesh import postgres
+from doctrain_mesh import postgres, statements
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import InvalidRequestError
 from doctrain_mesh.postgres import OwnConnection, Record
 from doctrain_mesh.sources import Sources
 
-SQL = statements.load("loading")
+SQL = statements.of(__name__)
 
 
 async def waiting(c: OwnConnection, but: Sequence[int]) -> list[tuple[int, int]]:

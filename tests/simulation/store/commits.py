@@ -26,24 +26,24 @@ _TRAINING = (
 _SHARD = ("id", "training", "state", "number", "holder", "width", "open", "suspects", "trial", "cool_downs")
 
 
-@named("commits")
+@named("tracking.commits")
 async def shard_facts(tx: Transaction, ids: list[int]) -> list[Row]:
     return [columns(row, "id", "training", "tenant", "first", "count") for row in tx.some("shard", sorted(ids))]
 
 
-@named("commits")
+@named("tracking.training_rows")
 async def lock_trainings(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("training", tx.some("training", ids), Mode.NO_KEY_UPDATE, lambda _: True)
     return [{**columns(row, *_TRAINING), "index_order": row["retry_of"] or row["id"]} for row in locked]
 
 
-@named("commits")
+@named("tracking.commits")
 async def lock_live_sessions(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("session", tx.some("session", ids), Mode.SHARE, lambda row: row["state"] == 1)
     return [columns(row, "id") for row in locked]
 
 
-@named("commits")
+@named("tracking.commits")
 async def lock_shards(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("shard", tx.some("shard", ids), Mode.NO_KEY_UPDATE, lambda _: True)
     return [columns(row, *_SHARD) for row in locked]
@@ -53,7 +53,7 @@ def _array(text: str) -> list[int]:
     return [int(number) for number in text[1:-1].split(",")] if text != "{}" else []
 
 
-@named("commits")
+@named("tracking.recording")
 async def record_done(
     tx: Transaction, training: int, first: int, last: int, attempt: int, base: datetime, started: str, took: str
 ) -> list[Row]:
@@ -81,7 +81,7 @@ def _is_open(row: Row) -> bool:
     return bool(row["state"] == 0)
 
 
-@named("commits")
+@named("tracking.recording")
 async def record_failed(
     tx: Transaction,
     training: int,
@@ -107,13 +107,13 @@ async def record_failed(
     return [{"count": int(await tx.update("document", (training, ordinal), _is_open, lambda _: values) is not None)}]
 
 
-@named("commits")
+@named("tracking.recording")
 async def set_tries(tx: Transaction, training: int, ordinal: int, attempt: int, tries: int) -> list[Row]:
     await tx.update("document", (training, ordinal), lambda row: row["attempt"] == attempt and row["state"] > 0, lambda _: {"tries": tries})
     return []
 
 
-@named("commits")
+@named("tracking.recording")
 async def set_stages(tx: Transaction, training: int, ordinal: int, attempt: int, stages: str) -> list[Row]:
     await tx.update(
         "document", (training, ordinal), lambda row: row["attempt"] == attempt and row["state"] > 0, lambda _: {"stages": stages}
@@ -121,7 +121,7 @@ async def set_stages(tx: Transaction, training: int, ordinal: int, attempt: int,
     return []
 
 
-@named("commits")
+@named("tracking.recording")
 async def record_unchanged(tx: Transaction, training: int, attempt: int, ordinals: list[int]) -> list[Row]:
     def is_new(row: Row) -> bool:
         return row["attempt"] == attempt and row["state"] == 1 and not row["unchanged"]
@@ -132,7 +132,7 @@ async def record_unchanged(tx: Transaction, training: int, attempt: int, ordinal
     return []
 
 
-@named("commits")
+@named("tracking.commits")
 async def update_shard(
     tx: Transaction,
     shard: int,
@@ -157,14 +157,14 @@ async def update_shard(
     return []
 
 
-@named("commits")
+@named("tracking.commits")
 async def order_yield(tx: Transaction, ids: list[int]) -> list[Row]:
     for shard in ids:
         await tx.update("shard", shard, lambda _: True, lambda _: {"yields": True})
     return []
 
 
-@named("commits")
+@named("tracking.training_rows")
 async def update_training(
     tx: Transaction, training: int, state: int, completed: int, failed: int, version: int, begun: bool, ended: bool
 ) -> list[Row]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import asyncpg
 
-from doctrain_coordinator.store import statements as product
 from simulation.store import loading, statements
 from simulation.store.backend import Backend
 from simulation.store.locks import Mode
@@ -265,7 +264,7 @@ _SPECIAL: dict[str, Any] = {
     "commit": _commit,
     "rollback": _rollback,
     "select 1": _nothing,
-    product.load("changes")["notify"]: _notify,
-    product.load("dispatch")["lead"]: _lead,
-    product.load("loading")["try_load"]: _try_load,
+    statements.of("changes")["notify"]: _notify,
+    statements.of("dispatch.leadership")["lead"]: _lead,
+    statements.of("trainings.unfinished")["try_load"]: _try_load,
 }

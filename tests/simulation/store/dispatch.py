@@ -9,17 +9,17 @@ from simulation.store.statements import columns, in_flight, named, open_ordinals
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
-@named("dispatch")
+@named("dispatch.leadership")
 async def lead(tx: Transaction, lock: int) -> list[Row]:
     raise AssertionError("a lock of a session is the connection's affair")
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def room(tx: Transaction) -> list[Row]:
     return [{"lanes": sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1 and not row["draining"])}]
 
 
-@named("dispatch", "in_flight")
+@named("dispatch.dispatcher", "in_flight")
 async def in_flight_shards(tx: Transaction) -> list[Row]:
     groups: dict[tuple[int, int], list[int]] = {}
     for row in tx.scan("shard"):
@@ -32,7 +32,7 @@ def _startable(row: Row | None) -> bool:
     return row is not None and row["state"] in {1, 2} and not row["paused"]
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
     pending: dict[tuple[int, int], list[Row]] = {}
     flying = set()
@@ -56,19 +56,19 @@ async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
     return found
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def plans_of(tx: Transaction, ids: list[int]) -> list[Row]:
     plans = tx.database.plans
     return [{"id": row["id"], "slots": plans[row["plan"]], "weight": row["weight"]} for row in tx.some("tenant", sorted(ids))]
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def lock_tenants(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("tenant", tx.some("tenant", ids), Mode.NO_KEY_UPDATE, lambda _: True)
     return [{**columns(row, "id", "name", "plan"), "slots": tx.database.plans[row["plan"]]} for row in locked]
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def lock_startable_trainings(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("training", tx.some("training", ids), Mode.SHARE, _startable)
     return [columns(row, "id", "task_id", "traceparent") for row in locked]
@@ -87,7 +87,7 @@ def last_processed(tx: Transaction, shard: Row) -> int | None:
 _PUBLISHED = ("id", "number", "tenant", "training", "first", "count", "width", "shard_number")
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def grant(tx: Transaction, shard: int, width: int, tenant: int, slots: int) -> list[Row]:
     used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == tenant and in_flight(row))
     granted = await tx.update(
@@ -101,7 +101,7 @@ async def grant(tx: Transaction, shard: int, width: int, tenant: int, slots: int
     return [{**columns(granted, *_PUBLISHED), "last_processed": last_processed(tx, granted)}]
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def dispatched(tx: Transaction) -> list[Row]:
     found = []
     for shard in tx.scan("shard"):
@@ -120,7 +120,7 @@ async def dispatched(tx: Transaction) -> list[Row]:
     return found
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def end_delays(tx: Transaction, most: int) -> list[Row]:
     over = [row for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] <= tx.now]
     over.sort(key=lambda row: (row["not_before"], row["id"]))
@@ -131,7 +131,7 @@ async def end_delays(tx: Transaction, most: int) -> list[Row]:
     return []
 
 
-@named("dispatch")
+@named("dispatch.dispatcher")
 async def next_delay_ends_in(tx: Transaction) -> list[Row]:
     delays = [row["not_before"] for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] < FOREVER]
     return [{"extract": (min(delays) - tx.now).total_seconds() if delays else None}]

@@ -10,17 +10,17 @@ from simulation.store.statements import columns, named, open_ordinals
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
-@named("loading")
+@named("trainings.storing")
 async def next_training(tx: Transaction) -> list[Row]:
     return [{"nextval": tx.database.next_id("training")}]
 
 
-@named("loading")
+@named("trainings.storing")
 async def lanes(tx: Transaction) -> list[Row]:
     return [{"lanes": sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1)}]
 
 
-@named("loading")
+@named("trainings.storing")
 async def insert_training(
     tx: Transaction,
     training: int,
@@ -81,7 +81,7 @@ async def insert_training(
     return [columns(row, "id")]
 
 
-@named("loading")
+@named("trainings.storing")
 async def next_shard_number(tx: Transaction, training: int) -> list[Row]:
     return [{"number": max((row["shard_number"] for row in tx.shards(training)), default=-1) + 1}]
 
@@ -90,7 +90,7 @@ def _loading(row: Row) -> bool:
     return row["state"] in {1, 2} and not row["sealed"]
 
 
-@named("loading")
+@named("trainings.storing")
 async def lock_loading(tx: Transaction, training: int, loaded: int) -> list[Row]:
     locked = await tx.lock_rows(
         "training", tx.some("training", [training]), Mode.NO_KEY_UPDATE, lambda row: _loading(row) and row["loaded"] == loaded
@@ -98,14 +98,14 @@ async def lock_loading(tx: Transaction, training: int, loaded: int) -> list[Row]
     return [columns(row, "id", "state", "sealed", "total", "completed", "failed", "version", "loaded", "paused") for row in locked]
 
 
-@named("loading")
+@named("trainings.storing")
 async def pause_loaded(tx: Transaction, training: int, first: int) -> list[Row]:
     for shard in [row for row in tx.scan("shard") if row["training"] == training and row["first"] >= first]:
         await tx.update("shard", shard["id"], lambda row: row["state"] == 0, lambda _: {"not_before": FOREVER})
     return []
 
 
-@named("loading")
+@named("trainings.storing")
 async def advance(
     tx: Transaction, training: int, loaded: int, offset: int, lines: int, sealed: bool, state: int, version: int, ended: bool
 ) -> list[Row]:
@@ -129,7 +129,7 @@ async def advance(
 _UNSEALED = ("loaded", "load_offset", "load_lines", "load_etag", "load_count", "manifest_uri", "load_source", "load_classes")
 
 
-@named("loading")
+@named("trainings.unfinished")
 async def unsealed(tx: Transaction, but: list[int]) -> list[Row]:
     of_tenant: Counter[int] = Counter()
     found = []
@@ -140,7 +140,7 @@ async def unsealed(tx: Transaction, but: list[int]) -> list[Row]:
     return found
 
 
-@named("loading")
+@named("trainings.unfinished")
 async def one_unsealed(tx: Transaction, training: int) -> list[Row]:
     found = []
     for row in tx.some("training", [training]):
@@ -150,28 +150,28 @@ async def one_unsealed(tx: Transaction, training: int) -> list[Row]:
     return found
 
 
-@named("loading")
+@named("trainings.unfinished")
 async def silent_seconds(tx: Transaction, training: int) -> list[Row]:
     return [{"seconds": (tx.now - row["load_progress_at"]).total_seconds()} for row in tx.some("training", [training])]
 
 
-@named("loading")
+@named("trainings.unfinished")
 async def try_load(tx: Transaction, training: int) -> list[Row]:
     raise AssertionError("a lock of a session is the connection's affair")
 
 
-@named("opened")
+@named("tracking.opened")
 async def tenant_name(tx: Transaction, tenant: int) -> list[Row]:
     return [columns(row, "name") for row in tx.some("tenant", [tenant])]
 
 
-@named("opened")
+@named("tracking.opened")
 async def open_documents(tx: Transaction, training: int, first: int, last: int) -> list[Row]:
     wanted = ("ordinal", "document_id", "uri", "media_type", "metadata")
     return [columns(row, *wanted) for row in tx.documents(training, first, last) if row["state"] == 0]
 
 
-@named("opened", "open_ordinals")
+@named("tracking.opened", "open_ordinals")
 async def opened_ordinals(tx: Transaction, training: int, first: int, last: int) -> list[Row]:
     return [{"ordinal": ordinal} for ordinal in open_ordinals(tx, training, first, last)]
 

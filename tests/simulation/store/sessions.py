@@ -14,7 +14,7 @@ def _live(row: Row) -> bool:
     return bool(row["state"] == 1)
 
 
-@named("sessions")
+@named("tracking.sessions")
 async def open_session(tx: Transaction, worker: str, lanes: int, version: str, predecessor: int | None, secret_hash: bytes) -> list[Row]:
     key = tx.database.next_id("session")
     row = {
@@ -34,7 +34,7 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
     return [columns(row, "id", "attached", "beat")]
 
 
-@named("sessions")
+@named("tracking.sessions")
 async def attach_session(tx: Transaction, session: int, worker: str, lanes: int, secret_hash: bytes) -> list[Row]:
     row = await tx.update(
         "session",
@@ -45,17 +45,17 @@ async def attach_session(tx: Transaction, session: int, worker: str, lanes: int,
     return [columns(row, "id", "attached", "beat")] if row else []
 
 
-@named("sessions")
+@named("tracking.heartbeats")
 async def lock_for_beats(tx: Transaction, ids: list[int]) -> list[Row]:
     return [{"id": row["id"]} for row in tx.lock_free("session", tx.some("session", sorted(ids)), Mode.NO_KEY_UPDATE)]
 
 
-@named("sessions")
+@named("tracking.heartbeats")
 async def known_sessions(tx: Transaction, ids: list[int]) -> list[Row]:
     return [columns(row, "id") for row in tx.some("session", sorted(ids))]
 
 
-@named("sessions")
+@named("tracking.heartbeats")
 async def beat(tx: Transaction, session: int, attached: int, draining: bool) -> list[Row]:
     row = await tx.update(
         "session",
@@ -70,23 +70,23 @@ def _held(tx: Transaction, *holders: int) -> list[Row]:
     return [row for row in tx.scan("shard") if row["holder"] in holders and row["state"] in {2, 3}]
 
 
-@named("sessions")
+@named("tracking.heartbeats")
 async def held_shards(tx: Transaction, holders: list[int]) -> list[Row]:
     return [columns(row, "holder", "id", "number", "state", "yields") for row in _held(tx, *holders)]
 
 
-@named("sessions")
+@named("dispatch.dispatcher")
 async def live_sessions(tx: Transaction) -> list[Row]:
     return [columns(row, "id", "beat", "attached") for row in tx.scan("session") if _live(row)]
 
 
-@named("sessions")
+@named("dispatch.dispatcher")
 async def forget_sessions(_: Transaction, _most: int) -> list[Row]:
     """No run lasts a day."""
     return []
 
 
-@named("sessions")
+@named("tracking.sessions")
 async def predecessor(tx: Transaction, session: int, worker: str, secret_hash: bytes) -> list[Row]:
     return [
         columns(row, "beat", "attached")
@@ -95,7 +95,7 @@ async def predecessor(tx: Transaction, session: int, worker: str, secret_hash: b
     ]
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def held_by(tx: Transaction, session: int) -> list[Row]:
     return [columns(row, "id", "training") for row in _held(tx, session)]
 
@@ -104,13 +104,13 @@ def _as_seen(seen_beat: int | None, seen_attached: int | None) -> Callable[[Row]
     return lambda row: _live(row) and seen_beat in {None, row["beat"]} and seen_attached in {None, row["attached"]}
 
 
-@named("sessions")
+@named("tracking.lost_sessions")
 async def mark_gone(tx: Transaction, session: int, seen_beat: int | None, seen_attached: int | None) -> list[Row]:
     row = await tx.update("session", session, _as_seen(seen_beat, seen_attached), lambda row: {"gone_at": row["gone_at"] or now()})
     return [columns(row, "id")] if row else []
 
 
-@named("sessions")
+@named("tracking.lost_sessions")
 async def losses_beside(tx: Transaction, session: int, window: float, before_trial: int, free: int) -> list[Row]:
     mine = tx.get("session", session)
     if mine is None or mine["gone_at"] is None:
@@ -130,7 +130,7 @@ async def losses_beside(tx: Transaction, session: int, window: float, before_tri
     ]
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def forgive_shards(tx: Transaction, ids: list[int]) -> list[Row]:
     charged = [row["id"] for row in tx.some("shard", ids) if row["losses"] > 0]
     if charged:
@@ -140,7 +140,7 @@ async def forgive_shards(tx: Transaction, ids: list[int]) -> list[Row]:
     return []
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def end_session(tx: Transaction, session: int, seen_beat: int | None, seen_attached: int | None) -> list[Row]:
     row = await tx.update("session", session, _as_seen(seen_beat, seen_attached), lambda _: {"state": 2})
     return [columns(row, "draining", "worker_id")] if row else []
@@ -165,13 +165,18 @@ _LOST = (
 )
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def lock_held_shards(tx: Transaction, session: int) -> list[Row]:
     locked = await tx.lock_rows("shard", _held(tx, session), Mode.UPDATE, lambda row: row["holder"] == session and row["state"] in {2, 3})
     return [columns(row, *_LOST) for row in locked]
 
 
-@named("sessions")
+@named("tracking.handback")
+async def trainings_of(tx: Transaction, shards: list[int]) -> list[Row]:
+    return [{"training": training} for training in {row["training"] for row in tx.some("shard", shards)}]
+
+
+@named("tracking.handback")
 async def lock_attached_session(tx: Transaction, session: int, attached: int) -> list[Row]:
     locked = await tx.lock_rows(
         "session", tx.some("session", [session]), Mode.SHARE, lambda row: _live(row) and row["attached"] == attached
@@ -179,7 +184,7 @@ async def lock_attached_session(tx: Transaction, session: int, attached: int) ->
     return [columns(row, "id") for row in locked]
 
 
-@named("sessions")
+@named("tracking.handback")
 async def lock_held_shards_of(tx: Transaction, session: int, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows(
         "shard", tx.some("shard", ids), Mode.UPDATE, lambda row: row["holder"] == session and row["state"] in {2, 3}
@@ -187,7 +192,7 @@ async def lock_held_shards_of(tx: Transaction, session: int, ids: list[int]) -> 
     return [columns(row, "id", "training", "state", "number") for row in locked]
 
 
-@named("sessions")
+@named("tracking.handback")
 async def free_shard(tx: Transaction, shard: int, state: int, version: int, delay_ms: int, why: str) -> list[Row]:
     def change(row: Row) -> Row:
         rests = {"not_before": tx.now + timedelta(milliseconds=delay_ms), "cool_downs": row["cool_downs"] + 1, "yield_reason": why}
@@ -203,7 +208,7 @@ def _held_back(tx: Transaction, shard: Row) -> Row:
     return {"not_before": FOREVER} if training is not None and training["paused"] else {}
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def take_back_shard(
     tx: Transaction, shard: int, state: int, version: int, losses: int, suspects: list[int], still_open: int, fences: int
 ) -> list[Row]:
@@ -228,18 +233,18 @@ async def take_back_shard(
     return []
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def document_losses(tx: Transaction, training: int, ordinal: int) -> list[Row]:
     return [columns(row, "losses") for row in tx.some("document", [(training, ordinal)])]
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def charge_document(tx: Transaction, training: int, ordinal: int) -> list[Row]:
     await tx.update("document", (training, ordinal), lambda row: row["state"] == 0, lambda row: {"losses": row["losses"] + 1})
     return []
 
 
-@named("sessions")
+@named("tracking.takeback")
 async def fail_document(tx: Transaction, training: int, ordinal: int, attempt: int, code: str, error: str) -> list[Row]:
     row = await tx.update(
         "document",
@@ -257,7 +262,7 @@ async def fail_document(tx: Transaction, training: int, ordinal: int, attempt: i
     return [columns(row, "ordinal")] if row else []
 
 
-@named("sessions")
+@named("tracking.trials")
 async def start_trial(tx: Transaction, shard: int, number: int, session: int, ordinal: int) -> list[Row]:
     row = await tx.update(
         "shard",

@@ -8,45 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from doctrain_coordinator.store import statements as product
+from doctrain_mesh import statements as product
 from simulation.store.tables import Row, Transaction
 
 Statement = Callable[..., Awaitable[list[Row]]]
 
-FILES = ("commits", "dispatch", "sessions", "opened", "loading", "trainings", "shard_locks")
-"""Those whose every statement is known here, but for OTHERS."""
-OTHERS = frozenset(
-    {
-        *("list", "running_ordinals", "documents", "changed_shards", "ended_documents", "known_ids", "ahead", "held_by_silent"),
-        *("failed_documents", "failed_by_id", "copy_documents", "retried"),
-    }
+MODULES = (
+    *(f"dispatch.{name}" for name in ("dispatcher", "leadership")),
+    *(f"tracking.{name}" for name in ("commits", "recording", "training_rows", "sessions", "heartbeats", "lost_sessions", "takeback")),
+    *(f"tracking.{name}" for name in ("handback", "trials", "opened", "shard_locks", "stuck")),
+    *(f"trainings.{name}" for name in ("reading", "accepting", "starting", "storing", "unfinished", "endings", "control")),
 )
+"""Those of the coordinator whose every statement is known here, but for OTHERS."""
+OTHERS = frozenset({"list", "running_ordinals", "documents", "known_ids", "ahead", "held_by_silent", "copy_documents"})
 """What only listings, manifests and retries ask for, which are not simulated."""
 
 _FUNCTIONS: dict[tuple[str, str], Statement] = {}
 
 
-def named(file: str, name: str = "") -> Callable[[Statement], Statement]:
-    """Of ``sql/<file>.sql``, the statement of that name, or of the function's."""
+def named(module: str, name: str = "") -> Callable[[Statement], Statement]:
+    """Of a module of the coordinator, the statement of that name, or of the function's."""
 
     def add(function: Statement) -> Statement:
-        _FUNCTIONS[file, name or function.__name__] = function
+        _FUNCTIONS[module, name or function.__name__] = function
         return function
 
     return add
+
+
+def of(module: str) -> dict[str, str]:
+    """The statements of a module of the coordinator by name."""
+    return product.of(f"doctrain_coordinator.{module}")
 
 
 def by_text() -> dict[str, tuple[str, Statement]]:
     """Name and function of every statement that is known here; raises KeyError for one that the product does not have."""
     from simulation.store import commits, dispatch, loading, sessions, shard_locks, trainings  # noqa: F401 - they name their functions
 
-    return {product.load(file)[name]: (name, function) for (file, name), function in _FUNCTIONS.items()}
+    return {of(module)[name]: (name, function) for (module, name), function in _FUNCTIONS.items()}
 
 
 def unknown() -> list[str]:
     """The product's statements that the simulation would need and does not know."""
     by_text()
-    return [f"{file}.{name}" for file in FILES for name in product.load(file) if (file, name) not in _FUNCTIONS and name not in OTHERS]
+    return [f"{module}.{name}" for module in MODULES for name in of(module) if (module, name) not in _FUNCTIONS and name not in OTHERS]
 
 
 class UnknownStatementError(Exception):

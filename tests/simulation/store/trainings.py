@@ -13,13 +13,21 @@ _SHOWN = (
 )
 
 
-@named("trainings")
+@named("trainings.reading")
 async def by_task(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
-    found = (row for row in tx.scan("training") if row["tenant"] == tenant and row["task_id"] == task_id)
-    return [columns(row, "id", "request_hash") for row in found]
+    return [columns(row, "id") for row in _of_task(tx, tenant, task_id)]
 
 
-@named("trainings")
+@named("trainings.accepting")
+async def known(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
+    return [columns(row, "id", "request_hash") for row in _of_task(tx, tenant, task_id)]
+
+
+def _of_task(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
+    return [row for row in tx.scan("training") if row["tenant"] == tenant and row["task_id"] == task_id]
+
+
+@named("trainings.reading")
 async def progress(tx: Transaction, ids: list[int]) -> list[Row]:
     return [_progress(tx, row) for row in tx.some("training", sorted(ids))]
 
@@ -49,7 +57,7 @@ def _progress(tx: Transaction, training: Row) -> Row:
     }
 
 
-@named("trainings")
+@named("trainings.reading")
 async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
     found = []
     for training in tx.some("training", sorted(ids)):
@@ -72,19 +80,19 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
     return found
 
 
-@named("trainings")
+@named("trainings.reading")
 async def fleet(tx: Transaction) -> list[Row]:
     lanes = sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1 and not row["draining"])
     return [{"lanes": lanes, "lanes_used": sum(in_flight(row) for row in tx.scan("shard"))}]
 
 
-@named("trainings")
+@named("trainings.endings")
 async def lock_for_end(tx: Transaction, training: int) -> list[Row]:
     locked = await tx.lock_rows("training", tx.some("training", [training]), Mode.NO_KEY_UPDATE, lambda _: True)
     return [columns(row, "id", "state", "sealed", "total", "completed", "failed", "version") for row in locked]
 
 
-@named("trainings")
+@named("trainings.endings")
 async def end_training(tx: Transaction, training: int, state: int, reason: str | None) -> list[Row]:
     row = await tx.update(
         "training",
@@ -99,17 +107,17 @@ def _unended(row: Row) -> bool:
     return row["state"] in {0, 1, 2}
 
 
-@named("trainings")
+@named("trainings.endings")
 async def running_shards(tx: Transaction, training: int) -> list[Row]:
     return [columns(row, "id") for row in tx.shards(training) if row["state"] == 2]
 
 
-@named("trainings")
+@named("trainings.endings")
 async def lock_open_shards(tx: Transaction, training: int) -> list[Row]:
     return [columns(row, "id") for row in await tx.lock_rows("shard", list(tx.shards(training)), Mode.UPDATE, _unended)]
 
 
-@named("trainings")
+@named("trainings.endings")
 async def end_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     def change(row: Row) -> Row:
         stops = row["state"] == 2
@@ -120,12 +128,12 @@ async def end_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     return []
 
 
-@named("trainings")
+@named("trainings.control")
 async def pause_training(tx: Transaction, training: int) -> list[Row]:
     return await _set_paused(tx, training, paused=True)
 
 
-@named("trainings")
+@named("trainings.control")
 async def resume_training(tx: Transaction, training: int) -> list[Row]:
     return await _set_paused(tx, training, paused=False)
 
@@ -140,7 +148,7 @@ async def _set_paused(tx: Transaction, training: int, *, paused: bool) -> list[R
     return [columns(row, "version")] if row else []
 
 
-@named("trainings")
+@named("trainings.control")
 async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row]:
     def change(row: Row) -> Row:
         if row["state"] == 2:
@@ -152,7 +160,7 @@ async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row
     return []
 
 
-@named("trainings")
+@named("trainings.control")
 async def resume_shards(tx: Transaction, training: int) -> list[Row]:
     for shard in list(tx.shards(training)):
         await tx.update("shard", shard["id"], _held_back, lambda _: {"not_before": NEVER})
@@ -163,13 +171,13 @@ def _held_back(row: Row) -> bool:
     return bool(row["state"] == 0 and row["not_before"] == FOREVER)
 
 
-@named("trainings")
+@named("trainings.accepting")
 async def open_trainings(tx: Transaction, tenant: int) -> list[Row]:
     count = sum(row["tenant"] == tenant and row["state"] in {1, 2} for row in tx.scan("training"))
     plans = [row["plan"] for row in tx.some("tenant", [tenant])]
     return [{"plan": plan, "most": OPEN_TRAININGS[plan], "all_used": count >= OPEN_TRAININGS[plan]} for plan in plans]
 
 
-@named("trainings")
+@named("trainings.starting")
 async def tenant_limit(tx: Transaction, tenant: int) -> list[Row]:
     return [{"plan": row["plan"], "slots": tx.database.plans[row["plan"]]} for row in tx.some("tenant", [tenant])]

@@ -18,7 +18,7 @@ from doctrain_mesh.words import lexeme, words
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
 
-SQL = statements.load(__package__, "index")
+SQL = statements.of(__name__)
 INDEX_SECONDS = 30.0
 CHUNKS_A_SECOND = 200
 """What a Postgres that is very busy manages, beside the time that every document has."""

@@ -1,5 +1,5 @@
 -- name: by_task
-select id, request_hash from training where tenant = $1 and task_id = $2
+select id from training where tenant = $1 and task_id = $2
 
 -- name: progress
 -- Trainings as they stand; prefix_end is the ordinal of the first open document, null when none is open.
@@ -29,12 +29,6 @@ left join lateral (
 ) prefix on true
 left join document last on last.training = g.id and last.ordinal = coalesce(prefix.ordinal, g.total) - 1
 where g.id = any($1::bigint[])
-
--- name: retried
--- ``origin`` is the first training of its documents: what retries of retries name.
-select coalesce(retry_of, id) as origin, loaded, case when state > 2 then total - completed else failed end as untrained, uri_template,
-    number_offset, retrain
-from training where id = $1
 
 -- name: list
 select id from training
@@ -93,54 +87,3 @@ select * from (
 ) as listed
 where cardinality($6::smallint[]) = 0 or shown = any($6)
 order by ordinal limit $7
-
--- name: changed_shards
-select id, first, count, open, version from shard where training = $1 and version > $2 order by id
-
--- name: ended_documents
-select *, case when state = 1 then 3 else 4 end as shown
-from document where training = $1 and ordinal between $2 and $3 and state > 0 order by ordinal limit $4
-
--- name: lock_for_end
-select id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
-
--- name: end_training
-update training set state = $2, reason = $3, version = version + 1, ended_at = now(), sealed = true where id = $1 returning version
-
--- name: running_shards
-select id from shard where training = $1 and state = 2
-
--- name: lock_open_shards
-select id from shard where training = $1 and state in (0, 1, 2) order by id for update
-
--- name: end_shards
-update shard
-set state = case when state = 2 then 3 else 5 end, version = $2
-where training = $1 and state in (0, 1, 2)
-
--- name: pause_training
-update training set paused = true, version = version + 1 where id = $1 and state in (1, 2) and not paused returning version
-
--- name: pause_shards
--- A message of a shard that is pending again finds its grant gone and is dropped.
-update shard
-set state = case when state = 1 then 0 else state end, not_before = case when state = 2 then not_before else 'infinity' end,
-    yields = yields or state = 2, version = case when state = 0 then version else $2 end
-where training = $1 and state in (0, 1, 2)
-
--- name: resume_training
-update training set paused = false, moved_at = null, version = version + 1 where id = $1 and paused and state in (1, 2) returning version
-
--- name: resume_shards
-update shard set not_before = '-infinity' where training = $1 and state = 0 and not_before = 'infinity'
-
--- name: open_trainings
--- The most that the tenant's plan allows, and whether it has them; counts no further than that.
-select plan.name as plan, plan.open_trainings as most,
-    exists (
-        select 1 from training where training.tenant = tenant.id and training.state in (1, 2) offset plan.open_trainings - 1
-    ) as all_used
-from tenant join plan on plan.name = tenant.plan where tenant.id = $1
-
--- name: tenant_limit
-select plan.name as plan, plan.slots from tenant join plan on plan.name = tenant.plan where tenant.id = $1

@@ -1,7 +1,3 @@
--- name: lead
--- Waits for the leader before to go.
-select pg_advisory_lock($1)
-
 -- name: room
 -- Lanes of the workers that take new work.
 select coalesce(sum(lanes), 0)::int from session where state = 1 and not draining
@@ -86,3 +82,12 @@ where id in (
 -- In seconds; negative while one that is over was not ended. The bounds are there for the index: the first of it is asked for.
 select extract(epoch from min(not_before) - now())::float8 from shard
 where state = 0 and not_before > '-infinity' and not_before < 'infinity'
+
+-- name: live_sessions
+select id, beat, attached from session where state = 1
+
+-- name: forget_sessions
+-- What ended more than a day ago is asked for by nobody.
+delete from session where id in (
+    select id from session where state = 2 and beaten_at < now() - interval '1 day' order by id limit $1
+)

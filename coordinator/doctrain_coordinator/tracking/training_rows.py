@@ -1,16 +1,21 @@
-"""Trainings between Postgres and the ledger: locked rows in, changed rows out."""
+"""Trainings between Postgres and the ledger: locked rows in, changed rows out. They are the first that any transaction locks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.store import statements
+from doctrain_mesh import statements
 from doctrain_mesh.postgres import Connection, Record
 
-SQL = statements.load("commits")
+SQL = statements.of(__name__)
+
+
+async def lock_trainings(c: Connection, trainings: Sequence[int]) -> list[Record]:
+    """Their rows, locked in order; those of ids that there are."""
+    return list(await c.fetch(SQL["lock_trainings"], trainings))
 
 
 def training_row(row: Record) -> TrainingRow:

@@ -1,19 +1,3 @@
--- name: shard_facts
--- What of a shard never changes.
-select id, training, tenant, first, count from shard where id = any($1::bigint[])
-
--- name: lock_trainings
-select id, state, sealed, total, completed, failed, version, uri_template, number_offset, traceparent, task_id,
-    retrain, coalesce(retry_of, id) as index_order
-from training where id = any($1::bigint[]) order by id for no key update
-
--- name: lock_live_sessions
-select id from session where id = any($1::bigint[]) and state = 1 order by id for share
-
--- name: lock_shards
-select id, training, state, number, holder, width, open, suspects, trial, cool_downs
-from shard where id = any($1::bigint[]) order by id for no key update
-
 -- name: record_done
 -- Indexing dense arrays by ordinal has one plan, whatever the statistics say. They come as text: a driver that encodes arrays
 -- element by element took longer for it than the rest of the commit.
@@ -51,21 +35,3 @@ with marked as (
     returning 1
 )
 update training set unchanged = unchanged + (select count(*) from marked) where id = $1
-
--- name: update_shard
-update shard set state = $2, holder = $3, open = $4, running = $5, suspects = $6, trial = $7, version = $8 where id = $1
-
--- name: order_yield
--- A shard whose suspects have all ended was granted one slot for them: handed back, it is granted what it can use.
-update shard set yields = true where id = any($1::bigint[])
-
--- name: update_training
--- Where nothing was recorded for half a minute, nothing moved.
-update training
-set state = $2, completed = $3, failed = $4, version = $5,
-    moved_at = now(),
-    pace_from = case when moved_at > now() - interval '30 seconds' then pace_from else now() end,
-    pace_done = case when moved_at > now() - interval '30 seconds' then pace_done else $3::int + $4::int end,
-    started_at = coalesce(started_at, case when $6::boolean then now() end),
-    ended_at = coalesce(ended_at, case when $7::boolean then now() end)
-where id = $1

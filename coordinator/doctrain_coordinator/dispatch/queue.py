@@ -1,0 +1,31 @@
+"""The queue of shards as operators see it: in all, by tenant, and how long the oldest waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from doctrain_mesh import postgres, statements
+from doctrain_mesh.postgres import Pool, Record
+
+SQL = statements.of(__name__)
+READ_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Counts ``in_all`` and for each tenant; ``oldest_wait`` in seconds, None where nothing waits."""
+
+    in_all: Record
+    tenants: Sequence[Record]
+    oldest_wait: float | None
+
+
+async def read_queue(pool: Pool) -> Queue:
+    """As it stands; raises StoreUnavailableError."""
+    async with postgres.acquired(pool, "reading the queue", seconds=READ_SECONDS) as c:
+        in_all = await c.fetchrow(SQL["queue"])
+        oldest = await c.fetchval(SQL["oldest_wait"])
+        tenants = await c.fetch(SQL["queue_by_tenant"])
+    assert in_all is not None
+    return Queue(in_all, tenants, oldest)

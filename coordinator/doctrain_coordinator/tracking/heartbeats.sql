@@ -1,0 +1,14 @@
+-- name: lock_for_beats
+-- One that somebody else has locked is left out, whatever its state, and beats the next time.
+select id from session where id = any($1::bigint[]) order by id for no key update skip locked
+
+-- name: known_sessions
+select id from session where id = any($1::bigint[])
+
+-- name: beat
+update session set beat = beat + 1, draining = $3, gone_at = null, beaten_at = now()
+where id = $1 and state = 1 and attached = $2 returning id, beat
+
+-- name: held_shards
+select holder, id, number, state, yields
+from shard where holder = any($1::bigint[]) and state in (2, 3)

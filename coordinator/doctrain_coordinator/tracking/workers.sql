@@ -1,0 +1,11 @@
+-- name: workers
+-- Of a worker's sessions the newest is its present boot.
+select session.id, session.worker_id, session.lanes, session.draining, session.opened_at, session.version,
+    session.id = max(session.id) over (partition by session.worker_id) as newest,
+    extract(epoch from now() - session.beaten_at)::float8 as silence, session.gone_at is not null as gone,
+    coalesce(held.shards, 0)::int as shards, coalesce(held.slots, 0)::int as slots
+from session
+left join lateral (
+    select count(*) as shards, sum(width) as slots from shard where holder = session.id and state in (2, 3)
+) held on true
+where session.state = 1 order by session.worker_id, session.id

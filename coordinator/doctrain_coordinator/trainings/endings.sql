@@ -1,0 +1,16 @@
+-- name: lock_for_end
+select id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
+
+-- name: end_training
+update training set state = $2, reason = $3, version = version + 1, ended_at = now(), sealed = true where id = $1 returning version
+
+-- name: running_shards
+select id from shard where training = $1 and state = 2
+
+-- name: lock_open_shards
+select id from shard where training = $1 and state in (0, 1, 2) order by id for update
+
+-- name: end_shards
+update shard
+set state = case when state = 2 then 3 else 5 end, version = $2
+where training = $1 and state in (0, 1, 2)

@@ -1,0 +1,45 @@
+-- name: next_training
+select nextval(pg_get_serial_sequence('training', 'id'))
+
+-- name: lanes
+select coalesce(sum(lanes), 0)::int from session where state = 1
+
+-- name: insert_training
+-- The row that others may wait on comes last in its transaction.
+insert into training (
+    id, tenant, task_id, request_hash, sealed, loaded, load_offset, load_lines, load_etag, manifest_uri, uri_template,
+    number_offset, total, traceparent, load_count, retry_of, load_source, load_classes, retrain
+)
+overriding system value
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18)
+on conflict (tenant, task_id) do nothing
+returning id
+
+-- name: copy_documents
+-- Those with the ordinals $4 of the training $3 become documents of $1, from ordinal $2 on.
+insert into document (training, ordinal, document_id, uri, media_type, metadata)
+select $1, $2 + copied.place::int - 1, coalesce(d.document_id, (d.ordinal + g.number_offset)::text),
+    coalesce(d.uri, replace(g.uri_template, '{n}', (d.ordinal + g.number_offset)::text)), d.media_type, d.metadata
+from unnest($4::int[]) with ordinality as copied (ordinal, place)
+join training g on g.id = $3
+cross join lateral (select * from document where training = $3 and ordinal = copied.ordinal limit 1) d
+
+-- name: next_shard_number
+select coalesce(max(shard_number), -1) + 1 from shard where training = $1
+
+-- name: lock_loading
+select id, state, sealed, total, completed, failed, version, loaded, paused
+from training where id = $1 and loaded = $2 and state in (1, 2) and not sealed for no key update
+
+-- name: pause_loaded
+-- Shards were stored of a training that is paused: they wait until it is resumed.
+update shard set not_before = 'infinity' where training = $1 and first >= $2 and state = 0
+
+-- name: advance
+update training
+set loaded = $2, total = $2, load_offset = $3, load_lines = $4, sealed = $5, state = $6, version = $7,
+    ended_at = coalesce(ended_at, case when $8::boolean then now() end), load_progress_at = now()
+where id = $1
+
+-- name: known_ids
+select document_id from document where training = $1 and document_id = any($2::text[])
