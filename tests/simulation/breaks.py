@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from doctrain_coordinator.core import charging
 from doctrain_coordinator.core.ledger import Begun, Ledger
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch.dispatcher import Term
-from doctrain_coordinator.tracking.commits import Committer
+from doctrain_coordinator.tracking.group_transaction import Batch, GroupTransaction
 from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_worker.gate import Gate
 from doctrain_worker.holds import Holds
@@ -141,15 +142,15 @@ def fences_cost_nothing(patch: pytest.MonkeyPatch) -> None:
 
 def answers_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     """Results are answered when they are in the transaction, whatever becomes of its commit."""
-    transact = Committer._transact
+    run = GroupTransaction.run
 
-    async def eager(self: Committer, items: Any, batch: Any) -> None:
-        await transact(self, items, batch)
+    async def eager(self: GroupTransaction, c: Any, items: Any) -> Batch:
+        batch = await run(self, c, items)
         for answer in batch.answers:
             answer()
-        batch.answers = []
+        return replace(batch, answers=[])
 
-    patch.setattr(Committer, "_transact", eager)
+    patch.setattr(GroupTransaction, "run", eager)
 
 
 def silence_shortens_the_lease(patch: pytest.MonkeyPatch) -> None:

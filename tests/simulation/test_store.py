@@ -28,23 +28,23 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
     suspects = draw.choice([[], [first], [first, first + 1]])
     return draw.choice(
         [
-            ("commits.shard_facts", some),
+            ("group_transaction.shard_facts", some),
             ("handback.trainings_of", some),
             ("training_rows.lock_trainings", [1, 2, 3]),
-            ("commits.lock_live_sessions", [1, 2, 3]),
-            ("commits.lock_shards", some),
+            ("group_transaction.lock_live_sessions", [1, 2, 3]),
+            ("group_transaction.lock_shards", some),
             *3
             * [
                 ("recording.record_done", training, first, first + SHARD - 1, number, BASE, _text(started), _text([1] * SHARD)),
                 ("dispatcher.grant", shard, draw.randint(1, 5), draw.randint(1, 2), draw.choice([5, 30])),
-                ("commits.update_shard", shard, draw.choice([1, 2, 2, 3, 4]), session, 2, [first], suspects, None, version),
+                ("group_transaction.update_shard", shard, draw.choice([1, 2, 2, 3, 4]), session, 2, [first], suspects, None, version),
                 ("heartbeats.beat", session, draw.randint(1, 2), draw.random() < 0.2),
             ],
             ("recording.record_failed", training, ordinal, number, 2, "BROKEN", "It is broken.", BASE, 1, 2),
             ("recording.set_tries", training, ordinal, number, 3),
             ("recording.record_unchanged", training, number, [ordinal]),
             ("recording.set_stages", training, ordinal, number, '[["fetch",0,1,{}]]'),
-            ("commits.order_yield", [shard]),
+            ("group_transaction.order_yield", [shard]),
             (
                 "training_rows.update_training",
                 training,
@@ -149,7 +149,7 @@ async def _two(store: Store) -> tuple[Speaker, Speaker]:
     for worker in ("w1", "w2"):
         await one.say("sessions.open_session", worker, 2, "1", None, b"one")
     await one.say("dispatcher.grant", 1, 2, 1, 5)
-    await one.say("commits.update_shard", 1, 2, 1, 4, [], [0], None, 2)
+    await one.say("group_transaction.update_shard", 1, 2, 1, 4, [], [0], None, 2)
     await one.say("dispatcher.grant", 2, 1, 1, 5)
     return one, other
 
@@ -160,10 +160,10 @@ LOCKS: list[tuple[Any, ...]] = [
     ("control.pause_training", 1),
     ("training_rows.lock_trainings", [1]),
     ("dispatcher.lock_startable_trainings", [1]),
-    ("commits.lock_live_sessions", [1]),
+    ("group_transaction.lock_live_sessions", [1]),
     ("heartbeats.beat", 1, 1, False),
     ("takeback.end_session", 1, None, None),
-    ("commits.lock_shards", [1, 2]),
+    ("group_transaction.lock_shards", [1, 2]),
     ("takeback.lock_held_shards", 1),
     ("trials.start_trial", 1, 1, 1, 0),
     ("dispatcher.lock_tenants", [1]),
@@ -201,7 +201,7 @@ async def test_a_statement_that_waited_sees_the_locked_row_anew_and_the_rest_as_
     async def script(store: Store) -> list[Any]:
         one, other = await _two(store)
         await one.connection.execute("begin")
-        await one.say("commits.lock_shards", [4])
+        await one.say("group_transaction.lock_shards", [4])
         await one.say("dispatcher.grant", 3, 2, 1, 5)
         task = asyncio.create_task(other.say("dispatcher.grant", 4, 2, 1, 5))
         waited = await waits(store, other.connection, task)
@@ -218,7 +218,7 @@ async def test_who_waits_briefly_gives_up_and_only_within_that_transaction(postg
         one, other = await _two(store)
         for _ in range(2):
             await one.connection.execute("begin")
-            await one.say("commits.lock_shards", [1])
+            await one.say("group_transaction.lock_shards", [1])
             await other.connection.execute("begin")
             await other.say("shard_locks.wait_briefly")
             with pytest.raises(asyncpg.LockNotAvailableError):
@@ -240,11 +240,11 @@ async def test_a_deadlock_is_told_to_one(postgres: str) -> None:
         one, other = await _two(store)
         for speaker in (one, other):
             await speaker.connection.execute("begin")
-        await one.say("commits.lock_shards", [1])
-        await other.say("commits.lock_shards", [2])
-        tasks = [asyncio.create_task(one.say("commits.lock_shards", [2]))]
+        await one.say("group_transaction.lock_shards", [1])
+        await other.say("group_transaction.lock_shards", [2])
+        tasks = [asyncio.create_task(one.say("group_transaction.lock_shards", [2]))]
         assert await waits(store, one.connection, tasks[0])
-        tasks.append(asyncio.create_task(other.say("commits.lock_shards", [1])))
+        tasks.append(asyncio.create_task(other.say("group_transaction.lock_shards", [1])))
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         told = [type(task.exception()).__name__ for task in done if task.exception() is not None]
         victim, winner = (one, other) if tasks[0] in done and tasks[0].exception() is not None else (other, one)

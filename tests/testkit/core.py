@@ -17,9 +17,10 @@ from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.provisioning import Tenants
-from doctrain_coordinator.tracking.commits import Begin, BegunShard, Committer, Report
+from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
+from doctrain_coordinator.tracking.items import Begin, BegunShard, Report
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
 from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions
 from doctrain_coordinator.tracking.shard_locks import ShardLocks

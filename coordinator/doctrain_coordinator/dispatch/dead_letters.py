@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from doctrain_coordinator.core.burial import Grant, explain
+from doctrain_coordinator.core.dead_letters import Grant, explain
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import messages
 from doctrain_mesh import postgres, statements

@@ -19,9 +19,10 @@ from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.stages import Stage, stored
 from doctrain_coordinator.core.states import Order
 from doctrain_coordinator.rpc import begins
-from doctrain_coordinator.tracking.commits import Begin, BegunShard, Committer, Report
+from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
+from doctrain_coordinator.tracking.items import Begin, BegunShard, Report
 from doctrain_coordinator.tracking.lost_sessions import Spawn
 from doctrain_coordinator.tracking.opened import OpenDocuments
 from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions

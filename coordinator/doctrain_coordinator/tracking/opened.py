@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.tracking.commits import BegunShard
+from doctrain_coordinator.tracking.items import BegunShard
 from doctrain_mesh import postgres, statements
 from doctrain_mesh.postgres import Connection, Pool, Record
 

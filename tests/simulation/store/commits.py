@@ -26,7 +26,7 @@ _TRAINING = (
 _SHARD = ("id", "training", "state", "number", "holder", "width", "open", "suspects", "trial", "cool_downs")
 
 
-@named("tracking.commits")
+@named("tracking.group_transaction")
 async def shard_facts(tx: Transaction, ids: list[int]) -> list[Row]:
     return [columns(row, "id", "training", "tenant", "first", "count") for row in tx.some("shard", sorted(ids))]
 
@@ -37,13 +37,13 @@ async def lock_trainings(tx: Transaction, ids: list[int]) -> list[Row]:
     return [{**columns(row, *_TRAINING), "index_order": row["retry_of"] or row["id"]} for row in locked]
 
 
-@named("tracking.commits")
+@named("tracking.group_transaction")
 async def lock_live_sessions(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("session", tx.some("session", ids), Mode.SHARE, lambda row: row["state"] == 1)
     return [columns(row, "id") for row in locked]
 
 
-@named("tracking.commits")
+@named("tracking.group_transaction")
 async def lock_shards(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("shard", tx.some("shard", ids), Mode.NO_KEY_UPDATE, lambda _: True)
     return [columns(row, *_SHARD) for row in locked]
@@ -132,7 +132,7 @@ async def record_unchanged(tx: Transaction, training: int, attempt: int, ordinal
     return []
 
 
-@named("tracking.commits")
+@named("tracking.group_transaction")
 async def update_shard(
     tx: Transaction,
     shard: int,
@@ -157,7 +157,7 @@ async def update_shard(
     return []
 
 
-@named("tracking.commits")
+@named("tracking.group_transaction")
 async def order_yield(tx: Transaction, ids: list[int]) -> list[Row]:
     for shard in ids:
         await tx.update("shard", shard, lambda _: True, lambda _: {"yields": True})

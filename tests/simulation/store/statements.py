@@ -15,7 +15,10 @@ Statement = Callable[..., Awaitable[list[Row]]]
 
 MODULES = (
     *(f"dispatch.{name}" for name in ("dispatcher", "leadership")),
-    *(f"tracking.{name}" for name in ("commits", "recording", "training_rows", "sessions", "heartbeats", "lost_sessions", "takeback")),
+    *(
+        f"tracking.{name}"
+        for name in ("group_transaction", "recording", "training_rows", "sessions", "heartbeats", "lost_sessions", "takeback")
+    ),
     *(f"tracking.{name}" for name in ("handback", "trials", "opened", "shard_locks", "stuck")),
     *(f"trainings.{name}" for name in ("reading", "accepting", "starting", "storing", "unfinished", "endings", "control")),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from doctrain_coordinator.core.burial import Grant, explain
+from doctrain_coordinator.core.dead_letters import Grant, explain
 from doctrain_coordinator.core.holding import Facts, Lost, Rule, holds, waiting_reason
 from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.states import ShardState, TrainingState

@@ -1,0 +1,164 @@
+"""One transaction for many begins and results: what is accepted of them is decided by the ledger, from rows that are locked.
+
+Locks are taken first and in one order (trainings, sessions, shards, each by id), so that what the ledger decides is still true
+when it is written. Every part is guarded, so that running it again records nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from doctrain_coordinator.core.blocks import mended
+from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
+from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.outcomes import Outcomes
+from doctrain_coordinator.tracking.items import Begin, BegunShard, Item, Report, ShardFacts
+from doctrain_coordinator.tracking.recording import Recording, record
+from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
+from doctrain_mesh import statements
+from doctrain_mesh.postgres import OwnConnection, Record
+
+log = logging.getLogger(__name__)
+SQL = statements.of(__name__)
+MOST_KNOWN = 100_000
+"""Shards whose facts are remembered."""
+MOST_TOLD = 1_000
+"""Sessions of which it is remembered that the log was told of their faults."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction did: whom to answer and what to tell, once it is committed; ``freed``: shards may be granted."""
+
+    answers: list[Callable[[], None]] = field(default_factory=list)
+    trainings: list[int] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    freed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """Rows by id, as they were locked, and the ledger of what becomes of them."""
+
+    ledger: Ledger
+    trainings: Mapping[int, Record]
+    shards: Mapping[int, Record]
+
+
+class GroupTransaction:
+    """One a committer: remembers what of shards never changes."""
+
+    def __init__(self) -> None:
+        self._facts: dict[int, ShardFacts] = {}
+        self._told: set[int] = set()
+
+    async def run(self, c: OwnConnection, items: Sequence[Item]) -> Batch:
+        """Within a transaction that has begun; raises what Postgres says."""
+        begins = [item for item in items if isinstance(item, Begin)]
+        reports = [item for item in items if isinstance(item, Report)]
+        batch = Batch()
+        await self._learn(c, {item.shard for item in items})
+        locked = await self._lock(c, {item.shard for item in items}, {begin.session for begin in begins})
+        batch.traceparents = [row["traceparent"] for row in locked.trainings.values() if row["traceparent"]]
+        for begin in begins:
+            outcome = locked.ledger.begin(begin.session, begin.shard, begin.number)
+            begun = self._begun(begin.shard, locked) if outcome is Begun.BEGUN else None
+            batch.answers.append(partial(begin.answer, outcome, begun))
+        await self._record(c, self._accepted(reports, locked.ledger, batch), locked.ledger, batch)
+        await self._write(c, locked.ledger, batch)
+        return batch
+
+    def _begun(self, shard: int, locked: _Locked) -> BegunShard:
+        facts = self._facts[shard]
+        return BegunShard(facts, locked.shards[shard], locked.trainings[facts.training])
+
+    def _accepted(self, reports: Sequence[Report], ledger: Ledger, batch: Batch) -> list[Report]:
+        """Those of a shard's holder; the others are answered that they are late, or that it is done already."""
+        accepted = []
+        for report in reports:
+            if ledger.accepts(report.session, report.shard, report.number):
+                self._mend(report)
+                accepted.append(report)
+            else:
+                done = ledger.already_done(report.session, report.shard, report.number)
+                batch.freed = batch.freed or done
+                batch.answers.append(partial(report.answer, report.outcome if done else Recorded.STALE, done, report.invalid))
+        return accepted
+
+    def _mend(self, report: Report) -> None:
+        facts = self._facts[report.shard]
+        mend = mended(report.block, facts.first, facts.count, now_ms=time.time_ns() // 1_000_000)
+        if mend.faults:
+            if report.session not in self._told:
+                self._told = {*self._told, report.session} if len(self._told) < MOST_TOLD else {report.session}
+                log.error("Results of session %d are not as they should be: %s.", report.session, "; ".join(mend.faults))
+            report.block, report.invalid = mend.block, [*report.invalid, *mend.invalid]
+            if mend.foreign:
+                report.outcome = Recorded.INVALID
+
+    async def _learn(self, c: OwnConnection, shards: set[int]) -> None:
+        unknown = shards - self._facts.keys()
+        if not unknown:
+            return
+        if len(self._facts) > MOST_KNOWN:
+            self._facts.clear()
+            unknown = shards
+        for row in await c.fetch(SQL["shard_facts"], list(unknown)):
+            self._facts[row["id"]] = ShardFacts(*row)
+
+    async def _lock(self, c: OwnConnection, shards: set[int], sessions: set[int]) -> _Locked:
+        known = [shard for shard in shards if shard in self._facts]
+        trainings = await lock_trainings(c, list({self._facts[shard].training for shard in known}))
+        live = await c.fetch(SQL["lock_live_sessions"], list(sessions)) if sessions else []
+        rows = await c.fetch(SQL["lock_shards"], list(known))
+        ledger = Ledger(
+            [training_row(row) for row in trainings],
+            [
+                ShardRow(
+                    row["id"],
+                    row["training"],
+                    ShardState(row["state"]),
+                    row["number"],
+                    row["holder"],
+                    row["open"],
+                    row["suspects"],
+                    row["trial"],
+                )
+                for row in rows
+            ],
+            [row["id"] for row in live],
+        )
+        return _Locked(ledger, {row["id"]: row for row in trainings}, {row["id"]: row for row in rows})
+
+    async def _record(self, c: OwnConnection, accepted: Sequence[Report], ledger: Ledger, batch: Batch) -> None:
+        recordings = [Recording(self._facts[report.shard].training, report.number, report.block) for report in accepted]
+        await record(c, recordings, batch.outcomes)
+        for report, recorded in zip(accepted, recordings, strict=True):
+            done = ledger.record(
+                report.shard,
+                completed=recorded.completed,
+                failed=recorded.failed,
+                reported=report.block.reported,
+                running=report.block.running,
+            )
+            batch.freed = batch.freed or done
+            batch.answers.append(partial(report.answer, report.outcome, done, report.invalid))
+
+    async def _write(self, c: OwnConnection, ledger: Ledger, batch: Batch) -> None:
+        shards = [
+            (s.id, s.state, s.holder, s.open, list(s.running), list(s.suspects), s.trial, s.version)
+            for s in ledger.shards.values()
+            if s.changed
+        ]
+        if shards:
+            await c.executemany(SQL["update_shard"], shards)
+        cleared = [s.id for s in ledger.shards.values() if s.cleared and s.open > 1]
+        if cleared:
+            await c.execute(SQL["order_yield"], cleared)
+        batch.trainings = await write_trainings(c, ledger.trainings.values())
+        batch.outcomes.ended(ledger.trainings.values())

@@ -1,0 +1,61 @@
+"""What a group commit is made of: begins and reports, each with whom to answer once it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from doctrain_coordinator.core.blocks import Block
+from doctrain_coordinator.core.ledger import Begun, Recorded
+from doctrain_mesh.postgres import Record
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What of a shard never changes."""
+
+    id: int
+    training: int
+    tenant: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BegunShard:
+    """A shard that was begun, and the rows of it and of its training as they were locked."""
+
+    facts: ShardFacts
+    shard: Record
+    training: Record
+
+
+@dataclass(slots=True)
+class Begin:
+    """A begin to commit; ``answer`` is called after the commit with the outcome and, when begun, the shard."""
+
+    session: int
+    shard: int
+    number: int
+    answer: Callable[[Begun, BegunShard | None], None]
+    urgent: bool = True
+
+
+Answer = Callable[[Recorded, bool, Sequence[int]], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """A block to commit; ``answer`` gets (what came of it, shard_done, invalid ordinals) after the commit."""
+
+    session: int
+    shard: int
+    number: int
+    block: Block
+    answer: Answer
+    urgent: bool
+    outcome: Recorded = Recorded.RECORDED
+    invalid: Sequence[int] = ()
+
+
+Item = Begin | Report
