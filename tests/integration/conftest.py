@@ -1,4 +1,4 @@
-"""The in-process broker, for tests of what stands around it; a guardian and its children, for tests of what these may do."""
+"""What several files of tests stand on: a broker in the process, a guardian and its children, a service that a test scripts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from doctrain import AsyncClient
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
 from testkit import sandbox
+from testkit.scripted_service import ScriptedService, serving
+from testkit.shell import Shell
 
 
 @pytest.fixture
@@ -70,3 +73,32 @@ def mark() -> Iterator[str]:
     yield word
     for process in sandbox.marked(word):
         process.kill()
+
+
+@pytest.fixture
+async def service() -> ScriptedService:
+    """What the client talks to; a file of tests may have another."""
+    return ScriptedService()
+
+
+@pytest.fixture
+async def client(service: ScriptedService) -> AsyncIterator[AsyncClient]:
+    async with serving(service) as now, AsyncClient(now.address, api_key="secret") as client:
+        yield client
+
+
+@pytest.fixture
+async def shell(service: ScriptedService) -> AsyncIterator[Shell]:
+    """The command line, told of the service."""
+    async with serving(service) as now:
+        yield Shell(now.address)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three files to train, and an empty one."""
+    for name in ("a.txt", "b.txt", "deep/c.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "empty.txt").write_text("")
+    return tmp_path

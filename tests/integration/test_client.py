@@ -18,17 +18,6 @@ from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import UNAVAILABLE, Failure, ScriptedService, serving
 
 
-@pytest.fixture
-async def service() -> ScriptedService:
-    return ScriptedService()
-
-
-@pytest.fixture
-async def client(service: ScriptedService) -> AsyncIterator[AsyncClient]:
-    async with serving(service) as serving_now, AsyncClient(serving_now.address, api_key="secret") as client:
-        yield client
-
-
 def documents(count: int) -> list[DocumentInput]:
     return [DocumentInput(document_id=f"d{n}", content=b"x") for n in range(count)]
 

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 
 from doctrain.v1 import training_pb2 as pb
-from testkit.scripted_service import Failure, ScriptedService, serving
+from testkit.scripted_service import Failure, ScriptedService
 from testkit.shell import Shell, lines
-
-
-@pytest.fixture
-async def service() -> ScriptedService:
-    return ScriptedService()
-
-
-@pytest.fixture
-async def shell(service: ScriptedService) -> AsyncIterator[Shell]:
-    async with serving(service) as now:
-        yield Shell(now.address)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in ("a.txt", "b.txt", "deep/c.md"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    (tmp_path / "empty.txt").write_text("")
-    return tmp_path
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,6 @@ from doctrain import AsyncClient, Client, DocumentInput, errors
 from testkit.scripted_service import UNAVAILABLE, ScriptedService, serving
 
 
-@pytest.fixture
-async def service() -> ScriptedService:
-    return ScriptedService()
-
-
 def documents(count: int) -> list[DocumentInput]:
     return [DocumentInput(document_id=f"d{n}", content=b"x") for n in range(count)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -11,18 +10,7 @@ import pytest
 
 from doctrain import AsyncClient, Skipped, Stored, errors, folder
 from doctrain.v1 import training_pb2 as pb
-from testkit.scripted_service import Failure, ScriptedService, serving
-
-
-@pytest.fixture
-async def service() -> ScriptedService:
-    return ScriptedService()
-
-
-@pytest.fixture
-async def client(service: ScriptedService) -> AsyncIterator[AsyncClient]:
-    async with serving(service) as serving_now, AsyncClient(serving_now.address, api_key="secret") as client:
-        yield client
+from testkit.scripted_service import Failure, ScriptedService
 
 
 async def test_a_folder_is_stored_with_bounded_concurrency_and_trained(

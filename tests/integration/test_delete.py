@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 import doctrain
-from doctrain.errors import DoctrainError, NothingToRetryError, TrainingNotEndedError, TrainingNotFoundError
+from doctrain.errors import NothingToRetryError, TrainingNotEndedError, TrainingNotFoundError
 from doctrain.v1 import training_pb2
-from testkit.coordinator import Coordinators, coordinators
+from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import Indexer, indexing, train
 from testkit.waiting import wait_until
 
@@ -35,12 +35,6 @@ async def indexer(served: Coordinators) -> AsyncIterator[Indexer]:
 @pytest.fixture
 async def acme(served: Coordinators, indexer: Indexer) -> doctrain.AsyncClient:
     return await served.tenant("acme")
-
-
-async def refused(call: Awaitable[object]) -> DoctrainError:
-    with pytest.raises(DoctrainError) as caught:
-        await call
-    return caught.value
 
 
 async def found(client: doctrain.AsyncClient, query: str = "harbour") -> set[str]:

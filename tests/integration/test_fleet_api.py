@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 import doctrain
-from doctrain.errors import DoctrainError
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
 from doctrain_mesh import membership
-from testkit.coordinator import Coordinators, coordinators
+from testkit.coordinator import Coordinators, coordinators, refused
 
 
 @pytest.fixture
@@ -23,12 +22,6 @@ async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
 @pytest.fixture
 async def acme(served: Coordinators) -> doctrain.AsyncClient:
     return await served.tenant("acme")
-
-
-async def refused(call: Awaitable[object]) -> DoctrainError:
-    with pytest.raises(DoctrainError) as caught:
-        await call
-    return caught.value
 
 
 async def test_operators_list_keys_and_learn_of_unknown_ones(served: Coordinators, acme: doctrain.AsyncClient) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,11 +13,10 @@ import pytest
 
 import doctrain
 from doctrain import errors
-from doctrain.errors import DoctrainError
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.trainings import chunks, starting
-from testkit.coordinator import Coordinators, coordinators
+from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.waiting import wait_until
 
 
@@ -30,12 +29,6 @@ async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
 @pytest.fixture
 async def acme(served: Coordinators) -> doctrain.AsyncClient:
     return await served.tenant("acme")
-
-
-async def refused(call: Awaitable[object]) -> DoctrainError:
-    with pytest.raises(DoctrainError) as caught:
-        await call
-    return caught.value
 
 
 def manifest(folder: Path, lines: list[str]) -> str:

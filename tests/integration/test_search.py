@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 
 import doctrain
-from doctrain.errors import DoctrainError, QuotaExceededError
+from doctrain.errors import QuotaExceededError
 from doctrain.v1 import search_pb2 as pb
 from doctrain.v1 import search_pb2_grpc
-from testkit.coordinator import Coordinators, coordinators
+from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import Indexer, indexing, train
 from testkit.postgres import PostgresServer
 
@@ -57,12 +57,6 @@ async def library(shared_postgres: PostgresServer, tmp_path_factory: pytest.Temp
         ended = await train(client, LIBRARY)
         assert ended.completed == len(LIBRARY)
         yield Library(served, indexer, client, ended.training_task_id)
-
-
-async def refused(call: Awaitable[object]) -> DoctrainError:
-    with pytest.raises(DoctrainError) as caught:
-        await call
-    return caught.value
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "vectors"])

@@ -13,11 +13,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 import doctrain
-from doctrain.errors import DoctrainError
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.rpc import interceptors
-from testkit.coordinator import Coordinators, coordinators
+from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.waiting import wait_until
 
 
@@ -50,12 +49,6 @@ def details(error: grpc.aio.AioRpcError) -> tuple[str, list[str]]:
             detail.Unpack(request)
     assert info.domain == "doctrain.dev"
     return info.reason, [violation.field for violation in request.field_violations]
-
-
-async def refused(call: object) -> DoctrainError:
-    with pytest.raises(DoctrainError) as caught:
-        await call  # type: ignore[misc]
-    return caught.value
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Any
 
 import asyncpg
 import grpc
+import pytest
 
 import doctrain
+from doctrain.errors import DoctrainError
 from doctrain_coordinator import app
 from doctrain_coordinator.tenants.keys import ROLE_NAMES
 from doctrain_mesh.broker.memory import MemoryBroker
@@ -73,3 +75,10 @@ async def coordinators(database_url: str, folder: Path, *, count: int = 1, **set
             context = app.running(chosen, broker=made.broker, registry=made.registry)
             made.running.append(await services.enter_async_context(context))
         yield made
+
+
+async def refused(call: Awaitable[object]) -> DoctrainError:
+    """The error with which a call is refused."""
+    with pytest.raises(DoctrainError) as caught:
+        await call
+    return caught.value
