@@ -1,1 +1,1 @@
-"""Postgres as the source of truth: schema, migrations and every SQL statement by name."""
+"""Postgres as the source of truth: the schema, and how a database gets it."""
