@@ -14,18 +14,15 @@ from typing import Any
 
 import grpc
 
-from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.ledger import Begun, Recorded
-from doctrain_coordinator.core.stages import Stage, stored
-from doctrain_coordinator.core.states import Order
-from doctrain_coordinator.rpc import begins
+from doctrain_coordinator.rpc import tracker_answers, tracker_requests
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
 from doctrain_coordinator.tracking.items import Begin, BegunShard, Report
 from doctrain_coordinator.tracking.lost_sessions import Spawn
 from doctrain_coordinator.tracking.opened import OpenDocuments
-from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions
+from doctrain_coordinator.tracking.sessions import Attachment, Sessions
 from doctrain_coordinator.tracking.trials import Trials
 from doctrain_mesh.errors import InvalidRequestError, StoreUnavailableError
 from doctrain_mesh.supervise import deadline
@@ -38,24 +35,8 @@ HELLO_SECONDS = 10.0
 STALL_SECONDS = 20.0
 LOOKS = 4
 """So many looks a lease, one after the other, must find a worker silent: one long pause of this process is one look."""
-MAX_NAME = 200
 MOST_REASON = 500
-MOST_LANES = 256
 MOST_DELAY_MS = 24 * 3600 * 1000
-_OUTCOMES = {
-    Begun.BEGUN: pb.BEGIN_OUTCOME_BEGUN,
-    Begun.NOT_YOURS: pb.BEGIN_OUTCOME_NOT_YOURS,
-    Begun.SESSION_LOST: pb.BEGIN_OUTCOME_SESSION_LOST,
-}
-_RECORDED = {
-    Recorded.RECORDED: pb.BLOCK_OUTCOME_RECORDED,
-    Recorded.STALE: pb.BLOCK_OUTCOME_STALE,
-    Recorded.INVALID: pb.BLOCK_OUTCOME_INVALID,
-}
-_ORDERS = {
-    Order.YIELD: pb.ORDER_KIND_YIELD,
-    Order.STOP: pb.ORDER_KIND_STOP,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +83,7 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
             first = await context.read()
         if not isinstance(first, pb.TrackRequest) or not first.HasField("hello") or not first.hello.worker_id:
             raise InvalidRequestError("The first request of a stream must carry `hello` with a `worker_id`.")
-        attachment = await self._parts.sessions.open(_opening(first.hello))
+        attachment = await self._parts.sessions.open(tracker_requests.opening(first.hello))
         if attachment is None:
             await context.write(pb.TrackResponse(welcome=pb.Welcome()))
             return
@@ -114,25 +95,6 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
             self._streams.discard(stream)
             if not self._draining and stream.spoken and stream.ended_by_worker:
                 self._parts.spawn(self._parts.sessions.closed(attachment))
-
-
-def _opening(hello: pb.Hello) -> Opening:
-    """Raises InvalidRequestError for what no worker says."""
-    if not hello.worker_id.isprintable() or len(hello.worker_id) > MAX_NAME:
-        raise InvalidRequestError(f"A worker_id is 1 to {MAX_NAME} characters that can be shown.")
-    if not 1 <= hello.lanes <= MOST_LANES:
-        raise InvalidRequestError(f"A worker has 1 to {MOST_LANES} lanes.")
-    if not hello.version.isprintable() or len(hello.version) > MAX_NAME:
-        raise InvalidRequestError(f"A version is at most {MAX_NAME} characters that can be shown.")
-    return Opening(
-        hello.worker_id,
-        hello.lanes,
-        hello.version,
-        hello.session,
-        hello.predecessor,
-        hello.predecessor_end == pb.PREDECESSOR_END_DIED,
-        hello.secret,
-    )
 
 
 class _Stream:
@@ -257,10 +219,10 @@ class _Stream:
                 if known is None:
                     self._parts.spawn(self._tell(begun))
                     return
-                self.outbox.begins.append(begins.begun(known))
+                self.outbox.begins.append(tracker_answers.begun(known))
                 self.wake()
                 return
-            self.outbox.begins.add(shard=pb.ShardRef(shard=shard, number=number), outcome=_OUTCOMES[outcome])
+            self.outbox.begins.append(tracker_answers.not_begun((shard, number), outcome))
             self.wake()
 
         return Begin(session, shard, number, answer)
@@ -268,7 +230,7 @@ class _Stream:
     async def _tell(self, begun: BegunShard) -> None:
         while not self._ended:
             try:
-                answer = begins.begun(await self._parts.open_documents.read(begun))
+                answer = tracker_answers.begun(await self._parts.open_documents.read(begun))
                 self.outbox.begins.append(answer)  # looked up after the wait: the writer replaces the outbox meanwhile
                 self.wake()
                 return
@@ -277,19 +239,13 @@ class _Stream:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _report(self, session: int, block: pb.Block) -> Report:
-        sequence, shard, number = block.sequence, block.shard.shard, block.shard.number
+        sequence, shard, number = block.sequence, block.shard.shard, block.shard.number  # the message itself is let go
 
         def answer(outcome: Recorded, done: bool, invalid: Sequence[int]) -> None:
-            self.outbox.blocks.add(
-                sequence=sequence,
-                shard=pb.ShardRef(shard=shard, number=number),
-                outcome=_RECORDED[outcome],
-                invalid=invalid,
-                shard_done=done,
-            )
+            self.outbox.blocks.append(tracker_answers.block(sequence, (shard, number), outcome, done, invalid))
             self.wake()
 
-        return Report(session, shard, number, _block(block), answer, urgent=not block.running)
+        return Report(session, shard, number, tracker_requests.block(block), answer, urgent=not block.running)
 
     def _beat(self, heartbeat: pb.Heartbeat) -> None:
         self._heartbeats += 1
@@ -300,14 +256,7 @@ class _Stream:
         def answer(standing: Standing) -> None:
             if standing.beat is not None:
                 self._attachment.beaten(standing.beat)
-            self.outbox.heartbeat.CopyFrom(
-                pb.HeartbeatAnswer(
-                    sequence=sequence,
-                    session_lost=standing.beat is None,
-                    orders=[pb.Order(shard=pb.ShardRef(shard=s, number=n), kind=_ORDERS[kind]) for s, n, kind in standing.orders],
-                    not_yours=[pb.ShardRef(shard=s, number=n) for s, n in standing.not_yours],
-                )
-            )
+            self.outbox.heartbeat.CopyFrom(tracker_answers.heartbeat(sequence, standing))
             self.wake()
 
         def asked() -> set[int]:
@@ -343,17 +292,3 @@ class _Stream:
         except StoreUnavailableError as error:
             log.warning("A hand-back of session %d stays unanswered: %s", session, error)
         self.wake()
-
-
-def _block(block: pb.Block) -> Block:
-    return Block(
-        block.first,
-        block.base_ms,
-        list(block.started),
-        list(block.took),
-        [Failure(f.ordinal, f.error_class, f.code, f.message) for f in block.failed],
-        list(block.running),
-        list(zip(block.retried, block.tries, strict=False)),
-        [(of.ordinal, stored(Stage(s.name, s.start_ms, s.took_ms, s.counts) for s in of.stages)) for of in block.passed],
-        list(block.unchanged),
-    )

@@ -1,0 +1,85 @@
+"""What workers are answered, as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from doctrain_coordinator.core.ledger import Begun, Recorded
+from doctrain_coordinator.core.states import Order
+from doctrain_coordinator.tracking.heartbeats import Standing
+from doctrain_coordinator.tracking.opened import Opened
+from doctrain_mesh.v1 import tracker_pb2 as pb
+
+_OUTCOMES = {
+    Begun.BEGUN: pb.BEGIN_OUTCOME_BEGUN,
+    Begun.NOT_YOURS: pb.BEGIN_OUTCOME_NOT_YOURS,
+    Begun.SESSION_LOST: pb.BEGIN_OUTCOME_SESSION_LOST,
+}
+_RECORDED = {
+    Recorded.RECORDED: pb.BLOCK_OUTCOME_RECORDED,
+    Recorded.STALE: pb.BLOCK_OUTCOME_STALE,
+    Recorded.INVALID: pb.BLOCK_OUTCOME_INVALID,
+}
+_ORDERS = {
+    Order.YIELD: pb.ORDER_KIND_YIELD,
+    Order.STOP: pb.ORDER_KIND_STOP,
+}
+
+
+def begun(opened: Opened) -> pb.BeginAnswer:
+    """A shard that is the worker's: its open documents in columns, and the training they belong to."""
+    facts, shard, training = opened.begun.facts, opened.begun.shard, opened.begun.training
+    return pb.BeginAnswer(
+        shard=_ref((facts.id, shard["number"])),
+        outcome=pb.BEGIN_OUTCOME_BEGUN,
+        tenant=facts.tenant,
+        tenant_id=opened.tenant_id,
+        training=facts.training,
+        training_task_id=training["task_id"],
+        index_order=training["index_order"],
+        width=shard["width"],
+        documents=_documents(opened),
+        suspects=shard["suspects"],
+        cool_downs=shard["cool_downs"],
+        traceparent=training["traceparent"],
+        retrain=training["retrain"],
+    )
+
+
+def _documents(opened: Opened) -> pb.OpenDocuments:
+    training, rows = opened.begun.training, opened.rows
+    documents = pb.OpenDocuments(run_first=[first for first, _ in opened.runs], run_count=[count for _, count in opened.runs])
+    if training["uri_template"] is not None:
+        documents.uri_template, documents.number_offset = training["uri_template"], training["number_offset"]
+        return documents
+    documents.document_ids.extend([row["document_id"] for row in rows])
+    documents.uris.extend([row["uri"] for row in rows])
+    if any(row["media_type"] for row in rows):
+        documents.media_types.extend([row["media_type"] or "" for row in rows])
+    if any(row["metadata"] for row in rows):
+        documents.metadata.extend([row["metadata"] or "{}" for row in rows])
+    return documents
+
+
+def not_begun(hold: tuple[int, int], outcome: Begun) -> pb.BeginAnswer:
+    """A shard that is not the worker's."""
+    return pb.BeginAnswer(shard=_ref(hold), outcome=_OUTCOMES[outcome])
+
+
+def block(sequence: int, hold: tuple[int, int], outcome: Recorded, done: bool, invalid: Sequence[int]) -> pb.BlockAnswer:
+    """What came of a block that was reported of a hold, which is (shard, number)."""
+    return pb.BlockAnswer(sequence=sequence, shard=_ref(hold), outcome=_RECORDED[outcome], invalid=invalid, shard_done=done)
+
+
+def heartbeat(sequence: int, standing: Standing) -> pb.HeartbeatAnswer:
+    """What stands of a session: orders, and shards that are not its own."""
+    return pb.HeartbeatAnswer(
+        sequence=sequence,
+        session_lost=standing.beat is None,
+        orders=[pb.Order(shard=_ref((shard, number)), kind=_ORDERS[kind]) for shard, number, kind in standing.orders],
+        not_yours=[_ref(hold) for hold in standing.not_yours],
+    )
+
+
+def _ref(hold: tuple[int, int]) -> pb.ShardRef:
+    return pb.ShardRef(shard=hold[0], number=hold[1])
