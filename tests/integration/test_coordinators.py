@@ -12,7 +12,7 @@ import pytest
 
 from doctrain_mesh import membership
 from doctrain_mesh.registry.memory import MemoryRegistry
-from doctrain_worker.coordinators import MOST_REGISTERED, Coordinators
+from doctrain_worker.tracking.coordinators import MOST_REGISTERED, Coordinators
 from testkit.scripted_tracker import Script, tracker_server
 from testkit.waiting import wait_until
 

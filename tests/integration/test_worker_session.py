@@ -15,8 +15,8 @@ from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker import registration
 from doctrain_worker.core.tenure import REATTACH_SECONDS
+from doctrain_worker.tracking import registration
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
 from testkit.worker import Documents, settled, worker

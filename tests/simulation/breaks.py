@@ -16,9 +16,9 @@ from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch.dispatcher import Term
 from doctrain_coordinator.tracking.group_transaction import Batch, GroupTransaction
 from doctrain_coordinator.tracking.takeback import TakeBacks
-from doctrain_worker.gate import Gate
-from doctrain_worker.holds import Holds
-from doctrain_worker.reports import Reports
+from doctrain_worker.shards.holds import Holds
+from doctrain_worker.shards.reports import Reports
+from doctrain_worker.tracking.gate import Gate
 from simulation import scenario as scenarios
 from simulation.machine import Machine
 from simulation.scenario import Scenario

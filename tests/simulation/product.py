@@ -25,9 +25,9 @@ from doctrain_mesh import postgres
 from doctrain_mesh.outage import Outage
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.uris import UriRules
-from doctrain_worker.coordinators import Coordinators
-from doctrain_worker.shard_setup import ShardSetup
-from doctrain_worker.tracker import Tracker
+from doctrain_worker.shards.setup import ShardSetup
+from doctrain_worker.tracking.coordinators import Coordinators
+from doctrain_worker.tracking.tracker import Tracker
 from simulation.network import Network
 from simulation.store.server import StoreServer
 from simulation.store.tables import EPOCH

@@ -12,17 +12,17 @@ from typing import Any
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
-from doctrain_worker import executions
-from doctrain_worker.coordinators import Coordinators
 from doctrain_worker.core.retry import RetryPolicy
-from doctrain_worker.gate import Gate
-from doctrain_worker.holds import Holds
 from doctrain_worker.pipeline.processor import ErrorClass, Processor
-from doctrain_worker.registration import keep_registered
 from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.session import Identity, Session
-from doctrain_worker.shard_setup import ShardSetup
-from doctrain_worker.tracker import Tracker
+from doctrain_worker.shards import executions
+from doctrain_worker.shards.holds import Holds
+from doctrain_worker.shards.setup import ShardSetup
+from doctrain_worker.tracking.coordinators import Coordinators
+from doctrain_worker.tracking.gate import Gate
+from doctrain_worker.tracking.registration import keep_registered
+from doctrain_worker.tracking.session import Identity, Session
+from doctrain_worker.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 GOODBYE_SECONDS = 3.0

@@ -110,13 +110,13 @@ def _no_tenant_lock(dispatcher: Any) -> None:
 
 
 _DISPATCHER, _LEADERSHIP = "doctrain_coordinator.dispatch.dispatcher", "doctrain_coordinator.dispatch.leadership"
-_LEDGER, _TAKEBACK, _HOLDS = "doctrain_coordinator.core.ledger", "doctrain_coordinator.tracking.takeback", "doctrain_worker.holds"
+_LEDGER, _TAKEBACK, _HOLDS = "doctrain_coordinator.core.ledger", "doctrain_coordinator.tracking.takeback", "doctrain_worker.shards.holds"
 
 PATCHES: Mapping[str, Mapping[str, Patch]] = {
     "no fencing": {_LEDGER: _no_fencing},
     "ack before the commit": {_HOLDS: _early_ack},
     "no take-back": {_TAKEBACK: _no_take_back},
-    "no self-fence": {"doctrain_worker.sandbox.link": _no_deadline, "doctrain_worker.session": _no_limit},
+    "no self-fence": {"doctrain_worker.sandbox.link": _no_deadline, "doctrain_worker.tracking.session": _no_limit},
     "a redelivery moves a shard": {_LEDGER: _moving_redelivery},
     "no adoption of doubled deliveries": {_HOLDS: _no_adoption},
     "grants without the tenant's lock": {_DISPATCHER: _no_tenant_lock, _LEADERSHIP: _shared_lead},

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from doctrain_worker.executions import logged
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext, answers_at_once
+from doctrain_worker.shards.executions import logged
 
 DOCUMENT = DocumentTask(3, "report.pdf", "s3://acme/report.pdf")
 SHARD = ShardContext(1, "acme", 7, "training", 7, 11, 2, 41)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from doctrain_worker.gate import Gate, Shut
+from doctrain_worker.tracking.gate import Gate, Shut
 
 
 def never() -> bool:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from doctrain_worker.interruptible import Interruptible
+from doctrain_worker.shards.interruptible import Interruptible
 
 
 async def test_work_that_is_left_alone_answers_its_result() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.documents import open_documents
+from doctrain_worker.shards.documents import open_documents
 
 
 def test_numbered_documents_are_made_from_their_template() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.gate import Gate
-from doctrain_worker.orders import End
-from doctrain_worker.shard import ShardRun
-from doctrain_worker.shard_setup import ShardSetup
-from doctrain_worker.spans import shard_span
-from doctrain_worker.tracker import Tracker
+from doctrain_worker.shards.orders import End
+from doctrain_worker.shards.setup import ShardSetup
+from doctrain_worker.shards.shard import ShardRun
+from doctrain_worker.shards.spans import shard_span
+from doctrain_worker.tracking.gate import Gate
+from doctrain_worker.tracking.tracker import Tracker
 from testkit.scripted_tracker import begun
 from testkit.worker import Documents
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.tracker import Key, SessionLostError, Tracker, TrialRefusedError
+from doctrain_worker.tracking.tracker import Key, SessionLostError, Tracker, TrialRefusedError
 
 
 class Shard:

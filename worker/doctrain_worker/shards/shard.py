@@ -7,18 +7,18 @@ from collections.abc import Callable
 from itertools import filterfalse
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.attempts import COOL_DOWN_REASON, Attempts
 from doctrain_worker.core.retry import TryAgain
 from doctrain_worker.core.window import Window
-from doctrain_worker.documents import open_documents
-from doctrain_worker.orders import End, Orders
 from doctrain_worker.pipeline.processor import ShardContext
-from doctrain_worker.reports import Reports
-from doctrain_worker.shard_setup import ShardSetup
-from doctrain_worker.slots import Slots
-from doctrain_worker.spans import DocumentSpans
-from doctrain_worker.tracker import Key, TrialRefusedError
-from doctrain_worker.trials import Trials
+from doctrain_worker.shards.attempts import COOL_DOWN_REASON, Attempts
+from doctrain_worker.shards.documents import open_documents
+from doctrain_worker.shards.orders import End, Orders
+from doctrain_worker.shards.reports import Reports
+from doctrain_worker.shards.setup import ShardSetup
+from doctrain_worker.shards.slots import Slots
+from doctrain_worker.shards.spans import DocumentSpans
+from doctrain_worker.shards.trials import Trials
+from doctrain_worker.tracking.tracker import Key, TrialRefusedError
 
 HOLD_REASON = "the shard was held as long as one may be"
 INVALID_REASON = "its worker reported documents that are not of it"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from doctrain_worker.attempts import Attempts
 from doctrain_worker.core.window import Window
-from doctrain_worker.orders import Orders
-from doctrain_worker.reports import Reports
-from doctrain_worker.shard_setup import ShardSetup
+from doctrain_worker.shards.attempts import Attempts
+from doctrain_worker.shards.orders import Orders
+from doctrain_worker.shards.reports import Reports
+from doctrain_worker.shards.setup import ShardSetup
 
 
 class Slots:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable
 from enum import Enum
 
-from doctrain_worker.gate import Gate
-from doctrain_worker.interruptible import Interruptible
+from doctrain_worker.shards.interruptible import Interruptible
+from doctrain_worker.tracking.gate import Gate
 
 
 class End(Enum):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from doctrain_worker.core.retry import RetryPolicy
-from doctrain_worker.gate import Gate
 from doctrain_worker.pipeline.processor import Processor
-from doctrain_worker.tracker import Tracker
+from doctrain_worker.tracking.gate import Gate
+from doctrain_worker.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.supervise import first_of
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1.tracker_pb2_grpc import TrackerServiceStub
-from doctrain_worker.tracker import Tracker
+from doctrain_worker.tracking.tracker import Tracker
 
 Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.TrackRequest, pb.TrackResponse]"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.results import Results
-from doctrain_worker.tracker import Key, Tracker
+from doctrain_worker.tracking.tracker import Key, Tracker
 
 
 class Reports:

@@ -14,7 +14,6 @@ from typing import cast
 from doctrain_worker.core.results import FailedResult, Stage
 from doctrain_worker.core.retry import Failures, HandBack, TryAgain
 from doctrain_worker.core.window import Window
-from doctrain_worker.orders import End, Orders
 from doctrain_worker.pipeline.processor import (
     DocumentTask,
     Done,
@@ -27,10 +26,11 @@ from doctrain_worker.pipeline.processor import (
     StageTiming,
     answers_at_once,
 )
-from doctrain_worker.reports import Reports
 from doctrain_worker.sandbox.link import GuardianLostError
-from doctrain_worker.shard_setup import ShardSetup
-from doctrain_worker.spans import DocumentSpans
+from doctrain_worker.shards.orders import End, Orders
+from doctrain_worker.shards.reports import Reports
+from doctrain_worker.shards.setup import ShardSetup
+from doctrain_worker.shards.spans import DocumentSpans
 
 log = logging.getLogger(__name__)
 TURN = 128

@@ -22,12 +22,12 @@ from doctrain_mesh.ports import Delivery
 from doctrain_mesh.supervise import deadline
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
-from doctrain_worker.orders import End
-from doctrain_worker.session import Session
-from doctrain_worker.shard import ShardRun
-from doctrain_worker.shard_setup import ShardSetup
-from doctrain_worker.spans import shard_span
-from doctrain_worker.tracker import Key, SessionLostError
+from doctrain_worker.shards.orders import End
+from doctrain_worker.shards.setup import ShardSetup
+from doctrain_worker.shards.shard import ShardRun
+from doctrain_worker.shards.spans import shard_span
+from doctrain_worker.tracking.session import Session
+from doctrain_worker.tracking.tracker import Key, SessionLostError
 
 log = logging.getLogger(__name__)
 DRAIN_REASON = "the worker goes away"
