@@ -168,7 +168,7 @@ class _Coordinator:
             TrainingParts(
                 pool=held.api,
                 trainings=trainings,
-                starting=Starting(held.api, accepting, sources, most_documents=settings.max_manifest_documents),
+                starting=Starting(accepting, sources, most_documents=settings.max_manifest_documents),
                 retrying=Retrying(held.api, accepting),
                 control=Control(tenants_locks, changes),
                 hub=self._hub,

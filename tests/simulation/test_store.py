@@ -100,7 +100,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("unfinished.silent_seconds", training),
             ("unfinished.one_unsealed", training),
             ("reading.by_task", draw.randint(1, 2), f"t{training}"),
-            ("accepting.known", draw.randint(1, 2), f"t{training}"),
+            ("accepting.standing", draw.randint(1, 3), f"t{training}"),
             ("reading.progress", [1, 2, 3, 4]),
             ("reading.waiting", [1, 2, 3]),
             ("reading.fleet",),
@@ -110,8 +110,6 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             *[("control.resume_training", training), ("control.resume_shards", training)],
             *([("control.pause_training", training), ("control.pause_shards", training, version)] if draw.random() < 0.4 else []),
             *([("endings.end_training", training, 6, None), ("endings.end_shards", training, version)] if draw.random() < 0.2 else []),
-            ("accepting.open_trainings", draw.randint(1, 3)),
-            ("starting.tenant_limit", draw.randint(1, 3)),
         ]
     )
 

@@ -57,8 +57,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> pb.StartTrainingResponse:
         caller = CALLER.get()
         start = await training_requests.start(request, self._parts.limits, self._parts.uris)
-        accepted = await self._parts.starting.start(caller, start)
-        plan = await self._parts.starting.plan_of(caller)
+        accepted, plan = await self._parts.starting.start(caller, start)
         response = pb.StartTrainingResponse(
             summary=pb.TrainingSummary(
                 documents=accepted.documents,

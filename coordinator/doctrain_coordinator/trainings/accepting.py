@@ -33,37 +33,55 @@ class Accepted:
     duplicate_ids: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of a tenant; ``slots`` are documents at once."""
+
+    name: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a tenant stands before it is given a training: the one it has of that id, its plan, and whether that is used up.
+
+    ``most``: trainings that the plan allows not to have ended; ``all_used``: so many have not.
+    """
+
+    known: Accepted | None
+    plan: Plan
+    most: int
+    all_used: bool
+
+    def check_quota(self) -> None:
+        """Raises QuotaExceededError when the plan allows no more trainings that have not ended."""
+        if self.all_used:
+            raise QuotaExceededError(
+                f"The plan {self.plan.name} allows {self.most:,} trainings that have not ended; wait until one ends, or cancel one.",
+                metadata={"limit": str(self.most), "unit": "trainings"},
+            )
+
+
 class Accepting:
     """What every training begins with."""
 
     def __init__(self, pool: Pool, changes: Changes, loaders: Loaders) -> None:
         self._pool, self._changes, self._loaders = pool, changes, loaders
 
-    async def known(self, caller: Identity, task_id: str, request_hash: bytes) -> Accepted | None:
-        """The caller's training of that id, if there is one.
+    async def standing(self, caller: Identity, task_id: str, request_hash: bytes) -> Standing:
+        """How the caller stands, in one look.
 
-        Raises TrainingExistsError when it was made by another request, and StoreUnavailableError.
+        Raises TrainingExistsError when its training of that id was made by another request, and StoreUnavailableError.
         """
         async with postgres.acquired(self._pool, "looking a training up", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["known"], caller.tenant, task_id)
-        if row is None:
-            return None
-        if row["request_hash"] != request_hash:
+            row = await c.fetchrow(SQL["standing"], caller.tenant, task_id)
+        assert row is not None
+        if row["known"] is not None and row["request_hash"] != request_hash:
             raise TrainingExistsError(
                 f"The id {task_id!r} is taken by a training of other documents; choose another id, or give the same documents."
             )
-        return Accepted(row["id"], 0, existed=True)
-
-    async def check_quota(self, caller: Identity) -> None:
-        """Raises QuotaExceededError when the caller has as many trainings that have not ended as its plan allows."""
-        async with postgres.acquired(self._pool, "counting trainings", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["open_trainings"], caller.tenant)
-        assert row is not None
-        if row["all_used"]:
-            raise QuotaExceededError(
-                f"The plan {row['plan']} allows {row['most']:,} trainings that have not ended; wait until one ends, or cancel one.",
-                metadata={"limit": str(row["most"]), "unit": "trainings"},
-            )
+        known = Accepted(row["known"], 0, existed=True) if row["known"] is not None else None
+        return Standing(known, Plan(row["plan"], row["slots"]), row["most"], row["all_used"])
 
     async def store(self, caller: Identity, new: NewTraining, first: Chunk) -> Accepted:
         """Stores the training with its first documents, or finds the one that was stored meanwhile; what is left is loaded on.
@@ -73,9 +91,9 @@ class Accepting:
         try:
             training = await storing.create(self._pool, new, first)
         except storing.ExistsError:
-            known = await self.known(caller, new.task_id, new.request_hash)
-            assert known is not None
-            return known
+            standing = await self.standing(caller, new.task_id, new.request_hash)
+            assert standing.known is not None
+            return standing.known
         self._changes.work()
         if not first.last:
             self._loaders.poke()

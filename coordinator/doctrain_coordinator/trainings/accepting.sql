@@ -1,10 +1,10 @@
--- name: known
-select id, request_hash from training where tenant = $1 and task_id = $2
-
--- name: open_trainings
--- The most that the tenant's plan allows, and whether it has them; counts no further than that.
-select plan.name as plan, plan.open_trainings as most,
+-- name: standing
+-- The tenant's training of that id, if any, and the most that its plan allows; counts no further than that.
+select known.id as known, known.request_hash, plan.name as plan, plan.slots, plan.open_trainings as most,
     exists (
         select 1 from training where training.tenant = tenant.id and training.state in (1, 2) offset plan.open_trainings - 1
     ) as all_used
-from tenant join plan on plan.name = tenant.plan where tenant.id = $1
+from tenant
+join plan on plan.name = tenant.plan
+left join training known on known.tenant = tenant.id and known.task_id = $2
+where tenant.id = $1

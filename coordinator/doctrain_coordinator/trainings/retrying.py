@@ -51,11 +51,11 @@ class Retrying:
         Raises TrainingExistsError, QuotaExceededError, NothingToRetryError, StoreUnavailableError.
         """
         task_id = retry.task_id or new_task_id()
-        known = await self._accepting.known(caller, task_id, retry.request_hash)
-        if known is None:
-            await self._accepting.check_quota(caller)
-            known = await self._store(caller, source, retry, task_id)
-        return known
+        standing = await self._accepting.standing(caller, task_id, retry.request_hash)
+        if standing.known is not None:
+            return standing.known
+        standing.check_quota()
+        return await self._store(caller, source, retry, task_id)
 
     async def _store(self, caller: Identity, source: int, retry: Retry, task_id: str) -> Accepted:
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:

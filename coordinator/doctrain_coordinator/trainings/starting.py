@@ -9,18 +9,14 @@ from dataclasses import dataclass, replace
 
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings import chunks
-from doctrain_coordinator.trainings.accepting import Accepted, Accepting, new_task_id, traceparent
+from doctrain_coordinator.trainings.accepting import Accepted, Accepting, Plan, new_task_id, traceparent
 from doctrain_coordinator.trainings.chunks import Chunk, Row
 from doctrain_coordinator.trainings.manifests import ManifestReader
 from doctrain_coordinator.trainings.storing import NewTraining
-from doctrain_mesh import postgres, statements
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import invalid_field
-from doctrain_mesh.postgres import Pool
 from doctrain_mesh.sources import Sources
 
-SQL = statements.of(__name__)
-READ_SECONDS = 10.0
 FIRST_LINES_SECONDS = 15.0
 """A manifest that gives no document within that long is accepted all the same, and loaded on."""
 LIKELY_LINE_BYTES = 100
@@ -69,14 +65,6 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The plan of a tenant."""
-
-    name: str
-    slots: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Manifest:
     """One that is open at its beginning; ``size`` in bytes."""
 
@@ -88,29 +76,22 @@ class _Manifest:
 class Starting:
     """Everything that StartTraining does after the request was checked. ``most_documents``: of one training."""
 
-    def __init__(self, pool: Pool, accepting: Accepting, sources: Sources, *, most_documents: int) -> None:
-        self._pool, self._accepting, self._sources, self._most = pool, accepting, sources, most_documents
+    def __init__(self, accepting: Accepting, sources: Sources, *, most_documents: int) -> None:
+        self._accepting, self._sources, self._most = accepting, sources, most_documents
 
-    async def plan_of(self, caller: Identity) -> Plan:
-        """The limit that applies to the tenant."""
-        async with postgres.acquired(self._pool, "reading a plan", seconds=READ_SECONDS) as c:
-            row = await c.fetchrow(SQL["tenant_limit"], caller.tenant)
-        assert row is not None
-        return Plan(row["plan"], row["slots"])
-
-    async def start(self, caller: Identity, start: Start) -> Accepted:
-        """Stores the training, or finds the one that the same request made before.
+    async def start(self, caller: Identity, start: Start) -> tuple[Accepted, Plan]:
+        """Stores the training, or finds the one that the same request made before; also answers the caller's plan.
 
         Raises InvalidRequestError, InvalidManifestError, TrainingExistsError, QuotaExceededError, UnavailableError.
         """
         task_id = start.task_id or new_task_id()
-        known = await self._accepting.known(caller, task_id, start.request_hash)
+        standing = await self._accepting.standing(caller, task_id, start.request_hash)
         if start.validate_only:
-            return await self._dry_run(caller, start, existed=known is not None)
-        if known is None:
-            await self._accepting.check_quota(caller)
-            known = await self._store(caller, start, task_id)
-        return known
+            return await self._dry_run(caller, start, existed=standing.known is not None), standing.plan
+        if standing.known is not None:
+            return standing.known, standing.plan
+        standing.check_quota()
+        return await self._store(caller, start, task_id), standing.plan
 
     async def _dry_run(self, caller: Identity, start: Start, *, existed: bool) -> Accepted:
         if not start.manifest_uri:

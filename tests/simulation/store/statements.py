@@ -20,7 +20,7 @@ MODULES = (
         for name in ("group_transaction", "recording", "training_rows", "sessions", "heartbeats", "lost_sessions", "takeback")
     ),
     *(f"tracking.{name}" for name in ("handback", "trials", "opened", "shard_locks", "stuck")),
-    *(f"trainings.{name}" for name in ("reading", "accepting", "starting", "storing", "unfinished", "endings", "control")),
+    *(f"trainings.{name}" for name in ("reading", "accepting", "storing", "unfinished", "endings", "control")),
 )
 """Those of the coordinator whose every statement is known here, but for OTHERS."""
 OTHERS = frozenset({"list", "running_ordinals", "documents", "known_ids", "ahead", "held_by_silent", "copy_documents"})

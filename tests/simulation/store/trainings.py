@@ -18,11 +18,6 @@ async def by_task(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
     return [columns(row, "id") for row in _of_task(tx, tenant, task_id)]
 
 
-@named("trainings.accepting")
-async def known(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
-    return [columns(row, "id", "request_hash") for row in _of_task(tx, tenant, task_id)]
-
-
 def _of_task(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
     return [row for row in tx.scan("training") if row["tenant"] == tenant and row["task_id"] == task_id]
 
@@ -172,12 +167,17 @@ def _held_back(row: Row) -> bool:
 
 
 @named("trainings.accepting")
-async def open_trainings(tx: Transaction, tenant: int) -> list[Row]:
-    count = sum(row["tenant"] == tenant and row["state"] in {1, 2} for row in tx.scan("training"))
-    plans = [row["plan"] for row in tx.some("tenant", [tenant])]
-    return [{"plan": plan, "most": OPEN_TRAININGS[plan], "all_used": count >= OPEN_TRAININGS[plan]} for plan in plans]
-
-
-@named("trainings.starting")
-async def tenant_limit(tx: Transaction, tenant: int) -> list[Row]:
-    return [{"plan": row["plan"], "slots": tx.database.plans[row["plan"]]} for row in tx.some("tenant", [tenant])]
+async def standing(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
+    open_count = sum(row["tenant"] == tenant and row["state"] in {1, 2} for row in tx.scan("training"))
+    known = (_of_task(tx, tenant, task_id) or [{"id": None, "request_hash": None}])[0]
+    return [
+        {
+            "known": known["id"],
+            "request_hash": known["request_hash"],
+            "plan": row["plan"],
+            "slots": tx.database.plans[row["plan"]],
+            "most": OPEN_TRAININGS[row["plan"]],
+            "all_used": open_count >= OPEN_TRAININGS[row["plan"]],
+        }
+        for row in tx.some("tenant", [tenant])
+    ]
