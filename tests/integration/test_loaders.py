@@ -211,10 +211,10 @@ async def test_a_fault_of_ours_ends_no_training_while_there_is_patience(one: Cor
 
 
 async def test_a_chunk_that_meets_a_lock_is_given_up_in_time_and_leaves_nothing(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "COMMIT_SECONDS", 0.3)
     tenant = await one.tenant("a")
     training = await numbered(one, tenant, "t")
     connection = await postgres_of_mesh.connect(one.url)
+    monkeypatch.setattr(storing, "COMMIT_SECONDS", 0.5)
     chunk = Chunk(10, 20, last=True)
     async with one.pool.acquire() as other, other.transaction():
         await other.execute("select 1 from training where id = $1 for update", training)
