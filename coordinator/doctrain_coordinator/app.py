@@ -23,6 +23,7 @@ from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.search.deleting import Deleting
+from doctrain_coordinator.search.old_artifacts import OldArtifacts
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.search.vector_index import VectorIndex
@@ -191,6 +192,7 @@ class _Coordinator:
             "dead letters": dead_letters.run,
             "watch hub": self._hub.run,
             "leadership": leadership.run,
+            "old artifacts": OldArtifacts(blobs.artifacts, settings.keep_slices_days).run,
             "vector index": VectorIndex(url, held.model).run,
         }
 

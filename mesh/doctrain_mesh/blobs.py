@@ -9,36 +9,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import obstore
-from obstore import exceptions as obstore_errors
-from obstore.store import LocalStore, ObjectStore, from_url
 
-from doctrain_mesh import blob_causes, uris
-from doctrain_mesh.blob_errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
-from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, DoctrainError, OperationTimeoutError
-from doctrain_mesh.supervise import deadline
+from doctrain_mesh.artifacts import Artifacts
+from doctrain_mesh.blob_errors import BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.errors import BlobUnavailableError, DoctrainError
+from doctrain_mesh.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
 from doctrain_mesh.uris import BlobKey, parse_blob
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
+    from obstore.store import ObjectStore
 
 PUT_SECONDS = 60.0
 STREAM_SECONDS = 900.0
-OPEN_SECONDS = 20.0
-READ_SECONDS = 60.0
-"""Longest wait for the next piece of an object."""
-TRANSFER_SECONDS = 3600.0
-"""Longest time that one request to an object store may take, with all its pieces."""
-DISCARD_SECONDS = 10.0
 
 _PIECE_BYTES = 1 << 20
 _STAGED_BYTES = 8 << 20
@@ -47,7 +37,6 @@ _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
 _AT_ONCE, _PARTS_AT_ONCE = 16, 2
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]
 """Waits until so many more bytes may be held in memory."""
@@ -89,10 +78,14 @@ class BlobStore:
     Args:
         url: ``file:///folder`` (made when missing), ``memory:///``, ``s3://bucket/prefix`` or another that obstore takes.
         options: the store's own, such as ``endpoint``; else they come from the environment (``AWS_…``).
+
+    Attributes:
+        artifacts: what was made of documents, in the same store.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         self._store = open_store(url, **options)
+        self.artifacts = Artifacts(self._store)
 
     async def look(self) -> None:
         """Asks for anything that it holds. Raises BlobUnavailableError."""
@@ -173,7 +166,7 @@ class BlobStore:
             async for piece in rest:
                 yield piece
 
-        staged = f"{_prefix(tenant_id)}/uploading/{uuid.uuid4().hex}"
+        staged = f"tenants/{tenant_folder(tenant_id)}/uploading/{uuid.uuid4().hex}"
         try:
             async with reached("storing an upload", STREAM_SECONDS):
                 await obstore.put_async(self._store, staged, whole(), max_concurrency=_PARTS_AT_ONCE)
@@ -237,52 +230,6 @@ class BlobStore:
     def open_ranged(self, tenant_id: str, uri: str, offset: int) -> Any:
         """An async context manager of an OpenedObject that reads from ``offset`` on."""
         return open_object(self._store, _path(tenant_id, _key(uri).sha256), offset)
-
-
-def open_store(url: str, **options: Any) -> ObjectStore:
-    """An object store with bounded waits; a folder is made when it is missing. Raises ConfigurationError."""
-    fault = uris.store_fault(url)
-    if fault is not None:
-        raise ConfigurationError(f"Documents cannot be kept at {url}. {fault}")
-    path = uris.file_path(url) if url.startswith("file://") else None
-    if path is not None:
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        return LocalStore(folder)
-    if url.startswith("memory:"):
-        return from_url("memory:///")
-    return from_url(
-        url,
-        # What bounds a transfer is the wait for each of its pieces; `timeout` is for all of them.
-        client_options={
-            "connect_timeout": timedelta(seconds=5),
-            "read_timeout": timedelta(seconds=READ_SECONDS),
-            "timeout": timedelta(seconds=TRANSFER_SECONDS),
-            "allow_http": True,
-        },
-        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=15)},
-        **options,
-    )
-
-
-@asynccontextmanager
-async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
-    """Bounds what is asked of an object store, and puts our errors in the place of its own."""
-    try:
-        async with deadline(operation, seconds):
-            yield
-    except (obstore_errors.NotFoundError, FileNotFoundError) as error:
-        raise BlobNotFoundError("There is nothing at this URI.") from error
-    except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
-        raise BlobForbiddenError("The object store does not let doctrain read this.") from error
-    except obstore_errors.PreconditionError as error:
-        raise BlobChangedError("It was changed while it was being read.") from error
-    except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
-        log.info("The object store did not answer (%s): %s", operation, blob_causes.for_the_log(error))
-        why = blob_causes.in_words(error)
-        raise BlobUnavailableError(
-            f"The object store did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
-        ) from error
 
 
 async def collect(opened: OpenedObject, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
@@ -365,12 +312,5 @@ def _key(uri: str) -> BlobKey:
     return key
 
 
-def _prefix(tenant_id: str) -> str:
-    """A folder for a tenant, whatever its name holds; two tenants never share one."""
-    if _PLAIN_NAME.fullmatch(tenant_id):
-        return f"tenants/{tenant_id}"
-    return f"tenants/.{hashlib.sha256(tenant_id.encode()).hexdigest()}"
-
-
 def _path(tenant_id: str, sha256: str) -> str:
-    return f"{_prefix(tenant_id)}/{sha256[:2]}/{sha256}"
+    return f"tenants/{tenant_folder(tenant_id)}/{sha256[:2]}/{sha256}"

@@ -77,6 +77,12 @@ class Settings:
         "What is recognised on pages without text (OCR): tesseract's names of languages with `+` between. English and German come with "
         "doctrain, others with the distribution (`tesseract-ocr-fra`); each takes more time.",
     )
+    keep_slices_days: float = _setting(
+        30.0,
+        "How long pages that were recognised (OCR) are kept beside the documents' bytes, for when their document is read again after a "
+        "crash, a retry or a change of how it is cut; 0: they are not kept. A delete of their document removes them at once.",
+        low=0,
+    )
     max_request_bytes: int = _setting(64 * 2**20, "Largest StartTraining request.", low=2**20, high=2**30)
     max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)
     max_manifest_documents: int = _setting(10_000_000, "Most documents of a manifest or a numbered request.", low=1)

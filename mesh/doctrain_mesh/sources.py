@@ -19,8 +19,9 @@ from obstore.store import ObjectStore
 
 from doctrain_mesh import blobs, uris
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
-from doctrain_mesh.blobs import OPEN_SECONDS, READ_SECONDS, BlobStore, MakeRoom, OpenedObject, unbounded
+from doctrain_mesh.blobs import BlobStore, MakeRoom, OpenedObject, unbounded
 from doctrain_mesh.errors import InvalidRequestError
+from doctrain_mesh.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.uris import UriRules
 from doctrain_mesh.web import Web
@@ -98,7 +99,7 @@ class Sources:
         if store is None:
             if len(self._buckets) >= _BUCKETS:
                 self._buckets.clear()
-            store = self._buckets[bucket] = blobs.open_store(f"s3://{bucket}", **self._s3_options)
+            store = self._buckets[bucket] = open_store(f"s3://{bucket}", **self._s3_options)
         return store, key
 
     def _open_file(self, uri: str) -> BinaryIO:
@@ -121,7 +122,7 @@ class Sources:
 
     @asynccontextmanager
     async def _open_file_ranged(self, uri: str, offset: int) -> AsyncIterator[OpenedObject]:
-        async with blobs.reached("opening a file", OPEN_SECONDS):
+        async with reached("opening a file", OPEN_SECONDS):
             file = await asyncio.to_thread(self._open_file, uri)
         try:
             facts = os.fstat(file.fileno())
@@ -133,7 +134,7 @@ class Sources:
 async def _file_pieces(file: BinaryIO, offset: int) -> AsyncIterator[bytes]:
     file.seek(offset)
     while True:
-        async with blobs.reached("reading a file", READ_SECONDS):
+        async with reached("reading a file", READ_SECONDS):
             piece = await asyncio.to_thread(file.read, _PIECE_BYTES)
         if not piece:
             return

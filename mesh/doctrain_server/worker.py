@@ -97,6 +97,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             stages=plugins.stages(settings),
             model=model,
             endpoint=endpoint,
+            artifacts=sources.blobs.artifacts if settings.keep_slices_days else None,
         )
     )
 

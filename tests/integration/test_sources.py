@@ -8,11 +8,13 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from doctrain_mesh.artifacts import Origin
 from doctrain_mesh.blob_errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError
@@ -350,3 +352,24 @@ async def test_nobody_listening_is_worth_another_try(sources: Sources) -> None:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(BlobUnavailableError):
             await sources.get("acme", f"http://127.0.0.1:{closed.getsockname()[1]}/a", 9)
+
+
+async def test_artifacts_are_of_one_document_and_go_with_it_or_by_age(store: BlobStore) -> None:
+    artifacts = store.artifacts
+    mine, others = (
+        Origin("acme", "a/b.pdf", b"1"),
+        [Origin("acme", "a", b"1"), Origin("globex", "a/b.pdf", b"1"), Origin("acme", "a/b.pdf", b"2")],
+    )
+    for origin in (mine, *others):
+        await artifacts.put(origin, "one", b"first")
+        await artifacts.put(origin, "one", b"first")
+    await artifacts.put(mine, "two", b"second")
+    assert await artifacts.sizes(mine) == {"one": 5, "two": 6}
+    assert await artifacts.get(mine, "two") == b"second"
+    await artifacts.remove(mine, "two")
+    await artifacts.remove(mine, "two")
+    assert await artifacts.remove_older(datetime.now(UTC) - timedelta(hours=1)) == 0
+    await artifacts.remove_document("acme", "a/b.pdf")
+    assert [await artifacts.sizes(origin) for origin in (mine, *others)] == [{}, {"one": 5}, {"one": 5}, {}]
+    assert await artifacts.remove_older(datetime.now(UTC) + timedelta(hours=1)) == 2
+    assert [await artifacts.sizes(origin) for origin in others] == [{}, {}, {}]

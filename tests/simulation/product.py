@@ -96,6 +96,8 @@ class _Sources:
 class _Blobs:
     """Documents are never read, and none is sent along."""
 
+    artifacts = None
+
     async def put_many(self, _tenant: str, contents: Sequence[bytes]) -> list[str]:
         assert not contents
         return []
@@ -145,6 +147,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(server, "check_free", lambda _listen: None)
         patch.setattr(coordinator, "Sources", _Sources)
         patch.setattr(coordinator, "VectorIndex", lambda _url, _model: _Idle())
+        patch.setattr(coordinator, "OldArtifacts", lambda _artifacts, _days: _Idle())
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)
         patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))

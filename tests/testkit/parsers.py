@@ -58,9 +58,10 @@ class Parsers:
     async def read(self, content: bytes, name: str = "x", media_type: str = "", kept: Sequence[ReadSlice] = ()) -> Outcome:
         """What becomes of a document."""
         passage = Passage(DocumentTask(0, name, f"file:///{name}", media_type), _SHARD)
+        slices: list[ReadSlice] = []
         with ChunkStore() as store:
             try:
-                parsed, slices = await self._parsing.parse(content, passage, store, kept)
+                parsed = await self._parsing.parse(content, passage, store, kept=kept, keep=slices.append)
             except DocumentFailedError as failed:
                 return Outcome("", [], [], passage.stages, failed.failure)
             chunks = [chunk for batch in range(store.batches) for chunk in store.chunks(batch)]

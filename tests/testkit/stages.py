@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from doctrain_worker.core import markdown
+from doctrain_worker.pipeline.child import read as ours
+from doctrain_worker.pipeline.child.parse import CALL_SECONDS
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.pipeline.wire import Slice
+from doctrain_worker.pipeline.wire import Chunk, Slice, UnreadPart
 
 DIMENSIONS = 384
 
@@ -19,6 +23,24 @@ DIMENSIONS = 384
 def shout(source: Source) -> list[Slice]:
     """A stage ``read`` that makes everything loud."""
     return [Slice("", source.claimed or source.name, list(markdown.blocks(source.content.decode().upper())))]
+
+
+def stumble(source: Source) -> Iterator[Slice | UnreadPart]:
+    """A stage ``read`` that dies after the first slice of a document of which nothing is kept, in the call after that which gave it."""
+    slices = ours.read(source)
+    found = next(slices)
+    time.sleep(CALL_SECONDS)
+    yield found
+    if isinstance(found, Slice) and found.last_page and not source.kept:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    yield from slices
+
+
+def by_slice(slices: Iterable[Slice]) -> Iterator[Chunk]:
+    """A stage ``chunk`` that makes one chunk of each slice."""
+    for found in slices:
+        text = "\n".join(block.text for block in found.blocks)
+        yield Chunk(found.blocks[0].start, found.blocks[0].start + len(text), found.first_page, "", text, found.part)
 
 
 class Digests:

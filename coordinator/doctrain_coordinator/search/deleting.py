@@ -12,13 +12,14 @@ from doctrain_mesh import postgres, statements
 from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.errors import TrainingNotEndedError
 from doctrain_mesh.postgres import Pool
+from doctrain_mesh.supervise import for_each
 
 SQL = statements.of(__name__)
 CALL_SECONDS = 20.0
 """How long a call works on before it leaves the rest to the next one."""
 BATCH_SECONDS = 30.0
 BATCH_DOCUMENTS = 50
-BLOBS_AT_ONCE = 8
+AT_ONCE = 8
 PAUSE_SECONDS = 0.05
 
 
@@ -83,19 +84,6 @@ class Deleting:
                 await c.execute(SQL["forget_metadata"], caller.tenant, gone, place)
                 await asyncio.sleep(PAUSE_SECONDS)
             blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place)]
-        await self._remove(caller.tenant_id, blobs)
+        await for_each(blobs, lambda sha256: self._blobs.delete(caller.tenant_id, sha256), at_once=AT_ONCE)
+        await for_each(gone, lambda name: self._blobs.artifacts.remove_document(caller.tenant_id, name), at_once=AT_ONCE)
         return len(there)
-
-    async def _remove(self, tenant_id: str, blobs: Sequence[str]) -> None:
-        waiting = iter(blobs)
-
-        async def remove() -> None:
-            for sha256 in waiting:
-                await self._blobs.delete(tenant_id, sha256)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(BLOBS_AT_ONCE):
-                    group.create_task(remove())
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None

@@ -94,6 +94,13 @@ async def claim(
     return None if row is None else Claimed(row["chunk_count"], row["unchanged"])
 
 
+async def is_deleted(pool: Pool, shard: ShardContext, document: DocumentTask) -> bool:
+    """Whether it was deleted after its training was started. Raises StoreUnavailableError."""
+    async with acquired(pool, "looking for a delete", seconds=INDEX_SECONDS) as connection:
+        deleted: bool = await connection.fetchval(SQL["is_deleted"], shard.tenant, document.document_id, shard.index_order)
+    return deleted
+
+
 async def replace_document(connection: Connection, shard: ShardContext, document: DocumentTask, indexed: IndexedDocument) -> bool:
     """The transaction of ``index``."""
     staged = len(indexed.chunks) > STAGED_CHUNKS

@@ -26,6 +26,9 @@ from held
 where d.tenant = $1 and d.document_id = $2 and (held.index_order, held.training) <= ($4, $3)
 returning held.chunk_count, held.training <> $3 as unchanged
 
+-- name: is_deleted
+select exists (select 1 from indexed_document where tenant = $1 and document_id = $2 and deleted and index_order > $3)
+
 -- name: delete_chunks
 delete from chunk where tenant = $1 and document_id = $2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.msgpack import Decoder
 
@@ -32,27 +32,29 @@ class Parsing:
         self._limits = limits
 
     async def parse(
-        self, content: bytes, passage: Passage, store: ChunkStore, kept: Sequence[ReadSlice] = ()
-    ) -> tuple[Parsed, list[ReadSlice]]:
-        """Adds the document's chunks; answers slices that took long to read too, which may come as ``kept`` the next time.
+        self, content: bytes, passage: Passage, store: ChunkStore, *, kept: Sequence[ReadSlice], keep: Callable[[ReadSlice], None]
+    ) -> Parsed:
+        """Adds the document's chunks, and hands slices that took long to read to ``keep``; they may come as ``kept`` the next time.
 
         Raises DocumentFailedError, ChildStartError, FencedError.
         """
         document = passage.document
         name = document.uri.rpartition("/")[2]
         task = ParseTask(content, document.media_type, document.document_id if "." not in name else name, self._limits.reading, list(kept))
-        slices: list[ReadSlice] = []
+        kept_bytes = 0
         async with self._parsers.calls() as calls:
             progress = await self._call(calls, task, passage)
             while True:
-                slices += progress.slices
-                if len(store) > self._limits.max_document_chunks or sum(len(one.value) for one in slices) > self._limits.max_document_bytes:
+                for one in progress.slices:
+                    keep(one)
+                    kept_bytes += len(one.value)
+                if len(store) > self._limits.max_document_chunks or kept_bytes > self._limits.max_document_bytes:
                     raise DocumentFailedError(failures.of_call(NO_ANSWER, "reading"))
                 for start in range(0, len(progress.chunks), CHUNKS_A_BATCH):
                     store.add(progress.chunks[start : start + CHUNKS_A_BATCH])
                 if progress.parsed is not None:
                     passage.stages += progress.parsed.stages
-                    return progress.parsed, slices
+                    return progress.parsed
                 progress = await self._call(calls, None, passage)
 
     async def _call(self, calls: Calls, task: ParseTask | None, passage: Passage) -> Progress:

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from doctrain_mesh.artifacts import Artifacts
 from doctrain_mesh.blobs import MakeRoom
 from doctrain_mesh.embedding import Embedder
 from doctrain_mesh.embedding.choice import MINILM, Choice
@@ -25,7 +26,8 @@ from doctrain_worker.pipeline import failures, plugins
 from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, MODEL_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.embedding import Embedding
-from doctrain_worker.pipeline.index import Claimed, IndexedDocument, claim
+from doctrain_worker.pipeline.index import Claimed, IndexedDocument, claim, is_deleted
+from doctrain_worker.pipeline.kept import DocumentSlices, KeptSlices
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.parsing import Parsing
 from doctrain_worker.pipeline.passage import DocumentFailedError, Facts, Passage
@@ -66,6 +68,7 @@ class Pipeline:
         room: memory for what documents have fetched.
         limits: what they may take.
         recipes: what an unchanged document is known by; none where the index is another's, of which nothing is known.
+        kept: slices of earlier readings.
     """
 
     fetch: Fetch
@@ -76,6 +79,7 @@ class Pipeline:
     room: Room
     limits: Limits
     recipes: Recipes | None
+    kept: KeptSlices
 
     async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
         """See ``Processor``."""
@@ -101,8 +105,10 @@ class Pipeline:
             return failures.transient("NO_CHILD", f"No process to read the document could be started. {error}")
 
     async def _done(self, passage: Passage) -> Done:
-        with ChunkStore() as store:
-            parsed = await self._parsed(passage, store)
+        async with AsyncExitStack() as stack:
+            store = stack.enter_context(ChunkStore())
+            slices = await stack.enter_async_context(self.kept.of(passage))
+            parsed = await self._parsed(passage, store, slices)
             if isinstance(parsed, Done):
                 return parsed
             model = await self.embedding.embed(store, passage)
@@ -122,7 +128,7 @@ class Pipeline:
             await asyncio.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
             pause = min(_LONGEST_STORE_PAUSE, 2 * pause)
 
-    async def _parsed(self, passage: Passage, store: ChunkStore) -> Parsed | Done:
+    async def _parsed(self, passage: Passage, store: ChunkStore, slices: DocumentSlices) -> Parsed | Done:
         with self.room.share(passage.shard.tenant) as share:
             content = await self._fetched(passage, share)
             # In a thread: of 100 MB it takes longer than the event loop may stand still.
@@ -130,9 +136,9 @@ class Pipeline:
             claimed = await self._claimed(passage)
             if claimed is not None:
                 return Done(chunks=claimed.chunks, stages=tuple(passage.stages), unchanged=claimed.unchanged)
+            kept = await slices.found(len(content), share)
             with passage.timed_if_it_fails("parse"):
-                parsed, _ = await self.parsing.parse(content, passage, store)
-            return parsed
+                return await self.parsing.parse(content, passage, store, kept=kept, keep=slices.keep)
 
     def _recipe(self, passage: Passage) -> bytes:
         return self.recipes.of(passage.document) if self.recipes is not None else b""
@@ -183,13 +189,16 @@ async def open_pipeline(
     stages: Stages | None = None,
     model: Choice = MINILM,
     endpoint: Embedder | None = None,
+    artifacts: Artifacts | None = None,
 ) -> AsyncIterator[Pipeline]:
     """A pipeline with up to ``limits.children`` children of each kind; they are ended at its exit.
 
-    ``model`` says what texts are measured by and, without an ``endpoint``, what children embed with.
+    ``model`` says what texts are measured by and, without an ``endpoint``, what children embed with. ``artifacts`` keep slices that
+    were recognised; none: they are not kept.
     Raises ChildStartError when not even the first of each kind starts, ConfigurationError when a stage cannot be loaded.
     """
     chosen = stages or Stages()
+    recipes = Recipes(chosen, str(model), limits.reading)
     fetch: Fetch = plugins.load("DOCTRAIN_STAGE_FETCH", chosen.fetch) if chosen.fetch else sources.get
     index: Index = plugins.load("DOCTRAIN_STAGE_INDEX", chosen.index)
     parse = ChildSpec(
@@ -224,5 +233,6 @@ async def open_pipeline(
             database=database,
             room=Room((2 * limits.children + _WAITING_DOCUMENTS) * _ROOM_BYTES),
             limits=limits,
-            recipes=Recipes(chosen, str(model), limits.reading) if chosen.index == Stages().index else None,
+            recipes=recipes if chosen.index == Stages().index else None,
+            kept=KeptSlices(artifacts, recipes, lambda passage: is_deleted(database, passage.shard, passage.document)),
         )

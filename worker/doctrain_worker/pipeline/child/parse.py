@@ -51,7 +51,7 @@ class _Document:
         self._task = task
         self._chunk = chunk
         self._timeline = Timeline()
-        self._kept = {(one.part, one.first_page): one.value for one in task.kept}
+        self._kept = {(one.part, one.first_page, one.last_page): one.value for one in task.kept}
         allowance = Allowance(task.limits.bytes)
         self._reading = iter(
             read(
@@ -90,7 +90,7 @@ class _Document:
         elif isinstance(found, UnreadPart):
             self._facts.unread.append(found)
         else:
-            kept = (found.part, found.first_page) in self._kept
+            kept = (found.part, found.first_page, found.last_page) in self._kept
             self._facts.add(found, kept=kept)
             value = self._slices.add(found)
             if found.recognised and not kept:

@@ -72,7 +72,7 @@ def _paged(source: Source, pages: Pages) -> Iterator[Slice]:
     at = 0
     for first in range(1, pages.count + 1, SLICE_PAGES):
         last = min(first + SLICE_PAGES - 1, pages.count)
-        kept = source.kept.get((source.part, first))
+        kept = source.kept.get((source.part, first, last))
         found = msgspec.msgpack.decode(kept, type=Slice) if kept is not None else _slice(source, pages, first, last)
         found.blocks = list(placed(found.blocks, at))
         if found.blocks:

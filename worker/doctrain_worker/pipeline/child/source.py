@@ -85,7 +85,7 @@ class Source:
         media_type: what it is, once that is known.
         part: its path within the document; empty for the document itself.
         depth: how many parts it is within.
-        kept: slices that were read before, by part and first page; they are not asked for again.
+        kept: slices that were read before, by part, first and last page; they are not asked for again.
         timeline: to be told which stage runs.
         allowance: what its parts may take.
     """
@@ -97,7 +97,7 @@ class Source:
     media_type: str = ""
     part: str = ""
     depth: int = 0
-    kept: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+    kept: Mapping[tuple[str, int, int], bytes] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     allowance: Allowance = field(default_factory=lambda: Allowance(0))
 
