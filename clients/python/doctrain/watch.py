@@ -58,6 +58,8 @@ class Update:
     training: training_pb2.Training
     documents: tuple[training_pb2.Document, ...] = ()
     """Documents that have ended and were not shown before, when they were asked for."""
+    under_way: tuple[training_pb2.Document, ...] = ()
+    """Documents that have run for some seconds, with their stages so far and without their metadata; at most 10."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Watching:
             self._early += documents
             return None
         documents, self._early = [*self._early, *documents], []
-        return Update(self._last, tuple(documents)) if news or documents else None
+        return Update(self._last, tuple(documents), tuple(message.under_way) if news else ()) if news or documents else None
 
     def _untold(self, documents: Iterable[training_pb2.Document]) -> list[training_pb2.Document]:
         """Those that were not told before."""

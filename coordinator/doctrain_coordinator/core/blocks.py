@@ -29,7 +29,8 @@ class Failure:
 class Block:
     """Results of one shard in columns: place i is the document ``first + i``; ``started[i]`` is -1 where there is none.
 
-    ``passed`` are documents' stages, as ``core.stages.stored`` makes them.
+    ``passed`` are documents' stages, as ``core.stages.stored`` makes them. ``under_way`` likewise, with when, in milliseconds after
+    ``base_ms``, the try of a running document began; None when nothing is said of them.
     """
 
     first: int
@@ -41,6 +42,7 @@ class Block:
     tries: Sequence[tuple[int, int]] = field(default=())
     passed: Sequence[tuple[int, str]] = ()
     unchanged: Sequence[int] = ()
+    under_way: Sequence[tuple[int, int, str]] | None = None
 
     @property
     def last(self) -> int:

@@ -1,12 +1,16 @@
-"""The stages that a document passed, as they are stored beside it: JSON that any database can store, whatever a worker said."""
+"""The stages of documents as they are stored: JSON that any database can store, whatever a worker said.
+
+Those that a document passed stand beside it; those of documents that have run for a while beside their shard, with when their try began.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
+MOST_DOCUMENTS = 32
 MOST_STAGES = 32
 MOST_COUNTS = 16
 MOST_LETTERS = 64
@@ -37,3 +41,28 @@ def restored(text: str | None) -> Iterator[Stage]:
     """What ``stored`` was given; nothing where nothing was stored."""
     for row in json.loads(text) if text else ():
         yield Stage(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A document that has run for a while: when its try began, in milliseconds since the Unix epoch, and its stages so far."""
+
+    began_ms: int
+    stages: list[Stage] = field(default_factory=list)
+
+
+def stored_under_way(documents: Iterable[tuple[int, int, str]]) -> str | None:
+    """The first documents: ordinal, when their try began, and their stages as ``stored`` made them. None when there are none."""
+    rows = [f"[{ordinal},{began_ms},{stages}]" for ordinal, began_ms, stages in islice(documents, MOST_DOCUMENTS)]
+    return f"[{','.join(rows)}]" if rows else None
+
+
+def restored_under_way(text: str | None) -> dict[int, UnderWay]:
+    """By ordinal, those that run of a JSON array of shards, each with the ordinals that run and what ``stored_under_way`` made."""
+    shards = json.loads(text) if text else ()
+    return {
+        ordinal: UnderWay(began_ms, [Stage(*row) for row in stages])
+        for running, documents in shards
+        for ordinal, began_ms, stages in documents
+        if ordinal in running
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.stages import Stage, stored
 from doctrain_coordinator.tracking.sessions import Opening
@@ -41,6 +43,11 @@ def block(given: pb.Block) -> Block:
         [Failure(f.ordinal, f.error_class, f.code, f.message) for f in given.failed],
         list(given.running),
         list(zip(given.retried, given.tries, strict=False)),
-        [(of.ordinal, stored(Stage(s.name, s.start_ms, s.took_ms, s.counts) for s in of.stages)) for of in given.passed],
+        [(of.ordinal, _stages(of.stages)) for of in given.passed],
         list(given.unchanged),
+        [(of.ordinal, of.started, _stages(of.stages)) for of in given.under_way.documents] if given.HasField("under_way") else None,
     )
+
+
+def _stages(stages: Iterable[pb.Stage]) -> str:
+    return stored(Stage(s.name, s.start_ms, s.took_ms, s.counts) for s in stages)

@@ -9,6 +9,7 @@ from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
+from doctrain_coordinator.core.stages import restored_under_way
 from doctrain_coordinator.rpc import tokens, training_requests, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.training_requests import Limits
@@ -98,8 +99,9 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         page = await self._parts.trainings.documents(training, after, states, size)
         token = tokens.make(scope, page.next_ordinal) if page.next_ordinal is not None else ""
         response = pb.ListDocumentsResponse(next_page_token=token)
+        under_way = restored_under_way(page.training["under_way"])
         for place, row in enumerate(page.rows, 1):
-            response.documents.append(translate.document(row, page.training))
+            response.documents.append(translate.document(row, page.training, under_way.get(row["ordinal"])))
             if place % DOCUMENTS_A_TURN == 0:
                 await asyncio.sleep(0)  # workers' heartbeats are answered on this loop, too
         return response

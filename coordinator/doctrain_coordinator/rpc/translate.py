@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.core.holding import Rule
 from doctrain_coordinator.core.progress import sentence
-from doctrain_coordinator.core.stages import restored
+from doctrain_coordinator.core.stages import Stage, UnderWay, restored
 from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.trainings.reading import Explained, Seen
 from doctrain_mesh import telemetry
@@ -60,7 +61,7 @@ def _last_processed(row: Record) -> str:
     return str(last + row["number_offset"]) if row["uri_template"] is not None else row["last_id"] or ""
 
 
-def document(row: Record, of: Record) -> pb.Document:
+def document(row: Record, of: Record, under_way: UnderWay | None = None) -> pb.Document:
     """A document of the training ``of``; ``row`` carries ``shown``, its state as a tenant sees it."""
     number = str(row["ordinal"] + of["number_offset"])
     numbered = of["uri_template"] is not None
@@ -82,13 +83,19 @@ def document(row: Record, of: Record) -> pb.Document:
             )
         )
     if row["started_at"] is not None:
-        message.start_time.FromDatetime(row["started_at"])
         message.duration.FromTimedelta(timedelta(milliseconds=row["took_ms"] or 0))
-        for stage in restored(row["stages"]):
-            passed = message.stages.add(name=stage.name, counts=stage.counts)
-            passed.start_time.FromDatetime(row["started_at"] + timedelta(milliseconds=stage.start_ms))
-            passed.duration.FromTimedelta(timedelta(milliseconds=stage.took_ms))
+        _add_stages(message, row["started_at"], restored(row["stages"]))
+    elif under_way is not None:
+        _add_stages(message, datetime.fromtimestamp(under_way.began_ms / 1000, UTC), under_way.stages)
     return message
+
+
+def _add_stages(message: pb.Document, began: datetime, stages: Iterable[Stage]) -> None:
+    message.start_time.FromDatetime(began)
+    for stage in stages:
+        passed = message.stages.add(name=stage.name, counts=stage.counts)
+        passed.start_time.FromDatetime(began + timedelta(milliseconds=stage.start_ms))
+        passed.duration.FromTimedelta(timedelta(milliseconds=stage.took_ms))
 
 
 def explained(found: Explained) -> pb.ExplainTrainingResponse:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc import tokens, translate
 from doctrain_coordinator.trainings.changed_documents import ChangedDocuments
+from doctrain_coordinator.trainings.long_documents import LongDocuments
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh.postgres import Pool
 
@@ -20,7 +21,7 @@ class Watching:
 
     def __init__(self, pool: Pool, hub: WatchHub, training: int, heartbeat_seconds: float) -> None:
         self._hub, self._training, self._heartbeat = hub, training, heartbeat_seconds
-        self._changed = ChangedDocuments(pool, training)
+        self._changed, self._long = ChangedDocuments(pool, training), LongDocuments(pool, training)
 
     async def responses(self, resume_position: str, *, documents: bool) -> AsyncIterator[pb.WatchStatusResponse]:
         """What to send, until the training has ended; raises InvalidResumePositionError, ShuttingDownError."""
@@ -52,7 +53,8 @@ class Watching:
                         batch = [translate.document(row, seen.row) for row in rows]
                         yield pb.WatchStatusResponse(documents=batch, resume_position=before)
                 known = sent = version
-                yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version))
+                under_way = [translate.document(row, seen.row, stages) for row, stages in await self._long.first(seen)]
+                yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version), under_way=under_way)
                 if seen.state.ended:
                     return
                 if documents and seen.row["total"] >= MANY:

@@ -89,6 +89,7 @@ create index training_open on training (tenant) where state in (1, 2);
 -- is delayed. The leader looks at those that may be granted only, however many others there are.
 -- fences: how many holders, one after the other, fenced themselves while fenced_open documents were open.
 -- yields: its holder is ordered to hand it back.
+-- under_way: those of running that have run for a while, as core.stages makes it; documents that are not in running have ended since.
 create table shard (
     id bigint generated always as identity primary key,
     training bigint not null,
@@ -106,6 +107,7 @@ create table shard (
     cool_downs int not null default 0,
     yield_reason text,
     running int[] not null default '{}',
+    under_way text,
     losses int not null default 0,
     fences int not null default 0,
     fenced_open int not null default 0,

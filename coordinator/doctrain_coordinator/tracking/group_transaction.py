@@ -136,7 +136,7 @@ class GroupTransaction:
         return _Locked(ledger, {row["id"]: row for row in trainings}, {row["id"]: row for row in rows})
 
     async def _record(self, c: OwnConnection, accepted: Sequence[Report], ledger: Ledger, batch: Batch) -> None:
-        recordings = [Recording(self._facts[report.shard].training, report.number, report.block) for report in accepted]
+        recordings = [Recording(report.shard, self._facts[report.shard].training, report.number, report.block) for report in accepted]
         await record(c, recordings, batch.outcomes)
         for report, recorded in zip(accepted, recordings, strict=True):
             done = ledger.record(

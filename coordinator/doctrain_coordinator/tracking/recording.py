@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from doctrain_coordinator.core.blocks import Block, clean
+from doctrain_coordinator.core.stages import stored_under_way
 from doctrain_coordinator.outcomes import Outcomes
 from doctrain_mesh import statements
 from doctrain_mesh.postgres import Connection
@@ -18,6 +19,7 @@ SQL = statements.of(__name__)
 class Recording:
     """A block to record, under the number of its hold; then how many of its documents it was the first to tell of."""
 
+    shard: int
     training: int
     number: int
     block: Block
@@ -28,6 +30,11 @@ class Recording:
     def base(self) -> datetime:
         """What the block's times are counted from."""
         return datetime.fromtimestamp(self.block.base_ms / 1000, UTC)
+
+    @property
+    def under_way(self) -> str | None:
+        """What stands beside the shard of documents that have run for a while."""
+        return stored_under_way((ordinal, self.block.base_ms + started, stages) for ordinal, started, stages in self.block.under_way or ())
 
 
 async def record(c: Connection, recordings: Sequence[Recording], outcomes: Outcomes) -> None:
@@ -43,6 +50,9 @@ async def record(c: Connection, recordings: Sequence[Recording], outcomes: Outco
     unchanged = [(one.training, one.number, list(one.block.unchanged)) for one in recordings if one.block.unchanged]
     if unchanged:
         await c.executemany(SQL["record_unchanged"], unchanged)
+    under_way = [(one.shard, one.under_way) for one in recordings if one.block.under_way is not None]
+    if under_way:
+        await c.executemany(SQL["set_under_way"], under_way)
 
 
 async def _record_done(c: Connection, recordings: Sequence[Recording]) -> None:

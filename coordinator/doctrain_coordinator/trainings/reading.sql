@@ -8,6 +8,10 @@ select g.id, g.tenant, g.task_id, g.state, g.paused, (select task_id from traini
     coalesce(flight.documents, 0)::int as in_progress,
     flight.shards::int as in_flight, flight.running::int as running,
     prefix.ordinal as first_open, last.document_id as last_id,
+    (
+        select json_agg(json_build_array(s.running, s.under_way::json))::text from shard s
+        where s.training = g.id and s.state = 2 and s.under_way is not null
+    ) as under_way,
     case when g.state < 3 and g.moved_at is not null and g.pace_from < now() - interval '2 seconds'
         then (g.completed + g.failed - g.pace_done) / extract(epoch from now() - g.pace_from) else 0 end::float8 as pace
 from training g

@@ -671,6 +671,7 @@ class Block(_message.Message):
     TRIES_FIELD_NUMBER: _builtins.int
     PASSED_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts this worker's blocks; the answer repeats it."""
     first: _builtins.int
@@ -713,6 +714,10 @@ class Block(_message.Message):
     def unchanged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ordinals, among the results, that the index held already as they are now: they were not read again."""
 
+    @_builtins.property
+    def under_way(self) -> Global___UnderWay:
+        """Documents of the shard that have run for a while. Set when that changed, and replaces what was told before."""
+
     def __init__(
         self,
         *,
@@ -728,14 +733,71 @@ class Block(_message.Message):
         tries: _abc.Iterable[_builtins.int] | None = ...,
         passed: _abc.Iterable[Global___DocumentStages] | None = ...,
         unchanged: _abc.Iterable[_builtins.int] | None = ...,
+        under_way: Global___UnderWay | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard", "under_way", b"under_way"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "passed", b"passed", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "passed", b"passed", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries", "unchanged", b"unchanged", "under_way", b"under_way"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Block: _TypeAlias = Block  # noqa: Y015
+
+@_typing.final
+class UnderWay(_message.Message):
+    """Documents that have run for a while, as they stand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentUnderWay]:
+        """At most 32; the coordinator drops more."""
+
+    def __init__(
+        self,
+        *,
+        documents: _abc.Iterable[Global___DocumentUnderWay] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnderWay: _TypeAlias = UnderWay  # noqa: Y015
+
+@_typing.final
+class DocumentUnderWay(_message.Message):
+    """One of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    ordinal: _builtins.int
+    """Which document; among the block's `running`."""
+    started: _builtins.int
+    """When its present try began, in milliseconds after the block's `base_ms`."""
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stage]:
+        """The stages so far, the last of which may still run."""
+
+    def __init__(
+        self,
+        *,
+        ordinal: _builtins.int = ...,
+        started: _builtins.int = ...,
+        stages: _abc.Iterable[Global___Stage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ordinal", b"ordinal", "stages", b"stages", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DocumentUnderWay: _TypeAlias = DocumentUnderWay  # noqa: Y015
 
 @_typing.final
 class DocumentStages(_message.Message):

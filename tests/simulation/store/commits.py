@@ -157,6 +157,12 @@ async def update_shard(
     return []
 
 
+@named("tracking.recording")
+async def set_under_way(tx: Transaction, shard: int, under_way: str | None) -> list[Row]:
+    await tx.update("shard", shard, lambda _: True, lambda _: {"under_way": under_way})
+    return []
+
+
 @named("tracking.group_transaction")
 async def order_yield(tx: Transaction, ids: list[int]) -> list[Row]:
     for shard in ids:

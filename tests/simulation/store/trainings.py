@@ -48,6 +48,7 @@ def _progress(tx: Transaction, training: Row) -> Row:
         "running": sum(row["state"] == 2 for row in flight),
         "first_open": first_open,
         "last_id": last["document_id"] if last else None,
+        "under_way": None,  # likewise, and of documents that run for long
         "pace": 0.0,  # for people alone
     }
 

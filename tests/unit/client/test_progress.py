@@ -67,6 +67,15 @@ def test_lines_are_fewer_the_longer_a_watch_lasts(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith("completed: "), "a change of state is told at once"
 
 
+def test_how_far_long_documents_are_is_told_below_their_training(capsys: pytest.CaptureFixture[str]) -> None:
+    scan, text = pb.Document(document_id="scan.pdf"), pb.Document(document_id="text\n.md")
+    scan.stages.add(name="extract", counts={"pages": 40, "pages_in_all": 1_300})
+    scan.stages.add(name="ocr", counts={"pages": 38})
+    text.stages.add(name="fetch")
+    PlainLines().show(Update(pb.Training(state=pb.TRAINING_STATE_PROCESSING, total=2, sealed=True), under_way=(scan, text)))
+    assert capsys.readouterr().out.splitlines()[1:] == ["  scan.pdf: ocr, 40 of 1,300 pages", "  text\ufffd.md: fetch"]
+
+
 def test_storing_tells_how_far_it_is_where_it_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     storing = StoringLines(clock)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.stages import MOST_COUNTS, MOST_LETTERS, MOST_STAGES, Stage, restored, stored
+from doctrain_coordinator.core.stages import (
+    MOST_COUNTS,
+    MOST_DOCUMENTS,
+    MOST_LETTERS,
+    MOST_STAGES,
+    Stage,
+    UnderWay,
+    restored,
+    restored_under_way,
+    stored,
+    stored_under_way,
+)
 
 INTS = st.integers(-(2**31), 2**31 - 1)
 STAGES = st.builds(Stage, st.text(max_size=80), INTS, INTS, st.dictionaries(st.text(max_size=80), st.integers(0, 2**63 - 1), max_size=20))
@@ -29,3 +40,13 @@ def test_any_stages_are_stored_within_bounds_as_text_that_postgres_takes(stages:
         assert len(stage.counts) <= MOST_COUNTS
         assert all(len(name) <= MOST_LETTERS for name in (stage.name, *stage.counts))
     assert stored(found) == text
+
+
+def test_of_what_is_told_of_long_documents_those_count_that_still_run() -> None:
+    stages = [Stage("ocr", 5, 900, {"pages": 4})]
+    told = stored_under_way([(7, 1_000, stored(stages)), (8, 2_000, stored([]))])
+    assert restored_under_way(f"[[[3,7],{told}],[[8],{told}]]") == {7: UnderWay(1_000, stages), 8: UnderWay(2_000, [])}
+    assert restored_under_way(f"[[[],{told}]]") == restored_under_way(None) == {}
+    assert stored_under_way([]) is None
+    many = stored_under_way((ordinal, 0, stored([])) for ordinal in range(100))
+    assert len(restored_under_way(f"[[{list(range(100))},{many}]]")) == MOST_DOCUMENTS

@@ -7,19 +7,15 @@ patient. Documents with so many chunks that they take minutes take turns, so tha
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator
 
 from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline.chunk_store import ChunkStore
-from doctrain_worker.pipeline.passage import Passage
+from doctrain_worker.pipeline.passage import Facts, Passage
 from doctrain_worker.pipeline.turns import Turns
 from doctrain_worker.pipeline.vectors import Vectors
 
-log = logging.getLogger(__name__)
-
 LONG_CHUNKS = 2000
-TELL_SECONDS = 60.0
 
 
 class Embedding:
@@ -38,14 +34,18 @@ class Embedding:
 
     async def embed(self, store: ChunkStore, passage: Passage) -> str:
         """Sets the vectors of all chunks; answers the model's name. Raises what ``Vectors.of`` does."""
-        with passage.timed("embed", {"chunks": len(store)}):
+        facts: Facts = {"chunks": 0, "chunks_in_all": len(store)}
+        with passage.timed("embed", facts):
             if len(store) <= LONG_CHUNKS:
-                return await self._all(store, passage)
-            async with self._turns.turn(passage.shard.tenant):
-                return await self._all(store, passage)
+                model = await self._all(store, passage, facts)
+            else:
+                async with self._turns.turn(passage.shard.tenant):
+                    model = await self._all(store, passage, facts)
+            facts["chunks"] = facts.pop("chunks_in_all")
+        return model
 
-    async def _all(self, store: ChunkStore, passage: Passage) -> str:
-        batches = _telling(store, passage)
+    async def _all(self, store: ChunkStore, passage: Passage, facts: Facts) -> str:
+        batches = _telling(store, passage, facts)
         at_once = min(self._vectors.at_once, store.batches)
         if at_once <= 1:
             return await self._some(batches, store, passage, patient=False)
@@ -67,13 +67,9 @@ class Embedding:
         return model
 
 
-def _telling(store: ChunkStore, passage: Passage) -> Iterator[int]:
-    """The batches; tells in the log how far a document is that takes long."""
-    clock = asyncio.get_running_loop().time
-    told = clock()
+def _telling(store: ChunkStore, passage: Passage, facts: Facts) -> Iterator[int]:
+    """The batches; tells how far the document is as each is taken up."""
     for batch in range(store.batches):
-        if clock() - told > TELL_SECONDS:
-            told = clock()
-            share = 100 * batch // store.batches
-            log.info("Document %d of training %s: %d %% of %d chunks embedded.", *passage.named, share, len(store))
+        facts["chunks"] = len(store) * batch // store.batches
+        passage.tell()
         yield batch

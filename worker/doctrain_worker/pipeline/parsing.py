@@ -55,6 +55,7 @@ class Parsing:
                 if progress.parsed is not None:
                     passage.stages += progress.parsed.stages
                     return progress.parsed
+                passage.tell(progress.under_way)
                 progress = await self._call(calls, None, passage)
 
     async def _call(self, calls: Calls, task: ParseTask | None, passage: Passage) -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ class Passage:
     stages: list[StageTiming] = field(default_factory=list)
     worked_seconds: float = 0.0
     content_hash: bytes = b""
+    _running: Callable[[], StageTiming] | None = None
 
     @property
     def named(self) -> tuple[int, str]:
@@ -42,12 +43,20 @@ class Passage:
 
     @contextlib.contextmanager
     def timed(self, name: str, facts: Facts) -> Iterator[None]:
-        """Adds the stage, also when it fails."""
+        """Adds the stage, also when it fails. While it runs, ``facts`` are told as they are at its begin and at each ``tell``."""
         started, clock = time.time(), time.perf_counter()
+        self._running = lambda: StageTiming(name, started, time.perf_counter() - clock, dict(facts))
+        self.tell()
         try:
             yield
         finally:
+            self._running = None
             self.stages.append(StageTiming(name, started, time.perf_counter() - clock, facts))
+
+    def tell(self, under_way: Sequence[StageTiming] = ()) -> None:
+        """Tells of the stages so far: those that ended, and those that are under way, in children or here."""
+        running = [self._running()] if self._running is not None else []
+        self.shard.tell(self.document.ordinal, [*self.stages, *running, *under_way])
 
     @contextlib.contextmanager
     def timed_if_it_fails(self, name: str) -> Iterator[None]:

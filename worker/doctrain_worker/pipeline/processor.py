@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -30,6 +30,7 @@ __all__ = [
     "Seconds",
     "ShardContext",
     "StageTiming",
+    "Tell",
     "answers_at_once",
 ]
 
@@ -41,50 +42,6 @@ class ErrorClass(enum.IntEnum):
     PERMANENT = 2
     RESOURCE = 3
     CRASH = 4
-
-
-class ShardContext(msgspec.Struct, frozen=True):
-    """What all documents of one hold of a shard share; made once a hold.
-
-    Args:
-        tenant: the tenant's key in Postgres; ``tenant_id`` its name, which blobs are kept under.
-        training: the training's key in Postgres; ``training_task_id`` its id, for logs.
-        index_order: of a document's trainings the one that has the highest wins in the index; of those that have the same, the newest.
-        shard: the shard's key in Postgres.
-        number: the dispatch number, which is the attempt.
-        session: the worker's session that holds the shard: the fence of every index row written.
-        traceparent: W3C trace context; empty when the training is not traced.
-        retrain: read documents again that the index holds already as they are now.
-    """
-
-    tenant: int
-    tenant_id: str
-    training: int
-    training_task_id: str
-    index_order: int
-    shard: int
-    number: int
-    session: int
-    traceparent: str = ""
-    retrain: bool = False
-
-
-class DocumentTask(msgspec.Struct, frozen=True, gc=False):
-    """One document to process.
-
-    Args:
-        ordinal: its place in the training.
-        document_id: the tenant's name for it.
-        uri: where its bytes are; empty only for processors that read none.
-        media_type: what it claims to be; a hint.
-        metadata: a JSON object, or empty.
-    """
-
-    ordinal: int
-    document_id: str
-    uri: str
-    media_type: str = ""
-    metadata: str = ""
 
 
 Seconds = Annotated[float, Meta(ge=0, le=2**33)]
@@ -107,6 +64,60 @@ class StageTiming(msgspec.Struct, frozen=True, array_like=True):
     start: Seconds
     seconds: Seconds
     attributes: Annotated[dict[_Fact, _Fact | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float], Meta(max_length=50)] = {}
+
+
+Tell = Callable[[int, Sequence[StageTiming]], None]
+"""Told of a document, by its ordinal: the stages so far of its present try, the last of which may still run."""
+
+
+def _tell_nobody(_ordinal: int, _stages: Sequence[StageTiming]) -> None:
+    pass
+
+
+class ShardContext(msgspec.Struct, frozen=True):
+    """What all documents of one hold of a shard share; made once a hold.
+
+    Args:
+        tenant: the tenant's key in Postgres; ``tenant_id`` its name, which blobs are kept under.
+        training: the training's key in Postgres; ``training_task_id`` its id, for logs.
+        index_order: of a document's trainings the one that has the highest wins in the index; of those that have the same, the newest.
+        shard: the shard's key in Postgres.
+        number: the dispatch number, which is the attempt.
+        session: the worker's session that holds the shard: the fence of every index row written.
+        traceparent: W3C trace context; empty when the training is not traced.
+        retrain: read documents again that the index holds already as they are now.
+        tell: to be called as a document gets on, however often; of one that runs for long its tenant is told, about once a second.
+    """
+
+    tenant: int
+    tenant_id: str
+    training: int
+    training_task_id: str
+    index_order: int
+    shard: int
+    number: int
+    session: int
+    traceparent: str = ""
+    retrain: bool = False
+    tell: Tell = _tell_nobody
+
+
+class DocumentTask(msgspec.Struct, frozen=True, gc=False):
+    """One document to process.
+
+    Args:
+        ordinal: its place in the training.
+        document_id: the tenant's name for it.
+        uri: where its bytes are; empty only for processors that read none.
+        media_type: what it claims to be; a hint.
+        metadata: a JSON object, or empty.
+    """
+
+    ordinal: int
+    document_id: str
+    uri: str
+    media_type: str = ""
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ class Parsed(msgspec.Struct, array_like=True):
 
 
 class Progress(msgspec.Struct, array_like=True):
-    """What one call got done: slices to be kept, chunks, and at the end of the document ``parsed``.
+    """What one call got done: slices to be kept, chunks, and at the end of the document ``parsed``; before it, the stages so far.
 
     The child may have been taken over, so all of it is checked against these types, and none of it is without a bound.
     """
@@ -147,3 +147,4 @@ class Progress(msgspec.Struct, array_like=True):
     slices: Annotated[list[ReadSlice], msgspec.Meta(max_length=10_000)]
     chunks: Annotated[list[Chunk], msgspec.Meta(max_length=CHUNKS_A_CALL)]
     parsed: Parsed | None
+    under_way: Annotated[list[StageTiming], msgspec.Meta(max_length=20)] = []

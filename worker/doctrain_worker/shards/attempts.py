@@ -8,10 +8,10 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from typing import cast
 
-from doctrain_worker.core.results import FailedResult, Stage
+from doctrain_worker.core.results import FailedResult
 from doctrain_worker.core.retry import Failures, HandBack, TryAgain
 from doctrain_worker.core.window import Window
 from doctrain_worker.pipeline.processor import (
@@ -23,12 +23,11 @@ from doctrain_worker.pipeline.processor import (
     NotHeldError,
     Outcome,
     ShardContext,
-    StageTiming,
     answers_at_once,
 )
 from doctrain_worker.sandbox.link import GuardianLostError
 from doctrain_worker.shards.orders import End, Orders
-from doctrain_worker.shards.reports import Reports
+from doctrain_worker.shards.reports import Reports, Try, passed
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.shards.spans import DocumentSpans
 
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 TURN = 128
 TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
-MOST_COUNTED = 2**63 - 1
 COOL_DOWN_REASON = "its documents failed for a reason outside them, as when a service that they need is down"
 
 
@@ -62,7 +60,7 @@ class Attempts:
     async def one(self, ordinal: int, started: float) -> TryAgain | None:
         """Tries a document, which counts as running meanwhile; answers when it is to be tried again."""
         setup, running = self._setup, self._running
-        running.add(ordinal)
+        running[ordinal] = Try(started)
         setup.gate.entered()
         try:
             answer = setup.processor.process(self._documents[ordinal], self._context)
@@ -70,7 +68,7 @@ class Attempts:
         except Exception as error:
             came = error
         finally:
-            running.discard(ordinal)
+            running.pop(ordinal, None)
             setup.gate.left()
         return self._ended(ordinal, started, setup.clock(), came)
 
@@ -103,10 +101,10 @@ class Attempts:
         tries = self._failures.tries(ordinal)
         if self._spans.recording:
             self._spans.document(self._documents[ordinal], tries, ended - started, outcome)
-        passed = _passed(outcome.stages, time.time() - (ended - started)) if outcome.stages else ()
+        stages = passed(outcome.stages, time.time() - (ended - started)) if outcome.stages else ()
         if isinstance(outcome, Done):
             self._failures.succeeded()
-            self._results.add(ordinal, started, ended, tries, passed=passed, unchanged=outcome.unchanged)
+            self._results.add(ordinal, started, ended, tries, passed=stages, unchanged=outcome.unchanged)
             return None
         becomes = self._becomes(ordinal, outcome)
         if isinstance(becomes, TryAgain):
@@ -115,7 +113,7 @@ class Attempts:
             self._orders.hand_back(f"{COOL_DOWN_REASON}. The last of them: {outcome.sentence}", becomes.seconds)
             return None
         failed = FailedResult(ordinal, outcome.error_class, outcome.code, outcome.sentence)
-        self._results.add(ordinal, started, ended, tries, failed, passed=passed)
+        self._results.add(ordinal, started, ended, tries, failed, passed=stages)
         return None
 
     def _outcome(self, ordinal: int, came: object) -> Outcome | None:
@@ -141,21 +139,3 @@ class Attempts:
             retry_after=failure.retry_after_seconds,
             random=self._setup.draw(),
         )
-
-
-def _passed(stages: Sequence[StageTiming], began: float) -> list[Stage]:
-    """The stages as they are reported, of a try that began then (seconds since the Unix epoch)."""
-    return [
-        Stage(
-            stage.name,
-            _milliseconds(stage.start - began),
-            _milliseconds(stage.seconds),
-            {name: fact for name, fact in stage.attributes.items() if isinstance(fact, int) and 0 <= fact <= MOST_COUNTED},
-        )
-        for stage in stages
-    ]
-
-
-def _milliseconds(seconds: float) -> int:
-    """As a report holds them: none below 0, 24 days at most."""
-    return min(max(0, int(seconds * 1000)), 2**31 - 1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import filterfalse
 
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.retry import TryAgain
 from doctrain_worker.core.window import Window
-from doctrain_worker.pipeline.processor import ShardContext
+from doctrain_worker.pipeline.processor import ShardContext, StageTiming, Tell
 from doctrain_worker.shards.attempts import COOL_DOWN_REASON, Attempts
 from doctrain_worker.shards.documents import open_documents
 from doctrain_worker.shards.orders import End, Orders
@@ -43,7 +43,7 @@ class ShardRun:
         documents = open_documents(answer.documents)
         self._attempts = Attempts(
             setup,
-            context=_context(answer, session, spans.traceparent),
+            context=_context(answer, session, spans.traceparent, self._tell),
             cool_downs=answer.cool_downs,
             documents=documents,
             spans=spans,
@@ -91,9 +91,14 @@ class ShardRun:
 
     def beat(self) -> None:
         """Once a heartbeat: reports what runs when that changed, and hands back what was held too long."""
-        self._reports.tell_running()
-        if self._setup.clock() - self._began > self._setup.hold_seconds:
+        now = self._setup.clock()
+        self._reports.tell_running(now)
+        if now - self._began > self._setup.hold_seconds:
             self.hand_back(HOLD_REASON)
+
+    def _tell(self, ordinal: int, stages: Sequence[StageTiming]) -> None:
+        if (one := self._reports.running.get(ordinal)) is not None:
+            one.stages = stages
 
     def _on_answer(self, answer: pb.BlockAnswer) -> None:
         if answer.outcome == pb.BLOCK_OUTCOME_STALE:
@@ -144,7 +149,7 @@ class ShardRun:
             await self._orders.changed(INSIST_SECONDS)
 
 
-def _context(answer: pb.BeginAnswer, session: int, traceparent: str) -> ShardContext:
+def _context(answer: pb.BeginAnswer, session: int, traceparent: str, tell: Tell) -> ShardContext:
     return ShardContext(
         answer.tenant,
         answer.tenant_id,
@@ -156,4 +161,5 @@ def _context(answer: pb.BeginAnswer, session: int, traceparent: str) -> ShardCon
         session,
         traceparent,
         answer.retrain,
+        tell,
     )

@@ -58,7 +58,13 @@ def print_message(message: Message) -> None:
 
 def print_update(update: Update) -> None:
     """One step of a watch as one line of JSON."""
-    print_json({"training": as_dict(update.training), "documents": [as_dict(document) for document in update.documents]})
+    print_json(
+        {
+            "training": as_dict(update.training),
+            "documents": [as_dict(document) for document in update.documents],
+            "under_way": [as_dict(document) for document in update.under_way],
+        }
+    )
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: str) -> None:
@@ -135,6 +141,16 @@ def document_sentence(document: Document) -> str:
     unchanged = "  unchanged" if document.unchanged else ""
     error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
     return printable(f"{state_of(document):<10}  {document.document_id}{took}{tried}{unchanged}{error}")
+
+
+def under_way_sentence(document: Document) -> str:
+    """How far a document is that has run for a while: its stage, and how much of what there is."""
+    far = [
+        f"{stage.counts.get(kind, 0):,} of {number:,} {kind}"
+        for stage in document.stages
+        for kind, number in ((name.removesuffix("_in_all"), number) for name, number in stage.counts.items() if name.endswith("_in_all"))
+    ]
+    return printable(f"{document.document_id}: {', '.join([*(stage.name for stage in document.stages[-1:]), *far[-1:]])}")
 
 
 def stage_lines(document: Document) -> Iterator[str]:

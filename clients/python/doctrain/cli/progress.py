@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from doctrain.storing import Stored
-    from doctrain.v1.training_pb2 import Training
     from doctrain.watch import Interruption, Update
 
 LINE_SECONDS = 1.0
@@ -66,6 +65,8 @@ class PlainLines:
         if update.training.state != self._state or now - self._told >= pause:
             self._state, self._told = update.training.state, now
             click.echo(output.training_sentence(update.training))
+            for document in update.under_way:
+                click.echo(f"  {output.under_way_sentence(document)}")
 
     def say(self, sentence: str) -> None:
         click.echo(sentence, err=True)
@@ -90,7 +91,7 @@ class _Bar:
             description=output.training_state(training),
             total=training.total or None,
             completed=training.completed + training.failed,
-            note=_note(training),
+            note=_note(update),
         )
 
     def say(self, sentence: str) -> None:
@@ -119,12 +120,14 @@ class Interruptions:
             )
 
 
-def _note(training: Training) -> str:
+def _note(update: Update) -> str:
+    training = update.training
     notes = [f"{training.failed} failed"] if training.failed else []
     if not training.sealed:
         notes.append("the manifest is being read")
     if training.waiting_reason:
         notes.append(training.waiting_reason)
+    notes += [output.under_way_sentence(document) for document in update.under_way[:1]]
     return output.printable(", ".join(notes))
 
 

@@ -761,7 +761,7 @@ class Document(_message.Message):
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When its last try began; not set before it has ended."""
+        """When its last try began. Before it has ended, it is set only where it has run for a while: then its present try."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
@@ -773,8 +773,9 @@ class Document(_message.Message):
 
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentStage]:
-        """The stages that it passed in its last try, in their order: of a document that FAILED, those up to where it failed. Empty before
-        it has ended, and where a processor of the operator's own tells no stages.
+        """The stages that it passed in its last try, in their order: of a document that FAILED, those up to where it failed. Of one that has
+        run for some seconds, those so far, about a second old; the last of them may still run. Else empty before it has ended, and
+        where a processor of the operator's own tells no stages.
         """
 
     def __init__(
@@ -844,7 +845,9 @@ class DocumentStage(_message.Message):
 
     @_builtins.property
     def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """What it did, such as `bytes`, `pages` and `chunks`."""
+        """What it did, such as `bytes`, `pages` and `chunks`. Of one that runs, what it did so far, with
+        `pages_in_all` or `chunks_in_all` to see how far it is.
+        """
 
     def __init__(
         self,
@@ -934,6 +937,7 @@ class WatchStatusResponse(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     RESUME_POSITION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    UNDER_WAY_FIELD_NUMBER: _builtins.int
     resume_position: _builtins.str
     """From where to go on; set in every message."""
     heartbeat: _builtins.bool
@@ -948,6 +952,12 @@ class WatchStatusResponse(_message.Message):
         training's last state.
         """
 
+    @_builtins.property
+    def under_way(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]:
+        """With `training`: documents that have run for some seconds, with their stages so far but without their metadata; those that
+        began first, at most 10.
+        """
+
     def __init__(
         self,
         *,
@@ -955,10 +965,11 @@ class WatchStatusResponse(_message.Message):
         documents: _abc.Iterable[Global___Document] | None = ...,
         resume_position: _builtins.str = ...,
         heartbeat: _builtins.bool = ...,
+        under_way: _abc.Iterable[Global___Document] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "heartbeat", b"heartbeat", "resume_position", b"resume_position", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "heartbeat", b"heartbeat", "resume_position", b"resume_position", "training", b"training", "under_way", b"under_way"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -67,6 +67,8 @@ class Facts:
         extract: dict[str, str | int | float] = {"bytes": size, "characters": self.characters}
         if self._pages:
             extract |= {"pages": self._pages, "pages_without_text": self._blank}
+        if timeline.pages > self._pages:
+            extract["pages_in_all"] = timeline.pages
         if self._kept:
             extract["pages_kept"] = self._kept
         if self._parts or self.unread:

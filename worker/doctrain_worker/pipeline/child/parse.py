@@ -19,6 +19,7 @@ import msgspec
 from doctrain_worker.pipeline.child.facts import Facts
 from doctrain_worker.pipeline.child.source import Allowance, Source, Timeline
 from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, READ_VARIABLE
+from doctrain_worker.pipeline.processor import StageTiming
 from doctrain_worker.pipeline.wire import CHUNKS_A_CALL, Chunk, Parsed, ParseTask, Progress, ReadLimits, ReadSlice, Slice, UnreadPart
 from doctrain_worker.sandbox.child import load
 from doctrain_worker.sandbox.refusal import Refusal
@@ -77,8 +78,13 @@ class _Document:
         while self._chunks is None and time.perf_counter() < until:
             self._read(progress)
         if self._chunks is not None and self._cut(self._chunks, progress, until):
-            progress.parsed = Parsed(self._facts.media_type, self._facts.timings(self._timeline, len(self._task.content)))
+            progress.parsed = Parsed(self._facts.media_type, self._stages())
+        else:
+            progress.under_way = self._stages()
         return progress
+
+    def _stages(self) -> list[StageTiming]:
+        return self._facts.timings(self._timeline, len(self._task.content))
 
     def _read(self, progress: Progress) -> None:
         """The next slice, if there is one, or else the beginning of the chunks."""

@@ -69,6 +69,7 @@ def _paged(source: Source, pages: Pages) -> Iterator[Slice]:
     if pages.count > most:
         sentence = f"The document has {pages.count:,} pages, more than {most:,}, the limit here; split it."
         raise Refusal("TOO_MANY_PAGES", sentence, resource=True)
+    source.timeline.pages += pages.count
     at = 0
     for first in range(1, pages.count + 1, SLICE_PAGES):
         last = min(first + SLICE_PAGES - 1, pages.count)

@@ -22,10 +22,11 @@ _AT_ONCE = 0.001
 class Timeline:
     """How long each stage took in all, and when it began first; what runs within another stage is not counted there.
 
-    A stage within another that begins with it begins before it.
+    A stage within another that begins with it begins before it. ``pages``: of all that was opened so far.
     """
 
     def __init__(self) -> None:
+        self.pages = 0
         self.started: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self._running: list[str] = []
