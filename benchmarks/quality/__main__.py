@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.quality import reading, recognition
-from benchmarks.quality.samples import samples
+from benchmarks.quality import reading, recognition, retrieval
+from benchmarks.quality.samples import queries, samples
 from testkit.limits import LIMITS
 from testkit.parsers import parsers
 
@@ -24,8 +24,10 @@ async def main(folder: Path, manifest: Path) -> bool:
     async with parsers(replace(LIMITS, call_seconds=300, max_document_chunks=60_000)) as opened:
         found = await reading.readings(opened, chosen)
         print(f"## Reading\n\n{reading.table(found)}\n", flush=True)
-        print(f"## Text recognition\n\n{recognition.table(await recognition.recognitions(opened, chosen))}")
-    return all(one.is_right for one in found)
+        print(f"## Text recognition\n\n{recognition.table(await recognition.recognitions(opened, chosen))}\n", flush=True)
+    asked = await retrieval.retrievals(chosen, queries(manifest.with_name("QUERIES.tsv")))
+    print(f"## Retrieval\n\n{retrieval.table(asked)}")
+    return all(one.is_right for one in found) and all(one.is_right for one in asked)
 
 
 if __name__ == "__main__":

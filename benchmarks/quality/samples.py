@@ -43,16 +43,36 @@ class Sample:
         return code == "OK" and (self.expected != "ok-with-ocr" or recognised) and empty == (self.expected == "ok-empty")
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question, the document that must be found for it, and the page in that; 0: any."""
+
+    text: str
+    file: str
+    page: int = 0
+
+
+def queries(path: Path) -> list[Query]:
+    """What a file of questions names; nothing where there is none."""
+    if not path.is_file():
+        return []
+    return [Query(row["query"], row["file"], int(row.get("page") or 0)) for row in _rows(path, {"file", "query"})]
+
+
 def samples(folder: Path, manifest: Path) -> list[Sample]:
     """What a manifest names. Raises SystemExit that says what is wrong with it."""
     if not manifest.is_file():
         raise SystemExit(f"There is no {manifest}; docs/quality.md says what stands in it.")
-    with manifest.open(newline="") as file:
+    return [_sample(folder, row) for row in _rows(manifest, {"file", "phrases", "expected"})]
+
+
+def _rows(path: Path, columns: set[str]) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     names = [name.partition(" ")[0] for name in rows[0]] if rows else []
-    if not {"file", "phrases", "expected"} <= set(names):
-        raise SystemExit(f"The first line of {manifest} must name the columns file, phrases and expected.")
-    return [_sample(folder, dict(zip(names, row, strict=False))) for row in rows[1:] if row]
+    if not columns <= set(names):
+        raise SystemExit(f"The first line of {path} must name the columns {', '.join(sorted(columns))}.")
+    return [dict(zip(names, row, strict=False)) for row in rows[1:] if row]
 
 
 def _sample(folder: Path, row: dict[str, str]) -> Sample:

@@ -97,6 +97,18 @@ async def test_a_rare_word_counts_for_more_than_those_that_are_everywhere(librar
     assert (await client.search("of the zeppelin", mode="words", page_size=1))[0].document_id == "rare"
 
 
+async def test_the_least_word_of_a_question_does_not_outweigh_what_it_means(library: Library) -> None:
+    client = await library.served.tenant("questions")
+    things = ("ships", "trains", "wagons", "lorries", "aeroplanes", "ferries", "trams", "lifts")
+    texts = {
+        **{thing: f"Broken {thing} are mended at night." for thing in things},
+        "gift": "A card for mother.",
+        "tube": "Patch a bicycle tube.",
+    }
+    await train(client, texts)
+    assert (await client.search("how can cyclists repair punctures for themselves"))[0].document_id == "tube"
+
+
 async def test_a_hit_says_where_it_stands(library: Library) -> None:
     hit, *_ = await library.client.search("when do I have to pay the invoice")
     assert (hit.document_id, hit.training_task_id, hit.page, hit.heading) == ("invoice.txt", library.training, 3, "Terms")

@@ -18,8 +18,9 @@ select id from training where tenant = $1 and task_id = any($2::text[])
 --
 -- What is near comes from one of the two statements below. A word counts the more the fewer chunks hold it; one that is in more
 -- chunks than are looked at says little, and counts only where there is none that is rarer. Chunks that hold equally much are in the
--- order of their vectors. A chunk's ctid names it within one statement. The score is that of reciprocal rank fusion, 1 for what is
--- first in all $15 orders.
+-- order of their vectors. A chunk's ctid names it within one statement. The score is that of reciprocal rank fusion, in which a place
+-- by words counts by the share of the query's weight that the chunk holds: what holds its least word only is first by words, too,
+-- where nothing holds more. A word that nothing holds weighs as the rarest. It is 1 for what is first in all $15 orders and holds all.
 with near as materialized (
     {near}
 ), holding as materialized (
@@ -48,12 +49,14 @@ with near as materialized (
         case when c.model = $2 then c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) end as distance
     from weighty join chunk c on c.ctid = weighty.id
     order by weight desc, distance, id limit $12
+), whole as (
+    select coalesce(sum(weight), 0) + (cardinality($8::text[]) - count(*)) * ln(1 + greatest($11::float8, 1)) as weight from weighed
 ), placed as (
-    select id, row_number() over (order by distance, id) as place from near
+    select id, row_number() over (order by distance, id) as place, 1::float8 as share from near
     union all
-    select id, row_number() over (order by weight desc, distance, id) from said
+    select id, row_number() over (order by said.weight desc, distance, id), said.weight / whole.weight from said cross join whole
 ), fused as (
-    select id, sum(11::float8 / (10 + place)) / $15::int as score from placed group by id order by score desc, id limit $13
+    select id, sum(share * 11 / (10 + place)) / $15::int as score from placed group by id order by score desc, id limit $13
 )
 select c.document_id, g.task_id, c.part, c.page, c.heading, c.text, c.start_offset, c.end_offset, fused.score, d.metadata, d.media_type
 from fused

@@ -227,7 +227,9 @@ class SearchHit(_message.Message):
     text: _builtins.str
     """All of it, as it was indexed: Markdown or plain text, seldom more than 4,096 characters."""
     score: _builtins.float
-    """How well it stands in the orders that were fused, above 0 to 1: 1 is first in each. Comparable within one answer only."""
+    """How well it stands in the orders that were fused, and how much of the query it holds, above 0 to 1: 1 is first in each and holds
+    all words. Comparable within one answer only.
+    """
     media_type: _builtins.str
     """What the document was detected to be, such as `application/pdf`."""
     @_builtins.property
