@@ -187,7 +187,7 @@ class BlobUnavailableError(UnavailableError):
 
 
 class EmbeddingUnavailableError(UnavailableError):
-    """The endpoint of the embedding model did not answer."""
+    """The embedding model's endpoint did not answer, or the model cannot be loaded here."""
 
 
 class OperationTimeoutError(UnavailableError):

@@ -110,7 +110,7 @@ async def warning(settings: Settings, *, documents: bool) -> AsyncIterator[None]
 
 def _sandbox(settings: Settings) -> Finding:
     try:
-        chosen = isolation.choose(settings.sandbox)
+        chosen = isolation.choose(settings.sandbox, settings.choose_embedding().reads)
     except isolation.IsolationUnavailableError as error:
         return Finding("sandbox", Verdict.BAD, str(error))
     return judged("sandbox", chosen.strong, chosen.describe())

@@ -86,13 +86,12 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     stack.push_async_callback(postgres.close_pool, database)
     model = settings.choose_embedding()
     endpoint = await stack.enter_async_context(open_embedder(settings)) if model.kind is Kind.ENDPOINT else None
-    reads = [model.place] if model.kind is Kind.FOLDER else []
     return await stack.enter_async_context(
         open_pipeline(
             guardian,
             sources=sources,
             database=database,
-            isolation=isolation.choose(settings.sandbox, reads),
+            isolation=isolation.choose(settings.sandbox, model.reads),
             limits=limits,
             stages=plugins.stages(settings),
             model=model,

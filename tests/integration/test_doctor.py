@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ async def test_a_ca_that_cannot_be_read_is_a_finding_and_not_the_services_end(tm
 
 
 async def test_a_look_that_fails_ends_no_service(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_wanted: str) -> isolation.Isolation:
+    def fail(_wanted: str, _reads: Sequence[str]) -> isolation.Isolation:
         raise RuntimeError("a test says so")
 
     monkeypatch.setattr(isolation, "choose", fail)
@@ -39,7 +40,7 @@ async def test_a_look_that_fails_ends_no_service(caplog: pytest.LogCaptureFixtur
 async def test_a_slow_look_at_the_sandbox_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, answer = threading.Event(), threading.Event()
 
-    def slow(_wanted: str) -> isolation.Isolation:
+    def slow(_wanted: str, _reads: Sequence[str]) -> isolation.Isolation:
         asked.set()
         answer.wait(20)
         return isolation.Isolation("rlimit", (), Held(own_user=False, landlock=0, filtered=False))
@@ -50,6 +51,19 @@ async def test_a_slow_look_at_the_sandbox_keeps_nobody_waiting(monkeypatch: pyte
         await asyncio.sleep(0)
         assert not answer.is_set(), "the loop went on meanwhile"
         answer.set()
+
+
+async def test_the_sandbox_is_looked_at_with_what_its_children_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[str, Sequence[str]]] = []
+
+    def note(wanted: str, reads: Sequence[str]) -> isolation.Isolation:
+        asked.append((wanted, reads))
+        raise isolation.IsolationUnavailableError("a test says so")
+
+    monkeypatch.setattr(isolation, "choose", note)
+    async with doctor.warning(Settings(sandbox="rlimit", embedding=f"onnx:{tmp_path}"), documents=True):
+        await wait_until(lambda: asked)
+    assert asked == [("rlimit", [str(tmp_path)])]
 
 
 async def test_the_embedding_model_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

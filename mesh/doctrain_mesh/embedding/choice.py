@@ -41,6 +41,11 @@ class Choice:
     def __str__(self) -> str:
         return self.place if self.kind is Kind.FUNCTION else f"{self.kind.value}:{self.place}".rstrip(":")
 
+    @property
+    def reads(self) -> list[str]:
+        """The folders, beside programs and libraries, that a process which loads it must be able to read."""
+        return [self.place] if self.kind is Kind.FOLDER else []
+
 
 MINILM = Choice(Kind.MINILM)
 """The model that comes with doctrain."""

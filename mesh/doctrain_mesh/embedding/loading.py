@@ -45,5 +45,5 @@ def _made(reference: str) -> Model:
     module, _, attribute = reference.partition(":")
     try:
         return cast("Model", getattr(importlib.import_module(module), attribute)())
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # another's code
         raise ModelError(f"{reference!r} cannot be loaded as a model ({error}).") from error

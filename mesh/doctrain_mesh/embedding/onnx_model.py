@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,6 +109,7 @@ def open_session(model: str | bytes, entries: Sequence[tuple[str, str]] = ()) ->
         model: a file's path, or its content.
         entries: of the session's configuration.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -25,11 +25,13 @@ class Embedding:
         self._vectors = vectors
         self._turns = Turns(vectors.at_once)
         self._model = ""
+        self._learning = asyncio.Lock()
 
     async def model(self, passage: Passage) -> str:
-        """The model's name, as it was last; the first time a word is embedded to hear it. Raises what ``Vectors.of`` does."""
-        if not self._model:
-            self._model, _ = await self._vectors.of(["word"], passage, patient=False)
+        """The model's name, as it was last; the first who asks has a word embedded to hear it. Raises what ``Vectors.of`` does."""
+        async with self._learning:
+            if not self._model:
+                self._model, _ = await self._vectors.of(["word"], passage, patient=False)
         return self._model
 
     async def embed(self, store: ChunkStore, passage: Passage) -> str:
