@@ -7,7 +7,7 @@ from typing import Any
 from doctrain_worker.core.blocks import Block
 from doctrain_worker.pipeline.child import read as stage
 from doctrain_worker.pipeline.child.source import Allowance, Source
-from doctrain_worker.pipeline.wire import ReadLimits, Slice, UnreadPart
+from doctrain_worker.pipeline.wire import BegunPart, ReadLimits, Slice, UnreadPart
 from testkit import limits as all_limits
 
 LIMITS = all_limits.LIMITS.reading
@@ -15,7 +15,8 @@ LIMITS = all_limits.LIMITS.reading
 
 def read(content: bytes, claimed: str = "", name: str = "", *, limits: ReadLimits = LIMITS, **fields: Any) -> list[Slice | UnreadPart]:
     """All slices, and the parts that could not be read."""
-    return list(stage.read(Source(content, claimed, name, limits, allowance=Allowance(limits.bytes), **fields)))
+    found = stage.read(Source(content, claimed, name, limits, allowance=Allowance(limits.bytes), **fields))
+    return [one for one in found if not isinstance(one, BegunPart)]
 
 
 def blocks(content: bytes, name: str = "", *, part: str = "") -> list[Block]:

@@ -15,7 +15,7 @@ from doctrain_worker.core import markdown
 from doctrain_worker.pipeline.child import read as ours
 from doctrain_worker.pipeline.child.parse import CALL_SECONDS
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.pipeline.wire import Chunk, Slice, UnreadPart
+from doctrain_worker.pipeline.wire import BegunPart, Chunk, Slice, UnreadPart
 
 DIMENSIONS = 384
 
@@ -25,7 +25,7 @@ def shout(source: Source) -> list[Slice]:
     return [Slice("", source.claimed or source.name, list(markdown.blocks(source.content.decode().upper())))]
 
 
-def stumble(source: Source) -> Iterator[Slice | UnreadPart]:
+def stumble(source: Source) -> Iterator[Slice | BegunPart | UnreadPart]:
     """A stage ``read`` that dies after the first slice of a document of which nothing is kept, in the call after that which gave it."""
     slices = ours.read(source)
     found = next(slices)
@@ -34,6 +34,19 @@ def stumble(source: Source) -> Iterator[Slice | UnreadPart]:
     if isinstance(found, Slice) and found.last_page and not source.kept:
         os.kill(os.getpid(), signal.SIGSEGV)
     yield from slices
+
+
+def explode(source: Source) -> Iterator[Slice | BegunPart | UnreadPart]:
+    """A stage ``read`` that dies of parts by their names: ``crash``, ``hang`` and ``eat``."""
+    for found in ours.read(source):
+        yield found
+        part = found.part if isinstance(found, BegunPart) else ""
+        if "crash" in part:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if "hang" in part:
+            time.sleep(3600)
+        if "eat" in part:
+            bytearray(1 << 40)
 
 
 def by_slice(slices: Iterable[Slice]) -> Iterator[Chunk]:

@@ -1,20 +1,32 @@
-"""The stages ``read`` and ``chunk`` as the worker sees them: calls to one child, until it has read and cut all of a document."""
+"""The stages ``read`` and ``chunk`` as the worker sees them: calls to one child, until it has read and cut all of a document.
+
+When a child dies of a part of a document, such as a mail's attachment, the document is read again without that part.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from msgspec.msgpack import Decoder
 
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
+from doctrain_worker.pipeline.kept import MOST_BYTES
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
-from doctrain_worker.pipeline.wire import Parsed, ParseTask, Progress, ReadSlice
-from doctrain_worker.sandbox.ends import NO_ANSWER, Result
+from doctrain_worker.pipeline.processor import Failure
+from doctrain_worker.pipeline.wire import Parsed, ParseTask, Progress, ReadSlice, UnreadPart
+from doctrain_worker.sandbox.ends import NO_ANSWER, Raised, Refused, Result
 from doctrain_worker.sandbox.pool import Calls, ChildPool
 
 CHUNKS_A_BATCH = 32
+DEATHS_OF_A_PART = 2
+MOST_DEATHS = 6
+"""Of children, by one document's parts."""
+
+log = logging.getLogger(__name__)
 
 _PROGRESS = Decoder(Progress)
 
@@ -40,27 +52,69 @@ class Parsing:
         """
         document = passage.document
         name = document.uri.rpartition("/")[2]
-        task = ParseTask(content, document.media_type, document.document_id if "." not in name else name, self._limits.reading, list(kept))
-        kept_bytes = 0
-        async with self._parsers.calls() as calls:
-            progress = await self._call(calls, task, passage)
-            while True:
-                for one in progress.slices:
-                    keep(one)
-                    kept_bytes += len(one.value)
-                if len(store) > self._limits.max_document_chunks or kept_bytes > self._limits.max_document_bytes:
-                    raise DocumentFailedError(failures.of_call(NO_ANSWER, "reading"))
-                for start in range(0, len(progress.chunks), CHUNKS_A_BATCH):
-                    store.add(progress.chunks[start : start + CHUNKS_A_BATCH])
-                if progress.parsed is not None:
-                    passage.stages += progress.parsed.stages
-                    return progress.parsed
-                passage.tell(progress.under_way)
-                progress = await self._call(calls, None, passage)
+        if "." not in name:
+            name = document.document_id
+        seen, blamed = list(kept), Blamed()
+        while True:
+            task = ParseTask(content, document.media_type, name, self._limits.reading, seen, blamed.unread)
+            try:
+                async with self._parsers.calls() as calls:
+                    return await self._read(calls, task, passage, store, keep)
+            except _PartFailedError as failed:
+                log.warning("A child died of a part of document %d of training %s (%s).", *passage.named, failed.failure.code)
+                if not blamed.add(failed.part, failed.failure):
+                    raise DocumentFailedError(failed.failure) from failed
 
-    async def _call(self, calls: Calls, task: ParseTask | None, passage: Passage) -> Progress:
+    async def _read(self, calls: Calls, task: ParseTask, passage: Passage, store: ChunkStore, keep: Callable[[ReadSlice], None]) -> Parsed:
+        """Reads all. Raises _PartFailedError while the store is empty; then the task's ``kept`` has what need not be read again."""
+        kept_bytes = 0
+        progress = await self._call(calls, task, passage, "")
+        while True:
+            for one in progress.slices:
+                keep(one)
+                kept_bytes += len(one.value)
+                if kept_bytes <= MOST_BYTES:
+                    task.kept.append(one)
+            if len(store) > self._limits.max_document_chunks or kept_bytes > self._limits.max_document_bytes:
+                raise DocumentFailedError(failures.of_call(NO_ANSWER, "reading"))
+            for start in range(0, len(progress.chunks), CHUNKS_A_BATCH):
+                store.add(progress.chunks[start : start + CHUNKS_A_BATCH])
+            if progress.parsed is not None:
+                passage.stages += progress.parsed.stages
+                return progress.parsed
+            passage.tell(progress.under_way)
+            progress = await self._call(calls, None, passage, "" if len(store) else progress.part)
+
+    async def _call(self, calls: Calls, task: ParseTask | None, passage: Passage, part: str) -> Progress:
         end = await calls.run(task, self._limits.call_seconds, _PROGRESS, passage.shard.traceparent)
         passage.note(end)
         if isinstance(end, Result):
             return end.value
-        raise DocumentFailedError(failures.of_call(end, "reading"))
+        failure = failures.of_call(end, "reading")
+        if part and not isinstance(end, Refused | Raised):
+            raise _PartFailedError(part, failure)
+        raise DocumentFailedError(failure)
+
+
+class Blamed:
+    """The parts of one document that children died of.
+
+    Once may be another document's doing, that the child read before; a part of which two died is not read.
+    """
+
+    def __init__(self) -> None:
+        self.unread: list[UnreadPart] = []
+        self._deaths: Counter[str] = Counter()
+
+    def add(self, part: str, failure: Failure) -> bool:
+        """One more died; whether the document is worth another try."""
+        self._deaths[part] += 1
+        if self._deaths[part] >= DEATHS_OF_A_PART:
+            self.unread.append(UnreadPart(part, failure.code, failure.sentence))
+        return self._deaths.total() <= MOST_DEATHS
+
+
+class _PartFailedError(Exception):
+    def __init__(self, part: str, failure: Failure) -> None:
+        super().__init__(failure.sentence)
+        self.part, self.failure = part, failure

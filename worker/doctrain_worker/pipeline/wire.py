@@ -80,6 +80,12 @@ class ReadSlice(msgspec.Struct, array_like=True):
     value: bytes
 
 
+class BegunPart(msgspec.Struct, array_like=True):
+    """A part of a document whose slices come next, and those of its own parts."""
+
+    part: str
+
+
 class UnreadPart(msgspec.Struct, array_like=True):
     """A part of a document that cannot be read: which, and why."""
 
@@ -97,6 +103,7 @@ class ParseTask(msgspec.Struct, array_like=True):
         name: the last part of its URI, or its id.
         limits: how it may be read.
         kept: slices of it that were read before, with the same limits and by the same version.
+        unread: parts that are not to be read, for their readers died of them.
     """
 
     content: bytes
@@ -104,6 +111,7 @@ class ParseTask(msgspec.Struct, array_like=True):
     name: str
     limits: ReadLimits
     kept: list[ReadSlice] = []
+    unread: list[UnreadPart] = []
 
 
 class Chunk(msgspec.Struct, array_like=True):
@@ -141,6 +149,8 @@ class Parsed(msgspec.Struct, array_like=True):
 class Progress(msgspec.Struct, array_like=True):
     """What one call got done: slices to be kept, chunks, and at the end of the document ``parsed``; before it, the stages so far.
 
+    ``part`` is that which the next call begins or goes on with; empty for the document itself, and once all is read.
+
     The child may have been taken over, so all of it is checked against these types, and none of it is without a bound.
     """
 
@@ -148,3 +158,4 @@ class Progress(msgspec.Struct, array_like=True):
     chunks: Annotated[list[Chunk], msgspec.Meta(max_length=CHUNKS_A_CALL)]
     parsed: Parsed | None
     under_way: Annotated[list[StageTiming], msgspec.Meta(max_length=20)] = []
+    part: Text = ""

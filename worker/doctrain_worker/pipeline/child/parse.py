@@ -2,7 +2,7 @@
 
 The first call begins; a call ends after a second, after ``CHUNKS_A_CALL`` chunks or with the document, and until that has
 ended the next calls to the same child go on. So neither a reply nor the time of a call grows with the document, and small
-documents take one call.
+documents take one call. A call ends before each part of a document, too: whoever calls then knows which a child died of.
 """
 
 from __future__ import annotations
@@ -20,13 +20,24 @@ from doctrain_worker.pipeline.child.facts import Facts
 from doctrain_worker.pipeline.child.source import Allowance, Source, Timeline
 from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.processor import StageTiming
-from doctrain_worker.pipeline.wire import CHUNKS_A_CALL, Chunk, Parsed, ParseTask, Progress, ReadLimits, ReadSlice, Slice, UnreadPart
+from doctrain_worker.pipeline.wire import (
+    CHUNKS_A_CALL,
+    BegunPart,
+    Chunk,
+    Parsed,
+    ParseTask,
+    Progress,
+    ReadLimits,
+    ReadSlice,
+    Slice,
+    UnreadPart,
+)
 from doctrain_worker.sandbox.child import load
 from doctrain_worker.sandbox.refusal import Refusal
 
 CALL_SECONDS = 1.0
 
-_Read = Callable[[Source], Iterable[Slice | UnreadPart]]
+_Read = Callable[[Source], Iterable[Slice | BegunPart | UnreadPart]]
 _Chunk = Callable[[Iterable[Slice]], Iterable[Chunk]]
 
 
@@ -62,6 +73,7 @@ class _Document:
                     task.name,
                     task.limits,
                     kept=self._kept,
+                    unread={one.part: one for one in task.unread},
                     timeline=self._timeline,
                     allowance=allowance,
                 )
@@ -70,14 +82,18 @@ class _Document:
         self._slices = _Slices()
         self._facts = Facts()
         self._chunks: Iterator[Chunk] | None = None
+        self._part = ""
+        self._pauses = False
 
     def go_on(self) -> Progress:
         """What can be done in one call. Raises Refusal."""
         progress = Progress([], [], None)
         until = time.perf_counter() + CALL_SECONDS
-        while self._chunks is None and time.perf_counter() < until:
+        self._pauses = False
+        while self._chunks is None and not self._pauses and time.perf_counter() < until:
             self._read(progress)
-        if self._chunks is not None and self._cut(self._chunks, progress, until):
+        progress.part = self._part
+        if self._chunks is not None and not self._pauses and self._cut(self._chunks, progress, until):
             progress.parsed = Parsed(self._facts.media_type, self._stages())
         else:
             progress.under_way = self._stages()
@@ -93,6 +109,9 @@ class _Document:
         if found is None:
             self._facts.check()
             self._chunks = iter(self._chunk(self._slices))
+            self._goes_on_with("")
+        elif isinstance(found, BegunPart):
+            self._goes_on_with(found.part)
         elif isinstance(found, UnreadPart):
             self._facts.unread.append(found)
         else:
@@ -101,6 +120,10 @@ class _Document:
             value = self._slices.add(found)
             if found.recognised and not kept:
                 progress.slices.append(ReadSlice(found.part, found.first_page, found.last_page, value))
+
+    def _goes_on_with(self, part: str) -> None:
+        self._pauses = part != self._part
+        self._part = part
 
     def _cut(self, chunks: Iterator[Chunk], progress: Progress, until: float) -> bool:
         """More chunks; whether they were the last. Raises Refusal TOO_LARGE."""

@@ -17,7 +17,7 @@ from doctrain_worker.pipeline.child import media
 from doctrain_worker.pipeline.child.formats import opened
 from doctrain_worker.pipeline.child.formats.content import Attached, Pages
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.pipeline.wire import Slice, UnreadPart
+from doctrain_worker.pipeline.wire import BegunPart, Slice, UnreadPart
 from doctrain_worker.sandbox.refusal import Refusal
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ SLICE_PAGES = 4
 SLICE_LETTERS = 1 << 18
 
 
-def read(source: Source) -> Iterator[Slice | UnreadPart]:
-    """The document, then its parts, each in slices in their order; a part that cannot be read in place of its slices.
+def read(source: Source) -> Iterator[Slice | BegunPart | UnreadPart]:
+    """The document, then its parts, each in slices in their order; a part is told before it is opened, or told as one that cannot be read.
 
     Raises:
         Refusal: EMPTY, UNSUPPORTED, WRONG_TYPE, ENCRYPTED, CORRUPT, TOO_LARGE, TOO_MANY_PAGES, TOO_MANY_PARTS or TOO_DEEP.
@@ -91,11 +91,15 @@ def _slice(source: Source, pages: Pages, first: int, last: int) -> Slice:
     return found
 
 
-def _parts(source: Source, parts: Iterable[Attached]) -> Iterator[Slice | UnreadPart]:
+def _parts(source: Source, parts: Iterable[Attached]) -> Iterator[Slice | BegunPart | UnreadPart]:
     names: set[str] = set()
     for attached in parts:
         source.allowance.take_part()
         part = source.within(part_name(attached.name, names), attached.media_type)
+        if (known := source.unread.get(part.part)) is not None:
+            yield known
+            continue
+        yield BegunPart(part.part)
         try:
             yield from read(part.filled(attached.load))
         except MemoryError:

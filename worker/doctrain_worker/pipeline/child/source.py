@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from doctrain_worker.pipeline.wire import ReadLimits
+from doctrain_worker.pipeline.wire import ReadLimits, UnreadPart
 from doctrain_worker.sandbox.refusal import Refusal
 
 MOST_PARTS = 1000
@@ -87,6 +87,7 @@ class Source:
         part: its path within the document; empty for the document itself.
         depth: how many parts it is within.
         kept: slices that were read before, by part, first and last page; they are not asked for again.
+        unread: parts that are not to be read, by part.
         timeline: to be told which stage runs.
         allowance: what its parts may take.
     """
@@ -99,6 +100,7 @@ class Source:
     part: str = ""
     depth: int = 0
     kept: Mapping[tuple[str, int, int], bytes] = field(default_factory=dict)
+    unread: Mapping[str, UnreadPart] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     allowance: Allowance = field(default_factory=lambda: Allowance(0))
 
