@@ -23,7 +23,6 @@ from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.search.deleting import Deleting
-from doctrain_coordinator.search.old_artifacts import OldArtifacts
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.search.vector_index import VectorIndex
@@ -42,6 +41,7 @@ from doctrain_coordinator.tracking.trials import Trials
 from doctrain_coordinator.trainings.accepting import Accepting
 from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
+from doctrain_coordinator.trainings.old_artifacts import OldArtifacts
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting

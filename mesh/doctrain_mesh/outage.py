@@ -1,7 +1,7 @@
 """A part that is away is told of once when it goes, once a minute while it stays away, and once when it is back.
 
 Many loops of a process meet the same absence, each at its own pace. The adapters report every failure and every success here;
-what the loops would say of it themselves stays out of the log (``telemetry``).
+what the loops would say of it themselves stays out of the log (``logs``).
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ from doctrain_mesh.supervise import deadline
 from doctrain_mesh.uris import UriRules
 
 _REDIRECTS = 5
-_LOOKUPS = 64
 _LONGEST_TAG = 200
+_LOOKUPS = 64
 """Names that are looked up at once, each in a thread: a resolver gives up by itself, and cannot be stopped before."""
 _TIMEOUTS = {"connect": 6.0, "read": 15.0, "write": 15.0, "pool": 15.0}
 _REACHABLE_CHARACTERS = "/%:=&?~#+!$,;'@()*[]"

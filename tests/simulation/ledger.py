@@ -1,6 +1,6 @@
 """What is promised, checked at every commit, every start of a document and every ack; and what there is to see at rest.
 
-Numbers I1 to I7 are those of PROTOCOL, "What was checked".
+Numbers I1 to I7 are those of the model that the rules of dispatch were checked with.
 """
 
 from __future__ import annotations

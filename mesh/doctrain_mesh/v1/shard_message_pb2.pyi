@@ -18,8 +18,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ShardMessage(_message.Message):
-    """The broker's message: one grant of one shard. Late, lost and doubled ones are harmless: BeginShard with `shard` and
-    `number` decides. Content type `application/x-protobuf`; the W3C trace context travels in the AMQP headers.
+    """The broker's message: one grant of one shard. Late, lost and doubled ones are harmless: a `Begin` with `shard` and
+    `number` decides; the other fields are for people, and for who else reads the queue. Content type `application/x-protobuf`; the W3C trace context travels in the AMQP headers.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -28,7 +28,9 @@ class _PredecessorEndEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Predec
     PREDECESSOR_END_UNSPECIFIED: _PredecessorEnd.ValueType  # 0
     """There is none."""
     PREDECESSOR_END_SELF_FENCED: _PredecessorEnd.ValueType  # 1
-    """The worker fenced itself: nothing of it runs, and nobody is to blame."""
+    """The worker fenced itself: nothing of it runs, and nobody is to blame, but for a shard whose holders fence themselves again and
+    again without a result.
+    """
     PREDECESSOR_END_DIED: _PredecessorEnd.ValueType  # 2
     """Its main process died and its guardian has seen every child dead."""
 
@@ -38,7 +40,9 @@ class PredecessorEnd(_PredecessorEnd, metaclass=_PredecessorEndEnumTypeWrapper):
 PREDECESSOR_END_UNSPECIFIED: PredecessorEnd.ValueType  # 0
 """There is none."""
 PREDECESSOR_END_SELF_FENCED: PredecessorEnd.ValueType  # 1
-"""The worker fenced itself: nothing of it runs, and nobody is to blame."""
+"""The worker fenced itself: nothing of it runs, and nobody is to blame, but for a shard whose holders fence themselves again and
+again without a result.
+"""
 PREDECESSOR_END_DIED: PredecessorEnd.ValueType  # 2
 """Its main process died and its guardian has seen every child dead."""
 Global___PredecessorEnd: _TypeAlias = PredecessorEnd  # noqa: Y015
@@ -401,7 +405,7 @@ class Heartbeat(_message.Message):
     HELD_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Counts this stream's heartbeats; the answer repeats it."""
+    """Counts the worker's heartbeats, whichever stream they go by; the answer repeats it."""
     draining: _builtins.bool
     """Whether the worker takes no new shards."""
     @_builtins.property

@@ -40,10 +40,12 @@ class TrackerServiceStub:
 
     The first request carries `hello`, the first response `welcome`. Requests are batches: parts are handled as if each had come
     alone, answers come in any order. A request with nothing in it is a ping (every 0.25 s). A stream that ends without
-    a goodbye is a dead worker a second later, unless the session has another stream by then.
+    a goodbye is a dead worker a second later, unless the session has another stream by then; of a worker that had said nothing for
+    0.75 s, or never spoke, its lease decides.
     A coordinator that goes away says so (`draining`) and ends the streams that are left after a while. One whose worker says
     nothing for the lease is ended too.
-    Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), TIMEOUT (no hello at all).
+    Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), TIMEOUT (no hello at all), DEPENDENCY_UNAVAILABLE (Postgres,
+    when the stream opens).
     """
 
 @_typing.type_check_only
@@ -58,10 +60,12 @@ class TrackerServiceAsyncStub(TrackerServiceStub):
 
     The first request carries `hello`, the first response `welcome`. Requests are batches: parts are handled as if each had come
     alone, answers come in any order. A request with nothing in it is a ping (every 0.25 s). A stream that ends without
-    a goodbye is a dead worker a second later, unless the session has another stream by then.
+    a goodbye is a dead worker a second later, unless the session has another stream by then; of a worker that had said nothing for
+    0.75 s, or never spoke, its lease decides.
     A coordinator that goes away says so (`draining`) and ends the streams that are left after a while. One whose worker says
     nothing for the lease is ended too.
-    Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), TIMEOUT (no hello at all).
+    Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), TIMEOUT (no hello at all), DEPENDENCY_UNAVAILABLE (Postgres,
+    when the stream opens).
     """
 
 class TrackerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -79,10 +83,12 @@ class TrackerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The first request carries `hello`, the first response `welcome`. Requests are batches: parts are handled as if each had come
         alone, answers come in any order. A request with nothing in it is a ping (every 0.25 s). A stream that ends without
-        a goodbye is a dead worker a second later, unless the session has another stream by then.
+        a goodbye is a dead worker a second later, unless the session has another stream by then; of a worker that had said nothing for
+        0.75 s, or never spoke, its lease decides.
         A coordinator that goes away says so (`draining`) and ends the streams that are left after a while. One whose worker says
         nothing for the lease is ended too.
-        Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), TIMEOUT (no hello at all).
+        Errors: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_REQUEST (no hello first), TIMEOUT (no hello at all), DEPENDENCY_UNAVAILABLE (Postgres,
+        when the stream opens).
         """
 
 def add_TrackerServiceServicer_to_server(servicer: TrackerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

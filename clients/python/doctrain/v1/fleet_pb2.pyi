@@ -30,7 +30,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     """Never sent."""
     ROLE_TENANT: _Role.ValueType  # 1
-    """Calls TrainingService for its tenant."""
+    """Calls TrainingService and SearchService for its tenant."""
     ROLE_WORKER: _Role.ValueType  # 2
     """Calls TrackerService."""
     ROLE_OPERATOR: _Role.ValueType  # 3
@@ -42,7 +42,7 @@ class Role(_Role, metaclass=_RoleEnumTypeWrapper):
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """Never sent."""
 ROLE_TENANT: Role.ValueType  # 1
-"""Calls TrainingService for its tenant."""
+"""Calls TrainingService and SearchService for its tenant."""
 ROLE_WORKER: Role.ValueType  # 2
 """Calls TrackerService."""
 ROLE_OPERATOR: Role.ValueType  # 3

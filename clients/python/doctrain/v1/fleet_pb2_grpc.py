@@ -29,7 +29,7 @@ class FleetServiceStub(object):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
 
     Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
-    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    (Postgres), QUOTA_EXCEEDED (too many calls at once), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     def __init__(self, channel):
@@ -99,7 +99,7 @@ class FleetServiceServicer(object):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
 
     Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
-    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    (Postgres), QUOTA_EXCEEDED (too many calls at once), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     def ListWorkers(self, request, context):
@@ -255,7 +255,7 @@ class FleetService(object):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
 
     Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
-    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    (Postgres), QUOTA_EXCEEDED (too many calls at once), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     @staticmethod

@@ -30,7 +30,7 @@ class FleetServiceStub:
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
 
     Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
-    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    (Postgres), QUOTA_EXCEEDED (too many calls at once), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     @_typing.overload
@@ -77,7 +77,7 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
 
     Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
-    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    (Postgres), QUOTA_EXCEEDED (too many calls at once), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -120,7 +120,7 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     """What operators call: who works, what waits, and which tenants may do what. Needs a key of role operator.
 
     Beside the errors that are named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE
-    (Postgres), TIMEOUT, SHUTTING_DOWN or INTERNAL.
+    (Postgres), QUOTA_EXCEEDED (too many calls at once), TIMEOUT, SHUTTING_DOWN or INTERNAL.
     """
 
     @_abc_1.abstractmethod

@@ -948,7 +948,7 @@ class WatchStatusResponse(_message.Message):
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]:
-        """Documents that ended since the message before, when asked for; at most 1,000 a message. The last of them may follow the
+        """Documents that ended since the message before, when asked for; at most 200 a message. The last of them may follow the
         training's last state.
         """
 
