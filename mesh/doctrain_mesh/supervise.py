@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from doctrain_mesh.errors import DoctrainError, OperationTimeoutError
+from doctrain_mesh.errors import OperationTimeoutError
 
 T = TypeVar("T")
 
@@ -48,8 +48,8 @@ async def forever(
     name: str,
     step: Callable[[], Awaitable[None]],
     *,
+    expected: type[Exception] | tuple[type[Exception], ...],
     retry_seconds: float = 1.0,
-    expected: type[Exception] | tuple[type[Exception], ...] = DoctrainError,
 ) -> None:
     """Repeats ``step`` until cancelled. ``expected`` errors are logged and retried after a pause; any other ends the loop.
 

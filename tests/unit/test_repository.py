@@ -166,4 +166,5 @@ def test_sql_stands_beside_the_one_module_that_has_it_and_all_of_it_is_used(path
     assert "SQL = statements.of(__name__)" in code
     named = re.findall(r"^-- name: (\w+)$", text(path), re.MULTILINE)
     assert named
+    assert set(re.findall(r"\bSQL\[\"(\w+)\"\]", code)) <= set(named)
     assert [name for name in named if f'"{name}"' not in code] == []

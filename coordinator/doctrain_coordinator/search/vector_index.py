@@ -12,6 +12,7 @@ import logging
 
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_mesh import postgres, statements
+from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__)
@@ -37,7 +38,7 @@ class VectorIndex:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await forever("making the index of vectors", self._look, retry_seconds=RETRY_SECONDS)
+        await forever("making the index of vectors", self._look, expected=UnavailableError, retry_seconds=RETRY_SECONDS)
 
     async def _look(self) -> None:
         embedder = await self._model.opened()

@@ -10,6 +10,8 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from doctrain_mesh.artifacts import Artifacts
+from doctrain_mesh.blob_errors import BlobForbiddenError
+from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.supervise import forever
 
 LOOK_SECONDS = 6 * 3600.0
@@ -26,7 +28,7 @@ class OldArtifacts:
 
     async def run(self) -> None:
         """Until cancelled."""
-        await forever("removing old artifacts", self._look, retry_seconds=RETRY_SECONDS)
+        await forever("removing old artifacts", self._look, expected=(UnavailableError, BlobForbiddenError), retry_seconds=RETRY_SECONDS)
 
     async def _look(self) -> None:
         count = await self._artifacts.remove_older(datetime.now(UTC) - self._age)

@@ -23,7 +23,12 @@ MODULES = (
     *(f"trainings.{name}" for name in ("reading", "accepting", "storing", "unfinished", "endings", "control")),
 )
 """Those of the coordinator whose every statement is known here, but for OTHERS."""
-OTHERS = frozenset({"list", "running_ordinals", "documents", "known_ids", "ahead", "held_by_silent", "copy_documents"})
+OTHERS = frozenset(
+    {
+        *(f"trainings.reading.{name}" for name in ("list", "running_ordinals", "documents", "ahead", "held_by_silent")),
+        *(f"trainings.storing.{name}" for name in ("known_ids", "copy_documents")),
+    }
+)
 """What only listings, manifests and retries ask for, which are not simulated."""
 
 _FUNCTIONS: dict[tuple[str, str], Statement] = {}
@@ -54,7 +59,12 @@ def by_text() -> dict[str, tuple[str, Statement]]:
 def unknown() -> list[str]:
     """The product's statements that the simulation would need and does not know."""
     by_text()
-    return [f"{module}.{name}" for module in MODULES for name in of(module) if (module, name) not in _FUNCTIONS and name not in OTHERS]
+    return [
+        f"{module}.{name}"
+        for module in MODULES
+        for name in of(module)
+        if (module, name) not in _FUNCTIONS and f"{module}.{name}" not in OTHERS
+    ]
 
 
 class UnknownStatementError(Exception):
