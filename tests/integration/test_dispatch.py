@@ -227,6 +227,23 @@ async def test_two_leaders_at_once_stay_within_every_plan(postgres: str) -> None
             assert (await left.row("training", training))["state"] == TrainingState.COMPLETED
 
 
+async def test_long_documents_of_many_trainings_leave_lanes_to_other_tenants(postgres: str) -> None:
+    """A shard of one document gives its lane back when that starts, however long it takes."""
+    async with core(postgres, leads=True) as one:
+        session = (await one.open("w1", lanes=1)).session
+        many, few = await one.tenant("many", "paid"), await one.tenant("few")
+        async with one.broker.consume(100) as consumer:
+            for number in range(8):
+                await one.training(many, f"t{number}", 1)
+            for _ in range(8):
+                granted = await message(consumer)
+                assert await one.begin(session, granted.shard, granted.number) is Begun.BEGUN
+                await one.report(session, granted.shard, granted.number, results(0, 0, running=[0]))
+            await one.training(few, "t", 1)
+            assert (await message(consumer)).tenant_id == "few"
+        assert await one.used(many) == 8
+
+
 async def test_a_beat_that_stands_still_loses_its_session(postgres: str) -> None:
     async with core(postgres, leads=True, lease_seconds=2.0) as one:
         training = await one.training(await one.tenant("a"), "t", 10)

@@ -54,14 +54,15 @@ class Grant:
     width: int
 
 
-def room_for(lanes: int, in_flight: int, queued: int) -> int:
-    """How many shards may be granted, 0 or less for none, of so many in flight and messages that may be in the queue.
+def room_for(lanes: int, to_start: int, queued: int) -> int:
+    """How many shards may be granted, 0 or less for none.
 
-    As many as the lanes hold may wait beside those that run. Whatever tenants do with their trainings, the queue grows no further
-    than that and MOST_OVER.
+    Of the shards in flight ``to_start`` have documents to start; ``queued`` messages may be in the queue. As many as the lanes hold may
+    wait beside those that have one. A shard whose documents have all started has given its lane back, so that many small trainings of
+    long documents leave room for others. Whatever tenants do with their trainings, the queue grows no further than that and MOST_OVER.
     """
     on_deck = 2 * lanes
-    return min(on_deck - in_flight, on_deck + MOST_OVER - queued)
+    return min(on_deck - to_start, on_deck + MOST_OVER - queued)
 
 
 def width_of(shard: Pending, free_slots: int, lane_slots: int) -> int:
@@ -69,16 +70,20 @@ def width_of(shard: Pending, free_slots: int, lane_slots: int) -> int:
     return min(1 if shard.suspected else lane_slots, shard.open, free_slots)
 
 
-def choose(claims: Iterable[Claim], room: int, lane_slots: int) -> list[Grant]:
-    """At most ``room`` grants, in the order in which they are to be made."""
+def choose(claims: Iterable[Claim], room: int, places: int, lane_slots: int) -> list[Grant]:
+    """At most ``room`` grants, in the order in which they are to be made.
+
+    Workers have ``places`` for so many more documents; without any, only tenants that have nothing in flight are given a shard.
+    """
     grants: list[Grant] = []
     queue = [(claim.used / claim.weight, claim.tenant, _Tenant(claim)) for claim in claims if claim.used < claim.slots]
     heapq.heapify(queue)
     while queue and len(grants) < room:
         _, _, tenant = heapq.heappop(queue)
-        grant = tenant.next(lane_slots)
+        grant = tenant.next(lane_slots) if places > 0 or not tenant.used else None
         if grant is None:
             continue
+        places -= grant.width
         grants.append(grant)
         heapq.heappush(queue, (tenant.used / tenant.claim.weight, tenant.claim.tenant, tenant))
     return grants

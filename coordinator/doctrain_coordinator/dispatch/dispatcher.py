@@ -122,14 +122,15 @@ class Term:
         """Makes one transaction's grants; answers whether there may be more."""
         in_flight = await self._c.fetch(SQL["in_flight"])
         lanes = await self._c.fetchval(SQL["room"])
-        room = min(admission.room_for(lanes, sum(row["shards"] for row in in_flight), self._publisher.queued), MOST_GRANTS)
+        room = min(admission.room_for(lanes, sum(row["to_start"] for row in in_flight), self._publisher.queued), MOST_GRANTS)
         if room <= 0:
             return False
         runnable = await self._c.fetch(SQL["runnable"], room, MOST_IDLE)
         if not runnable:
             return False
         plans = await self._c.fetch(SQL["plans_of"], list({row["tenant"] for row in runnable}))
-        grants = admission.choose(_claims(in_flight, runnable, plans), room, self._lane_slots)
+        places = 2 * lanes * self._lane_slots - sum(row["used"] for row in in_flight)
+        grants = admission.choose(_claims(in_flight, runnable, plans), room, places, self._lane_slots)
         if not grants:
             return False
         made = await self._make(grants)

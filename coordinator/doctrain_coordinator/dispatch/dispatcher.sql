@@ -3,7 +3,10 @@
 select coalesce(sum(lanes), 0)::int from session where state = 1 and not draining
 
 -- name: in_flight
-select tenant, training, sum(width)::int as used, count(*)::int as shards from shard where state in (1, 2, 3) group by tenant, training
+-- ``to_start``: shards that have documents to start, and so take a lane or wait for one.
+select tenant, training, sum(width)::int as used,
+    (count(*) filter (where state = 1 or state = 2 and cardinality(running) < open))::int as to_start
+from shard where state in (1, 2, 3) group by tenant, training
 
 -- name: runnable
 -- Walks the index from one (tenant, training) with shards that may be granted to the next, so that a million shards of one

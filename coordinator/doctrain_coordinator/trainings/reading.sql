@@ -74,7 +74,7 @@ group by training.task_id order by slots desc, training.task_id limit $3
 
 -- name: fleet
 select (select coalesce(sum(lanes), 0) from session where state = 1 and not draining)::int as lanes,
-    (select count(*) from shard where state in (1, 2, 3))::int as lanes_used
+    (select count(*) from shard where state = 1 or state = 2 and cardinality(running) < open)::int as lanes_used
 
 -- name: running_ordinals
 select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (1, 2, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, in_flight, named, open_ordinals
+from simulation.store.statements import columns, has_to_start, in_flight, named, open_ordinals
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
@@ -21,11 +21,14 @@ async def room(tx: Transaction) -> list[Row]:
 
 @named("dispatch.dispatcher", "in_flight")
 async def in_flight_shards(tx: Transaction) -> list[Row]:
-    groups: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, int], list[Row]] = {}
     for row in tx.scan("shard"):
         if in_flight(row):
-            groups.setdefault((row["tenant"], row["training"]), []).append(row["width"])
-    return [{"tenant": t, "training": g, "used": sum(widths), "shards": len(widths)} for (t, g), widths in sorted(groups.items())]
+            groups.setdefault((row["tenant"], row["training"]), []).append(row)
+    return [
+        {"tenant": tenant, "training": training, "used": sum(row["width"] for row in rows), "to_start": sum(map(has_to_start, rows))}
+        for (tenant, training), rows in sorted(groups.items())
+    ]
 
 
 def _startable(row: Row | None) -> bool:

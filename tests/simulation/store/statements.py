@@ -76,6 +76,11 @@ def in_flight(row: Row) -> bool:
     return row["state"] in {1, 2, 3}
 
 
+def has_to_start(row: Row) -> bool:
+    """Whether a shard takes a lane, or waits for one."""
+    return bool(row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"]))
+
+
 def columns(row: Row, *names: str) -> Row:
     """What a statement selects."""
     return {name: row[name] for name in names}

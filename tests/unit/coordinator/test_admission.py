@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from doctrain_coordinator.core.admission import MOST_OVER, Backlog, Claim, Grant, Pending, choose, room_for, width_of
 
 LANE_SLOTS = 5
+PLACES = 1_000_000
 
 
 @st.composite
@@ -29,7 +30,7 @@ def claims(draw: st.DrawFn) -> list[Claim]:
 
 @given(claims(), st.integers(0, 40))
 def test_no_tenant_gets_more_than_its_plan_and_no_shard_twice(wanted: list[Claim], room: int) -> None:
-    grants = choose(wanted, room, LANE_SLOTS)
+    grants = choose(wanted, room, PLACES, LANE_SLOTS)
     assert len(grants) <= room
     assert len({grant.shard for grant in grants}) == len(grants)
     used = collections.Counter({claim.tenant: claim.used for claim in wanted})
@@ -42,7 +43,7 @@ def test_no_tenant_gets_more_than_its_plan_and_no_shard_twice(wanted: list[Claim
 
 @given(claims(), st.integers(0, 40))
 def test_room_is_left_only_when_nobody_may_have_more(wanted: list[Claim], room: int) -> None:
-    grants = choose(wanted, room, LANE_SLOTS)
+    grants = choose(wanted, room, PLACES, LANE_SLOTS)
     if len(grants) == room:
         return
     granted = {grant.shard for grant in grants}
@@ -57,7 +58,7 @@ def test_suspects_run_one_at_a_time_and_others_as_wide_as_they_can(wanted: list[
     shards = {shard.shard: shard for claim in wanted for backlog in claim.backlogs for shard in backlog.shards}
     used = {claim.tenant: claim.used for claim in wanted}
     slots = {claim.tenant: claim.slots for claim in wanted}
-    for grant in choose(wanted, room, LANE_SLOTS):
+    for grant in choose(wanted, room, PLACES, LANE_SLOTS):
         assert grant.width == width_of(shards[grant.shard], slots[grant.tenant] - used[grant.tenant], LANE_SLOTS)
         assert grant.width == 1 or not shards[grant.shard].suspected
         used[grant.tenant] += grant.width
@@ -65,7 +66,7 @@ def test_suspects_run_one_at_a_time_and_others_as_wide_as_they_can(wanted: list[
 
 @given(claims(), st.integers(0, 40))
 def test_a_training_keeps_the_order_of_its_shards(wanted: list[Claim], room: int) -> None:
-    grants = choose(wanted, room, LANE_SLOTS)
+    grants = choose(wanted, room, PLACES, LANE_SLOTS)
     for claim in wanted:
         for backlog in claim.backlogs:
             order = [grant.shard for grant in grants if grant.training == backlog.training]
@@ -79,7 +80,7 @@ def endless(tenant: int, weight: float) -> Claim:
 @given(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=2, max_size=6), st.integers(20, 90))
 def test_scarce_room_is_shared_by_weight(weights: list[float], room: int) -> None:
     wanted = [endless(tenant, weight) for tenant, weight in enumerate(weights, 1)]
-    grants = choose(wanted, room, LANE_SLOTS)
+    grants = choose(wanted, room, PLACES, LANE_SLOTS)
     used = collections.Counter(grant.tenant for grant in grants)
     shares = [used[claim.tenant] * LANE_SLOTS / claim.weight for claim in wanted]
     assert max(shares) - min(shares) <= LANE_SLOTS / min(weights) + 1e-9
@@ -88,7 +89,7 @@ def test_scarce_room_is_shared_by_weight(weights: list[float], room: int) -> Non
 def test_one_with_a_million_documents_does_not_delay_one_with_ten() -> None:
     large, small = endless(1, 1.0), Claim(2, 5, 0, 1.0, [Backlog(2, 0, [Pending(1, 10, False)])])
     busy = Claim(1, 1000, 300, 1.0, large.backlogs)
-    assert choose([busy, small], 1, LANE_SLOTS)[0].tenant == 2
+    assert choose([busy, small], 1, PLACES, LANE_SLOTS)[0].tenant == 2
 
 
 class Fleet(RuleBasedStateMachine):
@@ -115,7 +116,7 @@ class Fleet(RuleBasedStateMachine):
             Claim(tenant, slots, self.used(tenant), weight, [Backlog(tenant, self.used(tenant), self.pending[tenant])])
             for tenant, (slots, weight) in self.plans.items()
         ]
-        return choose(wanted, self.ROOM - len(self.in_flight), LANE_SLOTS)
+        return choose(wanted, self.ROOM - len(self.in_flight), PLACES, LANE_SLOTS)
 
     @rule()
     def a_round(self) -> None:
@@ -150,10 +151,17 @@ TestFleet = Fleet.TestCase
 TestFleet.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 
 
-@given(lanes=st.integers(0, 500), in_flight=st.integers(0, 2_000), queued=st.integers(0, 5_000))
-def test_room_is_for_twice_the_lanes_and_never_for_a_queue_that_grows(lanes: int, in_flight: int, queued: int) -> None:
-    room = max(0, room_for(lanes, in_flight, queued))
-    assert in_flight + room <= max(in_flight, 2 * lanes)
+@given(lanes=st.integers(0, 500), to_start=st.integers(0, 2_000), queued=st.integers(0, 5_000))
+def test_room_is_for_twice_the_lanes_and_never_for_a_queue_that_grows(lanes: int, to_start: int, queued: int) -> None:
+    room = max(0, room_for(lanes, to_start, queued))
+    assert to_start + room <= max(to_start, 2 * lanes)
     assert queued + room <= max(queued, 2 * lanes + MOST_OVER)
-    if queued <= in_flight:
-        assert room == max(0, 2 * lanes - in_flight)  # nothing of ended grants is there, and nobody is held up
+    if queued <= to_start:
+        assert room == max(0, 2 * lanes - to_start)  # nothing of ended grants is there, and nobody is held up
+
+
+@given(claims())
+def test_without_places_only_tenants_that_have_nothing_are_given_a_shard(wanted: list[Claim]) -> None:
+    grants = choose(wanted, 100, 0, LANE_SLOTS)
+    without = [claim.tenant for claim in wanted if not claim.used and any(backlog.shards for backlog in claim.backlogs)]
+    assert sorted(grant.tenant for grant in grants) == without
