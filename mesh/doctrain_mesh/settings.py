@@ -46,12 +46,17 @@ class Settings:
 
     # Where the parts are
     database_url: str = _setting("", "Postgres, as a libpq URL. Required by the services; `doctrain dev` brings its own.", secret=True)
-    broker_url: str = _setting("memory:", "RabbitMQ as `amqp://` or `amqps://` URL, or `memory:` within one process.", secret=True)
+    broker_url: str = _setting("memory:", "RabbitMQ as `amqp://` or `amqps://` URL; `memory:` is for `doctrain dev` alone.", secret=True)
     broker_queue: str = _setting("doctrain.shards", "Name of the shard queue; its dead letters go to this name with `.dead`.")
     broker_consumer_timeout_seconds: float = _setting(
         1800.0, "RabbitMQ's `consumer_timeout`, which cannot be asked for; a worker hands a shard back well before.", low=1
     )
-    registry_url: str = _setting("memory:", "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS), or `memory:`.", secret=True)
+    registry_url: str = _setting(
+        "memory:",
+        "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS). `memory:` is for `doctrain dev`; elsewhere workers then need "
+        "`DOCTRAIN_COORDINATORS`.",
+        secret=True,
+    )
     registry_ca: str = _setting("", "File of the CA that signed etcd's certificate; empty: the system's.")
     blob_url: str = _setting(
         "",

@@ -17,7 +17,7 @@ from pathlib import Path
 from doctrain_coordinator import app as coordinator
 from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.settings import Settings
-from doctrain_server import adapters
+from doctrain_server import adapters, required
 from doctrain_server.embedded_workers import kept_workers
 from doctrain_server.folder import KEYS, held, kept_keys
 from doctrain_server.postgres import embedded_postgres
@@ -45,9 +45,10 @@ async def embedded_mesh(
 ) -> AsyncIterator[Embedded]:
     """Runs the mesh on ``folder`` while open; its data and keys stay there for the next time. ``tell`` hears what takes time.
 
-    Raises ConfigurationError when another process has the folder, or a stage is not there.
+    Raises ConfigurationError when another process has the folder, or a stage or the model is not there.
     """
     plugins.stages(settings)  # before a database is made for nothing
+    required.check_model(settings)
     folder = _prepared(folder)
     async with AsyncExitStack() as stack:
         ours = stack.enter_context(held(folder))

@@ -19,6 +19,7 @@ from testkit.rabbitmq import QueuePlace
 from testkit.web import serve
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("commands")]
+NO_BROKER = {"DOCTRAIN_BROKER_URL": "amqp://127.0.0.1:1/"}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DOCTRAIN_")}
 
 
@@ -56,7 +57,7 @@ async def distrustful() -> AsyncIterator[str]:
 
 
 async def refused(url: str, command: str = "migrate") -> tuple[int, str]:
-    status, out, err = await run(command, DOCTRAIN_DATABASE_URL=url, DOCTRAIN_BLOB_URL="memory:///")
+    status, out, err = await run(command, DOCTRAIN_DATABASE_URL=url, DOCTRAIN_BLOB_URL="memory:///", **NO_BROKER)
     assert out == []
     assert len(err) == 1, err
     assert "hunter2" not in err[0]
@@ -79,6 +80,35 @@ async def test_a_database_that_cannot_be_used_is_told_in_a_sentence(postgres: st
     async with distrustful() as url:
         _, said = await refused(url)
     assert "does not accept the password of 'me'; correct it in DOCTRAIN_DATABASE_URL." in said
+
+
+WORKER = {
+    **NO_BROKER,
+    "DOCTRAIN_DATABASE_URL": "postgresql://me@127.0.0.1:1/mesh",
+    "DOCTRAIN_BLOB_URL": "memory:///",
+    "DOCTRAIN_WORKER_KEY": "dt_worker_any",
+    "DOCTRAIN_COORDINATORS": "127.0.0.1:1",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "said"),
+    [
+        ("coordinator", {"DOCTRAIN_BROKER_URL": "memory:"}, "DOCTRAIN_BROKER_URL is memory:, the stand-in of `doctrain dev` alone"),
+        ("coordinator", {"DOCTRAIN_BLOB_URL": "file:///proc/none"}, "Documents cannot be kept in /proc/none, which cannot be made ("),
+        ("worker", {"DOCTRAIN_BROKER_URL": "memory:"}, "DOCTRAIN_BROKER_URL is memory:, the stand-in of `doctrain dev` alone"),
+        ("worker", {"DOCTRAIN_COORDINATORS": " "}, "The worker would find no coordinator: DOCTRAIN_REGISTRY_URL is memory:"),
+        ("worker", {"DOCTRAIN_WORKER_KEY": ""}, "DOCTRAIN_WORKER_KEY is not set"),
+        ("worker", {"DOCTRAIN_EMBEDDING": "onnx:/none"}, "/none is no folder that this user may read; see DOCTRAIN_EMBEDDING."),
+        ("worker-main", {"DOCTRAIN_EMBEDDING": "onnx:/none"}, "/none is no folder that this user may read; see DOCTRAIN_EMBEDDING."),
+    ],
+)
+async def test_a_service_with_a_wrong_setting_ends_with_a_sentence_for_good(
+    postgres: str, command: str, wrong: dict[str, str], said: str
+) -> None:
+    status, out, err = await run(command, **{**WORKER, "DOCTRAIN_DATABASE_URL": postgres, **wrong})
+    assert (status, out, len(err)) == (os.EX_CONFIG, [], 1), err
+    assert err[0].startswith(f"doctrain-server: {said}")
 
 
 async def test_migrate_says_what_it_did_and_refuses_what_another_build_made(postgres: str) -> None:
@@ -211,7 +241,7 @@ async def test_a_broker_that_refuses_the_password_is_told_when_a_coordinator_sta
 
 
 async def test_an_address_to_listen_on_is_looked_at_before_the_database(postgres: str) -> None:
-    asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "memory:///"}
+    asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "memory:///", **NO_BROKER}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         in_use = f"127.0.0.1:{taken.getsockname()[1]}"
         for listen, said in (("foo", "DOCTRAIN_LISTEN (in `doctrain dev` --listen) is 'foo'; it must be HOST:PORT"), (in_use, in_use)):
