@@ -16,6 +16,8 @@ from pathlib import Path
 
 from doctrain_coordinator import app as coordinator
 from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.outage import cause
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
 from doctrain_server.embedded_workers import kept_workers
@@ -87,8 +89,15 @@ async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
 
 
 def _prepared(folder: Path) -> Path:
+    """The whole path of the folder, made when it is missing; one that we make is none of the project's around it, for it holds keys."""
     folder = folder.resolve()
-    (folder / "blobs").mkdir(parents=True, exist_ok=True)
+    made = not folder.exists()
+    try:
+        (folder / "blobs").mkdir(parents=True, exist_ok=True)
+        if made:
+            (folder / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise ConfigurationError(f"The folder {folder} cannot be used for data ({cause(error)}); choose another with --data.") from error
     return folder
 
 
