@@ -74,10 +74,10 @@ class Running:
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[Running]:
     """Serves while open; at the end workers and watchers are sent elsewhere before the server stops.
 
-    Raises ConfigurationError when it cannot listen, before anything is changed, and StoreUnavailableError when Postgres is away
-    at the start; later it is waited for.
+    Raises ConfigurationError when it cannot listen with these settings, before anything is changed, and StoreUnavailableError when
+    Postgres is away at the start; later it is waited for.
     """
-    rpc_server.check_free(settings.listen)
+    rpc_server.check(settings)
     await migrate(settings.database_url)
     async with AsyncExitStack() as stack:
         held = await _Held.open(settings, stack)

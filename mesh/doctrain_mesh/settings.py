@@ -13,6 +13,7 @@ import socket
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from doctrain_mesh import addresses, uris
@@ -226,6 +227,9 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
         )
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        given, lacking = ("CERTIFICATE", "KEY") if settings.tls_certificate else ("KEY", "CERTIFICATE")
+        raise ConfigurationError(f"DOCTRAIN_TLS_{given} is set, but DOCTRAIN_TLS_{lacking} is not set; a server with TLS needs both.")
     _check_listen(settings.listen)
     if settings.advertise and not addresses.is_endpoint(settings.advertise):
         raise ConfigurationError(f"DOCTRAIN_ADVERTISE is {settings.advertise!r}; it must be HOST:PORT, such as host-a:7700.")
@@ -239,6 +243,16 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "(DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS). Shorten the hold, or raise RabbitMQ's consumer_timeout and that setting with it."
         )
     return settings
+
+
+def read_file(variable: str, file: str) -> bytes:
+    """What is in the file that a setting names; raises ConfigurationError."""
+    try:
+        return Path(file).read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{variable} names the file {file}, which does not exist.") from error
+    except OSError as error:
+        raise ConfigurationError(f"{variable} names the file {file}, which cannot be read ({error.strerror}).") from error
 
 
 def _check_listen(listen: str) -> None:
