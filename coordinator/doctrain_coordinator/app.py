@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
+from doctrain_coordinator.registration import registered
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.search import SearchParts, SearchService
@@ -46,7 +46,7 @@ from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
-from doctrain_mesh import membership, postgres
+from doctrain_mesh import postgres
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
@@ -55,7 +55,6 @@ from doctrain_mesh.sources import Sources
 log = logging.getLogger(__name__)
 # Pools of their own, so that no tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call.
 HEARTBEAT_POOL, TRACKER_POOL, API_POOL, SEARCH_POOL = 1, 8, 12, 8
-REGISTRY_SECONDS = 10
 MOVE_SECONDS = 0.5
 SILENT_BEATS = 3
 """A worker whose last heartbeats are missing is shown as silent."""
@@ -74,10 +73,10 @@ class Running:
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[Running]:
     """Serves while open; at the end workers and watchers are sent elsewhere before the server stops.
 
-    Raises ConfigurationError when it cannot listen, before anything is changed, and StoreUnavailableError when Postgres is away
-    at the start; later it is waited for.
+    Raises ConfigurationError when it cannot listen with these settings, before anything is changed, and StoreUnavailableError when
+    Postgres is away at the start; later it is waited for.
     """
-    rpc_server.check_free(settings.listen)
+    rpc_server.check(settings)
     await migrate(settings.database_url)
     async with AsyncExitStack() as stack:
         held = await _Held.open(settings, stack)
@@ -211,13 +210,9 @@ class _Coordinator:
         await self._served.server.start()
         host = self._settings.listen.rpartition(":")[0]
         address = self._settings.advertise or f"{host}:{self._served.port}"
-        record = json.dumps({"address": address, "name": self._settings.process_name}, indent=2).encode()
         async with AsyncExitStack() as leaving:
             leaving.push_async_callback(self._drain)
-            registration = await self._registry.register(
-                membership.COORDINATORS + self._settings.process_name, record, ttl_seconds=REGISTRY_SECONDS
-            )
-            leaving.push_async_callback(registration.close)
+            await leaving.enter_async_context(registered(self._registry, self._settings.process_name, address))
             await self._served.ready()
             yield address
 

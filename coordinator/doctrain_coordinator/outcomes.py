@@ -1,6 +1,6 @@
 """What the log tells of trainings and documents, once it is committed: numbers and codes, nothing that tenants wrote.
 
-A training is told with its tenant and id when it is accepted, and by its number from then on; a document by its place.
+A training is told by its number and its id, with its tenant when it is accepted; a document by its place.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def tell_accepted(training: int, task_id: str, tenant_id: str, documents: int, *
     log.info("Training %d was accepted: %s of tenant %s; documents%s: %d.", training, task_id, tenant_id, " so far" * partial, documents)
 
 
-def tell_ended(training: int, state: TrainingState, *, total: int, completed: int, failed: int) -> None:
+def tell_ended(training: int, task_id: str, state: TrainingState, *, total: int, completed: int, failed: int) -> None:
     """A training has ended."""
     said = state.name.lower().replace("_", " ")
-    log.info("Training %d ended as %s; documents: %d, trained: %d, failed: %d.", training, said, total, completed, failed)
+    log.info("Training %d (%s) ended as %s; documents: %d, trained: %d, failed: %d.", training, task_id, said, total, completed, failed)
 
 
 class Outcomes:
@@ -33,6 +33,7 @@ class Outcomes:
 
     def __init__(self) -> None:
         self._failed: dict[tuple[int, int, str], list[int]] = {}
+        self._task_ids: dict[int, str] = {}
         self._ended: list[TrainingRow] = []
 
     def failed(self, training: int, ordinal: int, error_class: int, code: str) -> None:
@@ -40,18 +41,22 @@ class Outcomes:
         self._failed.setdefault((training, error_class, code), []).append(ordinal)
 
     def ended(self, rows: Iterable[TrainingRow]) -> None:
-        """Those of the rows that the transaction ended."""
-        self._ended += [row for row in rows if row.ended]
+        """Those of the rows that the transaction ended; they are all that it locked."""
+        for row in rows:
+            self._task_ids[row.id] = row.task_id
+            if row.ended:
+                self._ended.append(row)
 
     def tell(self) -> None:
         """A line for each kind of failure within a training, then one for each training that ended."""
         for (training, error_class, code), ordinals in self._failed.items():
             why = f"{_CLASSES.get(error_class, str(error_class))} {code[:LONGEST_CODE]}"
             named = ", ".join(map(str, sorted(ordinals)[:MOST_NAMED]))
+            task_id = self._task_ids.get(training, "")
             if len(ordinals) == 1:
-                log.info("Document %s of training %d failed: %s.", named, training, why)
+                log.info("Document %s of training %d (%s) failed: %s.", named, training, task_id, why)
             else:
                 more = f" and {len(ordinals) - MOST_NAMED} more" if len(ordinals) > MOST_NAMED else ""
-                log.info("Documents %s%s of training %d failed: %s.", named, more, training, why)
+                log.info("Documents %s%s of training %d (%s) failed: %s.", named, more, training, task_id, why)
         for row in self._ended:
-            tell_ended(row.id, row.state, total=row.total, completed=row.completed, failed=row.failed)
+            tell_ended(row.id, row.task_id, row.state, total=row.total, completed=row.completed, failed=row.failed)

@@ -46,6 +46,7 @@ def configure(level: str, form: str, *, libraries: str = "WARNING", process: str
     if _number(libraries) >= logging.WARNING:
         for name in _TOLD_BY_US:
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.captureWarnings(True)
     if form == JSON:
         sys.excepthook = _log_end
 

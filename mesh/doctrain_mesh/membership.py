@@ -22,7 +22,7 @@ WORKERS = f"{ROOT}workers/"
 """Followed by the worker's name: what it says of itself, for operators."""
 
 COORDINATORS = f"{ROOT}coordinators/"
-"""Followed by the coordinator's name: JSON with the ``address`` at which workers find it."""
+"""Followed by the coordinator's name, / and a word of its boot's own: JSON with the ``address`` at which workers find it."""
 
 MOST_TOLD = 1_000
 

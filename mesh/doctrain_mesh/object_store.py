@@ -17,6 +17,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from doctrain_mesh import blob_causes, uris
 from doctrain_mesh.blob_errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, OperationTimeoutError
+from doctrain_mesh.outage import cause
 from doctrain_mesh.supervise import deadline
 
 OPEN_SECONDS = 20.0
@@ -38,9 +39,7 @@ def open_store(url: str, **options: Any) -> ObjectStore:
         raise ConfigurationError(f"Documents cannot be kept at {url}. {fault}")
     path = uris.file_path(url) if url.startswith("file://") else None
     if path is not None:
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        return LocalStore(folder)
+        return LocalStore(_made(Path(path)))
     if url.startswith("memory:"):
         return from_url("memory:///")
     return from_url(
@@ -55,6 +54,16 @@ def open_store(url: str, **options: Any) -> ObjectStore:
         retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=15)},
         **options,
     )
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Documents cannot be kept in {folder}, which cannot be made ({cause(error)}); make it, or change DOCTRAIN_BLOB_URL."
+        ) from error
+    return folder
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ given explicitly and ``available`` turns what a lost or overdue server raises in
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -57,7 +58,17 @@ _AWAY = (
     OSError,
 )
 
+# What ends one session alone, whose client said nothing for too long or left a statement halfway: no sign that the server is away.
+# If it is, whoever connects next hears so.
+_OUR_OWN_DOING = (
+    asyncpg.InternalClientError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.IdleSessionTimeoutError,
+)
+
 OUTAGE = Outage("Postgres")
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -75,7 +86,10 @@ async def available(operation: str) -> AsyncIterator[None]:
     except (*_AWAY, OperationTimeoutError) as error:
         if task is not None and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
-        OUTAGE.away(f"{operation}: {cause(error)}")
+        if isinstance(error, _OUR_OWN_DOING):
+            log.info("A connection to Postgres was lost while this process stood still or gave up (%s): %s", operation, cause(error))
+        else:
+            OUTAGE.away(f"{operation}: {cause(error)}")
         raise StoreUnavailableError(
             f"Postgres did not answer ({operation}). The call may be made again.", retry_after_seconds=1.0
         ) from error

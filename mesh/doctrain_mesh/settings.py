@@ -13,6 +13,7 @@ import socket
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from doctrain_mesh import addresses, uris
@@ -46,12 +47,17 @@ class Settings:
 
     # Where the parts are
     database_url: str = _setting("", "Postgres, as a libpq URL. Required by the services; `doctrain dev` brings its own.", secret=True)
-    broker_url: str = _setting("memory:", "RabbitMQ as `amqp://` or `amqps://` URL, or `memory:` within one process.", secret=True)
+    broker_url: str = _setting("memory:", "RabbitMQ as `amqp://` or `amqps://` URL; `memory:` is for `doctrain dev` alone.", secret=True)
     broker_queue: str = _setting("doctrain.shards", "Name of the shard queue; its dead letters go to this name with `.dead`.")
     broker_consumer_timeout_seconds: float = _setting(
         1800.0, "RabbitMQ's `consumer_timeout`, which cannot be asked for; a worker hands a shard back well before.", low=1
     )
-    registry_url: str = _setting("memory:", "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS), or `memory:`.", secret=True)
+    registry_url: str = _setting(
+        "memory:",
+        "etcd as `etcd://host:port[,host:port]` (`etcds://` with TLS). `memory:` is for `doctrain dev`; elsewhere workers then need "
+        "`DOCTRAIN_COORDINATORS`.",
+        secret=True,
+    )
     registry_ca: str = _setting("", "File of the CA that signed etcd's certificate; empty: the system's.")
     blob_url: str = _setting(
         "",
@@ -221,6 +227,9 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
         )
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        given, lacking = ("CERTIFICATE", "KEY") if settings.tls_certificate else ("KEY", "CERTIFICATE")
+        raise ConfigurationError(f"DOCTRAIN_TLS_{given} is set, but DOCTRAIN_TLS_{lacking} is not set; a server with TLS needs both.")
     _check_listen(settings.listen)
     if settings.advertise and not addresses.is_endpoint(settings.advertise):
         raise ConfigurationError(f"DOCTRAIN_ADVERTISE is {settings.advertise!r}; it must be HOST:PORT, such as host-a:7700.")
@@ -234,6 +243,16 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "(DOCTRAIN_BROKER_CONSUMER_TIMEOUT_SECONDS). Shorten the hold, or raise RabbitMQ's consumer_timeout and that setting with it."
         )
     return settings
+
+
+def read_file(variable: str, file: str) -> bytes:
+    """What is in the file that a setting names; raises ConfigurationError."""
+    try:
+        return Path(file).read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{variable} names the file {file}, which does not exist.") from error
+    except OSError as error:
+        raise ConfigurationError(f"{variable} names the file {file}, which cannot be read ({error.strerror}).") from error
 
 
 def _check_listen(listen: str) -> None:

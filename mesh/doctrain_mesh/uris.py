@@ -81,7 +81,8 @@ def store_fault(url: str) -> str | None:
         return (
             None
             if _BUCKET.fullmatch(rest.partition("/")[0])
-            else "A bucket is written as s3://bucket/prefix; its server is named by AWS_ENDPOINT_URL."
+            else "A bucket is written as s3://bucket/prefix; its name has 3 to 63 characters, which are a to z, 0 to 9, . and -; "
+            "its server is named by AWS_ENDPOINT_URL."
         )
     if _STORE_OF_OTHERS.fullmatch(url):
         return None

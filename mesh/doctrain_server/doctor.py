@@ -22,7 +22,7 @@ from doctrain_server.doctor_database import ANSWER_SECONDS, examine_database
 from doctrain_server.doctor_embedding import examine_embedding
 from doctrain_server.finding import Finding, Verdict, judged
 from doctrain_server.folder import holder, kept_keys
-from doctrain_server.healthcheck import serves
+from doctrain_server.healthcheck import fault
 from doctrain_server.postgres import url_of_running
 from doctrain_worker.sandbox import isolation
 
@@ -193,6 +193,5 @@ def _transport(settings: Settings) -> list[Finding]:
 
 
 async def _coordinator(address: str, settings: Settings) -> Finding:
-    good = await serves(address, settings.tls_ca)
-    sentence = "Serves." if good else "Does not answer, or not with these settings for TLS (DOCTRAIN_TLS_CA)."
-    return judged(f"coordinator {address}", good, sentence)
+    wrong = await fault(address, settings.tls_ca)
+    return judged(f"coordinator {address}", wrong is None, wrong or "Serves.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from doctrain_coordinator.store import migrate
@@ -17,7 +18,13 @@ LONGEST_STATEMENT_MS = 120_000
 FEWEST_CONNECTIONS = 60
 OLDEST_POSTGRES = 140_000
 OLDEST_PGVECTOR = (0, 8)
-PGVECTOR = "select coalesce(installed_version, default_version) from pg_available_extensions where name = 'vector'"
+PGVECTOR = """
+select extension.installed_version, extension.default_version, current_database() as database,
+    current_setting('is_superuser')::bool or (version.trusted and has_database_privilege(current_database(), 'create')) as addable
+from pg_available_extensions extension
+join pg_available_extension_versions version on version.name = extension.name and version.version = extension.default_version
+where extension.name = 'vector'
+"""
 
 
 async def examine_database(settings: Settings) -> list[Finding]:
@@ -30,7 +37,7 @@ async def examine_database(settings: Settings) -> list[Finding]:
         async with postgres.available("looking at Postgres"), deadline("Looking at Postgres", ANSWER_SECONDS):
             version = await connection.fetchval("show server_version")
             found = [Finding("database", Verdict.OK, f"PostgreSQL {version}.")]
-            found.append(_vector(await connection.fetchval(PGVECTOR)))
+            found.append(_vector(await connection.fetchrow(PGVECTOR)))
             said = {row["name"]: row["setting"] for row in await connection.fetch("select name, setting from pg_settings")}
             found += judge(said, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
             schema = await _schema(connection)
@@ -44,13 +51,17 @@ async def examine_database(settings: Settings) -> list[Finding]:
         await postgres.close_connection(connection)
 
 
-def _vector(version: str | None) -> Finding:
+def _vector(known: postgres.Record | None) -> Finding:
     """What is installed in the database, or would be."""
-    if version is None:
+    if known is None:
         return Finding("pgvector", Verdict.BAD, "Missing; install pgvector on the server.")
+    version: str = known["installed_version"] or known["default_version"]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PGVECTOR:
         needed = "searches of large indexes need 0.8: update it, then `alter extension vector update`"
         return Finding("pgvector", Verdict.BAD, f"Is {version}; {needed}.")
+    if known["installed_version"] is None and not known["addable"]:
+        command = f"psql --dbname {shlex.quote(known['database'])} --command 'create extension vector'"
+        return Finding("pgvector", Verdict.BAD, f"Is not in this database, and its user may not add it; run as a superuser: {command}.")
     return Finding("pgvector", Verdict.OK, f"Is {version}.")
 
 

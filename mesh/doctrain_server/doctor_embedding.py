@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server.finding import Finding, Verdict, judged
+from doctrain_server.required import model_folder_fault
 
 ANSWER_SECONDS = 10.0
 SUBJECT = "embedding"
@@ -32,9 +32,8 @@ async def examine_embedding(settings: Settings) -> list[Finding]:
 
 
 def _folder(folder: Path) -> Finding:
-    if not folder.is_dir() or not os.access(folder, os.R_OK | os.X_OK):
-        return Finding(SUBJECT, Verdict.BAD, f"{folder} is no folder that this user may read; see DOCTRAIN_EMBEDDING.")
-    return Finding(SUBJECT, Verdict.OK, f"By the model in {folder}.")
+    fault = model_folder_fault(folder)
+    return judged(SUBJECT, fault is None, fault or f"By the model in {folder}.")
 
 
 async def _endpoint(settings: Settings) -> Finding:

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from doctrain_coordinator import app as coordinator
 from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.outage import cause
 from doctrain_mesh.settings import Settings
-from doctrain_server import adapters
+from doctrain_server import adapters, required
 from doctrain_server.embedded_workers import kept_workers
 from doctrain_server.folder import KEYS, held, kept_keys
 from doctrain_server.postgres import embedded_postgres
@@ -45,9 +47,10 @@ async def embedded_mesh(
 ) -> AsyncIterator[Embedded]:
     """Runs the mesh on ``folder`` while open; its data and keys stay there for the next time. ``tell`` hears what takes time.
 
-    Raises ConfigurationError when another process has the folder, or a stage is not there.
+    Raises ConfigurationError when another process has the folder, or a stage or the model is not there.
     """
     plugins.stages(settings)  # before a database is made for nothing
+    required.check_model(settings)
     folder = _prepared(folder)
     async with AsyncExitStack() as stack:
         ours = stack.enter_context(held(folder))
@@ -86,8 +89,15 @@ async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
 
 
 def _prepared(folder: Path) -> Path:
+    """The whole path of the folder, made when it is missing; one that we make is none of the project's around it, for it holds keys."""
     folder = folder.resolve()
-    (folder / "blobs").mkdir(parents=True, exist_ok=True)
+    made = not folder.exists()
+    try:
+        (folder / "blobs").mkdir(parents=True, exist_ok=True)
+        if made:
+            (folder / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise ConfigurationError(f"The folder {folder} cannot be used for data ({cause(error)}); choose another with --data.") from error
     return folder
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings
+from doctrain_server import required
 
 
 def run_guarded(settings: Settings) -> int:
@@ -16,9 +16,10 @@ def run_guarded(settings: Settings) -> int:
 
     A worker without a name of its own is named here, after the guardian: a main process that is started again is to be known as the
     successor of the one that died.
+
+    Raises ConfigurationError, before anything is started, when it cannot work with these settings.
     """
-    if not settings.worker_key:
-        raise ConfigurationError("DOCTRAIN_WORKER_KEY is not set; `doctrain-server bootstrap` or an operator makes one.")
+    required.check_worker(settings)
     main = [sys.executable, "-P", "-m", "doctrain_server", "worker-main"]
     guardian, named = [sys.executable, "-P", "-m", "doctrain_worker.sandbox.guardian", *main], {"DOCTRAIN_NAME": settings.process_name}
     os.execve(sys.executable, guardian, os.environ | named)  # noqa: S606 - our own command line

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import grpc
 from grpc_health.v1 import health_pb2
+
+from doctrain import causes, probe
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.settings import read_file
 
 ANSWER_SECONDS = 3.0
 
 
-async def serves(address: str, ca_file: str) -> bool:
-    """True when ``grpc.health.v1`` says SERVING for the whole server within 3 s; False also when the CA file cannot be read."""
+async def fault(address: str, ca_file: str) -> str | None:
+    """Why it does not serve, in a sentence; None when ``grpc.health.v1`` says SERVING for the whole server within 3 s."""
     try:
         channel = grpc.aio.secure_channel(address, _credentials(ca_file)) if ca_file else grpc.aio.insecure_channel(address)
-    except OSError:
-        return False
+    except ConfigurationError as error:
+        return error.sentence
     async with channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
@@ -24,10 +26,17 @@ async def serves(address: str, ca_file: str) -> bool:
         )
         try:
             answer = await check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS)
-        except grpc.aio.AioRpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        except grpc.aio.AioRpcError as error:
+            return f"Does not answer: {await _why(address, ca_file, error.details() or '')}."
+    return None if answer.status == health_pb2.HealthCheckResponse.SERVING else "Does not serve: it starts or drains."
+
+
+async def _why(address: str, ca_file: str, details: str) -> str:
+    why = causes.in_words(details)
+    if why in causes.UNCERTAIN:
+        why = await probe.cause(address, tls=bool(ca_file)) or why
+    return why.replace("DOCTRAIN_CA", "DOCTRAIN_TLS_CA")  # the variable of services
 
 
 def _credentials(ca_file: str) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+    return grpc.ssl_channel_credentials(read_file("DOCTRAIN_TLS_CA", ca_file))

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from doctrain_mesh import logs, telemetry
-from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings
-from doctrain_server import adapters, doctor
+from doctrain_server import adapters, doctor, required
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -63,10 +62,7 @@ async def run_coordinator(settings: Settings) -> None:
     from doctrain_coordinator import app as coordinator  # workers load this module too
 
     logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=settings.process_name)
-    if not settings.database_url:
-        raise ConfigurationError("DOCTRAIN_DATABASE_URL is not set; `doctrain dev` runs a mesh that brings its own Postgres.")
-    if not settings.blob_url:
-        raise ConfigurationError("DOCTRAIN_BLOB_URL is not set: the folder or bucket that keeps the documents' bytes.")
+    required.check_coordinator(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-coordinator", instance=settings.process_name))
         stop = await stack.enter_async_context(stop_requested())

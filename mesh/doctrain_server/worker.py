@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
 
@@ -15,7 +15,7 @@ from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
-from doctrain_server import adapters, doctor
+from doctrain_server import adapters, doctor, required
 from doctrain_server.processes import stop_requested
 from doctrain_worker import app
 from doctrain_worker.pipeline import plugins
@@ -25,6 +25,7 @@ from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.processor import Processor
 from doctrain_worker.sandbox import isolation
+from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
 from doctrain_worker.sandbox.link import Guardian, GuardianLostError
 from doctrain_worker.sandbox.pool import ChildStartError
 
@@ -41,8 +42,9 @@ class WorkerEndedError(DoctrainError):
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[app.Running]:
     """A worker in this process, its children below a guardian; ``session.opened`` tells when it has a session.
 
-    Raises WorkerEndedError when its guardian is lost.
+    Raises ConfigurationError, and WorkerEndedError when its guardian is lost.
     """
+    required.check_reading(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(_guardian_lost_told(settings.process_name))
         guardian = await stack.enter_async_context(Guardian.open())
@@ -72,13 +74,9 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
     limits = limits_of(settings)
     if settings.processor.startswith(CHILD_PREFIX):
         function = settings.processor.removeprefix(CHILD_PREFIX)
-        return await stack.enter_async_context(
-            ChildProcessor.open(guardian, function, limits=limits, isolation=isolation.choose(settings.sandbox))
-        )
+        return await stack.enter_async_context(ChildProcessor.open(guardian, function, limits=limits, isolation=_isolation(settings)))
     if settings.processor:
         return plugins.processor("DOCTRAIN_PROCESSOR", settings.processor)
-    if not settings.database_url or not settings.blob_url:
-        raise ConfigurationError("A worker needs DOCTRAIN_DATABASE_URL for the index and DOCTRAIN_BLOB_URL for the documents' bytes.")
     sources = stack.enter_context(Sources.of(settings))
     database = await postgres.create_pool(
         settings.database_url, size=limits.children + 2, name="doctrain worker", frozen_seconds=INDEX_FROZEN_SECONDS
@@ -91,7 +89,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             guardian,
             sources=sources,
             database=database,
-            isolation=isolation.choose(settings.sandbox, model.reads),
+            isolation=_isolation(settings, model.reads),
             limits=limits,
             stages=plugins.stages(settings),
             model=model,
@@ -99,6 +97,13 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
             artifacts=sources.blobs.artifacts if settings.keep_slices_days else None,
         )
     )
+
+
+def _isolation(settings: Settings, reads: Sequence[str] = ()) -> Isolation:
+    try:
+        return isolation.choose(settings.sandbox, reads)
+    except IsolationUnavailableError as error:
+        raise ConfigurationError(f"DOCTRAIN_SANDBOX is {settings.sandbox}. {error}") from error
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -125,6 +130,7 @@ def limits_of(settings: Settings) -> Limits:
 async def run_main(settings: Settings) -> None:
     """Works until it is told to stop, then drains."""
     logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=settings.process_name)
+    required.check_worker(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-worker", instance=settings.process_name))
         stop = await stack.enter_async_context(stop_requested())

@@ -14,11 +14,17 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from doctrain_coordinator import app as coordinator
+from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.registry.memory import MemoryRegistry
+from doctrain_mesh.settings import Settings
+from testkit.certificates import self_signed
 from testkit.etcd import EtcdServer
 from testkit.rabbitmq import QueuePlace
 from testkit.web import serve
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("commands")]
+NO_BROKER = {"DOCTRAIN_BROKER_URL": "amqp://127.0.0.1:1/"}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("DOCTRAIN_")}
 
 
@@ -56,7 +62,7 @@ async def distrustful() -> AsyncIterator[str]:
 
 
 async def refused(url: str, command: str = "migrate") -> tuple[int, str]:
-    status, out, err = await run(command, DOCTRAIN_DATABASE_URL=url, DOCTRAIN_BLOB_URL="memory:///")
+    status, out, err = await run(command, DOCTRAIN_DATABASE_URL=url, DOCTRAIN_BLOB_URL="memory:///", **NO_BROKER)
     assert out == []
     assert len(err) == 1, err
     assert "hunter2" not in err[0]
@@ -79,6 +85,48 @@ async def test_a_database_that_cannot_be_used_is_told_in_a_sentence(postgres: st
     async with distrustful() as url:
         _, said = await refused(url)
     assert "does not accept the password of 'me'; correct it in DOCTRAIN_DATABASE_URL." in said
+
+
+WORKER = {
+    **NO_BROKER,
+    "DOCTRAIN_DATABASE_URL": "postgresql://me@127.0.0.1:1/mesh",
+    "DOCTRAIN_BLOB_URL": "memory:///",
+    "DOCTRAIN_WORKER_KEY": "dt_worker_any",
+    "DOCTRAIN_COORDINATORS": "127.0.0.1:1",
+    "DOCTRAIN_LISTEN": "127.0.0.1:0",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "said"),
+    [
+        ("coordinator", {"DOCTRAIN_TLS_CERTIFICATE": "/none"}, "DOCTRAIN_TLS_CERTIFICATE is set, but DOCTRAIN_TLS_KEY is not set"),
+        (
+            "coordinator",
+            {"DOCTRAIN_TLS_CERTIFICATE": "/none", "DOCTRAIN_TLS_KEY": "/none"},
+            "DOCTRAIN_TLS_KEY names the file /none, which does not exist.",
+        ),
+        (
+            "coordinator",
+            {"DOCTRAIN_TLS_CERTIFICATE": __file__, "DOCTRAIN_TLS_KEY": __file__},
+            "DOCTRAIN_TLS_CERTIFICATE and DOCTRAIN_TLS_KEY do not hold a certificate and its key",
+        ),
+        ("worker", {"DOCTRAIN_TLS_CA": "/none"}, "DOCTRAIN_TLS_CA names the file /none, which does not exist."),
+        ("coordinator", {"DOCTRAIN_BROKER_URL": "memory:"}, "DOCTRAIN_BROKER_URL is memory:, the stand-in of `doctrain dev` alone"),
+        ("coordinator", {"DOCTRAIN_BLOB_URL": "file:///proc/none"}, "Documents cannot be kept in /proc/none, which cannot be made ("),
+        ("worker", {"DOCTRAIN_BROKER_URL": "memory:"}, "DOCTRAIN_BROKER_URL is memory:, the stand-in of `doctrain dev` alone"),
+        ("worker", {"DOCTRAIN_COORDINATORS": " "}, "The worker would find no coordinator: DOCTRAIN_REGISTRY_URL is memory:"),
+        ("worker", {"DOCTRAIN_WORKER_KEY": ""}, "DOCTRAIN_WORKER_KEY is not set"),
+        ("worker", {"DOCTRAIN_EMBEDDING": "onnx:/none"}, "/none is no folder that this user may read; see DOCTRAIN_EMBEDDING."),
+        ("worker-main", {"DOCTRAIN_EMBEDDING": "onnx:/none"}, "/none is no folder that this user may read; see DOCTRAIN_EMBEDDING."),
+    ],
+)
+async def test_a_service_with_a_wrong_setting_ends_with_a_sentence_for_good(
+    postgres: str, command: str, wrong: dict[str, str], said: str
+) -> None:
+    status, out, err = await run(command, **{**WORKER, "DOCTRAIN_DATABASE_URL": postgres, **wrong})
+    assert (status, out, len(err)) == (os.EX_CONFIG, [], 1), err
+    assert err[0].startswith(f"doctrain-server: {said}")
 
 
 async def test_migrate_says_what_it_did_and_refuses_what_another_build_made(postgres: str) -> None:
@@ -135,6 +183,26 @@ async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, t
     _, out, _ = await run("doctor", **{**asked, **mended})
     assert {"ok   worker key: Is known, of role worker.", f"ok   blobs: Kept in {tmp_path}."} <= set(out)
     assert not any(line.startswith("BAD  transport") for line in out)
+
+
+async def test_the_doctor_tells_that_pgvector_is_to_be_added_by_a_superuser(postgres: str) -> None:
+    server, _, database = postgres.rpartition("/")
+    connection = await asyncpg.connect(postgres)
+    try:
+        await connection.execute("drop extension if exists vector")
+        await connection.execute(f"create role {database}_user login")
+        own = f"postgresql://{database}_user@{server.rpartition('@')[2]}/{database}"
+        _, out, _ = await run("doctor", DOCTRAIN_DATABASE_URL=own)
+        (said,) = [line for line in out if "pgvector" in line]
+        assert said.startswith("BAD  pgvector: Is not in this database, and its user may not add it; run as a superuser: ")
+        command = said.partition("superuser: ")[2].rstrip(".")
+        assert command == f"psql --dbname {database} --command 'create extension vector'"
+        assert any(line.startswith("ok   pgvector: ") for line in (await run("doctor", DOCTRAIN_DATABASE_URL=postgres))[1])
+        await connection.execute("create extension vector")
+        assert any(line.startswith("ok   pgvector: ") for line in (await run("doctor", DOCTRAIN_DATABASE_URL=own))[1])
+    finally:
+        await connection.execute(f"drop role if exists {database}_user")
+        await connection.close()
 
 
 async def test_the_doctor_looks_into_a_bucket_and_says_why_it_does_not_answer(postgres: str) -> None:
@@ -211,7 +279,7 @@ async def test_a_broker_that_refuses_the_password_is_told_when_a_coordinator_sta
 
 
 async def test_an_address_to_listen_on_is_looked_at_before_the_database(postgres: str) -> None:
-    asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "memory:///"}
+    asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "memory:///", **NO_BROKER}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         in_use = f"127.0.0.1:{taken.getsockname()[1]}"
         for listen, said in (("foo", "DOCTRAIN_LISTEN (in `doctrain dev` --listen) is 'foo'; it must be HOST:PORT"), (in_use, in_use)):
@@ -222,7 +290,29 @@ async def test_an_address_to_listen_on_is_looked_at_before_the_database(postgres
 
 async def test_a_health_check_takes_an_address_and_says_when_nobody_serves_there() -> None:
     status, out, err = await run("healthcheck", "127.0.0.1:1")
-    assert (status, out, err) == (1, [], ["Error: No coordinator serves at 127.0.0.1:1, or not with this CA."])
+    assert (status, out, err) == (
+        1,
+        [],
+        ["Error: Coordinator 127.0.0.1:1: Does not answer: nothing listens there (connection refused)."],
+    )
+    _, _, err = await run("healthcheck", "127.0.0.1:1", DOCTRAIN_TLS_CA="/none")
+    assert err == ["Error: Coordinator 127.0.0.1:1: DOCTRAIN_TLS_CA names the file /none, which does not exist."]
+
+
+async def test_a_health_check_says_that_the_coordinator_speaks_tls(postgres: str, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    served = Settings(
+        database_url=postgres,
+        blob_url=(tmp_path / "blobs").as_uri(),
+        listen="127.0.0.1:0",
+        tls_certificate=str(certificate),
+        tls_key=str(key),
+    )
+    async with coordinator.running(served, broker=MemoryBroker(), registry=MemoryRegistry()) as mesh:
+        status, _, err = await run("healthcheck", mesh.address)
+        assert (status, len(err)) == (1, 1)
+        assert err[0].endswith("this server speaks TLS; name its authority by ca (--ca, DOCTRAIN_TLS_CA).")
+        assert await run("healthcheck", mesh.address, DOCTRAIN_TLS_CA=str(certificate)) == (0, [], [])
 
 
 @pytest.mark.parametrize("option", ["-h", "--help", "--version"])

@@ -101,6 +101,7 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
         await first.says("Ctrl-C stops it.")
         assert " INFO    doctrain_coordinator.dispatch.leadership: This coordinator leads." in first.said
         profile = (tmp_path / "doctrain-data/client.json").read_text()
+        assert (tmp_path / "doctrain-data/.gitignore").read_text() == "*\n"
         assert servers(tmp_path)
         status, said = await run(tmp_path, "dev", "--listen", "127.0.0.1:0")
         assert status == os.EX_CONFIG

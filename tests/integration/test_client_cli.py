@@ -264,7 +264,14 @@ async def test_upload_prints_the_uri_of_each_file(shell: Shell, service: Scripte
 
 async def test_operators_commands(shell: Shell, service: ScriptedService) -> None:
     assert "worker-1  2/6    9      50%  1024 MiB  ?        silent for 7.5 s" in (await shell("workers")).stdout
+    assert "not in the registry" in (await shell("workers")).stdout
+    service.registry_answers = False
+    away = await shell("workers")
+    assert "The registry did not answer" in away.stderr
+    assert "connected" in away.stdout.splitlines()[2]
     assert lines(await shell("workers", "--json"))[0]["worker_id"] == "worker-1"
+    wrong = await shell("keys", "revoke", "abc")
+    assert "'abc' is not the number of a key; `doctrain keys list` shows the numbers under ID." in wrong.stderr
     queue = (await shell("queue")).stdout
     assert "Open: 40 documents." in queue
     assert "Broker: did not answer." in queue

@@ -22,7 +22,9 @@ from testkit.waiting import wait_until
 async def test_a_ca_that_cannot_be_read_is_a_finding_and_not_the_services_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(coordinators="127.0.0.1:1", tls_ca=str(tmp_path / "none.pem"))
     async with doctor.warning(settings, documents=False):
-        await wait_until(lambda: "coordinator 127.0.0.1:1: Does not answer, or not with these settings for TLS" in caplog.text)
+        await wait_until(
+            lambda: f"coordinator 127.0.0.1:1: DOCTRAIN_TLS_CA names the file {tmp_path}/none.pem, which does not exist." in caplog.text
+        )
 
 
 async def test_a_look_that_fails_ends_no_service(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

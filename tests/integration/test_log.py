@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator import app, registration
 from doctrain_coordinator.core.blocks import Failure
+from doctrain_mesh import membership
 from testkit.coordinator import coordinators
 from testkit.core import core, results
 from testkit.waiting import wait_until
@@ -33,9 +37,9 @@ async def test_a_training_is_told_with_its_end_and_what_failed_without_a_word_of
         await one.report(worker.session, shard, number, results(10, 10))
         await one.sessions.leave(worker.session)
     assert told(caplog)[1:] == [
-        f"Documents 1, 3 of training {training} failed: PERMANENT ENCRYPTED.",
-        f"Document 7 of training {training} failed: CRASH CRASHED.",
-        f"Training {training} ended as completed with failures; documents: 20, trained: 17, failed: 3.",
+        f"Documents 1, 3 of training {training} (t) failed: PERMANENT ENCRYPTED.",
+        f"Document 7 of training {training} (t) failed: CRASH CRASHED.",
+        f"Training {training} (t) ended as completed with failures; documents: 20, trained: 17, failed: 3.",
         f"Session {worker.session} of worker-1 was taken back (it said goodbye, not charged).",
     ]
     assert "payroll" not in caplog.text
@@ -53,8 +57,8 @@ async def test_many_failures_of_a_kind_are_one_line(postgres: str, caplog: pytes
             reports.append((worker.session, shard, number, results(first, count, failed=failed)))
         await one.reports(reports)
     failures, end = told(caplog)
-    assert failures == f"Documents 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 5 more of training {training} failed: TRANSIENT NOT_REACHED."
-    assert end == f"Training {training} ended as failed; documents: 15, trained: 0, failed: 15."
+    assert failures == f"Documents 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 5 more of training {training} (t) failed: TRANSIENT NOT_REACHED."
+    assert end == f"Training {training} (t) ended as failed; documents: 15, trained: 0, failed: 15."
 
 
 async def test_accepted_and_cancelled_trainings_leading_and_draining_are_told(
@@ -68,7 +72,51 @@ async def test_accepted_and_cancelled_trainings_leading_and_draining_are_told(
         await wait_until(lambda: "This coordinator leads." in told(caplog), 20)
     said = told(caplog)
     assert "Training 1 was accepted: mine of tenant acme; documents: 1." in said
-    assert "Training 1 ended as cancelled; documents: 1, trained: 0, failed: 0." in said
+    assert "Training 1 (mine) ended as cancelled; documents: 1, trained: 0, failed: 0." in said
     assert said.index("This coordinator drains: its workers and watchers are sent elsewhere.") < said.index(
         "This coordinator leads no longer."
     )
+
+
+async def test_what_callers_change_is_told_with_who_did_it(postgres: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with coordinators(postgres, tmp_path) as served:
+        operator = (await served.client(await served.key(3))).fleet
+        key = 2  # the operator's is 1
+        caplog.set_level("INFO", "doctrain_coordinator.rpc")
+        await operator.put_plan("team", slots=12)
+        await operator.create_tenant("acme", plan="team")
+        await operator.update_tenant("acme", plan="paid")
+        made = await operator.create_key(fleet_pb2.ROLE_TENANT, tenant_id="acme")
+        acme = await served.client(made.key)
+        await acme.start_training([pb.DocumentInput(document_id="a", content=b"text")], training_task_id="mine")
+        for change in (acme.pause, acme.resume, acme.cancel):
+            await change("mine")
+        await acme.delete_documents(["payroll"])
+        await operator.revoke_key(made.key_id)
+    by_operator, by_acme = "by role operator with key 1.", f"by tenant acme with key {key}."
+    assert [record.getMessage() for record in caplog.records if record.name == "doctrain_coordinator.rpc.deeds"] == [
+        f"Plan team was set to 12 slots and 1000 open trainings, {by_operator}",
+        f"Tenant acme was made, of plan team and weight 1, {by_operator}",
+        f"Tenant acme was changed to plan paid and weight 1, {by_operator}",
+        f"Key {key} of role tenant was made for tenant acme, {by_operator}",
+        f"Training 1 (mine) was paused, {by_acme}",
+        f"Training 1 (mine) was resumed, {by_acme}",
+        f"Training 1 (mine) was cancelled, {by_acme}",
+        f"0 documents were deleted from the index, {by_acme}",
+        f"Key {key} was revoked, {by_operator}",
+    ]
+    assert "payroll" not in caplog.text
+    assert made.key not in caplog.text
+
+
+async def test_a_second_coordinator_of_a_name_is_warned_of_and_takes_nothing_of_the_first_away(
+    postgres: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "LAPSED_SECONDS", 0.1)
+    async with coordinators(postgres, tmp_path, name="same") as served:
+        settings = dataclasses.replace(served.settings, name="same")
+        first = await served.registry.list(membership.COORDINATORS)
+        async with app.running(settings, broker=served.broker, registry=served.registry):
+            assert len(await served.registry.list(membership.COORDINATORS)) == 2
+            await wait_until(lambda: "Another coordinator is named same, too" in caplog.text)
+        assert await served.registry.list(membership.COORDINATORS) == first

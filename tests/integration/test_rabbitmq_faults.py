@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -210,3 +211,38 @@ async def test_a_wrong_password_and_a_closed_port_are_said_without_the_password(
         with pytest.raises(BrokerUnavailableError, match=sentence) as caught:
             await broker.publish([Message(b"1")])
         assert "hunter2" not in caught.value.sentence
+
+
+async def test_a_user_without_rights_is_told_what_to_run_and_that_helps(own_rabbitmq: RabbitMQServer) -> None:
+    await own_rabbitmq.ask("add_user", "mesh", "hunter2")
+    broker = RabbitMQBroker(f"amqp://mesh:hunter2@127.0.0.1:{own_rabbitmq.port}/mesh", queue="q")
+    with pytest.raises(BrokerUnavailableError, match="does not let the user of DOCTRAIN_BROKER_URL into the virtual host") as caught:
+        await broker.depth()
+    assert "rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'" in caught.value.sentence
+    await own_rabbitmq.ask("add_vhost", "mesh")
+    with pytest.raises(BrokerUnavailableError, match="into the virtual host"):
+        await broker.depth()
+    await own_rabbitmq.ask("set_permissions", "-p", "mesh", "mesh", "", ".*", ".*")
+    with pytest.raises(BrokerUnavailableError, match=r"make and use the queues \(.*access to exchange 'q.dead'"):
+        await broker.depth()
+    await own_rabbitmq.ask("set_permissions", "-p", "mesh", "mesh", ".*", ".*", ".*")
+    assert await broker.depth() == 0
+    await broker.close()
+
+
+async def test_nothing_is_left_to_close_of_a_connection_that_was_refused(own_rabbitmq: RabbitMQServer) -> None:
+    broker = RabbitMQBroker(f"amqp://doctrain:hunter2@127.0.0.1:{own_rabbitmq.port}/", queue="q")
+    refusals: list[BrokerUnavailableError] = []
+    try:
+        await broker.depth()
+    except BrokerUnavailableError as error:
+        refusals.append(error)
+
+    def forget() -> None:
+        asyncio.set_event_loop(stopped := asyncio.new_event_loop())
+        refusals.clear()
+        gc.collect()
+        stopped.close()
+
+    assert refusals
+    await asyncio.to_thread(forget)  # as at the end of a process, when its loop runs no more: what is left to await would be a warning

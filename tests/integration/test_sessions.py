@@ -143,6 +143,27 @@ async def test_who_was_left_unanswered_had_to_fence_itself_and_is_not_charged(on
     assert (row["state"], row["losses"]) == (ShardState.PENDING, 0)
 
 
+async def test_who_had_to_fence_itself_is_not_charged_when_the_answers_come_before_its_end(one: Core) -> None:
+    """As after an absence of Postgres: the heartbeats that waited for it are all answered, then the stream of the fenced worker ends."""
+    training = await one.training(await one.tenant("a"), "t", 10)
+    attachment = await one.open("w")
+    held = await one.running_shard(attachment.session, training)
+    attachment.answered -= 6
+    for _ in range(2):
+        await one.beat(attachment, held)
+    await one.stream_ends(attachment)
+    row = (await one.shards(training))[0]
+    assert (row["state"], row["losses"]) == (ShardState.PENDING, 0)
+    attachment = await one.open("w")
+    held = await one.running_shard(attachment.session, training)
+    attachment.answered -= 6
+    await one.beat(attachment, held)
+    assert attachment.starved is not None
+    attachment.starved -= attachment.lease
+    await one.stream_ends(attachment)
+    assert (await one.shards(training))[0]["losses"] == 1
+
+
 async def test_many_workers_lost_at_once_are_not_charged(one: Core) -> None:
     training = await one.training(await one.tenant("a", "paid"), "t", 30)
     attachments = [await one.open(f"w{n}") for n in range(3)]

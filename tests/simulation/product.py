@@ -144,7 +144,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
         patch.setattr(coordinator, "migrate", no_migration)
         patch.setattr(server, "build", serve)
-        patch.setattr(server, "check_free", lambda _listen: None)
+        patch.setattr(server, "check", lambda _settings: None)
         patch.setattr(coordinator, "Sources", _Sources)
         patch.setattr(coordinator, "VectorIndex", lambda _url, _model: _Idle())
         patch.setattr(coordinator, "OldArtifacts", lambda _artifacts, _days: _Idle())

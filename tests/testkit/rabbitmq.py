@@ -119,13 +119,13 @@ class RabbitMQServer(Server):
     @asynccontextmanager
     async def alarm(self) -> AsyncIterator[None]:
         """While open the node believes itself short of memory: it reads no connection that publishes."""
-        await self._ask("set_vm_memory_high_watermark", "absolute", "1MB")
+        await self.ask("set_vm_memory_high_watermark", "absolute", "1MB")
         try:
             yield
         finally:
-            await self._ask("set_vm_memory_high_watermark", "absolute", "2GB")
+            await self.ask("set_vm_memory_high_watermark", "absolute", "2GB")
 
-    async def _ask(self, *arguments: str) -> None:
+    async def ask(self, *arguments: str) -> None:
         """rabbitmqctl; takes a second or two."""
         program = _DEBIAN.with_name("rabbitmqctl")
         command = [str(program) if program.exists() else "rabbitmqctl", "-n", self.environment()["RABBITMQ_NODENAME"], *arguments]

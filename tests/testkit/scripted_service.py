@@ -79,6 +79,7 @@ class ScriptedService(
         self.blobs: dict[str, bytes] = {}
         self.hits: list[search_pb2.SearchHit] = []
         self.index = search_pb2.GetIndexResponse(model="a-model")
+        self.registry_answers = True
         self.deleted_at_once = 1000
         self.uploads_now = 0
         self.most_uploads = 0
@@ -229,7 +230,8 @@ class ScriptedService(
         await self._enter("ListWorkers", request, context)
         worker = fleet_pb2.Worker(worker_id="worker-1", session_id=7, lanes=6, lanes_in_use=2, slots_in_use=9, cpu=0.5, memory_bytes=2**30)
         worker.silence.FromMilliseconds(7500)
-        return fleet_pb2.ListWorkersResponse(workers=[worker], registry_answered=True)
+        other = fleet_pb2.Worker(worker_id="worker-2", session_id=8, lanes=6, cpu=-1, memory_bytes=-1)
+        return fleet_pb2.ListWorkersResponse(workers=[worker, other], registry_answered=self.registry_answers)
 
     async def GetQueue(self, request: fleet_pb2.GetQueueRequest, context: Any) -> fleet_pb2.GetQueueResponse:
         await self._enter("GetQueue", request, context)

@@ -40,6 +40,7 @@ class TrainingRow:
     completed: int
     failed: int
     version: int
+    task_id: str = ""
     changed: bool = False
     begun: bool = False
     ended: bool = False

@@ -13,9 +13,9 @@ from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.dispatch.queue import read_queue
-from doctrain_coordinator.rpc import tokens
+from doctrain_coordinator.rpc import deeds, tokens
 from doctrain_coordinator.rpc.violations import check_name, page_size
-from doctrain_coordinator.tenants.keys import Keys
+from doctrain_coordinator.tenants.keys import ROLE_NAMES, Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tracking.workers import live_workers
 from doctrain_mesh import membership
@@ -106,9 +106,9 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.CreateTenantResponse:
         name, weight = _checked(request.tenant)
         check_name("tenant.plan", request.tenant.plan)
-        return pb.CreateTenantResponse(
-            tenant=_tenant(await self._parts.tenants.create(name, request.tenant.plan, weight or DEFAULT_WEIGHT))
-        )
+        row = await self._parts.tenants.create(name, request.tenant.plan, weight or DEFAULT_WEIGHT)
+        deeds.tell("Tenant %s was made, of plan %s and weight %g", name, row["plan"], row["weight"])
+        return pb.CreateTenantResponse(tenant=_tenant(row))
 
     async def UpdateTenant(self, request: pb.UpdateTenantRequest, context: Any) -> pb.UpdateTenantResponse:
         name, weight = _checked(request.tenant)
@@ -116,6 +116,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             check_name("tenant.plan", request.tenant.plan)
         row = await self._parts.tenants.update(name, request.tenant.plan or None, weight)
         self._parts.changes.work()
+        deeds.tell("Tenant %s was changed to plan %s and weight %g", name, row["plan"], row["weight"])
         return pb.UpdateTenantResponse(tenant=_tenant(row))
 
     async def ListTenants(self, request: pb.ListTenantsRequest, context: Any) -> pb.ListTenantsResponse:
@@ -134,6 +135,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             raise invalid_field("plan.open_trainings", f"A plan allows 1 to {MOST_OPEN_TRAININGS:,} trainings that have not ended.")
         await self._parts.tenants.put_plan(request.plan.name, request.plan.slots, open_trainings)
         self._parts.changes.work()
+        deeds.tell("Plan %s was set to %d slots and %d open trainings", request.plan.name, request.plan.slots, open_trainings)
         plan = pb.Plan(name=request.plan.name, slots=request.plan.slots, open_trainings=open_trainings)
         return pb.PutPlanResponse(plan=plan)
 
@@ -150,6 +152,8 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         if request.tenant_id:
             check_name("tenant_id", request.tenant_id)
         made = await self._parts.keys.create(request.role, request.tenant_id, request.label)
+        whose = f" for tenant {request.tenant_id}" if request.tenant_id else ""
+        deeds.tell("Key %d of role %s was made%s", made.key_id, ROLE_NAMES[request.role], whose)
         return pb.CreateKeyResponse(key=made.key, key_id=made.key_id)
 
     async def ListKeys(self, request: pb.ListKeysRequest, context: Any) -> pb.ListKeysResponse:
@@ -164,6 +168,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Any) -> pb.RevokeKeyResponse:
         await self._parts.keys.revoke(request.key_id)
+        deeds.tell("Key %d was revoked", request.key_id)
         return pb.RevokeKeyResponse()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from doctrain.v1 import search_pb2 as pb
 from doctrain.v1 import search_pb2_grpc
 from doctrain_coordinator.core.snippets import snippet
+from doctrain_coordinator.rpc import deeds
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.search_requests import check_delete, wanted
 from doctrain_coordinator.search.deleting import Deleting
@@ -43,6 +44,9 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
             deleted = await deleting.of_training(caller, request.training_task_id)
         else:
             deleted = await deleting.documents(caller, request.document_ids)
+        rest = "" if deleted.complete else ", and more remain"
+        of = f" of training {request.training_task_id}" if request.training_task_id else ""
+        deeds.tell("%d documents%s were deleted from the index%s", deleted.count, of, rest)
         return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete)
 
     async def GetIndex(self, request: pb.GetIndexRequest, context: Any) -> pb.GetIndexResponse:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -19,7 +19,7 @@ from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import ConfigurationError
-from doctrain_mesh.settings import Settings
+from doctrain_mesh.settings import Settings, read_file
 from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
 
 SERVICES = (
@@ -64,7 +64,7 @@ def build(
         reflection.enable_server_reflection(names, server)
     try:
         if settings.tls_certificate:
-            port = server.add_secure_port(settings.listen, _credentials(settings))
+            port = server.add_secure_port(settings.listen, grpc.ssl_server_credentials([_pair(settings)]))
         else:
             port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
@@ -72,8 +72,14 @@ def build(
     return Served(server, healthy, port)
 
 
-def check_free(listen: str) -> None:
-    """Binds once before gRPC does, which says why it cannot in words for its own developers. Raises ConfigurationError."""
+def check(settings: Settings) -> None:
+    """Reads the certificate and binds once before gRPC does, which says what is wrong in words for its own developers.
+
+    Raises ConfigurationError.
+    """
+    if settings.tls_certificate:
+        _pair(settings)
+    listen = settings.listen
     host, _, port = listen.rpartition(":")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
@@ -92,9 +98,13 @@ def _cannot_listen(listen: str, why: str) -> ConfigurationError:
     )
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials:
+def _pair(settings: Settings) -> tuple[bytes, bytes]:
+    """The server's key and certificate chain, looked at here: of wrong ones gRPC says that it cannot listen."""
+    key, chain = read_file("DOCTRAIN_TLS_KEY", settings.tls_key), read_file("DOCTRAIN_TLS_CERTIFICATE", settings.tls_certificate)
     try:
-        pair = Path(settings.tls_key).read_bytes(), Path(settings.tls_certificate).read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"DOCTRAIN_TLS_CERTIFICATE and DOCTRAIN_TLS_KEY cannot be read: {error}.") from error
-    return grpc.ssl_server_credentials([pair])
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigurationError(
+            f"DOCTRAIN_TLS_CERTIFICATE and DOCTRAIN_TLS_KEY do not hold a certificate and its key, unencrypted, in PEM form ({error})."
+        ) from error
+    return key, chain

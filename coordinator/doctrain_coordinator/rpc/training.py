@@ -10,7 +10,7 @@ from typing import Any
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.core.stages import restored_under_way
-from doctrain_coordinator.rpc import tokens, training_requests, translate, uploads
+from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.rpc.violations import page_size
@@ -115,16 +115,19 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def CancelTraining(self, request: pb.CancelTrainingRequest, context: Any) -> pb.CancelTrainingResponse:
         training = await self._find(request.training_task_id)
         await self._parts.control.cancel(training)
+        deeds.tell("Training %d (%s) was cancelled", training, request.training_task_id)
         return pb.CancelTrainingResponse(training=await self._as_it_stands(training))
 
     async def PauseTraining(self, request: pb.PauseTrainingRequest, context: Any) -> pb.PauseTrainingResponse:
         training = await self._find(request.training_task_id)
         await self._parts.control.pause(training)
+        deeds.tell("Training %d (%s) was paused", training, request.training_task_id)
         return pb.PauseTrainingResponse(training=await self._as_it_stands(training))
 
     async def ResumeTraining(self, request: pb.ResumeTrainingRequest, context: Any) -> pb.ResumeTrainingResponse:
         training = await self._find(request.training_task_id)
         await self._parts.control.resume(training)
+        deeds.tell("Training %d (%s) was resumed", training, request.training_task_id)
         return pb.ResumeTrainingResponse(training=await self._as_it_stands(training))
 
     async def RetryFailedDocuments(self, request: pb.RetryFailedDocumentsRequest, context: Any) -> pb.RetryFailedDocumentsResponse:

@@ -27,11 +27,12 @@ UNKNOWN = "The API key is not known or was revoked."
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls: a role, and for tenants the tenant's key in Postgres and name."""
+    """Who calls: a role, for tenants the tenant's key in Postgres and name, and the number of the API key."""
 
     role: int
     tenant: int = 0
     tenant_id: str = ""
+    key_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Keys:
         now = time.monotonic()
         async with postgres.acquired(self._pool, "reading an API key", seconds=READ_SECONDS) as c:
             row = await c.fetchrow(SQL["identify"], digest)
-        identity = None if row is None else Identity(row["role"], row["tenant"] or 0, row["tenant_id"] or "")
+        identity = None if row is None else Identity(row["role"], row["tenant"] or 0, row["tenant_id"] or "", row["id"])
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
         found = self._remembered[digest] = _Found(now + (UNKNOWN_SECONDS if identity is None else REMEMBERED_SECONDS), identity)

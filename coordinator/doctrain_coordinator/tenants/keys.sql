@@ -1,5 +1,5 @@
 -- name: identify
-select api_key.role, api_key.tenant, tenant.name as tenant_id
+select api_key.id, api_key.role, api_key.tenant, tenant.name as tenant_id
 from api_key left join tenant on tenant.id = api_key.tenant
 where api_key.hash = $1 and api_key.revoked_at is null
 

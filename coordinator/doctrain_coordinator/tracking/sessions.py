@@ -32,8 +32,9 @@ MOST_TRIES = 20
 class Attachment:
     """One stream of a session: ``attached`` counts the session's streams, ``beat`` is the last that was committed.
 
-    ``answered`` is when that was, ``heard`` when the worker last said anything, in seconds of this process's monotonic clock.
-    ``secret`` is for the worker of a session that is new; empty on its later streams.
+    ``answered`` is when that was, ``heard`` when the worker last said anything, ``starved`` when an answer last came after more than
+    half of the ``lease``, in seconds of this process's monotonic clock. ``secret`` is for the worker of a session that is new; empty
+    on its later streams.
     """
 
     session: int
@@ -41,11 +42,26 @@ class Attachment:
     beat: int
     answered: float
     heard: float
+    lease: float
     secret: bytes = b""
+    starved: float | None = None
 
     def beaten(self, beat: int) -> None:
         """A heartbeat was committed and is answered now."""
-        self.beat, self.answered = beat, time.monotonic()
+        now = time.monotonic()
+        if self._unanswered(now):
+            self.starved = now
+        self.beat, self.answered = beat, now
+
+    def had_to_fence(self, now: float) -> bool:
+        """Whether the worker was left unanswered for so long that it fences itself, or was a lease ago or less.
+
+        What it did meanwhile is heard late: after an absence of Postgres its heartbeats are answered and its end is seen at once.
+        """
+        return self._unanswered(now) or (self.starved is not None and now - self.starved < self.lease)
+
+    def _unanswered(self, now: float) -> bool:
+        return now - self.answered > self.lease / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +101,7 @@ class Sessions:
             log.info("Session %d of %s is open: %d lanes.", row["id"], opening.worker_id, opening.lanes)
         self._changes.work()
         now = time.monotonic()
-        return Attachment(row["id"], row["attached"], row["beat"], now, now, secret)
+        return Attachment(row["id"], row["attached"], row["beat"], now, now, self._lease, secret)
 
     async def _succeed(self, opening: Opening) -> None:
         async with postgres.acquired(self._pool, "reading a session", seconds=SESSION_SECONDS) as c:
@@ -110,7 +126,7 @@ class Sessions:
         if now - attachment.heard > QUIET_SECONDS:
             log.info("The stream of session %d ended after a silence; its lease decides.", attachment.session)
             return
-        blame = Blame.FENCED if now - attachment.answered > self._lease / 2 else Blame.CHARGED
+        blame = Blame.FENCED if attachment.had_to_fence(now) else Blame.CHARGED
         await asyncio.gather(self._mark(attachment), asyncio.sleep(GRACE_SECONDS))
         for _ in range(MOST_TRIES):
             try:

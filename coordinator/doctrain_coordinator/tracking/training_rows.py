@@ -20,7 +20,8 @@ async def lock_trainings(c: Connection, trainings: Sequence[int]) -> list[Record
 
 def training_row(row: Record) -> TrainingRow:
     """A locked training as the ledger takes it."""
-    return TrainingRow(row["id"], TrainingState(row["state"]), row["sealed"], row["total"], row["completed"], row["failed"], row["version"])
+    counts = row["total"], row["completed"], row["failed"], row["version"]
+    return TrainingRow(row["id"], TrainingState(row["state"]), row["sealed"], *counts, row["task_id"])
 
 
 async def write_trainings(c: Connection, rows: Iterable[TrainingRow]) -> list[int]:

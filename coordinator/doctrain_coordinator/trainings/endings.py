@@ -26,7 +26,8 @@ async def end_early(locks: ShardLocks, training: int, state: TrainingState, reas
 
     ended = await locks.transact("ending a training", END_SECONDS, end)
     if ended is not None:
-        outcomes.tell_ended(training, state, total=ended["total"], completed=ended["completed"], failed=ended["failed"])
+        counts = {name: ended[name] for name in ("total", "completed", "failed")}
+        outcomes.tell_ended(training, ended["task_id"], state, **counts)
     return ended is not None
 
 

@@ -1,5 +1,5 @@
 -- name: lock_for_end
-select id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
+select id, task_id, state, sealed, total, completed, failed, version from training where id = $1 for no key update
 
 -- name: end_training
 update training set state = $2, reason = $3, version = version + 1, ended_at = now(), sealed = true where id = $1 returning version

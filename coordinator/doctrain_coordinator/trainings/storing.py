@@ -116,7 +116,7 @@ async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, e
             return False
         await c.execute("rollback" if row is None else "commit")
     if row is not None and row.state.ended:
-        outcomes.tell_ended(training, row.state, total=row.total, completed=row.completed, failed=row.failed)
+        outcomes.tell_ended(training, row.task_id, row.state, total=row.total, completed=row.completed, failed=row.failed)
     return row is not None
 
 
@@ -131,7 +131,7 @@ async def _advance(c: Connection, training: int, loaded: int, chunk: Chunk) -> T
     state = after_counts(TrainingState(row["state"]), sealed=chunk.last, total=total, completed=row["completed"], failed=row["failed"])
     version = row["version"] + 1
     await c.execute(SQL["advance"], training, total, chunk.offset, chunk.lines, chunk.last, state, version, state.ended)
-    return TrainingRow(training, state, chunk.last, total, row["completed"], row["failed"], version)
+    return TrainingRow(training, state, chunk.last, total, row["completed"], row["failed"], version, row["task_id"])
 
 
 async def _name_duplicate(c: Connection, training: int, chunk: Chunk) -> None:

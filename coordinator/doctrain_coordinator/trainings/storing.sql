@@ -28,7 +28,7 @@ cross join lateral (select * from document where training = $3 and ordinal = cop
 select coalesce(max(shard_number), -1) + 1 from shard where training = $1
 
 -- name: lock_loading
-select id, state, sealed, total, completed, failed, version, loaded, paused
+select id, task_id, state, sealed, total, completed, failed, version, loaded, paused
 from training where id = $1 and loaded = $2 and state in (1, 2) and not sealed for no key update
 
 -- name: pause_loaded

@@ -20,6 +20,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AuthenticationError, ProbableAuthenticationError
 from aiormq.abc import AbstractChannel as RawChannel
+from aiormq.exceptions import ChannelAccessRefused, InvalidFrameError
 
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
 from doctrain_mesh.outage import Outage, cause
@@ -35,6 +36,7 @@ CLOSE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 
 OLDEST = (3, 10)
+GRANT = "Run: rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*' (before it, for a new one: rabbitmqctl add_vhost VHOST)."
 OUTAGE = Outage("RabbitMQ")
 CONTENT_TYPE = "application/x-protobuf"
 
@@ -120,7 +122,12 @@ class RabbitMQBroker:
         """A new connection, its channels, and the topology declared."""
         async with _available("connecting"), deadline("Connecting to RabbitMQ", CONNECT_SECONDS):
             url = aio_pika.connection.make_url(self._url, heartbeat=self._heartbeat_seconds)
-            connection = await aio_pika.connect(url, client_properties={"connection_name": f"doctrain {purpose}"})
+            connection = aio_pika.Connection(url, client_properties={"connection_name": f"doctrain {purpose}"})
+            try:
+                await connection.connect()
+            except BaseException:
+                await connection.close()  # else it is closed when it is forgotten, where nothing may await
+                raise
             link = _Link(connection, connection.channel(on_return_raises=True), connection.channel(publisher_confirms=False))
             try:
                 await link.channel.initialize()
@@ -280,12 +287,27 @@ async def _available(operation: str) -> AsyncIterator[None]:
         OUTAGE.away(sentence)
         raise BrokerUnavailableError(sentence, retry_after_seconds=RETRY_SECONDS) from error
     except (*CONNECTION_EXCEPTIONS, OperationTimeoutError) as error:
+        if (denial := _denial(error)) is not None:
+            OUTAGE.away(denial)
+            raise BrokerUnavailableError(denial, retry_after_seconds=RETRY_SECONDS) from error
         OUTAGE.away(f"{operation}: {cause(error)}")
         raise BrokerUnavailableError(
             f"RabbitMQ did not answer ({operation}): {cause(error)}.", retry_after_seconds=RETRY_SECONDS
         ) from error
     else:
         OUTAGE.back()
+
+
+def _denial(error: Exception) -> str | None:
+    """What RabbitMQ does not let our user do, in a sentence; None for what is no matter of its rights."""
+    if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in str(error) and "Connection.Close" in str(error):
+        return (  # the library does not say why it closed, which it does for nothing else at this step
+            "RabbitMQ does not let the user of DOCTRAIN_BROKER_URL into the virtual host that stands after its last /, or has none of that "
+            f"name. {GRANT}"
+        )
+    if isinstance(error, ChannelAccessRefused):
+        return f"RabbitMQ does not let the user of DOCTRAIN_BROKER_URL make and use the queues ({cause(error)}). {GRANT}"
+    return None
 
 
 async def _declare(channel: AbstractChannel, name: str) -> AbstractQueue:

@@ -95,7 +95,9 @@ async def lock_loading(tx: Transaction, training: int, loaded: int) -> list[Row]
     locked = await tx.lock_rows(
         "training", tx.some("training", [training]), Mode.NO_KEY_UPDATE, lambda row: _loading(row) and row["loaded"] == loaded
     )
-    return [columns(row, "id", "state", "sealed", "total", "completed", "failed", "version", "loaded", "paused") for row in locked]
+    return [
+        columns(row, "id", "task_id", "state", "sealed", "total", "completed", "failed", "version", "loaded", "paused") for row in locked
+    ]
 
 
 @named("trainings.storing")

@@ -85,7 +85,7 @@ async def fleet(tx: Transaction) -> list[Row]:
 @named("trainings.endings")
 async def lock_for_end(tx: Transaction, training: int) -> list[Row]:
     locked = await tx.lock_rows("training", tx.some("training", [training]), Mode.NO_KEY_UPDATE, lambda _: True)
-    return [columns(row, "id", "state", "sealed", "total", "completed", "failed", "version") for row in locked]
+    return [columns(row, "id", "task_id", "state", "sealed", "total", "completed", "failed", "version") for row in locked]
 
 
 @named("trainings.endings")

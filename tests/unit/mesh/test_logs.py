@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
@@ -28,6 +29,7 @@ def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         return capsys.readouterr().err.splitlines()
 
     yield lines
+    logging.captureWarnings(False)
     root.handlers[:] = before
     for logger, level in zip((root, *named), levels, strict=True):
         logger.setLevel(level)
@@ -55,6 +57,15 @@ def test_libraries_are_heard_when_they_are_asked_for(told: Told, level: str, lib
     logging.getLogger("acme_stages").info("theirs")
     logging.getLogger("aiormq").debug("a frame")
     assert {line.rpartition(": ")[2] for line in told()} == heard
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_of_the_language_takes_the_form_of_the_log(told: Told) -> None:
+    logs.configure("INFO", "json")
+    warnings.warn("this will go away", RuntimeWarning, stacklevel=1)
+    (line,) = map(json.loads, told())
+    assert line["logger"] == "py.warnings"
+    assert "RuntimeWarning: this will go away" in line["message"]
 
 
 @pytest.mark.usefixtures("told")

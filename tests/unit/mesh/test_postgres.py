@@ -30,6 +30,24 @@ async def test_a_lost_server_is_told_as_unavailable(error: Exception) -> None:
             raise error
 
 
+@pytest.mark.parametrize(
+    ("error", "alarm"),
+    [
+        (asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"), False),
+        (asyncpg.IdleInTransactionSessionTimeoutError("terminating connection due to idle-in-transaction timeout"), False),
+        (ConnectionRefusedError(111, "Connection refused"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_a_session_that_its_own_process_lost_is_no_outage(error: Exception, alarm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(postgres.OUTAGE, "away", told.append)
+    with pytest.raises(StoreUnavailableError):
+        async with postgres.available("writing index rows"):
+            raise error
+    assert bool(told) == alarm
+
+
 async def _rolls_back_on_a_lost_connection() -> None:
     try:
         await asyncio.Event().wait()

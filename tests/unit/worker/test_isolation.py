@@ -42,3 +42,8 @@ def test_a_way_that_does_not_exist_is_refused_with_those_that_do() -> None:
 def test_every_architecture_is_denied_the_same_calls() -> None:
     only_on_x86 = 16  # bytes: its second table of calls is refused
     assert len(seccomp.program("x86_64")) == len(seccomp.program("aarch64")) + only_on_x86
+
+
+def test_what_children_cannot_read_says_nothing_of_the_ways_to_shut_them_in() -> None:
+    with pytest.raises(IsolationUnavailableError, match=r"Children are to read /none, which this user cannot read\."):
+        isolation.choose(reads=["/none"])

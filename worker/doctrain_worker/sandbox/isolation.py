@@ -105,10 +105,13 @@ def choose(wanted: str = "auto", reads: Sequence[str] = ()) -> Isolation:
         reads: what children are to read beside programs and libraries, such as a model's folder.
 
     Raises:
-        IsolationUnavailableError: the way asked for does not work, and what to do.
+        IsolationUnavailableError: the way asked for does not work, and what to do; or what children are to read cannot be read.
     """
     if wanted not in ("auto", *WAYS):
         raise IsolationUnavailableError(f"There is no sandbox {wanted!r}; choose auto, {', '.join(WAYS[:-1])} or {WAYS[-1]}.")
+    unread = next((path for path in reads if not os.access(path, os.R_OK)), None)
+    if unread is not None:  # else every way would seem not to work
+        raise IsolationUnavailableError(f"Children are to read {unread}, which this user cannot read.")
     for way in WAYS if wanted == "auto" else (wanted,):
         for own_user in (True, False) if os.geteuid() == 0 else (False,):
             found = _tried(way, tuple(reads), own_user=own_user)

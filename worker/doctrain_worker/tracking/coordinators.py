@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
 
@@ -14,6 +13,7 @@ from doctrain_mesh import membership
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.ports import Registry
 from doctrain_mesh.rpc import CHANNEL_OPTIONS
+from doctrain_mesh.settings import read_file
 
 log = logging.getLogger(__name__)
 MOST_REGISTERED = 100
@@ -142,9 +142,4 @@ class Coordinators:
 
 
 def _credentials(ca_file: str) -> grpc.ChannelCredentials | None:
-    if not ca_file:
-        return None
-    try:
-        return grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"DOCTRAIN_TLS_CA cannot be read: {error}.") from error
+    return grpc.ssl_channel_credentials(read_file("DOCTRAIN_TLS_CA", ca_file)) if ca_file else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,12 +26,14 @@ async def workers(session: Session) -> None:
             output.print_message(worker)
     else:
         headings = ("WORKER", "LANES", "SLOTS", "CPU", "MEMORY", "VERSION", "STATE", "SINCE")
-        output.print_table(headings, [_worker_row(worker) for worker in fleet.workers], nothing="No worker is connected.")
+        output.print_table(
+            headings, [_worker_row(worker, fleet.registry_answered) for worker in fleet.workers], nothing="No worker is connected."
+        )
     if not fleet.registry_answered:
         click.echo("The registry did not answer, so loads are missing. Work goes on without it.", err=True)
 
 
-def _worker_row(worker: Worker) -> tuple[object, ...]:
+def _worker_row(worker: Worker, registry_answered: bool) -> tuple[object, ...]:
     return (
         worker.worker_id,
         f"{worker.lanes_in_use}/{worker.lanes}",
@@ -39,15 +41,17 @@ def _worker_row(worker: Worker) -> tuple[object, ...]:
         f"{worker.cpu:.0%}" if worker.cpu >= 0 else "?",
         f"{worker.memory_bytes / 2**20:.0f} MiB" if worker.memory_bytes >= 0 else "?",
         worker.version or "?",
-        _state_of(worker),
+        _state_of(worker, registry_answered),
         times.moment(worker.open_time),
     )
 
 
-def _state_of(worker: Worker) -> str:
+def _state_of(worker: Worker, registry_answered: bool) -> str:
     if worker.HasField("silence"):
         return f"silent for {times.span(times.seconds(worker.silence))}"
-    return "draining" if worker.draining else "connected" if worker.registered else "not in the registry"
+    if worker.draining:
+        return "draining"
+    return "connected" if worker.registered or not registry_answered else "not in the registry"
 
 
 @click.command()
@@ -222,8 +226,19 @@ def _key_row(key: Key) -> tuple[object, ...]:
     return key.key_id, role, key.tenant_id or "-", key.label or "-", times.moment(key.create_time), times.moment(key.revoke_time) or "-"
 
 
+class _KeyId(click.IntRange):
+    """The number of a key."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Refuses what is none in a sentence that says where the numbers are."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is not the number of a key; `doctrain keys list` shows the numbers under ID.", param, ctx)
+
+
 @keys.command("revoke")
-@click.argument("key_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("key_id", metavar="ID", type=_KeyId(min=1))
 @connected(Access.OPERATOR)
 async def revoke_key(session: Session, key_id: int) -> None:
     """Take a key out of force within seconds.
