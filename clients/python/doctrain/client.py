@@ -18,7 +18,7 @@ from typing import Self
 import grpc.aio
 
 from doctrain import folder as folders
-from doctrain import storing, words
+from doctrain import retry, storing, words
 from doctrain import upload as uploads
 from doctrain.endpoints import Endpoints
 from doctrain.errors import TrainingNotFoundError
@@ -116,7 +116,13 @@ class AsyncClient:
             retrain=retrain,
         )
         seconds = self._timeouts.start_seconds
-        return await self._endpoints.call("start the training", lambda e: e.training.StartTraining, request, seconds=seconds)
+        return await self._endpoints.call(
+            "start the training",
+            lambda e: e.training.StartTraining,
+            request,
+            seconds=seconds,
+            patience_seconds=retry.PATIENCE_SECONDS,
+        )
 
     async def get_training(self, training_task_id: str) -> training_pb2.Training:
         """The present state of one training."""
