@@ -87,11 +87,15 @@ async def test_who_calls_a_coordinator_that_drains_is_told_to_go_elsewhere(postg
     metadata = (("authorization", f"Bearer {(await running.keys.create(1, 'acme', '')).key}"),)
     async with grpc.aio.insecure_channel(running.address, options=[("grpc.enable_retries", 0)]) as channel:
         stub = pb_grpc.TrainingServiceStub(channel)
+
+        async def until_refused() -> None:
+            while True:
+                await stub.ListTrainings(pb.ListTrainingsRequest(), metadata=metadata)
+
         await stub.ListTrainings(pb.ListTrainingsRequest(), metadata=metadata)
         stopping = asyncio.create_task(coordinator.stop())
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            while True:
-                await stub.ListTrainings(pb.ListTrainingsRequest(), metadata=metadata)
+            await until_refused()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert errors.parse_details(caught.value.trailing_metadata()).reason == "SHUTTING_DOWN"
         await stopping

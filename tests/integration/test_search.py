@@ -277,6 +277,17 @@ async def test_vectors_of_another_model_are_not_compared_and_their_documents_are
     assert (index.document_count, index.stale_document_count) == (2, 1)
 
 
+async def test_a_document_without_words_has_no_vectors_to_be_of_another_model(library: Library) -> None:
+    client = await library.served.tenant("blanks")
+    library.indexer.model = ""
+    try:
+        await train(client, {"blank": "page 1"})
+    finally:
+        library.indexer.model = (await client.get_index()).model
+    index = await client.get_index()
+    assert (index.document_count, index.chunk_count, index.stale_document_count) == (1, 0, 0)
+
+
 async def test_more_searches_at_once_than_a_tenant_may_are_refused_with_when_to_try_again(library: Library) -> None:
     client, other = await library.served.tenant("eager"), await library.served.tenant("other")
     await train(client, {"a": "A text."})

@@ -89,6 +89,7 @@ select c.ctid as id, c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({d
     order by c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) limit $14
 
 -- name: index_size
-select count(*) as documents, coalesce(sum(chunk_count), 0)::bigint as chunks, count(*) filter (where model <> $2) as stale,
-    max(indexed_at) as updated_at
+-- A document without words has no vectors, so none of another model.
+select count(*) as documents, coalesce(sum(chunk_count), 0)::bigint as chunks,
+    count(*) filter (where model <> $2 and chunk_count > 0) as stale, max(indexed_at) as updated_at
 from indexed_document where tenant = $1 and not deleted
