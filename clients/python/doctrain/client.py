@@ -7,7 +7,6 @@ its own, ``Update``, since what it yields is put together from several streams.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from typing import Self
 import grpc.aio
 
 from doctrain import folder as folders
-from doctrain import retry, storing, words
+from doctrain import requests, retry, storing, words
 from doctrain import upload as uploads
 from doctrain.endpoints import Endpoints
 from doctrain.errors import TrainingNotFoundError
 from doctrain.fleet import AsyncFleet
-from doctrain.folder import Scan, Skipped
+from doctrain.folder import Labels, Scan, Skipped
 from doctrain.following import follow
 from doctrain.storing import Stored, documents_of
 from doctrain.v1 import search_pb2, training_pb2
@@ -107,11 +106,11 @@ class AsyncClient:
         again finds the training that the first one started. ``validate_only`` checks and starts nothing.
         ``retrain`` reads documents again that the index holds already as they are now.
         """
-        request = training_pb2.StartTrainingRequest(
-            training_task_id=training_task_id or new_training_task_id(),
-            documents=documents,
-            manifest_uri=manifest_uri,
+        request = requests.start_training(
+            documents,
             numbered=numbered,
+            training_task_id=new_training_task_id() if training_task_id is None else training_task_id,
+            manifest_uri=manifest_uri,
             validate_only=validate_only,
             retrain=retrain,
         )
@@ -206,9 +205,10 @@ class AsyncClient:
         ``transient``, ``resource`` or ``crash``, or a value of ``ErrorClass``. As with ``start_training`` the new training has an
         id (``retry_task_id`` or a random one) before the call is made. Raises NothingToRetryError.
         """
+        words.check_training_task_id(retry_task_id)
         request = training_pb2.RetryFailedDocumentsRequest(
             training_task_id=training_task_id,
-            new_training_task_id=retry_task_id or new_training_task_id(),
+            new_training_task_id=new_training_task_id() if retry_task_id is None else retry_task_id,
             error_classes=words.values(training_pb2.ErrorClass, "ERROR_CLASS_", error_classes),
             document_ids=document_ids,
         )
@@ -265,19 +265,20 @@ class AsyncClient:
         metadata: Mapping[str, str] | None = None,
         media_types: Iterable[str] = (),
     ) -> list[search_pb2.SearchHit]:
-        """The passages that answer a query best: ``page_size`` at most, 10 when it is 0.
+        """The passages that answer a query best: ``page_size`` at most (up to 100), 10 when it is 0.
 
         ``mode`` is ``hybrid``, ``vectors`` or ``words``, or a value of ``SearchMode``. The others say in which documents to look:
         each that is given must allow a document, and of ``metadata`` each pair. Raises QuotaExceededError, which says when to try
         again, when too many searches of the tenant are being answered.
         """
-        request = search_pb2.SearchRequest(
-            query=query,
-            mode=words.value(search_pb2.SearchMode, "SEARCH_MODE_", mode),
+        request = requests.search(
+            query,
+            mode=mode,
             page_size=page_size,
-            filter=search_pb2.SearchFilter(
-                training_task_ids=training_task_ids, document_ids=document_ids, metadata=metadata, media_types=media_types
-            ),
+            metadata=metadata,
+            training_task_ids=training_task_ids,
+            document_ids=document_ids,
+            media_types=media_types,
         )
         answer = await self._endpoints.call("search", lambda e: e.search.Search, request, seconds=self._timeouts.call_seconds)
         return list(answer.hits)
@@ -316,6 +317,9 @@ class AsyncClient:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         concurrency: int = UPLOADS_AT_ONCE,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
@@ -323,13 +327,15 @@ class AsyncClient:
     ) -> list[training_pb2.DocumentInput]:
         """Stores the files of a folder, ``concurrency`` at once, and returns them as documents in the order of their names.
 
-        A document's id is ``prefix`` and the file's path below the folder. Hidden files are left out. So are, each told to
+        A document's id is ``prefix`` and the file's path below the folder. Each has the ``metadata``, and for its media type
+        ``media_type`` or what its name tells; ``unpack`` asks for archives to be read. Hidden files are left out. So are, each told to
         ``on_skipped`` with the reason, files that cannot be trained: empty or unreadable ones, links that lead out of the folder or
         nowhere, names that are no UTF-8 or cannot be shown, folders that cannot be read; with ``strict`` the first look at them
         raises UsageError instead, before anything is stored. ``folder`` may be one file, or a ``doctrain.folder.Scan`` to look at
-        before. ``on_stored`` is told each file when it is stored. Any other failure ends it.
+        before, which says the four itself. ``on_stored`` is told each file when it is stored. Any other failure ends it.
         """
-        found = await _scanned(folder, pattern, prefix, strict=strict)
+        labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
+        found = await storing.scanned(folder, pattern, labels, strict=strict)
         return await documents_of(found, self._stored, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored)
 
     async def train_folder(
@@ -338,6 +344,9 @@ class AsyncClient:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         training_task_id: str | None = None,
         validate_only: bool = False,
         retrain: bool = False,
@@ -351,7 +360,8 @@ class AsyncClient:
         but that is stored with ``validate_only``, or when there is a training of that id already.
         """
         words.check_training_task_id(training_task_id)
-        found = await _scanned(folder, pattern, prefix, strict=strict)
+        labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
+        found = await storing.scanned(folder, pattern, labels, strict=strict)
         stores = not (validate_only or (training_task_id is not None and await self._is_known(training_task_id)))
         documents = await documents_of(
             found,
@@ -378,13 +388,6 @@ class AsyncClient:
         except TrainingNotFoundError:
             return False
         return True
-
-
-async def _scanned(folder: str | Path | Scan, pattern: str, prefix: str, *, strict: bool) -> Scan:
-    found = folder if isinstance(folder, Scan) else await asyncio.to_thread(folders.scan, folder, pattern, prefix)
-    if strict and found.skipped:
-        raise folders.refuse(found.skipped)
-    return found
 
 
 def new_training_task_id() -> str:

@@ -254,6 +254,9 @@ class Client:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         concurrency: int = UPLOADS_AT_ONCE,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
@@ -262,7 +265,16 @@ class Client:
         """See ``AsyncClient.upload_folder``; the callbacks are called in the client's own thread."""
         return self._loop.run(
             self._client.upload_folder(
-                folder, pattern, prefix=prefix, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored
+                folder,
+                pattern,
+                prefix=prefix,
+                metadata=metadata,
+                media_type=media_type,
+                unpack=unpack,
+                concurrency=concurrency,
+                strict=strict,
+                on_skipped=on_skipped,
+                on_stored=on_stored,
             )
         )
 
@@ -272,6 +284,9 @@ class Client:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         training_task_id: str | None = None,
         validate_only: bool = False,
         retrain: bool = False,
@@ -285,6 +300,9 @@ class Client:
                 folder,
                 pattern,
                 prefix=prefix,
+                metadata=metadata,
+                media_type=media_type,
+                unpack=unpack,
                 training_task_id=training_task_id,
                 validate_only=validate_only,
                 retrain=retrain,

@@ -8,25 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from doctrain.cli import output, times
-from doctrain.cli.choices import SEARCH_MODE
+from doctrain.cli.choices import PAIR, SEARCH_MODE
 from doctrain.cli.connection import Access
 from doctrain.cli.session import Session, connected
 
 if TYPE_CHECKING:
     from doctrain.v1.search_pb2 import GetIndexResponse, SearchHit
-
-
-class Pair(click.ParamType[tuple[str, str]]):
-    """``KEY=VALUE``."""
-
-    name = "key=value"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """The key and the value."""
-        key, equals, content = value.partition("=")
-        if not equals or not key:
-            self.fail(f"{value!r} is not KEY=VALUE.", param, ctx)
-        return key, content
 
 
 @click.command()
@@ -35,7 +22,7 @@ class Pair(click.ParamType[tuple[str, str]]):
 @click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 100), help="How many passages at most.")
 @click.option("--training", "training_task_ids", multiple=True, metavar="ID", help="Only what this training indexed; more than once: any.")
 @click.option("--document", "document_ids", multiple=True, metavar="ID", help="Only this document; more than once: any of them.")
-@click.option("--metadata", "pairs", multiple=True, type=Pair(), help="Only documents with this pair; more than once: with all of them.")
+@click.option("--metadata", "pairs", multiple=True, type=PAIR, help="Only documents with this pair; more than once: with all of them.")
 @click.option("--type", "media_types", multiple=True, metavar="TYPE", help="Only of this type, as application/pdf; more than once: any.")
 @connected(Access.TENANT)
 async def search(
