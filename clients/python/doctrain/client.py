@@ -7,7 +7,6 @@ its own, ``Update``, since what it yields is put together from several streams.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from doctrain.errors import TrainingNotFoundError
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Labels, Scan, Skipped
 from doctrain.following import follow
+from doctrain.requests import Unknown, new_training_task_id
 from doctrain.storing import Stored, documents_of
 from doctrain.v1 import search_pb2, training_pb2
 from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Interruption, Update
@@ -264,11 +264,13 @@ class AsyncClient:
         document_ids: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
         media_types: Iterable[str] = (),
+        on_unknown: Callable[[Unknown], None] = lambda unknown: None,
     ) -> list[search_pb2.SearchHit]:
         """The passages that answer a query best: ``page_size`` at most (up to 100), 10 when it is 0.
 
         ``mode`` is ``hybrid``, ``vectors`` or ``words``, or a value of ``SearchMode``. The others say in which documents to look:
-        each that is given must allow a document, and of ``metadata`` each pair. Raises QuotaExceededError, which says when to try
+        each that is given must allow a document, and of ``metadata`` each pair; ``on_unknown`` is told each training that is none and
+        each document that is not in the index. Raises QuotaExceededError, which says when to try
         again, when too many searches of the tenant are being answered.
         """
         request = requests.search(
@@ -281,15 +283,19 @@ class AsyncClient:
             media_types=media_types,
         )
         answer = await self._endpoints.call("search", lambda e: e.search.Search, request, seconds=self._timeouts.call_seconds)
+        for unknown in requests.unknown(answer):
+            on_unknown(unknown)
         return list(answer.hits)
 
-    async def delete_documents(self, document_ids: Iterable[str] = (), *, training_task_id: str = "") -> int:
+    async def delete_documents(
+        self, document_ids: Iterable[str] = (), *, training_task_id: str = "", on_missing: Callable[[str], None] = lambda document_id: None
+    ) -> int:
         """Takes documents out of the index, or all that a training put there; returns how many were in it. Safe to repeat.
 
-        Trainings that were started before do not bring them back. A training must have ended: else raises
-        TrainingNotEndedError.
+        Trainings that were started before do not bring them back. ``on_missing`` is told the id of each that was not in the index.
+        A training must have ended: else raises TrainingNotEndedError.
         """
-        ids, count = list(document_ids), 0
+        ids, gone, count = list(document_ids), set[str](), 0
         for start in range(0, len(ids) or 1, MOST_DELETED):
             some = ids[start : start + MOST_DELETED]
             request, complete = search_pb2.DeleteDocumentsRequest(document_ids=some, training_task_id=training_task_id), False
@@ -297,6 +303,10 @@ class AsyncClient:
                 seconds = self._timeouts.delete_seconds
                 answer = await self._endpoints.call("delete documents", lambda e: e.search.DeleteDocuments, request, seconds=seconds)
                 count, complete = count + answer.deleted_count, answer.complete
+                gone.update(answer.deleted_document_ids)
+        for document_id in ids:
+            if document_id not in gone:
+                on_missing(document_id)
         return count
 
     async def get_index(self) -> search_pb2.GetIndexResponse:
@@ -388,8 +398,3 @@ class AsyncClient:
         except TrainingNotFoundError:
             return False
         return True
-
-
-def new_training_task_id() -> str:
-    """A random id that no other training has."""
-    return str(uuid.uuid4())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from doctrain import words
@@ -11,6 +13,23 @@ from doctrain.v1 import search_pb2, training_pb2
 
 MOST_PASSAGES = 100
 """That one search answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What the filter of a search names and the tenant does not have."""
+
+    field: str
+    """``training_task_ids`` or ``document_ids``."""
+    id: str
+
+    def __str__(self) -> str:
+        return f"There is no training {self.id}." if self.field == "training_task_ids" else f"The document {self.id} is not in the index."
+
+
+def new_training_task_id() -> str:
+    """A random id that no other training has."""
+    return str(uuid.uuid4())
 
 
 def start_training(
@@ -38,6 +57,12 @@ def search(
         page_size=page_size,
         filter=search_pb2.SearchFilter(metadata=pairs(metadata), **fields),
     )
+
+
+def unknown(answer: search_pb2.SearchResponse) -> list[Unknown]:
+    """What a search's filter named in vain."""
+    trainings = [Unknown("training_task_ids", one) for one in answer.unknown_training_task_ids]
+    return trainings + [Unknown("document_ids", one) for one in answer.unknown_document_ids]
 
 
 def pairs(metadata: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -11,7 +11,10 @@ from (
 ) as allowed
 
 -- name: trainings
-select id from training where tenant = $1 and task_id = any($2::text[])
+select id, task_id from training where tenant = $1 and task_id = any($2::text[])
+
+-- name: known_documents
+select document_id from indexed_document where tenant = $1 and document_id = any($2::text[]) and not deleted
 
 -- name: search
 -- The chunks nearest to the query's vector and those that hold most of its words, fused by their places in both orders.

@@ -49,6 +49,7 @@ async def search(
             document_ids=document_ids,
             metadata=dict(pairs),
             media_types=media_types,
+            on_unknown=lambda unknown: click.echo(output.printable(str(unknown)), err=True),
         )
         if session.as_json:
             for hit in hits:
@@ -98,12 +99,15 @@ async def delete(session: Session, document_ids: tuple[str, ...], training_task_
     """
     if bool(document_ids) == bool(training_task_id):
         raise click.UsageError("Name documents, or one training with --training.")
+    missing: list[str] = []
     async with session.client() as client:
-        count = await client.delete_documents(document_ids, training_task_id=training_task_id)
+        count = await client.delete_documents(document_ids, training_task_id=training_task_id, on_missing=missing.append)
     if session.as_json:
-        output.print_json({"deleted_count": count})
-    else:
-        click.echo(f"{output.count(count)} deleted." if count else "None of it was in the index.")
+        output.print_json({"deleted_count": count, "not_in_index": missing})
+        return
+    click.echo(f"{output.count(count)} deleted." if count else "None of it was in the index.")
+    if count and missing:
+        click.echo(f"Not in the index: {', '.join(map(output.printable, missing))}")
 
 
 @click.command()

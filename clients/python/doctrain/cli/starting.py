@@ -61,7 +61,7 @@ async def train(
     """
     _check_source(folder, manifest, labelled=bool(pairs or media_type or unpack))
     from doctrain import words
-    from doctrain.client import new_training_task_id
+    from doctrain.requests import new_training_task_id
 
     words.check_training_task_id(training_task_id)
     training_task_id = training_task_id or new_training_task_id()
