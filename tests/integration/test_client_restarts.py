@@ -67,7 +67,8 @@ async def test_uploads_go_on_while_every_coordinator_is_restarted_in_turn(postgr
         slow = asyncio.Event()
 
         async def trickle() -> object:
-            yield b"a" * 1000
+            for _ in range(16):  # more than is taken in before a coordinator reads it
+                yield b"a" * 2**19
             slow.set()
             await asyncio.sleep(1.0)  # longer than a coordinator takes to send its workers elsewhere
             yield b"b" * 1000
@@ -75,7 +76,7 @@ async def test_uploads_go_on_while_every_coordinator_is_restarted_in_turn(postgr
         uploading = asyncio.create_task(client.upload(trickle()))  # type: ignore[arg-type]
         await slow.wait()
         await asyncio.gather(*(one.stop() for one in both))
-        assert (await uploading).size == 2000, "what runs when a coordinator is told to end is served to its end"
+        assert (await uploading).size == 2**23 + 1000, "what runs when a coordinator is told to end is served to its end"
     assert stored > 100
 
 
