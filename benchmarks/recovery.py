@@ -24,6 +24,7 @@ import psutil
 
 import doctrain
 from benchmarks.servers import Servers, servers
+from doctrain.tries import Tries
 from testkit.mesh import Mesh, mesh
 from testkit.tenants import tenant
 from testkit.waiting import wait_until
@@ -198,7 +199,7 @@ async def coordinator_killed(at: Scene) -> float:
         async for _ in client.watch(at.training):
             if killed:
                 return time.monotonic() - killed
-            serving = client._endpoints.current().address
+            serving = client._endpoints.next(Tries("")).address
             next(part for part in at.mesh.parts.values() if part.address == serving).kill()
             killed = time.monotonic()
     raise SystemExit("the watch ended early")

@@ -55,7 +55,7 @@ async def _train(client: doctrain.AsyncClient, documents: Path) -> pb.Training:
         if update.training.version != training.version:
             training = update.training
             click.echo(f"  {training.message}")
-    click.echo(f"\n{training.message} (training {training.training_task_id}, trace {training.trace_id})")
+    click.echo(f"\nIt is training {training.training_task_id}, trace {training.trace_id}.")
     return training
 
 

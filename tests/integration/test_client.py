@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -103,6 +104,22 @@ async def test_pages_are_fetched_as_they_are_read(client: AsyncClient, service: 
     assert [training.training_task_id async for training in trainings] == ["t1", "t2", "t3", "t4"]
     failed = [d.document_id async for d in client.list_documents("t0", [pb.DOCUMENT_STATE_FAILED])]
     assert failed == ["d1", "d3", "d5"]
+
+
+async def test_what_can_be_no_request_is_refused_with_its_field(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
+    given: Any
+    for given, said in (
+        (client.search("ducks", metadata={"year": 2026}), r"^metadata\['year'\] is of type int; .* such as '2026'\.$"),  # type: ignore[dict-item]
+        (client.search("ducks", page_size=1000), "^page_size: 1,000 passages; at most 100 are answered"),
+        (client.train_folder(tmp_path, metadata={7: "a"}), "^The key 7 of metadata is of type int"),  # type: ignore[dict-item]
+        (client.start_training(numbered={"first": 1}), r"^numbered is of type dict; give a NumberedDocuments"),  # type: ignore[arg-type]
+        (client.start_training(["a.txt"]), r"^documents\[0\] is of type str; give a DocumentInput"),  # type: ignore[list-item]
+        (client.start_training(documents(1), training_task_id=""), "^'' cannot be a training's id"),
+        (client.retry_failed("t", retry_task_id=""), "^'' cannot be a training's id"),
+    ):
+        with pytest.raises(errors.UsageError, match=said):
+            await given
+    assert not service.requests
 
 
 async def test_uploads_of_bytes_files_and_streams(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:

@@ -79,38 +79,6 @@ async def test_a_training_that_has_ended_before_is_told_as_such(shell: Shell, se
     assert running.stdout.startswith("Training t was started before: 3 documents, at most 5 at once (plan free).")
 
 
-async def test_a_prefix_keeps_two_folders_apart(shell: Shell, service: ScriptedService, folder: Path) -> None:
-    await shell("train", str(folder), "--pattern", "*.txt", "--prefix", "2026/")
-    assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[0].documents] == ["2026/a.txt", "2026/b.txt"]
-
-
-async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, folder: Path) -> None:
-    result = await shell("train", str(folder), "--dry-run", "--watch")
-    assert (result.exit_code, result.stdout) == (0, "It can be trained: 3 documents, at most 5 at once (plan free).\n")
-    assert not service.trainings
-    await shell("train", str(folder), "--id", "mine")
-    again = await shell("train", str(folder), "--id", "mine", "--dry-run")
-    said = "A training of this id and these documents was started before; nothing more would be started.\n"
-    assert (again.exit_code, again.stdout) == (0, said)
-    service.blobs.clear()
-    wrong = await shell("train", str(folder), "--id", "bad/id")
-    assert (wrong.exit_code, "cannot be a training's id" in wrong.stderr, service.blobs) == (2, True, {})
-
-
-async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(shell: Shell, service: ScriptedService) -> None:
-    service.lines_read = 5000
-    partly = await shell("train", "--manifest", "s3://b/m", "--dry-run")
-    assert partly.stdout == "The first 5,000 lines are good (5,000 documents, at most 5 at once (plan free)); the rest was not read.\n"
-    started = await shell("train", "--manifest", "s3://b/m", "--id", "m")
-    assert started.stdout.startswith("Training m: 5,000 documents read so far, the rest follows, at most 5 at once (plan free).")
-    service.duplicates = ["a", "b\x1b"]
-    twice = await shell("train", "--manifest", "s3://b/m", "--dry-run")
-    assert twice.exit_code == 4
-    assert twice.stdout == (
-        "It cannot be trained: every document needs an id of its own, and these are duplicates: a, b\N{REPLACEMENT CHARACTER}.\n"
-    )
-
-
 async def test_files_that_cannot_be_trained_are_listed_or_end_it(shell: Shell, service: ScriptedService, folder: Path) -> None:
     (folder / os.fsdecode(b"\xff.txt")).write_text("x")
     (folder / "out.txt").symlink_to("/etc/hostname")
@@ -219,7 +187,10 @@ async def test_holding_and_retrying_trainings(shell: Shell, service: ScriptedSer
     assert (retried["training_task_id"], retried["retry_of"]) == ("t2", "t1")
     (asked,) = service.asked(pb.RetryFailedDocumentsRequest)
     assert (list(asked.error_classes), list(asked.document_ids)) == ([pb.ERROR_CLASS_CRASH], ["a"])
-    assert (await shell("retry", "t1")).stdout.endswith("0 of the 2 documents read so far ended\n")
+    assert re.search(
+        r"0 of the 2 documents read so far ended\nFollow it with: doctrain watch [0-9a-f-]{36}\n$", (await shell("retry", "t1")).stdout
+    )
+    assert (await shell("retry", "t1", "--id", "")).exit_code == 2
 
 
 async def test_status_says_since_when_how_fast_and_how_long(shell: Shell, service: ScriptedService) -> None:

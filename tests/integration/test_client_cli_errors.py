@@ -47,8 +47,12 @@ async def test_a_wrong_field_is_told_once_and_in_the_words_of_the_command_line(
     assert (await shell("status", "t")).stderr == f"Error: --id: {said}\n"
     assert (await shell("status", "t")).stderr == "Error: 2 fields are wrong.\n  --manifest: A.\n  other: B.\n"
     assert (await shell("status", "t")).exit_code == 4
-    empty = await shell("upload", str(folder / "a.txt"), str(folder / "empty.txt"))
-    assert empty.stderr == f"Error: {folder}/empty.txt: The document is empty.\n"
+    some = await shell("upload", str(folder / "none.txt"), str(folder / "empty.txt"), str(folder / "a.txt"))
+    assert some.stderr.splitlines() == [
+        f"Error: {folder}/none.txt: No such file or directory",
+        f"Error: {folder}/empty.txt: The document is empty.",
+    ]
+    assert (some.exit_code, some.stdout.endswith(f"  {folder}/a.txt\n")) == (4, True), "the others are stored"
 
 
 async def test_options_of_the_connection_may_stand_before_the_command(shell: Shell, service: ScriptedService) -> None:

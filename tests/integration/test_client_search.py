@@ -143,11 +143,24 @@ async def test_a_search_without_hits_says_among_what(shell: Shell, service: Scri
     assert (await shell("search", "x", "--json")).stdout == ""
 
 
+async def test_what_a_filter_names_in_vain_is_said(shell: Shell, service: ScriptedService) -> None:
+    service.unknown = {"unknown_training_task_ids": ["t9"], "unknown_document_ids": ["x\x1b"]}
+    result = await shell("search", "ducks", "--training", "t9", "--document", "x\x1b")
+    assert result.stderr == "There is no training t9.\nThe document x\N{REPLACEMENT CHARACTER} is not in the index.\n"
+    assert result.stdout.startswith(" 1. reports/ducks.eml")
+
+
 async def test_delete_says_how_many(shell: Shell, service: ScriptedService) -> None:
     service.index.document_count = 2
     assert (await shell("delete", "a", "b")).stdout == "2 documents deleted.\n"
     assert (await shell("delete", "a", "b")).stdout == "None of it was in the index.\n"
-    assert lines(await shell("delete", "--training", "t1", "--json")) == [{"deleted_count": 0}]
+    assert lines(await shell("delete", "--training", "t1", "--json")) == [{"deleted_count": 0, "not_in_index": []}]
+    service.index.document_count = 1
+    assert (await shell("delete", "a", "nope", "n\x1b")).stdout == (
+        "1 document deleted.\nNot in the index: nope, n\N{REPLACEMENT CHARACTER}\n"
+    )
+    assert lines(await shell("delete", "a", "--json")) == [{"deleted_count": 0, "not_in_index": ["a"]}]
+    await shell("delete", "--training", "t1")
     assert service.asked(pb.DeleteDocumentsRequest)[-1] == pb.DeleteDocumentsRequest(training_task_id="t1")
 
 

@@ -72,12 +72,14 @@ async def test_a_deleted_document_leaves_nothing_and_deleting_it_again_nothing_m
     await train(acme, {"kept": "The harbour stays."})
     database = await served.database()
     assert set(await mentions(database, "xylophon")) == {"chunk", "document", "indexed_document"}
-    assert await acme.delete_documents(["plans"]) == 1
+    assert await acme.delete_documents(["plans"], on_missing=pytest.fail) == 1
     assert await mentions(database, "xylophon") == []
     assert blobs(served) == [("acme", "The harbour stays.")]
     assert await found(acme) == {"kept"}
     assert (await acme.get_index()).document_count == 1
-    assert await acme.delete_documents(["plans", "never there"]) == 0
+    missing: list[str] = []
+    assert await acme.delete_documents(["plans", "never there"], on_missing=missing.append) == 0
+    assert missing == ["plans", "never there"]
     assert [document.document_id async for document in acme.list_documents(ended.training_task_id)] == ["plans"]
 
 

@@ -15,6 +15,7 @@ import pytest_asyncio
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, FencedError, NotHeldError, ShardContext
 from testkit import documents
 from testkit.limits import MIB
+from testkit.pictures import page, saved
 from testkit.pipelines import Bench, open_bench, running_shard
 from testkit.postgres import PostgresServer
 
@@ -65,6 +66,18 @@ async def test_rows_say_where_in_the_document_a_chunk_stands(bench: Bench) -> No
     assert document is not None
     assert (document["media_type"], document["chunk_count"], document["training"]) == ("application/pdf", len(rows), 1)
     assert json.loads(document["metadata"]) == {"author": "Ann"}
+
+
+async def test_a_blank_page_is_trained_without_chunks_and_known_again(bench: Bench) -> None:
+    first, second = [await running_shard(bench.pool, training) for training in (31, 32)]
+    blank = saved(page([]), "PNG")
+    outcome = await trained(bench, "blank.png", blank, first)
+    assert (outcome.chunks, outcome.unchanged) == (0, False)
+    assert (await trained(bench, "blank.png", blank, second)).unchanged
+    for name in ("blank.html", "signs.txt"):
+        failed = await bench.train(name, b"<p> - </p>")
+        assert isinstance(failed, Failure)
+        assert failed.code == "NO_TEXT"
 
 
 async def test_an_unchanged_document_is_not_read_again(bench: Bench) -> None:

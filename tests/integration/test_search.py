@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
@@ -128,7 +129,7 @@ async def test_the_score_is_one_for_what_is_first_in_every_order_and_falls(libra
 
 async def test_a_page_has_as_many_as_were_asked_for_and_says_no_more_than_there_is(library: Library) -> None:
     assert len(await library.documents("water", page_size=2)) == 2
-    assert len(await library.documents("water", page_size=10_000)) == len(LIBRARY) + 1  # the invoice has two passages
+    assert len(await library.documents("water", page_size=100)) == len(LIBRARY) + 1  # the invoice has two passages
     assert (await refused(library.client.search("water", page_size=-1))).violations[0].field == "page_size"
 
 
@@ -230,7 +231,13 @@ async def test_a_tenant_finds_only_its_own_also_by_forged_ids(library: Library) 
     await train(stranger, {"own": "Coral polyps of the stranger.", "reef.txt": "Not of the library: coral polyps."})
     assert set(await library.documents("coral polyps limestone")) == set(LIBRARY)
     assert {hit.document_id for hit in await stranger.search("coral polyps limestone")} == {"own", "reef.txt"}
-    assert await stranger.search("coral", training_task_ids=[library.training]) == []
+    unknown: list[doctrain.Unknown] = []
+    chosen: dict[str, Any] = {"training_task_ids": [library.training], "document_ids": ["bread.txt", "nowhere"]}
+    assert await library.client.search("bread", **chosen, on_unknown=unknown.append)
+    assert [str(one) for one in unknown] == ["The document nowhere is not in the index."]
+    unknown.clear()
+    assert await stranger.search("bread", **chosen, on_unknown=unknown.append) == []
+    assert [one.id for one in unknown] == [library.training, "bread.txt", "nowhere"], "another's is told as what is not there"
     assert [hit.text for hit in await stranger.search("coral", document_ids=["reef.txt", "bread.txt"])] == [
         "Not of the library: coral polyps."
     ]
@@ -275,6 +282,17 @@ async def test_vectors_of_another_model_are_not_compared_and_their_documents_are
     assert {hit.document_id for hit in await client.search("coral polyps", mode="words")} == {"new", "old"}
     index = await client.get_index()
     assert (index.document_count, index.stale_document_count) == (2, 1)
+
+
+async def test_a_document_without_words_has_no_vectors_to_be_of_another_model(library: Library) -> None:
+    client = await library.served.tenant("blanks")
+    library.indexer.model = ""
+    try:
+        await train(client, {"blank": "page 1"})
+    finally:
+        library.indexer.model = (await client.get_index()).model
+    index = await client.get_index()
+    assert (index.document_count, index.chunk_count, index.stale_document_count) == (1, 0, 0)
 
 
 async def test_more_searches_at_once_than_a_tenant_may_are_refused_with_when_to_try_again(library: Library) -> None:

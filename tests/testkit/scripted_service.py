@@ -78,6 +78,7 @@ class ScriptedService(
         self.documents: list[training_pb2.Document] = []
         self.blobs: dict[str, bytes] = {}
         self.hits: list[search_pb2.SearchHit] = []
+        self.unknown: dict[str, list[str]] = {}
         self.index = search_pb2.GetIndexResponse(model="a-model")
         self.registry_answers = True
         self.deleted_at_once = 1000
@@ -214,13 +215,14 @@ class ScriptedService(
 
     async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
         await self._enter("Search", request, context)
-        return search_pb2.SearchResponse(hits=self.hits)
+        return search_pb2.SearchResponse(hits=self.hits, **self.unknown)
 
     async def DeleteDocuments(self, request: search_pb2.DeleteDocumentsRequest, context: Any) -> search_pb2.DeleteDocumentsResponse:
         await self._enter("DeleteDocuments", request, context)
         count = min(self.index.document_count, self.deleted_at_once)
         self.index.document_count -= count
-        return search_pb2.DeleteDocumentsResponse(deleted_count=count, complete=not self.index.document_count)
+        complete, gone = not self.index.document_count, request.document_ids[:count]
+        return search_pb2.DeleteDocumentsResponse(deleted_count=count, complete=complete, deleted_document_ids=gone)
 
     async def GetIndex(self, request: search_pb2.GetIndexRequest, context: Any) -> search_pb2.GetIndexResponse:
         await self._enter("GetIndex", request, context)

@@ -17,9 +17,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from doctrain.client import AsyncClient, Timeouts, new_training_task_id
+    from doctrain.client import AsyncClient, Timeouts
     from doctrain.errors import DoctrainError
     from doctrain.folder import Skipped
+    from doctrain.requests import Unknown, new_training_task_id
     from doctrain.storing import Stored
     from doctrain.sync import Client
     from doctrain.v1.fleet_pb2 import Key, Plan, Role, Tenant, Worker
@@ -61,6 +62,7 @@ __all__ = [
     "Timeouts",
     "Training",
     "TrainingState",
+    "Unknown",
     "Update",
     "UploadDocumentResponse",
     "Worker",
@@ -71,9 +73,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "doctrain.client": ("AsyncClient", "Timeouts", "new_training_task_id"),
+    "doctrain.client": ("AsyncClient", "Timeouts"),
     "doctrain.errors": ("DoctrainError",),
     "doctrain.folder": ("Skipped",),
+    "doctrain.requests": ("Unknown", "new_training_task_id"),
     "doctrain.storing": ("Stored",),
     "doctrain.sync": ("Client",),
     "doctrain.v1.fleet_pb2": ("Key", "Plan", "Role", "Tenant", "Worker"),

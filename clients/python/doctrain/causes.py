@@ -9,6 +9,7 @@ NEEDS_TLS = "this server speaks TLS; name its authority by ca (--ca, DOCTRAIN_CA
 OTHER_CERTIFICATE = "its certificate is not one that ca trusts for this address (--ca, DOCTRAIN_CA)"
 REFUSED = "nothing listens there (connection refused)"
 CLOSED = "it closed the connection at once"
+CUT_OFF = "it ended the call, as it does when it shuts down"
 UNCERTAIN = frozenset({REFUSED, CLOSED})
 """Causes that another one may be behind; ``doctrain.probe`` has a second look."""
 
@@ -21,6 +22,7 @@ _CAUSES = [
     ("No route to host|Network is unreachable", "there is no way to this host"),
     ("http1.x server|Expected SETTINGS frame", "what listens there is no doctrain service"),
     ("failed to connect to all addresses.*(Socket closed|Connection reset)", CLOSED),
+    (r"^CANCELLED$|^$", CUT_OFF),
     ("timed out before receiving SETTINGS|FD Shutdown|Connection timed out|Deadline", "it did not answer in time"),
 ]
 _CORE_PREFIX = re.compile(r"^failed to connect to all addresses; last error: (?:[A-Z_]+: )?(?:(?:ipv4|ipv6|unix):\S+: )?")

@@ -7,8 +7,6 @@ its own, ``Update``, since what it yields is put together from several streams.
 
 from __future__ import annotations
 
-import asyncio
-import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,14 @@ from typing import Self
 import grpc.aio
 
 from doctrain import folder as folders
-from doctrain import storing, words
+from doctrain import requests, retry, storing, words
 from doctrain import upload as uploads
 from doctrain.endpoints import Endpoints
 from doctrain.errors import TrainingNotFoundError
 from doctrain.fleet import AsyncFleet
-from doctrain.folder import Scan, Skipped
+from doctrain.folder import Labels, Scan, Skipped
 from doctrain.following import follow
+from doctrain.requests import Unknown, new_training_task_id
 from doctrain.storing import Stored, documents_of
 from doctrain.v1 import search_pb2, training_pb2
 from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Interruption, Update
@@ -107,16 +106,22 @@ class AsyncClient:
         again finds the training that the first one started. ``validate_only`` checks and starts nothing.
         ``retrain`` reads documents again that the index holds already as they are now.
         """
-        request = training_pb2.StartTrainingRequest(
-            training_task_id=training_task_id or new_training_task_id(),
-            documents=documents,
-            manifest_uri=manifest_uri,
+        request = requests.start_training(
+            documents,
             numbered=numbered,
+            training_task_id=new_training_task_id() if training_task_id is None else training_task_id,
+            manifest_uri=manifest_uri,
             validate_only=validate_only,
             retrain=retrain,
         )
         seconds = self._timeouts.start_seconds
-        return await self._endpoints.call("start the training", lambda e: e.training.StartTraining, request, seconds=seconds)
+        return await self._endpoints.call(
+            "start the training",
+            lambda e: e.training.StartTraining,
+            request,
+            seconds=seconds,
+            patience_seconds=retry.PATIENCE_SECONDS,
+        )
 
     async def get_training(self, training_task_id: str) -> training_pb2.Training:
         """The present state of one training."""
@@ -200,9 +205,10 @@ class AsyncClient:
         ``transient``, ``resource`` or ``crash``, or a value of ``ErrorClass``. As with ``start_training`` the new training has an
         id (``retry_task_id`` or a random one) before the call is made. Raises NothingToRetryError.
         """
+        words.check_training_task_id(retry_task_id)
         request = training_pb2.RetryFailedDocumentsRequest(
             training_task_id=training_task_id,
-            new_training_task_id=retry_task_id or new_training_task_id(),
+            new_training_task_id=new_training_task_id() if retry_task_id is None else retry_task_id,
             error_classes=words.values(training_pb2.ErrorClass, "ERROR_CLASS_", error_classes),
             document_ids=document_ids,
         )
@@ -258,31 +264,38 @@ class AsyncClient:
         document_ids: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
         media_types: Iterable[str] = (),
+        on_unknown: Callable[[Unknown], None] = lambda unknown: None,
     ) -> list[search_pb2.SearchHit]:
-        """The passages that answer a query best: ``page_size`` at most, 10 when it is 0.
+        """The passages that answer a query best: ``page_size`` at most (up to 100), 10 when it is 0.
 
         ``mode`` is ``hybrid``, ``vectors`` or ``words``, or a value of ``SearchMode``. The others say in which documents to look:
-        each that is given must allow a document, and of ``metadata`` each pair. Raises QuotaExceededError, which says when to try
+        each that is given must allow a document, and of ``metadata`` each pair; ``on_unknown`` is told each training that is none and
+        each document that is not in the index. Raises QuotaExceededError, which says when to try
         again, when too many searches of the tenant are being answered.
         """
-        request = search_pb2.SearchRequest(
-            query=query,
-            mode=words.value(search_pb2.SearchMode, "SEARCH_MODE_", mode),
+        request = requests.search(
+            query,
+            mode=mode,
             page_size=page_size,
-            filter=search_pb2.SearchFilter(
-                training_task_ids=training_task_ids, document_ids=document_ids, metadata=metadata, media_types=media_types
-            ),
+            metadata=metadata,
+            training_task_ids=training_task_ids,
+            document_ids=document_ids,
+            media_types=media_types,
         )
         answer = await self._endpoints.call("search", lambda e: e.search.Search, request, seconds=self._timeouts.call_seconds)
+        for unknown in requests.unknown(answer):
+            on_unknown(unknown)
         return list(answer.hits)
 
-    async def delete_documents(self, document_ids: Iterable[str] = (), *, training_task_id: str = "") -> int:
+    async def delete_documents(
+        self, document_ids: Iterable[str] = (), *, training_task_id: str = "", on_missing: Callable[[str], None] = lambda document_id: None
+    ) -> int:
         """Takes documents out of the index, or all that a training put there; returns how many were in it. Safe to repeat.
 
-        Trainings that were started before do not bring them back. A training must have ended: else raises
-        TrainingNotEndedError.
+        Trainings that were started before do not bring them back. ``on_missing`` is told the id of each that was not in the index.
+        A training must have ended: else raises TrainingNotEndedError.
         """
-        ids, count = list(document_ids), 0
+        ids, gone, count = list(document_ids), set[str](), 0
         for start in range(0, len(ids) or 1, MOST_DELETED):
             some = ids[start : start + MOST_DELETED]
             request, complete = search_pb2.DeleteDocumentsRequest(document_ids=some, training_task_id=training_task_id), False
@@ -290,6 +303,10 @@ class AsyncClient:
                 seconds = self._timeouts.delete_seconds
                 answer = await self._endpoints.call("delete documents", lambda e: e.search.DeleteDocuments, request, seconds=seconds)
                 count, complete = count + answer.deleted_count, answer.complete
+                gone.update(answer.deleted_document_ids)
+        for document_id in ids:
+            if document_id not in gone:
+                on_missing(document_id)
         return count
 
     async def get_index(self) -> search_pb2.GetIndexResponse:
@@ -310,6 +327,9 @@ class AsyncClient:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         concurrency: int = UPLOADS_AT_ONCE,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
@@ -317,13 +337,15 @@ class AsyncClient:
     ) -> list[training_pb2.DocumentInput]:
         """Stores the files of a folder, ``concurrency`` at once, and returns them as documents in the order of their names.
 
-        A document's id is ``prefix`` and the file's path below the folder. Hidden files are left out. So are, each told to
+        A document's id is ``prefix`` and the file's path below the folder. Each has the ``metadata``, and for its media type
+        ``media_type`` or what its name tells; ``unpack`` asks for archives to be read. Hidden files are left out. So are, each told to
         ``on_skipped`` with the reason, files that cannot be trained: empty or unreadable ones, links that lead out of the folder or
         nowhere, names that are no UTF-8 or cannot be shown, folders that cannot be read; with ``strict`` the first look at them
         raises UsageError instead, before anything is stored. ``folder`` may be one file, or a ``doctrain.folder.Scan`` to look at
-        before. ``on_stored`` is told each file when it is stored. Any other failure ends it.
+        before, which says the four itself. ``on_stored`` is told each file when it is stored. Any other failure ends it.
         """
-        found = await _scanned(folder, pattern, prefix, strict=strict)
+        labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
+        found = await storing.scanned(folder, pattern, labels, strict=strict)
         return await documents_of(found, self._stored, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored)
 
     async def train_folder(
@@ -332,6 +354,9 @@ class AsyncClient:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         training_task_id: str | None = None,
         validate_only: bool = False,
         retrain: bool = False,
@@ -345,7 +370,8 @@ class AsyncClient:
         but that is stored with ``validate_only``, or when there is a training of that id already.
         """
         words.check_training_task_id(training_task_id)
-        found = await _scanned(folder, pattern, prefix, strict=strict)
+        labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
+        found = await storing.scanned(folder, pattern, labels, strict=strict)
         stores = not (validate_only or (training_task_id is not None and await self._is_known(training_task_id)))
         documents = await documents_of(
             found,
@@ -372,15 +398,3 @@ class AsyncClient:
         except TrainingNotFoundError:
             return False
         return True
-
-
-async def _scanned(folder: str | Path | Scan, pattern: str, prefix: str, *, strict: bool) -> Scan:
-    found = folder if isinstance(folder, Scan) else await asyncio.to_thread(folders.scan, folder, pattern, prefix)
-    if strict and found.skipped:
-        raise folders.refuse(found.skipped)
-    return found
-
-
-def new_training_task_id() -> str:
-    """A random id that no other training has."""
-    return str(uuid.uuid4())

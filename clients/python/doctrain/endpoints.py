@@ -7,6 +7,7 @@ clients of a service spread over its coordinators.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -102,21 +103,28 @@ class Endpoints:
         self._tls = ca is not None
         self._roots = read_authority(ca)
         self._interceptors = list(interceptors)
-        self._open: dict[int, Endpoint] = {}
+        self._open: dict[str, Endpoint] = {}
         self._preferred = random.randrange(len(self._addresses))  # noqa: S311 (spreads clients; no secret)
         self._closed = False
+        self.heard = False
+        """Whether the service has ever answered: it is where it is looked for, and worth waiting for."""
         self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {parse_key(api_key)}"),)
 
     def __len__(self) -> int:
         return len(self._addresses)
 
-    def current(self) -> Endpoint:
-        """The endpoint to use now."""
+    def next(self, tries: Tries) -> Endpoint:
+        """The endpoint to use now: the preferred one, but every one has its turn before one has another.
+
+        Calls that run side by side would else send each other back and forth, and leave an address out.
+        """
         if self._closed:
             raise RuntimeError("This client is closed.")
-        endpoint = self._open.get(self._preferred)
+        order = (*self._addresses[self._preferred :], *self._addresses[: self._preferred])
+        address = min(order, key=tries.rank)
+        endpoint = self._open.get(address)
         if endpoint is None:
-            endpoint = self._open[self._preferred] = self._connect(self._addresses[self._preferred])
+            endpoint = self._open[address] = self._connect(address)
         return endpoint
 
     def failed(self, endpoint: Endpoint) -> None:
@@ -140,13 +148,18 @@ class Endpoints:
         *,
         seconds: float,
         repeatable: bool = True,
+        patience_seconds: float = 0.0,
     ) -> Response:
-        """Makes one call within ``seconds``, retries included; raises the DoctrainError that ended it."""
+        """Makes one call within ``seconds``, retries included; raises the DoctrainError that ended it.
+
+        ``patience_seconds``: see ``attempts``.
+        """
 
         async def attempt(endpoint: Endpoint, remaining_seconds: float) -> Response:
             return await method(endpoint)(request, timeout=remaining_seconds, metadata=self.metadata)
 
-        return await self.attempts(operation, attempt, turns=retry.turns(len(self)) if repeatable else 1, seconds=seconds)
+        turns = retry.turns(len(self)) if repeatable else 1
+        return await self.attempts(operation, attempt, turns=turns, patience_seconds=patience_seconds, seconds=seconds)
 
     async def attempts(
         self,
@@ -154,25 +167,33 @@ class Endpoints:
         attempt: Callable[[Endpoint, float], Awaitable[Response]],
         *,
         turns: int,
+        patience_seconds: float,
         seconds: float,
     ) -> Response:
-        """Tries ``attempt`` at one address after the other while it ends UNAVAILABLE, ``turns`` times at most."""
-        end = asyncio.get_running_loop().time() + seconds
+        """Tries ``attempt`` at one address after the other while it ends as calls to a service that goes away do.
+
+        At most ``turns`` times, and of a service that has been heard for ``patience_seconds`` after the first failure, if that is longer.
+        """
+        now = asyncio.get_running_loop().time
+        end, give_up = now() + seconds, float("inf")
         tries = Tries(operation)
-        for turn in range(1, turns + 1):
-            endpoint = self.current()
-            remaining = end - asyncio.get_running_loop().time()
+        for turn in itertools.count(1):
+            endpoint = self.next(tries)
             try:
-                return await attempt(endpoint, remaining)
+                answer = await attempt(endpoint, end - now())
+                self.heard = True
+                return answer
             except grpc.aio.AioRpcError as error:
+                if turn == 1:
+                    give_up = now() + (patience_seconds if self.heard else 0.0)
                 failure = self.translate(error, operation, endpoint, seconds)
                 tries.add(endpoint.address, failure)
                 pause = retry.pause_seconds(turn, len(self), random.random(), failure.retry_after_seconds)  # noqa: S311
-                late = asyncio.get_running_loop().time() + pause >= end
-                if error.code() is not grpc.StatusCode.UNAVAILABLE or turn == turns or late:
+                used_up = turn >= turns and now() >= give_up
+                if error.code() not in retry.GONE_AWAY or used_up or now() + pause >= end:
                     raise await self.told(failure, tries) from error
             await asyncio.sleep(pause)
-        raise AssertionError("The last turn returns or raises.")
+        raise AssertionError("A turn returns, raises, or is followed by another.")
 
     async def told(self, last: errors.DoctrainError, tries: Tries) -> errors.DoctrainError:
         """The error to raise after the last try: it names every address, and TLS where that is the cause."""
@@ -186,7 +207,7 @@ class Endpoints:
 
     def translate(self, error: grpc.aio.AioRpcError, operation: str, endpoint: Endpoint, seconds: float) -> errors.DoctrainError:
         """The error as this client raises it; an address that did not answer loses its turn."""
-        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+        if error.code() in (*retry.GONE_AWAY, grpc.StatusCode.DEADLINE_EXCEEDED):
             self.failed(endpoint)
         failure = errors.from_rpc_error(error, operation=operation, address=endpoint.address)
         if isinstance(failure, errors.CallTimeoutError) and not failure.reason:

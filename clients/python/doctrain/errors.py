@@ -227,6 +227,7 @@ BY_STATUS: Mapping[grpc.StatusCode, type[DoctrainError]] = {
     grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.CANCELLED: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: CallTimeoutError,
     grpc.StatusCode.FAILED_PRECONDITION: ConfigurationError,
     grpc.StatusCode.INTERNAL: InternalError,
@@ -241,7 +242,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError, *, operation: str, address: str)
     text = (error.details() or "").strip()
     if details.reason:
         return kind(text or f"The service could not {operation} ({details.reason}).", status=status, details=details)
-    if status is grpc.StatusCode.UNAVAILABLE:
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return unreachable(causes.in_words(text), operation=operation, address=address)
     if status is grpc.StatusCode.UNIMPLEMENTED:
         sentence = f"The service at {address} cannot {operation}; is it a doctrain service of this version? ({text})"

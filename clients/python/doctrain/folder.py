@@ -10,8 +10,8 @@ import json
 import mimetypes
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ MAX_INLINE_DOCUMENTS = 10_000
 MAX_NAME_BYTES = 512
 """The service takes no longer ids, and a document's id is its path below the folder."""
 ALL_FILES = "**/*"
+ARCHIVES = ("application/zip", "application/x-tar")
 NAMED = 10
 """Skipped files that an error names."""
 
@@ -37,6 +38,22 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """What is said of every document of a folder, beside what its file tells."""
+
+    prefix: str = ""
+    """What their names begin with."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = ""
+    """Empty: what the file's name tells."""
+    unpack: bool = False
+    """Whether archives are to be read."""
+
+
+NO_LABELS = Labels()
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """What a folder holds, each part sorted."""
 
@@ -46,24 +63,23 @@ class Scan:
     """The files to train."""
     skipped: tuple[Skipped, ...]
     """What matches and cannot be trained, and folders that may hold what matches and cannot be looked into."""
-    prefix: str = ""
-    """What their names begin with."""
+    labels: Labels = NO_LABELS
 
 
-def scan(folder: str | Path, pattern: str = ALL_FILES, prefix: str = "") -> Scan:
+def scan(folder: str | Path, pattern: str = ALL_FILES, labels: Labels = NO_LABELS) -> Scan:
     """Finds the files of a folder that match the glob ``pattern``; hidden files and folders are left out without a word.
 
-    ``folder`` may also be one file. Documents are named by ``prefix`` and their path, so that files of the same path in several
+    ``folder`` may also be one file. Documents are named by the labels' prefix and their path, so that files of the same path in several
     folders stay apart. Raises UsageError when there is no such folder, or nothing in it matches.
     """
-    root, segments = Path(folder), _segments(pattern)
+    root, segments, prefix = Path(folder), _segments(pattern), labels.prefix
     if prefix and _fault_of_name(prefix):
         raise UsageError(f"{_plain(prefix)!r} cannot be the beginning of names: it is too long, or holds what cannot be shown.")
     if not root.exists():
         raise UsageError(f"There is no file or folder {shown(root)}.")
     if not root.is_dir():
         reason = _fault_of_name(prefix + root.name) or _fault_of_content(root)
-        return Scan(root.parent, () if reason else (root,), (Skipped(root, reason),) if reason else (), prefix)
+        return Scan(root.parent, () if reason else (root,), (Skipped(root, reason),) if reason else (), labels)
     found, skipped = list[Path](), list[Skipped]()
     for one in _walk(root, segments, prefix):
         if isinstance(one, Skipped):
@@ -72,7 +88,7 @@ def scan(folder: str | Path, pattern: str = ALL_FILES, prefix: str = "") -> Scan
             found.append(one)
     if not found and not skipped:
         raise UsageError(f"No file in {shown(root)} matches {pattern!r} (hidden files are left out).")
-    return Scan(root, tuple(sorted(found)), tuple(sorted(skipped, key=lambda one: one.path)), prefix)
+    return Scan(root, tuple(sorted(found)), tuple(sorted(skipped, key=lambda one: one.path)), labels)
 
 
 def refuse(skipped: Sequence[Skipped]) -> UsageError:
@@ -85,9 +101,18 @@ def refuse(skipped: Sequence[Skipped]) -> UsageError:
 
 def describe(found: Scan, path: Path, uri: str) -> training_pb2.DocumentInput:
     """The document for a stored file: its id is the prefix and the path below the folder, so that training it again replaces it."""
-    media_type, _ = mimetypes.guess_type(path.name)
-    document_id = found.prefix + path.relative_to(found.root).as_posix()
-    return training_pb2.DocumentInput(document_id=document_id, uri=uri, media_type=media_type or "")
+    labels = found.labels
+    document_id = labels.prefix + path.relative_to(found.root).as_posix()
+    return training_pb2.DocumentInput(document_id=document_id, uri=uri, media_type=_media_type(path, labels), metadata=labels.metadata)
+
+
+def _media_type(path: Path, labels: Labels) -> str:
+    """By its labels or its name; that an archive is to be unpacked is a parameter of it."""
+    told, encoding = mimetypes.guess_type(path.name)
+    media_type = labels.media_type or told or ""
+    if labels.unpack and (labels.media_type or encoding or told in ARCHIVES):
+        return f"{media_type or 'application/octet-stream'}; unpack"
+    return media_type
 
 
 def manifest(documents: Iterable[training_pb2.DocumentInput]) -> bytes:

@@ -37,7 +37,7 @@ async def follow(
         patience_seconds=patience_seconds,
     )
     while not watching.finished:
-        endpoint = endpoints.current()
+        endpoint = endpoints.next(tries)
         call = endpoint.training.WatchStatus(watching.request(), metadata=endpoints.metadata)
         failure = None
         try:

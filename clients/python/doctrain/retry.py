@@ -1,6 +1,7 @@
 """When a call is made again: gRPC's own policy within one address, and ours from one address to the next.
 
-Only UNAVAILABLE is retried. Within one channel gRPC does it by service config. gRPC for Python cannot balance over a fixed
+UNAVAILABLE is retried, and CANCELLED, which is how a call ends that reaches a server in the moment of its shutting down (what this
+client cancels itself does not come here). Within one channel gRPC does it by service config. gRPC for Python cannot balance over a fixed
 list of host names (``ipv4:`` lists take numbers only, and one name for TLS), so every address has its own channel and the
 walk over them is ours: quick to the next address, with a growing, jittered pause after each round.
 """
@@ -9,8 +10,14 @@ from __future__ import annotations
 
 import json
 
+import grpc
+
 ROUNDS = 3
 """How often all addresses are tried for one call, when there are several."""
+PATIENCE_SECONDS = 60.0
+"""How long an upload or the start of a training is tried while a service that has answered before is away: much work may lie before it."""
+GONE_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""How a call ends when the service goes away, or is."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 3.0
 HOP_PAUSE_SECONDS = 0.05
@@ -42,7 +49,7 @@ def service_config(addresses: int) -> str:
         "initialBackoff": "0.3s" if addresses == 1 else "0.1s",
         "maxBackoff": f"{LONGEST_PAUSE_SECONDS:g}s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        "retryableStatusCodes": [code.name for code in GONE_AWAY],
     }
     names = [{"service": service, "method": method} for service, methods in _REPEATABLE.items() for method in methods]
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError, UsageError
-from doctrain.folder import Scan, Skipped, describe, refuse, shown
+from doctrain.folder import Labels, Scan, Skipped, describe, refuse, scan, shown
 from doctrain.v1 import training_pb2
 
 
@@ -32,6 +32,14 @@ class Stored:
 
 Blob = tuple[str, int]
 """A URI and how many bytes are there."""
+
+
+async def scanned(folder: str | Path | Scan, pattern: str, labels: Labels, *, strict: bool) -> Scan:
+    """What the folder holds; a Scan is taken as it is. Raises UsageError, with ``strict`` for what cannot be trained, too."""
+    found = folder if isinstance(folder, Scan) else await asyncio.to_thread(scan, folder, pattern, labels)
+    if strict and found.skipped:
+        raise refuse(found.skipped)
+    return found
 
 
 async def documents_of(

@@ -19,6 +19,7 @@ from doctrain import folder as folders
 from doctrain.client import UPLOADS_AT_ONCE, AsyncClient, Timeouts
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Scan, Skipped
+from doctrain.requests import Unknown
 from doctrain.storing import Stored
 from doctrain.v1 import fleet_pb2, search_pb2, training_pb2
 from doctrain.watch import PATIENCE_SECONDS, Interruption, Update
@@ -222,8 +223,9 @@ class Client:
         document_ids: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
         media_types: Iterable[str] = (),
+        on_unknown: Callable[[Unknown], None] = lambda unknown: None,
     ) -> list[search_pb2.SearchHit]:
-        """See ``AsyncClient.search``."""
+        """See ``AsyncClient.search``; the callback is called in the client's own thread."""
         return self._loop.run(
             self._client.search(
                 query,
@@ -233,12 +235,15 @@ class Client:
                 document_ids=document_ids,
                 metadata=metadata,
                 media_types=media_types,
+                on_unknown=on_unknown,
             )
         )
 
-    def delete_documents(self, document_ids: Iterable[str] = (), *, training_task_id: str = "") -> int:
-        """See ``AsyncClient.delete_documents``."""
-        return self._loop.run(self._client.delete_documents(document_ids, training_task_id=training_task_id))
+    def delete_documents(
+        self, document_ids: Iterable[str] = (), *, training_task_id: str = "", on_missing: Callable[[str], None] = lambda document_id: None
+    ) -> int:
+        """See ``AsyncClient.delete_documents``; the callback is called in the client's own thread."""
+        return self._loop.run(self._client.delete_documents(document_ids, training_task_id=training_task_id, on_missing=on_missing))
 
     def get_index(self) -> search_pb2.GetIndexResponse:
         """See ``AsyncClient.get_index``."""
@@ -254,6 +259,9 @@ class Client:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         concurrency: int = UPLOADS_AT_ONCE,
         strict: bool = False,
         on_skipped: Callable[[Skipped], None] = lambda skipped: None,
@@ -262,7 +270,16 @@ class Client:
         """See ``AsyncClient.upload_folder``; the callbacks are called in the client's own thread."""
         return self._loop.run(
             self._client.upload_folder(
-                folder, pattern, prefix=prefix, concurrency=concurrency, strict=strict, on_skipped=on_skipped, on_stored=on_stored
+                folder,
+                pattern,
+                prefix=prefix,
+                metadata=metadata,
+                media_type=media_type,
+                unpack=unpack,
+                concurrency=concurrency,
+                strict=strict,
+                on_skipped=on_skipped,
+                on_stored=on_stored,
             )
         )
 
@@ -272,6 +289,9 @@ class Client:
         pattern: str = folders.ALL_FILES,
         *,
         prefix: str = "",
+        metadata: Mapping[str, str] | None = None,
+        media_type: str = "",
+        unpack: bool = False,
         training_task_id: str | None = None,
         validate_only: bool = False,
         retrain: bool = False,
@@ -285,6 +305,9 @@ class Client:
                 folder,
                 pattern,
                 prefix=prefix,
+                metadata=metadata,
+                media_type=media_type,
+                unpack=unpack,
                 training_task_id=training_task_id,
                 validate_only=validate_only,
                 retrain=retrain,

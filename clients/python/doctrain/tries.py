@@ -18,6 +18,10 @@ class Tries:
         known = self._failures.pop(address, None)
         self._failures[address] = known if known is not None and known.reason and not failure.reason else failure
 
+    def rank(self, address: str) -> int:
+        """Which address comes next, the lowest: one that has not failed, or the one that did so longest ago."""
+        return 1 + list(self._failures).index(address) if address in self._failures else 0
+
     def clear(self) -> None:
         """An address answered."""
         self._failures.clear()

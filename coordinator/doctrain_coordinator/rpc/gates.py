@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from doctrain_mesh.errors import QuotaExceededError
+from doctrain_mesh.errors import QuotaExceededError, ShuttingDownError
 
 RETRY_SECONDS = 1.0
+ELSEWHERE_SECONDS = 0.1
+"""When to call again a coordinator that shuts down: another one may be behind the same address."""
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Gates:
     """Those of one coordinator, by what its methods cost."""
 
     def __init__(self) -> None:
+        self._closed = False
         # Quick calls have a connection each, of a pool that is smaller than ``in_all``.
         self._quick = Gate(of_tenant=4, in_all=32, waiting=252)
         # One that stores or deletes documents holds up to the largest request in memory, and a connection for as long as that takes.
@@ -77,5 +80,13 @@ class Gates:
         }
 
     def of(self, method: str) -> Gate:
-        """The gate of a tenant's or an operator's method."""
+        """The gate of a tenant's or an operator's method; raises ShuttingDownError once they are closed."""
+        if self._closed:
+            raise ShuttingDownError(
+                "This coordinator shuts down; call another one, or this one again later.", retry_after_seconds=ELSEWHERE_SECONDS
+            )
         return self._of.get(method, self._quick)
+
+    def close(self) -> None:
+        """Lets nobody in any more; calls that are in, or in line, are served. One that gRPC's own end meets would read CANCELLED."""
+        self._closed = True

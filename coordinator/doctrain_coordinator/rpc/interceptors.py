@@ -47,8 +47,8 @@ REQUEST_SECONDS = 60.0
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, whatever its kind."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys, self._gates = keys, Gates()
+    def __init__(self, keys: Keys, gates: Gates) -> None:
+        self._keys, self._gates = keys, gates
 
     async def intercept_service(
         self,

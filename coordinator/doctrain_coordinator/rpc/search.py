@@ -33,9 +33,15 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
         self._parts = parts
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
-        found = await self._parts.searching.search(CALLER.get().tenant, wanted(request))
+        tenant, asked, searching = CALLER.get().tenant, wanted(request), self._parts.searching
+        found = await searching.search(tenant, asked)
+        unknown = await searching.unknown(tenant, asked.filter)
         words = frozenset(found.words)
-        return pb.SearchResponse(hits=[_hit(row, words) for row in found.rows])
+        return pb.SearchResponse(
+            hits=[_hit(row, words) for row in found.rows],
+            unknown_training_task_ids=unknown.task_ids,
+            unknown_document_ids=unknown.document_ids,
+        )
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: Any) -> pb.DeleteDocumentsResponse:
         check_delete(request)
@@ -47,7 +53,7 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
         rest = "" if deleted.complete else ", and more remain"
         of = f" of training {request.training_task_id}" if request.training_task_id else ""
         deeds.tell("%d documents%s were deleted from the index%s", deleted.count, of, rest)
-        return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete)
+        return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete, deleted_document_ids=deleted.ids)
 
     async def GetIndex(self, request: pb.GetIndexRequest, context: Any) -> pb.GetIndexResponse:
         model, size = await self._parts.searching.size(CALLER.get().tenant)

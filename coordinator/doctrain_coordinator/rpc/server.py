@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc
 from doctrain_coordinator.rpc.fleet import FleetService
+from doctrain_coordinator.rpc.gates import Gates
 from doctrain_coordinator.rpc.interceptors import CallInterceptor
 from doctrain_coordinator.rpc.search import SearchService
 from doctrain_coordinator.rpc.tracker import TrackerService
@@ -36,6 +37,7 @@ class Served:
 
     server: grpc.aio.Server
     health: health.aio.HealthServicer
+    gates: Gates
     port: int
 
     async def ready(self) -> None:
@@ -44,7 +46,8 @@ class Served:
             await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     async def leaving(self) -> None:
-        """Load balancers should look elsewhere."""
+        """Load balancers should look elsewhere, and so should whoever calls from now on."""
+        self.gates.close()
         await self.health.enter_graceful_shutdown()
 
 
@@ -52,7 +55,8 @@ def build(
     settings: Settings, keys: Keys, *, training: TrainingService, search: SearchService, fleet: FleetService, tracker: TrackerService
 ) -> Served:
     """A server with every service, bound but not started; raises ConfigurationError when it cannot listen."""
-    server = grpc.aio.server(interceptors=[CallInterceptor(keys)], options=rpc.server_options(settings.max_request_bytes))
+    gates = Gates()
+    server = grpc.aio.server(interceptors=[CallInterceptor(keys, gates)], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
     search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
@@ -69,7 +73,7 @@ def build(
             port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
         raise _cannot_listen(settings.listen, str(error)) from error
-    return Served(server, healthy, port)
+    return Served(server, healthy, gates, port)
 
 
 def check(settings: Settings) -> None:

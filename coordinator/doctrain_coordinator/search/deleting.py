@@ -25,10 +25,11 @@ PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """How many documents a call took out of the index, and whether it did all."""
+    """How many documents a call took out of the index, and whether it did all; of those that were named, which."""
 
     count: int
     complete: bool
+    ids: Sequence[str] = ()
 
 
 class Deleting:
@@ -40,13 +41,13 @@ class Deleting:
     async def documents(self, caller: Identity, document_ids: Sequence[str]) -> Deleted:
         """Those documents, whichever training put them into the index, and those that older trainings have open."""
         until = asyncio.get_running_loop().time() + CALL_SECONDS
-        place, count = await self._place(), 0
+        place, gone = await self._place(), list[str]()
         ids = sorted(set(document_ids))
         for start in range(0, len(ids), BATCH_DOCUMENTS):
             if asyncio.get_running_loop().time() > until:
-                return Deleted(count, complete=False)
-            count += await self._delete(caller, ids[start : start + BATCH_DOCUMENTS], place, None)
-        return Deleted(count, complete=True)
+                return Deleted(len(gone), complete=False, ids=gone)
+            gone += await self._delete(caller, ids[start : start + BATCH_DOCUMENTS], place, None)
+        return Deleted(len(gone), complete=True, ids=gone)
 
     async def of_training(self, caller: Identity, task_id: str) -> Deleted:
         """What a training put into the index and no newer one has replaced.
@@ -66,7 +67,7 @@ class Deleting:
                 ids = [row["document_id"] for row in await c.fetch(SQL["documents_of"], caller.tenant, training, BATCH_DOCUMENTS)]
             if not ids:
                 return Deleted(count, complete=True)
-            count += await self._delete(caller, ids, place, training)
+            count += len(await self._delete(caller, ids, place, training))
         return Deleted(count, complete=False)
 
     async def _place(self) -> int:
@@ -74,7 +75,8 @@ class Deleting:
             place: int = await c.fetchval(SQL["next_place"])
         return place
 
-    async def _delete(self, caller: Identity, ids: Sequence[str], place: int, training: int | None) -> int:
+    async def _delete(self, caller: Identity, ids: Sequence[str], place: int, training: int | None) -> list[str]:
+        """Answers those that were in the index."""
         async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c:
             async with c.transaction():
                 there = await c.fetch(SQL["lock_documents"], caller.tenant, ids, place, training)
@@ -86,4 +88,4 @@ class Deleting:
             blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place)]
         await for_each(blobs, lambda sha256: self._blobs.delete(caller.tenant_id, sha256), at_once=AT_ONCE)
         await for_each(gone, lambda name: self._blobs.artifacts.remove_document(caller.tenant_id, name), at_once=AT_ONCE)
-        return len(there)
+        return [row["document_id"] for row in there]

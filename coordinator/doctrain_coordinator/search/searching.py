@@ -66,6 +66,14 @@ class Found:
     words: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What a filter names and the tenant does not have."""
+
+    task_ids: Sequence[str] = ()
+    document_ids: Sequence[str] = ()
+
+
 class Searching:
     """Searches.
 
@@ -107,6 +115,18 @@ class Searching:
                 wanted.by_vectors + wanted.by_words,
             )
         return Found(rows, words)
+
+    async def unknown(self, tenant: int, chosen: Filter) -> Unknown:
+        """What the filter names in vain. Raises UnavailableError."""
+        if not (chosen.task_ids or chosen.document_ids):
+            return Unknown()
+        async with postgres.acquired(self._pool, "reading what a filter names", seconds=SEARCH_SECONDS) as c:
+            trainings = {row["task_id"] for row in await c.fetch(SQL["trainings"], tenant, list(chosen.task_ids))}
+            documents = {row["document_id"] for row in await c.fetch(SQL["known_documents"], tenant, list(chosen.document_ids))}
+        return Unknown(
+            [task_id for task_id in chosen.task_ids if task_id not in trainings],
+            [document_id for document_id in chosen.document_ids if document_id not in documents],
+        )
 
     async def size(self, tenant: int) -> tuple[str, Record]:
         """The model of queries, and what there is: ``documents``, ``chunks``, ``stale``, ``updated_at``. Raises UnavailableError."""

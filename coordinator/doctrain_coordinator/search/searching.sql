@@ -11,7 +11,10 @@ from (
 ) as allowed
 
 -- name: trainings
-select id from training where tenant = $1 and task_id = any($2::text[])
+select id, task_id from training where tenant = $1 and task_id = any($2::text[])
+
+-- name: known_documents
+select document_id from indexed_document where tenant = $1 and document_id = any($2::text[]) and not deleted
 
 -- name: search
 -- The chunks nearest to the query's vector and those that hold most of its words, fused by their places in both orders.
@@ -89,6 +92,7 @@ select c.ctid as id, c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({d
     order by c.embedding::halfvec({dimensions}) <=> $3::text::halfvec({dimensions}) limit $14
 
 -- name: index_size
-select count(*) as documents, coalesce(sum(chunk_count), 0)::bigint as chunks, count(*) filter (where model <> $2) as stale,
-    max(indexed_at) as updated_at
+-- A document without words has no vectors, so none of another model.
+select count(*) as documents, coalesce(sum(chunk_count), 0)::bigint as chunks,
+    count(*) filter (where model <> $2 and chunk_count > 0) as stale, max(indexed_at) as updated_at
 from indexed_document where tenant = $1 and not deleted

@@ -78,7 +78,7 @@ class Accepting:
         assert row is not None
         if row["known"] is not None and row["request_hash"] != request_hash:
             raise TrainingExistsError(
-                f"The id {task_id!r} is taken by a training of other documents; choose another id, or give the same documents."
+                f"The id {task_id!r} is taken by a training of other documents or options; choose another id, or give the same."
             )
         known = Accepted(row["known"], 0, existed=True) if row["known"] is not None else None
         return Standing(known, Plan(row["plan"], row["slots"]), row["most"], row["all_used"])

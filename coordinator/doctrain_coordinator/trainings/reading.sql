@@ -12,7 +12,8 @@ select g.id, g.tenant, g.task_id, g.state, g.paused, (select task_id from traini
         select json_agg(json_build_array(s.running, s.under_way::json))::text from shard s
         where s.training = g.id and s.state = 2 and s.under_way is not null
     ) as under_way,
-    case when g.state < 3 and g.moved_at is not null and g.pace_from < now() - interval '2 seconds'
+    case when g.ended_at > g.started_at then (g.completed + g.failed) / extract(epoch from g.ended_at - g.started_at)
+        when g.state < 3 and g.moved_at is not null and g.pace_from < now() - interval '2 seconds'
         then (g.completed + g.failed - g.pace_done) / extract(epoch from now() - g.pace_from) else 0 end::float8 as pace
 from training g
 cross join lateral (

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,14 +151,30 @@ def test_a_document_is_named_by_its_path_below_the_folder(tree: Path) -> None:
 
 def test_a_prefix_keeps_folders_apart_and_counts_as_part_of_the_name(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
-    found = folder.scan(tmp_path, prefix="2026/")
+    found = folder.scan(tmp_path, labels=folder.Labels("2026/"))
     assert folder.describe(found, tmp_path / "a.txt", "blob://x").document_id == "2026/a.txt"
-    alone = folder.scan(tmp_path / "a.txt", prefix="2026/")
+    alone = folder.scan(tmp_path / "a.txt", labels=folder.Labels("2026/"))
     assert folder.describe(alone, tmp_path / "a.txt", "blob://x").document_id == "2026/a.txt"
-    too_long = folder.scan(tmp_path, prefix="x" * 510)
+    too_long = folder.scan(tmp_path, labels=folder.Labels("x" * 510))
     assert [one.reason for one in too_long.skipped] == ["Its path is longer than 512 bytes."]
     with pytest.raises(UsageError, match="cannot be the beginning of names"):
-        folder.scan(tmp_path, prefix="a\n")
+        folder.scan(tmp_path, labels=folder.Labels("a\n"))
+
+
+def test_labels_go_to_every_document_and_archives_are_marked_to_be_unpacked(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.zip", "c.tar.gz"):
+        (tmp_path / name).write_text("x")
+
+    def types(**labels: Any) -> list[str]:
+        found = folder.scan(tmp_path, labels=folder.Labels(metadata={"year": "2026"}, **labels))
+        described = [folder.describe(found, path, "blob://x") for path in found.files]
+        assert all(document.metadata == {"year": "2026"} for document in described)
+        return [document.media_type for document in described]
+
+    assert types() == ["text/plain", "application/zip", "application/x-tar"]
+    assert types(unpack=True) == ["text/plain", "application/zip; unpack", "application/x-tar; unpack"]
+    assert types(media_type="text/markdown") == ["text/markdown"] * 3
+    assert types(media_type="application/zip", unpack=True) == ["application/zip; unpack"] * 3
 
 
 def test_a_manifest_is_one_json_line_a_document() -> None:

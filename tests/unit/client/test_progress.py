@@ -62,9 +62,12 @@ def test_lines_are_fewer_the_longer_a_watch_lasts(capsys: pytest.CaptureFixture[
         counts.append(len(capsys.readouterr().out.splitlines()))
     assert counts[0] < 100
     assert counts[1] < counts[0] / 2
+    training.state = pb.TRAINING_STATE_QUEUED
+    plain.show(Update(training))
+    assert capsys.readouterr().out.startswith("queued: "), "a change of state is told at once"
     training.state = pb.TRAINING_STATE_COMPLETED
     plain.show(Update(training))
-    assert capsys.readouterr().out.startswith("completed: "), "a change of state is told at once"
+    assert capsys.readouterr().out == "", "the end has a sentence of its own"
 
 
 def test_how_far_long_documents_are_is_told_below_their_training(capsys: pytest.CaptureFixture[str]) -> None:

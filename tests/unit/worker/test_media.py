@@ -87,9 +87,15 @@ def test_what_is_no_document_is_refused(content: bytes, code: str, word: str) ->
 
 
 def test_a_claim_that_is_right_is_not_held_against_a_document() -> None:
-    with pytest.raises(Refusal, match=r"^The document is sound, video or a picture\. PDF, HTML") as refused:
-        media.detect(b"RIFF\x10\0\0\0AVI ", "video/x-msvideo", "x.avi")
-    assert refused.value.code == "UNSUPPORTED"
+    for content, claimed, said in (
+        (b"RIFF\x10\0\0\0AVI ", "video/x-msvideo", r"sound, video or a picture \(video/x-msvideo by its name or its media type\)"),
+        (b"MZ\x90\0", "application/x-msdos-program", r"a program \(application/x-msdos-program by its name or its media type\)"),
+        (b"\0\0\0\x18ftypmp42\0\0", "video/mp4", r"binary data of a kind that is not known \(video/mp4 by its name or its media type\)"),
+        (b"MZ\x90\0", "application/octet-stream", "a program"),
+    ):
+        with pytest.raises(Refusal, match=rf"^The document is {said}\. PDF, HTML") as refused:
+            media.detect(content, claimed, "x")
+        assert refused.value.code == "UNSUPPORTED"
 
 
 def test_a_name_is_a_claim_too() -> None:

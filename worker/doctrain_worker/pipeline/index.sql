@@ -16,9 +16,11 @@ returning 1
 
 -- name: claim_document
 -- A newer training takes over what an older one made of the same bytes; the chunks stay as they are. Answers which one had made it.
+-- Where there are no chunks, no model was asked.
 with held as (
     select training, index_order, chunk_count from indexed_document
-    where tenant = $1 and document_id = $2 and content_hash = $7 and recipe = $8 and model = $9 and not deleted for update
+    where tenant = $1 and document_id = $2 and content_hash = $7 and recipe = $8 and (model = $9 or chunk_count = 0) and not deleted
+    for update
 )
 update indexed_document d
 set training = $3, index_order = $4, ordinal = $5, metadata = $6, indexed_at = now()

@@ -26,8 +26,22 @@ class Word(click.Choice[str]):
         return str(super().convert(word, param, ctx))
 
 
+class Pair(click.ParamType[tuple[str, str]]):
+    """``KEY=VALUE``."""
+
+    name = "key=value"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The key and the value."""
+        key, equals, content = value.partition("=")
+        if not equals or not key:
+            self.fail(f"{value!r} is not KEY=VALUE.", param, ctx)
+        return key, content
+
+
 TRAINING_STATE = Word(TRAINING_STATES, "TRAINING_STATE_")
 DOCUMENT_STATE = Word(DOCUMENT_STATES, "DOCUMENT_STATE_")
 ERROR_CLASS = Word(ERROR_CLASSES, "ERROR_CLASS_")
 ROLE = Word(ROLES, "ROLE_")
 SEARCH_MODE = Word(SEARCH_MODES, "SEARCH_MODE_")
+PAIR = Pair()

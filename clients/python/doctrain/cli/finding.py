@@ -8,25 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from doctrain.cli import output, times
-from doctrain.cli.choices import SEARCH_MODE
+from doctrain.cli.choices import PAIR, SEARCH_MODE
 from doctrain.cli.connection import Access
 from doctrain.cli.session import Session, connected
 
 if TYPE_CHECKING:
     from doctrain.v1.search_pb2 import GetIndexResponse, SearchHit
-
-
-class Pair(click.ParamType[tuple[str, str]]):
-    """``KEY=VALUE``."""
-
-    name = "key=value"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """The key and the value."""
-        key, equals, content = value.partition("=")
-        if not equals or not key:
-            self.fail(f"{value!r} is not KEY=VALUE.", param, ctx)
-        return key, content
 
 
 @click.command()
@@ -35,7 +22,7 @@ class Pair(click.ParamType[tuple[str, str]]):
 @click.option("--limit", default=5, show_default=True, type=click.IntRange(1, 100), help="How many passages at most.")
 @click.option("--training", "training_task_ids", multiple=True, metavar="ID", help="Only what this training indexed; more than once: any.")
 @click.option("--document", "document_ids", multiple=True, metavar="ID", help="Only this document; more than once: any of them.")
-@click.option("--metadata", "pairs", multiple=True, type=Pair(), help="Only documents with this pair; more than once: with all of them.")
+@click.option("--metadata", "pairs", multiple=True, type=PAIR, help="Only documents with this pair; more than once: with all of them.")
 @click.option("--type", "media_types", multiple=True, metavar="TYPE", help="Only of this type, as application/pdf; more than once: any.")
 @connected(Access.TENANT)
 async def search(
@@ -62,6 +49,7 @@ async def search(
             document_ids=document_ids,
             metadata=dict(pairs),
             media_types=media_types,
+            on_unknown=lambda unknown: click.echo(output.printable(str(unknown)), err=True),
         )
         if session.as_json:
             for hit in hits:
@@ -111,12 +99,15 @@ async def delete(session: Session, document_ids: tuple[str, ...], training_task_
     """
     if bool(document_ids) == bool(training_task_id):
         raise click.UsageError("Name documents, or one training with --training.")
+    missing: list[str] = []
     async with session.client() as client:
-        count = await client.delete_documents(document_ids, training_task_id=training_task_id)
+        count = await client.delete_documents(document_ids, training_task_id=training_task_id, on_missing=missing.append)
     if session.as_json:
-        output.print_json({"deleted_count": count})
-    else:
-        click.echo(f"{output.count(count)} deleted." if count else "None of it was in the index.")
+        output.print_json({"deleted_count": count, "not_in_index": missing})
+        return
+    click.echo(f"{output.count(count)} deleted." if count else "None of it was in the index.")
+    if count and missing:
+        click.echo(f"Not in the index: {', '.join(map(output.printable, missing))}")
 
 
 @click.command()

@@ -58,8 +58,12 @@ class PlainLines:
         self._told = float("-inf")
 
     def show(self, update: Update) -> None:
+        from doctrain.watch import has_ended
+
         for document in update.documents:
             click.echo(output.document_sentence(document))
+        if has_ended(update.training):
+            return  # told by a sentence of its own
         now = self._clock()
         pause = max(LINE_SECONDS, LINE_SHARE * (now - self._began))
         if update.training.state != self._state or now - self._told >= pause:

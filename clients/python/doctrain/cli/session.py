@@ -49,6 +49,15 @@ class Session:
 
         return AsyncClient(self.connection.address, api_key=self.connection.api_key, ca=self.connection.ca)
 
+    def tell(self, error: DoctrainError | OSError) -> int:
+        """Says what went wrong, on standard error; answers the exit code that it deserves."""
+        if isinstance(error, OSError):
+            said, found, code = _of_file(error), wording.error_object(_of_file(error)), USAGE
+        else:
+            said, found, code = wording.sentence(error), wording.error_object(error.sentence, error), exit_code(error)
+        click.echo(json.dumps(found) if self.as_json else f"Error: {said}", err=True)
+        return code
+
 
 def connection_options(*, variables: bool, hidden: bool = True) -> Callable[[Decorated], Decorated]:
     """Adds the options that say where to and as whom; ``variables``: the environment stands in for those that are not given.
@@ -126,15 +135,16 @@ def _run(session: Session, work: Coroutine[Any, Any, int | None]) -> int:
     except KeyboardInterrupt:
         click.echo(f"\n{session.interrupt_hint}", err=True)
         return INTERRUPTED
-    except DoctrainError as error:
-        said = json.dumps(wording.error_object(error.sentence, error)) if session.as_json else f"Error: {wording.sentence(error)}"
-        click.echo(said, err=True)
-        return exit_code(error)
     except BrokenPipeError:
         raise  # whoever read our output has seen enough; click ends quietly
+    except DoctrainError as error:
+        return session.tell(error)
     except OSError as error:
-        sentence = str(error) if error.errno is None else f"{error.filename or 'A file'}: {error.strerror}"
-        raise click.UsageError(sentence) from error
+        raise click.UsageError(_of_file(error)) from error
+
+
+def _of_file(error: OSError) -> str:
+    return str(error) if error.errno is None else f"{error.filename or 'A file'}: {error.strerror}"
 
 
 def exit_code(error: DoctrainError) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from doctrain.cli import output, progress, times
-from doctrain.cli.choices import ERROR_CLASS
+from doctrain.cli.choices import ERROR_CLASS, PAIR
 from doctrain.cli.connection import Access
 from doctrain.cli.session import DONE, NOT_COMPLETED, REFUSED, Session, connected
 
@@ -27,6 +27,9 @@ FAILURES_SHOWN = 10
 @click.option("--manifest", metavar="URI|FILE", help="Train what this manifest names, instead of a folder; a file is stored first.")
 @click.option("--pattern", default="**/*", show_default=True, help="Which files of the folder.")
 @click.option("--prefix", default="", help="What the documents' names begin with; keeps files of the same path in several folders apart.")
+@click.option("--metadata", "pairs", multiple=True, type=PAIR, help="A pair of every document's metadata; may be given more than once.")
+@click.option("--type", "media_type", default="", metavar="TYPE", help="Of every document, as text/markdown; without it: by its name.")
+@click.option("--unpack", is_flag=True, help="Read what is in archives (ZIP, tar), as parts of them.")
 @click.option("--strict", is_flag=True, help="Start nothing when a file cannot be trained, instead of leaving it out.")
 @click.option(
     "--id", "training_task_id", help="The training's id; the same id and documents start nothing twice. Without it: a random one."
@@ -42,6 +45,9 @@ async def train(
     manifest: str | None,
     pattern: str,
     prefix: str,
+    pairs: tuple[tuple[str, str], ...],
+    media_type: str,
+    unpack: bool,
     strict: bool,
     training_task_id: str | None,
     follow: bool,
@@ -53,9 +59,11 @@ async def train(
     FOLDER may be one file. A document is named by its path below FOLDER; training that name again replaces it. Files that cannot be
     trained are left out and listed; hidden ones are left out.
     """
-    _check_source(folder, manifest)
-    from doctrain.client import new_training_task_id
+    _check_source(folder, manifest, labelled=bool(pairs or media_type or unpack))
+    from doctrain import words
+    from doctrain.requests import new_training_task_id
 
+    words.check_training_task_id(training_task_id)
     training_task_id = training_task_id or new_training_task_id()
     skipped: Sequence[Skipped] = ()
     async with session.client() as client:
@@ -69,11 +77,11 @@ async def train(
             assert folder is not None
             from doctrain import folder as folders
 
-            found = folders.scan(folder, pattern, prefix)
+            found = folders.scan(folder, pattern, folders.Labels(prefix, dict(pairs), media_type, unpack))
             started, skipped = await _train_folder(
                 client, session, found, training_task_id, strict=strict, dry_run=dry_run, retrain=retrain
             )
-        _tell_started(session, started, skipped, dry_run=dry_run, follow=follow)
+        _tell_started(session, started, skipped, of="line" if manifest else "file", dry_run=dry_run, follow=follow)
         if dry_run:
             return REFUSED if started.summary.duplicate_ids else DONE
         if not follow:
@@ -81,9 +89,11 @@ async def train(
         return await _watch(client, session, training_task_id, include_documents=False)
 
 
-def _check_source(folder: Path | None, manifest: str | None) -> None:
+def _check_source(folder: Path | None, manifest: str | None, *, labelled: bool) -> None:
     if (folder is None) == (manifest is None):
         raise click.UsageError("Give either a folder or --manifest URI.")
+    if manifest is not None and labelled:
+        raise click.UsageError("--metadata, --type and --unpack are for folders; a manifest says them in its lines.")
     if manifest is not None and "://" not in manifest and not Path(manifest).is_file():
         raise click.UsageError(f"--manifest: {manifest} is no URI, and there is no file of that name.")
 
@@ -115,7 +125,10 @@ def _tell_skipped(session: Session, skipped: Sequence[Skipped]) -> None:
             click.echo(line, err=True)
 
 
-def _tell_started(session: Session, started: StartTrainingResponse, skipped: Sequence[Skipped], *, dry_run: bool, follow: bool) -> None:
+def _tell_started(
+    session: Session, started: StartTrainingResponse, skipped: Sequence[Skipped], *, of: str, dry_run: bool, follow: bool
+) -> None:
+    """``of``: what a document is here, a ``file`` of a folder or a ``line`` of a manifest."""
     from doctrain.watch import has_ended
 
     summary, training_task_id = started.summary, started.training.training_task_id
@@ -127,7 +140,7 @@ def _tell_started(session: Session, started: StartTrainingResponse, skipped: Seq
         return
     limit = f"at most {summary.max_concurrency:,} at once (plan {output.printable(summary.plan)})"
     if dry_run:
-        _tell_dry_run(summary, limit)
+        _tell_dry_run(summary, limit, of)
         return
     if summary.existed and has_ended(started.training):
         click.echo(
@@ -141,10 +154,14 @@ def _tell_started(session: Session, started: StartTrainingResponse, skipped: Seq
     existed = " was started before" if summary.existed else ""
     click.echo(f"Training {training_task_id}{existed}: {output.count(summary.documents)}{so_far}, {limit}.")
     if not follow:
-        click.echo(f"Follow it with: doctrain watch {training_task_id}")
+        _tell_how_to_follow(training_task_id)
 
 
-def _tell_dry_run(summary: TrainingSummary, limit: str) -> None:
+def _tell_how_to_follow(training_task_id: str) -> None:
+    click.echo(f"Follow it with: doctrain watch {training_task_id}")
+
+
+def _tell_dry_run(summary: TrainingSummary, limit: str, of: str) -> None:
     if summary.duplicate_ids:
         named = ", ".join(output.printable(name) for name in summary.duplicate_ids[:FAILURES_SHOWN])
         more = " and others" if len(summary.duplicate_ids) > FAILURES_SHOWN else ""
@@ -152,7 +169,7 @@ def _tell_dry_run(summary: TrainingSummary, limit: str) -> None:
     elif summary.existed:
         click.echo("A training of this id and these documents was started before; nothing more would be started.")
     elif summary.partial:
-        lines = "line is" if summary.manifest_lines == 1 else f"{summary.manifest_lines:,} lines are"
+        lines = f"{of} is" if summary.manifest_lines == 1 else f"{summary.manifest_lines:,} {of}s are"
         click.echo(f"The first {lines} good ({output.count(summary.documents)}, {limit}); the rest was not read.")
     else:
         click.echo(f"It can be trained: {output.count(summary.documents)}, {limit}.")
@@ -237,24 +254,36 @@ async def retry(
         started = await client.retry_failed(training_task_id, error_classes=classes, document_ids=document_ids, retry_task_id=retry_task_id)
         if not follow:
             output.print_training(started, as_json=session.as_json)
+            if not session.as_json:
+                _tell_how_to_follow(started.training_task_id)
             return DONE
         return await _watch(client, session, started.training_task_id, include_documents=False)
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @connected(Access.TENANT)
-async def upload(session: Session, files: tuple[Path, ...]) -> None:
-    """Store FILES and print the URI of each, for a manifest."""
+async def upload(session: Session, files: tuple[Path, ...]) -> int:
+    """Store FILES and print the URI of each, for a manifest.
+
+    One that cannot be stored is told, and the others are stored.
+    """
+    from doctrain.errors import InvalidRequestError, RequestTooLargeError
     from doctrain.folder import shown
 
+    code = DONE
     async with session.client() as client:
         for path in files:
-            stored = await client.upload(path)
+            try:
+                stored = await client.upload(path)
+            except (OSError, InvalidRequestError, RequestTooLargeError) as error:
+                code = session.tell(error)
+                continue
             if session.as_json:
                 output.print_json({"path": shown(path), **output.as_dict(stored)})
             else:
                 click.echo(f"{stored.uri}  {output.printable(shown(path))}")
+    return code
 
 
 COMMANDS: tuple[click.Command, ...] = (train, watch, retry, upload)

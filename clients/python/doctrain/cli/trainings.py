@@ -99,6 +99,8 @@ async def explain(session: Session, training_task_id: str) -> None:
 @connected(Access.TENANT)
 async def list_trainings(session: Session, states: tuple[str, ...], limit: int) -> None:
     """List trainings, newest first."""
+    from doctrain.watch import has_ended
+
     trainings: list[Training] = []
     async with session.client() as client:
         async for training in client.list_trainings(states, page_size=min(limit, 500)):
@@ -111,7 +113,12 @@ async def list_trainings(session: Session, states: tuple[str, ...], limit: int) 
         now = datetime.now(UTC)
         rows = [
             (
-                *(t.training_task_id, output.training_state(t), f"{t.completed}/{t.total}", t.failed),
+                *(
+                    t.training_task_id,
+                    output.training_state(t) + (", paused" if t.paused and not has_ended(t) else ""),
+                    f"{t.completed}/{t.total}",
+                    t.failed,
+                ),
                 times.moment(t.create_time),
                 _took(t, now),
             )

@@ -119,7 +119,7 @@ class SearchFilter(_message.Message):
     @_builtins.property
     def training_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only documents whose version in the index is of one of these trainings, at most 100. An id that is no training of the
-        tenant's allows nothing.
+        tenant's allows nothing, and the answer names it.
         """
 
     @_builtins.property
@@ -157,18 +157,30 @@ class SearchResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HITS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_TRAINING_TASK_IDS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchHit]:
         """The best first; empty when nothing was found. Several may be of one document."""
+
+    @_builtins.property
+    def unknown_training_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the filter's `training_task_ids`, those that are no training of the tenant's."""
+
+    @_builtins.property
+    def unknown_document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the filter's `document_ids`, those that are not in the tenant's index."""
 
     def __init__(
         self,
         *,
         hits: _abc.Iterable[Global___SearchHit] | None = ...,
+        unknown_training_task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unknown_document_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "unknown_document_ids", b"unknown_document_ids", "unknown_training_task_ids", b"unknown_training_task_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,19 +342,25 @@ class DeleteDocumentsResponse(_message.Message):
 
     DELETED_COUNT_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    DELETED_DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     deleted_count: _builtins.int
     """How many documents this call took out of the index."""
     complete: _builtins.bool
     """Whether all is done. A call works for about 20 s; when this is false, make the same call again for the rest."""
+    @_builtins.property
+    def deleted_document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the request's `document_ids`, those that this call took out; the others were not in the index. Empty for a training."""
+
     def __init__(
         self,
         *,
         deleted_count: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        deleted_document_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "deleted_count", b"deleted_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "deleted_count", b"deleted_count", "deleted_document_ids", b"deleted_document_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

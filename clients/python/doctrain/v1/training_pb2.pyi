@@ -482,7 +482,7 @@ class Training(_message.Message):
     """The first training of these documents, when RetryFailedDocuments started this one; else empty."""
     documents_per_second: _builtins.float
     """How many documents end a second, counted since it last began to move: a pause, and a time in which nothing worked, are left
-    out. 0 while that is not known, and once it has ended. Raises no `version`.
+    out. 0 while that is not known. Once it has ended: how many ended a second, from its start to its end. Raises no `version`.
     """
     unchanged: _builtins.int
     """Documents of those completed that were not read again, for the index held them already as they are now."""

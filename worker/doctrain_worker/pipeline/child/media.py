@@ -75,6 +75,7 @@ _TEXT_CLAIMS = {
     **{"text/tab-separated-values": CSV, "application/x-ndjson": JSON, "application/jsonl": JSON},
 }
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_UNTOLD = "application/octet-stream"
 _LOOKED_AT = 4096
 _LARGEST_PARSED = 1 << 20
 
@@ -210,14 +211,15 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _foreign(word: str, claimed: str, name: str) -> Refusal:
+    """Only what is said to be a document lies; that a program or a film is said to be one is told as it is."""
     claimed = claimed or mimetypes.guess_type(name)[0] or ""
-    lies = bool(claimed) and claimed != "application/octet-stream" and not _agrees(word, claimed)
-    said = f", although its name or its media type says {claimed}" if lies else ""
+    lies = _is_document(claimed) and not (claimed.startswith("image/") and "picture" in word)
+    said = f" ({claimed} by its name or its media type)" if claimed and claimed != _UNTOLD else ""
+    said = f", although its name or its media type says {claimed}" if lies else said
     sentence = f"The document is {word}{said}. PDF, HTML, Markdown, plain text, pictures, Office documents and mail can be trained."
     return Refusal("WRONG_TYPE" if lies else "UNSUPPORTED", sentence)
 
 
-def _agrees(word: str, claimed: str) -> bool:
-    """Whether a claim says the same as the word, as far as its first half tells."""
-    family = claimed.partition("/")[0]
-    return (family == "image" and "picture" in word) or (family in ("audio", "video") and ("sound" in word or "video" in word))
+def _is_document(claimed: str) -> bool:
+    """Whether a media type is one of those that are read."""
+    return claimed.startswith(("text/", "image/", "message/")) or claimed in (PDF, JSON, MSG, RTF, DOCX, PPTX, *OFFICE, *_TEXT_CLAIMS)

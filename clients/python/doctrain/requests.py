@@ -1,0 +1,79 @@
+"""Makes requests of what a caller gave, and says which of it cannot be: protobuf's own errors name no field."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from doctrain import words
+from doctrain.errors import UsageError
+from doctrain.v1 import search_pb2, training_pb2
+
+MOST_PASSAGES = 100
+"""That one search answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What the filter of a search names and the tenant does not have."""
+
+    field: str
+    """``training_task_ids`` or ``document_ids``."""
+    id: str
+
+    def __str__(self) -> str:
+        return f"There is no training {self.id}." if self.field == "training_task_ids" else f"The document {self.id} is not in the index."
+
+
+def new_training_task_id() -> str:
+    """A random id that no other training has."""
+    return str(uuid.uuid4())
+
+
+def start_training(
+    documents: Iterable[training_pb2.DocumentInput], *, numbered: training_pb2.NumberedDocuments | None, **fields: Any
+) -> training_pb2.StartTrainingRequest:
+    """The request; raises UsageError for a document, or numbered documents, of another type, and for an id that can be none."""
+    words.check_training_task_id(fields["training_task_id"])
+    given = list(documents)
+    for place, document in enumerate(given):
+        _check_type(f"documents[{place}]", document, training_pb2.DocumentInput)
+    if numbered is not None:
+        _check_type("numbered", numbered, training_pb2.NumberedDocuments)
+    return training_pb2.StartTrainingRequest(documents=given, numbered=numbered, **fields)
+
+
+def search(
+    query: str, *, mode: search_pb2.SearchMode.ValueType | str, page_size: int, metadata: Mapping[str, str] | None, **fields: Any
+) -> search_pb2.SearchRequest:
+    """The request; raises UsageError for a word that is no mode, metadata that is no text, and more passages than are answered."""
+    if page_size > MOST_PASSAGES:
+        raise UsageError(f"page_size: {page_size:,} passages; at most {MOST_PASSAGES} are answered, and there are no further pages.")
+    return search_pb2.SearchRequest(
+        query=query,
+        mode=words.value(search_pb2.SearchMode, "SEARCH_MODE_", mode),
+        page_size=page_size,
+        filter=search_pb2.SearchFilter(metadata=pairs(metadata), **fields),
+    )
+
+
+def unknown(answer: search_pb2.SearchResponse) -> list[Unknown]:
+    """What a search's filter named in vain."""
+    trainings = [Unknown("training_task_ids", one) for one in answer.unknown_training_task_ids]
+    return trainings + [Unknown("document_ids", one) for one in answer.unknown_document_ids]
+
+
+def pairs(metadata: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Metadata as it was given; raises UsageError that names the pair that is not of texts."""
+    for key, value in (metadata or {}).items():
+        for name, part in ((f"The key {key!r} of metadata", key), (f"metadata[{key!r}]", value)):
+            if not isinstance(part, str):
+                raise UsageError(f"{name} is of type {type(part).__name__}; keys and values of metadata are texts, such as {str(part)!r}.")
+    return metadata or {}
+
+
+def _check_type(field: str, given: object, wanted: type[object]) -> None:
+    if not isinstance(given, wanted):
+        raise UsageError(f"{field} is of type {type(given).__name__}; give a {wanted.__name__} (from doctrain import {wanted.__name__}).")

@@ -1,0 +1,91 @@
+"""What `doctrain train` says of the documents of a folder, and what a dry run tells."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from doctrain.v1 import training_pb2 as pb
+from testkit.scripted_service import ScriptedService, serving
+from testkit.shell import Shell
+
+
+@pytest.fixture
+async def service() -> ScriptedService:
+    return ScriptedService()
+
+
+@pytest.fixture
+async def shell(service: ScriptedService) -> AsyncIterator[Shell]:
+    async with serving(service) as now:
+        yield Shell(now.address)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.txt", "b.txt", "deep/c.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+async def test_what_is_said_of_every_document_of_a_folder(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    (folder / "d.zip").write_text("PK")
+    labels = ("--metadata", "year=2026", "--metadata", "team=a=b", "--unpack")
+    result = await shell("train", str(folder), *labels)
+    assert result.exit_code == 0, result.output
+    documents = service.asked(pb.StartTrainingRequest)[-1].documents
+    assert {document.document_id: document.media_type for document in documents}["d.zip"] == "application/zip; unpack"
+    assert all(document.metadata == {"year": "2026", "team": "a=b"} for document in documents)
+    await shell("train", str(folder), "--type", "text/markdown")
+    assert {document.media_type for document in service.asked(pb.StartTrainingRequest)[-1].documents} == {"text/markdown"}
+    for wrong, said in (
+        (("--metadata", "year"), "'year' is not KEY=VALUE."),
+        (("--id", ""), "'' cannot be a training's id"),
+    ):
+        refused = await shell("train", str(folder), *wrong)
+        assert (refused.exit_code, said in refused.stderr) == (2, True)
+    of_manifest = await shell("train", "--manifest", "s3://bucket/list.jsonl", *labels)
+    assert (of_manifest.exit_code, "a manifest says them in its lines" in of_manifest.stderr) == (2, True)
+
+
+async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    result = await shell("train", str(folder), "--dry-run", "--watch")
+    assert (result.exit_code, result.stdout) == (0, "It can be trained: 3 documents, at most 5 at once (plan free).\n")
+    assert not service.trainings
+    await shell("train", str(folder), "--id", "mine")
+    again = await shell("train", str(folder), "--id", "mine", "--dry-run")
+    said = "A training of this id and these documents was started before; nothing more would be started.\n"
+    assert (again.exit_code, again.stdout) == (0, said)
+    service.blobs.clear()
+    wrong = await shell("train", str(folder), "--id", "bad/id")
+    assert (wrong.exit_code, "cannot be a training's id" in wrong.stderr, service.blobs) == (2, True, {})
+
+
+async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
+    shell: Shell, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.lines_read = 5000
+    partly = await shell("train", "--manifest", "s3://b/m", "--dry-run")
+    assert partly.stdout == "The first 5,000 lines are good (5,000 documents, at most 5 at once (plan free)); the rest was not read.\n"
+    (tmp_path / "a.txt").write_text("a")
+    monkeypatch.setattr("doctrain.folder.MAX_INLINE_DOCUMENTS", 0)
+    service.lines_read = 1
+    of_folder = await shell("train", str(tmp_path), "--dry-run")
+    assert of_folder.stdout.startswith("The first file is good (1 document, ")
+    service.lines_read = 5000
+    started = await shell("train", "--manifest", "s3://b/m", "--id", "m")
+    assert started.stdout.startswith("Training m: 5,000 documents read so far, the rest follows, at most 5 at once (plan free).")
+    service.duplicates = ["a", "b\x1b"]
+    twice = await shell("train", "--manifest", "s3://b/m", "--dry-run")
+    assert twice.exit_code == 4
+    assert twice.stdout == (
+        "It cannot be trained: every document needs an id of its own, and these are duplicates: a, b\N{REPLACEMENT CHARACTER}.\n"
+    )
+
+
+async def test_a_prefix_keeps_two_folders_apart(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    await shell("train", str(folder), "--pattern", "*.txt", "--prefix", "2026/")
+    assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[0].documents] == ["2026/a.txt", "2026/b.txt"]
