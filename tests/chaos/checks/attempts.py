@@ -82,7 +82,7 @@ def no_document_runs_twice_at_once(evidence: Evidence) -> Iterator[str]:
     for execution in evidence.executions:
         for begin, end in execution.spans:
             until, pid = running.get(execution.document, (0.0, 0))
-            if begin < until and pid != execution.pid and not any(0 <= until - thaw < THAW_SECONDS for thaw in thaws):
+            if begin < until and pid != execution.pid and not any(abs(until - thaw) < THAW_SECONDS for thaw in thaws):
                 yield f"{execution.document} ran in process {execution.pid} {until - begin:.2f} s before it ended in {pid}"
             if end > until:
                 running[execution.document] = end, execution.pid
