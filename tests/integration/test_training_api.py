@@ -74,6 +74,7 @@ def details(error: grpc.aio.AioRpcError) -> tuple[str, list[str]]:
         (pb.StartTrainingRequest(manifest_uri="s3://a/b", documents=[document()]), "documents"),
         (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://b/x", count=1)), "numbered.uri_template"),
         (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=0)), "numbered.count"),
+        (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template=f"blob://{'a' * 54}{{n}}", count=1)), "numbered.uri_template"),
     ],
 )
 async def test_a_wrong_request_names_its_field_and_stores_nothing(

@@ -125,6 +125,8 @@ def _check_numbered(numbered: pb.NumberedDocuments, limits: Limits, uris: UriRul
         found.add("numbered.uri_template", "The template must contain {n} exactly once, where the number goes.")
     elif reason := uris.reason(numbered.uri_template.replace("{n}", str(MOST_NUMBER))):
         found.add("numbered.uri_template", reason)
+    elif numbered.uri_template.startswith("blob://") and "{n}" in numbered.uri_template.split("/")[2]:
+        found.add("numbered.uri_template", "The number cannot stand within an upload's key; put {n} in the place of the offset or length.")
     if not 1 <= numbered.count <= limits.manifest_documents:
         found.add("numbered.count", f"The count must be 1 to {limits.manifest_documents:,}.")
     if numbered.first < 0 or numbered.first + numbered.count - 1 > MOST_NUMBER:

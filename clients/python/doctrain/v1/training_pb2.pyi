@@ -264,7 +264,8 @@ class NumberedDocuments(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     uri_template: _builtins.str
     """The URI of each document, with `{n}` in the place of its number, such as `s3://bucket/page-{n}.pdf`.
-    The document's id is its number in decimal.
+    The document's id is its number in decimal. In a `blob://` URI the number is the offset or the length, or a part of them, as in
+    `blob://KEY/{n}/500`; within the key it is INVALID_ARGUMENT.
     """
     first: _builtins.int
     """The first number, 0 or more; the last one, `first + count - 1`, is at most 2,147,483,647."""
