@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import doctrain
 from doctrain.errors import NothingToRetryError, TrainingNotEndedError, TrainingNotFoundError
 from doctrain.v1 import training_pb2
+from doctrain_coordinator.trainings import chunks
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import Indexer, indexing, train
 from testkit.waiting import wait_until
@@ -99,6 +101,55 @@ async def test_bytes_stay_while_another_document_has_them(served: Coordinators, 
     await acme.delete_documents(["two", "0"])
     assert blobs(served) == [("stranger", "The harbour.")]
     assert await found(stranger) == {"own"}
+
+
+async def test_bytes_stay_while_a_numbered_training_has_them(served: Coordinators, acme: doctrain.AsyncClient, indexer: Indexer) -> None:
+    gate = indexer.gates["20"] = asyncio.Event()
+    data = (await acme.upload(b"The harbour, once more. " * 10)).uri
+    await acme.wait(await started(acme, training_pb2.DocumentInput(document_id="whole", uri=f"{data}/0/20")))
+    numbered = training_pb2.NumberedDocuments(uri_template=f"{data}/{{n}}/40", first=20, count=30)
+    running = (await acme.start_training(numbered=numbered)).training.training_task_id
+    assert await acme.delete_documents(["whole"]) == 1
+    await wait_until(lambda: "20" in indexer.at_gate)
+    gate.set()
+    ended = await acme.wait(running)
+    assert (ended.completed, ended.failed) == (30, 0)
+    await acme.delete_documents([str(number) for number in range(20, 49)])
+    assert len(blobs(served)) == 1
+    assert await acme.delete_documents(["49"]) == 1
+    assert blobs(served) == []
+
+
+async def test_bytes_stay_for_those_of_a_numbered_training_that_failed(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    data = (await acme.upload(b"The harbour.")).uri
+    numbered = training_pb2.NumberedDocuments(uri_template=f"{data}/{{n}}/5", first=7, count=2)  # the second is past the end
+    ended = await acme.wait((await acme.start_training(numbered=numbered)).training.training_task_id)
+    assert (ended.completed, ended.failed) == (1, 1)
+    assert await acme.delete_documents(["7"]) == 1
+    assert len(blobs(served)) == 1
+    assert await acme.delete_documents(["8"]) == 0
+    assert blobs(served) == []
+
+
+async def test_bytes_stay_while_a_manifest_that_may_name_them_is_loaded(
+    served: Coordinators, acme: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST", 1)
+    database = await served.database()
+    await database.execute("select pg_advisory_lock(1685021795, training) from generate_series(1, 100) as training")  # no load goes on
+    documents = [await upload(acme, name, f"The harbour of {name}.") for name in ("named", "unnamed")]
+    await acme.wait(await started(acme, *documents))
+    lines = [json.dumps({"document_id": name, "uri": documents[0].uri}) for name in ("first", "second", "third")]
+    manifest = await acme.upload("\n".join(lines).encode())
+    loading = (await acme.start_training(manifest_uri=manifest.uri)).training.training_task_id
+    await acme.delete_documents(["named", "unnamed", "first", "third"])
+    assert len(blobs(served)) == 3
+    await database.execute("select pg_advisory_unlock_all()")
+    ended = await acme.wait(loading)
+    assert (ended.completed, ended.failed) == (3, 0)
+    assert await found(acme) == {"second"}
+    assert await acme.delete_documents(["named", "unnamed"]) == 0
+    assert blobs(served) == [("acme", "The harbour of named."), ("acme", "\n".join(lines))]
 
 
 async def test_a_training_that_was_started_before_does_not_bring_it_back_and_one_started_after_does(
@@ -189,6 +240,17 @@ async def test_nobody_deletes_what_is_anothers(served: Coordinators, acme: doctr
     unknown = await refused(stranger.delete_documents(training_task_id=ended.training_task_id))
     assert isinstance(unknown, TrainingNotFoundError)
     assert await found(acme) == {"doc"}
+
+
+async def test_deletes_of_what_no_training_ever_had_leave_no_marks(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    numbered = training_pb2.NumberedDocuments(uri_template="s3://bucket/{n}", first=5, count=10)
+    await acme.cancel((await acme.start_training(numbered=numbered)).training.training_task_id)
+    await acme.cancel(await started(acme, training_pb2.DocumentInput(document_id="doc", uri="s3://bucket/doc")))
+    await train(acme, {"kept": "The harbour."})
+    assert await acme.delete_documents(["doc", "4", "5", "14", "15", "015", "never", "kept"]) == 1
+    database = await served.database()
+    marks = await database.fetch("select document_id from indexed_document where deleted order by document_id")
+    assert [row["document_id"] for row in marks] == ["14", "5", "doc", "kept"]
 
 
 async def test_wrong_requests_name_their_fields(acme: doctrain.AsyncClient) -> None:

@@ -95,7 +95,13 @@ async def test_counting_and_deleting_read_no_more_than_what_is_theirs(database: 
     extent = await plan(database, SQL["extent"], [SMALL, None, None, None, None, MOST_COUNTED, index_name(MODEL)])
     assert "Index Cond: (tenant = '2'::bigint)" in extent
     assert "indexed_document_of_training" in await plan(database, deleting.SQL["documents_of"], [SMALL, 2, 50])
-    assert "document_of_blob" in await plan(database, deleting.SQL["unshared_blobs"], [SMALL, ["d1"], 100])
+    marked = await plan(database, deleting.SQL["delete_documents"], [SMALL, ["d1"], 100, None, [None]])
+    assert "document_by_id" in marked
+    assert "hashed SubPlan" not in marked
+    unshared = await plan(database, deleting.SQL["unshared_blobs"], [SMALL, ["d1"], 100, [None]])
+    assert "document_of_blob" in unshared
+    assert "training_of_blob" in unshared
+    assert "Seq Scan" not in unshared
     assert "document_by_id" in await plan(database, deleting.SQL["forget_metadata"], [SMALL, ["d1"], 100])
     assert "chunk_pkey" in await plan(database, deleting.SQL["delete_chunks"], [SMALL, ["d1"]])
 

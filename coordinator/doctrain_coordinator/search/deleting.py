@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ BATCH_SECONDS = 30.0
 BATCH_DOCUMENTS = 50
 AT_ONCE = 8
 PAUSE_SECONDS = 0.05
+_NUMBER = re.compile("0|[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,19 @@ class Deleting:
         async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c:
             async with c.transaction():
                 there = await c.fetch(SQL["lock_documents"], caller.tenant, ids, place, training)
-                gone = [row["document_id"] for row in await c.fetch(SQL["delete_documents"], caller.tenant, ids, place, training)]
+                gone = [
+                    row["document_id"] for row in await c.fetch(SQL["delete_documents"], caller.tenant, ids, place, training, _numbers(ids))
+                ]
                 await c.execute(SQL["delete_chunks"], caller.tenant, gone)
             while await c.fetchval(SQL["remembers_metadata"], caller.tenant, gone, place):
                 await c.execute(SQL["forget_metadata"], caller.tenant, gone, place)
                 await asyncio.sleep(PAUSE_SECONDS)
-            blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place)]
+            blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place, _numbers(gone))]
         await for_each(blobs, lambda sha256: self._blobs.delete(caller.tenant_id, sha256), at_once=AT_ONCE)
         await for_each(gone, lambda name: self._blobs.artifacts.remove_document(caller.tenant_id, name), at_once=AT_ONCE)
         return [row["document_id"] for row in there]
+
+
+def _numbers(ids: Sequence[str]) -> list[int | None]:
+    """The number that each id is, as those of numbered documents are; None for any other."""
+    return [int(name) if _NUMBER.fullmatch(name) else None for name in ids]

@@ -12,9 +12,24 @@ where tenant = $1 and document_id = any($2::text[]) and index_order < $3 and ($4
 order by document_id for update
 
 -- name: delete_documents
--- Of those that are not in the index too, so that a training that has them open does not put them there. Answers which are deleted now.
+-- Of those that are not in the index too, where a training has them or may still load them, so that neither it nor a retry puts them
+-- there; of others no mark is left. $5 are the numbers that ids are, in their order. Answers which are deleted now. Limits within, and
+-- ``offset 0``, make the planner look each up by its key.
 insert into indexed_document as known (tenant, document_id, training, index_order, deleted)
-select $1, document_id, $3, $3, true from unnest($2::text[]) as document_id order by document_id
+select $1, named.document_id, $3, $3, true
+from unnest($2::text[], $5::bigint[]) as named (document_id, number)
+where exists (select 1 from indexed_document i where i.tenant = $1 and i.document_id = named.document_id offset 0)
+    or exists (select 1 from training g where g.tenant = $1 and g.state in (1, 2) and not g.sealed and g.manifest_uri is not null)
+    or exists (
+        select 1 from training g
+        where g.tenant = $1 and g.uri_template is not null and named.number - g.number_offset between 0 and g.load_count - 1
+    )
+    or exists (
+        select 1 from training g
+        cross join lateral (select 1 from document d where d.training = g.id and d.document_id = named.document_id limit 1) had
+        where g.tenant = $1 offset 0
+    )
+order by document_id
 on conflict (tenant, document_id) do update
 set training = excluded.training, index_order = excluded.index_order, ordinal = 0, content_hash = '', recipe = '', media_type = '', metadata = '{}', model = '', chunk_count = 0,
     deleted = true, indexed_at = now()
@@ -41,18 +56,43 @@ select exists (
 )
 
 -- name: unshared_blobs
--- The SHA-256 of the bytes that the documents were ever trained from, without those of documents that are not deleted.
+-- The SHA-256 of the bytes that the documents were ever trained from, without those of documents that are not deleted: $4 are the
+-- numbers that ids are, in their order. None while a manifest is being loaded, whose further lines may name any of them.
 with blob as (
-    select distinct substr(d.uri, 8, 64) as sha256
+    select substr(d.uri, 8, 64) as sha256
     from training g join document d on d.training = g.id
     where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.uri like 'blob://%'
+    union
+    select substr(g.uri_template, 8, 64)
+    from training g join unnest($4::bigint[]) as number on number - g.number_offset between 0 and g.load_count - 1
+    where g.tenant = $1 and g.id < $3 and g.uri_template like 'blob://%'
 )
 select sha256 from blob
-where not exists (
-    select 1 from document d join training g on g.id = d.training
-    where substr(d.uri, 8, 64) = blob.sha256 and d.uri like 'blob://%' and g.tenant = $1
-        and not exists (
-            select 1 from indexed_document i
-            where i.tenant = $1 and i.document_id = d.document_id and i.deleted and i.index_order > coalesce(g.retry_of, g.id)
-        )
-)
+where not exists (select 1 from training g where g.tenant = $1 and g.state in (1, 2) and not g.sealed and g.manifest_uri is not null)
+    and not exists (
+        select 1 from document d join training g on g.id = d.training
+        where substr(d.uri, 8, 64) = blob.sha256 and d.uri like 'blob://%' and g.tenant = $1
+            and not exists (
+                select 1 from indexed_document i
+                where i.tenant = $1 and i.document_id = d.document_id and i.deleted and i.index_order > coalesce(g.retry_of, g.id)
+            )
+    )
+    and not exists (
+        select 1 from training g
+        where g.tenant = $1 and substr(g.uri_template, 8, 64) = blob.sha256 and g.uri_template like 'blob://%'
+            and (
+                (g.state in (1, 2) and not g.sealed)
+                -- What the index has of it says so at once, where looking through its documents may take long.
+                or exists (select 1 from indexed_document i where i.tenant = $1 and i.training = g.id and not i.deleted offset 0)
+                or exists (
+                    select 1 from document d
+                    where d.training = g.id
+                        and not exists (
+                            select 1 from indexed_document i
+                            where i.tenant = $1 and i.document_id = (d.ordinal + g.number_offset)::text and i.deleted and i.index_order > g.id
+                            offset 0
+                        )
+                    offset 0
+                )
+            )
+    )

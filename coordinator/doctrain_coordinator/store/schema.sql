@@ -81,6 +81,8 @@ create table training (
 create unique index training_task on training (tenant, task_id);
 create index training_unsealed on training (id) where not sealed;
 create index training_open on training (tenant) where state in (1, 2);
+-- Whose numbered documents share an upload's bytes, as document_of_blob.
+create index training_of_blob on training (tenant, substr(uri_template, 8, 64)) where uri_template like 'blob://%';
 
 -- State: 0 PENDING, 1 DISPATCHED, 2 RUNNING, 3 STOPPING, 4 DONE, 5 CANCELLED.
 -- number is the dispatch number and the attempt; version is the training's version of the shard's last change.

@@ -81,9 +81,16 @@ class SearchServiceServicer(object):
     def DeleteDocuments(self, request, context):
         """Takes documents out of the index: those named, or all that one training put there and no newer one has replaced.
 
-        Afterwards none of their text, words, vectors and metadata is in the index, and bytes that were uploaded or sent along for
-        them are removed from doctrain's store, unless a document that is not deleted has the same ones. The record of the
-        trainings stays: ListDocuments still says that there was a document of this id and how it ended.
+        Afterwards none of their text, words, vectors and metadata is in the index. The pages that were recognised in them (OCR) are
+        removed from doctrain's store, and so are the bytes that were uploaded or sent along for them, of all their versions. Bytes stay:
+
+        - while a document that is not deleted has the same ones, or others of the same upload (`blob://KEY/OFFSET/LENGTH`, numbered
+        documents);
+        - of small documents that came in one request, until the last of these is deleted: they are kept together, as one upload;
+        - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. Name the
+        documents in another call after that to have their bytes removed; a call by `training_task_id` finds them no more.
+
+        The record of the trainings stays: ListDocuments still says that there was a document of this id and how it ended.
 
         A delete has its place in the order of trainings, as the newest of them when it is called. A training that was started
         before, and still runs or is retried, does not bring the documents back: there they end COMPLETED, or FAILED with NOT_FOUND
