@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.trainings import chunks, loaders, storing
+from doctrain_coordinator.trainings import chunks, loaders, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_mesh import postgres as postgres_of_mesh
@@ -85,6 +85,21 @@ async def test_a_tenant_whose_sources_are_down_delays_no_other(one: Core) -> Non
     good = await numbered(one, other, "good")
     async with running(one, Scripted(None)):
         row = await wait_until(lambda: sealed(one, good), timeout=5)
+    assert row["loaded"] == 20
+
+
+async def test_a_training_whose_number_is_long_is_loaded_by_one_at_a_time(one: Core) -> None:
+    await one.pool.execute("select setval(pg_get_serial_sequence('training', 'id'), (2^40)::bigint)")
+    training = await numbered(one, await one.tenant("a"), "t")
+    assert training > 2**40
+    claims = [await postgres_of_mesh.connect(one.url) for _ in range(2)]
+    try:
+        assert [await unfinished.claim(connection, training) is not None for connection in claims] == [True, False]
+    finally:
+        for connection in claims:
+            await postgres_of_mesh.close_connection(connection)
+    async with running(one, Scripted(None)):
+        row = await wait_until(lambda: sealed(one, training), timeout=5)
     assert row["loaded"] == 20
 
 

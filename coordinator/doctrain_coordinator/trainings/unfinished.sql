@@ -13,7 +13,7 @@ from training join tenant on tenant.id = training.tenant
 where training.id = $1 and not training.sealed and training.state in (1, 2)
 
 -- name: try_load
-select pg_try_advisory_lock(1685021795, $1::bigint::int)
+select pg_try_advisory_lock(1685021795, hashint8($1))
 
 -- name: silent_seconds
 select extract(epoch from now() - load_progress_at)::float8 from training where id = $1
