@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 Headers = Sequence[tuple[bytes, bytes]]
 
 LONGEST_RETRY_AFTER_SECONDS = 300.0
+_MOST_CHARACTERS = 64
+"""Of a Retry-After header: a date has 29."""
 
 
 def header(headers: Headers, name: bytes) -> str:
@@ -16,14 +18,13 @@ def header(headers: Headers, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
 
 
-def retry_after_seconds(headers: Headers, otherwise: float) -> float:
-    """How long the server asks to be left alone, five minutes at most; ``otherwise`` when it does not say."""
+def retry_after_seconds(headers: Headers) -> float | None:
+    """How long the server asks to be left alone, five minutes at most; None when it does not say so in a way that can be read."""
     told = header(headers, b"retry-after").strip()
-    if told.isdecimal():
-        seconds = float(told)
-    else:
-        try:
-            seconds = parsedate_to_datetime(told).timestamp() - time.time()
-        except ValueError:
-            return otherwise
+    if len(told) > _MOST_CHARACTERS:
+        return None
+    try:
+        seconds = float(told) if told.isdecimal() else parsedate_to_datetime(told).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
     return max(0.0, min(seconds, LONGEST_RETRY_AFTER_SECONDS))

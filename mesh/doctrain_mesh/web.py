@@ -192,7 +192,8 @@ def _judge(response: httpcore2.Response) -> None:
     if status in (http.HTTPStatus.NOT_FOUND, http.HTTPStatus.GONE):
         raise BlobNotFoundError("There is nothing at this URI.")
     if status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_EARLY, http.HTTPStatus.TOO_MANY_REQUESTS) or status >= 500:
-        raise BlobUnavailableError(f"The web server answered {status}.", retry_after_seconds=retry_after_seconds(response.headers, 2.0))
+        told = retry_after_seconds(response.headers)
+        raise BlobUnavailableError(f"The web server answered {status}.", retry_after_seconds=2.0 if told is None else told)
     raise BlobForbiddenError(f"The web server does not give it out; it answered {status}.")
 
 

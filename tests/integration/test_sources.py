@@ -236,6 +236,11 @@ async def test_what_a_web_server_answers_is_told_apart(sources: Sources, site: S
     with pytest.raises(BlobUnavailableError) as busy:
         await sources.get("acme", site.uri("/busy"), 9)
     assert busy.value.retry_after_seconds == 7
+    for unreadable in ("soon", "Mon, 01 Jan 2020 00:00:00 +99999999999999999999"):
+        site.statuses["/busy"] = 503, {"Retry-After": unreadable}
+        with pytest.raises(BlobUnavailableError) as busy:
+            await sources.get("acme", site.uri("/busy"), 9)
+        assert busy.value.retry_after_seconds == 2
 
 
 async def test_an_answer_that_breaks_off_is_no_document(sources: Sources, site: Site) -> None:

@@ -22,7 +22,7 @@ import msgspec
 
 from doctrain_mesh.embedding.shortened import Shortened
 from doctrain_mesh.errors import EmbeddingUnavailableError, OperationTimeoutError
-from doctrain_mesh.http_answers import header, retry_after_seconds
+from doctrain_mesh.http_answers import retry_after_seconds
 from doctrain_mesh.outage import Outage
 from doctrain_mesh.supervise import deadline
 
@@ -168,7 +168,7 @@ class Endpoint:
         if status == http.HTTPStatus.OK:
             return
         if status in _BUSY or status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-            told = retry_after_seconds(response.headers, 0.0) if header(response.headers, b"retry-after") else None
+            told = retry_after_seconds(response.headers)
             if told:
                 self._pace.hold(told)
             raise _NotNowError(f"The embedding endpoint answered {status}.", retry_after_seconds=told)
