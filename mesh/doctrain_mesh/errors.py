@@ -197,7 +197,7 @@ class OperationTimeoutError(UnavailableError):
 
 
 class UploadStalledError(DoctrainError):
-    """A client's bytes stopped coming, or the whole of an upload or of a request took too long."""
+    """A client's bytes stopped coming, came too slowly while others waited, or took too long as a whole."""
 
     status = grpc.StatusCode.DEADLINE_EXCEEDED
     reason = "UPLOAD_STALLED"

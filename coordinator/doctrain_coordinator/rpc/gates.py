@@ -1,6 +1,7 @@
 """How many calls are served at once, of one tenant and in all; the others wait in line, their requests unread.
 
-A request that is not read waits at its client: what a call costs in memory, time and connections begins behind its gate.
+A request that is not read waits at its client: what a call costs in memory, time and connections begins behind its gate. It is read in
+its tenant's turn, on one of so many places in all (`places.py`), and served in the turn in all: who sends nothing keeps its own turns only.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from doctrain_coordinator.rpc.places import Place, Places
+from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, Identity
 from doctrain_mesh.errors import QuotaExceededError, ShuttingDownError
 
 RETRY_SECONDS = 1.0
 ELSEWHERE_SECONDS = 0.1
 """When to call again a coordinator that shuts down: another one may be behind the same address."""
+REQUEST_PATIENCE_SECONDS = 5.0
+"""How long a request may keep others from being read."""
+UPLOAD_PATIENCE_SECONDS = 15.0
+"""How long an upload may keep others waiting while less comes than ``places.SLOWEST_BYTES_A_SECOND``."""
 
 
 @dataclass(slots=True)
@@ -26,16 +33,23 @@ class _Line:
 
 
 class Gate:
-    """Serves ``of_tenant`` calls of one tenant at once and ``in_all`` of everybody; of one tenant ``waiting`` more may wait."""
+    """Reads and serves ``of_tenant`` calls of one tenant at once; of one tenant ``waiting`` more may wait.
 
-    def __init__(self, *, of_tenant: int, in_all: int, waiting: int) -> None:
+    Of everybody ``in_all`` are served at once and ``at_hand`` have a place, on which their request is read and kept until it is answered.
+    """
+
+    def __init__(
+        self, *, of_tenant: int, in_all: int, at_hand: int, waiting: int, patience_seconds: float = REQUEST_PATIENCE_SECONDS
+    ) -> None:
         self._of_tenant, self._waiting = of_tenant, waiting
-        self._turns = asyncio.Semaphore(in_all)
+        self.turns = asyncio.Semaphore(in_all)
+        """Held while a call is served, once its request is read."""
+        self._places = Places(at_hand, patience_seconds)
         self._lines: dict[int, _Line] = {}
 
     @asynccontextmanager
-    async def passing(self, tenant: int) -> AsyncIterator[None]:
-        """Open while the call is served, once its turn has come; raises QuotaExceededError where too many wait before it."""
+    async def place(self, tenant: int) -> AsyncIterator[Place]:
+        """Open while the call's request is read and the call served; raises QuotaExceededError where too many wait before it."""
         line = self._lines.setdefault(tenant, _Line(asyncio.Semaphore(self._of_tenant)))
         most = self._of_tenant + self._waiting
         if line.calls >= most:
@@ -46,8 +60,8 @@ class Gate:
             )
         line.calls += 1
         try:
-            async with line.turns, self._turns:
-                yield
+            async with line.turns, self._places.one(tenant) as place:
+                yield place
         finally:
             line.calls -= 1
             if not line.calls:
@@ -60,15 +74,17 @@ class Gates:
     def __init__(self) -> None:
         self._closed = False
         # Quick calls have a connection each, of a pool that is smaller than ``in_all``.
-        self._quick = Gate(of_tenant=4, in_all=32, waiting=252)
+        self._quick = Gate(of_tenant=4, in_all=32, at_hand=64, waiting=252)
+        # Operators count as one tenant, whom nobody else's calls keep waiting.
+        self._operators = Gate(of_tenant=32, in_all=8, at_hand=33, waiting=224)
         # One that stores or deletes documents holds up to the largest request in memory, and a connection for as long as that takes.
-        self._storing = Gate(of_tenant=2, in_all=8, waiting=254)
+        self._storing = Gate(of_tenant=2, in_all=8, at_hand=12, waiting=254)
         # An upload holds some 20 MiB until it ends.
-        self._uploads = Gate(of_tenant=4, in_all=16, waiting=60)
+        self._uploads = Gate(of_tenant=4, in_all=16, at_hand=16, waiting=60, patience_seconds=UPLOAD_PATIENCE_SECONDS)
         # A search keeps a core of Postgres busy, and before that the model, which serves one at a time.
-        self._searches = Gate(of_tenant=4, in_all=12, waiting=28)
+        self._searches = Gate(of_tenant=4, in_all=12, at_hand=24, waiting=28)
         # A watch that waits for its turn would be silent.
-        self._watches = Gate(of_tenant=1_000, in_all=10_000, waiting=0)
+        self._watches = Gate(of_tenant=1_000, in_all=10_000, at_hand=10_000, waiting=0)
         self._of = {
             "/doctrain.v1.TrainingService/StartTraining": self._storing,
             "/doctrain.v1.TrainingService/RetryFailedDocuments": self._storing,
@@ -79,13 +95,13 @@ class Gates:
             "/doctrain.v1.TrainingService/WatchStatus": self._watches,
         }
 
-    def of(self, method: str) -> Gate:
-        """The gate of a tenant's or an operator's method; raises ShuttingDownError once they are closed."""
+    def of(self, method: str, caller: Identity) -> Gate:
+        """The gate of a method for a tenant or an operator; raises ShuttingDownError once they are closed."""
         if self._closed:
             raise ShuttingDownError(
                 "This coordinator shuts down; call another one, or this one again later.", retry_after_seconds=ELSEWHERE_SECONDS
             )
-        return self._of.get(method, self._quick)
+        return self._operators if caller.role == ROLE_OPERATOR else self._of.get(method, self._quick)
 
     def close(self) -> None:
         """Lets nobody in any more; calls that are in, or in line, are served. One that gRPC's own end meets would read CANCELLED."""

@@ -1,7 +1,7 @@
 """What happens around every call: a span, who calls, whether they may and when it is their turn, and errors turned into statuses.
 
 gRPC reads the request of a unary call before its handler is called, whoever made it. So handlers are given to gRPC as streams,
-and a request is read when its caller is known and its turn has come.
+and a request is read when its caller is known and its tenant's turn has come.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.rpc.gates import Gates
+from doctrain_coordinator.rpc.places import Heard, Place
 from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC, UNTRACED
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
@@ -71,6 +72,35 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(call.unary(behaviour, handler.request_streaming), None, handler.response_serializer)
 
 
+class _Asked:
+    """What a client asks: one request, or a stream of them."""
+
+    def __init__(self, requests: AsyncIterator[bytes], streaming: bool, decoder: Decoder) -> None:
+        self._requests, self._streaming, self._decoder = requests, streaming, decoder
+        self._data = b""
+
+    async def read(self, place: Place | None = None) -> None:
+        """Waits for the one request, whose client may lose its place; a stream is read by its handler."""
+        if place is not None:
+            self._requests = Heard(place, self._requests)
+        if self._streaming:
+            return
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                self._data = await anext(aiter(self._requests))
+        except StopAsyncIteration as error:
+            raise InvalidRequestError("The call carries no request.") from error
+        except TimeoutError as error:
+            raise UploadStalledError(
+                f"The request did not arrive within {REQUEST_SECONDS:g} s. Send it again, or upload its documents and name them."
+            ) from error
+        self._decoder.check(self._data)
+
+    def request(self) -> Any:
+        """Decoded; raises InvalidRequestError for what is none."""
+        return self._decoder.stream(self._requests) if self._streaming else self._decoder.message(self._data)
+
+
 class _Call:
     """One call. Requests arrive as bytes and are decoded once the caller may call: gRPC's own word for bad ones is INTERNAL."""
 
@@ -79,10 +109,8 @@ class _Call:
 
     def unary(self, behaviour: Any, request_streaming: bool) -> Any:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> Any:
-            async def answer() -> Any:
-                return await behaviour(await self._asked(requests, request_streaming), context)
-
-            return await self._around(context, answer)
+            asked = _Asked(requests, request_streaming, self._decoder)
+            return await self._around(context, asked, lambda request: behaviour(request, context))
 
         return handle
 
@@ -90,8 +118,8 @@ class _Call:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> None:
             stream = StreamContext(context, self._decoder)
 
-            async def answer() -> None:
-                result = behaviour(await self._asked(requests, request_streaming), stream)
+            async def answer(request: Any) -> None:
+                result = behaviour(request, stream)
                 if not isinstance(result, AsyncIterator):
                     await result
                     return
@@ -99,35 +127,22 @@ class _Call:
                     async for response in responses:
                         await stream.write(response)
 
+            asked = _Asked(requests, request_streaming, self._decoder)
             try:
-                await self._around(context, lambda: self._while_in_force(answer, stream))
+                await self._around(context, asked, lambda request: self._while_in_force(answer(request), stream))
             except StalledError as stalled:
                 log.info("A client of %s %s and is cut off.", self._method, stalled)
                 raise asyncio.CancelledError from None  # how a handler drops its call without waiting to send a status
 
         return handle
 
-    async def _asked(self, requests: AsyncIterator[bytes], request_streaming: bool) -> Any:
-        if request_streaming:
-            return self._decoder.stream(requests)
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                data = await anext(aiter(requests))
-        except StopAsyncIteration as error:
-            raise InvalidRequestError("The call carries no request.") from error
-        except TimeoutError as error:
-            raise UploadStalledError(
-                f"The request did not arrive within {REQUEST_SECONDS:g} s. Send it again, or upload its documents and name them."
-            ) from error
-        return self._decoder.message(data)
-
-    async def _while_in_force(self, answer: Callable[[], Awaitable[None]], stream: StreamContext) -> None:
+    async def _while_in_force(self, answer: Awaitable[None], stream: StreamContext) -> None:
         """Ends a stream within seconds of its key's being revoked."""
         try:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(self._watch_key(stream), name="whether the key is in force")
                 try:
-                    await answer()
+                    await answer
                 finally:
                     watch.cancel()
         except BaseExceptionGroup as failures:
@@ -144,15 +159,19 @@ class _Call:
                 stream.ended_here = True
                 raise
 
-    async def _around(self, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+    async def _around(self, context: Any, asked: _Asked, answer: Callable[[Any], Awaitable[Any]]) -> Any:
         with self._span() as span:
             try:
                 caller = await self._authorised()
                 CALLER.set(caller)
                 if caller.role in (PUBLIC, ROLE_WORKER):
-                    return await answer()
-                async with self._gates.of(self._method).passing(caller.tenant):
-                    return await answer()
+                    await asked.read()
+                    return await answer(asked.request())
+                gate = self._gates.of(self._method, caller)
+                async with gate.place(caller.tenant) as place:
+                    await asked.read(place)
+                    async with gate.turns:
+                        return await answer(asked.request())
             except (asyncio.CancelledError, grpc.aio.AbortError, StalledError):
                 raise
             except DoctrainError as error:

@@ -26,12 +26,16 @@ class Decoder:
     def __init__(self, decode: Callable[[bytes], Any] | None, most_bytes: int | None = None) -> None:
         self._decode, self._most = decode, most_bytes
 
-    def message(self, data: bytes) -> Any:
-        """The request; raises InvalidRequestError for what is none."""
-        if self._decode is None:
-            return data
+    def check(self, data: bytes) -> None:
+        """Raises InvalidRequestError for what is larger than the method's requests are."""
         if self._most is not None and len(data) > self._most:
             raise InvalidRequestError(f"A message of this method has at most {self._most:,} bytes.")
+
+    def message(self, data: bytes) -> Any:
+        """The request; raises InvalidRequestError for what is none."""
+        self.check(data)
+        if self._decode is None:
+            return data
         try:
             return self._decode(data)
         except Exception as error:  # protobuf's implementations do not share one class for it

@@ -31,7 +31,7 @@ class Calls:
         await _settle()
 
     async def _serve(self, name: str, tenant: int) -> None:
-        async with self._gate.passing(tenant):
+        async with self._gate.place(tenant), self._gate.turns:
             self.served.append(name)
             try:
                 await self._ends[name].wait()
@@ -54,7 +54,7 @@ async def calls(gate: Gate) -> AsyncIterator[Calls]:
 
 
 async def test_a_tenant_waits_for_its_own_calls_and_for_nobody_elses() -> None:
-    async with calls(Gate(of_tenant=2, in_all=10, waiting=5)) as made:
+    async with calls(Gate(of_tenant=2, in_all=10, at_hand=10, waiting=5)) as made:
         for name in ("a1", "a2", "a3", "a4"):
             await made.make(name, 1)
         await made.make("b1", 2)
@@ -64,7 +64,7 @@ async def test_a_tenant_waits_for_its_own_calls_and_for_nobody_elses() -> None:
 
 
 async def test_all_tenants_together_have_a_limit_too() -> None:
-    async with calls(Gate(of_tenant=2, in_all=2, waiting=5)) as made:
+    async with calls(Gate(of_tenant=2, in_all=2, at_hand=9, waiting=5)) as made:
         for tenant in (1, 2, 3):
             await made.make(f"call of {tenant}", tenant)
         assert made.served == ["call of 1", "call of 2"]
@@ -75,16 +75,16 @@ async def test_all_tenants_together_have_a_limit_too() -> None:
 
 
 async def test_who_has_too_many_waiting_is_refused_until_some_are_served() -> None:
-    gate = Gate(of_tenant=1, in_all=10, waiting=1)
+    gate = Gate(of_tenant=1, in_all=10, at_hand=10, waiting=1)
     async with calls(gate) as made:
         await made.make("served", 1)
         await made.make("waits", 1)
         with pytest.raises(QuotaExceededError, match="More than 2 such calls at once") as refused:
-            async with gate.passing(1):
+            async with gate.place(1):
                 raise AssertionError("it passed")
         assert refused.value.metadata == {"limit": "2", "unit": "calls"}
         assert refused.value.retry_after_seconds is not None
-        async with gate.passing(2):
+        async with gate.place(2):
             pass
         made.tasks["waits"].cancel()
         await _settle()

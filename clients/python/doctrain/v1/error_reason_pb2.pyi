@@ -82,7 +82,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_UPLOAD_STALLED: _ErrorReason.ValueType  # 19
     """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another
-    call's request took longer than a minute to arrive. Nothing was stored; send it again.
+    call's request took longer than a minute to arrive; or either brought less than 1 KiB a second (an upload over 15 seconds, a request
+    over 5) while others waited to be read. Nothing was stored; send it again.
     """
     ERROR_REASON_KEY_NOT_FOUND: _ErrorReason.ValueType  # 20
     """NOT_FOUND. No key has this number (operators' calls only)."""
@@ -155,7 +156,8 @@ training has not indexed nor a call deleted since.
 """
 ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 19
 """DEADLINE_EXCEEDED. The client of an upload sent nothing for a minute, or took longer than fifteen for the whole; or another
-call's request took longer than a minute to arrive. Nothing was stored; send it again.
+call's request took longer than a minute to arrive; or either brought less than 1 KiB a second (an upload over 15 seconds, a request
+over 5) while others waited to be read. Nothing was stored; send it again.
 """
 ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND. No key has this number (operators' calls only)."""
