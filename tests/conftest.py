@@ -18,6 +18,7 @@ A missing server skips the test, and fails it where CI=true.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -30,6 +31,9 @@ from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer
 from testkit.rabbitmq import QueuePlace, RabbitMQServer
 from testkit.server import own_server, shared_server
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of whoever runs the tests in the background; programs that are started inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test asserts a time; a busy machine is no finding.
 hypothesis.settings.register_profile("doctrain", deadline=None)
