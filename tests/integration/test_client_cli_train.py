@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from doctrain.v1 import training_pb2 as pb
-from testkit.scripted_service import ScriptedService, serving
+from testkit.scripted_service import ScriptedService
 from testkit.shell import Shell
-
-
-@pytest.fixture
-async def service() -> ScriptedService:
-    return ScriptedService()
-
-
-@pytest.fixture
-async def shell(service: ScriptedService) -> AsyncIterator[Shell]:
-    async with serving(service) as now:
-        yield Shell(now.address)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for name in ("a.txt", "b.txt", "deep/c.md"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    return tmp_path
 
 
 async def test_what_is_said_of_every_document_of_a_folder(shell: Shell, service: ScriptedService, folder: Path) -> None:

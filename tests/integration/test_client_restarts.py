@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -66,14 +67,14 @@ async def test_uploads_go_on_while_every_coordinator_is_restarted_in_turn(postgr
             over = True
         slow = asyncio.Event()
 
-        async def trickle() -> object:
+        async def trickle() -> AsyncIterator[bytes]:
             for _ in range(16):  # more than is taken in before a coordinator reads it
                 yield b"a" * 2**19
             slow.set()
             await asyncio.sleep(1.0)  # longer than a coordinator takes to send its workers elsewhere
             yield b"b" * 1000
 
-        uploading = asyncio.create_task(client.upload(trickle()))  # type: ignore[arg-type]
+        uploading = asyncio.create_task(client.upload(trickle()))
         await slow.wait()
         await asyncio.gather(*(one.stop() for one in both))
         assert (await uploading).size == 2**23 + 1000, "what runs when a coordinator is told to end is served to its end"
@@ -113,11 +114,11 @@ async def test_a_call_that_the_service_cuts_off_is_made_again() -> None:
             await client.get_training("t")
         service.failures["UploadDocument"] = [CUT_OFF]
 
-        async def once() -> object:
+        async def once() -> AsyncIterator[bytes]:
             yield b"x"
 
         with pytest.raises(errors.UnavailableError, match="it ended the call, as it does when it shuts down"):
-            await client.upload(once())  # type: ignore[arg-type]
+            await client.upload(once())
 
 
 async def test_a_service_that_has_answered_is_waited_for_longer_than_one_that_never_did() -> None:
