@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from doctrain import AsyncClient
 from doctrain_mesh.broker.memory import MemoryBroker
@@ -16,6 +17,8 @@ from doctrain_worker.sandbox.isolation import Isolation
 from doctrain_worker.sandbox.link import Guardian
 from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
 from testkit import sandbox
+from testkit.pipelines import Bench, open_bench
+from testkit.postgres import PostgresServer
 from testkit.scripted_service import ScriptedService, serving
 from testkit.shell import Shell
 
@@ -102,3 +105,10 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).write_text(name)
     (tmp_path / "empty.txt").write_text("")
     return tmp_path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    """The whole pipeline on a database of its own, opened once for a file."""
+    async with open_bench(shared_postgres, tmp_path_factory.mktemp("documents")) as made:
+        yield made

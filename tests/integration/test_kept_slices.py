@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 import doctrain
 from doctrain.v1 import training_pb2
@@ -24,15 +23,8 @@ from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, ShardC
 from doctrain_worker.pipeline.wire import ReadSlice, Slice
 from testkit import pictures
 from testkit.coordinator import coordinators
-from testkit.pipelines import TESTS, Bench, open_bench, replaced, running_shard
+from testkit.pipelines import TESTS, Bench, replaced, running_shard
 from testkit.postgres import PostgresServer
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with open_bench(shared_postgres, tmp_path_factory.mktemp("documents")) as made:
-        yield made
-
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("kept slices"), pytest.mark.timeout(120)]
 

@@ -5,26 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, FencedError, NotHeldError, ShardContext
 from testkit import documents
 from testkit.limits import MIB
 from testkit.pictures import page, saved
-from testkit.pipelines import Bench, open_bench, running_shard
-from testkit.postgres import PostgresServer
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with open_bench(shared_postgres, tmp_path_factory.mktemp("documents")) as made:
-        yield made
-
+from testkit.pipelines import Bench, running_shard
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("pipeline")]
 

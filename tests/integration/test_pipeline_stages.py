@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from doctrain_mesh import settings
 from doctrain_mesh.blobs import BlobStore
@@ -27,16 +26,8 @@ from doctrain_worker.sandbox import isolation
 from doctrain_worker.sandbox.link import Guardian
 from testkit import embedding_server
 from testkit.limits import LIMITS
-from testkit.pipelines import TESTS, Bench, changed, open_bench, replaced
-from testkit.postgres import PostgresServer
+from testkit.pipelines import TESTS, Bench, changed, replaced
 from testkit.stages import digest
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with open_bench(shared_postgres, tmp_path_factory.mktemp("documents")) as made:
-        yield made
-
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("pipeline stages")]
 

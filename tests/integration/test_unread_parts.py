@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure
 from testkit import pictures
 from testkit.limits import LIMITS
-from testkit.pipelines import TESTS, Bench, open_bench, replaced
-from testkit.postgres import PostgresServer
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bench(shared_postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    async with open_bench(shared_postgres, tmp_path_factory.mktemp("documents")) as made:
-        yield made
-
+from testkit.pipelines import TESTS, Bench, replaced
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("unread parts"), pytest.mark.timeout(120)]
 
