@@ -31,7 +31,7 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain_mesh import logs, postgres, settings
 from doctrain_server.embedded import Embedded, embedded_mesh
 from doctrain_worker.pipeline.processor import ShardContext
-from doctrain_worker.sandbox import isolation
+from doctrain_worker.sandbox.main import isolation
 
 PROCESSES = 2
 CORPUS = Path(__file__).parent.parent / "corpus"

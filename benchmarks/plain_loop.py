@@ -17,14 +17,15 @@ import msgspec
 
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool
-from doctrain_worker.core.chunking import embedded_text
-from doctrain_worker.pipeline.child import embed, parse, stages
+from doctrain_worker.pipeline import methods
+from doctrain_worker.pipeline.child import embed, parse
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.index import IndexedDocument, index
 from doctrain_worker.pipeline.parsing import CHUNKS_A_BATCH
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, ShardContext
 from doctrain_worker.pipeline.wire import ParseTask, Progress, ReadLimits
+from doctrain_worker.text.chunking import embedded_text
 
 LIMITS = ReadLimits(chunks=60_000, pages=5_000, bytes=2**29, languages="eng", archives=False)
 
@@ -58,7 +59,7 @@ async def train(pool: Pool, shard: ShardContext, ordinal: int, file: Path) -> No
 async def main(url: str, shard: ShardContext) -> None:
     """Trains the documents that it is told of."""
     ours = Stages()
-    os.environ |= {stages.READ_VARIABLE: ours.read, stages.CHUNK_VARIABLE: ours.chunk, stages.MODEL_VARIABLE: "minilm"}
+    os.environ |= {methods.READ_VARIABLE: ours.read, methods.CHUNK_VARIABLE: ours.chunk, methods.MODEL_VARIABLE: "minilm"}
     parse.prepare()
     embed.prepare()
     pool = await postgres.create_pool(url, size=1, name="plain loop")

@@ -24,7 +24,7 @@ from doctrain_server.finding import Finding, Verdict, judged
 from doctrain_server.folder import holder, kept_keys
 from doctrain_server.healthcheck import fault
 from doctrain_server.postgres import url_of_running
-from doctrain_worker.sandbox import isolation
+from doctrain_worker.sandbox.main import isolation
 
 log = logging.getLogger(__name__)
 STAND_IN = "In-process stand-in"

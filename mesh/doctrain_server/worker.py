@@ -24,10 +24,10 @@ from doctrain_worker.pipeline.child_processor import ChildProcessor
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.processor import Processor
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
-from doctrain_worker.sandbox.link import Guardian, GuardianLostError
-from doctrain_worker.sandbox.pool import ChildStartError
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.main.link import Guardian, GuardianLostError
+from doctrain_worker.sandbox.main.pool import ChildStartError
 
 CHILD_PREFIX = "child:"
 INDEX_FROZEN_SECONDS = 3.0

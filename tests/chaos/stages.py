@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaos.documents import Kind, content_of, kind_of, named_by, seconds_of
-from doctrain_worker.core import markdown
 from doctrain_worker.pipeline.child.source import Source
 from doctrain_worker.pipeline.wire import Chunk, Slice
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.text import markdown
 
 if TYPE_CHECKING:
     import numpy as np

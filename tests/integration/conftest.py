@@ -12,10 +12,10 @@ import pytest_asyncio
 
 from doctrain import AsyncClient
 from doctrain_mesh.broker.memory import MemoryBroker
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.isolation import Isolation
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.isolation import Isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec
 from testkit import sandbox
 from testkit.pipelines import Bench, open_bench
 from testkit.postgres import PostgresServer

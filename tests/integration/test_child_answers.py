@@ -8,9 +8,10 @@ import re
 import pytest
 from msgspec.msgpack import Decoder
 
-from doctrain_worker.sandbox import ends, output
-from doctrain_worker.sandbox.launch import SCRATCH_BYTES
-from doctrain_worker.sandbox.pool import ChildPool
+from doctrain_worker.sandbox.main import output
+from doctrain_worker.sandbox.main.pool import ChildPool
+from doctrain_worker.sandbox.shared import ends
+from doctrain_worker.sandbox.shared.launch import SCRATCH_BYTES
 from testkit.sandbox import ANYTHING, SPEC, act, answered, works
 from testkit.waiting import wait_until
 

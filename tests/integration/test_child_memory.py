@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from doctrain_worker.sandbox import ends
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool
+from doctrain_worker.sandbox.shared import ends
 from testkit import sandbox
 from testkit.sandbox import ANYTHING, SPEC, act, works
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from doctrain_worker.pipeline.child_processor import ChildProcessor
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ShardContext
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.link import Guardian
 from testkit.limits import LIMITS
 
 

@@ -13,8 +13,8 @@ from doctrain_mesh.settings import Settings
 from doctrain_server import doctor, doctor_embedding
 from doctrain_server.doctor_embedding import examine_embedding
 from doctrain_server.finding import Verdict
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.confinement import Held
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.shared.launch import Held
 from testkit import embedding_server
 from testkit.waiting import wait_until
 

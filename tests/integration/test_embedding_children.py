@@ -6,21 +6,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from doctrain_mesh.embedding.folder import open_model
-from doctrain_worker.pipeline.child.stages import MODEL_VARIABLE
 from doctrain_worker.pipeline.halves import halves
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.ends import Result
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+from doctrain_worker.pipeline.methods import EMBED, MODEL_VARIABLE
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec, ChildStartError
+from doctrain_worker.sandbox.shared.ends import Result
 from testkit import onnx_folder
 
 TEXTS = ["bread and fish", "rails", ""]
-VECTORS = msgspec.msgpack.Decoder(tuple[str, bytes])
 
 
 @pytest.fixture
@@ -32,14 +30,13 @@ def folder() -> Iterator[Path]:
 
 
 def spec(model: str) -> ChildSpec:
-    child = "doctrain_worker.pipeline.child.embed"
-    return ChildSpec(f"{child}:embed", prepare=f"{child}:prepare", environment=((MODEL_VARIABLE, model),))
+    return ChildSpec(EMBED.function, prepare=EMBED.prepare, environment=((MODEL_VARIABLE, model),))
 
 
 async def test_a_child_makes_the_vectors_of_an_operators_own_model(folder: Path) -> None:
     seen = isolation.choose(reads=[str(folder)])
     async with Guardian.open() as guardian, ChildPool.open(guardian, spec(f"onnx:{folder}"), 1, seen) as pool:
-        end = await pool.run(TEXTS, 20.0, VECTORS)
+        end = await pool.run(TEXTS, 20.0, EMBED.answer)
     assert isinstance(end, Result)
     model = open_model(folder)
     assert end.value[0] == model.name

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from doctrain_worker.sandbox.launch import Launch
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.memory import FenceMemory
-from doctrain_worker.sandbox.process_tree import now_ns
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.shared.launch import Launch
+from doctrain_worker.sandbox.shared.memory import FenceMemory
+from doctrain_worker.sandbox.shared.process_tree import now_ns
 
 
 class MainProcess:

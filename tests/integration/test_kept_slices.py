@@ -137,8 +137,8 @@ class Broken(Artifacts):
 
 
 async def test_a_store_that_fails_or_hangs_costs_no_document(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctrain_worker.pipeline.kept.READ_SECONDS", 0.2)
-    monkeypatch.setattr("doctrain_worker.pipeline.kept.STORE_SECONDS", 0.2)
+    monkeypatch.setattr("doctrain_worker.pipeline.kept.finding.READ_SECONDS", 0.2)
+    monkeypatch.setattr("doctrain_worker.pipeline.kept.storing.STORE_SECONDS", 0.2)
     broken = Broken(BlobStore("memory:///")._store)
     async with replaced(bench, artifacts=broken) as own:
         assert await trained(own, "lone.tif", scan(1)) == {"ocr": 1, "kept": None}

@@ -18,12 +18,12 @@ from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
 from doctrain_mesh.sources import Sources
 from doctrain_mesh.uris import UriRules
-from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.text.chunking import embedded_text
 from testkit import embedding_server
 from testkit.limits import LIMITS
 from testkit.pipelines import TESTS, Bench, changed, replaced

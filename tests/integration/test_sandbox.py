@@ -18,12 +18,13 @@ from typing import Any
 import psutil
 import pytest
 
-from doctrain_worker.sandbox import channel, ends, isolation
-from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import Isolation
-from doctrain_worker.sandbox.launch import Launch
-from doctrain_worker.sandbox.link import Guardian, GuardianLostError
-from doctrain_worker.sandbox.pool import ChildPool, ChildStartError
+from doctrain_worker.sandbox.main import channel, isolation
+from doctrain_worker.sandbox.main.isolation import Isolation
+from doctrain_worker.sandbox.main.link import Guardian, GuardianLostError
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildStartError
+from doctrain_worker.sandbox.shared import ends
+from doctrain_worker.sandbox.shared.fenced import FencedError
+from doctrain_worker.sandbox.shared.launch import Launch
 from testkit import sandbox
 from testkit.sandbox import SPEC, TESTS, act, answered, marked, works
 from testkit.waiting import wait_until

@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from doctrain_worker.sandbox import ends
-from doctrain_worker.sandbox.isolation import Isolation
-from doctrain_worker.sandbox.launch import MOST_PROCESSES, SCRATCH_BYTES
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
+from doctrain_worker.sandbox.main.isolation import Isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec
+from doctrain_worker.sandbox.shared import ends
+from doctrain_worker.sandbox.shared.launch import MOST_PROCESSES, SCRATCH_BYTES
 from testkit import sandbox
 from testkit.sandbox import MIB, act, answered, marked
 from testkit.waiting import wait_until

@@ -21,8 +21,8 @@ from doctrain_worker.pipeline.processor import (
     Outcome,
     ShardContext,
 )
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.link import Guardian
 from testkit.limits import LIMITS
 from testkit.sandbox import TESTS
 from testkit.scripted_tracker import Script, begun, message, tracker_server

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
-from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.memory import Predecessor
+from doctrain_worker.sandbox.shared.fenced import FencedError
+from doctrain_worker.sandbox.shared.memory import Predecessor
 from simulation.virtual_loop import PROCESS, virtual_loop
 
 POLL_SECONDS = 0.04
@@ -155,7 +155,7 @@ class Machine:
 
 
 class Guardian:
-    """What a main process sees of its guardian; the rules are those of ``sandbox.link.Guardian``."""
+    """What a main process sees of its guardian; the rules are those of ``sandbox.main.link.Guardian``."""
 
     pid = 1
 

@@ -14,7 +14,7 @@ import doctrain_worker.app
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
-from doctrain_worker.sandbox.memory import Predecessor
+from doctrain_worker.sandbox.shared.memory import Predecessor
 from simulation.broker import SimulatedBroker
 from simulation.ledger import Ledger
 from simulation.machine import NOBODY, Execution, Guardian, Habits, Machine, Processor

@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.sandbox.shared.launch import CHANNEL_VARIABLE
 
 NAME = secrets.token_hex(8)
 

@@ -16,12 +16,12 @@ from doctrain_mesh.blobs import BlobStore
 from doctrain_mesh.embedding import minilm
 from doctrain_mesh.embedding.onnx_model import OnnxModel
 from doctrain_mesh.errors import DoctrainError
-from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.index import IndexedDocument, index
 from doctrain_worker.pipeline.processor import DocumentTask, Done, Outcome, ShardContext
 from doctrain_worker.pipeline.wire import Chunk
+from doctrain_worker.text.chunking import embedded_text
 from testkit.coordinator import Coordinators
 from testkit.worker import worker
 

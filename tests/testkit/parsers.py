@@ -6,20 +6,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.limits import Limits
+from doctrain_worker.pipeline.methods import CHUNK_VARIABLE, PARSE, READ_VARIABLE
 from doctrain_worker.pipeline.parsing import Parsing
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, Failure, ShardContext, StageTiming
 from doctrain_worker.pipeline.wire import Chunk, ReadSlice
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec
 from testkit.limits import LIMITS
 
-_PARSE = "doctrain_worker.pipeline.child.parse"
 _SHARD = ShardContext(1, "acme", 1, "t", 1, 1, 1, 1)
 
 
@@ -72,8 +71,8 @@ class Parsers:
 async def parsers(limits: Limits = LIMITS) -> AsyncIterator[Parsers]:
     """Children that are ended at exit."""
     spec = ChildSpec(
-        f"{_PARSE}:parse",
-        prepare=f"{_PARSE}:prepare",
+        PARSE.function,
+        prepare=PARSE.prepare,
         memory_bytes=limits.document_memory_bytes,
         reply_bytes=8 << 20,
         environment=((READ_VARIABLE, Stages().read), (CHUNK_VARIABLE, Stages().chunk)),

@@ -16,8 +16,8 @@ from doctrain_mesh.uris import UriRules
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
 from doctrain_worker.pipeline.processor import DocumentTask, Outcome, ShardContext
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.link import Guardian
 from testkit.limits import LIMITS
 from testkit.postgres import PostgresServer
 

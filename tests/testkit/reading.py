@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from doctrain_worker.core.blocks import Block
 from doctrain_worker.pipeline.child import read as stage
 from doctrain_worker.pipeline.child.source import Allowance, Source
 from doctrain_worker.pipeline.wire import BegunPart, ReadLimits, Slice, UnreadPart
+from doctrain_worker.text.blocks import Block
 from testkit import limits as all_limits
 
 LIMITS = all_limits.LIMITS.reading

@@ -9,9 +9,10 @@ import msgspec
 import psutil
 import pytest
 
-from doctrain_worker.sandbox import ends, isolation
-from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec
+from doctrain_worker.sandbox.shared import ends
 
 TESTS = str(Path(__file__).resolve().parents[1])
 MIB = 1 << 20

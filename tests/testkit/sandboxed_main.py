@@ -12,10 +12,10 @@ import signal
 import sys
 import time
 
-from doctrain_worker.sandbox import isolation
-from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool
+from doctrain_worker.sandbox.shared.fenced import FencedError
 from testkit.sandbox import ANYTHING, SPEC
 
 DEADLINE_SECONDS = 0.8

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from doctrain_worker.core import markdown
 from doctrain_worker.pipeline.child import read as ours
 from doctrain_worker.pipeline.child.parse import CALL_SECONDS
 from doctrain_worker.pipeline.child.source import Source
 from doctrain_worker.pipeline.wire import BegunPart, Chunk, Slice, UnreadPart
+from doctrain_worker.text import markdown
 
 DIMENSIONS = 384
 

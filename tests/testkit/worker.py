@@ -13,7 +13,7 @@ from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
 from doctrain_worker import app
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.main.link import Guardian
 
 
 @dataclass

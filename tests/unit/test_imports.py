@@ -19,7 +19,7 @@ HEAVY = ("numpy", "onnxruntime", "tokenizers", "kreuzberg", "pypdfium2", "trafil
         ("doctrain_server.worker", (*HEAVY, "doctrain_coordinator.app", "aio_pika", "aetcd")),
         ("doctrain_server.processes", (*HEAVY, "doctrain_worker.pipeline", "aio_pika", "aetcd")),
         ("doctrain_coordinator.app", HEAVY),
-        ("doctrain_worker.sandbox.guardian", (*HEAVY, "asyncio", "grpc", "msgspec")),
+        ("doctrain_worker.sandbox.guardian.__main__", (*HEAVY, "asyncio", "grpc", "msgspec")),
         ("doctrain_worker.pipeline.child.parse", ("numpy", "onnxruntime", "grpc", "asyncio")),
         ("doctrain_worker.pipeline.child.embed", ("onnxruntime", "kreuzberg", "grpc", "asyncio")),
     ],

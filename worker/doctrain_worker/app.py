@@ -14,7 +14,7 @@ from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_worker.core.retry import RetryPolicy
 from doctrain_worker.pipeline.processor import ErrorClass, Processor
-from doctrain_worker.sandbox.link import Guardian
+from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.shards import executions
 from doctrain_worker.shards.holds import Holds
 from doctrain_worker.shards.setup import ShardSetup

@@ -116,7 +116,7 @@ PATCHES: Mapping[str, Mapping[str, Patch]] = {
     "no fencing": {_LEDGER: _no_fencing},
     "ack before the commit": {_HOLDS: _early_ack},
     "no take-back": {_TAKEBACK: _no_take_back},
-    "no self-fence": {"doctrain_worker.sandbox.link": _no_deadline, "doctrain_worker.tracking.session": _no_limit},
+    "no self-fence": {"doctrain_worker.sandbox.main.link": _no_deadline, "doctrain_worker.tracking.session": _no_limit},
     "a redelivery moves a shard": {_LEDGER: _moving_redelivery},
     "no adoption of doubled deliveries": {_HOLDS: _no_adoption},
     "grants without the tenant's lock": {_DISPATCHER: _no_tenant_lock, _LEADERSHIP: _shared_lead},

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from doctrain_worker.pipeline.child.stages import MODEL_VARIABLE
+from doctrain_worker.pipeline.methods import MODEL_VARIABLE
 from testkit import onnx_folder
 
 CUT = """
 import json, sys
-from doctrain_worker.core import markdown
+from doctrain_worker.text import markdown
 from doctrain_worker.pipeline.child.chunk import chunk
 from doctrain_worker.pipeline.wire import Slice
 text = "\\n\\n".join("bread and fish and rails" for _ in range(20))

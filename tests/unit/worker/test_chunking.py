@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_worker.core import markdown
-from doctrain_worker.core.blocks import Block, Kind, placed, table
-from doctrain_worker.core.chunking import cut, embedded_text, heading_path
-from doctrain_worker.core.cutting import LONG_LETTERS, Excerpt
+from doctrain_worker.text import markdown
+from doctrain_worker.text.blocks import Block, Kind, placed, table
+from doctrain_worker.text.chunking import cut, embedded_text, heading_path
+from doctrain_worker.text.cutting import LONG_LETTERS, Excerpt
 
 MOST = 20
 

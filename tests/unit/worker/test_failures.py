@@ -8,7 +8,7 @@ from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError, Blo
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.processor import ErrorClass
-from doctrain_worker.sandbox import ends
+from doctrain_worker.sandbox.shared import ends
 
 
 @pytest.mark.parametrize(

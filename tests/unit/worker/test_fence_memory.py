@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from doctrain_worker.sandbox.memory import FenceMemory, Predecessor
+from doctrain_worker.sandbox.shared.memory import FenceMemory, Predecessor
 
 SECRET, OTHER = bytes(range(16)), bytes(range(100, 116))
 

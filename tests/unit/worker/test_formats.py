@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from doctrain_worker.core.blocks import Kind
+from doctrain_worker.text.blocks import Kind
 from testkit import documents, office_documents
 from testkit.office_documents import paragraph, word_table
 from testkit.reading import blocks, text

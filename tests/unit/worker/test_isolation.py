@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_worker.sandbox import isolation, seccomp
-from doctrain_worker.sandbox.confinement import Held
-from doctrain_worker.sandbox.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.main import isolation
+from doctrain_worker.sandbox.main.isolation import Isolation, IsolationUnavailableError
+from doctrain_worker.sandbox.shared import seccomp
+from doctrain_worker.sandbox.shared.launch import Held
 
 ALL = Held(own_user=True, landlock=7, filtered=True)
 OLD = Held(own_user=False, landlock=0, filtered=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_worker.core.blocks import Kind
-from doctrain_worker.core.layout import Line, Page, Table, page_blocks, style_of
+from doctrain_worker.text.blocks import Kind
+from doctrain_worker.text.layout import Line, Page, Table, page_blocks, style_of
 
 SIZE = (600.0, 800.0)
 

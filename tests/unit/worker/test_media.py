@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from doctrain_worker.pipeline.child import encoding, media
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
 from testkit import documents, office_documents, outlook
 from testkit.office_documents import archive
 

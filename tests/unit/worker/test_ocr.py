@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from doctrain_worker.pipeline.wire import Slice
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
 from testkit import documents, pictures
 from testkit.reading import read, text
 

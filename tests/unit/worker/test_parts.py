@@ -9,10 +9,10 @@ from email.message import EmailMessage
 import msgspec
 import pytest
 
-from doctrain_worker.core.part_names import LONGEST, part_name
 from doctrain_worker.pipeline.child.source import DEEPEST, MOST_PARTS
 from doctrain_worker.pipeline.wire import Slice
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.text.part_names import LONGEST, part_name
 from testkit import documents, outlook
 from testkit.office_documents import archive
 from testkit.reading import LIMITS, read, text, unread

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec import msgpack
 
-from doctrain_worker.pipeline.wire import CHUNKS_A_CALL, Progress
-from doctrain_worker.sandbox import frames
+from doctrain_worker.pipeline.methods import PARSE
+from doctrain_worker.pipeline.wire import CHUNKS_A_CALL
+from doctrain_worker.sandbox.shared import frames
 
 CHUNK = [0, 5, 1, "Heading", "Words.", "part.txt"]
-DECODER = msgpack.Decoder(Progress)
 
 
 def progress(**changed: Any) -> bytes:
@@ -22,7 +22,7 @@ def progress(**changed: Any) -> bytes:
 
 
 def test_an_answer_is_read() -> None:
-    read = frames.decoded(progress(chunks=[CHUNK] * CHUNKS_A_CALL), DECODER)
+    read = frames.decoded(progress(chunks=[CHUNK] * CHUNKS_A_CALL), PARSE.answer)
     assert read.parsed is not None
     assert (read.parsed.stages[0].attributes, read.chunks[0].text, read.slices[0].value) == ({"pages": 3}, "Words.", b"slice")
 
@@ -53,4 +53,4 @@ def test_an_answer_is_read() -> None:
 )
 def test_what_is_no_such_answer_or_too_large_is_nonsense(changed: dict[str, Any]) -> None:
     with pytest.raises(frames.NonsenseError):
-        frames.decoded(progress(**changed), DECODER)
+        frames.decoded(progress(**changed), PARSE.answer)

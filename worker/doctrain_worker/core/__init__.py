@@ -1,1 +1,1 @@
-"""Pure decisions of the worker: no I/O, no clock, no randomness."""
+"""Pure decisions of the worker about its sessions, its shards and what failed: no I/O, no clock, no randomness."""

@@ -10,10 +10,10 @@ import msgspec
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
-from doctrain_worker.sandbox.ends import Result
-from doctrain_worker.sandbox.isolation import Isolation
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+from doctrain_worker.sandbox.main.isolation import Isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec, ChildStartError
+from doctrain_worker.sandbox.shared.ends import Result
 
 _ANYTHING = msgspec.msgpack.Decoder(msgspec.Raw)
 """Nobody looks at what the function returned."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from doctrain_worker.core.chunking import embedded_text
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.passage import Facts, Passage
 from doctrain_worker.pipeline.turns import Turns
 from doctrain_worker.pipeline.vectors import Vectors
+from doctrain_worker.text.chunking import embedded_text
 
 LONG_CHUNKS = 2000
 

@@ -7,7 +7,7 @@ import dataclasses
 from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import DoctrainError, InvalidRequestError, UnavailableError
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
-from doctrain_worker.sandbox import ends
+from doctrain_worker.sandbox.shared import ends
 
 _MIB = 1 << 20
 

@@ -9,17 +9,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from msgspec.msgpack import Decoder
-
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
-from doctrain_worker.pipeline.kept import MOST_BYTES
+from doctrain_worker.pipeline.kept.budget import MOST_BYTES
 from doctrain_worker.pipeline.limits import Limits
+from doctrain_worker.pipeline.methods import PARSE
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import Failure
 from doctrain_worker.pipeline.wire import Parsed, ParseTask, Progress, ReadSlice, UnreadPart
-from doctrain_worker.sandbox.ends import NO_ANSWER, Raised, Refused, Result
-from doctrain_worker.sandbox.pool import Calls, ChildPool
+from doctrain_worker.sandbox.main.pool import Calls, ChildPool
+from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Raised, Refused, Result
 
 CHUNKS_A_BATCH = 32
 DEATHS_OF_A_PART = 2
@@ -27,8 +26,6 @@ MOST_DEATHS = 6
 """Of children, by one document's parts."""
 
 log = logging.getLogger(__name__)
-
-_PROGRESS = Decoder(Progress)
 
 
 class Parsing:
@@ -86,7 +83,7 @@ class Parsing:
             progress = await self._call(calls, None, passage, "" if len(store) else progress.part)
 
     async def _call(self, calls: Calls, task: ParseTask | None, passage: Passage, part: str) -> Progress:
-        end = await calls.run(task, self._limits.call_seconds, _PROGRESS, passage.shard.traceparent)
+        end = await calls.run(task, self._limits.call_seconds, PARSE.answer, passage.shard.traceparent)
         passage.note(end)
         if isinstance(end, Result):
             return end.value

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from doctrain_worker.pipeline.processor import DocumentTask, Failure, ShardContext, StageTiming
-from doctrain_worker.sandbox.ends import Failed, Result, TimedOut
+from doctrain_worker.sandbox.shared.ends import Failed, Result, TimedOut
 
 Facts = dict[str, str | int | float]
 

@@ -23,12 +23,12 @@ from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
 from doctrain_mesh.postgres import DataError, Pool
 from doctrain_mesh.sources import Sources
 from doctrain_worker.pipeline import failures, plugins
-from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, MODEL_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.embedding import Embedding
 from doctrain_worker.pipeline.index import Claimed, IndexedDocument, claim, is_deleted
-from doctrain_worker.pipeline.kept import DocumentSlices, KeptSlices
+from doctrain_worker.pipeline.kept.slices import DocumentSlices, KeptSlices
 from doctrain_worker.pipeline.limits import Limits
+from doctrain_worker.pipeline.methods import CHUNK_VARIABLE, EMBED, MODEL_VARIABLE, PARSE, READ_VARIABLE
 from doctrain_worker.pipeline.parsing import Parsing
 from doctrain_worker.pipeline.passage import DocumentFailedError, Facts, Passage
 from doctrain_worker.pipeline.plugins import Stages
@@ -37,9 +37,9 @@ from doctrain_worker.pipeline.recipe import Recipes
 from doctrain_worker.pipeline.room import Room, Share
 from doctrain_worker.pipeline.vectors import ChildVectors, EndpointVectors
 from doctrain_worker.pipeline.wire import Parsed
-from doctrain_worker.sandbox.isolation import Isolation
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.pool import ChildPool, ChildSpec, ChildStartError
+from doctrain_worker.sandbox.main.isolation import Isolation
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec, ChildStartError
 
 Fetch = Callable[[str, str, int, MakeRoom], Awaitable[bytes]]
 Index = Callable[[Pool, ShardContext, DocumentTask, IndexedDocument], Awaitable[bool]]
@@ -202,15 +202,15 @@ async def open_pipeline(
     fetch: Fetch = plugins.load("DOCTRAIN_STAGE_FETCH", chosen.fetch) if chosen.fetch else sources.get
     index: Index = plugins.load("DOCTRAIN_STAGE_INDEX", chosen.index)
     parse = ChildSpec(
-        "doctrain_worker.pipeline.child.parse:parse",
-        prepare="doctrain_worker.pipeline.child.parse:prepare",
+        PARSE.function,
+        prepare=PARSE.prepare,
         memory_bytes=limits.document_memory_bytes,
         reply_bytes=8 * _MIB,
         environment=((READ_VARIABLE, chosen.read), (CHUNK_VARIABLE, chosen.chunk), (MODEL_VARIABLE, str(model))),
     )
     embed = ChildSpec(
-        "doctrain_worker.pipeline.child.embed:embed",
-        prepare="doctrain_worker.pipeline.child.embed:prepare",
+        EMBED.function,
+        prepare=EMBED.prepare,
         memory_bytes=_EMBEDDER_BYTES,
         reply_bytes=1 * _MIB,
         recycle_calls=10_000,

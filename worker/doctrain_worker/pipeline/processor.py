@@ -15,7 +15,7 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
-from doctrain_worker.sandbox.fenced import FencedError, NotHeldError
+from doctrain_worker.sandbox.shared.fenced import FencedError, NotHeldError
 
 __all__ = [
     "DONE",

@@ -9,23 +9,21 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from msgspec.msgpack import Decoder
-
 from doctrain_mesh.embedding import Embedder
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.halves import NUMBER_BYTES, halves
 from doctrain_worker.pipeline.limits import Limits
+from doctrain_worker.pipeline.methods import EMBED
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import Failure
-from doctrain_worker.pipeline.wire import ShortWord
-from doctrain_worker.sandbox.ends import NO_ANSWER, Failed, Result, TimedOut
-from doctrain_worker.sandbox.pool import ChildPool
+from doctrain_worker.pipeline.wire import Embedded
+from doctrain_worker.sandbox.main.pool import ChildPool
+from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Failed, Result, TimedOut
 
 log = logging.getLogger(__name__)
 
 _TRIES = 2
 _REQUESTS = 4
-_VECTORS = Decoder(tuple[ShortWord, bytes])
 
 
 class Vectors(Protocol):
@@ -37,7 +35,7 @@ class Vectors(Protocol):
 
     at_once: int
 
-    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
+    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Embedded:
         """The model's name, and the vectors as the index takes them. ``patient``: others go first.
 
         Raises DocumentFailedError, ChildStartError, FencedError, EmbeddingUnavailableError.
@@ -52,11 +50,11 @@ class ChildVectors:
         self._call_seconds = limits.call_seconds
         self.at_once = limits.children
 
-    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
+    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Embedded:
         """See ``Vectors``."""
         left = _TRIES
         while True:
-            end = await self._children.run(texts, self._call_seconds, _VECTORS, passage.shard.traceparent, patient=patient)
+            end = await self._children.run(texts, self._call_seconds, EMBED.answer, passage.shard.traceparent, patient=patient)
             passage.note(end)
             if isinstance(end, Result):
                 model, vectors = end.value
@@ -77,7 +75,7 @@ class EndpointVectors:
     def __init__(self, endpoint: Embedder) -> None:
         self._endpoint = endpoint
 
-    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> tuple[str, bytes]:
+    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Embedded:
         """See ``Vectors``."""
         return self._endpoint.name, halves(await self._endpoint.embed(texts))
 

@@ -1,4 +1,4 @@
-"""What crosses between the worker and a parsing child, and between the stages in it."""
+"""What crosses between the worker and the children of its pipeline, and between the stages in one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from doctrain_worker.core.blocks import Block
 from doctrain_worker.pipeline.processor import StageTiming
+from doctrain_worker.text.blocks import Block
 
 CHUNKS_A_CALL = 256
 
@@ -159,3 +159,7 @@ class Progress(msgspec.Struct, array_like=True):
     parsed: Parsed | None
     under_way: Annotated[list[StageTiming], msgspec.Meta(max_length=20)] = []
     part: Text = ""
+
+
+Embedded = tuple[ShortWord, bytes]
+"""The model's name, and the vectors of a batch of texts as the index takes them."""

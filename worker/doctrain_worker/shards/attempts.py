@@ -25,7 +25,7 @@ from doctrain_worker.pipeline.processor import (
     ShardContext,
     answers_at_once,
 )
-from doctrain_worker.sandbox.link import GuardianLostError
+from doctrain_worker.sandbox.main.link import GuardianLostError
 from doctrain_worker.shards.orders import End, Orders
 from doctrain_worker.shards.reports import Reports, Try, passed
 from doctrain_worker.shards.setup import ShardSetup

@@ -18,8 +18,8 @@ from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.supervise import first_of
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.tenure import REATTACH_SECONDS, WELCOME_SECONDS, Step, Tenure
-from doctrain_worker.sandbox.link import Guardian
-from doctrain_worker.sandbox.memory import Predecessor
+from doctrain_worker.sandbox.main.link import Guardian
+from doctrain_worker.sandbox.shared.memory import Predecessor
 from doctrain_worker.tracking.coordinators import Coordinators
 from doctrain_worker.tracking.gate import Gate, Shut
 from doctrain_worker.tracking.stream import Attempt, KeyRefusedError, NotAttachedError, Stream, attached

@@ -1,6 +1,6 @@
 """The stage ``chunk``: from what a document says to chunks that the embedding model takes whole. Runs in the parsing child.
 
-``core.chunking`` cuts along the text's own structure, counting in the model's tokens (a character of Chinese may be
+``text.chunking`` cuts along the text's own structure, counting in the model's tokens (a character of Chinese may be
 one); a single sentence that is too long is cut by semantic-text-splitter. A replacement is a function of the same argument
 that answers chunks in any iterable (docs/howto/replace-a-stage.md).
 """
@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 
 from doctrain_mesh.embedding.choice import choose
 from doctrain_mesh.embedding.loading import load_tokenizer
-from doctrain_worker.core import chunking
-from doctrain_worker.pipeline.child.stages import MODEL_VARIABLE
+from doctrain_worker.pipeline.methods import MODEL_VARIABLE
 from doctrain_worker.pipeline.wire import Chunk, Slice
+from doctrain_worker.text import chunking
 
 MOST_TOKENS = 220
 """Of a chunk, whatever the model takes: longer ones say less precisely where something is found."""

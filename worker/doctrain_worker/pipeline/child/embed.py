@@ -10,8 +10,9 @@ import numpy as np
 from doctrain_mesh.embedding import Model
 from doctrain_mesh.embedding.choice import choose
 from doctrain_mesh.embedding.loading import load_model
-from doctrain_worker.pipeline.child.stages import MODEL_VARIABLE
 from doctrain_worker.pipeline.halves import halves
+from doctrain_worker.pipeline.methods import MODEL_VARIABLE
+from doctrain_worker.pipeline.wire import Embedded
 
 
 @cache
@@ -24,7 +25,7 @@ def prepare() -> None:
     _model().embed(["A sentence."])
 
 
-def embed(texts: list[str]) -> tuple[str, bytes]:
+def embed(texts: list[str]) -> Embedded:
     """The model's name, and the vectors of the texts as the index takes them."""
     model = _model()
     vectors = model.embed(texts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from doctrain_worker.pipeline.child.source import Timeline
 from doctrain_worker.pipeline.processor import StageTiming
 from doctrain_worker.pipeline.wire import Slice, UnreadPart
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
 
 LONGEST_FACT = 1000
 UNREAD_NAMED = 5

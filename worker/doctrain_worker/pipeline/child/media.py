@@ -6,7 +6,7 @@ import json
 import mimetypes
 import re
 
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
 
 PDF = "application/pdf"
 HTML = "text/html"

@@ -18,7 +18,7 @@ import msgspec
 
 from doctrain_worker.pipeline.child.facts import Facts
 from doctrain_worker.pipeline.child.source import Allowance, Source, Timeline
-from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, READ_VARIABLE
+from doctrain_worker.pipeline.methods import CHUNK_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.processor import StageTiming
 from doctrain_worker.pipeline.wire import (
     CHUNKS_A_CALL,
@@ -32,8 +32,8 @@ from doctrain_worker.pipeline.wire import (
     Slice,
     UnreadPart,
 )
-from doctrain_worker.sandbox.child import load
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.sandbox.child.server import load
 
 CALL_SECONDS = 1.0
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from doctrain_worker.core.blocks import GAP, Block, placed
-from doctrain_worker.core.part_names import part_name
 from doctrain_worker.pipeline.child import media
 from doctrain_worker.pipeline.child.formats import opened
 from doctrain_worker.pipeline.child.formats.content import Attached, Pages
 from doctrain_worker.pipeline.child.source import Source
 from doctrain_worker.pipeline.wire import BegunPart, Slice, UnreadPart
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.text.blocks import GAP, Block, placed
+from doctrain_worker.text.part_names import part_name
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from doctrain_worker.pipeline.wire import ReadLimits, UnreadPart
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
 
 MOST_PARTS = 1000
 DEEPEST = 4

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from doctrain_worker.pipeline.child.formats import zipped
 from doctrain_worker.pipeline.child.formats.content import Attached, Content
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
 
 _LOCKED = 0x1
 

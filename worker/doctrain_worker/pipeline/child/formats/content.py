@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from doctrain_worker.core.blocks import Block
+from doctrain_worker.text.blocks import Block
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import csv
 import io
 from collections.abc import Iterator
 
-from doctrain_worker.core.blocks import Block, tables
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats.content import Content
 from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.text.blocks import Block, tables
 
 _LOOKED_AT = 16_384
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator
 from itertools import chain
 
-from doctrain_worker.core.blocks import Block, Kind, heading
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats import markup
 from doctrain_worker.pipeline.child.formats.content import Content
 from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.text.blocks import Block, Kind, heading
 
 _TOO_LITTLE = 0.02
 """Main content below this share of the whole page's text is taken for a mistake of the finder's."""

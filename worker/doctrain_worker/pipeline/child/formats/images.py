@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from doctrain_worker.pipeline.child.formats import ocr, zipped
 from doctrain_worker.pipeline.child.formats.content import Content, PageContent
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP")
 _SMALL_SIDE = 2000

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from doctrain_worker.core.blocks import Block, Kind
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats.content import Content
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.text.blocks import Block, Kind
 
 
 def read(source: Source) -> Content:

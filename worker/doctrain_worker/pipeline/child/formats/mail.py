@@ -10,12 +10,12 @@ from email.message import EmailMessage, Message
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from doctrain_worker.core import markdown
-from doctrain_worker.core.blocks import Block, Kind, heading
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats import markup, zipped
 from doctrain_worker.pipeline.child.formats.content import Attached, Content
 from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.text import markdown
+from doctrain_worker.text.blocks import Block, Kind, heading
 
 if TYPE_CHECKING:
     import oxmsg

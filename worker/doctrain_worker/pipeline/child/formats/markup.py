@@ -9,8 +9,8 @@ from typing import Any
 import lxml.etree  # type: ignore[import-untyped]
 import lxml.html  # type: ignore[import-untyped]
 
-from doctrain_worker.core.blocks import Block, Kind, heading, table
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.text.blocks import Block, Kind, heading, table
 
 _UNSEEN = frozenset({"script", "style", "noscript", "template", "head", "title", "svg", "math", "object", "iframe", "select", "textarea"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}

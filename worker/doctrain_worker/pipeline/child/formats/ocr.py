@@ -12,11 +12,11 @@ from functools import cache
 import tesserocr
 from PIL import Image
 
-from doctrain_worker.core import layout
-from doctrain_worker.core.blocks import Block, Box
-from doctrain_worker.core.layout import Line, Page
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats import ocr_data
+from doctrain_worker.text import layout
+from doctrain_worker.text.blocks import Block, Box
+from doctrain_worker.text.layout import Line, Page
 
 DPI = 200
 """At 150 tesseract lost the columns of a page, in grey its coloured words."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import kreuzberg
 
-from doctrain_worker.core.blocks import Block, Kind, heading, table, tables
 from doctrain_worker.pipeline.child import encoding, media
 from doctrain_worker.pipeline.child.formats import zipped
 from doctrain_worker.pipeline.child.formats.content import Content
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.text.blocks import Block, Kind, heading, table, tables
 
 _ENCRYPTED = "The document is protected by a password; save it without one and train it again."
 _UNSEEN_LAYERS = ("header", "footer")

@@ -17,14 +17,14 @@ from itertools import islice
 import pypdfium2
 from pypdfium2 import raw as pdfium
 
-from doctrain_worker.core import layout
-from doctrain_worker.core.blocks import Block
-from doctrain_worker.core.layout import Line, Page, Style, Table
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats.content import Content, PageContent
 from doctrain_worker.pipeline.child.formats.pdf_view import View, view_of
 from doctrain_worker.pipeline.child.source import Source
-from doctrain_worker.sandbox.refusal import Refusal
+from doctrain_worker.sandbox.child.refusal import Refusal
+from doctrain_worker.text import layout
+from doctrain_worker.text.blocks import Block
+from doctrain_worker.text.layout import Line, Page, Style, Table
 
 _BOLD_WEIGHT = 600
 _BOLD_NAMES = (b"bold", b"black", b"heavy")

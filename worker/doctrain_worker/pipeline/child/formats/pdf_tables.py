@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import pdfplumber
 import pypdfium2
 
-from doctrain_worker.core.blocks import Box
-from doctrain_worker.core.layout import Line, Table
-from doctrain_worker.core.table_rows import parted
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats.pdf_view import view_of
+from doctrain_worker.text.blocks import Box
+from doctrain_worker.text.layout import Line, Table
+from doctrain_worker.text.table_rows import parted
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pypdfium2
 
-from doctrain_worker.core.blocks import Box
+from doctrain_worker.text.blocks import Box
 
 
 @dataclass(frozen=True, slots=True)

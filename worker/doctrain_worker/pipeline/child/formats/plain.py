@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from doctrain_worker.core import markdown
-from doctrain_worker.core.blocks import Block, Kind, table
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats.content import Content
 from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.text import markdown
+from doctrain_worker.text.blocks import Block, Kind, table
 
 
 def read(source: Source) -> Content:

@@ -10,11 +10,11 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from doctrain_worker.core.blocks import Block, Kind, heading, table
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats import zipped
 from doctrain_worker.pipeline.child.formats.content import Content
 from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.text.blocks import Block, Kind, heading, table
 
 if TYPE_CHECKING:
     from pptx.presentation import Presentation

@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from doctrain_worker.core.blocks import Block
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats import markup, zipped
 from doctrain_worker.pipeline.child.formats.content import Content
 from doctrain_worker.pipeline.child.source import Source
+from doctrain_worker.text.blocks import Block
 
 _STYLES = "p[style-name='Title'] => h1:fresh\np[style-name='Subtitle'] => p:fresh"
 

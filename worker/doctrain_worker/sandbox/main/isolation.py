@@ -18,11 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from doctrain_worker.sandbox import landlock, seccomp
-from doctrain_worker.sandbox.confinement import Held
-from doctrain_worker.sandbox.landlock import SIGNALS_ABI
-from doctrain_worker.sandbox.launch import BWRAP_SCRATCH, SCRATCH_BYTES, Confinement, Launch, own_user_of
-from doctrain_worker.sandbox.programs import READS_VARIABLE
+from doctrain_worker.sandbox.shared import landlock, seccomp
+from doctrain_worker.sandbox.shared.landlock import SIGNALS_ABI
+from doctrain_worker.sandbox.shared.launch import BWRAP_SCRATCH, READS_VARIABLE, SCRATCH_BYTES, Confinement, Held, Launch, own_user_of
 
 WAYS = ("bwrap", "unshare", "rlimit")
 
@@ -133,7 +131,8 @@ def _tried(way: str, reads: tuple[str, ...], *, own_user: bool) -> Isolation | N
         if user:
             os.chown(folder, user, user)
         plan = Confinement(way, BWRAP_SCRATCH if way == "bwrap" else folder, user, alone=False)
-        answer = _said([*prefix, sys.executable, "-P", "-m", "doctrain_worker.sandbox.confinement"], {**_told(reads), **plan.variables()})
+        argv = [*prefix, sys.executable, "-P", "-m", "doctrain_worker.sandbox.child.confinement"]
+        answer = _said(argv, {**_told(reads), **plan.variables()})
     return None if answer is None else Isolation(way, prefix, Held(**json.loads(answer)), reads)
 
 
@@ -181,7 +180,7 @@ def _prefix(way: str, reads: tuple[str, ...], *, own_user: bool) -> tuple[str, .
 
 
 def _bwrap(program: str, reads: tuple[str, ...], *, own_user: bool) -> tuple[str, ...] | None:
-    seen = _said([sys.executable, "-P", "-m", "doctrain_worker.sandbox.programs"], _told(reads))
+    seen = _said([sys.executable, "-P", "-m", "doctrain_worker.sandbox.child.programs"], _told(reads))
     if seen is None:
         return None
     # Only who is root in the machine's own namespace of users can become any other.

@@ -17,9 +17,6 @@ from dataclasses import dataclass, field
 GUARDIAN_VARIABLE = "_DOCTRAIN_GUARDIAN"
 """Tells a main process that a guardian started it: the descriptors ``SOCKET,MEMORY``."""
 
-CHANNEL_VARIABLE = "_DOCTRAIN_CHANNEL"
-"""Tells a child the descriptor of its channel."""
-
 _SELF_FENCED = 1 << 63
 """In the word of the session: it fenced itself, so nobody is to blame for its end."""
 

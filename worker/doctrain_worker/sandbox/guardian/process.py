@@ -14,7 +14,7 @@ parent-death signal misses grandchildren, so this process does what the main pro
 It imports the standard library only: it must start fast, stay small, and never load gRPC. One thread; nothing in its
 loop waits, so no child, and no main process that stopped reading, can keep it from the deadline.
 
-Orders and events are JSON messages on a SOCK_SEQPACKET pair; a child's channel and output come to the main process by SCM_RIGHTS.
+Orders and events are those of ``shared.messages``; a child's channel and output come to the main process by SCM_RIGHTS.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from doctrain_worker.sandbox import process_tree
-from doctrain_worker.sandbox.children import Children
-from doctrain_worker.sandbox.launch import Launch
-from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, FenceMemory
-from doctrain_worker.sandbox.process_tree import now_ns
+from doctrain_worker.sandbox.guardian.children import Children
+from doctrain_worker.sandbox.shared import messages, process_tree
+from doctrain_worker.sandbox.shared.memory import GUARDIAN_VARIABLE, FenceMemory
+from doctrain_worker.sandbox.shared.messages import Cause
+from doctrain_worker.sandbox.shared.process_tree import now_ns
 
 EXIT_CONFIGURATION = 78
 """A main process that ends with this (EX_CONFIG) is not started again: it would end the same way."""
@@ -44,7 +44,6 @@ _BUSY_SECONDS = 0.001
 _LOOK_SECONDS = 0.2
 _YOUNG_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 30.0
-LARGEST_ORDER = 1 << 16
 
 
 class GuardianProcess:
@@ -104,11 +103,11 @@ class GuardianProcess:
             self._look_at_ns = now + int(_LOOK_SECONDS * 1e9)
             self._children.look()
         for child in self._children.sweep():
-            self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": child.cause})
+            self._tell(child.exited())
         if self._children.main_status is not None:
             self._drop_link()
-        if self._fencing is not None and self._children.kill_all("fenced"):
-            self._finish_fence()
+        if self._fencing is not None and self._children.kill_all(Cause.FENCED):
+            self._finish_fence(self._fencing)
         if self._fencing is None and self._link is None and self._children.main_pid is None:
             return self._main_is_gone(now)
         self._flush()
@@ -118,12 +117,12 @@ class GuardianProcess:
         if self._fencing is None:
             self._fencing = cause
 
-    def _finish_fence(self) -> None:
+    def _finish_fence(self, cause: str) -> None:
         self._children.reap()
         for child in self._children.sweep():
-            self._tell({"event": "exited", "key": child.key, "status": child.status, "rss_kb": child.peak_rss_kb, "cause": "fenced"})
+            self._tell(replace(child.exited(), cause=Cause.FENCED))
         self._memory.epoch += 1
-        self._tell({"event": "fenced", "epoch": self._memory.epoch, "cause": self._fencing})
+        self._tell(messages.Fenced(self._memory.epoch, cause))
         self._fencing = None
 
     def _main_is_gone(self, now: int) -> int | None:
@@ -184,38 +183,39 @@ class GuardianProcess:
         if self._link is None:
             return
         try:
-            message = self._link.recv(LARGEST_ORDER)
+            message = self._link.recv(messages.LARGEST_ORDER)
         except BlockingIOError:
             return
         except ConnectionError:
             message = b""
         if message:
-            self._obey(json.loads(message))
+            self._obey(messages.read_order(message))
         else:
             self._drop_link()
 
-    def _obey(self, order: dict[str, Any]) -> None:
-        if order["order"] == "fence":
-            if order["epoch"] == self._memory.epoch:  # else it comes after the deadline's, and would hit the next session
-                self._fence("ordered")
-        elif order["order"] == "kill":
-            self._children.kill(order["key"], "killed")
-        elif self._fencing is not None:
-            self._tell({"event": "refused", "key": order["key"], "why": "all children are being killed"})
-        else:
-            try:
-                pid, channel, output = self._children.spawn(order["key"], Launch(**order["launch"]))
-            except (OSError, subprocess.SubprocessError) as error:
-                self._tell({"event": "refused", "key": order["key"], "why": str(error)})
-            else:
-                self._tell({"event": "spawned", "key": order["key"], "pid": pid}, channel, output)
+    def _obey(self, order: messages.Order) -> None:
+        match order:
+            case messages.Fence(epoch):
+                if epoch == self._memory.epoch:  # else it comes after the deadline's, and would hit the next session
+                    self._fence("ordered")
+            case messages.Kill(key):
+                self._children.kill(key, Cause.KILLED)
+            case messages.Spawn(key) if self._fencing is not None:
+                self._tell(messages.Refused(key, "all children are being killed"))
+            case messages.Spawn(key, launch):
+                try:
+                    pid, channel, output = self._children.spawn(key, launch)
+                except (OSError, subprocess.SubprocessError) as error:
+                    self._tell(messages.Refused(key, str(error)))
+                else:
+                    self._tell(messages.Spawned(key, pid), channel, output)
 
-    def _tell(self, event: dict[str, Any], *sockets: socket.socket) -> None:
+    def _tell(self, event: messages.Event, *sockets: socket.socket) -> None:
         if self._link is None:
             for held in sockets:
                 held.close()
             return
-        self._outbox.append((json.dumps(event).encode(), list(sockets)))
+        self._outbox.append((messages.packed_event(event), list(sockets)))
         self._flush()
 
     def _flush(self) -> None:
@@ -240,20 +240,3 @@ def _say(sentence: str) -> None:
     as_json = os.environ.get("DOCTRAIN_LOG_FORMAT") == "json"
     text = json.dumps(line) if as_json else f"{moment} WARNING doctrain_worker.guardian: {sentence}"
     print(text, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def main(argv: list[str]) -> int:
-    """``--attached SOCKET,MEMORY`` below a running main process, else ``COMMAND…`` to be started and kept running."""
-    if argv[:1] == ["--attached"]:
-        link_fd, memory_fd = map(int, argv[1].split(","))
-        link = socket.socket(fileno=link_fd)
-        link.setblocking(False)
-        return GuardianProcess(FenceMemory(memory_fd), link, None).run()
-    if not argv:
-        print("usage: python -m doctrain_worker.sandbox.guardian COMMAND [ARGUMENT…]", file=sys.stderr)  # noqa: T201
-        return 2
-    return GuardianProcess(FenceMemory.create(), None, argv).run()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 CONFINEMENT_VARIABLE = "_DOCTRAIN_CONFINEMENT"
+CHANNEL_VARIABLE = "_DOCTRAIN_CHANNEL"
+"""Tells a child the descriptor of its channel."""
+READS_VARIABLE = "_DOCTRAIN_READS"
+"""Tells a child what else it may read, as in a search path: a model's folder."""
+
 
 SCRATCH_BYTES = 256 << 20
 """What a child may have in its scratch folder; one file may be as large."""
@@ -69,6 +74,21 @@ class Confinement:
     def told(cls, environment: Mapping[str, str]) -> Confinement:
         """What ``variables`` says."""
         return cls(**json.loads(environment[CONFINEMENT_VARIABLE]))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What holds for a child, beside its namespaces.
+
+    Args:
+        own_user: it runs as a user that owns nothing and has no other process.
+        landlock: the version of Landlock that holds it; 0: none.
+        filtered: its system calls are filtered.
+    """
+
+    own_user: bool
+    landlock: int
+    filtered: bool
 
 
 def own_user_of(process: int, key: int) -> int:

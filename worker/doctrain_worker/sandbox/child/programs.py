@@ -1,6 +1,6 @@
 """What a child must see of the files: programs, libraries, the folders that its interpreter imports from, and what it is told to read.
 
-``python -P -m doctrain_worker.sandbox.programs`` prints them, a line each. They are asked of an interpreter that is started
+``python -P -m doctrain_worker.sandbox.child.programs`` prints them, a line each. They are asked of an interpreter that is started
 as a child is, because ours may have more to import from: ``python -m`` puts the folder that it was started in first, and
 that may hold anything. Standard library only.
 """
@@ -12,8 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-READS_VARIABLE = "_DOCTRAIN_READS"
-"""Tells a child what else it may read, as in a search path: a model's folder."""
+from doctrain_worker.sandbox.shared.launch import READS_VARIABLE
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/mime.types")
 

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 from msgspec.msgpack import Decoder
 
-from doctrain_worker.sandbox import frames
-from doctrain_worker.sandbox.channel import Child, ChildBrokenError
-from doctrain_worker.sandbox.ends import NO_ANSWER, Failed, OutOfMemory, OutOfSpace, Refused, Result, TimedOut
-from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.isolation import Isolation
-from doctrain_worker.sandbox.launch import SCRATCH_BYTES
-from doctrain_worker.sandbox.link import Guardian, GuardianLostError
+from doctrain_worker.sandbox.main.channel import Child, ChildBrokenError
+from doctrain_worker.sandbox.main.isolation import Isolation
+from doctrain_worker.sandbox.main.link import Guardian, GuardianLostError
+from doctrain_worker.sandbox.shared import frames
+from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Failed, OutOfMemory, OutOfSpace, Refused, Result, TimedOut
+from doctrain_worker.sandbox.shared.fenced import FencedError
+from doctrain_worker.sandbox.shared.launch import SCRATCH_BYTES
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from doctrain_worker.core.blocks import Block, Box, Kind, heading, table
+from doctrain_worker.text.blocks import Block, Box, Kind, heading, table
 
 _HEADING_RATIO = 1.15
 _HEADING_LETTERS = 150

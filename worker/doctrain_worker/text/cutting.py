@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from doctrain_worker.core.blocks import Block, Kind
+from doctrain_worker.text.blocks import Block, Kind
 
 LONG_LETTERS = 4096
 """What is longer is too large without being measured. The splitter is given so much at a time."""

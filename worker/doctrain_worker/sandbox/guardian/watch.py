@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from doctrain_worker.sandbox import process_tree
-from doctrain_worker.sandbox.launch import MOST_FILES, MOST_PROCESSES, SCRATCH_BYTES
+from doctrain_worker.sandbox.shared import process_tree
+from doctrain_worker.sandbox.shared.launch import MOST_FILES, MOST_PROCESSES, SCRATCH_BYTES
+from doctrain_worker.sandbox.shared.messages import Cause
 
 _SANDBOX_PROCESSES = 2
 _BLOCK = 512
@@ -17,8 +18,8 @@ _RESIDENT = ("RssAnon:", "RssShmem:", "VmSwap:")
 _SHARED_OUT = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
 
 
-def excess(child: int, tree_bytes: int, scratch: str, *, shown: bool) -> str:
-    """What a child has too much of, with all below it: ``processes``, ``memory``, ``space``; empty: nothing.
+def excess(child: int, tree_bytes: int, scratch: str, *, shown: bool) -> Cause | None:
+    """What a child has too much of, with all below it.
 
     Args:
         child: the process that the guardian started.
@@ -28,11 +29,11 @@ def excess(child: int, tree_bytes: int, scratch: str, *, shown: bool) -> str:
     """
     tree = process_tree.tree(child)
     if len(tree) > MOST_PROCESSES + _SANDBOX_PROCESSES:
-        return "processes"
+        return Cause.PROCESSES
     if _memory(tree, shared_out=False) > tree_bytes and _memory(tree, shared_out=True) > tree_bytes:
-        return "memory"
+        return Cause.MEMORY
     full = _folder_full(scratch) if shown else _own_file_system_full(tree[-1], scratch)
-    return "space" if full else ""
+    return Cause.SPACE if full else None
 
 
 def _memory(tree: list[int], *, shared_out: bool) -> int:

@@ -14,9 +14,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from doctrain_worker.sandbox import process_tree, watch
-from doctrain_worker.sandbox.launch import BWRAP_SCRATCH, Confinement, Launch, own_user_of
-from doctrain_worker.sandbox.memory import CHANNEL_VARIABLE
+from doctrain_worker.sandbox.guardian import watch
+from doctrain_worker.sandbox.shared import process_tree
+from doctrain_worker.sandbox.shared.launch import BWRAP_SCRATCH, CHANNEL_VARIABLE, Confinement, Launch, own_user_of
+from doctrain_worker.sandbox.shared.messages import Cause, Exited
 
 _REMOVE = 'chmod -R u+rwX "$0"; exec rm -rf "$0"'
 
@@ -29,9 +30,14 @@ class Child:
     pid: int
     launch: Launch
     scratch: str
-    cause: str = "own"
+    cause: Cause = Cause.OWN
     status: int | None = None
     peak_rss_kb: int = 0
+
+    def exited(self) -> Exited:
+        """What is told of it once it is gone."""
+        assert self.status is not None
+        return Exited(self.key, self.status, self.peak_rss_kb, self.cause)
 
 
 class Children:
@@ -63,19 +69,19 @@ class Children:
     def look(self) -> None:
         """Begins to end the children that use more than they may."""
         for child in self._by_pid.values():
-            if child.launch.tree_bytes and child.cause == "own":
+            if child.launch.tree_bytes and child.cause is Cause.OWN:
                 too_much = watch.excess(child.pid, child.launch.tree_bytes, child.scratch, shown=child.launch.way == "rlimit")
                 if too_much:
                     self.kill(child.key, too_much)
 
-    def kill(self, key: int, cause: str) -> None:
+    def kill(self, key: int, cause: Cause) -> None:
         """Begins to end one child with all below it; ``sweep`` tells when it is gone."""
         for child in self._by_pid.values():
             if child.key == key:
-                child.cause = cause if child.cause == "own" else child.cause
+                child.cause = cause if child.cause is Cause.OWN else child.cause
                 process_tree.kill_tree(child.pid)
 
-    def kill_all(self, cause: str) -> bool:
+    def kill_all(self, cause: Cause) -> bool:
         """Kills all that descends from this process, but for the main process; answers whether nothing was left."""
         for child in self._by_pid.values():
             child.cause = cause
@@ -121,7 +127,7 @@ class Children:
     @property
     def ending(self) -> bool:
         """Whether some child was killed or has ended, but is not yet told gone."""
-        return bool(self._ended) or any(child.cause != "own" for child in self._by_pid.values())
+        return bool(self._ended) or any(child.cause is not Cause.OWN for child in self._by_pid.values())
 
     def _ours(self) -> set[int]:
         return self._removing if self.main_pid is None else {self.main_pid, *self._removing}

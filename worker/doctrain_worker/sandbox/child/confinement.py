@@ -1,6 +1,6 @@
 """What a child gives up before it loads anything that reads documents: for itself, for all that it starts, and for good.
 
-``python -P -m doctrain_worker.sandbox.confinement`` does it and prints what holds on this machine, for ``isolation.choose``; it
+``python -P -m doctrain_worker.sandbox.child.confinement`` does it and prints what holds on this machine, for ``isolation.choose``; it
 ends with status 1 when what it must see cannot be read any more after it, or the scratch folder not be written to. Standard library only.
 """
 
@@ -14,11 +14,12 @@ import struct
 import sys
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from doctrain_worker.sandbox import landlock, process_tree, programs, seccomp
-from doctrain_worker.sandbox.launch import MOST_FILES, MOST_PROCESSES, SCRATCH_BYTES, Confinement
+from doctrain_worker.sandbox.child import programs
+from doctrain_worker.sandbox.shared import landlock, process_tree, seccomp
+from doctrain_worker.sandbox.shared.launch import MOST_FILES, MOST_PROCESSES, SCRATCH_BYTES, Confinement, Held
 
 _MOST_TASKS = 4 * MOST_PROCESSES
 """Threads count, too."""
@@ -32,21 +33,6 @@ _KERNEL = ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system/
 _RANDOM = ("/dev/urandom", "/dev/random", "/dev/zero")
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What holds for a child, beside its namespaces.
-
-    Args:
-        own_user: it runs as a user that owns nothing and has no other process.
-        landlock: the version of Landlock that holds it; 0: none.
-        filtered: its system calls are filtered.
-    """
-
-    own_user: bool
-    landlock: int
-    filtered: bool
 
 
 def confine(plan: Confinement) -> Held:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-import json
 import logging
 import os
 import signal
@@ -23,14 +22,15 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.guardian import LARGEST_ORDER
-from doctrain_worker.sandbox.launch import Launch
-from doctrain_worker.sandbox.memory import GUARDIAN_VARIABLE, FenceMemory, Predecessor
-from doctrain_worker.sandbox.process_tree import now_ns
+from doctrain_worker.sandbox.shared import messages
+from doctrain_worker.sandbox.shared.fenced import FencedError
+from doctrain_worker.sandbox.shared.launch import Launch
+from doctrain_worker.sandbox.shared.memory import GUARDIAN_VARIABLE, FenceMemory, Predecessor
+from doctrain_worker.sandbox.shared.messages import LARGEST_ORDER, Cause
+from doctrain_worker.sandbox.shared.process_tree import now_ns
 
 T = TypeVar("T")
 
@@ -44,7 +44,6 @@ STALE_SECONDS = 2.0
 
 _SPAWNS_AT_ONCE = 8
 """More would only wait at the guardian, and their time would run."""
-_LARGEST_EVENT = 1 << 16
 
 
 class GuardianLostError(Exception):
@@ -59,13 +58,13 @@ class Exit:
         code: its exit status, or None.
         signal: the signal that killed it, or None.
         peak_rss_bytes: the most memory that it, or a process below it, had at once.
-        cause: ``own``, ``killed`` (on order), ``fenced``, or what it had too much of (``watch.excess``).
+        cause: why.
     """
 
     code: int | None
     signal: int | None
     peak_rss_bytes: int
-    cause: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ class Guardian:
         """
         epoch = self._memory.taken
         if self._memory.epoch == epoch:
-            self._order({"order": "fence", "epoch": epoch})
+            self._order(messages.Fence(epoch))
             await self._bounded(self.wait_fenced(), "to kill all children", FENCE_SECONDS)
         self._memory.note_self_fenced()
 
@@ -203,10 +202,9 @@ class Guardian:
         """Starts a child below the guardian. Raises OSError when it could not be started."""
         async with self._spawns:
             key = next(self._keys)
-            order = {"order": "spawn", "key": key, "launch": asdict(launch)}
             started = self._spawning[key] = self._loop.create_future()
             try:
-                self._order(order)
+                self._order(messages.Spawn(key, launch))
                 return await self._bounded(started, "to start a child", SPAWN_SECONDS)
             except asyncio.CancelledError:
                 if started.done() and not started.cancelled() and started.exception() is None:
@@ -218,7 +216,7 @@ class Guardian:
     def kill(self, key: int) -> None:
         """Orders the end of a child and all below it; its ``exited`` tells when they are dead."""
         if key in self._exits:
-            self._order({"order": "kill", "key": key})
+            self._order(messages.Kill(key))
 
     def give_up(self, why: str) -> GuardianLostError:
         """Kills a guardian that does not do its work; the kernel kills its children with it. Answers the error to raise."""
@@ -234,9 +232,9 @@ class Guardian:
         except TimeoutError as error:
             raise self.give_up(f"The guardian took more than {seconds:g} s {what}.") from error
 
-    def _order(self, order: dict[str, Any]) -> None:
+    def _order(self, order: messages.Order) -> None:
         """Sends an order, or keeps it until the guardian takes more. Raises OSError for one that is too long, GuardianLostError."""
-        message = json.dumps(order).encode()
+        message = messages.packed_order(order)
         if len(message) > LARGEST_ORDER:
             sentence = f"A child's command line and environment take {len(message)} bytes, more than {LARGEST_ORDER}; shorten PYTHONPATH."
             raise OSError(errno.EMSGSIZE, sentence)
@@ -262,7 +260,7 @@ class Guardian:
     def _on_readable(self) -> None:
         while self._lost is None:
             try:
-                message, descriptors, _, _ = socket.recv_fds(self._link, _LARGEST_EVENT, 2)
+                message, descriptors, _, _ = socket.recv_fds(self._link, messages.LARGEST_EVENT, 2)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -270,38 +268,30 @@ class Guardian:
             if not message:
                 self._lose("The guardian is dead.")
                 return
-            self._on_event(json.loads(message), descriptors)
+            self._on_event(messages.read_event(message), descriptors)
 
-    def _on_event(self, event: dict[str, Any], descriptors: list[int]) -> None:
-        kind = event["event"]
-        if kind == "fenced":
-            log.warning("all children were stopped and are dead (%s)", event["cause"])
-            self._fenced_why = event["cause"]
-            if event["epoch"] > self._memory.taken:  # else it is about a session that is over
-                self._tell_fenced()
-        elif kind == "spawned":
-            self._on_spawned(event, *(socket.socket(fileno=descriptor) for descriptor in descriptors))
-        elif kind == "refused":
-            started = self._spawning.pop(event["key"], None)
-            if started is not None and not started.done():
-                started.set_exception(OSError(f"The child could not be started: {event['why']}"))
-        elif kind == "exited":
-            exited = self._exits.pop(event["key"], None)
-            if exited is not None and not exited.done():
-                code = os.waitstatus_to_exitcode(event["status"])
-                exited.set_result(
-                    Exit(
-                        code=code if code >= 0 else None,
-                        signal=-code if code < 0 else None,
-                        peak_rss_bytes=event["rss_kb"] * 1024,
-                        cause=event["cause"],
-                    )
-                )
+    def _on_event(self, event: messages.Event, descriptors: list[int]) -> None:
+        match event:
+            case messages.Fenced(epoch, cause):
+                log.warning("all children were stopped and are dead (%s)", cause)
+                self._fenced_why = cause
+                if epoch > self._memory.taken:  # else it is about a session that is over
+                    self._tell_fenced()
+            case messages.Spawned(key, pid):
+                self._on_spawned(key, pid, *(socket.socket(fileno=descriptor) for descriptor in descriptors))
+            case messages.Refused(key, why):
+                started = self._spawning.pop(key, None)
+                if started is not None and not started.done():
+                    started.set_exception(OSError(f"The child could not be started: {why}"))
+            case messages.Exited(key, status, rss_kb, cause):
+                exited = self._exits.pop(key, None)
+                if exited is not None and not exited.done():
+                    code = os.waitstatus_to_exitcode(status)
+                    exited.set_result(Exit(code if code >= 0 else None, -code if code < 0 else None, rss_kb * 1024, cause))
 
-    def _on_spawned(self, event: dict[str, Any], channel: socket.socket, output: socket.socket) -> None:
-        key = event["key"]
+    def _on_spawned(self, key: int, pid: int, channel: socket.socket, output: socket.socket) -> None:
         exited = self._exits[key] = self._loop.create_future()
-        spawned = Spawned(key, event["pid"], channel, output, exited)
+        spawned = Spawned(key, pid, channel, output, exited)
         started = self._spawning.pop(key, None)
         if started is None or started.done():
             self._discard(spawned)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from doctrain_worker.sandbox.ends import OutOfMemory, OutOfSpace, Raised, Refused
+from doctrain_worker.sandbox.shared.ends import OutOfMemory, OutOfSpace, Raised, Refused
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from doctrain_worker.core.blocks import MOST_LEVELS, Block, Kind, cells_of
+from doctrain_worker.text.blocks import MOST_LEVELS, Block, Kind, cells_of
 
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _ITEM = re.compile(r"[ \t]*(?:[-*+\u2022]|\d{1,9}[.)])[ \t]+\S")

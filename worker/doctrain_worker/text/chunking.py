@@ -1,7 +1,7 @@
 """Puts the blocks of a text together to excerpts that a model takes whole. Pure.
 
 Blocks are put together until an excerpt is full. A heading begins a new excerpt unless the one before is still small, and
-never ends one. A block that is too large alone is cut (``core.cutting``). Every excerpt knows its place in the text, so
+never ends one. A block that is too large alone is cut (``text.cutting``). Every excerpt knows its place in the text, so
 nothing is lost and everything can be found again.
 
 Time is linear in the text and memory is bounded, whatever the text looks like: excerpts come as they are found, each part
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from doctrain_worker.core.blocks import Block
-from doctrain_worker.core.cutting import LONG_LETTERS, Cutter, Excerpt, Part, Sizes, Split, excerpt, measured
+from doctrain_worker.text.blocks import Block
+from doctrain_worker.text.cutting import LONG_LETTERS, Cutter, Excerpt, Part, Sizes, Split, excerpt, measured
 
 HEADING_LETTERS = 160
 """A longer path of headings is cut from its outer end: the innermost says most."""

@@ -7,13 +7,14 @@ import logging
 import signal
 import socket
 
-from doctrain_worker.sandbox import frames
-from doctrain_worker.sandbox.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, OutOfSpace, TooMuchOutput
-from doctrain_worker.sandbox.fenced import FencedError
-from doctrain_worker.sandbox.frames import HEADER_BYTES
-from doctrain_worker.sandbox.launch import MOST_PROCESSES, SCRATCH_BYTES
-from doctrain_worker.sandbox.link import Exit, Guardian, Spawned
-from doctrain_worker.sandbox.output import MOST_BYTES, ChildOutput
+from doctrain_worker.sandbox.main.link import Exit, Guardian, Spawned
+from doctrain_worker.sandbox.main.output import MOST_BYTES, ChildOutput
+from doctrain_worker.sandbox.shared import frames
+from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, OutOfSpace, TooMuchOutput
+from doctrain_worker.sandbox.shared.fenced import FencedError
+from doctrain_worker.sandbox.shared.frames import HEADER_BYTES
+from doctrain_worker.sandbox.shared.launch import MOST_PROCESSES, SCRATCH_BYTES
+from doctrain_worker.sandbox.shared.messages import Cause
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Child(asyncio.BufferedProtocol):
                 ended = await asyncio.shield(self._spawned.exited)
         except TimeoutError as error:
             raise self._guardian.give_up(f"A child is not dead {EXIT_SECONDS:g} s after its end was ordered.") from error
-        if ended.cause == "fenced":
+        if ended.cause is Cause.FENCED:
             raise FencedError("The children of this session were stopped.")
         return ended
 
@@ -126,20 +127,20 @@ class Child(asyncio.BufferedProtocol):
         ended = await self.ended()
         if isinstance(broken, RefusedError):
             return broken.end
-        if ended.cause != "own":
+        if ended.cause is not Cause.OWN:
             return self._excess(ended.cause)
         number = ended.signal or (ended.code - 128 if ended.code is not None and 128 < ended.code < 128 + signal.NSIG else None)
         if self._ended_for_memory(ended, number):
             return OutOfMemory(self._memory_bytes)
         return Crashed(f"status {ended.code}" if number is None else signal.Signals(number).name)
 
-    def _excess(self, cause: str) -> Failed:
+    def _excess(self, cause: Cause) -> Failed:
         match cause:
-            case "memory":
+            case Cause.MEMORY:
                 return OutOfMemory(self._memory_bytes)
-            case "space":
+            case Cause.SPACE:
                 return OutOfSpace(SCRATCH_BYTES)
-            case "processes":
+            case Cause.PROCESSES:
                 return Crashed(f"started more than {MOST_PROCESSES} processes")
         return Crashed("closed its channel")
 

@@ -1,0 +1,59 @@
+"""Where the slices of one reading of one document stand among the artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from doctrain_mesh.artifacts import Artifacts, Origin
+from doctrain_mesh.errors import DoctrainError
+from doctrain_worker.pipeline.kept import form
+from doctrain_worker.pipeline.passage import Passage
+from doctrain_worker.pipeline.recipe import Recipes
+from doctrain_worker.pipeline.wire import ReadSlice
+
+IsDeleted = Callable[[Passage], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Of a document on its way, once its bytes are there. Every method raises what ``Artifacts`` does.
+
+    Args:
+        artifacts: what it is a part of.
+        recipes: how documents are read.
+        is_deleted: whether a document was deleted after its training was started.
+        passage: the document.
+    """
+
+    artifacts: Artifacts
+    recipes: Recipes
+    is_deleted: IsDeleted
+    passage: Passage
+
+    @property
+    def _origin(self) -> Origin:
+        document, shard = self.passage.document, self.passage.shard
+        digest = hashlib.sha256(self.passage.content_hash + self.recipes.of_reading(document)).digest()
+        return Origin(shard.tenant_id, document.document_id, digest)
+
+    async def sizes(self) -> dict[str, int]:
+        """The names of what stands there, with their bytes."""
+        return await self.artifacts.sizes(self._origin)
+
+    async def get(self, name: str) -> ReadSlice | None:
+        """One of them; None when it is not sound."""
+        return form.read(await self.artifacts.get(self._origin, name))
+
+    async def put(self, one: ReadSlice) -> None:
+        """Adds one. A delete removes what is there when it comes; what comes after it is removed here. Raises also DoctrainError."""
+        origin, name = self._origin, form.name_of(one)
+        await self.artifacts.put(origin, name, form.packed(one))
+        try:
+            deleted = await self.is_deleted(self.passage)
+        except DoctrainError:
+            await self.artifacts.remove(origin, name)
+            raise
+        if deleted:
+            await self.artifacts.remove(origin, name)

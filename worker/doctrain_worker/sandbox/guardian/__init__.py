@@ -1,0 +1,1 @@
+"""What the guardian runs: the standard library alone, as it must start fast and stay small."""
