@@ -74,7 +74,7 @@ def _no_adoption(holds: Any) -> None:
     take, keep = holds.Holds.take, holds.Holds._keep
 
     async def take_again(self: Any, delivery: Any, group: Any) -> None:
-        known = self._holds.pop(holds._key(delivery), None)
+        known = self._holds.pop(holds.delivered(delivery.message.body), None)
         await take(self, delivery, group)
         if known is not None and known.key not in self._holds:
             self._holds[known.key] = known

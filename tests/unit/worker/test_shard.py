@@ -9,10 +9,19 @@ from doctrain_worker.shards.orders import End
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.shards.shard import ShardRun
 from doctrain_worker.shards.spans import shard_span
+from doctrain_worker.tracking import messages
+from doctrain_worker.tracking.exchange import Begun, BlockAnswer, BlockOutcome, Heard, TrialAnswer
 from doctrain_worker.tracking.gate import Gate
 from doctrain_worker.tracking.tracker import Tracker
 from testkit.scripted_tracker import begun
 from testkit.worker import Documents
+
+
+def given(answer: pb.BeginAnswer) -> Begun:
+    """A shard as the worker has it from the tracker's answer."""
+    ((_, begun),) = messages.heard(pb.TrackResponse(begins=[answer])).begins
+    assert isinstance(begun, Begun)
+    return begun
 
 
 async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
@@ -27,18 +36,15 @@ async def test_nothing_starts_once_the_shard_is_known_not_to_be_ours() -> None:
     tracker, documents = Tracker(clock), Documents(free=True)
     setup = ShardSetup(tracker=tracker, gate=Gate(), processor=documents, retries={}, hold_seconds=900.0, clock=clock)
     with shard_span("", (1, 1), "worker", 0.0) as spans:
-        run = ShardRun(setup, begun(1, 1, 5, width=1), spans, 1, lambda: None)
+        run = ShardRun(setup, given(begun(1, 1, 5, width=1)), spans, 1, lambda: None)
     task = asyncio.create_task(run.run())
     for _ in range(20):
         await asyncio.sleep(0)
-    request = pb.TrackRequest()
-    tracker.gather(request)
-    shard = pb.ShardRef(shard=1, number=1)
-    stale = pb.BlockAnswer(sequence=request.blocks[0].sequence, shard=shard, outcome=pb.BLOCK_OUTCOME_STALE)
-    tracker.answer(pb.TrackResponse(blocks=[stale]))
+    (block,) = tracker.gather().blocks
+    tracker.answer(Heard(blocks=[BlockAnswer(block.sequence, BlockOutcome.STALE, shard_done=False)]))
     for _ in range(20):
         await asyncio.sleep(0)
-    tracker.answer(pb.TrackResponse(stopped=[shard]))
+    tracker.answer(Heard(stopped=[(1, 1)]))
     async with asyncio.timeout(5):
         assert await task is End.STALE
     assert documents.started == [0]
@@ -48,19 +54,16 @@ async def test_no_trial_starts_once_the_shard_is_known_not_to_be_ours() -> None:
     """One response may carry the answer to the trial and the one that says so."""
     tracker, documents = Tracker(), Documents(free=True)
     setup = ShardSetup(tracker=tracker, gate=Gate(), processor=documents, retries={}, hold_seconds=900.0)
-    answer = begun(1, 1, 5, width=1)
-    answer.suspects.append(3)
     with shard_span("", (1, 1), "worker", 0.0) as spans:
-        run = ShardRun(setup, answer, spans, 1, lambda: None)
+        run = ShardRun(setup, given(begun(1, 1, 5, width=1, suspects=(3,))), spans, 1, lambda: None)
     task = asyncio.create_task(run.run())
     for _ in range(20):
         await asyncio.sleep(0)
-    shard = pb.ShardRef(shard=1, number=1)
-    tracker.answer(pb.TrackResponse(trial_answers=[pb.TrialAnswer(shard=shard, ordinal=3, outcome=pb.TRIAL_OUTCOME_STARTED)]))
+    tracker.answer(Heard(trials=[TrialAnswer((1, 1), 3, committed=True)]))
     run.interrupt(End.STALE)
     for _ in range(20):
         await asyncio.sleep(0)
-    tracker.answer(pb.TrackResponse(stopped=[shard]))
+    tracker.answer(Heard(stopped=[(1, 1)]))
     async with asyncio.timeout(5):
         assert await task is End.STALE
     assert documents.started == []

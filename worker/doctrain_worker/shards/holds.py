@@ -16,18 +16,16 @@ import logging
 from dataclasses import dataclass, field
 from functools import partial
 
-from google.protobuf.message import DecodeError
-
 from doctrain_mesh.ports import Delivery
 from doctrain_mesh.supervise import deadline
-from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 from doctrain_worker.shards.orders import End
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.shards.shard import ShardRun
 from doctrain_worker.shards.spans import shard_span
+from doctrain_worker.tracking.exchange import Begun, HeartbeatAnswer, Key, NotBegun, Order
+from doctrain_worker.tracking.messages import delivered
 from doctrain_worker.tracking.session import Session
-from doctrain_worker.tracking.tracker import Key, SessionLostError
+from doctrain_worker.tracking.tracker import SessionLostError
 
 log = logging.getLogger(__name__)
 DRAIN_REASON = "the worker goes away"
@@ -75,7 +73,7 @@ class Holds:
 
     async def take(self, delivery: Delivery, group: asyncio.TaskGroup) -> None:
         """Takes a delivery in; returns once there is a lane for the next one."""
-        key = _key(delivery)
+        key = delivered(delivery.message.body)
         if key is None:
             log.warning("A message in the shard queue is not a shard's; it goes to the dead letters.")
             await delivery.reject()
@@ -117,19 +115,19 @@ class Holds:
             if hold.run is not None:
                 hold.run.interrupt(End.LOST)
 
-    def orders(self, answer: pb.HeartbeatAnswer) -> None:
+    def orders(self, answer: HeartbeatAnswer) -> None:
         """Obeys what a heartbeat's answer says."""
-        for ref in answer.not_yours:
-            hold = self._holds.get((ref.shard, ref.number))
+        for key in answer.not_yours:
+            hold = self._holds.get(key)
             if hold is not None and hold.run is not None:
                 hold.run.interrupt(End.STALE)
-        for order in answer.orders:
-            hold = self._holds.get((order.shard.shard, order.shard.number))
+        for key, order in answer.orders:
+            hold = self._holds.get(key)
             if hold is None or hold.run is None:
                 continue
-            if order.kind == pb.ORDER_KIND_STOP:
+            if order is Order.STOP:
                 hold.run.interrupt(End.STOPPED)
-            elif order.kind == pb.ORDER_KIND_YIELD:
+            else:
                 hold.run.hand_back("the tracker asked for it")
         for hold in self._holds.values():
             if hold.run is not None:
@@ -176,11 +174,11 @@ class Holds:
         hold.begun = False
         try:
             answer = await self._setup.tracker.begin(hold.key)
-            log.debug("Shard %d (%d) was asked for: %s.", *hold.key, pb.BeginOutcome.Name(answer.outcome))
-            if answer.outcome == pb.BEGIN_OUTCOME_SESSION_LOST:
+            log.debug("Shard %d (%d) was asked for: %s.", *hold.key, answer.name if isinstance(answer, NotBegun) else "BEGUN")
+            if answer is NotBegun.SESSION_LOST:
                 self._session.lost()
                 return False
-            if answer.outcome == pb.BEGIN_OUTCOME_BEGUN and not await self._run(hold, answer):
+            if isinstance(answer, Begun) and not await self._run(hold, answer):
                 return False
         except SessionLostError:
             return False
@@ -189,7 +187,7 @@ class Holds:
             await newest.ack()
         return True
 
-    async def _run(self, hold: _Hold, answer: pb.BeginAnswer) -> bool:
+    async def _run(self, hold: _Hold, begun: Begun) -> bool:
         """Runs a shard that was begun; False when the session it was begun in is over. Raises SessionLostError."""
         session, hold.begun = self._session.id, True
         await self._outlive_older(hold.key)
@@ -198,9 +196,9 @@ class Holds:
         if self._outlived(hold.key):
             return True
         assert hold.delivery is not None
-        traceparent = hold.delivery.message.headers.get("traceparent", "") or answer.traceparent
+        traceparent = hold.delivery.message.headers.get("traceparent", "") or begun.traceparent
         with shard_span(traceparent, hold.key, self._worker, self._trace_share) as spans:
-            hold.run = ShardRun(self._setup, answer, spans, session, partial(self._leave_lane, hold))
+            hold.run = ShardRun(self._setup, begun, spans, session, partial(self._leave_lane, hold))
             try:
                 if self._draining:
                     hold.run.hand_back(DRAIN_REASON)
@@ -211,11 +209,3 @@ class Holds:
         if end is End.LOST:
             self._session.children_stopped()
         return end is not End.LOST
-
-
-def _key(delivery: Delivery) -> Key | None:
-    try:
-        message = ShardMessage.FromString(delivery.message.body)
-    except DecodeError:
-        return None
-    return (message.shard, message.number) if message.shard > 0 and message.number > 0 else None

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.results import Results, Stage
 from doctrain_worker.pipeline.processor import StageTiming
-from doctrain_worker.tracking.tracker import Key, Tracker
+from doctrain_worker.tracking.exchange import Block, BlockAnswer, Key, UnderWay
+from doctrain_worker.tracking.tracker import Tracker
 
 LONG_SECONDS = 2.0
 MOST_LONG = 32
@@ -31,7 +31,7 @@ class Try:
 class Reports:
     """``results`` are to be told, and what is ``running`` now, by ordinal. ``on_answer`` is called with each answer."""
 
-    def __init__(self, key: Key, tracker: Tracker, began: float, on_answer: Callable[[pb.BlockAnswer], None]) -> None:
+    def __init__(self, key: Key, tracker: Tracker, began: float, on_answer: Callable[[BlockAnswer], None]) -> None:
         self._key, self._tracker, self._on_answer = key, tracker, on_answer
         self._base_ms = int(time.time() * 1000)
         self._told_running: list[int] = []
@@ -70,45 +70,24 @@ class Reports:
         if self._tells_long or sorted(self.running) != self._told_running:
             self._tracker.report(self._key, self, results=0)
 
-    def block(self, sequence: int) -> pb.Block | None:
+    def block(self, sequence: int) -> Block | None:
         """What gathered since the block before."""
         running = sorted(self.running)
         if not (self.results.gathered or self._tells_long) and running == self._told_running:
             return None
         under_way, self._tells_long = self._under_way() if self._tells_long else None, False
         self._told_running = running
-        columns = self.results.take(sequence)
-        return pb.Block(
-            sequence=sequence,
-            shard=pb.ShardRef(shard=self._key[0], number=self._key[1]),
-            first=columns.first,
-            base_ms=self._base_ms,
-            started=columns.started,
-            took=columns.took,
-            failed=[
-                pb.FailedDocument(ordinal=f.ordinal, error_class=f.error_class, code=f.code, message=f.message) for f in columns.failed
-            ],
-            running=running,
-            retried=[ordinal for ordinal, _ in columns.tries],
-            tries=[tries for _, tries in columns.tries],
-            passed=[pb.DocumentStages(ordinal=ordinal, stages=_stages(stages)) for ordinal, stages in columns.passed],
-            unchanged=columns.unchanged,
-            under_way=under_way,
-        )
+        return Block(sequence, self._key, self._base_ms, self.results.take(sequence), running, under_way)
 
-    def _under_way(self) -> pb.UnderWay:
+    def _under_way(self) -> list[UnderWay]:
         """Those that run for long; one that has ended since has told its stages with its result."""
-        return pb.UnderWay(
-            documents=[
-                pb.DocumentUnderWay(
-                    ordinal=ordinal, started=int((one.started - self._began) * 1000), stages=_stages(passed(stages, one.began))
-                )
-                for ordinal, stages in self._told_long
-                if (one := self.running.get(ordinal)) is not None
-            ]
-        )
+        return [
+            UnderWay(ordinal, int((one.started - self._began) * 1000), passed(stages, one.began))
+            for ordinal, stages in self._told_long
+            if (one := self.running.get(ordinal)) is not None
+        ]
 
-    def answered(self, answer: pb.BlockAnswer) -> None:
+    def answered(self, answer: BlockAnswer) -> None:
         """A block is recorded, or the shard is not ours."""
         self.shard_done = self.shard_done or answer.shard_done
         self.results.answered(answer.sequence)
@@ -131,7 +110,3 @@ def passed(stages: Sequence[StageTiming], began: float) -> list[Stage]:
 def _milliseconds(seconds: float) -> int:
     """As a report holds them: none below 0, 24 days at most."""
     return min(max(0, int(seconds * 1000)), 2**31 - 1)
-
-
-def _stages(stages: Sequence[Stage]) -> list[pb.Stage]:
-    return [pb.Stage(name=s.name, start_ms=s.start_ms, took_ms=s.took_ms, counts=s.counts) for s in stages]

@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from itertools import filterfalse
 
-from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.retry import TryAgain
 from doctrain_worker.core.window import Window
 from doctrain_worker.pipeline.processor import ShardContext, StageTiming, Tell
 from doctrain_worker.shards.attempts import COOL_DOWN_REASON, Attempts
-from doctrain_worker.shards.documents import open_documents
 from doctrain_worker.shards.orders import End, Orders
 from doctrain_worker.shards.reports import Reports
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.shards.slots import Slots
 from doctrain_worker.shards.spans import DocumentSpans
 from doctrain_worker.shards.trials import Trials
-from doctrain_worker.tracking.tracker import Key, TrialRefusedError
+from doctrain_worker.tracking.exchange import Begun, BlockAnswer, BlockOutcome, Key
+from doctrain_worker.tracking.tracker import TrialRefusedError
 
 HOLD_REASON = "the shard was held as long as one may be"
 INVALID_REASON = "its worker reported documents that are not of it"
@@ -30,33 +29,30 @@ INSIST_SECONDS = 1.0
 class ShardRun:
     """One hold of one shard, from its begin to its last answer. ``run`` once; ``all_started`` is as in ``Slots``."""
 
-    def __init__(
-        self, setup: ShardSetup, answer: pb.BeginAnswer, spans: DocumentSpans, session: int, all_started: Callable[[], None]
-    ) -> None:
+    def __init__(self, setup: ShardSetup, begun: Begun, spans: DocumentSpans, session: int, all_started: Callable[[], None]) -> None:
         self._setup = setup
-        self.key: Key = (answer.shard.shard, answer.shard.number)
+        self.key: Key = begun.key
         self._began = setup.clock()
         self._orders = Orders(setup.gate)
         self._reports = Reports(self.key, setup.tracker, self._began, self._on_answer)
-        self._suspects = list(answer.suspects)
-        self._cool_downs = answer.cool_downs
-        documents = open_documents(answer.documents)
+        self._suspects = begun.suspects
+        self._cool_downs = begun.cool_downs
         self._attempts = Attempts(
             setup,
-            context=_context(answer, session, spans.traceparent, self._tell),
-            cool_downs=answer.cool_downs,
-            documents=documents,
+            context=_context(begun, session, spans.traceparent, self._tell),
+            cool_downs=begun.cool_downs,
+            documents=begun.documents,
             spans=spans,
             reports=self._reports,
             orders=self._orders,
         )
         self._slots = Slots(
             setup,
-            window=Window(filterfalse(set(self._suspects).__contains__, documents)),
+            window=Window(filterfalse(set(self._suspects).__contains__, begun.documents)),
             attempts=self._attempts,
             reports=self._reports,
             orders=self._orders,
-            width=answer.width,
+            width=begun.width,
             all_started=all_started,
         )
 
@@ -100,10 +96,10 @@ class ShardRun:
         if (one := self._reports.running.get(ordinal)) is not None:
             one.stages = stages
 
-    def _on_answer(self, answer: pb.BlockAnswer) -> None:
-        if answer.outcome == pb.BLOCK_OUTCOME_STALE:
+    def _on_answer(self, answer: BlockAnswer) -> None:
+        if answer.outcome is BlockOutcome.STALE:
             self._orders.interrupt(End.STALE)
-        elif answer.outcome == pb.BLOCK_OUTCOME_INVALID:
+        elif answer.outcome is BlockOutcome.INVALID:
             self._orders.hand_back(INVALID_REASON, INVALID_PAUSE_SECONDS)
         self._orders.wake()
 
@@ -149,17 +145,16 @@ class ShardRun:
             await self._orders.changed(INSIST_SECONDS)
 
 
-def _context(answer: pb.BeginAnswer, session: int, traceparent: str, tell: Tell) -> ShardContext:
+def _context(begun: Begun, session: int, traceparent: str, tell: Tell) -> ShardContext:
     return ShardContext(
-        answer.tenant,
-        answer.tenant_id,
-        answer.training,
-        answer.training_task_id,
-        answer.index_order,
-        answer.shard.shard,
-        answer.shard.number,
+        begun.tenant,
+        begun.tenant_id,
+        begun.training,
+        begun.training_task_id,
+        begun.index_order,
+        *begun.key,
         session,
         traceparent,
-        answer.retrain,
+        begun.retrain,
         tell,
     )

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from doctrain_worker.core.retry import TryAgain, after_trial
+from doctrain_worker.tracking.exchange import Key
 from doctrain_worker.tracking.gate import Gate
-from doctrain_worker.tracking.tracker import Key, Tracker
+from doctrain_worker.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from typing import Protocol
 
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.supervise import first_of
-from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.tenure import REATTACH_SECONDS, WELCOME_SECONDS, Step, Tenure
 from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.sandbox.shared.memory import Predecessor
 from doctrain_worker.tracking.coordinators import Coordinators
+from doctrain_worker.tracking.exchange import Heard, Heartbeat, HeartbeatAnswer, Hello, Key
 from doctrain_worker.tracking.gate import Gate, Shut
 from doctrain_worker.tracking.stream import Attempt, KeyRefusedError, NotAttachedError, Stream, attached
-from doctrain_worker.tracking.tracker import Key, Tracker
+from doctrain_worker.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.25
@@ -41,13 +41,9 @@ class Identity:
     version: str
     margin_seconds: float
 
-    def hello(self, session: int, secret: bytes, predecessor: Predecessor) -> pb.Hello:
+    def hello(self, session: int, secret: bytes, predecessor: Predecessor) -> Hello:
         """Asks for another stream of a session, with its secret, or for a new one (0) after its predecessor."""
-        hello = pb.Hello(worker_id=self.worker_id, session=session, lanes=self.lanes, version=self.version, secret=secret)
-        if not session and predecessor.session:
-            hello.predecessor, hello.secret = predecessor.session, predecessor.secret
-            hello.predecessor_end = pb.PREDECESSOR_END_SELF_FENCED if predecessor.self_fenced else pb.PREDECESSOR_END_DIED
-        return hello
+        return Hello(self.worker_id, self.lanes, self.version, session, secret, predecessor)
 
 
 class Held(Protocol):
@@ -56,7 +52,7 @@ class Held(Protocol):
     def named(self) -> list[Key]:
         """All of them, for heartbeats."""
 
-    def orders(self, answer: pb.HeartbeatAnswer) -> None:
+    def orders(self, answer: HeartbeatAnswer) -> None:
         """A heartbeat was answered."""
 
     def lost(self) -> None:
@@ -195,7 +191,7 @@ class Session:
 
     def _welcomed(self, stream: Stream) -> bool:
         welcome = stream.welcome
-        lease, beat = welcome.lease_ms / 1000, welcome.beat_ms / 1000
+        lease, beat = welcome.lease_seconds, welcome.beat_seconds
         if not welcome.session:
             log.warning("Session %d of %s was taken back.", self.id, self._identity.worker_id)
             return False
@@ -269,7 +265,7 @@ class Session:
 
     async def _beat(self, stream: Stream, held: Held) -> None:
         """Heartbeats on one stream, until their answers or the want of them end it."""
-        pause = stream.welcome.beat_ms / 1000
+        pause = stream.welcome.beat_seconds
         while True:
             number, step = self._tenure.beat(time.monotonic())
             if self._guardian.fenced or step is Step.FENCE:
@@ -278,17 +274,16 @@ class Session:
                 return
             if step is Step.MOVE:
                 self._move.set()
-            named = [pb.ShardRef(shard=shard, number=attempt) for shard, attempt in held.named()]
-            stream.beat(pb.Heartbeat(sequence=number, held=named, draining=self.draining))
+            stream.beat(Heartbeat(number, held.named(), self.draining))
             await asyncio.sleep(pause)
 
-    def _on_response(self, response: pb.TrackResponse, held: Held) -> None:
+    def _on_response(self, response: Heard, held: Held) -> None:
         if response.draining:
             self._move.set()
-        if not response.HasField("heartbeat"):
-            return
         answer = response.heartbeat
-        step = self._tenure.answered(answer.sequence, time.monotonic(), lost=answer.session_lost)
+        if answer is None:
+            return
+        step = self._tenure.answered(answer.number, time.monotonic(), lost=answer.session_lost)
         if step is Step.FENCE:
             self.lost()
         elif step is Step.HURRY and self._attempt is not None:

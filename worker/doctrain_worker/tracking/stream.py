@@ -15,6 +15,8 @@ from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.supervise import first_of
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1.tracker_pb2_grpc import TrackerServiceStub
+from doctrain_worker.tracking import messages
+from doctrain_worker.tracking.exchange import Heard, Heartbeat, Hello, Welcome
 from doctrain_worker.tracking.tracker import Tracker
 
 Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.TrackRequest, pb.TrackResponse]"
@@ -50,13 +52,13 @@ class Attempt:
 class Stream:
     """An attached stream. ``run`` carries the tracker's traffic until the stream ends."""
 
-    def __init__(self, call: Call, tracker: Tracker, welcome: pb.Welcome, opened: float) -> None:
+    def __init__(self, call: Call, tracker: Tracker, welcome: Welcome, opened: float) -> None:
         self._call, self._tracker, self.welcome, self.opened = call, tracker, welcome, opened
-        self._heartbeat: pb.Heartbeat | None = None
+        self._heartbeat: Heartbeat | None = None
         self._goodbye: str | None = None
         self._said_goodbye = asyncio.Event()
 
-    def beat(self, heartbeat: pb.Heartbeat) -> None:
+    def beat(self, heartbeat: Heartbeat) -> None:
         """Sends this heartbeat next."""
         self._heartbeat = heartbeat
         self._tracker.wakeup.set()
@@ -67,7 +69,7 @@ class Stream:
         self._tracker.wakeup.set()
         await self._said_goodbye.wait()
 
-    async def run(self, on_response: Callable[[pb.TrackResponse], None]) -> str:
+    async def run(self, on_response: Callable[[Heard], None]) -> str:
         """Writes what the tracker gathers and hands it the answers until the stream ends; answers why it did."""
         self._tracker.stream_opened()
         try:
@@ -75,10 +77,11 @@ class Stream:
         finally:
             self._said_goodbye.set()
 
-    async def _read(self, on_response: Callable[[pb.TrackResponse], None]) -> str:
+    async def _read(self, on_response: Callable[[Heard], None]) -> str:
         while isinstance(response := await self._call.read(), pb.TrackResponse):
-            on_response(response)
-            self._tracker.answer(response)
+            heard = messages.heard(response)
+            on_response(heard)
+            self._tracker.answer(heard)
         if await self._call.code() is grpc.StatusCode.OK:
             return "The coordinator closed the stream."
         return f"The stream ended: {await self._call.details()}"
@@ -87,15 +90,11 @@ class Stream:
         goodbye = None
         while goodbye is None:
             await self._wait()
-            request = pb.TrackRequest()
             pause = self._tracker.pause()
-            if pause is not None and pause <= 0:
-                self._tracker.gather(request)
-            if self._heartbeat is not None:
-                request.heartbeat.CopyFrom(self._heartbeat)
-                self._heartbeat = None
-            if (goodbye := self._goodbye) is not None:
-                request.goodbye.reason = goodbye
+            said = self._tracker.gather() if pause is not None and pause <= 0 else None
+            heartbeat, self._heartbeat = self._heartbeat, None
+            goodbye = self._goodbye
+            request = messages.request(said, heartbeat, goodbye)
             async with asyncio.timeout(WRITE_SECONDS):
                 await self._call.write(request)
         await self._call.done_writing()
@@ -130,14 +129,14 @@ async def _until_end(work: Awaitable[str]) -> str:
 
 
 @asynccontextmanager
-async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt: Attempt, tracker: Tracker) -> AsyncIterator[Stream]:
+async def attached(channel: grpc.aio.Channel, key: str, hello: Hello, attempt: Attempt, tracker: Tracker) -> AsyncIterator[Stream]:
     """Opens a stream for the tracker; raises NotAttachedError when the coordinator does not welcome it in the attempt's time."""
     opened = time.monotonic()
     call = TrackerServiceStub(channel).Track(metadata=(("authorization", f"Bearer {key}"),))
     try:
         try:
             async with attempt.limit:
-                await call.write(pb.TrackRequest(hello=hello))  # returns once it is on a connection
+                await call.write(messages.opening(hello))  # returns once it is on a connection
                 attempt.told = True
                 first = await call.read()
                 if not isinstance(first, pb.TrackResponse):
@@ -146,7 +145,7 @@ async def attached(channel: grpc.aio.Channel, key: str, hello: pb.Hello, attempt
             raise NotAttachedError(f"The coordinator did not answer within {time.monotonic() - opened:.2g} s.") from error
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise await _refusal(call) from error
-        yield Stream(call, tracker, first.welcome, opened)
+        yield Stream(call, tracker, messages.welcome(first.welcome), opened)
     except KeyRefusedError:
         attempt.told = False  # keys are looked at first
         raise

@@ -8,28 +8,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from doctrain_mesh.pacing import Pace, Pacer
-from doctrain_mesh.v1 import tracker_pb2 as pb
+from doctrain_worker.tracking.exchange import (
+    Begin,
+    Begun,
+    Block,
+    BlockAnswer,
+    Heard,
+    Key,
+    NotBegun,
+    Question,
+    Said,
+    Stopped,
+    Trial,
+    TrialAnswer,
+    Yield,
+)
 
 log = logging.getLogger(__name__)
 REPEAT_SECONDS = 5.0
 ENOUGH = 15
+NEVER = float("-inf")
 
-Key = tuple[int, int]
-"""(shard, dispatch number)."""
+_Answer: TypeAlias = Begun | NotBegun | TrialAnswer | None
 
 
 class Reporting(Protocol):
     """A shard that runs, as far as its reports go."""
 
-    def block(self, sequence: int) -> pb.Block | None:
+    def block(self, sequence: int) -> Block | None:
         """What there is to report now; None for nothing."""
 
-    def answered(self, answer: pb.BlockAnswer) -> None:
+    def answered(self, answer: BlockAnswer) -> None:
         """One of its blocks was answered."""
 
 
@@ -43,36 +57,25 @@ class TrialRefusedError(Exception):
 
 @dataclass(slots=True)
 class _Asked:
-    message: Any
-    future: asyncio.Future[object]
-    sent: float = 0.0
+    question: Question
+    answer: asyncio.Future[_Answer]
+    sent: float = NEVER
 
 
 @dataclass(slots=True)
-class _Block:
-    message: pb.Block
+class _Reported:
+    block: Block
     owner: Reporting
     sent: float
 
 
-@dataclass(slots=True)
-class _Waiting:
-    begins: dict[Key, _Asked] = field(default_factory=dict)
-    trials: dict[Key, _Asked] = field(default_factory=dict)
-    yields: dict[Key, _Asked] = field(default_factory=dict)
-    stopped: dict[Key, _Asked] = field(default_factory=dict)
-
-    def kinds(self) -> Iterable[dict[Key, _Asked]]:
-        return self.begins, self.trials, self.yields, self.stopped
-
-
 class Tracker:
-    """One a worker. ``gather`` makes the next request; ``answer`` takes a response in."""
+    """One a worker. ``gather`` makes what is said next; ``answer`` takes a response in."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._waiting = _Waiting()
-        self._blocks: dict[int, _Block] = {}
+        self._asked: dict[tuple[type[Question], Key], _Asked] = {}
+        self._reported: dict[int, _Reported] = {}
         self._dirty: dict[Key, Reporting] = {}
         self._dirty_since = 0.0
         self._gathered: dict[Key, int] = {}
@@ -84,26 +87,25 @@ class Tracker:
 
     # What the worker says
 
-    async def begin(self, key: Key) -> pb.BeginAnswer:
+    async def begin(self, key: Key) -> Begun | NotBegun:
         """Asks for a shard; raises SessionLostError."""
-        answer = await self._ask(self._waiting.begins, key, pb.Begin(shard=_ref(key)))
-        assert isinstance(answer, pb.BeginAnswer)
+        answer = await self._ask(Begin(key))
+        assert isinstance(answer, Begun | NotBegun)
         return answer
 
     async def trial(self, key: Key, ordinal: int) -> None:
         """Returns once the trial is committed; raises TrialRefusedError, SessionLostError."""
-        answer = await self._ask(self._waiting.trials, key, pb.Trial(shard=_ref(key), ordinal=ordinal))
-        if isinstance(answer, pb.TrialAnswer) and answer.outcome == pb.TRIAL_OUTCOME_REFUSED:
+        answer = await self._ask(Trial(key, ordinal))
+        if isinstance(answer, TrialAnswer) and not answer.committed:
             raise TrialRefusedError
 
     async def hand_back(self, key: Key, delay_seconds: float, reason: str) -> None:
         """Returns once the shard is pending again; raises SessionLostError."""
-        message = pb.Yield(shard=_ref(key), delay_ms=int(delay_seconds * 1000), reason=reason)
-        await self._ask(self._waiting.yields, key, message)
+        await self._ask(Yield(key, delay_seconds, reason))
 
     async def stopped(self, key: Key) -> None:
         """Returns once the tracker knows that nothing of the shard runs; raises SessionLostError."""
-        await self._ask(self._waiting.stopped, key, pb.Stopped(shard=_ref(key)))
+        await self._ask(Stopped(key))
 
     def report(self, key: Key, owner: Reporting, *, results: int, urgent: bool = False) -> None:
         """The shard has something to report: ``results`` of its documents ended since its last block."""
@@ -121,107 +123,101 @@ class Tracker:
         """This hold of the shard reports nothing more and waits for no answer; a later one of the same shard may."""
         self._dirty.pop(key, None)
         self._results -= self._gathered.pop(key, 0)
-        for sequence in [s for s, block in self._blocks.items() if (block.message.shard.shard, block.message.shard.number) == key]:
-            del self._blocks[sequence]
+        for sequence in [s for s, reported in self._reported.items() if reported.block.key == key]:
+            del self._reported[sequence]
 
     # What the stream carries
 
     def pause(self) -> float | None:
         """Seconds until there is something to send; None: nothing is."""
-        if self._urgent or self._asks_waiting():
+        if self._urgent or self._overdue():
             return self._pacer.wait(self._clock(), waiting=self._results, oldest=self._dirty_since, urgent=True)
         if self._dirty:
             return self._pacer.wait(self._clock(), waiting=self._results, oldest=self._dirty_since, urgent=False)
         return None
 
-    def gather(self, request: pb.TrackRequest) -> None:
-        """Adds what is to be sent now."""
-        now = self._clock()
-        targets: tuple[Any, ...] = (request.begins, request.trials, request.yields, request.stopped)
-        for target, kind in zip(targets, self._waiting.kinds(), strict=True):
-            for asked in kind.values():
-                if now - asked.sent >= REPEAT_SECONDS:
-                    _tell_repeated(asked.sent, asked.message)
-                    asked.sent = now
-                    target.append(asked.message)
-        for block in self._blocks.values():
-            if now - block.sent >= REPEAT_SECONDS:
-                _tell_repeated(block.sent, block.message)
-                block.sent = now
-                request.blocks.append(block.message)
+    def gather(self) -> Said:
+        """What is to be sent now."""
+        said, now = Said(), self._clock()
+        for asked in self._asked.values():
+            if now - asked.sent >= REPEAT_SECONDS:
+                _tell_repeated(asked.sent, asked.question)
+                asked.sent = now
+                said.questions.append(asked.question)
+        for reported in self._reported.values():
+            if now - reported.sent >= REPEAT_SECONDS:
+                _tell_repeated(reported.sent, reported.block)
+                reported.sent = now
+                said.blocks.append(reported.block)
         dirty, self._dirty = self._dirty, {}
         self._gathered.clear()
         self._results, self._urgent = 0, False
         for owner in dirty.values():
-            message = owner.block(self._sequence + 1)
-            if message is not None:
+            block = owner.block(self._sequence + 1)
+            if block is not None:
                 self._sequence += 1
-                self._blocks[self._sequence] = _Block(message, owner, now)
-                request.blocks.append(message)
-        if request.begins or request.trials or request.yields or request.stopped or request.blocks:
+                self._reported[self._sequence] = _Reported(block, owner, now)
+                said.blocks.append(block)
+        if said:
             self._pacer.started(now)
+        return said
 
     def stream_opened(self) -> None:
         """Everything unanswered is to be sent on the new stream."""
-        for kind in self._waiting.kinds():
-            for asked in kind.values():
-                asked.sent = float("-inf")
-        for block in self._blocks.values():
-            block.sent = float("-inf")
+        for asked in self._asked.values():
+            asked.sent = NEVER
+        for reported in self._reported.values():
+            reported.sent = NEVER
         self.wakeup.set()
 
-    def answer(self, response: pb.TrackResponse) -> None:
+    def answer(self, heard: Heard) -> None:
         """Hands answers to whoever waits for them; those that nobody waits for are dropped."""
-        for begun in response.begins:
-            _resolve(self._waiting.begins, begun.shard, begun)
-        for kind, refs in ((self._waiting.yields, response.yields), (self._waiting.stopped, response.stopped)):
-            for ref in refs:
-                _resolve(kind, ref, ref)
-        for trial in response.trial_answers:
-            asked = self._waiting.trials.get((trial.shard.shard, trial.shard.number))
-            if asked is not None and asked.message.ordinal == trial.ordinal:  # else: a late answer to the document before
-                _resolve(self._waiting.trials, trial.shard, trial)
-        for answer in response.blocks:
-            block = self._blocks.pop(answer.sequence, None)
-            if block is not None:
-                block.owner.answered(answer)
+        for key, begun in heard.begins:
+            self._resolve(Begin, key, begun)
+        for key in heard.yields:
+            self._resolve(Yield, key, None)
+        for key in heard.stopped:
+            self._resolve(Stopped, key, None)
+        for trial in heard.trials:
+            asked = self._asked.get((Trial, trial.key))
+            if asked is not None and asked.question == Trial(trial.key, trial.ordinal):  # else: a late answer to the document before
+                self._resolve(Trial, trial.key, trial)
+        for answer in heard.blocks:
+            reported = self._reported.pop(answer.sequence, None)
+            if reported is not None:
+                reported.owner.answered(answer)
 
     def session_lost(self) -> None:
         """Nobody waits any more; reports of the session are worth nothing."""
-        for kind in self._waiting.kinds():
-            for asked in kind.values():
-                if not asked.future.done():
-                    asked.future.set_exception(SessionLostError())
-            kind.clear()
-        self._blocks.clear()
+        for asked in self._asked.values():
+            if not asked.answer.done():
+                asked.answer.set_exception(SessionLostError())
+        self._asked.clear()
+        self._reported.clear()
         self._dirty.clear()
 
-    async def _ask(self, kind: dict[Key, _Asked], key: Key, message: object) -> object:
-        asked = kind[key] = _Asked(message, asyncio.get_running_loop().create_future(), float("-inf"))
+    async def _ask(self, question: Question) -> _Answer:
+        place = type(question), question.key
+        asked = self._asked[place] = _Asked(question, asyncio.get_running_loop().create_future())
         self.wakeup.set()
         try:
-            return await asked.future
+            return await asked.answer
         finally:
-            if kind.get(key) is asked:
-                del kind[key]
+            if self._asked.get(place) is asked:
+                del self._asked[place]
 
-    def _asks_waiting(self) -> bool:
+    def _resolve(self, kind: type[Question], key: Key, answer: _Answer) -> None:
+        asked = self._asked.get((kind, key))
+        if asked is not None and not asked.answer.done():
+            asked.answer.set_result(answer)
+
+    def _overdue(self) -> bool:
         now = self._clock()
-        overdue = any(now - asked.sent >= REPEAT_SECONDS for kind in self._waiting.kinds() for asked in kind.values())
-        return overdue or any(now - block.sent >= REPEAT_SECONDS for block in self._blocks.values())
+        overdue = any(now - asked.sent >= REPEAT_SECONDS for asked in self._asked.values())
+        return overdue or any(now - reported.sent >= REPEAT_SECONDS for reported in self._reported.values())
 
 
-def _tell_repeated(sent: float, message: Any) -> None:
-    if sent != float("-inf"):
-        kind, ref = type(message).__name__, message.shard
-        log.warning("%s of shard %d (%d) stayed unanswered for %g s and is said again.", kind, ref.shard, ref.number, REPEAT_SECONDS)
-
-
-def _ref(key: Key) -> pb.ShardRef:
-    return pb.ShardRef(shard=key[0], number=key[1])
-
-
-def _resolve(kind: dict[Key, _Asked], ref: pb.ShardRef, answer: object) -> None:
-    asked = kind.get((ref.shard, ref.number))
-    if asked is not None and not asked.future.done():
-        asked.future.set_result(answer)
+def _tell_repeated(sent: float, said: Question | Block) -> None:
+    if sent != NEVER:
+        kind = type(said).__name__
+        log.warning("%s of shard %d (%d) stayed unanswered for %g s and is said again.", kind, *said.key, REPEAT_SECONDS)
