@@ -20,8 +20,9 @@ from doctrain_worker.shards.holds import Holds
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.tracking.coordinators import Coordinators
 from doctrain_worker.tracking.gate import Gate
+from doctrain_worker.tracking.lifetime import Identity
 from doctrain_worker.tracking.registration import keep_registered
-from doctrain_worker.tracking.session import Identity, Session
+from doctrain_worker.tracking.session import Session
 from doctrain_worker.tracking.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ async def running(
                 "lanes": settings.lanes,
                 "lanes_in_use": holds.lanes_in_use,
                 "slots_in_use": holds.slots_in_use,
-                "draining": session.draining,
+                "draining": holds.draining,
             }
 
         async with asyncio.TaskGroup() as loops:
@@ -82,7 +83,6 @@ async def running(
             consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, loops), name="consumer")
             yield Running(worker_id, session, holds)
             log.info("%s drains: it takes no more shards; %d are under way.", worker_id, holds.lanes_in_use)
-            session.draining = True
             consumer.cancel()
             await holds.drain(settings.drain_seconds)
             async with deadline("Leaving the broker", CONSUMER_SECONDS):

@@ -45,15 +45,15 @@ def _no_deadline(link: Any) -> None:
     link.Guardian.extend = lambda self, deadline: True
 
 
-def _no_limit(session: Any) -> None:
+def _no_limit(lifetime: Any) -> None:
     """The main process starts documents whatever it heard last, and when."""
 
     def extend(self: Any) -> bool:
-        self._tenure.deadline = math.inf
+        self.tenure.deadline = math.inf
         self._gate.extend(math.inf)
         return True
 
-    session.Session._extend = extend
+    lifetime.Lifetime.extend = extend
 
 
 def _moving_redelivery(ledger: Any) -> None:
@@ -116,7 +116,7 @@ PATCHES: Mapping[str, Mapping[str, Patch]] = {
     "no fencing": {_LEDGER: _no_fencing},
     "ack before the commit": {_HOLDS: _early_ack},
     "no take-back": {_TAKEBACK: _no_take_back},
-    "no self-fence": {"doctrain_worker.sandbox.main.link": _no_deadline, "doctrain_worker.tracking.session": _no_limit},
+    "no self-fence": {"doctrain_worker.sandbox.main.link": _no_deadline, "doctrain_worker.tracking.lifetime": _no_limit},
     "a redelivery moves a shard": {_LEDGER: _moving_redelivery},
     "no adoption of doubled deliveries": {_HOLDS: _no_adoption},
     "grants without the tenant's lock": {_DISPATCHER: _no_tenant_lock, _LEADERSHIP: _shared_lead},

@@ -1,4 +1,4 @@
-"""What a parsing child may answer: anything else is nonsense, and none of it grows."""
+"""What is called in children is there; what a parsing child may answer: anything else is nonsense, and none of it grows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec import msgpack
 
-from doctrain_worker.pipeline.methods import PARSE
+from doctrain_worker.pipeline.methods import EMBED, PARSE, Method
 from doctrain_worker.pipeline.wire import CHUNKS_A_CALL
+from doctrain_worker.sandbox.child.server import load
 from doctrain_worker.sandbox.shared import frames
 
 CHUNK = [0, 5, 1, "Heading", "Words.", "part.txt"]
@@ -19,6 +20,12 @@ def progress(**changed: Any) -> bytes:
     part |= {"slices": [["", 1, 2, b"slice"]]} | changed
     timing = [part["name"], part["start"], 0.5, part["facts"]]
     return msgpack.encode([part["slices"], part["chunks"], [part["media_type"], [timing] * changed.get("stages", 1)]])
+
+
+@pytest.mark.parametrize("method", [PARSE, EMBED])
+def test_what_is_called_in_children_is_there(method: Method[Any]) -> None:
+    assert callable(load(method.function))
+    assert callable(load(method.prepare))
 
 
 def test_an_answer_is_read() -> None:

@@ -1,6 +1,6 @@
 """A session from its worker's side: until when it may run, over which stream, when to move and when to fence.
 
-Decisions only; ``tracking/session.py`` acts on them. Times are seconds of one monotonic clock, passed in as ``now``.
+Decisions only; ``tracking`` acts on them. Times are seconds of one monotonic clock, passed in as ``now``.
 
 **The deadline.** Children may run until ``lease - margin`` after the last *answered* heartbeat was *sent*.
 

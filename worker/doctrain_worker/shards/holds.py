@@ -44,13 +44,13 @@ class _Hold:
 
 
 class Holds:
-    """One a worker."""
+    """One a worker; ``draining`` once it takes no more."""
 
     def __init__(self, setup: ShardSetup, session: Session, lanes: int, worker: str, trace_share: float) -> None:
         self._setup, self._session, self._worker, self._trace_share = setup, session, worker, trace_share
         self._free_lanes = asyncio.Semaphore(lanes)
         self._holds: dict[Key, _Hold] = {}
-        self._draining = False
+        self.draining = False
 
     def named(self) -> list[Key]:
         """What is held or asked for; of several grants of one shard, the newest that the tracker gave to this worker."""
@@ -84,7 +84,7 @@ class Holds:
             if older is not None:
                 await older.ack()
             return
-        if self._draining:
+        if self.draining:
             return
         await self._free_lanes.acquire()
         hold = self._holds[key] = _Hold(key, delivery)
@@ -92,7 +92,7 @@ class Holds:
 
     async def drain(self, seconds: float) -> None:
         """Takes nothing more, lets what runs end, hands the rest back; what does not end in time is killed. Then nothing is held."""
-        self._draining = True
+        self.draining = True
         tasks = [hold.task for hold in self._holds.values()]
         for hold in self._holds.values():
             if hold.run is not None:
@@ -141,7 +141,7 @@ class Holds:
 
     async def _keep(self, hold: _Hold) -> None:
         try:
-            while not (self._draining or await self._attempt(hold) or self._draining):  # it may begin to drain meanwhile
+            while not (self.draining or await self._attempt(hold) or self.draining):  # it may begin to drain meanwhile
                 await self._session.opened.wait()
         finally:
             del self._holds[hold.key]
@@ -200,7 +200,7 @@ class Holds:
         with shard_span(traceparent, hold.key, self._worker, self._trace_share) as spans:
             hold.run = ShardRun(self._setup, begun, spans, session, partial(self._leave_lane, hold))
             try:
-                if self._draining:
+                if self.draining:
                     hold.run.hand_back(DRAIN_REASON)
                 end = await hold.run.run()
                 log.debug("Shard %d (%d) ended here: %s.", *hold.key, end.name)
