@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+MOST_SLICE_BYTES = 512 << 10
 MOST_BYTES = 32 << 20
+"""Of one document."""
 
 
 class Budget:

@@ -6,9 +6,8 @@ import logging
 
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.supervise import deadline, for_each
-from doctrain_worker.pipeline.kept.budget import Budget
+from doctrain_worker.pipeline.kept.budget import MOST_SLICE_BYTES, Budget
 from doctrain_worker.pipeline.kept.shelf import Shelf
-from doctrain_worker.pipeline.kept.storing import MOST_SLICE_BYTES
 from doctrain_worker.pipeline.room import Share
 from doctrain_worker.pipeline.wire import ReadSlice
 

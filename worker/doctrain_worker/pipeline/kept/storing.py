@@ -8,11 +8,10 @@ import logging
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.supervise import deadline
 from doctrain_worker.pipeline.kept import form
-from doctrain_worker.pipeline.kept.budget import Budget
+from doctrain_worker.pipeline.kept.budget import MOST_SLICE_BYTES, Budget
 from doctrain_worker.pipeline.kept.shelf import Shelf
 from doctrain_worker.pipeline.wire import ReadSlice
 
-MOST_SLICE_BYTES = 512 << 10
 MOST_WAITING = 16
 STORE_SECONDS = 10.0
 

@@ -12,7 +12,6 @@ CHANNEL_VARIABLE = "_DOCTRAIN_CHANNEL"
 READS_VARIABLE = "_DOCTRAIN_READS"
 """Tells a child what else it may read, as in a search path: a model's folder."""
 
-
 SCRATCH_BYTES = 256 << 20
 """What a child may have in its scratch folder; one file may be as large."""
 MOST_FILES = 4096
