@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from doctrain_server import postgres as embedded
+from doctrain_server.dev import postgres as embedded
 from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dev")]

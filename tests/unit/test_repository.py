@@ -149,7 +149,7 @@ def test_every_attribute_of_a_span_is_explained() -> None:
     explained = text(ROOT / "docs/telemetry.md")
     given = {
         name
-        for folder in ("coordinator", "mesh", "worker")
+        for folder in ("coordinator", "mesh", "server", "worker")
         for path in (ROOT / folder).rglob("*.py")
         for name in re.findall(r'(?:set_attribute\(|[{,]\s*)"((?:doctrain|rpc)\.[\w.]+)"[:,]', text(path))
     }

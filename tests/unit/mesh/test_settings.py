@@ -6,8 +6,8 @@ import pytest
 
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import load
-from doctrain_server.doctor_database import judge
-from doctrain_server.finding import Verdict
+from doctrain_server.doctor.database import judge
+from doctrain_server.doctor.finding import Verdict
 
 SAFE = {
     "fsync": "on",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from doctrain_mesh import logs, telemetry
 from doctrain_mesh.settings import Settings
-from doctrain_server.embedded import embedded_mesh
-from doctrain_server.processes import StoppedError, stop_requested, unless_stopped
+from doctrain_server.dev.embedded import embedded_mesh
+from doctrain_server.services.signals import StoppedError, stop_requested, unless_stopped
 
 NAME = "doctrain-dev"
 _WELCOME = """\

@@ -1,15 +1,11 @@
-"""A part of the mesh as a process of its own: settings, telemetry, adapters, signals."""
+"""When a process is told to stop: while it works, and while it still starts."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
-from doctrain_mesh import logs, telemetry
-from doctrain_mesh.settings import Settings
-from doctrain_server import adapters, doctor, required
+from contextlib import asynccontextmanager
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -55,20 +51,3 @@ async def unless_stopped(stop: asyncio.Event) -> AsyncIterator[None]:
         if not stop.is_set():
             raise
         raise StoppedError from error
-
-
-async def run_coordinator(settings: Settings) -> None:
-    """Serves until it is told to stop, then drains within ``drain_seconds``."""
-    from doctrain_coordinator import app as coordinator  # workers load this module too
-
-    logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=settings.process_name)
-    required.check_coordinator(settings)
-    async with AsyncExitStack() as stack:
-        stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-coordinator", instance=settings.process_name))
-        stop = await stack.enter_async_context(stop_requested())
-        broker = await stack.enter_async_context(adapters.open_broker(settings))
-        registry = await stack.enter_async_context(adapters.open_registry(settings))
-        served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
-        await stack.enter_async_context(doctor.warning(settings, documents=False))
-        logs.announce(f"serving on {served.address}", settings.log_format, process=settings.process_name)
-        await stop.wait()

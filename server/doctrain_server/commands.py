@@ -15,7 +15,7 @@ from doctrain_mesh import settings as settings_module
 from doctrain_server.sentences import told
 
 if TYPE_CHECKING:
-    from doctrain_server.finding import Finding
+    from doctrain_server.doctor.finding import Finding
 
 
 @click.command()
@@ -35,7 +35,7 @@ def dev(data: Path, workers: int, listen: str) -> None:
     """
     if json_wanted():
         raise click.UsageError("It runs until it is stopped and prints no JSON; client.json in its folder says where it serves.")
-    from doctrain_server.dev import run_dev
+    from doctrain_server.dev.program import run_dev
 
     with told("doctrain dev"):
         asyncio.run(run_dev(settings_module.load(listen=listen), data, workers))
@@ -58,7 +58,7 @@ def doctor(data: Path, **_options: object) -> None:
     `ok` is well, `BAD` is not, `?` cannot be told from here. Exits 1 when something is bad.
     """
     from doctrain_mesh import logs
-    from doctrain_server.finding import Verdict
+    from doctrain_server.doctor.finding import Verdict
 
     logs.configure("CRITICAL", "text", libraries="CRITICAL")  # what goes wrong is a finding
     findings = _findings(data)
@@ -73,8 +73,8 @@ def doctor(data: Path, **_options: object) -> None:
 
 def _findings(data: Path) -> list[Finding]:
     from doctrain_mesh.errors import DoctrainError
-    from doctrain_server.doctor import examine_dev
-    from doctrain_server.finding import Finding, Verdict
+    from doctrain_server.dev.examination import examine_dev
+    from doctrain_server.doctor.finding import Finding, Verdict
 
     try:
         return asyncio.run(examine_dev(data, settings_module.load()))

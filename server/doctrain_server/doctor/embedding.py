@@ -12,7 +12,7 @@ from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
-from doctrain_server.finding import Finding, Verdict, judged
+from doctrain_server.doctor.finding import Finding, Verdict, judged
 from doctrain_server.required import model_folder_fault
 
 ANSWER_SECONDS = 10.0

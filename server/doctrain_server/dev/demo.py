@@ -14,10 +14,10 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain_mesh import logs
 from doctrain_mesh import settings as settings_module
 from doctrain_mesh.errors import ConfigurationError
-from doctrain_server.embedded import embedded_mesh
-from doctrain_server.spans import Recorder
+from doctrain_server.dev.embedded import embedded_mesh
+from doctrain_server.dev.spans import Recorder
 
-CORPUS = Path(__file__).resolve().parents[2] / "corpus"
+CORPUS = Path(__file__).resolve().parents[3] / "corpus"
 QUESTIONS = ("what to do about mites in a hive", "why does my chain jump", "when is the sea highest")
 """That the shipped corpus answers."""
 HITS = 2

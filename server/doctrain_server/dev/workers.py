@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline, first_of
-from doctrain_server import worker
+from doctrain_server.services import worker
 
 log = logging.getLogger(__name__)
 SESSION_SECONDS = 20.0

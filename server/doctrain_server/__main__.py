@@ -24,7 +24,7 @@ def cli() -> None:
 @cli.command()
 def coordinator() -> None:
     """Serve tenants, workers and operators, and dispatch when this one leads."""
-    from doctrain_server.processes import run_coordinator
+    from doctrain_server.services.coordinator import run_coordinator
 
     asyncio.run(run_coordinator(settings_module.load()))
 
@@ -32,7 +32,7 @@ def coordinator() -> None:
 @cli.command()
 def worker() -> None:
     """Read documents: a guardian, the worker's main process, and its children."""
-    from doctrain_server.guarded import run_guarded
+    from doctrain_server.services.guarded import run_guarded
 
     sys.exit(run_guarded(settings_module.load()))
 
@@ -40,7 +40,7 @@ def worker() -> None:
 @cli.command("worker-main", hidden=True)
 def worker_main() -> None:
     """The worker's main process, started by its guardian."""
-    from doctrain_server.worker import run_main
+    from doctrain_server.services.worker import run_main
 
     asyncio.run(run_main(settings_module.load()))
 
@@ -78,7 +78,7 @@ def healthcheck(address: str, ca: str) -> None:
 @click.option("--folder", type=click.Path(path_type=Path), default=None, help="Documents to train instead of the shipped ones.")
 def demo(folder: Path | None) -> None:
     """Train the shipped documents on an embedded mesh, show how, and end."""
-    from doctrain_server.demo import run_demo
+    from doctrain_server.dev.demo import run_demo
 
     sys.exit(asyncio.run(run_demo(folder)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import ipaddress
 import logging
 import os
@@ -18,41 +17,14 @@ from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters
-from doctrain_server.doctor_database import ANSWER_SECONDS, examine_database
-from doctrain_server.doctor_embedding import examine_embedding
-from doctrain_server.finding import Finding, Verdict, judged
-from doctrain_server.folder import holder, kept_keys
+from doctrain_server.doctor.database import ANSWER_SECONDS, examine_database
+from doctrain_server.doctor.embedding import examine_embedding
+from doctrain_server.doctor.finding import Finding, Verdict, judged
 from doctrain_server.healthcheck import fault
-from doctrain_server.postgres import url_of_running
 from doctrain_worker.sandbox import isolation
 
 log = logging.getLogger(__name__)
 STAND_IN = "In-process stand-in"
-NOTHING = (
-    "There is none to look at: no `doctrain dev` runs on {folder}, and DOCTRAIN_DATABASE_URL is not set. "
-    "Start one (doctrain dev), or set what docs/howto/run-a-mesh.md names."
-)
-
-
-async def examine_dev(folder: Path, settings: Settings) -> list[Finding]:
-    """The mesh that `doctrain dev` runs on the folder, else what the settings say."""
-    if settings.database_url:
-        return await examine(settings)
-    running = await asyncio.to_thread(holder, folder)
-    if running is None:
-        return [_sandbox(settings), Finding("mesh", Verdict.BAD, NOTHING.format(folder=folder))]
-    found = [Finding("dev", Verdict.OK, f"{running.describe()} ({folder}); this is what is looked at.")]
-    if not running.address:
-        return [*found, Finding("dev", Verdict.BAD, "It still starts; ask again in some seconds.")]
-    look = dataclasses.replace(
-        settings,
-        database_url=await asyncio.to_thread(url_of_running, folder / "postgres"),
-        blob_url=settings.blob_url or (folder / "blobs").absolute().as_uri(),
-        listen=running.address,
-        coordinators=running.address,
-        worker_key=(await asyncio.to_thread(kept_keys, folder)).get("worker_key", ""),
-    )
-    return found + await examine(look, alone=True)
 
 
 async def examine(settings: Settings, *, alone: bool = False, documents: bool = True) -> list[Finding]:
@@ -63,7 +35,7 @@ async def examine(settings: Settings, *, alone: bool = False, documents: bool = 
         alone: the whole mesh is one process, as in `doctrain dev`.
         documents: they are read with these settings; a coordinator reads none.
     """
-    findings = [await asyncio.to_thread(_sandbox, settings)] if documents else []
+    findings = [await asyncio.to_thread(examine_sandbox, settings)] if documents else []
     findings += [
         *await examine_database(settings),
         *await examine_embedding(settings),
@@ -108,7 +80,8 @@ async def warning(settings: Settings, *, documents: bool) -> AsyncIterator[None]
             look.cancel()
 
 
-def _sandbox(settings: Settings) -> Finding:
+def examine_sandbox(settings: Settings) -> Finding:
+    """How documents are shut in on this machine."""
     try:
         chosen = isolation.choose(settings.sandbox, settings.choose_embedding().reads)
     except isolation.IsolationUnavailableError as error:

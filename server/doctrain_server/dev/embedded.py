@@ -20,9 +20,9 @@ from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.outage import cause
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
-from doctrain_server.embedded_workers import kept_workers
-from doctrain_server.folder import KEYS, held, kept_keys
-from doctrain_server.postgres import embedded_postgres
+from doctrain_server.dev.folder import KEYS, held, kept_keys
+from doctrain_server.dev.postgres import embedded_postgres
+from doctrain_server.dev.workers import kept_workers
 from doctrain_worker.pipeline import plugins
 
 TENANT = "demo"

@@ -11,7 +11,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
-from doctrain_server.finding import Finding, Verdict, judged
+from doctrain_server.doctor.finding import Finding, Verdict, judged
 
 ANSWER_SECONDS = 10.0
 LONGEST_STATEMENT_MS = 120_000

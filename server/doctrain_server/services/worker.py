@@ -15,8 +15,9 @@ from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.sources import Sources
-from doctrain_server import adapters, doctor, required
-from doctrain_server.processes import stop_requested
+from doctrain_server import adapters, required
+from doctrain_server.doctor import examination
+from doctrain_server.services.signals import stop_requested
 from doctrain_worker import app
 from doctrain_worker.pipeline import plugins
 from doctrain_worker.pipeline.child.formats import ocr_data
@@ -137,7 +138,7 @@ async def run_main(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
-        await stack.enter_async_context(doctor.warning(settings, documents=True))
+        await stack.enter_async_context(examination.warning(settings, documents=True))
         opened = asyncio.create_task(worker.session.opened.wait(), name="first session")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         stack.callback(opened.cancel)
