@@ -47,10 +47,10 @@ from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh import postgres
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
-from doctrain_mesh.sources import Sources
 
 log = logging.getLogger(__name__)
 # Pools of their own, so that no tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call.

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from doctrain_mesh import addresses, uris
 from doctrain_mesh.embedding import ModelError
 from doctrain_mesh.embedding.choice import Choice, Kind, choose
 from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.network import addresses, uris
 
 PREFIX = "DOCTRAIN_"
 ACK_SECONDS = 60.0

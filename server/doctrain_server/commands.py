@@ -57,7 +57,7 @@ def doctor(data: Path, **_options: object) -> None:
 
     `ok` is well, `BAD` is not, `?` cannot be told from here. Exits 1 when something is bad.
     """
-    from doctrain_mesh import logs
+    from doctrain_mesh.observability import logs
     from doctrain_server.doctor.finding import Verdict
 
     logs.configure("CRITICAL", "text", libraries="CRITICAL")  # what goes wrong is a finding

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from doctrain_mesh import logs
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
+from doctrain_mesh.observability import logs
 
 
 @contextmanager

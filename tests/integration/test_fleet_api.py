@@ -9,7 +9,7 @@ import pytest
 
 import doctrain
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
-from doctrain_mesh import membership
+from doctrain_mesh.registry import membership
 from testkit.coordinator import Coordinators, coordinators, refused
 
 

@@ -14,10 +14,10 @@ from doctrain_coordinator.trainings import chunks, loaders, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_mesh import postgres as postgres_of_mesh
-from doctrain_mesh.blobs import OpenedObject
+from doctrain_mesh.documents.blobs import OpenedObject
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
-from doctrain_mesh.sources import Sources
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.network.uris import UriRules
 from testkit.core import Core, core
 from testkit.waiting import wait_until
 

@@ -24,7 +24,7 @@ from doctrain_coordinator.rpc.places import Heard, Place
 from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC, UNTRACED
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
-from doctrain_mesh import rpc, telemetry
+from doctrain_mesh import rpc
 from doctrain_mesh.errors import (
     DoctrainError,
     InvalidRequestError,
@@ -33,6 +33,7 @@ from doctrain_mesh.errors import (
     UnauthenticatedError,
     UploadStalledError,
 )
+from doctrain_mesh.observability import telemetry
 
 log = logging.getLogger(__name__)
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")

@@ -16,9 +16,9 @@ from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings import endings, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_mesh import postgres
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
 from doctrain_mesh.postgres import OwnConnection, Record
-from doctrain_mesh.sources import Sources
 
 log = logging.getLogger(__name__)
 SCAN_SECONDS = 5.0

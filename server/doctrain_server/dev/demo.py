@@ -11,9 +11,9 @@ import click
 
 import doctrain
 from doctrain.v1 import training_pb2 as pb
-from doctrain_mesh import logs
 from doctrain_mesh import settings as settings_module
 from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.observability import logs
 from doctrain_server.dev.embedded import embedded_mesh
 from doctrain_server.dev.spans import Recorder
 

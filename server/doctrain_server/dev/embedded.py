@@ -17,7 +17,7 @@ from pathlib import Path
 from doctrain_coordinator import app as coordinator
 from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.errors import ConfigurationError
-from doctrain_mesh.outage import cause
+from doctrain_mesh.observability.outage import cause
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
 from doctrain_server.dev.folder import KEYS, held, kept_keys

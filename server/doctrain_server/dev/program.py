@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from doctrain_mesh import logs, telemetry
+from doctrain_mesh.observability import logs, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server.dev.embedded import embedded_mesh
 from doctrain_server.services.signals import StoppedError, stop_requested, unless_stopped

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from doctrain_mesh import membership
-from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import DoctrainError
+from doctrain_mesh.registry import membership
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from doctrain_coordinator import app as coordinator
-from doctrain_mesh import logs, telemetry
+from doctrain_mesh.observability import logs, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
 from doctrain_server.doctor import examination

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
 
-from doctrain_mesh import logs, postgres, telemetry
+from doctrain_mesh import postgres
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.choice import Kind
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
+from doctrain_mesh.observability import logs, telemetry
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
-from doctrain_mesh.sources import Sources
 from doctrain_server import adapters, required
 from doctrain_server.doctor import examination
 from doctrain_server.services.signals import stop_requested

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from msgspec import DecodeError
 from msgspec.msgpack import Decoder, Encoder
 
-from doctrain_mesh.artifacts import Artifacts, Origin
+from doctrain_mesh.documents.artifacts import Artifacts, Origin
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.supervise import deadline, for_each
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage

@@ -15,13 +15,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from doctrain_mesh.artifacts import Artifacts
-from doctrain_mesh.blobs import MakeRoom
+from doctrain_mesh.documents.artifacts import Artifacts
+from doctrain_mesh.documents.blobs import MakeRoom
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding import Embedder
 from doctrain_mesh.embedding.choice import MINILM, Choice
 from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
 from doctrain_mesh.postgres import DataError, Pool
-from doctrain_mesh.sources import Sources
 from doctrain_worker.pipeline import failures, plugins
 from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, MODEL_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from doctrain_mesh.blob_errors import BlobNotFoundError
-from doctrain_mesh.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, reached, tenant_folder
+from doctrain_mesh.documents.errors import BlobNotFoundError
+from doctrain_mesh.documents.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, reached, tenant_folder
 from doctrain_mesh.supervise import for_each
 
 if TYPE_CHECKING:

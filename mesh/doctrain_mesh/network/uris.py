@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from doctrain_mesh import addresses
+from doctrain_mesh.network import addresses
 
 MAX_URI_BYTES = 2048
 MAX_NAME_BYTES = 255

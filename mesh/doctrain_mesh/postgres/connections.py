@@ -15,9 +15,9 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from doctrain_mesh import database_url
 from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, StoreUnavailableError
-from doctrain_mesh.outage import Outage, cause
+from doctrain_mesh.observability.outage import Outage, cause
+from doctrain_mesh.postgres import database_url
 from doctrain_mesh.supervise import deadline, guard_cancellation
 
 Record: TypeAlias = asyncpg.Record

@@ -21,13 +21,13 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore2
 
-from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
-from doctrain_mesh.blobs import OpenedObject
+from doctrain_mesh.documents.blobs import OpenedObject
+from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS
 from doctrain_mesh.errors import BlobUnavailableError
-from doctrain_mesh.http_answers import header, retry_after_seconds
-from doctrain_mesh.object_store import OPEN_SECONDS, READ_SECONDS
+from doctrain_mesh.network.http_answers import header, retry_after_seconds
+from doctrain_mesh.network.uris import UriRules
 from doctrain_mesh.supervise import deadline
-from doctrain_mesh.uris import UriRules
 
 _REDIRECTS = 5
 _LONGEST_TAG = 200

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from doctrain_mesh.addresses import is_endpoint
+from doctrain_mesh.network.addresses import is_endpoint
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import obstore
 
-from doctrain_mesh.artifacts import Artifacts
-from doctrain_mesh.blob_errors import BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.documents.artifacts import Artifacts
+from doctrain_mesh.documents.errors import BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.documents.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError
-from doctrain_mesh.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
-from doctrain_mesh.uris import BlobKey, parse_blob
+from doctrain_mesh.network.uris import BlobKey, parse_blob
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta

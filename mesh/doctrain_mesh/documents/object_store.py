@@ -14,10 +14,11 @@ from typing import Any
 from obstore import exceptions as obstore_errors
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from doctrain_mesh import blob_causes, uris
-from doctrain_mesh.blob_errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.documents import causes
+from doctrain_mesh.documents.errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, OperationTimeoutError
-from doctrain_mesh.outage import cause
+from doctrain_mesh.network import uris
+from doctrain_mesh.observability.outage import cause
 from doctrain_mesh.supervise import deadline
 
 OPEN_SECONDS = 20.0
@@ -79,8 +80,8 @@ async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
     except obstore_errors.PreconditionError as error:
         raise BlobChangedError("It was changed while it was being read.") from error
     except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
-        log.info("The object store did not answer (%s): %s", operation, blob_causes.for_the_log(error))
-        why = blob_causes.in_words(error)
+        log.info("The object store did not answer (%s): %s", operation, causes.for_the_log(error))
+        why = causes.in_words(error)
         raise BlobUnavailableError(
             f"The object store did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
         ) from error

@@ -17,14 +17,15 @@ from typing import Any, BinaryIO
 
 from obstore.store import ObjectStore
 
-from doctrain_mesh import blobs, uris
-from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
-from doctrain_mesh.blobs import BlobStore, MakeRoom, OpenedObject, unbounded
+from doctrain_mesh.documents import blobs
+from doctrain_mesh.documents.blobs import BlobStore, MakeRoom, OpenedObject, unbounded
+from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached
+from doctrain_mesh.documents.web import Web
 from doctrain_mesh.errors import InvalidRequestError
-from doctrain_mesh.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached
+from doctrain_mesh.network import uris
+from doctrain_mesh.network.uris import UriRules
 from doctrain_mesh.settings import Settings
-from doctrain_mesh.uris import UriRules
-from doctrain_mesh.web import Web
 
 _PIECE_BYTES = 1 << 20
 _BUCKETS = 64
