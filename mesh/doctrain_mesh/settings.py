@@ -188,6 +188,11 @@ class Settings:
         return choice
 
     @property
+    def children_or_cores(self) -> int:
+        """Children of each kind: as many as are set, else as many as this machine has cores."""
+        return self.children or os.cpu_count() or 1
+
+    @property
     def document_total_seconds(self) -> float:
         """How long a document may take from its start to its end: what RabbitMQ leaves to one that starts at the end of a hold.
 

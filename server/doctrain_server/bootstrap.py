@@ -6,6 +6,7 @@ from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_WORKER, Keys, has_operator
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import AlreadyExistsError
+from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
 
 
@@ -15,7 +16,7 @@ async def first_keys(settings: Settings, *, again: bool = False) -> dict[str, st
     Raises AlreadyExistsError when there is an operator's key already, unless it is to be made ``again``.
     """
     await migrate(settings.database_url)
-    pool = await postgres.create_pool(settings.database_url, size=2, name="doctrain bootstrap")
+    pool = await postgres.create_pool(settings.database_url, size=sizes.COMMAND, name="doctrain bootstrap")
     try:
         async with postgres.acquired(pool, "looking for an operator's key") as connection:
             if await has_operator(connection) and not again:

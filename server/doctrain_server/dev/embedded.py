@@ -18,6 +18,7 @@ from doctrain_coordinator import app as coordinator
 from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.observability.outage import cause
+from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
 from doctrain_server.dev.folder import KEYS, held, kept_keys
@@ -54,7 +55,10 @@ async def embedded_mesh(
     folder = _prepared(folder)
     async with AsyncExitStack() as stack:
         ours = stack.enter_context(held(folder))
-        database_url = settings.database_url or await stack.enter_async_context(embedded_postgres(folder / "postgres", tell))
+        connections = sizes.needed(coordinators=1, workers=workers, children=settings.children_or_cores)
+        database_url = settings.database_url or await stack.enter_async_context(
+            embedded_postgres(folder / "postgres", tell, connections=connections)
+        )
         blob_url = settings.blob_url or (folder / "blobs").as_uri()
         settings = dataclasses.replace(settings, database_url=database_url, blob_url=blob_url)
         broker = await stack.enter_async_context(adapters.open_broker(settings))

@@ -34,6 +34,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 LONGEST_SOCKET_PATH = 100
 PACE_SECONDS = 0.05
+FEWEST_CONNECTIONS = 100
 _NOBODY = 65534
 _DYING_WITH = (
     "import ctypes, os, signal, sys\n"
@@ -44,16 +45,25 @@ _DYING_WITH = (
 
 
 @asynccontextmanager
-async def embedded_postgres(folder: Path, tell: Callable[[str], None] = lambda _: None) -> AsyncIterator[str]:
-    """Starts Postgres on ``folder`` (made on first use) and yields its URL; stops it at the end. ``tell`` hears what takes time."""
+async def embedded_postgres(
+    folder: Path, tell: Callable[[str], None] = lambda _: None, *, connections: int = FEWEST_CONNECTIONS
+) -> AsyncIterator[str]:
+    """Starts Postgres on ``folder`` (made on first use) and yields its URL; stops it at the end.
+
+    Args:
+        folder: of its data.
+        tell: hears what takes time.
+        connections: how many there may be, at least; the wheel's own start leaves it at 100.
+    """
     prefix = await asyncio.to_thread(command_prefix)
-    serving = _by_the_wheel(folder, tell) if prefix is None else _as_a_child(folder, prefix, tell)
+    most = max(connections, FEWEST_CONNECTIONS)
+    serving = _by_the_wheel(folder, tell) if prefix is None else _as_a_child(folder, prefix, tell, most)
     async with serving as url:
         yield url
 
 
 @asynccontextmanager
-async def _as_a_child(folder: Path, prefix: list[str], tell: Callable[[str], None]) -> AsyncIterator[str]:
+async def _as_a_child(folder: Path, prefix: list[str], tell: Callable[[str], None], connections: int) -> AsyncIterator[str]:
     programs = _programs()
     async with AsyncExitStack() as stack:
         if not (folder / "PG_VERSION").exists():
@@ -64,7 +74,7 @@ async def _as_a_child(folder: Path, prefix: list[str], tell: Callable[[str], Non
         sockets = folder
         if len(os.fsencode(folder)) > LONGEST_SOCKET_PATH - len("/.s.PGSQL.5432"):
             sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doctrain-")))
-        options = ("listen_addresses=", f"unix_socket_directories={sockets}")
+        options = ("listen_addresses=", f"unix_socket_directories={sockets}", f"max_connections={connections}")
         server = [str(programs / "postgres"), "-D", str(folder), *(word for option in options for word in ("-c", option))]
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - the wheel's program; forked by the thread that lives as long as we do

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from doctrain_coordinator.store import migrate
 from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, role_of
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
+from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server.doctor.finding import Finding, Verdict, judged
 
 ANSWER_SECONDS = 10.0
 LONGEST_STATEMENT_MS = 120_000
-FEWEST_CONNECTIONS = 60
 OLDEST_POSTGRES = 140_000
 OLDEST_PGVECTOR = (0, 8)
 PGVECTOR = """
@@ -27,8 +28,32 @@ where extension.name = 'vector'
 """
 
 
-async def examine_database(settings: Settings) -> list[Finding]:
-    """Every finding; one when it is not reached."""
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Who shares the database: how many of each, at least one, and how many children of each kind a worker has."""
+
+    coordinators: int
+    workers: int
+    children: int
+
+    @property
+    def connections(self) -> int:
+        """What they may open, all together."""
+        return sizes.needed(coordinators=self.coordinators, workers=self.workers, children=self.children)
+
+    @property
+    def described(self) -> str:
+        """For a person."""
+        of_each = (
+            _counted(self.coordinators, "coordinator"),
+            _counted(self.workers, "worker"),
+            _counted(self.children, "child", "children"),
+        )
+        return "{} and {} of {} of each kind".format(*of_each)
+
+
+async def examine_database(settings: Settings, mesh: Mesh) -> list[Finding]:
+    """Every finding; one when it is not reached. ``mesh`` is who shares its connections."""
     try:
         connection = await postgres.connect(settings.database_url, starting=True)
     except DoctrainError as error:
@@ -39,7 +64,7 @@ async def examine_database(settings: Settings) -> list[Finding]:
             found = [Finding("database", Verdict.OK, f"PostgreSQL {version}.")]
             found.append(_vector(await connection.fetchrow(PGVECTOR)))
             said = {row["name"]: row["setting"] for row in await connection.fetch("select name, setting from pg_settings")}
-            found += judge(said, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
+            found += judge(said, mesh, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
             schema = await _schema(connection)
             found.append(schema)
             if schema.verdict is Verdict.OK and settings.worker_key:
@@ -79,6 +104,10 @@ async def _schema(connection: postgres.Connection) -> Finding:
     )
 
 
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def _key(role: int | None) -> Finding:
     if role is None:
         return Finding(
@@ -89,8 +118,8 @@ def _key(role: int | None) -> Finding:
     return Finding("worker key", Verdict.OK, "Is known, of role worker.")
 
 
-def judge(said: Mapping[str, str], *, in_recovery: bool) -> list[Finding]:
-    """What Postgres's settings mean for what is recorded; ``said`` is ``pg_settings`` by name."""
+def judge(said: Mapping[str, str], mesh: Mesh, *, in_recovery: bool) -> list[Finding]:
+    """What Postgres's settings mean for what is recorded, and for who shares it; ``said`` is ``pg_settings`` by name."""
     lossy = "A crash of the server can lose what was recorded."
     rules = (
         ("fsync", said["fsync"] == "on", lossy),
@@ -102,8 +131,8 @@ def judge(said: Mapping[str, str], *, in_recovery: bool) -> list[Finding]:
         ("server_version_num", int(said["server_version_num"]) >= OLDEST_POSTGRES, "PostgreSQL 14 is the oldest that is supported."),
         (
             "max_connections",
-            int(said["max_connections"]) >= FEWEST_CONNECTIONS,
-            "A coordinator takes about 40, a worker its children and 2.",
+            int(said["max_connections"]) >= mesh.connections,
+            f"{mesh.described} may open up to {mesh.connections}; docs/howto/run-a-mesh.md says how they are counted.",
         ),
         *(
             (name, not 0 < int(said.get(name, "0")) < LONGEST_STATEMENT_MS, "Loading a large training takes longer.")

@@ -6,8 +6,9 @@ import asyncio
 import ipaddress
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +18,7 @@ from doctrain_mesh.registry import membership
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_server import adapters
-from doctrain_server.doctor.database import ANSWER_SECONDS, examine_database
+from doctrain_server.doctor.database import ANSWER_SECONDS, Mesh, examine_database
 from doctrain_server.doctor.embedding import examine_embedding
 from doctrain_server.doctor.finding import Finding, Verdict, judged
 from doctrain_server.healthcheck import fault
@@ -35,22 +36,23 @@ async def examine(settings: Settings, *, alone: bool = False, documents: bool = 
         alone: the whole mesh is one process, as in `doctrain dev`.
         documents: they are read with these settings; a coordinator reads none.
     """
+    registry, listed = await _registry(settings, alone)
+    mesh = Mesh(max(1, len(listed.coordinators)), max(1, listed.workers), settings.children_or_cores)
     findings = [await asyncio.to_thread(examine_sandbox, settings)] if documents else []
     findings += [
-        *await examine_database(settings),
+        *await examine_database(settings, mesh),
         *await examine_embedding(settings),
         await _blobs(settings),
         await _broker(settings, alone),
     ]
     if not alone:
         findings.append(_hold(settings))
-    registry, listed = await _registry(settings, alone)
     findings.append(registry)
     if not settings.worker_key:
         findings.append(Finding("worker key", Verdict.UNKNOWN, "DOCTRAIN_WORKER_KEY is not set; workers need it, nothing else does."))
     findings += _transport(settings)
     fixed = [address.strip() for address in settings.coordinators.split(",") if address.strip()]
-    addresses = dict.fromkeys([*fixed, *listed])
+    addresses = dict.fromkeys([*fixed, *listed.coordinators])
     if not addresses and registry.verdict is Verdict.OK:
         sentence = "None is registered, and DOCTRAIN_COORDINATORS names none; start one: doctrain-server coordinator."
         findings.append(Finding("coordinators", Verdict.BAD, sentence))
@@ -131,18 +133,28 @@ async def _broker(settings: Settings, alone: bool) -> Finding:
     return judged("broker", not faults, " ".join([f"Answers; {waiting} messages are ready.", *faults]))
 
 
-async def _registry(settings: Settings, alone: bool) -> tuple[Finding, list[str]]:
-    """What it says, and the coordinators that it names."""
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Whom the registry names: the addresses of coordinators, and how many workers."""
+
+    coordinators: Sequence[str] = ()
+    workers: int = 0
+
+
+async def _registry(settings: Settings, alone: bool) -> tuple[Finding, _Listed]:
+    """What it says, and whom it names."""
     if settings.registry_url.startswith("memory:"):
-        return _stand_in("registry", "DOCTRAIN_REGISTRY_URL", alone), []
+        return _stand_in("registry", "DOCTRAIN_REGISTRY_URL", alone), _Listed()
     try:
         async with deadline("Asking the registry", ANSWER_SECONDS), adapters.open_registry(settings) as registry:
             known = await registry.list(membership.ROOT)
     except DoctrainError as error:
-        return Finding("registry", Verdict.BAD, error.sentence), []
+        return Finding("registry", Verdict.BAD, error.sentence), _Listed()
     records = membership.Reader()
     coordinators = [records.read(key, value, membership.address) for key, value in known.items() if key.startswith(membership.COORDINATORS)]
-    return Finding("registry", Verdict.OK, f"Answers; {len(known)} records."), [address for address in coordinators if address]
+    workers = sum(key.startswith(membership.WORKERS) for key in known)
+    listed = _Listed([address for address in coordinators if address], workers)
+    return Finding("registry", Verdict.OK, f"Answers; {len(known)} records."), listed
 
 
 def _stand_in(part: str, variable: str, alone: bool) -> Finding:

