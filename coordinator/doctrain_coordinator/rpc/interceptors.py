@@ -34,6 +34,7 @@ from doctrain_mesh.errors import (
     UploadStalledError,
 )
 from doctrain_mesh.observability import telemetry
+from doctrain_mesh.supervise import unwrapped_group
 
 log = logging.getLogger(__name__)
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
@@ -139,15 +140,12 @@ class _Call:
 
     async def _while_in_force(self, answer: Awaitable[None], stream: StreamContext) -> None:
         """Ends a stream within seconds of its key's being revoked."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch_key(stream), name="whether the key is in force")
-                try:
-                    await answer
-                finally:
-                    watch.cancel()
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        async with unwrapped_group() as group:
+            watch = group.create_task(self._watch_key(stream), name="whether the key is in force")
+            try:
+                await answer
+            finally:
+                watch.cancel()
 
     async def _watch_key(self, stream: StreamContext) -> None:
         while True:

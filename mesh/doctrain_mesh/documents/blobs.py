@@ -22,6 +22,7 @@ from doctrain_mesh.documents.errors import BlobNotFoundError, BlobRangeError, Bl
 from doctrain_mesh.documents.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError
 from doctrain_mesh.network.uris import BlobKey, parse_blob
+from doctrain_mesh.supervise import unwrapped_group
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
@@ -123,15 +124,12 @@ class BlobStore:
                 uris[i] = (await self.put(tenant_id, contents[i])).uri
 
         packed = set(small)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for pack in _packs(small, contents):
-                    group.create_task(put_pack(pack))
-                for i in range(len(contents)):
-                    if i not in packed:
-                        group.create_task(put_alone(i))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        async with unwrapped_group() as group:
+            for pack in _packs(small, contents):
+                group.create_task(put_pack(pack))
+            for i in range(len(contents)):
+                if i not in packed:
+                    group.create_task(put_alone(i))
         return uris
 
     async def put_stream(self, tenant_id: str, pieces: AsyncIterator[bytes], max_bytes: int) -> StoredBlob:

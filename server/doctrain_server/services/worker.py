@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import metadata
@@ -16,6 +15,7 @@ from doctrain_mesh.observability import logs, telemetry
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
+from doctrain_mesh.supervise import first_of
 from doctrain_server import adapters, required
 from doctrain_server.doctor import examination
 from doctrain_server.services.signals import stop_requested
@@ -140,12 +140,8 @@ async def run_main(settings: Settings) -> None:
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
         await stack.enter_async_context(examination.warning(settings, documents=True))
-        opened = asyncio.create_task(worker.session.opened.wait(), name="first session")
-        stopped = asyncio.create_task(stop.wait(), name="stop")
-        stack.callback(opened.cancel)
-        stack.callback(stopped.cancel)
-        await asyncio.wait({opened, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done():
+        await first_of(worker.session.opened.wait(), stop.wait())
+        if not stop.is_set():
             working = f"working as {worker.worker_id}, session {worker.session.id}"
             logs.announce(working, settings.log_format, process=settings.process_name)
-        await stopped
+        await stop.wait()

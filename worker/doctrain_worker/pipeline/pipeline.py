@@ -22,6 +22,7 @@ from doctrain_mesh.embedding import Embedder
 from doctrain_mesh.embedding.choice import MINILM, Choice
 from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
 from doctrain_mesh.postgres import DataError, Pool
+from doctrain_mesh.supervise import unwrapped_group
 from doctrain_worker.pipeline import failures, plugins
 from doctrain_worker.pipeline.child.stages import CHUNK_VARIABLE, MODEL_VARIABLE, READ_VARIABLE
 from doctrain_worker.pipeline.chunk_store import ChunkStore
@@ -218,13 +219,10 @@ async def open_pipeline(
     )
     log.log(logging.INFO if isolation.strong else logging.WARNING, "%s", isolation.describe())
     async with AsyncExitStack() as stack:
-        try:
-            async with asyncio.TaskGroup() as group:  # both start at once: each takes half a second
-                parsers = group.create_task(stack.enter_async_context(ChildPool.open(guardian, parse, limits.children, isolation)))
-                if endpoint is None:
-                    embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, limits.children, isolation)))
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        async with unwrapped_group() as group:  # both start at once: each takes half a second
+            parsers = group.create_task(stack.enter_async_context(ChildPool.open(guardian, parse, limits.children, isolation)))
+            if endpoint is None:
+                embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, limits.children, isolation)))
         yield Pipeline(
             fetch=fetch,
             parsing=Parsing(parsers.result(), limits),
