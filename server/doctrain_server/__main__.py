@@ -47,7 +47,7 @@ def worker_main() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database to this program's schema; coordinators do so by themselves when they start."""
+    """Make this program's schema in an empty database; coordinators do so by themselves when they start."""
     from doctrain_coordinator.store.migrate import migrate as bring_up
 
     click.echo(asyncio.run(bring_up(settings_module.load().database_url)))

@@ -98,10 +98,7 @@ async def _schema(connection: postgres.Connection) -> Finding:
         migrate.check(*known)
     except ConfigurationError as error:
         return Finding("schema", Verdict.BAD, error.sentence)
-    older = known[0] < migrate.VERSION
-    return Finding(
-        "schema", Verdict.OK, f"Version {known[0]}; {'a coordinator that starts brings it up to' if older else 'as'} this program's."
-    )
+    return Finding("schema", Verdict.OK, f"Version {known[0]}, as this program's.")
 
 
 def _counted(number: int, one: str, many: str = "") -> str:
