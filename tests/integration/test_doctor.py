@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from doctrain_mesh.registry import membership
+from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
+from doctrain_server import adapters
 from doctrain_server.doctor import embedding, examination
 from doctrain_server.doctor.embedding import examine_embedding
 from doctrain_server.doctor.finding import Verdict
@@ -84,3 +88,23 @@ async def test_the_embedding_model_is_looked_at(tmp_path: Path, monkeypatch: pyt
     (away, open_way) = await verdicts(embedding="openai:http://192.0.2.1:1/v1", embedding_model="m", embedding_dimensions=3)
     assert (away[0], open_way[0]) == (Verdict.BAD, Verdict.BAD)
     assert "without TLS" in open_way[1]
+
+
+async def test_the_database_must_have_room_for_all_whom_the_registry_names(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = MemoryRegistry()
+
+    @asynccontextmanager
+    async def opened(_settings: Settings) -> AsyncIterator[MemoryRegistry]:
+        yield registry
+
+    async def said() -> tuple[Verdict, str]:
+        found = await examination.examine(Settings(database_url=postgres, registry_url="etcd://of-this-test", children=2), documents=False)
+        return next((finding.verdict, finding.sentence) for finding in found if finding.subject == "max_connections")
+
+    monkeypatch.setattr(adapters, "open_registry", opened)
+    assert (await said())[0] is Verdict.OK
+    for number in range(5_000):
+        await registry.register(f"{membership.WORKERS}worker-{number}", b"{}", 10)
+    verdict, sentence = await said()
+    assert verdict is Verdict.BAD
+    assert "1 coordinator and 5000 workers of 2 children of each kind may open up to 20043;" in sentence
