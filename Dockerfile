@@ -14,6 +14,7 @@ COPY clients clients
 COPY mesh mesh
 COPY coordinator coordinator
 COPY worker worker
+COPY server server
 RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . ./clients/python \
  && /opt/doctrain/bin/pip install --no-deps --no-index /wheels/*.whl
 

@@ -101,7 +101,7 @@ build: setup ## Build both distributions into dist/
 
 clean: ## Remove caches and build results
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find clients mesh coordinator worker tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find clients mesh coordinator worker server tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## Remove .venv as well
 	rm -rf $(VENV)

@@ -28,8 +28,9 @@ import psutil
 
 import doctrain
 from doctrain.v1 import training_pb2 as pb
-from doctrain_mesh import logs, postgres, settings
-from doctrain_server.embedded import Embedded, embedded_mesh
+from doctrain_mesh import postgres, settings
+from doctrain_mesh.observability import logs
+from doctrain_server.dev.embedded import Embedded, embedded_mesh
 from doctrain_worker.pipeline.processor import ShardContext
 from doctrain_worker.sandbox.main import isolation
 

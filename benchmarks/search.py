@@ -31,8 +31,8 @@ import doctrain
 from benchmarks.servers import DurablePostgres
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, statement
 from doctrain_coordinator.search.vector_index import index_name
-from doctrain_mesh import postgres_copy
 from doctrain_mesh.embedding import minilm
+from doctrain_mesh.postgres import binary_copy
 from doctrain_mesh.words import condition, lexeme, queried, words
 from testkit.coordinator import Coordinators, coordinators
 from testkit.server import own_server
@@ -90,16 +90,16 @@ def cpu(server: psutil.Process) -> float:
 
 async def fill(database: asyncpg.Connection[Any], tenants: Sequence[int], chunks: int, texts: Pool) -> None:
     """Gives each tenant so many chunks, a document after the other of all tenants in turn."""
-    model = postgres_copy.text(minilm.NAME)
+    model = binary_copy.text(minilm.NAME)
     for number in range(chunks // CHUNKS_A_DOCUMENT):
         for tenant in tenants:
-            ready = bytearray(postgres_copy.START)
+            ready = bytearray(binary_copy.START)
             for seq in range(CHUNKS_A_DOCUMENT):
                 text, vector = texts.chunk()
-                ready += postgres_copy.row(
-                    *(postgres_copy.int8(tenant), postgres_copy.text(f"d{number}"), postgres_copy.int4(seq), postgres_copy.int8(tenant)),
-                    *(postgres_copy.text(""), postgres_copy.int4(0), postgres_copy.int4(len(text)), model, postgres_copy.halfvec(vector)),
-                    *(postgres_copy.tsvector(lexeme(tenant, word) for word in words(text)), postgres_copy.text(text)),
+                ready += binary_copy.row(
+                    *(binary_copy.int8(tenant), binary_copy.text(f"d{number}"), binary_copy.int4(seq), binary_copy.int8(tenant)),
+                    *(binary_copy.text(""), binary_copy.int4(0), binary_copy.int4(len(text)), model, binary_copy.halfvec(vector)),
+                    *(binary_copy.tsvector(lexeme(tenant, word) for word in words(text)), binary_copy.text(text)),
                 )
 
             async def source(content: bytes) -> AsyncIterator[bytes]:
@@ -111,7 +111,7 @@ async def fill(database: asyncpg.Connection[Any], tenants: Sequence[int], chunks
                     "values ($1, $2, $1, $1, $3, $4, jsonb_build_object('tenth', $5::text))",
                     *(tenant, f"d{number}", minilm.NAME, CHUNKS_A_DOCUMENT, str(number % 10)),
                 )
-                await database.copy_to_table("chunk", source=source(bytes(ready + postgres_copy.END)), columns=COLUMNS, format="binary")
+                await database.copy_to_table("chunk", source=source(bytes(ready + binary_copy.END)), columns=COLUMNS, format="binary")
     await database.execute("analyze chunk")
     await database.execute("analyze indexed_document")
 

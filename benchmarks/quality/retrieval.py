@@ -11,7 +11,7 @@ import doctrain
 from benchmarks.quality.samples import Query, Sample
 from doctrain.v1 import training_pb2
 from doctrain_mesh import settings
-from doctrain_server.embedded import embedded_mesh
+from doctrain_server.dev.embedded import embedded_mesh
 
 FIRST = 5
 OK = ("ok", "ok-with-ocr")

@@ -47,14 +47,13 @@ from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh import postgres
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
-from doctrain_mesh.sources import Sources
 
 log = logging.getLogger(__name__)
-# Pools of their own, so that no tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call.
-HEARTBEAT_POOL, TRACKER_POOL, API_POOL, SEARCH_POOL = 1, 8, 12, 8
 MOVE_SECONDS = 0.5
 SILENT_BEATS = 3
 """A worker whose last heartbeats are missing is shown as silent."""
@@ -90,10 +89,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What is open as long as a coordinator runs.
-
-    The pools are for heartbeats alone, for what else workers and leases wait for, for calls, and for searches, whose plans differ.
-    """
+    """What is open as long as a coordinator runs; what each pool is for is told in ``doctrain_mesh.postgres.sizes``."""
 
     heartbeats: postgres.Pool
     tracker: postgres.Pool
@@ -114,10 +110,10 @@ class _Held:
         model = QueryModel(lambda: open_embedder(settings))
         stack.push_async_callback(model.close)
         return cls(
-            await pool("heartbeats", HEARTBEAT_POOL),
-            await pool("tracker", TRACKER_POOL),
-            await pool("api", API_POOL),
-            await pool("search", SEARCH_POOL, CONNECTION_SETTINGS),
+            await pool("heartbeats", sizes.HEARTBEATS),
+            await pool("tracker", sizes.TRACKER),
+            await pool("api", sizes.CALLS),
+            await pool("search", sizes.SEARCHES, CONNECTION_SETTINGS),
             stack.enter_context(Sources.of(settings)),
             model,
         )

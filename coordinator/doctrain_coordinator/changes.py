@@ -11,9 +11,9 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Connection
+from doctrain_mesh.postgres import Connection, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

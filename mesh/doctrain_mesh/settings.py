@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from doctrain_mesh import addresses, uris
 from doctrain_mesh.embedding import ModelError
 from doctrain_mesh.embedding.choice import Choice, Kind, choose
 from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.network import addresses, uris
 
 PREFIX = "DOCTRAIN_"
 ACK_SECONDS = 60.0
@@ -186,6 +186,11 @@ class Settings:
         if choice.kind is Kind.ENDPOINT and not (self.embedding_model and self.embedding_dimensions):
             raise ConfigurationError("An openai: endpoint needs DOCTRAIN_EMBEDDING_MODEL and DOCTRAIN_EMBEDDING_DIMENSIONS.")
         return choice
+
+    @property
+    def children_or_cores(self) -> int:
+        """Children of each kind: as many as are set, else as many as this machine has cores."""
+        return self.children or os.cpu_count() or 1
 
     @property
     def document_total_seconds(self) -> float:

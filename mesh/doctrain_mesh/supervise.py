@@ -63,6 +63,16 @@ async def forever(
             await asyncio.sleep(retry_seconds)
 
 
+@asynccontextmanager
+async def unwrapped_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup that raises its first error as it is: for work done in parts, whose caller asked for one thing and hears one reason."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
 async def first_of(*works: Coroutine[Any, Any, T]) -> T:
     """Runs all of them until one returns, and answers what it returned; by then the others are cancelled and have ended.
 
@@ -92,9 +102,6 @@ async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]], *, 
         for item in waiting:
             await work(item)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(some())
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+    async with unwrapped_group() as group:
+        for _ in range(at_once):
+            group.create_task(some())

@@ -137,7 +137,7 @@ async def test_migrate_says_what_it_did_and_refuses_what_another_build_made(post
         await connection.execute("alter table schema_version drop column made_by")  # as builds before this one left it
         status, said = await refused(postgres)
         assert status == os.EX_CONFIG
-        assert "made by another pre-release build of doctrain, whose tables differ; start with an empty database" in said
+        assert "made by another pre-release build of doctrain, whose tables differ and are not carried over; give this one" in said
         await connection.execute("update schema_version set version = 7")
         assert "schema version 7; this program knows 1" in (await refused(postgres))[1]
     finally:
@@ -175,7 +175,7 @@ async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, t
     assert err == []
     assert {"BAD  blobs", "BAD  broker", "BAD  registry", "BAD  worker key", "BAD  transport", "BAD  coordinator 127.0.0.1"} <= bad.keys()
     assert "In-process stand-in (DOCTRAIN_BROKER_URL is memory:)" in bad["BAD  broker"]
-    assert "ok   schema: Version 1; as this program's." in out
+    assert "ok   schema: Version 1, as this program's." in out
     keys = json.loads("".join((await run("bootstrap", DOCTRAIN_DATABASE_URL=postgres))[1]))
     _, out, _ = await run("doctor", **{**asked, "DOCTRAIN_WORKER_KEY": keys["operator_key"]})
     assert "BAD  worker key: Is a key of role operator; a worker needs one of role worker." in out

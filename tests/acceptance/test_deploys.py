@@ -89,7 +89,7 @@ def predecessor(tmp_path: Path) -> Mapping[str, str]:
         pytest.skip(f"this checkout does not have commit {PREDECESSOR}")
     (tmp_path / "predecessor").mkdir()
     subprocess.run(["tar", "--extract", "--directory", str(tmp_path / "predecessor")], input=packed.stdout, check=True)
-    roots = [tmp_path / "predecessor" / top for top in ("mesh", "coordinator", "worker", "clients/python")]
+    roots = [tmp_path / "predecessor" / top for top in ("mesh", "coordinator", "worker", "server", "clients/python")]
     return {"PYTHONPATH": os.pathsep.join([*map(str, roots), str(Path(__file__).parent)])}
 
 

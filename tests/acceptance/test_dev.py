@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from doctrain_server import postgres as embedded
+from doctrain_mesh import postgres
+from doctrain_server.dev import postgres as embedded
 from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dev")]
@@ -93,6 +94,16 @@ def servers(folder: Path) -> list[psutil.Process]:
 by_itself = pytest.mark.skipif(
     embedded.command_prefix() is None, reason="root may make no user namespace here, so Postgres is the wheel's to start and to end"
 )
+
+
+@by_itself
+async def test_its_postgres_has_room_for_as_many_connections_as_were_asked_for(tmp_path: Path) -> None:
+    async with embedded.embedded_postgres(tmp_path / "postgres", connections=321) as url:
+        connection = await postgres.connect(url)
+        try:
+            assert await connection.fetchval("show max_connections") == "321"
+        finally:
+            await postgres.close_connection(connection)
 
 
 @by_itself

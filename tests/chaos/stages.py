@@ -38,7 +38,7 @@ TRANSIENT_FAILURES = 2
 
 async def fetch(tenant_id: str, uri: str, max_bytes: int, make_room: Callable[[int], Awaitable[None]]) -> bytes:
     """The stage ``fetch``, in the worker's main process: transient failures and assassins."""
-    from doctrain_mesh.blobs import BlobStore
+    from doctrain_mesh.documents.blobs import BlobStore
     from doctrain_mesh.errors import UnavailableError
 
     if uri.startswith("blob://"):

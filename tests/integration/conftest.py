@@ -17,6 +17,7 @@ from doctrain_worker.sandbox.main.isolation import Isolation
 from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.sandbox.main.pool import ChildPool, ChildSpec
 from testkit import sandbox
+from testkit.coordinator import Coordinators, coordinators
 from testkit.pipelines import Bench, open_bench
 from testkit.postgres import PostgresServer
 from testkit.scripted_service import ScriptedService, serving
@@ -76,6 +77,19 @@ def mark() -> Iterator[str]:
     yield word
     for process in sandbox.marked(word):
         process.kill()
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    """A coordinator on a database of its own; a file of tests may have others."""
+    async with coordinators(postgres, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def acme(served: Coordinators) -> AsyncClient:
+    """A tenant's client."""
+    return await served.tenant("acme")
 
 
 @pytest.fixture

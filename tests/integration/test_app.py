@@ -10,10 +10,10 @@ import pytest
 
 from doctrain_coordinator import app
 from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import RegistryUnavailableError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
-from doctrain_mesh.sources import Sources
 
 
 class Deaf(MemoryRegistry):

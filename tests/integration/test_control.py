@@ -15,6 +15,7 @@ from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.trainings import chunks, failed_documents, loaders, retrying
 from doctrain_mesh.ports import Message
+from doctrain_mesh.postgres import sizes
 from doctrain_worker import app
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
 from testkit.coordinator import Coordinators, coordinators
@@ -240,14 +241,14 @@ async def test_many_failed_documents_are_loaded_behind_the_call(
         await acme.wait("named")
         failing.mended = True
         monkeypatch.setattr(chunks, "FIRST", 2)
-        monkeypatch.setattr(loaders, "AT_ONCE", 0)
+        monkeypatch.setattr(sizes, "LOADS", 0)
         first = await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_PERMANENT], retry_task_id="some")
         assert (first.total, first.sealed) == (1, False), "the one of the first seven"
         every = await acme.retry_failed("named", retry_task_id="every")
         assert (every.total, every.sealed) == (2, False)
         with pytest.raises(NothingToRetryError):
             await acme.retry_failed("t", error_classes=[pb.ERROR_CLASS_TRANSIENT])
-        monkeypatch.setattr(loaders, "AT_ONCE", 4)
+        monkeypatch.setattr(sizes, "LOADS", 4)
         for name, count in (("some", 5), ("every", 6)):
             assert (await acme.wait(name)).completed == count
     assert [d.document_id async for d in acme.list_documents("some")] == ["1", "11", "21", "31", "41"]

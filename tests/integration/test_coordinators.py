@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from doctrain_mesh import membership
+from doctrain_mesh.registry import membership
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_worker.tracking.coordinators import MOST_REGISTERED, Coordinators
 from testkit.scripted_tracker import Script, tracker_server

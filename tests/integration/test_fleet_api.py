@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 import doctrain
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
-from doctrain_mesh import membership
-from testkit.coordinator import Coordinators, coordinators, refused
-
-
-@pytest.fixture
-async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
-    async with coordinators(postgres, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def acme(served: Coordinators) -> doctrain.AsyncClient:
-    return await served.tenant("acme")
+from doctrain_mesh.registry import membership
+from testkit.coordinator import Coordinators, refused
 
 
 async def test_operators_list_keys_and_learn_of_unknown_ones(served: Coordinators, acme: doctrain.AsyncClient) -> None:

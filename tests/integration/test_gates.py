@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,21 +11,10 @@ import pytest
 import doctrain
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc import gates
-from testkit.coordinator import Coordinators, coordinators
+from testkit.coordinator import Coordinators
 
 SOON_SECONDS = gates.REQUEST_PATIENCE_SECONDS - 2
 """Who is answered within it waited for nobody's patience to end."""
-
-
-@pytest.fixture
-async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
-    async with coordinators(postgres, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def acme(served: Coordinators) -> doctrain.AsyncClient:
-    return await served.tenant("acme")
 
 
 async def hold(served: Coordinators, method: str, tenant: str, calls: int, sent: bytes = b"") -> list[Any]:

@@ -14,10 +14,10 @@ import pytest
 import doctrain
 from doctrain.v1 import training_pb2
 from doctrain_mesh import postgres
-from doctrain_mesh.artifacts import Artifacts, Origin
-from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.documents.artifacts import Artifacts, Origin
+from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import BlobUnavailableError
-from doctrain_server import worker
+from doctrain_server.services import worker
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure, ShardContext
 from doctrain_worker.pipeline.wire import ReadSlice, Slice

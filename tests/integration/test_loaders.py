@@ -14,10 +14,11 @@ from doctrain_coordinator.trainings import chunks, loaders, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_mesh import postgres as postgres_of_mesh
-from doctrain_mesh.blobs import OpenedObject
+from doctrain_mesh.documents.blobs import OpenedObject
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
-from doctrain_mesh.sources import Sources
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.network.uris import UriRules
+from doctrain_mesh.postgres import sizes
 from testkit.core import Core, core
 from testkit.waiting import wait_until
 
@@ -141,14 +142,14 @@ async def test_manifests_that_trickle_hold_no_place(one: Core, monkeypatch: pyte
     for name, value in (("TURN_SECONDS", 0.3), ("SCAN_SECONDS", 0.2)):
         monkeypatch.setattr(loaders, name, value)
     attacker, other = await one.tenant("attacker"), await one.tenant("other")
-    for number in range(2 * loaders.AT_ONCE):
+    for number in range(2 * sizes.LOADS):
         await manifest(one, attacker, f"m{number}")
     sources = Scripted(trickle)
     async with running(one, sources):
-        await wait_until(lambda: len(sources.opened) >= loaders.AT_ONCE)
+        await wait_until(lambda: len(sources.opened) >= sizes.LOADS)
         good = await numbered(one, other, "good")
         await wait_until(lambda: sealed(one, good), timeout=10)
-        await wait_until(lambda: len(sources.opened) >= 2 * loaders.AT_ONCE, timeout=10, what="all had a turn")
+        await wait_until(lambda: len(sources.opened) >= 2 * sizes.LOADS, timeout=10, what="all had a turn")
 
 
 async def test_a_manifest_that_trickles_is_given_up_though_nobody_waits(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +166,7 @@ async def test_a_manifest_that_trickles_is_given_up_though_nobody_waits(one: Cor
 
 
 async def test_a_long_load_gives_its_place_to_those_that_wait_and_goes_on_where_it_was(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loaders, "AT_ONCE", 1)
+    monkeypatch.setattr(sizes, "LOADS", 1)
     monkeypatch.setattr(loaders, "TURN_SECONDS", 0.3)
     monkeypatch.setattr(chunks, "SECONDS", 0.1)
     monkeypatch.setattr(loaders, "SCAN_SECONDS", 0.2)

@@ -11,7 +11,7 @@ from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import app, registration
 from doctrain_coordinator.core.blocks import Failure
-from doctrain_mesh import membership
+from doctrain_mesh.registry import membership
 from testkit.coordinator import coordinators
 from testkit.core import core, results
 from testkit.waiting import wait_until

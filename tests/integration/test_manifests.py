@@ -20,17 +20,6 @@ from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.waiting import wait_until
 
 
-@pytest.fixture
-async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
-    async with coordinators(postgres, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def acme(served: Coordinators) -> doctrain.AsyncClient:
-    return await served.tenant("acme")
-
-
 def manifest(folder: Path, lines: list[str]) -> str:
     file = folder / "documents" / "manifest.jsonl"
     file.write_text("\n".join(lines))

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from doctrain_mesh import settings
-from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.documents.blobs import BlobStore
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.choice import Choice, Kind
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
-from doctrain_mesh.sources import Sources
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.network.uris import UriRules
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure

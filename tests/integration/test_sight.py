@@ -12,8 +12,8 @@ import pytest
 import doctrain
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.core.ledger import Begun
-from doctrain_mesh import membership
 from doctrain_mesh.errors import BrokerUnavailableError
+from doctrain_mesh.registry import membership
 from testkit.coordinator import Coordinators, coordinators
 from testkit.core import Core, core
 from testkit.waiting import wait_until

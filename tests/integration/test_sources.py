@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from doctrain_mesh.artifacts import Origin
-from doctrain_mesh.blob_errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
-from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.documents.artifacts import Origin
+from doctrain_mesh.documents.blobs import BlobStore
+from doctrain_mesh.documents.errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError
-from doctrain_mesh.sources import Sources
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.network.uris import UriRules
 from testkit.certificates import self_signed
 from testkit.web import Site, serve
 
@@ -307,7 +307,7 @@ async def test_each_redirect_is_looked_up_once_and_judged_anew(tmp_path: Path, m
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_side)
     port = server.sockets[0].getsockname()[1]
-    monkeypatch.setattr("doctrain_mesh.addresses.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
+    monkeypatch.setattr("doctrain_mesh.network.addresses.is_public", lambda address: address == ipaddress.ip_address("127.0.0.1"))
     names = Names(monkeypatch, web=["127.0.0.1"], other=["127.0.0.1"], inner=["127.0.0.2"])
     sources = Sources(BlobStore("memory:///"), UriRules(), tls=client_side)
     async with server:

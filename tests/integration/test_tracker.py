@@ -23,6 +23,7 @@ from doctrain_coordinator.tenants.keys import ROLE_WORKER
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.postgres import sizes
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.v1 import tracker_pb2 as pb
@@ -298,7 +299,7 @@ async def test_heartbeats_are_answered_while_a_hand_back_waits_for_a_lock(served
 async def test_a_worker_works_on_while_tenants_calls_have_every_connection(
     postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "API_POOL", 2)
+    monkeypatch.setattr(sizes, "CALLS", 2)
     async with serving(postgres, tmp_path) as served, stream(served) as worker, granted(served) as (_, ref, _):
         plans = await asyncpg.connect(postgres)
         try:

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from doctrain_mesh import membership
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.registry import membership
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_worker.core.tenure import REATTACH_SECONDS

@@ -8,7 +8,7 @@ from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
-from doctrain_server import worker
+from doctrain_server.services import worker
 
 
 async def test_children_that_do_not_start_end_the_worker_with_a_sentence() -> None:

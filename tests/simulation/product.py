@@ -22,9 +22,10 @@ from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_coordinator.trainings import chunks
 from doctrain_mesh import postgres
-from doctrain_mesh.outage import Outage
+from doctrain_mesh.network.uris import UriRules
+from doctrain_mesh.observability.outage import Outage
+from doctrain_mesh.postgres import connections
 from doctrain_mesh.settings import Settings
-from doctrain_mesh.uris import UriRules
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.tracking.coordinators import Coordinators
 from doctrain_worker.tracking.tracker import Tracker
@@ -138,7 +139,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
                 for attribute, value in (("time", time), ("datetime", datetime)):
                     if getattr(module, attribute, None) is value:
                         patch.setattr(module, attribute, clock if value is time else _Datetime)
-        patch.setattr(postgres, "OUTAGE", Outage("Postgres", loop.time))  # else a run would begin with what the one before left
+        patch.setattr(connections, "OUTAGE", Outage("Postgres", loop.time))  # else a run would begin with what the one before left
         patch.setattr(postgres, "connect", store.connect)
         patch.setattr(postgres, "create_pool", store.create_pool)
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app

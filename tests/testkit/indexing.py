@@ -12,7 +12,7 @@ from functools import cache
 import doctrain
 from doctrain.v1 import training_pb2
 from doctrain_mesh import postgres
-from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.embedding import minilm
 from doctrain_mesh.embedding.onnx_model import OnnxModel
 from doctrain_mesh.errors import DoctrainError

@@ -10,9 +10,9 @@ from typing import Any
 
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_mesh import postgres as database
-from doctrain_mesh.blobs import BlobStore
-from doctrain_mesh.sources import Sources
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.documents.blobs import BlobStore
+from doctrain_mesh.documents.sources import Sources
+from doctrain_mesh.network.uris import UriRules
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
 from doctrain_worker.pipeline.processor import DocumentTask, Outcome, ShardContext

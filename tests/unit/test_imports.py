@@ -15,9 +15,9 @@ HEAVY = ("numpy", "onnxruntime", "tokenizers", "kreuzberg", "pypdfium2", "trafil
     ("module", "unwanted"),
     [
         ("doctrain_server.__main__", (*HEAVY, "asyncpg", "obstore", "psutil")),
-        ("doctrain_server.guarded", (*HEAVY, "asyncpg", "obstore", "psutil")),
-        ("doctrain_server.worker", (*HEAVY, "doctrain_coordinator.app", "aio_pika", "aetcd")),
-        ("doctrain_server.processes", (*HEAVY, "doctrain_worker.pipeline", "aio_pika", "aetcd")),
+        ("doctrain_server.services.guarded", (*HEAVY, "asyncpg", "obstore", "psutil")),
+        ("doctrain_server.services.worker", (*HEAVY, "doctrain_coordinator.app", "aio_pika", "aetcd")),
+        ("doctrain_server.services.coordinator", (*HEAVY, "doctrain_worker.pipeline", "aio_pika", "aetcd")),
         ("doctrain_coordinator.app", HEAVY),
         ("doctrain_worker.sandbox.guardian.__main__", (*HEAVY, "asyncio", "grpc", "msgspec")),
         ("doctrain_worker.pipeline.child.parse", ("numpy", "onnxruntime", "grpc", "asyncio")),

@@ -17,12 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from doctrain.client import AsyncClient, Timeouts
+    from doctrain.client import AsyncClient
     from doctrain.errors import DoctrainError
     from doctrain.folder import Skipped
     from doctrain.requests import Unknown, new_training_task_id
     from doctrain.storing import Stored
     from doctrain.sync import Client
+    from doctrain.timeouts import Timeouts
     from doctrain.v1.fleet_pb2 import Key, Plan, Role, Tenant, Worker
     from doctrain.v1.search_pb2 import GetIndexResponse, SearchHit, SearchMode
     from doctrain.v1.training_pb2 import (
@@ -73,12 +74,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "doctrain.client": ("AsyncClient", "Timeouts"),
+    "doctrain.client": ("AsyncClient",),
     "doctrain.errors": ("DoctrainError",),
     "doctrain.folder": ("Skipped",),
     "doctrain.requests": ("Unknown", "new_training_task_id"),
     "doctrain.storing": ("Stored",),
     "doctrain.sync": ("Client",),
+    "doctrain.timeouts": ("Timeouts",),
     "doctrain.v1.fleet_pb2": ("Key", "Plan", "Role", "Tenant", "Worker"),
     "doctrain.v1.search_pb2": ("GetIndexResponse", "SearchHit", "SearchMode"),
     "doctrain.v1.training_pb2": (

@@ -8,45 +8,28 @@ its own, ``Update``, since what it yields is put together from several streams.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc.aio
 
+from doctrain import deleting, requests, retry, storing, words
 from doctrain import folder as folders
-from doctrain import requests, retry, storing, words
 from doctrain import upload as uploads
 from doctrain.endpoints import Endpoints
 from doctrain.errors import TrainingNotFoundError
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Labels, Scan, Skipped
 from doctrain.following import follow
+from doctrain.paging import listed
 from doctrain.requests import Unknown, new_training_task_id
 from doctrain.storing import Stored, documents_of
+from doctrain.timeouts import Timeouts
 from doctrain.v1 import search_pb2, training_pb2
-from doctrain.watch import PATIENCE_SECONDS, SILENCE_SECONDS, Interruption, Update
+from doctrain.watch import PATIENCE_SECONDS, Interruption, Update
 
 UPLOADS_AT_ONCE = 8
-MOST_DELETED = 1000
-"""Documents that one DeleteDocuments may name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long calls may take, retries included."""
-
-    call_seconds: float = 10.0
-    """Every call that is not named here."""
-    start_seconds: float = 60.0
-    """StartTraining, which may carry megabytes of documents or read the first part of a manifest."""
-    upload_seconds: float = 600.0
-    """One document's upload."""
-    delete_seconds: float = 90.0
-    """One DeleteDocuments of the many that a large delete takes."""
-    silence_seconds: float = SILENCE_SECONDS
-    """A watch without any message for this long is opened again elsewhere."""
 
 
 class AsyncClient:
@@ -130,7 +113,7 @@ class AsyncClient:
         answer = await self._endpoints.call("read the training", lambda e: e.training.GetTraining, request, seconds=seconds)
         return answer.training
 
-    async def list_trainings(
+    def list_trainings(
         self, states: Iterable[training_pb2.TrainingState.ValueType | str] = (), *, page_size: int = 0
     ) -> AsyncGenerator[training_pb2.Training, None]:
         """The tenant's trainings, newest first, all or those in ``states``; fetches page after page while it is read.
@@ -139,16 +122,16 @@ class AsyncClient:
         """
         chosen = words.values(training_pb2.TrainingState, "TRAINING_STATE_", states)
         request = training_pb2.ListTrainingsRequest(states=chosen, page_size=page_size)
-        seconds = self._timeouts.call_seconds
-        while True:
-            page = await self._endpoints.call("list the trainings", lambda e: e.training.ListTrainings, request, seconds=seconds)
-            for training in page.trainings:
-                yield training
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return listed(
+            self._endpoints,
+            "list the trainings",
+            lambda e: e.training.ListTrainings,
+            request,
+            lambda page: page.trainings,
+            seconds=self._timeouts.call_seconds,
+        )
 
-    async def list_documents(
+    def list_documents(
         self,
         training_task_id: str,
         states: Iterable[training_pb2.DocumentState.ValueType | str] = (),
@@ -161,14 +144,14 @@ class AsyncClient:
         """
         chosen = words.values(training_pb2.DocumentState, "DOCUMENT_STATE_", states)
         request = training_pb2.ListDocumentsRequest(training_task_id=training_task_id, states=chosen, page_size=page_size)
-        seconds = self._timeouts.call_seconds
-        while True:
-            page = await self._endpoints.call("list the documents", lambda e: e.training.ListDocuments, request, seconds=seconds)
-            for document in page.documents:
-                yield document
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return listed(
+            self._endpoints,
+            "list the documents",
+            lambda e: e.training.ListDocuments,
+            request,
+            lambda page: page.documents,
+            seconds=self._timeouts.call_seconds,
+        )
 
     async def cancel(self, training_task_id: str) -> training_pb2.Training:
         """Ends a training that has not ended; an ended one is returned as it is."""
@@ -295,19 +278,8 @@ class AsyncClient:
         Trainings that were started before do not bring them back. ``on_missing`` is told the id of each that was not in the index.
         A training must have ended: else raises TrainingNotEndedError.
         """
-        ids, gone, count = list(document_ids), set[str](), 0
-        for start in range(0, len(ids) or 1, MOST_DELETED):
-            some = ids[start : start + MOST_DELETED]
-            request, complete = search_pb2.DeleteDocumentsRequest(document_ids=some, training_task_id=training_task_id), False
-            while not complete:
-                seconds = self._timeouts.delete_seconds
-                answer = await self._endpoints.call("delete documents", lambda e: e.search.DeleteDocuments, request, seconds=seconds)
-                count, complete = count + answer.deleted_count, answer.complete
-                gone.update(answer.deleted_document_ids)
-        for document_id in ids:
-            if document_id not in gone:
-                on_missing(document_id)
-        return count
+        seconds = self._timeouts.delete_seconds
+        return await deleting.delete(self._endpoints, document_ids, training_task_id, on_missing=on_missing, seconds=seconds)
 
     async def get_index(self) -> search_pb2.GetIndexResponse:
         """How much there is to find."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 from doctrain import words
 from doctrain.endpoints import Endpoints
+from doctrain.paging import listed
 from doctrain.v1 import fleet_pb2
 
 
@@ -44,16 +45,10 @@ class AsyncFleet:
         answer = await self._endpoints.call("change the tenant", lambda e: e.fleet.UpdateTenant, request, seconds=self._seconds)
         return answer.tenant
 
-    async def list_tenants(self) -> AsyncGenerator[fleet_pb2.Tenant, None]:
+    def list_tenants(self) -> AsyncGenerator[fleet_pb2.Tenant, None]:
         """All tenants by name, page after page."""
-        request = fleet_pb2.ListTenantsRequest()
-        while True:
-            page = await self._endpoints.call("list the tenants", lambda e: e.fleet.ListTenants, request, seconds=self._seconds)
-            for tenant in page.tenants:
-                yield tenant
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        request, operation = fleet_pb2.ListTenantsRequest(), "list the tenants"
+        return listed(self._endpoints, operation, lambda e: e.fleet.ListTenants, request, lambda page: page.tenants, seconds=self._seconds)
 
     async def put_plan(self, name: str, *, slots: int, open_trainings: int = 1_000) -> fleet_pb2.Plan:
         """Makes or changes a plan: documents at once, and trainings that have not ended, over all trainings of a tenant."""
@@ -78,16 +73,10 @@ class AsyncFleet:
         request = fleet_pb2.CreateKeyRequest(role=chosen, tenant_id=tenant_id, label=label)
         return await self._endpoints.call("make a key", lambda e: e.fleet.CreateKey, request, seconds=self._seconds, repeatable=False)
 
-    async def list_keys(self, *, tenant_id: str = "", page_size: int = 0) -> AsyncGenerator[fleet_pb2.Key, None]:
+    def list_keys(self, *, tenant_id: str = "", page_size: int = 0) -> AsyncGenerator[fleet_pb2.Key, None]:
         """All keys, or those of one tenant, the oldest first, revoked ones included; never the keys themselves."""
         request = fleet_pb2.ListKeysRequest(tenant_id=tenant_id, page_size=page_size)
-        while True:
-            page = await self._endpoints.call("list the keys", lambda e: e.fleet.ListKeys, request, seconds=self._seconds)
-            for key in page.keys:
-                yield key
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return listed(self._endpoints, "list the keys", lambda e: e.fleet.ListKeys, request, lambda page: page.keys, seconds=self._seconds)
 
     async def revoke_key(self, key_id: int) -> None:
         """Takes a key out of force within seconds; safe to repeat. Raises KeyNotFoundError."""

@@ -11,10 +11,10 @@ import logging
 from doctrain_coordinator.core.dead_letters import Grant, explain
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import messages
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.ports import DEAD_REASON, Broker, Message
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.postgres import Pool, Record, statements
 from doctrain_mesh.supervise import forever
 
 log = logging.getLogger(__name__)

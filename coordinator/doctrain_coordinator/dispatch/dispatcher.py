@@ -21,9 +21,9 @@ from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
 from doctrain_coordinator.tracking.takeback import Guard
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Connection, Record
+from doctrain_mesh.postgres import Connection, Record, statements
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)

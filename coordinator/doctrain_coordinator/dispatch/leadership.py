@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import Connection
+from doctrain_mesh.postgres import Connection, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

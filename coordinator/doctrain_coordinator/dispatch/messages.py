@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 from opentelemetry import trace
 
-from doctrain_mesh import telemetry
+from doctrain_mesh.observability import telemetry
 from doctrain_mesh.ports import Message
 from doctrain_mesh.postgres import Record
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage

@@ -18,10 +18,10 @@ from doctrain_coordinator.rpc.violations import check_name, page_size
 from doctrain_coordinator.tenants.keys import ROLE_NAMES, Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tracking.workers import live_workers
-from doctrain_mesh import membership
 from doctrain_mesh.errors import UnavailableError, invalid_field
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.registry import membership
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from doctrain_coordinator.rpc.places import Heard, Place
 from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC, UNTRACED
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
-from doctrain_mesh import rpc, telemetry
+from doctrain_mesh import rpc
 from doctrain_mesh.errors import (
     DoctrainError,
     InvalidRequestError,
@@ -33,6 +33,8 @@ from doctrain_mesh.errors import (
     UnauthenticatedError,
     UploadStalledError,
 )
+from doctrain_mesh.observability import telemetry
+from doctrain_mesh.supervise import unwrapped_group
 
 log = logging.getLogger(__name__)
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
@@ -138,15 +140,12 @@ class _Call:
 
     async def _while_in_force(self, answer: Awaitable[None], stream: StreamContext) -> None:
         """Ends a stream within seconds of its key's being revoked."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch_key(stream), name="whether the key is in force")
-                try:
-                    await answer
-                finally:
-                    watch.cancel()
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        async with unwrapped_group() as group:
+            watch = group.create_task(self._watch_key(stream), name="whether the key is in force")
+            try:
+                await answer
+            finally:
+                watch.cancel()
 
     async def _watch_key(self, stream: StreamContext) -> None:
         while True:

@@ -20,11 +20,11 @@ from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
-from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import BrokerUnavailableError, invalid_field
+from doctrain_mesh.network.uris import UriRules
 from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
-from doctrain_mesh.uris import UriRules
 
 MOST_KEY = 2**63 - 1
 MOST_ORDINAL = 2**30

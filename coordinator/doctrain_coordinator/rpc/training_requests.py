@@ -14,7 +14,7 @@ from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_ta
 from doctrain_coordinator.trainings.retrying import Retry
 from doctrain_coordinator.trainings.starting import Document, Numbered, Start
 from doctrain_mesh.errors import RequestTooLargeError
-from doctrain_mesh.uris import UriRules, parse_blob
+from doctrain_mesh.network.uris import UriRules, parse_blob
 
 MOST_NUMBER = 2**31 - 1
 MOST_RETRIED = 10_000

@@ -12,7 +12,7 @@ from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.stages import Stage, UnderWay, restored
 from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.trainings.reading import Explained, Seen
-from doctrain_mesh import telemetry
+from doctrain_mesh.observability import telemetry
 from doctrain_mesh.postgres import Record
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_mesh.blobs import BlobStore, StoredBlob
+from doctrain_mesh.documents.blobs import BlobStore, StoredBlob
 from doctrain_mesh.errors import RequestTooLargeError, UploadStalledError, invalid_field
 
 SILENCE_SECONDS = 60.0

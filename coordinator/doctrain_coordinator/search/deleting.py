@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings.reading import Trainings
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.blobs import BlobStore
+from doctrain_mesh import postgres
+from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import TrainingNotEndedError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Pool, statements
 from doctrain_mesh.supervise import for_each
 
 SQL = statements.of(__name__)

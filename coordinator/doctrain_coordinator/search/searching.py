@@ -10,8 +10,8 @@ from functools import cache
 from doctrain_coordinator.core.search_path import WANTED, looks_at_all
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.vector_index import index_name
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Pool, Record, statements
 from doctrain_mesh.words import condition, queried
 
 SQL = statements.of(__name__)

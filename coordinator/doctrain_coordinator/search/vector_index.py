@@ -11,8 +11,9 @@ import hashlib
 import logging
 
 from doctrain_coordinator.search.query_model import QueryModel
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
+from doctrain_mesh.postgres import statements
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__)

@@ -1,14 +1,17 @@
-"""Brings a database to this version's schema; safe to run from every coordinator at once.
+"""Gives an empty database this program's schema, and refuses one that has another; safe to run from every coordinator at once.
 
-Before the first release the schema is one file and has version 1, whatever it holds: a hash of the file stands beside the
-version, and a database that another file made is refused. From the release on, ``migrations/NNNN_*.sql`` carry an older
-database forward and a test proves that they end in the same schema.
+The schema is one file, ``schema.sql`` beside this module. What made a database stands in its table ``schema_version``: the version, which
+is 1 until the first release, and a hash of the file, since until then the file changes without a new version. So there are three cases:
+
+- no row: the file is run, and the row is written in the same transaction;
+- this version and this hash: nothing to do;
+- anything else: refused with a sentence that says what to do, for nothing carries such a database forward. With the first release the hash
+  gives way to migrations.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from importlib import resources
 
 import asyncpg
@@ -21,26 +24,19 @@ _LOCK = 0x646F63747261696E
 
 
 async def migrate(url: str) -> str:
-    """Creates or upgrades the schema under an advisory lock, and says in a sentence what it did.
+    """Makes the schema, where there is none, under an advisory lock; says in a sentence what it did.
 
-    Raises ConfigurationError for a schema that this program cannot carry forward.
+    Raises ConfigurationError for a schema that is not this program's, and where it cannot be made.
     """
     connection = await postgres.connect(url, starting=True)
     try:
         async with postgres.available("migrating"), connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-            await connection.execute("create table if not exists schema_version (version int not null)")
-            await connection.execute("alter table schema_version add column if not exists made_by text")
-            row = await connection.fetchrow("select version, made_by from schema_version")
-            if row is None:
+            found = await known(connection)
+            if found is None:
                 await _make(connection)
-                await connection.execute("insert into schema_version values ($1, $2)", VERSION, fingerprint())
                 return f"The database was empty; it has schema version {VERSION} now."
-            check(row["version"], row["made_by"])
-            newer = [(number, text) for number, text in _migrations() if number > row["version"]]
-            for number, text in newer:
-                await connection.execute(text)
-                await connection.execute("update schema_version set version = $1", number)
+            check(*found)
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigurationError(
             f"Postgres does not let this user make the schema ({error}); give it a database of its own, "
@@ -48,14 +44,14 @@ async def migrate(url: str) -> str:
         ) from error
     finally:
         await postgres.close_connection(connection)
-    if newer:
-        return f"The database was brought from schema version {row['version']} to {VERSION}."
     return f"The database has schema version {VERSION} already."
 
 
 async def _make(connection: postgres.Connection) -> None:
+    await connection.execute("create table if not exists schema_version (version int not null, made_by text not null)")
+    await connection.execute("insert into schema_version values ($1, $2)", VERSION, fingerprint())
     try:
-        await connection.execute(_read("schema.sql"))
+        await connection.execute(_schema())
     except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError) as error:
         raise ConfigurationError("The Postgres server has no pgvector; install it there.") from error
 
@@ -69,28 +65,20 @@ async def known(connection: postgres.Connection) -> tuple[int, str | None] | Non
 
 
 def check(version: int, made_by: str | None) -> None:
-    """Raises ConfigurationError when this program cannot work on such a schema, or carry it forward."""
+    """Raises ConfigurationError when this program cannot work on such a schema."""
     if version > VERSION:
         raise ConfigurationError(f"The database has schema version {version}; this program knows {VERSION}. Run the newer program.")
-    if VERSION == 1 and made_by != fingerprint():
+    if made_by != fingerprint():
         raise ConfigurationError(
-            "The database was made by another pre-release build of doctrain, whose tables differ; start with an empty database "
-            "(`doctrain dev`: with another folder)."
+            "The database was made by another pre-release build of doctrain, whose tables differ and are not carried over; give this one "
+            "an empty database, in which keys, tenants and trainings are made anew (`doctrain dev`: another folder)."
         )
 
 
 def fingerprint() -> str:
     """Tells one pre-release schema from another."""
-    return hashlib.sha256(_read("schema.sql").encode()).hexdigest()[:16]
+    return hashlib.sha256(_schema().encode()).hexdigest()[:16]
 
 
-def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _migrations() -> list[tuple[int, str]]:
-    folder = resources.files(__package__).joinpath("migrations")
-    if not folder.is_dir():
-        return []
-    found = [(re.match(r"(\d{4})_\w+\.sql$", entry.name), entry) for entry in folder.iterdir()]
-    return sorted((int(match[1]), entry.read_text(encoding="utf-8")) for match, entry in found if match)
+def _schema() -> str:
+    return resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, UnauthenticatedError, invalid_field
-from doctrain_mesh.postgres import Connection, Pool, Record
+from doctrain_mesh.postgres import Connection, Pool, Record, statements
 from doctrain_mesh.supervise import deadline
 
 SQL = statements.of(__name__)

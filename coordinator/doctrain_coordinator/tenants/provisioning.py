@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import AlreadyExistsError, PlanNotFoundError, TenantNotFoundError
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.postgres import Pool, Record, statements
 
 SQL = statements.of(__name__)
 SECONDS = 10.0

@@ -19,8 +19,7 @@ from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.tracking.items import Begin, BegunShard, Item, Report, ShardFacts
 from doctrain_coordinator.tracking.recording import Recording, record
 from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
-from doctrain_mesh import statements
-from doctrain_mesh.postgres import OwnConnection, Record
+from doctrain_mesh.postgres import OwnConnection, Record, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

@@ -12,8 +12,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
-from doctrain_mesh import statements
-from doctrain_mesh.postgres import Connection
+from doctrain_mesh.postgres import Connection, statements
 
 SQL = statements.of(__name__)
 HAND_BACK_SECONDS = 20.0

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from doctrain_coordinator.core.states import Order, ShardState
 from doctrain_coordinator.tracking.handback import HandBacks, Unless
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.postgres import Pool, Record, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

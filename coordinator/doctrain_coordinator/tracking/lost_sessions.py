@@ -17,9 +17,9 @@ from typing import Any
 from doctrain_coordinator.core.charging import FREE_FENCES, Blame
 from doctrain_coordinator.core.mass_loss import LEAST, WINDOW_SECONDS, is_mass_loss
 from doctrain_coordinator.tracking.takeback import Guard, TakeBacks
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Pool, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.tracking.items import BegunShard
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.postgres import Connection, Pool, Record
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Connection, Pool, Record, statements
 
 SQL = statements.of(__name__)
 READ_SECONDS = 10.0

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from doctrain_coordinator.core.blocks import Block, clean
 from doctrain_coordinator.core.stages import stored_under_way
 from doctrain_coordinator.outcomes import Outcomes
-from doctrain_mesh import statements
-from doctrain_mesh.postgres import Connection
+from doctrain_mesh.postgres import Connection, statements
 
 SQL = statements.of(__name__)
 

@@ -13,9 +13,9 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
 from doctrain_coordinator.tracking.takeback import Guard
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.postgres import Pool, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

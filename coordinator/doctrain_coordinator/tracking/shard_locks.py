@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from doctrain_coordinator.tracking.stuck import unblocked
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.postgres import Connection, LockTimeoutError, Pool, Record
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Connection, LockTimeoutError, Pool, Record, statements
 from doctrain_mesh.supervise import deadline
 
 SQL = statements.of(__name__)

@@ -12,9 +12,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Connection, Pool
+from doctrain_mesh.postgres import Connection, Pool, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

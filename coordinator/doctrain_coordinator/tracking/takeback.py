@@ -18,8 +18,7 @@ from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.tracking.opened import open_ordinals
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
-from doctrain_mesh import statements
-from doctrain_mesh.postgres import Connection, Record
+from doctrain_mesh.postgres import Connection, Record, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

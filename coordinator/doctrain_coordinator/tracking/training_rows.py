@@ -7,8 +7,7 @@ from typing import Any
 
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_mesh import statements
-from doctrain_mesh.postgres import Connection, Record
+from doctrain_mesh.postgres import Connection, Record, statements
 
 SQL = statements.of(__name__)
 

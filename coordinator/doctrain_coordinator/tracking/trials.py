@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Pool, statements
 
 SQL = statements.of(__name__)
 TRIAL_SECONDS = 10.0

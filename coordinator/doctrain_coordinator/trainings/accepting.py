@@ -13,9 +13,10 @@ from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Loaders
 from doctrain_coordinator.trainings.storing import NewTraining
-from doctrain_mesh import postgres, statements, telemetry
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import QuotaExceededError, TrainingExistsError
-from doctrain_mesh.postgres import Pool
+from doctrain_mesh.observability import telemetry
+from doctrain_mesh.postgres import Pool, statements
 
 SQL = statements.of(__name__)
 READ_SECONDS = 10.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from doctrain_coordinator.trainings.reading import Seen, read_documents
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Pool, Record, statements
 
 SQL = statements.of(__name__)
 READ_SECONDS = 10.0

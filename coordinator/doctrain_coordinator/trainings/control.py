@@ -11,8 +11,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings.endings import end_early, lock_open_shards, lock_training
-from doctrain_mesh import statements
-from doctrain_mesh.postgres import Connection
+from doctrain_mesh.postgres import Connection, statements
 
 SQL = statements.of(__name__)
 CONTROL_SECONDS = 20.0

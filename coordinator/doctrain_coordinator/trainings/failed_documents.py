@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.trainings import chunks
 from doctrain_coordinator.trainings.chunks import Chunk, Copied
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.postgres import Connection, OwnConnection
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Connection, OwnConnection, statements
 
 SQL = statements.of(__name__)
 WINDOW = chunks.MOST

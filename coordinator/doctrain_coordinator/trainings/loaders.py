@@ -16,15 +16,14 @@ from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings import endings, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_mesh import postgres
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
-from doctrain_mesh.postgres import OwnConnection, Record
-from doctrain_mesh.sources import Sources
+from doctrain_mesh.postgres import OwnConnection, Record, sizes
 
 log = logging.getLogger(__name__)
 SCAN_SECONDS = 5.0
 RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 300.0
-AT_ONCE = 4
 # A load gives its place to one that waits after that long, whatever its source does.
 TURN_SECONDS = 10.0
 # One of which nothing came for that long rests, though nobody waits.
@@ -48,7 +47,7 @@ class Bounds:
 
 
 class Loaders:
-    """Runs at most ``AT_ONCE`` loads, tenants in turn; ``run`` is supervised by the application."""
+    """Runs at most ``sizes.LOADS`` loads, tenants in turn; ``run`` is supervised by the application."""
 
     def __init__(self, database_url: str, locks: ShardLocks, changes: Changes, *, sources: Sources, bounds: Bounds) -> None:
         self._url, self._locks, self._changes = database_url, locks, changes
@@ -79,7 +78,7 @@ class Loaders:
         except StoreUnavailableError as error:
             log.warning("Unfinished loads are looked for again: %s", error)
             return []
-        return self._rota.choose(waiting, away, AT_ONCE)
+        return self._rota.choose(waiting, away, sizes.LOADS)
 
     async def _turn(self, training: int) -> None:
         try:

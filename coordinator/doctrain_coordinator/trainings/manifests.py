@@ -12,7 +12,7 @@ from doctrain_coordinator.core.documents import document_id_fault, duplicate_id,
 from doctrain_coordinator.core.manifest_lines import fault_of
 from doctrain_coordinator.trainings.chunks import Chunk, Row
 from doctrain_mesh.errors import InvalidManifestError
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.network.uris import UriRules
 
 MAX_LINE_BYTES = 64 * 1024
 ENOUGH_BYTES = 16 * 2**20

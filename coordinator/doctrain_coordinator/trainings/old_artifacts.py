@@ -9,8 +9,8 @@ import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 
-from doctrain_mesh.artifacts import Artifacts
-from doctrain_mesh.blob_errors import BlobForbiddenError
+from doctrain_mesh.documents.artifacts import Artifacts
+from doctrain_mesh.documents.errors import BlobForbiddenError
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.supervise import forever
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, Lost, holds, waiting_reason
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import TrainingNotFoundError
-from doctrain_mesh.postgres import Connection, Pool, Record
+from doctrain_mesh.postgres import Connection, Pool, Record, statements
 
 SQL = statements.of(__name__)
 READ_SECONDS = 10.0

@@ -12,9 +12,9 @@ from doctrain_coordinator.trainings.accepting import Accepted, Accepting, new_ta
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.failed_documents import Failed
 from doctrain_coordinator.trainings.storing import NewTraining
-from doctrain_mesh import postgres, statements
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import NothingToRetryError
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.postgres import Pool, Record, statements
 
 SQL = statements.of(__name__)
 READ_SECONDS = 10.0

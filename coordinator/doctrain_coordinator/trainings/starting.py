@@ -13,9 +13,9 @@ from doctrain_coordinator.trainings.accepting import Accepted, Accepting, Plan, 
 from doctrain_coordinator.trainings.chunks import Chunk, Row
 from doctrain_coordinator.trainings.manifests import ManifestReader
 from doctrain_coordinator.trainings.storing import NewTraining
-from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import invalid_field
-from doctrain_mesh.sources import Sources
 
 FIRST_LINES_SECONDS = 15.0
 """A manifest that gives no document within that long is accepted all the same, and loaded on."""

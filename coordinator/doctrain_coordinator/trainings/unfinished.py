@@ -9,11 +9,11 @@ from doctrain_coordinator.trainings import chunks, failed_documents
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.failed_documents import Failed
 from doctrain_coordinator.trainings.manifests import ManifestReader
-from doctrain_mesh import postgres, statements
-from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh import postgres
+from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import InvalidRequestError
-from doctrain_mesh.postgres import OwnConnection, Record
-from doctrain_mesh.sources import Sources
+from doctrain_mesh.postgres import OwnConnection, Record, statements
 
 SQL = statements.of(__name__)
 

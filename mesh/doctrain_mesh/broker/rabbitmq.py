@@ -23,7 +23,7 @@ from aiormq.abc import AbstractChannel as RawChannel
 from aiormq.exceptions import ChannelAccessRefused, InvalidFrameError
 
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
-from doctrain_mesh.outage import Outage, cause
+from doctrain_mesh.observability.outage import Outage, cause
 from doctrain_mesh.ports import Consumer, Delivery, Message
 from doctrain_mesh.supervise import deadline, forever, guard_cancellation
 

@@ -22,8 +22,8 @@ import msgspec
 
 from doctrain_mesh.embedding.shortened import Shortened
 from doctrain_mesh.errors import EmbeddingUnavailableError, OperationTimeoutError
-from doctrain_mesh.http_answers import retry_after_seconds
-from doctrain_mesh.outage import Outage
+from doctrain_mesh.network.http_answers import retry_after_seconds
+from doctrain_mesh.observability.outage import Outage
 from doctrain_mesh.supervise import deadline
 
 if TYPE_CHECKING:

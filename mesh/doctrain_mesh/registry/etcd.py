@@ -25,7 +25,7 @@ import grpc
 from aetcd import rpc
 
 from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, RegistryUnavailableError
-from doctrain_mesh.outage import Outage
+from doctrain_mesh.observability.outage import Outage
 from doctrain_mesh.ports import Change, Registration
 from doctrain_mesh.supervise import forever, guard_cancellation
 

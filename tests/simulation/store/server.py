@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from doctrain_mesh import postgres
+from doctrain_mesh.postgres import connections
 from simulation.store import statements
 from simulation.store.connection import Connection
 from simulation.store.tables import Database
@@ -81,7 +82,7 @@ class StoreServer:
         *,
         size: int,
         name: str,
-        frozen_seconds: float = postgres.FROZEN_SECONDS,
+        frozen_seconds: float = connections.FROZEN_SECONDS,
         settings: Mapping[str, str] | None = None,
     ) -> Pool:
         """In place of ``doctrain_mesh.postgres.create_pool``."""
@@ -149,8 +150,8 @@ class Pool:
             if self._idle:
                 connection = self._idle.pop()
             else:
-                async with asyncio.timeout(postgres.CONNECT_SECONDS):
-                    connection = await self._server.dial(self._settings, postgres.COMMAND_SECONDS)
+                async with asyncio.timeout(connections.CONNECT_SECONDS):
+                    connection = await self._server.dial(self._settings, connections.COMMAND_SECONDS)
             try:
                 yield connection
             finally:

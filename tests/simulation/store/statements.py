@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from doctrain_mesh import statements as product
+from doctrain_mesh.postgres import statements as product
 from simulation.store.tables import Row, Transaction
 
 Statement = Callable[..., Awaitable[list[Row]]]

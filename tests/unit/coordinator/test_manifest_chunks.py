@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from doctrain_coordinator.trainings import manifests
 from doctrain_coordinator.trainings.manifests import ManifestReader
-from doctrain_mesh.uris import UriRules
+from doctrain_mesh.network.uris import UriRules
 
 RULES = UriRules(file_root="", allow_private_addresses=False, blob_url="")
 PIECE_BYTES = 2**20

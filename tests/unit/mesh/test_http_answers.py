@@ -7,7 +7,7 @@ from time import time
 
 import pytest
 
-from doctrain_mesh.http_answers import retry_after_seconds
+from doctrain_mesh.network.http_answers import retry_after_seconds
 
 
 def told(value: str) -> float | None:

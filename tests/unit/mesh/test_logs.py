@@ -11,8 +11,8 @@ from datetime import datetime
 
 import pytest
 
-from doctrain_mesh import logs
 from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.observability import logs
 
 Told = Callable[[], list[str]]
 

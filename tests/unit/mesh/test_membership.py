@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_mesh import membership
+from doctrain_mesh.registry import membership
 
 HOSTILE = {
     "empty": b"",

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from doctrain_mesh import outage
-from doctrain_mesh.outage import Outage
+from doctrain_mesh.observability import outage
+from doctrain_mesh.observability.outage import Outage
 
 
 class Clock:

@@ -9,6 +9,7 @@ import pytest
 
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import connections
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ async def test_a_lost_server_is_told_as_unavailable(error: Exception) -> None:
 )
 async def test_a_session_that_its_own_process_lost_is_no_outage(error: Exception, alarm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(postgres.OUTAGE, "away", told.append)
+    monkeypatch.setattr(connections.OUTAGE, "away", told.append)
     with pytest.raises(StoreUnavailableError):
         async with postgres.available("writing index rows"):
             raise error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from doctrain_mesh import statements
+from doctrain_mesh.postgres import statements
 
 
 def test_statements_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from doctrain_mesh.errors import OperationTimeoutError
-from doctrain_mesh.supervise import deadline, first_of
+from doctrain_mesh.supervise import deadline, first_of, unwrapped_group
 
 
 async def test_a_deadline_claims_no_others_timeout() -> None:
@@ -50,6 +50,26 @@ async def test_an_error_ends_them_all() -> None:
         await first_of(waits(ended, "a"), fail())
     assert raised.group_contains(LookupError)
     assert ended == ["a"]
+
+
+async def test_an_unwrapped_group_raises_one_error_as_it_is_after_all_have_ended() -> None:
+    ended: list[str] = []
+    failure = LookupError("nothing here")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise failure
+
+    async def work() -> None:
+        async with unwrapped_group() as group:
+            group.create_task(waits(ended, "a"))
+            group.create_task(fail())
+            await waits(ended, "body")
+
+    with pytest.raises(LookupError) as raised:
+        await work()
+    assert raised.value is failure
+    assert sorted(ended) == ["a", "body"]
 
 
 async def test_a_cancellation_that_comes_with_a_return_is_not_forgotten() -> None:

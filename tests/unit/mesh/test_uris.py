@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_mesh import addresses
-from doctrain_mesh.uris import MAX_URI_BYTES, BlobKey, UriRules, file_path, parse_blob, store_fault
+from doctrain_mesh.network import addresses
+from doctrain_mesh.network.uris import MAX_URI_BYTES, BlobKey, UriRules, file_path, parse_blob, store_fault
 
 RULES = UriRules(file_root="/srv/documents")
 KEY = "0123456789abcdef" * 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.processor import ErrorClass

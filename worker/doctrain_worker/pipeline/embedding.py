@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from doctrain_mesh.supervise import unwrapped_group
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.passage import Facts, Passage
 from doctrain_worker.pipeline.turns import Turns
@@ -51,11 +52,8 @@ class Embedding:
         at_once = min(self._vectors.at_once, store.batches)
         if at_once <= 1:
             return await self._some(batches, store, passage, patient=False)
-        try:
-            async with asyncio.TaskGroup() as group:
-                runs = [group.create_task(self._some(batches, store, passage, patient=place > 0)) for place in range(at_once)]
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        async with unwrapped_group() as group:
+            runs = [group.create_task(self._some(batches, store, passage, patient=place > 0)) for place in range(at_once)]
         return next((model for model in (run.result() for run in runs) if model), "")
 
     async def _some(self, batches: Iterator[int], store: ChunkStore, passage: Passage, *, patient: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from doctrain_mesh.blob_errors import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import DoctrainError, InvalidRequestError, UnavailableError
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
 from doctrain_worker.sandbox.shared import ends

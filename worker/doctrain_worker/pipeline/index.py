@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from doctrain_mesh import postgres_copy, statements
-from doctrain_mesh.postgres import Connection, Pool, acquired
+from doctrain_mesh.postgres import Connection, Pool, acquired, binary_copy, statements
 from doctrain_mesh.words import lexeme, words
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
@@ -141,26 +140,26 @@ async def _copy(connection: Connection, table: str, shard: ShardContext, documen
 
 async def _rows(shard: ShardContext, document_id: str, indexed: IndexedDocument) -> AsyncIterator[bytes]:
     """The chunks in the form of a binary COPY, a quarter of a megabyte at a time."""
-    tenant, training = postgres_copy.int8(shard.tenant), postgres_copy.int8(shard.training)
-    name, model = postgres_copy.text(document_id), postgres_copy.text(indexed.model)
-    ready = bytearray(postgres_copy.START)
+    tenant, training = binary_copy.int8(shard.tenant), binary_copy.int8(shard.training)
+    name, model = binary_copy.text(document_id), binary_copy.text(indexed.model)
+    ready = bytearray(binary_copy.START)
     for seq, (chunk, vector) in enumerate(indexed.chunks):
-        ready += postgres_copy.row(
+        ready += binary_copy.row(
             tenant,
             name,
-            postgres_copy.int4(seq),
+            binary_copy.int4(seq),
             training,
-            postgres_copy.text(chunk.part),
-            postgres_copy.int4(chunk.page) if chunk.page else postgres_copy.NULL,
-            postgres_copy.text(chunk.heading),
-            postgres_copy.int4(chunk.start),
-            postgres_copy.int4(chunk.end),
+            binary_copy.text(chunk.part),
+            binary_copy.int4(chunk.page) if chunk.page else binary_copy.NULL,
+            binary_copy.text(chunk.heading),
+            binary_copy.int4(chunk.start),
+            binary_copy.int4(chunk.end),
             model,
-            postgres_copy.halfvec(vector),
-            postgres_copy.tsvector(lexeme(shard.tenant, word) for word in words(f"{chunk.heading}\n{chunk.text}")),
-            postgres_copy.text(chunk.text),
+            binary_copy.halfvec(vector),
+            binary_copy.tsvector(lexeme(shard.tenant, word) for word in words(f"{chunk.heading}\n{chunk.text}")),
+            binary_copy.text(chunk.text),
         )
         if len(ready) > _COPIED_BYTES:
             yield bytes(ready)
             ready.clear()
-    yield bytes(ready + postgres_copy.END)
+    yield bytes(ready + binary_copy.END)

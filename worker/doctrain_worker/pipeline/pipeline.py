@@ -15,13 +15,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from doctrain_mesh.artifacts import Artifacts
-from doctrain_mesh.blobs import MakeRoom
+from doctrain_mesh.documents.artifacts import Artifacts
+from doctrain_mesh.documents.blobs import MakeRoom
+from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding import Embedder
 from doctrain_mesh.embedding.choice import MINILM, Choice
 from doctrain_mesh.errors import DoctrainError, StoreUnavailableError
 from doctrain_mesh.postgres import DataError, Pool
-from doctrain_mesh.sources import Sources
+from doctrain_mesh.supervise import unwrapped_group
 from doctrain_worker.pipeline import failures, plugins
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.embedding import Embedding
@@ -218,13 +219,10 @@ async def open_pipeline(
     )
     log.log(logging.INFO if isolation.strong else logging.WARNING, "%s", isolation.describe())
     async with AsyncExitStack() as stack:
-        try:
-            async with asyncio.TaskGroup() as group:  # both start at once: each takes half a second
-                parsers = group.create_task(stack.enter_async_context(ChildPool.open(guardian, parse, limits.children, isolation)))
-                if endpoint is None:
-                    embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, limits.children, isolation)))
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        async with unwrapped_group() as group:  # both start at once: each takes half a second
+            parsers = group.create_task(stack.enter_async_context(ChildPool.open(guardian, parse, limits.children, isolation)))
+            if endpoint is None:
+                embedders = group.create_task(stack.enter_async_context(ChildPool.open(guardian, embed, limits.children, isolation)))
         yield Pipeline(
             fetch=fetch,
             parsing=Parsing(parsers.result(), limits),

@@ -4,7 +4,7 @@ The settings ``stage_fetch``, ``stage_read``, ``stage_chunk`` and ``stage_index`
 ``package.module:attribute`` or the name of an entry point of the group ``doctrain.stages``. What each must take and answer
 stands at ours; the model that embeds is chosen by ``embedding`` (``doctrain_mesh.embedding.choice``):
 
-- fetch: ``async (tenant_id, uri, max_bytes, make_room) -> bytes``, in the worker (``doctrain_mesh.sources.Sources.get``)
+- fetch: ``async (tenant_id, uri, max_bytes, make_room) -> bytes``, in the worker (``doctrain_mesh.documents.sources.Sources.get``)
 - read: ``pipeline.child.read.read``, in a sandboxed child
 - chunk: ``pipeline.child.chunk.chunk``, in the same child
 - index: ``pipeline.index.index``, in the worker

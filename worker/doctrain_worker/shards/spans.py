@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from doctrain_mesh import telemetry
+from doctrain_mesh.observability import telemetry
 from doctrain_worker.pipeline.processor import DocumentTask, Done, Outcome
 
 _NS = 1_000_000_000

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from doctrain_mesh import membership
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.ports import Registry
+from doctrain_mesh.registry import membership
 from doctrain_mesh.rpc import CHANNEL_OPTIONS
 from doctrain_mesh.settings import read_file
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
-from doctrain_mesh import membership
 from doctrain_mesh.errors import RegistryUnavailableError
 from doctrain_mesh.ports import Registry
+from doctrain_mesh.registry import membership
 
 log = logging.getLogger(__name__)
 LEASE_SECONDS = 10

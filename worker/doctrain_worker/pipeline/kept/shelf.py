@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from doctrain_mesh.artifacts import Artifacts, Origin
+from doctrain_mesh.documents.artifacts import Artifacts, Origin
 from doctrain_mesh.errors import DoctrainError
 from doctrain_worker.pipeline.kept import form
 from doctrain_worker.pipeline.passage import Passage

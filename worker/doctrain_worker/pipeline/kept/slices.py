@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from doctrain_mesh.artifacts import Artifacts
+from doctrain_mesh.documents.artifacts import Artifacts
 from doctrain_worker.pipeline.kept import finding
 from doctrain_worker.pipeline.kept.budget import Budget
 from doctrain_worker.pipeline.kept.shelf import IsDeleted, Shelf

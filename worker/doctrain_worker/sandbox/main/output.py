@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Callable
 
-from doctrain_mesh.telemetry import trace_id_of
+from doctrain_mesh.observability.telemetry import trace_id_of
 
 log = logging.getLogger(__name__)
 LONGEST_LINE = 500

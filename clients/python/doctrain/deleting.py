@@ -1,0 +1,29 @@
+"""A delete of any size, as calls of a bounded one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from doctrain.endpoints import Endpoints
+from doctrain.v1 import search_pb2
+
+MOST_DELETED = 1000
+"""Documents that one DeleteDocuments may name."""
+
+
+async def delete(
+    endpoints: Endpoints, document_ids: Iterable[str], training_task_id: str, *, on_missing: Callable[[str], None], seconds: float
+) -> int:
+    """See ``AsyncClient.delete_documents``; each call has ``seconds``, and is made again while the service has not come to the end."""
+    ids, gone, count = list(document_ids), set[str](), 0
+    for start in range(0, len(ids) or 1, MOST_DELETED):
+        some = ids[start : start + MOST_DELETED]
+        request, complete = search_pb2.DeleteDocumentsRequest(document_ids=some, training_task_id=training_task_id), False
+        while not complete:
+            answer = await endpoints.call("delete documents", lambda e: e.search.DeleteDocuments, request, seconds=seconds)
+            count, complete = count + answer.deleted_count, answer.complete
+            gone.update(answer.deleted_document_ids)
+    for document_id in ids:
+        if document_id not in gone:
+            on_missing(document_id)
+    return count

@@ -1,0 +1,96 @@
+"""Artifacts: what was made of a tenant's documents at some cost, kept beside their bytes so that it need not be made again.
+
+Each belongs to one document of one tenant, and is named by what it was made of and how: what is there never changes, and storing
+it twice stores it once. They lie apart from uploads, so that what is old among them is found without looking at all of those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import obstore
+
+from doctrain_mesh.documents.errors import BlobNotFoundError
+from doctrain_mesh.documents.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, reached, tenant_folder
+from doctrain_mesh.supervise import for_each
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore
+
+FOLDER = "artifacts"
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What artifacts were made of: a tenant's document, and a digest of its bytes and of how they were worked on."""
+
+    tenant_id: str
+    document_id: str
+    digest: bytes
+
+    @property
+    def path(self) -> str:
+        """The folder of all that was made so."""
+        return f"{_of_document(self.tenant_id, self.document_id)}/{self.digest.hex()}"
+
+
+class Artifacts:
+    """The artifacts in one object store. Every method raises BlobUnavailableError and BlobForbiddenError."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def put(self, origin: Origin, name: str, content: bytes) -> None:
+        """Keeps one."""
+        async with reached("keeping an artifact", OPEN_SECONDS):
+            await obstore.put_async(self._store, f"{origin.path}/{name}", content)
+
+    async def sizes(self, origin: Origin) -> dict[str, int]:
+        """The names of all that were made so, in their order, with their bytes."""
+        return dict(sorted([(meta["path"].rpartition("/")[2], meta["size"]) async for meta in self._listed(origin.path)]))
+
+    async def get(self, origin: Origin, name: str) -> bytes:
+        """One of them. Raises BlobNotFoundError."""
+        async with reached("reading an artifact", READ_SECONDS):
+            return bytes(await (await obstore.get_async(self._store, f"{origin.path}/{name}")).bytes_async())
+
+    async def remove(self, origin: Origin, name: str) -> None:
+        """Removes one, if it is there."""
+        await self._remove(f"{origin.path}/{name}")
+
+    async def remove_document(self, tenant_id: str, document_id: str) -> None:
+        """Removes all that was ever made of a document."""
+        found = [meta["path"] async for meta in self._listed(_of_document(tenant_id, document_id))]
+        await for_each(found, self._remove, at_once=_AT_ONCE)
+
+    async def remove_older(self, moment: datetime) -> int:
+        """Removes all that was made before; answers how many."""
+        old = [meta["path"] async for meta in self._listed(FOLDER) if meta["last_modified"] < moment]
+        await for_each(old, self._remove, at_once=_AT_ONCE)
+        return len(old)
+
+    async def _listed(self, folder: str) -> AsyncIterator[ObjectMeta]:
+        pages = obstore.list(self._store, folder).__aiter__()
+        while True:
+            async with reached("listing artifacts", OPEN_SECONDS):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            for meta in page:
+                yield meta
+
+    async def _remove(self, path: str) -> None:
+        with suppress(BlobNotFoundError):
+            async with reached("removing an artifact", DISCARD_SECONDS):
+                await obstore.delete_async(self._store, path)
+
+
+def _of_document(tenant_id: str, document_id: str) -> str:
+    return f"{FOLDER}/{tenant_folder(tenant_id)}/{hashlib.sha256(document_id.encode()).hexdigest()}"

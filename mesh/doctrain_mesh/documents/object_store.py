@@ -1,0 +1,94 @@
+"""Object stores as all of doctrain asks them: with bounded waits, with our errors, and with a folder for each tenant."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from obstore import exceptions as obstore_errors
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from doctrain_mesh.documents import causes
+from doctrain_mesh.documents.errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, OperationTimeoutError
+from doctrain_mesh.network import uris
+from doctrain_mesh.observability.outage import cause
+from doctrain_mesh.supervise import deadline
+
+OPEN_SECONDS = 20.0
+READ_SECONDS = 60.0
+"""Longest wait for the next piece of an object."""
+TRANSFER_SECONDS = 3600.0
+"""Longest time that one request to an object store may take, with all its pieces."""
+DISCARD_SECONDS = 10.0
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+log = logging.getLogger(__name__)
+
+
+def open_store(url: str, **options: Any) -> ObjectStore:
+    """An object store with bounded waits; a folder is made when it is missing. Raises ConfigurationError."""
+    fault = uris.store_fault(url)
+    if fault is not None:
+        raise ConfigurationError(f"Documents cannot be kept at {url}. {fault}")
+    path = uris.file_path(url) if url.startswith("file://") else None
+    if path is not None:
+        return LocalStore(_made(Path(path)))
+    if url.startswith("memory:"):
+        return from_url("memory:///")
+    return from_url(
+        url,
+        # What bounds a transfer is the wait for each of its pieces; `timeout` is for all of them.
+        client_options={
+            "connect_timeout": timedelta(seconds=5),
+            "read_timeout": timedelta(seconds=READ_SECONDS),
+            "timeout": timedelta(seconds=TRANSFER_SECONDS),
+            "allow_http": True,
+        },
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=15)},
+        **options,
+    )
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Documents cannot be kept in {folder}, which cannot be made ({cause(error)}); make it, or change DOCTRAIN_BLOB_URL."
+        ) from error
+    return folder
+
+
+@asynccontextmanager
+async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
+    """Bounds what is asked of an object store, and puts our errors in the place of its own."""
+    try:
+        async with deadline(operation, seconds):
+            yield
+    except (obstore_errors.NotFoundError, FileNotFoundError) as error:
+        raise BlobNotFoundError("There is nothing at this URI.") from error
+    except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
+        raise BlobForbiddenError("The object store does not let doctrain read this.") from error
+    except obstore_errors.PreconditionError as error:
+        raise BlobChangedError("It was changed while it was being read.") from error
+    except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
+        log.info("The object store did not answer (%s): %s", operation, causes.for_the_log(error))
+        why = causes.in_words(error)
+        raise BlobUnavailableError(
+            f"The object store did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
+        ) from error
+
+
+def tenant_folder(tenant_id: str) -> str:
+    """A folder for a tenant, whatever its name holds; two tenants never share one."""
+    if _PLAIN_NAME.fullmatch(tenant_id):
+        return tenant_id
+    return f".{hashlib.sha256(tenant_id.encode()).hexdigest()}"

@@ -1,0 +1,195 @@
+"""Postgres: pools and connections whose every wait has a limit. Only here and in the coordinator's store is asyncpg seen.
+
+``pool.acquire()`` waits without limit and ``command_timeout`` was seen to return late on a frozen server, so both are
+given explicitly and ``available`` turns what a lost or overdue server raises into StoreUnavailableError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, StoreUnavailableError
+from doctrain_mesh.observability.outage import Outage, cause
+from doctrain_mesh.postgres import database_url
+from doctrain_mesh.supervise import deadline, guard_cancellation
+
+Record: TypeAlias = asyncpg.Record
+OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+UniqueViolationError = asyncpg.UniqueViolationError
+# A lock was not had within the transaction's ``lock_timeout``.
+LockTimeoutError = asyncpg.LockNotAvailableError
+# Classes 22 and 23: what was sent cannot be stored, now or later.
+DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
+ACQUIRE_SECONDS = 10.0
+FROZEN_SECONDS = 5.0
+"""A process that freezes within a transaction keeps its rows locked for that long."""
+_KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+"""Ends what a machine that is cut off has open after half a minute; no other timeout ends a COPY whose client is silent."""
+
+# What a server that is away, restarting, full, in recovery or on a failing disk makes asyncpg raise.
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    # A server that ends the session between two steps of a statement leaves asyncpg's own state torn: the connection is lost.
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InvalidTransactionStateError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a new connection of a pool, when somebody changed the password
+    asyncpg.InvalidCatalogNameError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+
+# What ends one session alone, whose client said nothing for too long or left a statement halfway: no sign that the server is away.
+# If it is, whoever connects next hears so.
+_OUR_OWN_DOING = (
+    asyncpg.InternalClientError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.IdleSessionTimeoutError,
+)
+
+OUTAGE = Outage("Postgres")
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def available(operation: str) -> AsyncIterator[None]:
+    """Names the operation in the StoreUnavailableError that replaces a lost or overdue server's many errors.
+
+    A cancelled task rolls its transaction back first; on a lost connection the error of that takes the cancellation's place, and who
+    catches StoreUnavailableError would work on. So it is cancelled here once more.
+    """
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task is not None else 0
+    try:
+        async with guard_cancellation(operation):
+            yield
+    except (*_AWAY, OperationTimeoutError) as error:
+        if task is not None and task.cancelling() > cancelled_before:
+            raise asyncio.CancelledError from error
+        if isinstance(error, _OUR_OWN_DOING):
+            log.info("A connection to Postgres was lost while this process stood still or gave up (%s): %s", operation, cause(error))
+        else:
+            OUTAGE.away(f"{operation}: {cause(error)}")
+        raise StoreUnavailableError(
+            f"Postgres did not answer ({operation}). The call may be made again.", retry_after_seconds=1.0
+        ) from error
+    else:
+        OUTAGE.back()
+
+
+@asynccontextmanager
+async def _reaching(url: str, *, starting: bool) -> AsyncIterator[None]:
+    """Says which server and why when it is not reached; for operators, as tenants need not know where it is.
+
+    Raises ConfigurationError for what is no URL of a database.
+    """
+    database_url.check(url)
+    try:
+        async with guard_cancellation("connecting to Postgres"):
+            yield
+    except (asyncpg.exceptions.ClientConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"{database_url.VARIABLE} is not understood; write it as {database_url.SHAPE}.") from error
+    except (*_AWAY, OperationTimeoutError) as error:
+        sentence = _refusal(url, error)
+        if not starting:
+            OUTAGE.away(sentence)
+        raise StoreUnavailableError(sentence, retry_after_seconds=1.0) from error
+    else:
+        OUTAGE.back()
+
+
+def _refusal(url: str, error: Exception) -> str:
+    server, (user, database) = database_url.server(url), database_url.names(url)
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"The Postgres at {server} has no database {database!r}; create it, or name another in {database_url.VARIABLE}."
+    if isinstance(error, asyncpg.InvalidPasswordError):
+        return f"The Postgres at {server} does not accept the password of {user!r}; correct it in {database_url.VARIABLE}."
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return f"The Postgres at {server} does not let {user!r} in ({cause(error)}); correct the user in {database_url.VARIABLE}."
+    return f"The Postgres at {server} did not answer: {cause(error)}."
+
+
+async def connect(
+    url: str, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS, starting: bool = False
+) -> OwnConnection:
+    """One connection of its own, for a listener, a leader or a committer. ``starting``: the caller tells a person when it fails."""
+    server_settings = {**_KEEPALIVE, **(settings or {})}
+    async with _reaching(url, starting=starting):
+        return await asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=command_seconds, server_settings=server_settings)
+
+
+def ended_when_frozen(seconds: float = FROZEN_SECONDS) -> dict[str, str]:
+    """The setting of a connection by which Postgres rolls a transaction back whose client says nothing for so long."""
+    return {"idle_in_transaction_session_timeout": f"{seconds * 1000:.0f}ms"}
+
+
+async def _leave_as_is(_connection: object) -> None:
+    """Nothing that uses the pool changes its session, so nothing is reset: a round trip less each time."""
+
+
+async def create_pool(
+    url: str, *, size: int, name: str, frozen_seconds: float = FROZEN_SECONDS, settings: Mapping[str, str] | None = None
+) -> Pool:
+    """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start.
+
+    A process that freezes within a transaction keeps its locks for ``frozen_seconds``.
+    """
+    async with _reaching(url, starting=True):
+        return await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            reset=_leave_as_is,
+            server_settings={"application_name": name, **_KEEPALIVE, **ended_when_frozen(frozen_seconds), **(settings or {})},
+        )
+
+
+@asynccontextmanager
+async def acquired(pool: Pool, operation: str, *, seconds: float = COMMAND_SECONDS) -> AsyncIterator[Connection]:
+    """A connection of the pool for one operation, which has ``seconds`` in all."""
+    async with (
+        available(operation),
+        deadline(operation[0].upper() + operation[1:], seconds),
+        pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
+    ):
+        yield connection
+
+
+async def close_pool(pool: Pool) -> None:
+    """Closes within 5 s, or drops the connections."""
+    try:
+        async with asyncio.timeout(5):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+async def close_connection(connection: OwnConnection) -> None:
+    """Closes within 2 s, or drops the connection."""
+    try:
+        async with asyncio.timeout(2):
+            await connection.close()
+    except (*_AWAY, TimeoutError):
+        connection.terminate()

@@ -1,0 +1,35 @@
+"""How many connections each process opens at most, in one place, since all of them share one server's ``max_connections``.
+
+A coordinator has pools of its own for heartbeats, for what else workers and leases wait for, for calls, and for searches, so that no
+tenant's call keeps a worker waiting, nothing of a worker's its heartbeat, and no search another call. Beside them it has connections
+that hold something for long: a lock, a claim, a listener, an open transaction.
+"""
+
+from __future__ import annotations
+
+HEARTBEATS = 1
+TRACKER = 8
+CALLS = 12
+SEARCHES = 8
+LOADS = 4
+"""Trainings that a coordinator loads at once; each has a connection, and so has the look for further ones."""
+_LONE = 4
+"""The listener for changes, the group commit, the leader or who would be it, the making of the index of vectors."""
+
+COORDINATOR = HEARTBEATS + TRACKER + CALLS + SEARCHES + LOADS + 1 + _LONE
+
+COMMAND = 2
+"""Of `doctrain-server bootstrap`; `migrate` and `doctor` have one, and so has a service that starts."""
+
+RESERVED = 3
+"""What Postgres keeps for superusers (``superuser_reserved_connections``)."""
+
+
+def worker(children: int) -> int:
+    """Of a worker with so many children of each kind: they write, others claim unchanged documents or look for deletes."""
+    return children + 2
+
+
+def needed(*, coordinators: int, workers: int, children: int) -> int:
+    """The ``max_connections`` that a mesh needs where every worker has so many children of each kind."""
+    return coordinators * COORDINATOR + workers * worker(children) + COMMAND + RESERVED

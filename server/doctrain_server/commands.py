@@ -1,0 +1,82 @@
+"""Commands that the server adds to ``doctrain``: ``dev`` and ``doctor``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from doctrain.cli.session import json_wanted
+from doctrain_mesh import settings as settings_module
+from doctrain_server.sentences import told
+
+if TYPE_CHECKING:
+    from doctrain_server.doctor.finding import Finding
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("doctrain-data"),
+    show_default=True,
+    help="Folder for its data.",
+)
+@click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="How many workers.")
+@click.option("--listen", default="127.0.0.1:7700", show_default=True, help="Where to serve; port 0 takes a free one.")
+def dev(data: Path, workers: int, listen: str) -> None:
+    """Run a whole mesh here.
+
+    Postgres, a coordinator and workers, in this process and until it is stopped.
+    """
+    if json_wanted():
+        raise click.UsageError("It runs until it is stopped and prints no JSON; client.json in its folder says where it serves.")
+    from doctrain_server.dev.program import run_dev
+
+    with told("doctrain dev"):
+        asyncio.run(run_dev(settings_module.load(listen=listen), data, workers))
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("doctrain-data"),
+    show_default=True,
+    help="Folder of a `doctrain dev` that runs, which is looked at when DOCTRAIN_DATABASE_URL is not set.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, a finding a line: `subject`, `verdict` (ok, unknown or bad), `sentence`."
+)
+def doctor(data: Path, **_options: object) -> None:
+    """Say what is set, what answers, and what is unsafe.
+
+    `ok` is well, `BAD` is not, `?` cannot be told from here. Exits 1 when something is bad.
+    """
+    from doctrain_mesh.observability import logs
+    from doctrain_server.doctor.finding import Verdict
+
+    logs.configure("CRITICAL", "text", libraries="CRITICAL")  # what goes wrong is a finding
+    findings = _findings(data)
+    for finding in findings:
+        if json_wanted():
+            said = {"subject": finding.subject, "verdict": finding.verdict.name.lower(), "sentence": finding.sentence}
+            click.echo(json.dumps(said, ensure_ascii=False))
+        else:
+            click.echo(f"{finding.verdict.value:<3}  {finding.subject}: {finding.sentence}")
+    sys.exit(1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0)
+
+
+def _findings(data: Path) -> list[Finding]:
+    from doctrain_mesh.errors import DoctrainError
+    from doctrain_server.dev.examination import examine_dev
+    from doctrain_server.doctor.finding import Finding, Verdict
+
+    try:
+        return asyncio.run(examine_dev(data, settings_module.load()))
+    except DoctrainError as error:
+        return [Finding("settings", Verdict.BAD, error.sentence)]

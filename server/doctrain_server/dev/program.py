@@ -1,0 +1,47 @@
+"""``doctrain dev``: the embedded mesh until it is stopped, and what to do with it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from doctrain_mesh.observability import logs, telemetry
+from doctrain_mesh.settings import Settings
+from doctrain_server.dev.embedded import embedded_mesh
+from doctrain_server.services.signals import StoppedError, stop_requested, unless_stopped
+
+NAME = "doctrain-dev"
+_WELCOME = """\
+doctrain is running on {address}; its data is in {folder}.
+
+In another terminal, in this folder:
+  doctrain train FOLDER --watch     train a folder of documents
+  doctrain search WORDS             find what was trained
+  doctrain list                     the trainings
+  doctrain workers                  who works
+The keys are in {profile}; elsewhere: export DOCTRAIN_PROFILE={profile}
+
+Ctrl-C stops it."""
+
+
+async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
+    """Runs until it is told to stop, also while it still starts."""
+    logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=NAME)
+
+    def tell(sentence: str) -> None:
+        with suppress(BrokenPipeError):  # whoever read it has gone; that ends no mesh
+            logs.announce(sentence, settings.log_format, process=NAME)
+
+    async with AsyncExitStack() as stack:
+        stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service=NAME, instance=settings.process_name))
+        stop = await stack.enter_async_context(stop_requested())
+        try:
+            async with unless_stopped(stop):
+                tell(f"Starting on {folder} ...")
+                mesh = await stack.enter_async_context(embedded_mesh(folder, settings, workers=workers, tell=tell))
+        except StoppedError:
+            tell("Stopped before it was up.")
+            return
+        tell(_WELCOME.format(address=mesh.address, folder=folder, profile=mesh.profile))
+        await stop.wait()
+        tell("Stopping; Ctrl-C again does not wait.")

@@ -1,0 +1,64 @@
+"""The workers of an embedded mesh: each is started again when its guardian is lost, as supervisors do with processes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.settings import Settings
+from doctrain_mesh.supervise import deadline, first_of
+from doctrain_server.services import worker
+
+log = logging.getLogger(__name__)
+SESSION_SECONDS = 20.0
+YOUNG_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def kept_workers(count: int, settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[None]:
+    """Runs ``worker-1`` to ``worker-count`` while open, each in session at the start; at the end they drain."""
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for number in range(1, count + 1):
+            kept = _Kept(dataclasses.replace(settings, name=f"worker-{number}"), broker, registry, over)
+            group.create_task(kept.run(), name=f"worker-{number}")
+            async with deadline("Opening a worker's session", SESSION_SECONDS):
+                await kept.opened.wait()
+        yield
+        over.set()
+
+
+class _Kept:
+    """One of them; ``opened`` is set once it had a session."""
+
+    def __init__(self, settings: Settings, broker: Broker, registry: Registry, over: asyncio.Event) -> None:
+        self._settings, self._broker, self._registry, self._over = settings, broker, registry, over
+        self._pause = 0.0
+        self.opened = asyncio.Event()
+
+    async def run(self) -> None:
+        """Returns once it is over and the worker has drained."""
+        while not self._over.is_set():
+            began = time.monotonic()
+            try:
+                await self._live()
+            except worker.WorkerEndedError:
+                young = time.monotonic() - began < YOUNG_SECONDS
+                self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS) if young else 0.0
+                log.warning("%s lost its guardian and ended; it is started again in %g s.", self._settings.name, self._pause)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause):
+                        await self._over.wait()
+
+    async def _live(self) -> None:
+        async with worker.running(self._settings, broker=self._broker, registry=self._registry) as working:
+            await first_of(working.session.opened.wait(), self._over.wait())
+            self.opened.set()
+            await self._over.wait()
