@@ -10,6 +10,7 @@ import aio_pika
 import asyncpg
 
 from chaos.world import World
+from doctrain_mesh.registry import membership
 from doctrain_mesh.registry.etcd import EtcdRegistry
 
 QUIET_SECONDS = 25.0
@@ -58,21 +59,14 @@ async def _look(world: World) -> dict[str, Any]:
     async with broker, broker.channel() as channel:
         queues = [await channel.declare_queue(name, passive=True) for name in (world.queue, f"{world.queue}.dead")]
     async with EtcdRegistry(world.etcd.url) as registry:
-        watch = registry.watch("/doctrain/")
-        names = []
-        try:
-            async with asyncio.timeout(1.5):
-                async for change in watch:
-                    names.append(change.key.rpartition("/")[2])
-        except TimeoutError:
-            pass
+        keys = await registry.list(membership.ROOT)
     return {
         "in_flight": in_flight,
         "live": live,
         "queue": queues[0].declaration_result.message_count,
         "dead": queues[1].declaration_result.message_count,
         "unsettled": world.acks.unsettled,
-        "registered": sorted(set(names)),
+        "registered": sorted(key.removeprefix(membership.ROOT).split("/")[1] for key in keys),
     }
 
 
