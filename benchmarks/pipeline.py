@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-import msgspec
 import psutil
 
 import doctrain
@@ -31,7 +31,6 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain_mesh import postgres, settings
 from doctrain_mesh.observability import logs
 from doctrain_server.dev.embedded import Embedded, embedded_mesh
-from doctrain_worker.pipeline.processor import ShardContext
 from doctrain_worker.sandbox.main import isolation
 
 PROCESSES = 2
@@ -124,25 +123,21 @@ class _Loop:
 
 
 async def _loop(mesh: Embedded, number: int) -> _Loop:
-    shard = msgspec.json.encode(await _shard(mesh, number)).decode()
-    argv = [sys.executable, "-m", "benchmarks.plain_loop", mesh.database_url, shard]
+    shard = await _running_shard(mesh, number)
+    argv = [sys.executable, "-m", "benchmarks.plain_loop", mesh.database_url, str(STRANGER + number), str(STRANGER), str(shard)]
     process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE, env=isolation.environment())
     assert process.stdin is not None
     assert process.stdout is not None
     return _Loop(process, process.stdin, process.stdout)
 
 
-async def _shard(mesh: Embedded, number: int) -> ShardContext:
+async def _running_shard(mesh: Embedded, number: int) -> int:
     connection = await postgres.connect(mesh.database_url)
     try:
         async with postgres.available("making a shard"):
-            shard = await connection.fetchval(RUNNING, STRANGER, number)
+            return cast("int", await connection.fetchval(RUNNING, STRANGER, number))
     finally:
         await postgres.close_connection(connection)
-    return ShardContext(
-        tenant=STRANGER + number, tenant_id="loop", training=STRANGER, training_task_id="loop", index_order=1,
-        shard=shard, number=1, session=STRANGER,
-    )  # fmt: skip
 
 
 def _tell(way: str, rounds: list[Round]) -> float:

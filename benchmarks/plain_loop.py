@@ -1,8 +1,9 @@
 """One process of the plain loop that ``benchmarks.pipeline`` compares with: reads, cuts, embeds and indexes one document after the other.
 
-    python -m benchmarks.plain_loop DATABASE_URL SHARD
+    python -m benchmarks.plain_loop DATABASE_URL TENANT SESSION SHARD
 
-SHARD is a ``ShardContext`` as JSON. Prints a line when the models are loaded and after each document; a line of its input names the next.
+The numbers are keys in Postgres: of a tenant, of the session that holds the shard, and of the shard. Prints a line when the models are
+loaded and after each document; a line of its input names the next.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ import hashlib
 import os
 import sys
 from pathlib import Path
-
-import msgspec
 
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool
@@ -56,8 +55,18 @@ async def train(pool: Pool, shard: ShardContext, ordinal: int, file: Path) -> No
         await index(pool, shard, document, IndexedDocument(hashlib.sha256(content).digest(), parsed.media_type, model, store))
 
 
-async def main(url: str, shard: ShardContext) -> None:
+async def main(url: str, tenant: int, session: int, shard_key: int) -> None:
     """Trains the documents that it is told of."""
+    shard = ShardContext(
+        tenant=tenant,
+        tenant_id="loop",
+        training=session,
+        training_task_id="loop",
+        index_order=1,
+        shard=shard_key,
+        number=1,
+        session=session,
+    )
     ours = Stages()
     os.environ |= {methods.READ_VARIABLE: ours.read, methods.CHUNK_VARIABLE: ours.chunk, methods.MODEL_VARIABLE: "minilm"}
     parse.prepare()
@@ -71,4 +80,5 @@ async def main(url: str, shard: ShardContext) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], msgspec.json.decode(sys.argv[2], type=ShardContext)))
+    database_url, *keys = sys.argv[1:]
+    asyncio.run(main(database_url, *map(int, keys)))
