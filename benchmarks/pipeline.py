@@ -135,7 +135,7 @@ async def _loop(mesh: Embedded, number: int) -> _Loop:
 async def _shard(mesh: Embedded, number: int) -> ShardContext:
     connection = await postgres.connect(mesh.database_url)
     try:
-        async with postgres.available("making a shard"):
+        async with postgres.available("making a shard", connection):
             shard = await connection.fetchval(RUNNING, STRANGER, number)
     finally:
         await postgres.close_connection(connection)

@@ -58,7 +58,7 @@ class Dispatcher:
         """
         term = Term(connection, self._publisher, self._lapses, lease_seconds=self._lease, lane_slots=self._lane_slots)
         while True:
-            async with deadline("The leader's round", ROUND_SECONDS), postgres.available("leading"):
+            async with deadline("The leader's round", ROUND_SECONDS), postgres.available("leading", connection):
                 pause = await term.round()
             await self._changes.wait_for_work(pause)
 

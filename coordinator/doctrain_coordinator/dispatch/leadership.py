@@ -56,7 +56,7 @@ class Leadership:
         )
         try:
             try:
-                async with asyncio.timeout(WAIT_SECONDS), postgres.available("campaigning"):
+                async with asyncio.timeout(WAIT_SECONDS), postgres.available("campaigning", connection):
                     await connection.execute(SQL["lead"], LOCK)
             except TimeoutError:
                 return

@@ -51,7 +51,7 @@ class VectorIndex:
         index = index_name(model)
         connection = await postgres.connect(self._url, command_seconds=MAKING_SECONDS)
         try:
-            async with postgres.available("making the index of vectors"):
+            async with postgres.available("making the index of vectors", connection):
                 if await connection.fetchval(SQL["is_valid"], index) or not await connection.fetchval(SQL["try_lock"], index):
                     return
                 if (valid := await connection.fetchval(SQL["is_valid"], index)) is False:

@@ -30,7 +30,7 @@ async def migrate(url: str) -> str:
     """
     connection = await postgres.connect(url, starting=True)
     try:
-        async with postgres.available("migrating"), connection.transaction():
+        async with postgres.available("migrating", connection), connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
             found = await known(connection)
             if found is None:

@@ -155,7 +155,7 @@ class Committer:
     async def _commit(self, items: Sequence[Item]) -> None:
         c = await self._connected()
         started_ns = time.time_ns()
-        async with postgres.available("committing results"), deadline("A commit of results", COMMIT_SECONDS):
+        async with postgres.available("committing results", c), deadline("A commit of results", COMMIT_SECONDS):
             # Not ``transaction()``: on a connection that does not answer, its rollback would wait all over again.
             await c.execute("begin")
             try:

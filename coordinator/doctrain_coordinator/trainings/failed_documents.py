@@ -37,7 +37,7 @@ async def remaining(c: OwnConnection, failed: Failed, offset: int) -> AsyncItera
     """All from the ordinal ``offset`` on."""
     last = False
     while not last:
-        async with postgres.available("reading what failed"):
+        async with postgres.available("reading what failed", c):
             loaded = await c.fetchval(SQL["loaded"], failed.training)
             chunk = await next_chunk(c, failed, offset, loaded=loaded, most=WINDOW)
         offset, last = chunk.offset, chunk.last

@@ -139,7 +139,7 @@ class Loaders:
 
     async def _go_on(self, c: OwnConnection, row: Record) -> bool:
         training, tenant = row["id"], row["tenant"]
-        async with postgres.available("counting lanes"):
+        async with postgres.available("counting lanes", c):
             lanes = await storing.count_lanes(c)
         loaded, expected = row["loaded"], row["load_count"] or LIKELY_DOCUMENTS
         turn = Turn(time.monotonic(), TURN_SECONDS, QUIET_SECONDS)

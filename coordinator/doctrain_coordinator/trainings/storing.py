@@ -102,7 +102,7 @@ async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, e
     Raises InvalidManifestError for an id that was loaded before. After any other error the connection is to be closed: it is not rolled
     back, which on one that does not answer would wait all over again.
     """
-    async with postgres.available("loading documents"), deadline("Storing a chunk of documents", COMMIT_SECONDS):
+    async with postgres.available("loading documents", c), deadline("Storing a chunk of documents", COMMIT_SECONDS):
         await c.execute("begin")
         try:
             await _copy_documents(c, training, loaded, chunk)

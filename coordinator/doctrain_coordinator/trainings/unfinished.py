@@ -20,13 +20,13 @@ SQL = statements.of(__name__)
 
 async def waiting(c: OwnConnection, but: Sequence[int]) -> list[tuple[int, int]]:
     """(training, tenant) of all but some, each tenant's oldest. Raises StoreUnavailableError."""
-    async with postgres.available("looking for trainings to load"):
+    async with postgres.available("looking for trainings to load", c):
         return [(row["id"], row["tenant"]) for row in await c.fetch(SQL["unsealed"], but)]
 
 
 async def claim(c: OwnConnection, training: int) -> Record | None:
     """Takes it in hand for as long as the connection lives; None when it is in another's, or finished. Raises StoreUnavailableError."""
-    async with postgres.available("taking up a load"):
+    async with postgres.available("taking up a load", c):
         if not await c.fetchval(SQL["try_load"], training):
             return None
         return await c.fetchrow(SQL["one_unsealed"], training)
@@ -34,13 +34,13 @@ async def claim(c: OwnConnection, training: int) -> Record | None:
 
 async def keep_claim(c: OwnConnection) -> None:
     """Shows Postgres that its holder lives. Raises StoreUnavailableError."""
-    async with postgres.available("keeping a load's claim"):
+    async with postgres.available("keeping a load's claim", c):
         await c.execute("select 1")
 
 
 async def silent_seconds(c: OwnConnection, training: int) -> float:
     """How long nothing of it was stored. Raises StoreUnavailableError."""
-    async with postgres.available("looking at a load"):
+    async with postgres.available("looking at a load", c):
         return float(await c.fetchval(SQL["silent_seconds"], training) or 0.0)
 
 
