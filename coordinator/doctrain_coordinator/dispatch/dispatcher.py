@@ -17,6 +17,7 @@ from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
+from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
@@ -27,7 +28,7 @@ from doctrain_mesh.postgres import Connection, Record, statements
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, SessionState, ShardState, TrainingState)
 POLL_SECONDS = 1.0
 FORGET_SECONDS = 600.0
 MOST_FORGOTTEN = 1_000

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, ShardState, TrainingState)
 READ_SECONDS = 10.0
 
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from doctrain_coordinator.core.blocks import mended
 from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
-from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.tracking.items import Begin, BegunShard, Item, Report, ShardFacts
 from doctrain_coordinator.tracking.recording import Recording, record
@@ -22,7 +22,7 @@ from doctrain_coordinator.tracking.training_rows import lock_trainings, training
 from doctrain_mesh.postgres import OwnConnection, Record, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState)
 MOST_KNOWN = 100_000
 """Shards whose facts are remembered."""
 MOST_TOLD = 1_000

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
 from doctrain_mesh.postgres import Connection, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState, ShardState)
 HAND_BACK_SECONDS = 20.0
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.tracking.items import BegunShard
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState)
 READ_SECONDS = 10.0
 MOST_TENANTS = 100_000
 

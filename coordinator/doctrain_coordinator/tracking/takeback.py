@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Blame, Budgets, Held, Verdict, judge
 from doctrain_coordinator.core.ledger import TrainingRow
-from doctrain_coordinator.core.states import ErrorClass, ShardState
+from doctrain_coordinator.core.states import DocumentState, ErrorClass, SessionState, ShardState
 from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.tracking.opened import open_ordinals
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
@@ -21,7 +21,7 @@ from doctrain_coordinator.tracking.training_rows import lock_trainings, training
 from doctrain_mesh.postgres import Connection, Record, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, ErrorClass, SessionState, ShardState)
 TAKE_BACK_SECONDS = 20.0
 SAID = {Blame.CHARGED: "charged", Blame.FENCED: "it had fenced itself", Blame.NOBODY: "not charged"}
 CRASH_CODE = "CRASHED_WORKER"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState, ShardState)
 READ_SECONDS = 10.0
 
 

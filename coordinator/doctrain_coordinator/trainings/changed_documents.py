@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from doctrain_coordinator.core.states import DocumentState, ShownState
 from doctrain_coordinator.trainings.reading import Seen, read_documents
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, ShownState)
 READ_SECONDS = 10.0
 MOST_DOCUMENTS = 200
 ENOUGH_BYTES = 128 * 1024

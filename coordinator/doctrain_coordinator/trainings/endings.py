@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from doctrain_coordinator import outcomes
-from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_mesh.postgres import Connection, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, ShardState)
 END_SECONDS = 20.0
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import DocumentState, TrainingState
 from doctrain_coordinator.trainings import chunks
 from doctrain_coordinator.trainings.chunks import Chunk, Copied
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, OwnConnection, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, TrainingState)
 WINDOW = chunks.MOST
 """Documents that one statement looks through."""
 MOST_BYTES = 16 * 2**20

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from doctrain_coordinator.core.stages import UnderWay, restored_under_way
+from doctrain_coordinator.core.states import DocumentState, ShownState
 from doctrain_coordinator.trainings.reading import Seen
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, ShownState)
 READ_SECONDS = 10.0
 MOST = 10
 

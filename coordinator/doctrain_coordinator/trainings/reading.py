@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, Lost, holds, waiting_reason
-from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, ShownState, TrainingState
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import TrainingNotFoundError
 from doctrain_mesh.postgres import Connection, Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, SessionState, ShardState, ShownState, TrainingState)
 READ_SECONDS = 10.0
 MOST_SHOWN = 128
 MOST_AHEAD = 10

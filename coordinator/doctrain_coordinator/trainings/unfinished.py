@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
+from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_coordinator.trainings import chunks, failed_documents
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.failed_documents import Failed
@@ -15,7 +17,7 @@ from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import InvalidRequestError
 from doctrain_mesh.postgres import OwnConnection, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, AdvisoryLock, TrainingState)
 
 
 async def waiting(c: OwnConnection, but: Sequence[int]) -> list[tuple[int, int]]:
