@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from doctrain_coordinator.store import planning
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
@@ -49,7 +50,7 @@ class Leadership:
             settings={
                 "application_name": "doctrain leader",
                 "idle_session_timeout": f"{IDLE_SECONDS}s",
-                "enable_seqscan": "off",
+                **planning.BY_INDEX,
                 **postgres.ended_when_frozen(),
             },
             command_seconds=COMMAND_SECONDS,

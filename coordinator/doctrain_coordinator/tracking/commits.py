@@ -16,6 +16,7 @@ from dataclasses import replace
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.blocks import halves, without_results
 from doctrain_coordinator.core.ledger import Recorded
+from doctrain_coordinator.store import planning
 from doctrain_coordinator.tracking.group_transaction import GroupTransaction
 from doctrain_coordinator.tracking.items import Begin, Item, Report
 from doctrain_mesh import postgres
@@ -148,7 +149,7 @@ class Committer:
         if self._open is None:
             self._open = await postgres.connect(
                 self._url,
-                settings={"application_name": "doctrain commits", "enable_seqscan": "off", **postgres.ended_when_frozen()},
+                settings={"application_name": "doctrain commits", **planning.BY_INDEX, **postgres.ended_when_frozen()},
             )
         return self._open
 
