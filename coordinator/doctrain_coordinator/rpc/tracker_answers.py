@@ -8,6 +8,7 @@ from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.states import Order
 from doctrain_coordinator.tracking.heartbeats import Standing
 from doctrain_coordinator.tracking.opened import Opened
+from doctrain_coordinator.tracking.sessions import Attachment
 from doctrain_mesh.v1 import tracker_pb2 as pb
 
 _OUTCOMES = {
@@ -24,6 +25,17 @@ _ORDERS = {
     Order.YIELD: pb.ORDER_KIND_YIELD,
     Order.STOP: pb.ORDER_KIND_STOP,
 }
+
+
+def welcome(attachment: Attachment, *, beat_seconds: float, lease_seconds: float) -> pb.Welcome:
+    """A session, to the worker whose stream is attached to it."""
+    return pb.Welcome(
+        session=attachment.session,
+        attached=attachment.attached,
+        beat_ms=int(beat_seconds * 1000),
+        lease_ms=int(lease_seconds * 1000),
+        secret=attachment.secret,
+    )
 
 
 def begun(opened: Opened) -> pb.BeginAnswer:
