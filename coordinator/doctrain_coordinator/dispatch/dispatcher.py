@@ -152,11 +152,7 @@ class Term:
         for shard in made:
             self._overdue.granted(now, shard["id"], shard["number"])
         self._publisher.submit(
-            (
-                shard["id"],
-                messages.of_shard(shard, tenants[shard["tenant"]]["name"], tenants[shard["tenant"]]["plan"], trainings[shard["training"]]),
-            )
-            for shard in made
+            (shard["id"], messages.of_grant(_granted(shard, tenants[shard["tenant"]], trainings[shard["training"]]))) for shard in made
         )
         return list(made)
 
@@ -165,9 +161,7 @@ class Term:
         due = self._overdue.due(time.monotonic(), rows)
         if due:
             log.info("%d granted shards were not begun in time and are published again.", len(due))
-        self._publisher.submit(
-            (key[0], messages.of_shard(rows[key], rows[key]["tenant_name"], rows[key]["plan"], rows[key])) for key in due
-        )
+        self._publisher.submit((key[0], messages.of_grant(_granted(rows[key], rows[key], rows[key]))) for key in due)
 
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SQL["live_sessions"])]
@@ -177,6 +171,22 @@ class Term:
         if now - self._forgot >= FORGET_SECONDS:
             self._forgot = now
             await self._c.execute(SQL["forget_sessions"], MOST_FORGOTTEN)
+
+
+def _granted(shard: Record, tenant: Record, training: Record) -> messages.Granted:
+    return messages.Granted(
+        shard=shard["id"],
+        number=shard["number"],
+        first=shard["first"],
+        count=shard["count"],
+        width=shard["width"],
+        shard_number=shard["shard_number"],
+        last_processed=shard["last_processed"],
+        tenant_id=tenant["tenant_name"],
+        plan=tenant["plan"],
+        task_id=training["task_id"],
+        traceparent=training["traceparent"],
+    )
 
 
 def _looked_at_part(in_flight: Sequence[Record], runnable: Sequence[Record]) -> bool:

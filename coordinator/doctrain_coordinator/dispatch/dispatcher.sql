@@ -42,7 +42,7 @@ order by pair.tenant, pair.training, pending.shard_number
 select tenant.id, plan.slots, tenant.weight from tenant join plan on plan.name = tenant.plan where tenant.id = any($1::bigint[])
 
 -- name: lock_tenants
-select tenant.id, tenant.name, tenant.plan, plan.slots
+select tenant.id, tenant.name as tenant_name, tenant.plan, plan.slots
 from tenant join plan on plan.name = tenant.plan
 where tenant.id = any($1::bigint[]) order by tenant.id for no key update of tenant
 

@@ -13,7 +13,7 @@ class AdvisoryLock(IntEnum):
     """
 
     MIGRATION = 0x646F63747261696E
-    """The schema is looked at, made or carried forward: until the end of that transaction."""
+    """The schema is looked at or made: until the end of that transaction."""
     LEADERSHIP = 0x646F63747261696F
     """There is one leader: as long as its connection lives, which is then the one that it leads on."""
     LOADING = 0x646F6463

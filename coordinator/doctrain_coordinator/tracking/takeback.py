@@ -17,7 +17,7 @@ from doctrain_coordinator.core.states import DocumentState, ErrorClass, SessionS
 from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.tracking.opened import open_ordinals
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
-from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
+from doctrain_coordinator.tracking.training_rows import lock_trainings, write_trainings
 from doctrain_mesh.postgres import Connection, Record, statements
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class TakeBacks:
     async def _end(self, c: Connection, guard: Guard, blame: Blame) -> Taken | None:
         held = await c.fetch(SQL["held_by"], guard.session)
         trainings = list({row["training"] for row in held})
-        rows = {row["id"]: training_row(row) for row in await lock_trainings(c, trainings)}
+        rows = {row.id: row for row, _ in await lock_trainings(c, trainings)}
         await brief(c)
         session = await c.fetchrow(SQL["end_session"], guard.session, guard.beat, guard.attached)
         if session is None:

@@ -86,7 +86,9 @@ select (select coalesce(sum(lanes), 0) from session where state = :SessionState.
 select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (:ShardState.IN_FLIGHT)
 
 -- name: documents
-select * from (
+select ordinal, state, shown, attempt, tries, losses, document_id, uri, metadata, unchanged, started_at, took_ms, stages,
+    error_class, error_code, error
+from (
     select d.*, case
         when d.state = :DocumentState.DONE then :ShownState.COMPLETED
         when d.state = :DocumentState.FAILED then :ShownState.FAILED
