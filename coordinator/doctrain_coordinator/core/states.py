@@ -1,7 +1,7 @@
 """The states of trainings, shards, documents and sessions, and what an ended training is called (docs/states.md draws them).
 
 The numbers stand in Postgres (``store/schema.sql``); those of trainings, failures and what is shown are ``doctrain.v1``'s. Statements
-name them by these enums (``doctrain_mesh.statements``), and several of one row's by the groups here.
+name them by these enums (``doctrain_mesh.postgres.statements``), and several of one row's by the groups here.
 """
 
 from __future__ import annotations
