@@ -134,7 +134,7 @@ async def _loop(mesh: Embedded, number: int) -> _Loop:
 async def _running_shard(mesh: Embedded, number: int) -> int:
     connection = await postgres.connect(mesh.database_url)
     try:
-        async with postgres.available("making a shard"):
+        async with postgres.available("making a shard", connection):
             return cast("int", await connection.fetchval(RUNNING, STRANGER, number))
     finally:
         await postgres.close_connection(connection)

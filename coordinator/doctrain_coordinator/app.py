@@ -19,7 +19,8 @@ from doctrain_coordinator.registration import registered
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.search import SearchParts, SearchService
-from doctrain_coordinator.rpc.tracker import TrackerParts, TrackerService
+from doctrain_coordinator.rpc.tracker import TrackerService
+from doctrain_coordinator.rpc.tracker_stream import TrackerParts
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.search.deleting import Deleting

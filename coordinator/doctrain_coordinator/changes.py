@@ -87,7 +87,7 @@ class Changes:
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
         try:
-            async with postgres.available("listening for changes"):
+            async with postgres.available("listening for changes", connection):
                 await connection.add_listener(CHANNEL, self._heard)
                 self._tell(None)
                 self._work.set()

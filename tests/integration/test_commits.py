@@ -13,7 +13,9 @@ from doctrain_coordinator.core.blocks import Failure
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.dispatch import dispatcher
+from doctrain_coordinator.store import planning
 from doctrain_coordinator.tracking import heartbeats, recording
+from doctrain_mesh import postgres as mesh_postgres
 from testkit.core import NOW_MS, Core, core, results
 from testkit.postgres import PostgresServer
 from testkit.waiting import wait_until
@@ -246,6 +248,35 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
         assert "shard_delayed" in await plan(dispatcher.SQL["end_delays"], "int", "9")
         assert "shard_in_flight" in await plan(dispatcher.SQL["grant"], "bigint, int, bigint, int", "1, 5, 1, 5")
         assert "Index Scan using shard_" in await plan(heartbeats.SQL["held_shards"], "bigint[]", "'{1}'")
+
+
+async def test_plans_that_were_made_while_the_tables_were_small_use_the_indexes_of_large_ones(one: Core) -> None:
+    results_of_ten = "9, 10, 19, 1, now(), '{1,1,1,1,1,1,1,1,1,1}', '{1,1,1,1,1,1,1,1,1,1}'"
+    hot = {
+        "room": (dispatcher.SQL["room"], "", ""),
+        "in_flight": (dispatcher.SQL["in_flight"], "", ""),
+        "runnable": (dispatcher.SQL["runnable"], "(int, int)", "(12, 64)"),
+        "granted": (dispatcher.SQL["grant"], "(bigint, int, bigint, int)", "(1, 5, 1, 5)"),
+        "dispatched": (dispatcher.SQL["dispatched"], "", ""),
+        "end_delays": (dispatcher.SQL["end_delays"], "(int)", "(9)"),
+        "next_delay": (dispatcher.SQL["next_delay_ends_in"], "", ""),
+        "done": (recording.SQL["record_done"], "(bigint, int, int, int, timestamptz, text, text)", f"({results_of_ten})"),
+    }
+    tenant = await one.tenant("a")
+    await one.training(tenant, "small", 1)
+    await one.pool.execute("analyze")
+    connection = await mesh_postgres.connect(one.url, settings=planning.BY_INDEX)
+    try:
+        for name, (statement, types, arguments) in hot.items():
+            await connection.execute(f"prepare {name}{types} as {statement}")
+            for _ in range(7):
+                await connection.execute(f"execute {name}{arguments}")
+        await one.training(tenant, "large", 3000)
+        for name, (_, _, arguments) in hot.items():
+            plan = "\n".join(line[0] for line in await connection.fetch(f"explain execute {name}{arguments}"))
+            assert "Seq Scan" not in plan, (name, plan)
+    finally:
+        await mesh_postgres.close_connection(connection)
 
 
 async def test_reports_are_heap_only_updates(one: Core) -> None:

@@ -14,6 +14,7 @@ import pytest
 import doctrain
 from doctrain.errors import NothingToRetryError, TrainingNotEndedError, TrainingNotFoundError
 from doctrain.v1 import training_pb2
+from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_coordinator.trainings import chunks
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import Indexer, indexing, train
@@ -136,7 +137,9 @@ async def test_bytes_stay_while_a_manifest_that_may_name_them_is_loaded(
 ) -> None:
     monkeypatch.setattr(chunks, "FIRST", 1)
     database = await served.database()
-    await database.execute("select pg_advisory_lock(1685021795, training) from generate_series(1, 100) as training")  # no load goes on
+    await database.execute(
+        "select pg_advisory_lock($1, hashint8(training)) from generate_series(1, 100) as training", AdvisoryLock.LOADING
+    )  # no load goes on
     documents = [await upload(acme, name, f"The harbour of {name}.") for name in ("named", "unnamed")]
     await acme.wait(await started(acme, *documents))
     lines = [json.dumps({"document_id": name, "uri": documents[0].uri}) for name in ("first", "second", "third")]

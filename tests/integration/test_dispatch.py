@@ -16,6 +16,7 @@ from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatch import dispatcher, publisher
 from doctrain_coordinator.dispatch.dispatcher import Lapses, Term
+from doctrain_coordinator.store import planning
 from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_mesh import postgres as mesh_postgres
@@ -302,7 +303,7 @@ async def test_trainings_that_may_not_run_cost_the_leader_nothing_however_many_t
         ours = await one.training(other, "ours", 1)
         await one.pool.execute("analyze")
         await one.open("w")
-        connection = await mesh_postgres.connect(postgres, settings={"enable_seqscan": "off"})
+        connection = await mesh_postgres.connect(postgres, settings=planning.BY_INDEX)
         try:
             for statement, arguments in (("runnable", (12, dispatcher.MOST_IDLE)), ("next_delay_ends_in", ()), ("end_delays", (1_000,))):
                 looked_at = await steps(connection, statement, *arguments)
@@ -322,7 +323,7 @@ async def test_thousands_of_waiting_trainings_cost_a_round_what_a_few_do(postgre
         await waiting_trainings(one, few, 2, paused=True, not_before="infinity")
         await waiting_trainings(one, few, 1)
         await one.pool.execute("analyze")
-        connection = await mesh_postgres.connect(postgres, settings={"enable_seqscan": "off"})
+        connection = await mesh_postgres.connect(postgres, settings=planning.BY_INDEX)
         term = Term(connection, one.publisher, Lapses(one.lost, one.spawn), lease_seconds=10, lane_slots=5)
         await one.open("w", lanes=75)
         try:

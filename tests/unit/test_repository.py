@@ -163,8 +163,19 @@ STATEMENTS = [path for path in tracked() if path.suffix == ".sql" and path.paren
 @pytest.mark.parametrize("path", STATEMENTS, ids=relative)
 def test_sql_stands_beside_the_one_module_that_has_it_and_all_of_it_is_used(path: Path) -> None:
     code = text(path.with_suffix(".py"))
-    assert "SQL = statements.of(__name__)" in code
+    assert re.search(r"^SQL = statements.of\(__name__[,)]", code, re.MULTILINE)
     named = re.findall(r"^-- name: (\w+)$", text(path), re.MULTILINE)
     assert named
     assert set(re.findall(r"\bSQL\[\"(\w+)\"\]", code)) <= set(named)
     assert [name for name in named if f'"{name}"' not in code] == []
+
+
+@pytest.mark.parametrize("path", STATEMENTS, ids=relative)
+def test_statements_name_the_numbers_of_states(path: Path) -> None:
+    bare = r"\b(?:state|error_class)\s*(?:=|<>|<|>|<=|>=|in)\s*\(?\s*\d|\bthen\s+[1-9]\b|_lock\(\d"
+    assert [line for line in text(path).splitlines() if re.search(bare, line)] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "coordinator/doctrain_coordinator/rpc").glob("*.py")), ids=relative)
+def test_rows_stay_in_the_modules_that_run_statements(path: Path) -> None:
+    assert not re.search(r"\bRecord\b", text(path))

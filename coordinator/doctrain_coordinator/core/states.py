@@ -1,15 +1,16 @@
 """The states of trainings, shards, documents and sessions, and what an ended training is called (docs/states.md draws them).
 
-The numbers stand in Postgres (``store/schema.sql``); those of trainings and failures are ``doctrain.v1``'s.
+The numbers stand in Postgres (``store/schema.sql``); those of trainings, failures and what is shown are ``doctrain.v1``'s. Statements
+name them by these enums (``doctrain_mesh.postgres.statements``), and several of one row's by the groups here.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, nonmember
 
 
 class TrainingState(IntEnum):
-    """QUEUED and PROCESSING may change; the others are final."""
+    """QUEUED and PROCESSING, the OPEN ones, may change; the others are final."""
 
     QUEUED = 1
     PROCESSING = 2
@@ -17,6 +18,7 @@ class TrainingState(IntEnum):
     COMPLETED_WITH_FAILURES = 4
     FAILED = 5
     CANCELLED = 6
+    OPEN = nonmember((QUEUED, PROCESSING))
 
     @property
     def ended(self) -> bool:
@@ -24,7 +26,7 @@ class TrainingState(IntEnum):
 
 
 class ShardState(IntEnum):
-    """DISPATCHED, RUNNING and STOPPING shards are in flight: their width counts against the tenant's plan."""
+    """Those IN_FLIGHT count with their width against the tenant's plan; those HELD are a session's."""
 
     PENDING = 0
     DISPATCHED = 1
@@ -32,6 +34,8 @@ class ShardState(IntEnum):
     STOPPING = 3
     DONE = 4
     CANCELLED = 5
+    IN_FLIGHT = nonmember((DISPATCHED, RUNNING, STOPPING))
+    HELD = nonmember((RUNNING, STOPPING))
 
 
 class DocumentState(IntEnum):
@@ -40,6 +44,16 @@ class DocumentState(IntEnum):
     OPEN = 0
     DONE = 1
     FAILED = 2
+
+
+class ShownState(IntEnum):
+    """What tenants are told of a document (``doctrain.v1.DocumentState``)."""
+
+    QUEUED = 1
+    PROCESSING = 2
+    COMPLETED = 3
+    FAILED = 4
+    CANCELLED = 5
 
 
 class ErrorClass(IntEnum):

@@ -7,6 +7,8 @@ again by the leader. So a dead letter is kept for whoever looks for its cause, a
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from datetime import datetime
 
 from doctrain_coordinator.core.dead_letters import Grant, explain
 from doctrain_coordinator.core.states import ShardState
@@ -14,7 +16,7 @@ from doctrain_coordinator.dispatch import messages
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.ports import DEAD_REASON, Broker, Message
-from doctrain_mesh.postgres import Pool, Record, statements
+from doctrain_mesh.postgres import Pool, statements
 from doctrain_mesh.supervise import forever
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,18 @@ PREFETCH = 16
 STORE_SECONDS = 10.0
 KEPT = 1_000
 MOST_CAUSE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that the broker put aside, explained in a sentence; ``shard`` and ``number`` are 0 where it carried no grant."""
+
+    id: int
+    found_at: datetime
+    cause: str
+    shard: int
+    number: int
+    explanation: str
 
 
 class DeadLetters:
@@ -35,10 +49,10 @@ class DeadLetters:
         """Explains dead letters until cancelled; while Postgres is away they stay in their queue."""
         await forever("Explaining dead letters", self._explain_all, expected=StoreUnavailableError)
 
-    async def newest(self, count: int) -> list[Record]:
+    async def newest(self, count: int) -> list[DeadLetter]:
         """The last ones found, the newest first."""
         async with postgres.acquired(self._pool, "listing dead letters", seconds=STORE_SECONDS) as c:
-            return list(await c.fetch(SQL["newest"], count))
+            return [DeadLetter(**row) for row in await c.fetch(SQL["newest"], count)]
 
     async def _explain_all(self) -> None:
         async with self._broker.dead_letters(PREFETCH) as letters:

@@ -17,6 +17,7 @@ from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
+from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
@@ -27,7 +28,7 @@ from doctrain_mesh.postgres import Connection, Record, statements
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, SessionState, ShardState, TrainingState)
 POLL_SECONDS = 1.0
 FORGET_SECONDS = 600.0
 MOST_FORGOTTEN = 1_000
@@ -58,7 +59,7 @@ class Dispatcher:
         """
         term = Term(connection, self._publisher, self._lapses, lease_seconds=self._lease, lane_slots=self._lane_slots)
         while True:
-            async with deadline("The leader's round", ROUND_SECONDS), postgres.available("leading"):
+            async with deadline("The leader's round", ROUND_SECONDS), postgres.available("leading", connection):
                 pause = await term.round()
             await self._changes.wait_for_work(pause)
 
@@ -151,11 +152,7 @@ class Term:
         for shard in made:
             self._overdue.granted(now, shard["id"], shard["number"])
         self._publisher.submit(
-            (
-                shard["id"],
-                messages.of_shard(shard, tenants[shard["tenant"]]["name"], tenants[shard["tenant"]]["plan"], trainings[shard["training"]]),
-            )
-            for shard in made
+            (shard["id"], messages.of_grant(_granted(shard, tenants[shard["tenant"]], trainings[shard["training"]]))) for shard in made
         )
         return list(made)
 
@@ -164,9 +161,7 @@ class Term:
         due = self._overdue.due(time.monotonic(), rows)
         if due:
             log.info("%d granted shards were not begun in time and are published again.", len(due))
-        self._publisher.submit(
-            (key[0], messages.of_shard(rows[key], rows[key]["tenant_name"], rows[key]["plan"], rows[key])) for key in due
-        )
+        self._publisher.submit((key[0], messages.of_grant(_granted(rows[key], rows[key], rows[key]))) for key in due)
 
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SQL["live_sessions"])]
@@ -176,6 +171,22 @@ class Term:
         if now - self._forgot >= FORGET_SECONDS:
             self._forgot = now
             await self._c.execute(SQL["forget_sessions"], MOST_FORGOTTEN)
+
+
+def _granted(shard: Record, tenant: Record, training: Record) -> messages.Granted:
+    return messages.Granted(
+        shard=shard["id"],
+        number=shard["number"],
+        first=shard["first"],
+        count=shard["count"],
+        width=shard["width"],
+        shard_number=shard["shard_number"],
+        last_processed=shard["last_processed"],
+        tenant_id=tenant["tenant_name"],
+        plan=tenant["plan"],
+        task_id=training["task_id"],
+        traceparent=training["traceparent"],
+    )
 
 
 def _looked_at_part(in_flight: Sequence[Record], runnable: Sequence[Record]) -> bool:

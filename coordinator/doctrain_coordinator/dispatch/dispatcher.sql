@@ -1,12 +1,12 @@
 -- name: room
 -- Lanes of the workers that take new work.
-select coalesce(sum(lanes), 0)::int from session where state = 1 and not draining
+select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE and not draining
 
 -- name: in_flight
 -- ``to_start``: shards that have documents to start, and so take a lane or wait for one.
 select tenant, training, sum(width)::int as used,
-    (count(*) filter (where state = 1 or state = 2 and cardinality(running) < open))::int as to_start
-from shard where state in (1, 2, 3) group by tenant, training
+    (count(*) filter (where state = :ShardState.DISPATCHED or state = :ShardState.RUNNING and cardinality(running) < open))::int as to_start
+from shard where state in (:ShardState.IN_FLIGHT) group by tenant, training
 
 -- name: runnable
 -- Walks the index from one (tenant, training) with shards that may be granted to the next, so that a million shards of one
@@ -18,22 +18,22 @@ with recursive pair as (
     union all
     select following.tenant, following.training,
         case when following.tenant = pair.tenant then pair.idle else 0 end
-            + (not exists (select 1 from shard where training = following.training and state in (1, 2, 3)))::int
+            + (not exists (select 1 from shard where training = following.training and state in (:ShardState.IN_FLIGHT)))::int
     from pair,
         lateral (
             select tenant, training from shard
-            where state = 0 and not_before = '-infinity'
+            where state = :ShardState.PENDING and not_before = '-infinity'
                 and (tenant, training) > (pair.tenant, case when pair.idle < $2 then pair.training else 9223372036854775807 end)
             order by tenant, training limit 1
         ) following
 )
 select pair.tenant, pair.training, pending.id, pending.open, pending.suspected
 from pair
-join training on training.id = pair.training and training.state in (1, 2) and not training.paused
+join training on training.id = pair.training and training.state in (:TrainingState.OPEN) and not training.paused
 cross join lateral (
     select id, open, cardinality(suspects) > 0 as suspected, shard_number
     from shard
-    where state = 0 and not_before = '-infinity' and tenant = pair.tenant and training = pair.training
+    where state = :ShardState.PENDING and not_before = '-infinity' and tenant = pair.tenant and training = pair.training
     order by shard_number limit $1
 ) pending
 order by pair.tenant, pair.training, pending.shard_number
@@ -42,22 +42,22 @@ order by pair.tenant, pair.training, pending.shard_number
 select tenant.id, plan.slots, tenant.weight from tenant join plan on plan.name = tenant.plan where tenant.id = any($1::bigint[])
 
 -- name: lock_tenants
-select tenant.id, tenant.name, tenant.plan, plan.slots
+select tenant.id, tenant.name as tenant_name, tenant.plan, plan.slots
 from tenant join plan on plan.name = tenant.plan
 where tenant.id = any($1::bigint[]) order by tenant.id for no key update of tenant
 
 -- name: lock_startable_trainings
 select id, task_id, traceparent from training
-where id = any($1::bigint[]) and state in (1, 2) and not paused order by id for share
+where id = any($1::bigint[]) and state in (:TrainingState.OPEN) and not paused order by id for share
 
 -- name: grant
 update shard
-set state = 1, number = number + 1, width = $2, holder = null, yields = false
-where id = $1 and state = 0 and not_before = '-infinity'
-    and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (1, 2, 3)) <= $4
+set state = :ShardState.DISPATCHED, number = number + 1, width = $2, holder = null, yields = false
+where id = $1 and state = :ShardState.PENDING and not_before = '-infinity'
+    and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (:ShardState.IN_FLIGHT)) <= $4
 returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (
     select nullif(coalesce(min(ordinal), first + count), first) - 1 from document
-    where document.training = shard.training and ordinal between first and first + count - 1 and document.state = 0
+    where document.training = shard.training and ordinal between first and first + count - 1 and document.state = :DocumentState.OPEN
 ) end as last_processed
 
 -- name: dispatched
@@ -65,32 +65,32 @@ select shard.id, shard.number, shard.tenant, shard.training, shard.first, shard.
     case when shard.open = shard.count then -1 else (
         select nullif(coalesce(min(ordinal), shard.first + shard.count), shard.first) - 1 from document
         where document.training = shard.training and ordinal between shard.first and shard.first + shard.count - 1
-            and document.state = 0
+            and document.state = :DocumentState.OPEN
     ) end as last_processed, tenant.name as tenant_name, tenant.plan, training.task_id, training.traceparent
 from shard
 join training on training.id = shard.training
 join tenant on tenant.id = shard.tenant
-where shard.state = 1
+where shard.state = :ShardState.DISPATCHED
 
 -- name: end_delays
 -- Those that are over, the oldest first, $1 at most. A shard that somebody has locked is left for the next round.
 update shard set not_before = '-infinity'
 where id in (
     select id from shard
-    where state = 0 and not_before > '-infinity' and not_before <= now()
+    where state = :ShardState.PENDING and not_before > '-infinity' and not_before <= now()
     order by not_before, id limit $1 for no key update skip locked
 )
 
 -- name: next_delay_ends_in
 -- In seconds; negative while one that is over was not ended. The bounds are there for the index: the first of it is asked for.
 select extract(epoch from min(not_before) - now())::float8 from shard
-where state = 0 and not_before > '-infinity' and not_before < 'infinity'
+where state = :ShardState.PENDING and not_before > '-infinity' and not_before < 'infinity'
 
 -- name: live_sessions
-select id, beat, attached from session where state = 1
+select id, beat, attached from session where state = :SessionState.LIVE
 
 -- name: forget_sessions
 -- What ended more than a day ago is asked for by nobody.
 delete from session where id in (
-    select id from session where state = 2 and beaten_at < now() - interval '1 day' order by id limit $1
+    select id from session where state = :SessionState.LOST and beaten_at < now() - interval '1 day' order by id limit $1
 )

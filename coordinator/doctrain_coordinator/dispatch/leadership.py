@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from doctrain_coordinator.store import planning
+from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.postgres import Connection, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
-LOCK = 0x646F63747261696F
+SQL = statements.of(__name__, AdvisoryLock)
 IDLE_SECONDS = 6
 CAMPAIGN_SECONDS = 1.0
 WAIT_SECONDS = 10.0
@@ -49,15 +50,15 @@ class Leadership:
             settings={
                 "application_name": "doctrain leader",
                 "idle_session_timeout": f"{IDLE_SECONDS}s",
-                "enable_seqscan": "off",
+                **planning.BY_INDEX,
                 **postgres.ended_when_frozen(),
             },
             command_seconds=COMMAND_SECONDS,
         )
         try:
             try:
-                async with asyncio.timeout(WAIT_SECONDS), postgres.available("campaigning"):
-                    await connection.execute(SQL["lead"], LOCK)
+                async with asyncio.timeout(WAIT_SECONDS), postgres.available("campaigning", connection):
+                    await connection.execute(SQL["lead"])
             except TimeoutError:
                 return
             self.leading = True

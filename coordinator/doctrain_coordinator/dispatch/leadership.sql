@@ -1,3 +1,3 @@
 -- name: lead
 -- Waits for the leader before to go.
-select pg_advisory_lock($1)
+select pg_advisory_lock(:AdvisoryLock.LEADERSHIP)

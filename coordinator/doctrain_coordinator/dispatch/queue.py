@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Pool, Record, statements
+from doctrain_mesh.postgres import Pool, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, ShardState, TrainingState)
 READ_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """Counts ``in_all`` and for each tenant; ``oldest_wait`` in seconds, None where nothing waits."""
+class TenantQueue:
+    """A tenant's part: shards that wait, and how many of its plan's ``slots`` are ``used``."""
 
-    in_all: Record
-    tenants: Sequence[Record]
+    name: str
+    slots: int
+    pending: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: nothing waits."""
+
+    pending: int
+    dispatched: int
+    running: int
+    open: int
+    tenants: Sequence[TenantQueue]
     oldest_wait: float | None
 
 
@@ -28,4 +42,4 @@ async def read_queue(pool: Pool) -> Queue:
         oldest = await c.fetchval(SQL["oldest_wait"])
         tenants = await c.fetch(SQL["queue_by_tenant"])
     assert in_all is not None
-    return Queue(in_all, tenants, oldest)
+    return Queue(**in_all, tenants=[TenantQueue(**row) for row in tenants], oldest_wait=oldest)

@@ -11,16 +11,16 @@ from typing import Any
 from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.dispatch.dead_letters import DeadLetters
+from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
 from doctrain_coordinator.dispatch.queue import read_queue
 from doctrain_coordinator.rpc import deeds, tokens
 from doctrain_coordinator.rpc.violations import check_name, page_size
-from doctrain_coordinator.tenants.keys import ROLE_NAMES, Keys
-from doctrain_coordinator.tenants.provisioning import Tenants
-from doctrain_coordinator.tracking.workers import live_workers
+from doctrain_coordinator.tenants.keys import ROLE_NAMES, Keys, ListedKey
+from doctrain_coordinator.tenants.provisioning import Tenant, Tenants
+from doctrain_coordinator.tracking.workers import LiveSession, live_workers
 from doctrain_mesh.errors import UnavailableError, invalid_field
 from doctrain_mesh.ports import Broker, Registry
-from doctrain_mesh.postgres import Pool, Record
+from doctrain_mesh.postgres import Pool
 from doctrain_mesh.registry import membership
 from doctrain_mesh.supervise import deadline
 
@@ -58,13 +58,13 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         sessions = await live_workers(self._parts.pool)
         listed = await self._listed()
-        workers = [_worker(row, self._said(row, listed or {}), self._parts.silent_seconds) for row in sessions]
+        workers = [_worker(session, self._said(session, listed or {}), self._parts.silent_seconds) for session in sessions]
         return pb.ListWorkersResponse(workers=workers, registry_answered=listed is not None)
 
-    def _said(self, session: Record, listed: Mapping[str, bytes]) -> dict[str, Any] | None:
+    def _said(self, session: LiveSession, listed: Mapping[str, bytes]) -> dict[str, Any] | None:
         """What the worker of a session says of itself, which is said by its present boot."""
-        key = f"{membership.WORKERS}{session['worker_id']}"
-        return self._records.read(key, listed[key], membership.facts) if session["newest"] and key in listed else None
+        key = f"{membership.WORKERS}{session.worker_id}"
+        return self._records.read(key, listed[key], membership.facts) if session.newest and key in listed else None
 
     async def _listed(self) -> Mapping[str, bytes] | None:
         try:
@@ -77,15 +77,12 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def GetQueue(self, request: pb.GetQueueRequest, context: Any) -> pb.GetQueueResponse:
         queue = await read_queue(self._parts.pool)
         response = pb.GetQueueResponse(
-            pending_shards=queue.in_all["pending"],
-            dispatched_shards=queue.in_all["dispatched"],
-            running_shards=queue.in_all["running"],
-            open_documents=queue.in_all["open"],
+            pending_shards=queue.pending,
+            dispatched_shards=queue.dispatched,
+            running_shards=queue.running,
+            open_documents=queue.open,
             broker_messages=await self._depth(),
-            tenants=[
-                pb.TenantQueue(tenant_id=t["name"], pending_shards=t["pending"], slots_in_use=t["used"], slots=t["slots"])
-                for t in queue.tenants
-            ],
+            tenants=[pb.TenantQueue(tenant_id=t.name, pending_shards=t.pending, slots_in_use=t.used, slots=t.slots) for t in queue.tenants],
         )
         if queue.oldest_wait is not None:
             response.oldest_wait.FromTimedelta(timedelta(seconds=max(0.0, queue.oldest_wait)))
@@ -100,31 +97,31 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             return -1
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
-        rows = await self._parts.dead_letters.newest(page_size(request.page_size, 50, 500))
-        return pb.ListDeadLettersResponse(dead_letters=[_dead_letter(row) for row in rows])
+        letters = await self._parts.dead_letters.newest(page_size(request.page_size, 50, 500))
+        return pb.ListDeadLettersResponse(dead_letters=[_dead_letter(letter) for letter in letters])
 
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.CreateTenantResponse:
         name, weight = _checked(request.tenant)
         check_name("tenant.plan", request.tenant.plan)
-        row = await self._parts.tenants.create(name, request.tenant.plan, weight or DEFAULT_WEIGHT)
-        deeds.tell("Tenant %s was made, of plan %s and weight %g", name, row["plan"], row["weight"])
-        return pb.CreateTenantResponse(tenant=_tenant(row))
+        tenant = await self._parts.tenants.create(name, request.tenant.plan, weight or DEFAULT_WEIGHT)
+        deeds.tell("Tenant %s was made, of plan %s and weight %g", name, tenant.plan, tenant.weight)
+        return pb.CreateTenantResponse(tenant=_tenant(tenant))
 
     async def UpdateTenant(self, request: pb.UpdateTenantRequest, context: Any) -> pb.UpdateTenantResponse:
         name, weight = _checked(request.tenant)
         if request.tenant.plan:
             check_name("tenant.plan", request.tenant.plan)
-        row = await self._parts.tenants.update(name, request.tenant.plan or None, weight)
+        tenant = await self._parts.tenants.update(name, request.tenant.plan or None, weight)
         self._parts.changes.work()
-        deeds.tell("Tenant %s was changed to plan %s and weight %g", name, row["plan"], row["weight"])
-        return pb.UpdateTenantResponse(tenant=_tenant(row))
+        deeds.tell("Tenant %s was changed to plan %s and weight %g", name, tenant.plan, tenant.weight)
+        return pb.UpdateTenantResponse(tenant=_tenant(tenant))
 
     async def ListTenants(self, request: pb.ListTenantsRequest, context: Any) -> pb.ListTenantsResponse:
         size = page_size(request.page_size, 100, 1000)
         after = tokens.read("ListTenants", request.page_token, 1, "page token")[0] if request.page_token else 0
-        rows = await self._parts.tenants.page(after, size)
-        token = tokens.make("ListTenants", rows[-1]["id"]) if len(rows) == size else ""
-        return pb.ListTenantsResponse(tenants=[_tenant(row) for row in rows], next_page_token=token)
+        tenants = await self._parts.tenants.page(after, size)
+        token = tokens.make("ListTenants", tenants[-1].id) if len(tenants) == size else ""
+        return pb.ListTenantsResponse(tenants=[_tenant(tenant) for tenant in tenants], next_page_token=token)
 
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
         check_name("plan.name", request.plan.name)
@@ -140,9 +137,8 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         return pb.PutPlanResponse(plan=plan)
 
     async def ListPlans(self, request: pb.ListPlansRequest, context: Any) -> pb.ListPlansResponse:
-        rows = await self._parts.tenants.plans()
-        plans = [pb.Plan(name=row["name"], slots=row["slots"], open_trainings=row["open_trainings"]) for row in rows]
-        return pb.ListPlansResponse(plans=plans)
+        plans = await self._parts.tenants.plans()
+        return pb.ListPlansResponse(plans=[pb.Plan(name=plan.name, slots=plan.slots, open_trainings=plan.open_trainings) for plan in plans])
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Any) -> pb.CreateKeyResponse:
         if request.role not in (pb.ROLE_TENANT, pb.ROLE_WORKER, pb.ROLE_OPERATOR):
@@ -162,9 +158,9 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             check_name("tenant_id", request.tenant_id)
         scope = f"ListKeys {request.tenant_id}"
         after = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else 0
-        rows = await self._parts.keys.page(after, request.tenant_id, size)
-        token = tokens.make(scope, rows[-1]["id"]) if len(rows) == size else ""
-        return pb.ListKeysResponse(keys=[_key(row) for row in rows], next_page_token=token)
+        keys = await self._parts.keys.page(after, request.tenant_id, size)
+        token = tokens.make(scope, keys[-1].id) if len(keys) == size else ""
+        return pb.ListKeysResponse(keys=[_key(key) for key in keys], next_page_token=token)
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Any) -> pb.RevokeKeyResponse:
         await self._parts.keys.revoke(request.key_id)
@@ -181,43 +177,43 @@ def _checked(tenant: pb.Tenant) -> tuple[str, float | None]:
     return tenant.tenant_id, weight
 
 
-def _tenant(row: Record) -> pb.Tenant:
-    tenant = pb.Tenant(tenant_id=row["name"], plan=row["plan"], weight=row["weight"])
-    tenant.create_time.FromDatetime(row["created_at"])
-    return tenant
+def _tenant(tenant: Tenant) -> pb.Tenant:
+    message = pb.Tenant(tenant_id=tenant.name, plan=tenant.plan, weight=tenant.weight)
+    message.create_time.FromDatetime(tenant.created_at)
+    return message
 
 
-def _key(row: Record) -> pb.Key:
-    key = pb.Key(key_id=row["id"], role=row["role"], tenant_id=row["tenant_id"] or "", label=row["label"])
-    key.create_time.FromDatetime(row["created_at"])
-    if row["revoked_at"] is not None:
-        key.revoke_time.FromDatetime(row["revoked_at"])
-    return key
+def _key(key: ListedKey) -> pb.Key:
+    message = pb.Key(key_id=key.id, role=pb.Role.ValueType(key.role), tenant_id=key.tenant_id or "", label=key.label)
+    message.create_time.FromDatetime(key.created_at)
+    if key.revoked_at is not None:
+        message.revoke_time.FromDatetime(key.revoked_at)
+    return message
 
 
-def _dead_letter(row: Record) -> pb.DeadLetter:
-    letter = pb.DeadLetter(cause=row["cause"], shard=row["shard"], number=row["number"], explanation=row["explanation"])
-    letter.found_time.FromDatetime(row["found_at"])
-    return letter
+def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:
+    message = pb.DeadLetter(cause=letter.cause, shard=letter.shard, number=letter.number, explanation=letter.explanation)
+    message.found_time.FromDatetime(letter.found_at)
+    return message
 
 
-def _worker(row: Record, record: dict[str, Any] | None, silent_seconds: float) -> pb.Worker:
+def _worker(session: LiveSession, record: dict[str, Any] | None, silent_seconds: float) -> pb.Worker:
     said = record or {}
     worker = pb.Worker(
-        worker_id=row["worker_id"],
-        session_id=row["id"],
-        lanes=row["lanes"],
-        lanes_in_use=row["shards"],
-        slots_in_use=row["slots"],
-        draining=row["draining"],
-        version=row["version"],
+        worker_id=session.worker_id,
+        session_id=session.id,
+        lanes=session.lanes,
+        lanes_in_use=session.shards,
+        slots_in_use=session.slots,
+        draining=session.draining,
+        version=session.version,
         cpu=_number(said.get("cpu"), MOST_CPUS),
         memory_bytes=int(_number(said.get("memory_bytes"), MOST_BYTES)),
         registered=record is not None,
     )
-    worker.open_time.FromDatetime(row["opened_at"])
-    if row["gone"] or row["silence"] > silent_seconds:
-        worker.silence.FromTimedelta(timedelta(seconds=max(0.0, row["silence"])))
+    worker.open_time.FromDatetime(session.opened_at)
+    if session.gone or session.silence > silent_seconds:
+        worker.silence.FromTimedelta(timedelta(seconds=max(0.0, session.silence)))
     return worker
 
 

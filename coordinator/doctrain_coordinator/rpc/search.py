@@ -14,8 +14,7 @@ from doctrain_coordinator.rpc import deeds
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.search_requests import check_delete, wanted
 from doctrain_coordinator.search.deleting import Deleting
-from doctrain_coordinator.search.searching import Searching
-from doctrain_mesh.postgres import Record
+from doctrain_coordinator.search.searching import Hit, Searching
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
         unknown = await searching.unknown(tenant, asked.filter)
         words = frozenset(found.words)
         return pb.SearchResponse(
-            hits=[_hit(row, words) for row in found.rows],
+            hits=[_hit(hit, words) for hit in found.hits],
             unknown_training_task_ids=unknown.task_ids,
             unknown_document_ids=unknown.document_ids,
         )
@@ -56,28 +55,28 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
         return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete, deleted_document_ids=deleted.ids)
 
     async def GetIndex(self, request: pb.GetIndexRequest, context: Any) -> pb.GetIndexResponse:
-        model, size = await self._parts.searching.size(CALLER.get().tenant)
+        size = await self._parts.searching.size(CALLER.get().tenant)
         response = pb.GetIndexResponse(
-            document_count=size["documents"], chunk_count=size["chunks"], stale_document_count=size["stale"], model=model
+            document_count=size.documents, chunk_count=size.chunks, stale_document_count=size.stale, model=size.model
         )
-        if size["updated_at"] is not None:
-            response.update_time.FromDatetime(size["updated_at"])
+        if size.updated_at is not None:
+            response.update_time.FromDatetime(size.updated_at)
         return response
 
 
-def _hit(row: Record, words: Collection[str]) -> pb.SearchHit:
-    shown = snippet(row["text"], words)
+def _hit(hit: Hit, words: Collection[str]) -> pb.SearchHit:
+    shown = snippet(hit.text, words)
     return pb.SearchHit(
-        document_id=row["document_id"],
-        training_task_id=row["task_id"],
-        part=row["part"],
-        page=row["page"] or 0,
-        heading=row["heading"],
+        document_id=hit.document_id,
+        training_task_id=hit.task_id,
+        part=hit.part,
+        page=hit.page or 0,
+        heading=hit.heading,
         snippet=shown.text,
         snippet_matches=[pb.TextRange(start=start, end=end) for start, end in shown.matches],
-        text=row["text"],
-        score=row["score"],
-        range=pb.TextRange(start=row["start_offset"], end=row["end_offset"]),
-        metadata=json.loads(row["metadata"]),
-        media_type=row["media_type"],
+        text=hit.text,
+        score=hit.score,
+        range=pb.TextRange(start=hit.start_offset, end=hit.end_offset),
+        metadata=json.loads(hit.metadata),
+        media_type=hit.media_type,
     )

@@ -8,6 +8,7 @@ from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.states import Order
 from doctrain_coordinator.tracking.heartbeats import Standing
 from doctrain_coordinator.tracking.opened import Opened
+from doctrain_coordinator.tracking.sessions import Attachment
 from doctrain_mesh.v1 import tracker_pb2 as pb
 
 _OUTCOMES = {
@@ -26,38 +27,46 @@ _ORDERS = {
 }
 
 
+def welcome(attachment: Attachment, *, beat_seconds: float, lease_seconds: float) -> pb.Welcome:
+    """A session, to the worker whose stream is attached to it."""
+    return pb.Welcome(
+        session=attachment.session,
+        attached=attachment.attached,
+        beat_ms=int(beat_seconds * 1000),
+        lease_ms=int(lease_seconds * 1000),
+        secret=attachment.secret,
+    )
+
+
 def begun(opened: Opened) -> pb.BeginAnswer:
     """A shard that is the worker's: its open documents in columns, and the training they belong to."""
-    facts, shard, training = opened.begun.facts, opened.begun.shard, opened.begun.training
+    begun, facts, training = opened.begun, opened.begun.facts, opened.begun.training
     return pb.BeginAnswer(
-        shard=_ref((facts.id, shard["number"])),
+        shard=_ref((facts.id, begun.number)),
         outcome=pb.BEGIN_OUTCOME_BEGUN,
         tenant=facts.tenant,
         tenant_id=opened.tenant_id,
         training=facts.training,
-        training_task_id=training["task_id"],
-        index_order=training["index_order"],
-        width=shard["width"],
+        training_task_id=training.task_id,
+        index_order=training.index_order,
+        width=begun.width,
         documents=_documents(opened),
-        suspects=shard["suspects"],
-        cool_downs=shard["cool_downs"],
-        traceparent=training["traceparent"],
-        retrain=training["retrain"],
+        suspects=begun.suspects,
+        cool_downs=begun.cool_downs,
+        traceparent=training.traceparent,
+        retrain=training.retrain,
     )
 
 
 def _documents(opened: Opened) -> pb.OpenDocuments:
-    training, rows = opened.begun.training, opened.rows
+    training = opened.begun.training
     documents = pb.OpenDocuments(run_first=[first for first, _ in opened.runs], run_count=[count for _, count in opened.runs])
-    if training["uri_template"] is not None:
-        documents.uri_template, documents.number_offset = training["uri_template"], training["number_offset"]
-        return documents
-    documents.document_ids.extend([row["document_id"] for row in rows])
-    documents.uris.extend([row["uri"] for row in rows])
-    if any(row["media_type"] for row in rows):
-        documents.media_types.extend([row["media_type"] or "" for row in rows])
-    if any(row["metadata"] for row in rows):
-        documents.metadata.extend([row["metadata"] or "{}" for row in rows])
+    if training.uri_template is not None:
+        documents.uri_template, documents.number_offset = training.uri_template, training.number_offset
+    documents.document_ids.extend(opened.document_ids)
+    documents.uris.extend(opened.uris)
+    documents.media_types.extend(opened.media_types)
+    documents.metadata.extend(opened.metadata)
     return documents
 
 

@@ -87,7 +87,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         scope = f"ListTrainings {tenant}"
         before = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else MOST_KEY
         found = await self._parts.trainings.page(tenant, before, states, size)
-        token = tokens.make(scope, found[-1].row["id"]) if len(found) == size else ""
+        token = tokens.make(scope, found[-1].training.id) if len(found) == size else ""
         return pb.ListTrainingsResponse(trainings=[translate.training(seen) for seen in found], next_page_token=token)
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Any) -> pb.ListDocumentsResponse:
@@ -99,9 +99,9 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         page = await self._parts.trainings.documents(training, after, states, size)
         token = tokens.make(scope, page.next_ordinal) if page.next_ordinal is not None else ""
         response = pb.ListDocumentsResponse(next_page_token=token)
-        under_way = restored_under_way(page.training["under_way"])
-        for place, row in enumerate(page.rows, 1):
-            response.documents.append(translate.document(row, page.training, under_way.get(row["ordinal"])))
+        under_way = restored_under_way(page.training.under_way)
+        for place, document in enumerate(page.documents, 1):
+            response.documents.append(translate.document(document, page.training, under_way.get(document.ordinal)))
             if place % DOCUMENTS_A_TURN == 0:
                 await asyncio.sleep(0)  # workers' heartbeats are answered on this loop, too
         return response

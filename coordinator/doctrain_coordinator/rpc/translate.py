@@ -1,4 +1,4 @@
-"""Rows of Postgres as messages of doctrain.v1."""
+"""Trainings and documents as messages of doctrain.v1."""
 
 from __future__ import annotations
 
@@ -12,79 +12,76 @@ from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.stages import Stage, UnderWay, restored
 from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.trainings.reading import Explained, Seen
+from doctrain_coordinator.trainings.views import DocumentView, TrainingView
 from doctrain_mesh.observability import telemetry
-from doctrain_mesh.postgres import Record
 
 
 def training(seen: Seen) -> pb.Training:
     """A training as it stands."""
-    row = seen.row
+    of = seen.training
     message = pb.Training(
-        training_task_id=row["task_id"],
-        state=pb.TrainingState.ValueType(row["state"]),
-        total=row["total"],
-        completed=row["completed"],
-        failed=row["failed"],
-        in_progress=row["in_progress"],
-        sealed=row["sealed"],
-        last_processed_id=_last_processed(row),
+        training_task_id=of.task_id,
+        state=pb.TrainingState.ValueType(of.state),
+        total=of.total,
+        completed=of.completed,
+        failed=of.failed,
+        in_progress=of.in_progress,
+        sealed=of.sealed,
+        last_processed_id=_last_processed(of),
         message=sentence(
-            seen.state,
-            total=row["total"],
-            completed=row["completed"],
-            failed=row["failed"],
-            sealed=row["sealed"],
-            paused=row["paused"],
-            unchanged=row["unchanged"],
+            of.state,
+            total=of.total,
+            completed=of.completed,
+            failed=of.failed,
+            sealed=of.sealed,
+            paused=of.paused,
+            unchanged=of.unchanged,
         ),
         waiting_reason=seen.waiting,
-        reason=row["reason"] or "",
-        version=row["version"],
-        trace_id=telemetry.trace_id_of(row["traceparent"]),
-        paused=row["paused"] and not seen.state.ended,
-        retry_of=row["retry_of"] or "",
-        documents_per_second=row["pace"],
-        unchanged=row["unchanged"],
+        reason=of.reason or "",
+        version=of.version,
+        trace_id=telemetry.trace_id_of(of.traceparent),
+        paused=of.paused and not of.state.ended,
+        retry_of=of.retry_of or "",
+        documents_per_second=of.pace,
+        unchanged=of.unchanged,
     )
-    message.create_time.FromDatetime(row["created_at"])
-    if row["started_at"] is not None:
-        message.start_time.FromDatetime(row["started_at"])
-    if row["ended_at"] is not None:
-        message.end_time.FromDatetime(row["ended_at"])
+    message.create_time.FromDatetime(of.created_at)
+    if of.started_at is not None:
+        message.start_time.FromDatetime(of.started_at)
+    if of.ended_at is not None:
+        message.end_time.FromDatetime(of.ended_at)
     return message
 
 
-def _last_processed(row: Record) -> str:
-    last = (row["total"] if row["first_open"] is None else row["first_open"]) - 1
+def _last_processed(of: TrainingView) -> str:
+    last = (of.total if of.first_open is None else of.first_open) - 1
     if last < 0:
         return ""
-    return str(last + row["number_offset"]) if row["uri_template"] is not None else row["last_id"] or ""
+    return str(last + of.number_offset) if of.uri_template is not None else of.last_id or ""
 
 
-def document(row: Record, of: Record, under_way: UnderWay | None = None) -> pb.Document:
-    """A document of the training ``of``; ``row`` carries ``shown``, its state as a tenant sees it."""
-    number = str(row["ordinal"] + of["number_offset"])
-    numbered = of["uri_template"] is not None
+def document(view: DocumentView, of: TrainingView, under_way: UnderWay | None = None) -> pb.Document:
+    """A document of the training ``of``."""
+    number = str(view.ordinal + of.number_offset)
     message = pb.Document(
-        document_id=number if numbered else row["document_id"],
-        uri=of["uri_template"].replace("{n}", number) if numbered else row["uri"],
-        state=pb.DocumentState.ValueType(row["shown"]),
-        attempt=row["attempt"],
-        tries=row["tries"],
-        metadata=json.loads(row["metadata"]) if row["metadata"] else {},
-        trace_id=telemetry.trace_id_of(of["traceparent"]),
-        losses=row["losses"],
-        unchanged=row["unchanged"],
+        document_id=view.document_id or number,
+        uri=view.uri or (of.uri_template or "").replace("{n}", number),
+        state=pb.DocumentState.ValueType(view.shown),
+        attempt=view.attempt,
+        tries=view.tries,
+        metadata=json.loads(view.metadata) if view.metadata else {},
+        trace_id=telemetry.trace_id_of(of.traceparent),
+        losses=view.losses,
+        unchanged=view.unchanged,
     )
-    if row["state"] == DocumentState.FAILED:
+    if view.state == DocumentState.FAILED:
         message.error.CopyFrom(
-            pb.DocumentError(
-                error_class=pb.ErrorClass.ValueType(row["error_class"]), code=row["error_code"] or "", message=row["error"] or ""
-            )
+            pb.DocumentError(error_class=pb.ErrorClass.ValueType(view.error_class), code=view.error_code or "", message=view.error or "")
         )
-    if row["started_at"] is not None:
-        message.duration.FromTimedelta(timedelta(milliseconds=row["took_ms"] or 0))
-        _add_stages(message, row["started_at"], restored(row["stages"]))
+    if view.started_at is not None:
+        message.duration.FromTimedelta(timedelta(milliseconds=view.took_ms or 0))
+        _add_stages(message, view.started_at, restored(view.stages))
     elif under_way is not None:
         _add_stages(message, datetime.fromtimestamp(under_way.began_ms / 1000, UTC), under_way.stages)
     return message

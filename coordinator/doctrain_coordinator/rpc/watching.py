@@ -33,30 +33,30 @@ class Watching:
             silent_until = clock() + self._heartbeat
             while True:
                 seen = await mailbox.take(silent_until - clock())
-                if seen is not None and seen.row["version"] < max(known, sent):
+                if seen is not None and seen.training.version < max(known, sent):
                     known, sent = 0, -1  # what is known is from before Postgres was restored: the present state is the truth
                     self._changed.forget()
-                if seen is None or seen.row["version"] <= sent:
+                if seen is None or seen.training.version <= sent:
                     if clock() >= silent_until:
                         yield pb.WatchStatusResponse(heartbeat=True, resume_position=tokens.make(scope, max(known, sent)))
                         silent_until = clock() + self._heartbeat
                     continue
-                version, state = seen.row["version"], translate.training(seen)
+                version, state = seen.training.version, translate.training(seen)
                 if documents:
                     before = tokens.make(scope, known)
-                    async for rows in self._changed.since(known, seen):
+                    async for ended in self._changed.since(known, seen):
                         # The first message of a stream has the training, so that it is told whose documents come; the position
                         # moves on only after the last of them.
                         if sent < 0:
                             yield pb.WatchStatusResponse(training=state, resume_position=before)
                             sent = 0
-                        batch = [translate.document(row, seen.row) for row in rows]
+                        batch = [translate.document(document, seen.training) for document in ended]
                         yield pb.WatchStatusResponse(documents=batch, resume_position=before)
                 known = sent = version
-                under_way = [translate.document(row, seen.row, stages) for row, stages in await self._long.first(seen)]
+                under_way = [translate.document(document, seen.training, stages) for document, stages in await self._long.first(seen)]
                 yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version), under_way=under_way)
-                if seen.state.ended:
+                if seen.training.state.ended:
                     return
-                if documents and seen.row["total"] >= MANY:
+                if documents and seen.training.total >= MANY:
                     await asyncio.sleep(MANY_SECONDS)
                 silent_until = clock() + self._heartbeat

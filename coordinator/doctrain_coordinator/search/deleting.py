@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_mesh import postgres
@@ -15,7 +16,7 @@ from doctrain_mesh.errors import TrainingNotEndedError
 from doctrain_mesh.postgres import Pool, statements
 from doctrain_mesh.supervise import for_each
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, TrainingState)
 CALL_SECONDS = 20.0
 """How long a call works on before it leaves the rest to the next one."""
 BATCH_SECONDS = 30.0
@@ -59,7 +60,7 @@ class Deleting:
         until = asyncio.get_running_loop().time() + CALL_SECONDS
         training = await self._trainings.find(caller.tenant, task_id)
         (seen,) = await self._trainings.read([training])
-        if not seen.state.ended:
+        if not seen.training.state.ended:
             raise TrainingNotEndedError(
                 f"The training {task_id!r} has not ended; cancel it or wait for its end, or name the documents to delete."
             )

@@ -19,7 +19,7 @@ insert into indexed_document as known (tenant, document_id, training, index_orde
 select $1, named.document_id, $3, $3, true
 from unnest($2::text[], $5::bigint[]) as named (document_id, number)
 where exists (select 1 from indexed_document i where i.tenant = $1 and i.document_id = named.document_id offset 0)
-    or exists (select 1 from training g where g.tenant = $1 and g.state in (1, 2) and not g.sealed and g.manifest_uri is not null)
+    or exists (select 1 from training g where g.tenant = $1 and g.state in (:TrainingState.OPEN) and not g.sealed and g.manifest_uri is not null)
     or exists (
         select 1 from training g
         where g.tenant = $1 and g.uri_template is not null and named.number - g.number_offset between 0 and g.load_count - 1
@@ -31,8 +31,8 @@ where exists (select 1 from indexed_document i where i.tenant = $1 and i.documen
     )
 order by document_id
 on conflict (tenant, document_id) do update
-set training = excluded.training, index_order = excluded.index_order, ordinal = 0, content_hash = '', recipe = '', media_type = '', metadata = '{}', model = '', chunk_count = 0,
-    deleted = true, indexed_at = now()
+set training = excluded.training, index_order = excluded.index_order, ordinal = 0, content_hash = '', recipe = '',
+    media_type = '', metadata = '{}', model = '', chunk_count = 0, deleted = true, indexed_at = now()
 where known.index_order < excluded.index_order and ($4::bigint is null or known.training = $4)
 returning document_id
 
@@ -68,7 +68,7 @@ with blob as (
     where g.tenant = $1 and g.id < $3 and g.uri_template like 'blob://%'
 )
 select sha256 from blob
-where not exists (select 1 from training g where g.tenant = $1 and g.state in (1, 2) and not g.sealed and g.manifest_uri is not null)
+where not exists (select 1 from training g where g.tenant = $1 and g.state in (:TrainingState.OPEN) and not g.sealed and g.manifest_uri is not null)
     and not exists (
         select 1 from document d join training g on g.id = d.training
         where substr(d.uri, 8, 64) = blob.sha256 and d.uri like 'blob://%' and g.tenant = $1
@@ -81,7 +81,7 @@ where not exists (select 1 from training g where g.tenant = $1 and g.state in (1
         select 1 from training g
         where g.tenant = $1 and substr(g.uri_template, 8, 64) = blob.sha256 and g.uri_template like 'blob://%'
             and (
-                (g.state in (1, 2) and not g.sealed)
+                (g.state in (:TrainingState.OPEN) and not g.sealed)
                 -- What the index has of it says so at once, where looking through its documents may take long.
                 or exists (select 1 from indexed_document i where i.tenant = $1 and i.training = g.id and not i.deleted offset 0)
                 or exists (

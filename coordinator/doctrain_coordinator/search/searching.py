@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 
 from doctrain_coordinator.core.search_path import WANTED, looks_at_all
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.vector_index import index_name
 from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Pool, Record, statements
+from doctrain_mesh.postgres import Pool, statements
 from doctrain_mesh.words import condition, queried
 
 SQL = statements.of(__name__)
@@ -59,10 +60,27 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Rows of chunks, the best first, each with a ``score`` up to 1, and the words that were looked for."""
+class Hit:
+    """A passage: where in which document it is (characters of its part), and a ``score`` up to 1. ``metadata`` is JSON."""
 
-    rows: Sequence[Record] = ()
+    document_id: str
+    task_id: str
+    part: str
+    page: int | None
+    heading: str
+    text: str
+    start_offset: int
+    end_offset: int
+    score: float
+    metadata: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Passages, the best first, and the words that were looked for."""
+
+    hits: Sequence[Hit] = ()
     words: Sequence[str] = ()
 
 
@@ -72,6 +90,17 @@ class Unknown:
 
     task_ids: Sequence[str] = ()
     document_ids: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """What a tenant's index holds; ``stale`` are documents whose vectors are not of ``model``, that of queries."""
+
+    model: str
+    documents: int
+    chunks: int
+    stale: int
+    updated_at: datetime | None
 
 
 class Searching:
@@ -114,7 +143,7 @@ class Searching:
                 WANTED if wanted.by_vectors else 0,
                 wanted.by_vectors + wanted.by_words,
             )
-        return Found(rows, words)
+        return Found([Hit(**row) for row in rows], words)
 
     async def unknown(self, tenant: int, chosen: Filter) -> Unknown:
         """What the filter names in vain. Raises UnavailableError."""
@@ -128,13 +157,13 @@ class Searching:
             [document_id for document_id in chosen.document_ids if document_id not in documents],
         )
 
-    async def size(self, tenant: int) -> tuple[str, Record]:
-        """The model of queries, and what there is: ``documents``, ``chunks``, ``stale``, ``updated_at``. Raises UnavailableError."""
+    async def size(self, tenant: int) -> IndexSize:
+        """How much there is. Raises UnavailableError."""
         model = (await self._model.opened()).name
         async with postgres.acquired(self._pool, "counting the index", seconds=SEARCH_SECONDS) as c:
             row = await c.fetchrow(SQL["index_size"], tenant, model)
         assert row is not None
-        return model, row
+        return IndexSize(model, **row)
 
     async def _allowed(self, tenant: int, chosen: Filter) -> tuple[list[int] | None, list[str] | None, str | None, list[str] | None] | None:
         """The filter as the statements take it; None when it allows nothing."""

@@ -11,12 +11,13 @@ import hashlib
 import logging
 
 from doctrain_coordinator.search.query_model import QueryModel
+from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.postgres import statements
 from doctrain_mesh.supervise import forever
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, AdvisoryLock)
 MOST_DIMENSIONS = 4000
 """Of pgvector; a model with more is searched without an index."""
 MAKING_SECONDS = 12 * 3600.0
@@ -51,7 +52,7 @@ class VectorIndex:
         index = index_name(model)
         connection = await postgres.connect(self._url, command_seconds=MAKING_SECONDS)
         try:
-            async with postgres.available("making the index of vectors"):
+            async with postgres.available("making the index of vectors", connection):
                 if await connection.fetchval(SQL["is_valid"], index) or not await connection.fetchval(SQL["try_lock"], index):
                     return
                 if (valid := await connection.fetchval(SQL["is_valid"], index)) is False:

@@ -3,7 +3,7 @@
 select indisvalid from pg_index where indexrelid = to_regclass($1)
 
 -- name: try_lock
-select pg_try_advisory_lock(1685021796, hashtext($1))
+select pg_try_advisory_lock(:AdvisoryLock.VECTOR_INDEX, hashtext($1))
 
 -- name: drop
 select format('drop index concurrently if exists %I', $1::text)

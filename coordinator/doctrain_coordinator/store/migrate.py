@@ -16,11 +16,11 @@ from importlib import resources
 
 import asyncpg
 
+from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError
 
 VERSION = 1
-_LOCK = 0x646F63747261696E
 
 
 async def migrate(url: str) -> str:
@@ -30,8 +30,8 @@ async def migrate(url: str) -> str:
     """
     connection = await postgres.connect(url, starting=True)
     try:
-        async with postgres.available("migrating"), connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+        async with postgres.available("migrating", connection), connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock($1)", AdvisoryLock.MIGRATION)
             found = await known(connection)
             if found is None:
                 await _make(connection)

@@ -7,10 +7,11 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, UnauthenticatedError, invalid_field
-from doctrain_mesh.postgres import Connection, Pool, Record, statements
+from doctrain_mesh.postgres import Connection, Pool, statements
 from doctrain_mesh.supervise import deadline
 
 SQL = statements.of(__name__)
@@ -33,6 +34,18 @@ class Identity:
     tenant: int = 0
     tenant_id: str = ""
     key_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    """A key as operators see it; ``tenant_id`` is None for those of no tenant, ``revoked_at`` for those in force."""
+
+    id: int
+    role: int
+    tenant_id: str | None
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +128,11 @@ class Keys:
             raise KeyNotFoundError(f"There is no key {key_id}.")
         self._remembered.clear()
 
-    async def page(self, after: int, tenant_id: str, size: int) -> list[Record]:
+    async def page(self, after: int, tenant_id: str, size: int) -> list[ListedKey]:
         """Keys with numbers above ``after``, of one tenant or (empty) of all; raises TenantNotFoundError."""
         async with postgres.acquired(self._pool, "listing API keys", seconds=READ_SECONDS) as c:
             tenant = await _tenant(c, tenant_id)
-            return list(await c.fetch(SQL["list"], after, tenant, size))
+            return [ListedKey(**row) for row in await c.fetch(SQL["list"], after, tenant, size)]
 
 
 async def _tenant(c: Connection, tenant_id: str) -> int | None:

@@ -2,10 +2,11 @@
 insert into tenant (name, plan, weight) values ($1, $2, $3) on conflict (name) do nothing
 
 -- name: tenant
-select name, plan, weight, created_at from tenant where name = $1
+select id, name, plan, weight, created_at from tenant where name = $1
 
 -- name: update_tenant
-update tenant set plan = coalesce($2, plan), weight = coalesce($3, weight) where name = $1 returning name, plan, weight, created_at
+update tenant set plan = coalesce($2, plan), weight = coalesce($3, weight) where name = $1
+returning id, name, plan, weight, created_at
 
 -- name: tenants
 -- The next page by name after the tenant of that id, 0 for the first page; tenants are never renamed.

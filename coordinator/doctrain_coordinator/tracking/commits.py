@@ -16,6 +16,7 @@ from dataclasses import replace
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.blocks import halves, without_results
 from doctrain_coordinator.core.ledger import Recorded
+from doctrain_coordinator.store import planning
 from doctrain_coordinator.tracking.group_transaction import GroupTransaction
 from doctrain_coordinator.tracking.items import Begin, Item, Report
 from doctrain_mesh import postgres
@@ -148,14 +149,14 @@ class Committer:
         if self._open is None:
             self._open = await postgres.connect(
                 self._url,
-                settings={"application_name": "doctrain commits", "enable_seqscan": "off", **postgres.ended_when_frozen()},
+                settings={"application_name": "doctrain commits", **planning.BY_INDEX, **postgres.ended_when_frozen()},
             )
         return self._open
 
     async def _commit(self, items: Sequence[Item]) -> None:
         c = await self._connected()
         started_ns = time.time_ns()
-        async with postgres.available("committing results"), deadline("A commit of results", COMMIT_SECONDS):
+        async with postgres.available("committing results", c), deadline("A commit of results", COMMIT_SECONDS):
             # Not ``transaction()``: on a connection that does not answer, its rollback would wait all over again.
             await c.execute("begin")
             try:

@@ -14,15 +14,15 @@ from functools import partial
 
 from doctrain_coordinator.core.blocks import mended
 from doctrain_coordinator.core.ledger import Begun, Ledger, Recorded, ShardRow
-from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_coordinator.outcomes import Outcomes
-from doctrain_coordinator.tracking.items import Begin, BegunShard, Item, Report, ShardFacts
+from doctrain_coordinator.tracking.items import Begin, BegunShard, Item, Report, ShardFacts, TrainingFacts
 from doctrain_coordinator.tracking.recording import Recording, record
-from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
+from doctrain_coordinator.tracking.training_rows import lock_trainings, write_trainings
 from doctrain_mesh.postgres import OwnConnection, Record, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState)
 MOST_KNOWN = 100_000
 """Shards whose facts are remembered."""
 MOST_TOLD = 1_000
@@ -42,10 +42,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Locked:
-    """Rows by id, as they were locked, and the ledger of what becomes of them."""
+    """The ledger of what becomes of locked rows; and what begins are told of trainings and shards, by id."""
 
     ledger: Ledger
-    trainings: Mapping[int, Record]
+    trainings: Mapping[int, TrainingFacts]
     shards: Mapping[int, Record]
 
 
@@ -63,7 +63,7 @@ class GroupTransaction:
         batch = Batch()
         await self._learn(c, {item.shard for item in items})
         locked = await self._lock(c, {item.shard for item in items}, {begin.session for begin in begins})
-        batch.traceparents = [row["traceparent"] for row in locked.trainings.values() if row["traceparent"]]
+        batch.traceparents = [training.traceparent for training in locked.trainings.values() if training.traceparent]
         for begin in begins:
             outcome = locked.ledger.begin(begin.session, begin.shard, begin.number)
             begun = self._begun(begin.shard, locked) if outcome is Begun.BEGUN else None
@@ -74,7 +74,8 @@ class GroupTransaction:
 
     def _begun(self, shard: int, locked: _Locked) -> BegunShard:
         facts = self._facts[shard]
-        return BegunShard(facts, locked.shards[shard], locked.trainings[facts.training])
+        row, training = locked.shards[shard], locked.trainings[facts.training]
+        return BegunShard(facts, training, row["number"], row["width"], row["open"], row["suspects"], row["cool_downs"])
 
     def _accepted(self, reports: Sequence[Report], ledger: Ledger, batch: Batch) -> list[Report]:
         """Those of a shard's holder; the others are answered that they are late, or that it is done already."""
@@ -116,7 +117,7 @@ class GroupTransaction:
         live = await c.fetch(SQL["lock_live_sessions"], list(sessions)) if sessions else []
         rows = await c.fetch(SQL["lock_shards"], list(known))
         ledger = Ledger(
-            [training_row(row) for row in trainings],
+            [row for row, _ in trainings],
             [
                 ShardRow(
                     row["id"],
@@ -132,7 +133,7 @@ class GroupTransaction:
             ],
             [row["id"] for row in live],
         )
-        return _Locked(ledger, {row["id"]: row for row in trainings}, {row["id"]: row for row in rows})
+        return _Locked(ledger, {row.id: facts for row, facts in trainings}, {row["id"]: row for row in rows})
 
     async def _record(self, c: OwnConnection, accepted: Sequence[Report], ledger: Ledger, batch: Batch) -> None:
         recordings = [Recording(report.shard, self._facts[report.shard].training, report.number, report.block) for report in accepted]

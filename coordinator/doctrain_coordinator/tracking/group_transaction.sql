@@ -3,7 +3,7 @@
 select id, training, tenant, first, count from shard where id = any($1::bigint[])
 
 -- name: lock_live_sessions
-select id from session where id = any($1::bigint[]) and state = 1 order by id for share
+select id from session where id = any($1::bigint[]) and state = :SessionState.LIVE order by id for share
 
 -- name: lock_shards
 select id, training, state, number, holder, width, open, suspects, trial, cool_downs

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
-from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
+from doctrain_coordinator.tracking.training_rows import lock_trainings, write_trainings
 from doctrain_mesh.postgres import Connection, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState, ShardState)
 HAND_BACK_SECONDS = 20.0
 
 
@@ -76,7 +76,7 @@ async def _free(
     """
     wanted = dict(shards)
     trainings = [row["training"] for row in await c.fetch(SQL["trainings_of"], list(wanted))]
-    rows = {row["id"]: training_row(row) for row in await lock_trainings(c, trainings)}
+    rows = {row.id: row for row, _ in await lock_trainings(c, trainings)}
     await brief(c)
     if unless is not None and await c.fetchval(SQL["lock_attached_session"], session, unless.attached) is None:
         return []

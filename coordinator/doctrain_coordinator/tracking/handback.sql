@@ -2,11 +2,11 @@
 select distinct training from shard where id = any($1::bigint[])
 
 -- name: lock_attached_session
-select id from session where id = $1 and state = 1 and attached = $2 for share
+select id from session where id = $1 and state = :SessionState.LIVE and attached = $2 for share
 
 -- name: lock_held_shards_of
 select id, training, state, number
-from shard where holder = $1 and id = any($2::bigint[]) and state in (2, 3) order by id for update
+from shard where holder = $1 and id = any($2::bigint[]) and state in (:ShardState.HELD) order by id for update
 
 -- name: free_shard
 -- Handed back by its holder; for a while ($4 milliseconds) when its documents failed transiently, else at once. Of a training that is

@@ -12,14 +12,14 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from doctrain_coordinator.core.states import Order, ShardState
+from doctrain_coordinator.core.states import Order, SessionState, ShardState
 from doctrain_coordinator.tracking.handback import HandBacks, Unless
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool, Record, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState, ShardState)
 BEAT_SECONDS = 5.0
 GATHER_SECONDS = 0.02
 

@@ -7,8 +7,8 @@ select id from session where id = any($1::bigint[])
 
 -- name: beat
 update session set beat = beat + 1, draining = $3, gone_at = null, beaten_at = now()
-where id = $1 and state = 1 and attached = $2 returning id, beat
+where id = $1 and state = :SessionState.LIVE and attached = $2 returning id, beat
 
 -- name: held_shards
 select holder, id, number, state, yields
-from shard where holder = any($1::bigint[]) and state in (2, 3)
+from shard where holder = any($1::bigint[]) and state in (:ShardState.HELD)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.core.blocks import Block
 from doctrain_coordinator.core.ledger import Begun, Recorded
-from doctrain_mesh.postgres import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +21,28 @@ class ShardFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingFacts:
+    """What of a training never changes and its workers are told; ``uri_template`` is None unless its documents differ by number only."""
+
+    task_id: str
+    index_order: int
+    traceparent: str
+    retrain: bool
+    uri_template: str | None
+    number_offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class BegunShard:
-    """A shard that was begun, and the rows of it and of its training as they were locked."""
+    """A shard that was begun, as it was when it was locked; ``suspects`` are ordinals."""
 
     facts: ShardFacts
-    shard: Record
-    training: Record
+    training: TrainingFacts
+    number: int
+    width: int
+    open: int
+    suspects: Sequence[int]
+    cool_downs: int
 
 
 @dataclass(slots=True)

@@ -16,13 +16,14 @@ from typing import Any
 
 from doctrain_coordinator.core.charging import FREE_FENCES, Blame
 from doctrain_coordinator.core.mass_loss import LEAST, WINDOW_SECONDS, is_mass_loss
+from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_coordinator.tracking.takeback import Guard, TakeBacks
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState, ShardState)
 JUDGE_SECONDS = 10.0
 # Marks of others' losses may be on their way for a moment after the window.
 SETTLED_SECONDS = WINDOW_SECONDS + 0.25

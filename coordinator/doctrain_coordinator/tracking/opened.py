@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.tracking.items import BegunShard
 from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Connection, Pool, Record, statements
+from doctrain_mesh.postgres import Connection, Pool, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState)
 READ_SECONDS = 10.0
 MOST_TENANTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A shard and its open documents: their ordinals in runs (first, count), and their rows unless they differ by number only."""
+    """A shard and its open documents: their ordinals in runs (first, count) and, unless they differ by number only, column by column.
+
+    ``media_types`` and ``metadata`` (JSON) are empty where no document has any.
+    """
 
     begun: BegunShard
     tenant_id: str
     runs: Sequence[tuple[int, int]]
-    rows: Sequence[Record] = ()
+    document_ids: Sequence[str] = ()
+    uris: Sequence[str] = ()
+    media_types: Sequence[str] = ()
+    metadata: Sequence[str] = ()
 
 
 class OpenDocuments:
@@ -35,7 +42,7 @@ class OpenDocuments:
         """The answer where nothing needs to be read: a shard of numbered documents that are all open."""
         facts = begun.facts
         tenant_id = self._tenant_ids.get(facts.tenant)
-        if tenant_id is None or begun.training["uri_template"] is None or begun.shard["open"] != facts.count:
+        if tenant_id is None or begun.training.uri_template is None or begun.open != facts.count:
             return None
         return Opened(begun, tenant_id, [(facts.first, facts.count)])
 
@@ -45,10 +52,18 @@ class OpenDocuments:
         last = facts.first + facts.count - 1
         async with postgres.acquired(self._pool, "reading a shard", seconds=READ_SECONDS) as c:
             tenant_id = await self._tenant_id(c, facts.tenant)
-            if begun.training["uri_template"] is not None:
+            if begun.training.uri_template is not None:
                 return Opened(begun, tenant_id, _runs(await open_ordinals(c, facts.training, facts.first, last)))
             rows = await c.fetch(SQL["open_documents"], facts.training, facts.first, last)
-        return Opened(begun, tenant_id, _runs(row["ordinal"] for row in rows), rows)
+        return Opened(
+            begun,
+            tenant_id,
+            _runs(row["ordinal"] for row in rows),
+            [row["document_id"] for row in rows],
+            [row["uri"] for row in rows],
+            [row["media_type"] or "" for row in rows] if any(row["media_type"] for row in rows) else (),
+            [row["metadata"] or "{}" for row in rows] if any(row["metadata"] for row in rows) else (),
+        )
 
     async def _tenant_id(self, c: Connection, tenant: int) -> str:
         if tenant not in self._tenant_ids:

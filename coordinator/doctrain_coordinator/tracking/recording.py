@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from doctrain_coordinator.core.blocks import Block, clean
 from doctrain_coordinator.core.stages import stored_under_way
+from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.outcomes import Outcomes
 from doctrain_mesh.postgres import Connection, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Blame
+from doctrain_coordinator.core.states import SessionState
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
 from doctrain_coordinator.tracking.takeback import Guard
 from doctrain_mesh import postgres
@@ -18,7 +19,7 @@ from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState)
 SESSION_SECONDS = 10.0
 GRACE_SECONDS = 1.0
 QUIET_SECONDS = 0.75

@@ -4,7 +4,7 @@ returning id, attached, beat
 
 -- name: attach_session
 update session set attached = attached + 1, lanes = $3, gone_at = null, beaten_at = now()
-where id = $1 and worker_id = $2 and secret_hash = $4 and state = 1 returning id, attached, beat
+where id = $1 and worker_id = $2 and secret_hash = $4 and state = :SessionState.LIVE returning id, attached, beat
 
 -- name: predecessor
-select beat, attached from session where id = $1 and worker_id = $2 and secret_hash = $3 and state = 1
+select beat, attached from session where id = $1 and worker_id = $2 and secret_hash = $3 and state = :SessionState.LIVE

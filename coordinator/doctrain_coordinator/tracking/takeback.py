@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Blame, Budgets, Held, Verdict, judge
 from doctrain_coordinator.core.ledger import TrainingRow
-from doctrain_coordinator.core.states import ErrorClass, ShardState
+from doctrain_coordinator.core.states import DocumentState, ErrorClass, SessionState, ShardState
 from doctrain_coordinator.outcomes import Outcomes
 from doctrain_coordinator.tracking.opened import open_ordinals
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
-from doctrain_coordinator.tracking.training_rows import lock_trainings, training_row, write_trainings
+from doctrain_coordinator.tracking.training_rows import lock_trainings, write_trainings
 from doctrain_mesh.postgres import Connection, Record, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, ErrorClass, SessionState, ShardState)
 TAKE_BACK_SECONDS = 20.0
 SAID = {Blame.CHARGED: "charged", Blame.FENCED: "it had fenced itself", Blame.NOBODY: "not charged"}
 CRASH_CODE = "CRASHED_WORKER"
@@ -88,7 +88,7 @@ class TakeBacks:
     async def _end(self, c: Connection, guard: Guard, blame: Blame) -> Taken | None:
         held = await c.fetch(SQL["held_by"], guard.session)
         trainings = list({row["training"] for row in held})
-        rows = {row["id"]: training_row(row) for row in await lock_trainings(c, trainings)}
+        rows = {row.id: row for row, _ in await lock_trainings(c, trainings)}
         await brief(c)
         session = await c.fetchrow(SQL["end_session"], guard.session, guard.beat, guard.attached)
         if session is None:

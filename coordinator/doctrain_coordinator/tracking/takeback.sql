@@ -1,5 +1,5 @@
 -- name: held_by
-select id, training from shard where holder = $1 and state in (2, 3)
+select id, training from shard where holder = $1 and state in (:ShardState.HELD)
 
 -- name: forgive_shards
 with charged as (
@@ -9,12 +9,13 @@ update shard set losses = losses - 1 from charged where shard.id = charged.id an
 
 -- name: end_session
 -- Nobody is charged for what is lost with one that was draining.
-update session set state = 2
-where id = $1 and state = 1 and ($2::bigint is null or beat = $2) and ($3::int is null or attached = $3) returning draining, worker_id
+update session set state = :SessionState.LOST
+where id = $1 and state = :SessionState.LIVE and ($2::bigint is null or beat = $2) and ($3::int is null or attached = $3)
+returning draining, worker_id
 
 -- name: lock_held_shards
 select id, training, tenant, state, number, width, first, count, open, running, losses, suspects, trial, fences, fenced_open
-from shard where holder = $1 and state in (2, 3) order by id for update
+from shard where holder = $1 and state in (:ShardState.HELD) order by id for update
 
 -- name: take_back_shard
 update shard
@@ -28,10 +29,10 @@ where id = $1
 select losses from document where training = $1 and ordinal = $2
 
 -- name: charge_document
-update document set losses = losses + 1 where training = $1 and ordinal = $2 and state = 0
+update document set losses = losses + 1 where training = $1 and ordinal = $2 and state = :DocumentState.OPEN
 
 -- name: fail_document
 update document
-set state = 2, attempt = $3, losses = losses + 1, error_class = 4, error_code = $4, error = $5
-where training = $1 and ordinal = $2 and state = 0
+set state = :DocumentState.FAILED, attempt = $3, losses = losses + 1, error_class = :ErrorClass.CRASH, error_code = $4, error = $5
+where training = $1 and ordinal = $2 and state = :DocumentState.OPEN
 returning ordinal

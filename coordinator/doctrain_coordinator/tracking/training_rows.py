@@ -7,20 +7,25 @@ from typing import Any
 
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.tracking.items import TrainingFacts
 from doctrain_mesh.postgres import Connection, Record, statements
 
 SQL = statements.of(__name__)
 
 
-async def lock_trainings(c: Connection, trainings: Sequence[int]) -> list[Record]:
-    """Their rows, locked in order; those of ids that there are."""
-    return list(await c.fetch(SQL["lock_trainings"], trainings))
+async def lock_trainings(c: Connection, trainings: Sequence[int]) -> list[tuple[TrainingRow, TrainingFacts]]:
+    """Locks them in order, those of ids that there are: each as the ledger takes it, and what of it never changes."""
+    return [(_row(row), _facts(row)) for row in await c.fetch(SQL["lock_trainings"], trainings)]
 
 
-def training_row(row: Record) -> TrainingRow:
-    """A locked training as the ledger takes it."""
+def _row(row: Record) -> TrainingRow:
     counts = row["total"], row["completed"], row["failed"], row["version"]
     return TrainingRow(row["id"], TrainingState(row["state"]), row["sealed"], *counts, row["task_id"])
+
+
+def _facts(row: Record) -> TrainingFacts:
+    numbered = row["uri_template"], row["number_offset"]
+    return TrainingFacts(row["task_id"], row["index_order"], row["traceparent"], row["retrain"], *numbered)
 
 
 async def write_trainings(c: Connection, rows: Iterable[TrainingRow]) -> list[int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from doctrain_coordinator.core.states import ShardState
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, ShardState)
 TRIAL_SECONDS = 10.0
 
 

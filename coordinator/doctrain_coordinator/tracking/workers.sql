@@ -6,6 +6,6 @@ select session.id, session.worker_id, session.lanes, session.draining, session.o
     coalesce(held.shards, 0)::int as shards, coalesce(held.slots, 0)::int as slots
 from session
 left join lateral (
-    select count(*) as shards, sum(width) as slots from shard where holder = session.id and state in (2, 3)
+    select count(*) as shards, sum(width) as slots from shard where holder = session.id and state in (:ShardState.HELD)
 ) held on true
-where session.state = 1 order by session.worker_id, session.id
+where session.state = :SessionState.LIVE order by session.worker_id, session.id

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.chunks import Chunk
@@ -18,7 +19,7 @@ from doctrain_mesh.errors import QuotaExceededError, TrainingExistsError
 from doctrain_mesh.observability import telemetry
 from doctrain_mesh.postgres import Pool, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, TrainingState)
 READ_SECONDS = 10.0
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from doctrain_coordinator.core.states import DocumentState, ShownState
 from doctrain_coordinator.trainings.reading import Seen, read_documents
+from doctrain_coordinator.trainings.views import DocumentView
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, ShownState)
 READ_SECONDS = 10.0
 MOST_DOCUMENTS = 200
 ENOUGH_BYTES = 128 * 1024
@@ -26,25 +28,25 @@ class ChangedDocuments:
         """What was told counts no more."""
         self._told.clear()
 
-    async def since(self, version: int, seen: Seen) -> AsyncIterator[Sequence[Record]]:
+    async def since(self, version: int, seen: Seen) -> AsyncIterator[Sequence[DocumentView]]:
         """Those that ended after the training had that version, in batches; ``seen`` is how it stands. Raises StoreUnavailableError."""
         async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
             shards = await c.fetch(SQL["changed_shards"], self._training, version)
         for shard in shards:
-            async for rows in self._of_shard(shard):
-                yield rows
-            if shard["open"] == 0 and shard["version"] <= seen.row["version"]:
+            async for documents in self._of_shard(shard):
+                yield documents
+            if shard["open"] == 0 and shard["version"] <= seen.training.version:
                 del self._told[shard["id"]]
 
-    async def _of_shard(self, shard: Record) -> AsyncIterator[Sequence[Record]]:
+    async def _of_shard(self, shard: Record) -> AsyncIterator[Sequence[DocumentView]]:
         told = self._told.setdefault(shard["id"], set())
         first, last = shard["first"], shard["first"] + shard["count"] - 1
         while first <= last:
             async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
                 arguments = self._training, first, last, MOST_DOCUMENTS
                 found = await read_documents(c, SQL["ended_documents"], *arguments, most_bytes=ENOUGH_BYTES)
-            fresh = [row for row in found.rows if row["ordinal"] not in told]
-            told.update(row["ordinal"] for row in fresh)
+            fresh = [document for document in found.documents if document.ordinal not in told]
+            told.update(document.ordinal for document in fresh)
             if fresh:
                 yield fresh
-            first = found.rows[-1]["ordinal"] + 1 if found.cut or len(found.rows) == MOST_DOCUMENTS else last + 1
+            first = found.documents[-1].ordinal + 1 if found.cut or len(found.documents) == MOST_DOCUMENTS else last + 1

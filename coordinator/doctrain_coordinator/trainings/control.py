@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings.endings import end_early, lock_open_shards, lock_training
 from doctrain_mesh.postgres import Connection, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, ShardState, TrainingState)
 CONTROL_SECONDS = 20.0
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from doctrain_coordinator import outcomes
-from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.core.ledger import TrainingRow
+from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
-from doctrain_mesh.postgres import Connection, Record, statements
+from doctrain_mesh.postgres import Connection, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, ShardState)
 END_SECONDS = 20.0
 
 
 async def end_early(locks: ShardLocks, training: int, state: TrainingState, reason: str | None) -> bool:
     """What waits is cancelled, what runs is ordered to stop. False when it had ended. Raises StoreUnavailableError."""
 
-    async def end(c: Connection) -> Record | None:
+    async def end(c: Connection) -> TrainingRow | None:
         row = await lock_training(c, training)
-        if row is None or TrainingState(row["state"]).ended:
+        if row is None or row.state.ended:
             return None
         version = await c.fetchval(SQL["end_training"], training, state, reason)
         await lock_open_shards(c, training)
@@ -25,14 +26,16 @@ async def end_early(locks: ShardLocks, training: int, state: TrainingState, reas
 
     ended = await locks.transact("ending a training", END_SECONDS, end)
     if ended is not None:
-        counts = {name: ended[name] for name in ("total", "completed", "failed")}
-        outcomes.tell_ended(training, ended["task_id"], state, **counts)
+        outcomes.tell_ended(training, ended.task_id, state, total=ended.total, completed=ended.completed, failed=ended.failed)
     return ended is not None
 
 
-async def lock_training(c: Connection, training: int) -> Record | None:
+async def lock_training(c: Connection, training: int) -> TrainingRow | None:
     """Its row, locked; None when there is none."""
-    return await c.fetchrow(SQL["lock_for_end"], training)
+    row = await c.fetchrow(SQL["lock_for_end"], training)
+    if row is None:
+        return None
+    return TrainingRow(**{**row, "state": TrainingState(row["state"])})
 
 
 async def lock_open_shards(c: Connection, training: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import DocumentState, TrainingState
 from doctrain_coordinator.trainings import chunks
 from doctrain_coordinator.trainings.chunks import Chunk, Copied
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, OwnConnection, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, TrainingState)
 WINDOW = chunks.MOST
 """Documents that one statement looks through."""
 MOST_BYTES = 16 * 2**20
@@ -37,7 +38,7 @@ async def remaining(c: OwnConnection, failed: Failed, offset: int) -> AsyncItera
     """All from the ordinal ``offset`` on."""
     last = False
     while not last:
-        async with postgres.available("reading what failed"):
+        async with postgres.available("reading what failed", c):
             loaded = await c.fetchval(SQL["loaded"], failed.training)
             chunk = await next_chunk(c, failed, offset, loaded=loaded, most=WINDOW)
         offset, last = chunk.offset, chunk.last

@@ -11,8 +11,8 @@ select ordinal from (
     from document d join training g on g.id = d.training
     where d.training = $1 and d.ordinal >= $2 and d.ordinal < $3
         and case
-            when d.state = 2 then cardinality($4::smallint[]) = 0 or d.error_class = any($4)
-            else d.state = 0 and g.state > 2 and cardinality($4) = 0
+            when d.state = :DocumentState.FAILED then cardinality($4::smallint[]) = 0 or d.error_class = any($4)
+            else d.state = :DocumentState.OPEN and g.state > :TrainingState.PROCESSING and cardinality($4) = 0
         end
         and not exists (
             select 1 from indexed_document i
@@ -38,8 +38,8 @@ cross join lateral (
     select ordinal, document_id from document
     where training = $1 and ordinal = wanted.ordinal
         and case
-            when state = 2 then cardinality($4::smallint[]) = 0 or error_class = any($4)
-            else state = 0 and g.state > 2 and cardinality($4) = 0
+            when state = :DocumentState.FAILED then cardinality($4::smallint[]) = 0 or error_class = any($4)
+            else state = :DocumentState.OPEN and g.state > :TrainingState.PROCESSING and cardinality($4) = 0
         end
     limit 1
 ) d

@@ -15,10 +15,11 @@ from doctrain_coordinator.core.turns import Rota, Turn
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings import endings, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
+from doctrain_coordinator.trainings.unfinished import Unfinished
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
-from doctrain_mesh.postgres import OwnConnection, Record, sizes
+from doctrain_mesh.postgres import OwnConnection, sizes
 
 log = logging.getLogger(__name__)
 SCAN_SECONDS = 5.0
@@ -128,22 +129,22 @@ class Loaders:
     async def _load(self, training: int) -> bool:
         """One turn; False when there was nothing to do for this coordinator. The connection holds the claim."""
         async with self._connected() as c:
-            row = await unfinished.claim(c, training)
-            if row is None:
+            claimed = await unfinished.claim(c, training)
+            if claimed is None:
                 return False
             try:
-                return await self._go_on(c, row)
+                return await self._go_on(c, claimed)
             except InvalidRequestError as error:
                 await self._fail(training, error.sentence)
                 return True
 
-    async def _go_on(self, c: OwnConnection, row: Record) -> bool:
-        training, tenant = row["id"], row["tenant"]
-        async with postgres.available("counting lanes"):
+    async def _go_on(self, c: OwnConnection, of: Unfinished) -> bool:
+        training, tenant = of.id, of.tenant
+        async with postgres.available("counting lanes", c):
             lanes = await storing.count_lanes(c)
-        loaded, expected = row["loaded"], row["load_count"] or LIKELY_DOCUMENTS
+        loaded, expected = of.loaded, of.load_count or LIKELY_DOCUMENTS
         turn = Turn(time.monotonic(), TURN_SECONDS, QUIET_SECONDS)
-        async with unfinished.remaining(c, row, self._sources) as chunks:
+        async with unfinished.remaining(c, of, self._sources) as chunks:
             async for chunk in chunks:
                 if chunk is None:
                     await unfinished.keep_claim(c)

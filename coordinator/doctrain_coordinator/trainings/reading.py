@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, Lost, holds, waiting_reason
-from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, ShownState, TrainingState
+from doctrain_coordinator.trainings.views import DocumentView, TrainingView
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import TrainingNotFoundError
 from doctrain_mesh.postgres import Connection, Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, DocumentState, SessionState, ShardState, ShownState, TrainingState)
 READ_SECONDS = 10.0
 MOST_SHOWN = 128
 MOST_AHEAD = 10
@@ -27,20 +28,16 @@ ROWS_AT_ONCE = 50
 class Seen:
     """A training as it stands, with the reason why it waits."""
 
-    row: Record
+    training: TrainingView
     waiting: str
-
-    @property
-    def state(self) -> TrainingState:
-        return TrainingState(self.row["state"])
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Documents in order, with the training's row; ``next_ordinal`` is where to go on, None after the last."""
+    """Documents in order, with their training; ``next_ordinal`` is where to go on, None after the last."""
 
-    training: Record
-    rows: Sequence[Record]
+    training: TrainingView
+    documents: Sequence[DocumentView]
     next_ordinal: int | None
 
 
@@ -83,11 +80,11 @@ class Trainings:
     async def read(self, ids: Collection[int]) -> list[Seen]:
         """Those trainings as they stand, in no order; unknown ones are left out."""
         async with postgres.acquired(self._pool, "reading trainings", seconds=READ_SECONDS) as c:
-            rows = await c.fetch(SQL["progress"], list(ids))
-            idle = [row["id"] for row in rows if row["state"] < TrainingState.COMPLETED and not row["running"]]
+            found = [_view(row) for row in await c.fetch(SQL["progress"], list(ids))]
+            idle = [training.id for training in found if not training.state.ended and not training.running]
             waiting = {row["id"]: row for row in await c.fetch(SQL["waiting"], idle)} if idle else {}
             fleet = await c.fetchrow(SQL["fleet"]) if idle else None
-        return [Seen(row, _waiting(row, waiting.get(row["id"]), fleet)) for row in rows]
+        return [Seen(training, _waiting(training, waiting.get(training.id), fleet)) for training in found]
 
     async def get(self, tenant: int, task_id: str, broker_answers: Callable[[], Awaitable[bool]]) -> Seen:
         """One training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
@@ -102,14 +99,14 @@ class Trainings:
         async with postgres.acquired(self._pool, "explaining a training", seconds=READ_SECONDS) as c:
             waiting = await c.fetchrow(SQL["waiting"], [training])
             fleet = await c.fetchrow(SQL["fleet"])
-            silent = await c.fetchrow(SQL["held_by_silent"], seen.row["tenant"], training, self._silent_seconds)
-            ahead = await c.fetch(SQL["ahead"], seen.row["tenant"], training, MOST_AHEAD)
+            silent = await c.fetchrow(SQL["held_by_silent"], seen.training.tenant, training, self._silent_seconds)
+            ahead = await c.fetch(SQL["ahead"], seen.training.tenant, training, MOST_AHEAD)
         assert waiting is not None
         assert fleet is not None
         assert silent is not None
-        facts = _facts(seen.row, waiting, fleet, broker_answers=asked, lost=self._lost(silent))
+        facts = _facts(seen.training, waiting, fleet, broker_answers=asked, lost=self._lost(silent))
         return Explained(
-            Seen(seen.row, waiting_reason(facts)),
+            Seen(seen.training, waiting_reason(facts)),
             holds(facts),
             waiting["slots"],
             waiting["own_slots"],
@@ -128,60 +125,67 @@ class Trainings:
         """Trainings with keys below ``before``, newest first."""
         async with postgres.acquired(self._pool, "listing trainings", seconds=READ_SECONDS) as c:
             ids = [row["id"] for row in await c.fetch(SQL["list"], tenant, before, list(states), size)]
-        return sorted(await self.read(ids), key=lambda seen: -seen.row["id"]) if ids else []
+        return sorted(await self.read(ids), key=lambda seen: -seen.training.id) if ids else []
 
     async def documents(self, training: int, after: int, states: Sequence[int], size: int) -> Page:
-        """Documents with ordinals above ``after`` in some states; ``shown`` is their state as doctrain.v1.DocumentState."""
+        """Documents with ordinals above ``after`` in some states."""
         (seen,) = await self.read([training])
         async with postgres.acquired(self._pool, "listing documents", seconds=READ_SECONDS) as c:
             running = [row["ordinal"] for row in await c.fetch(SQL["running_ordinals"], training)]
             until = after + DOCUMENT_WINDOW
-            arguments = training, seen.state.ended, running, after, until, list(states), size
+            arguments = training, seen.training.state.ended, running, after, until, list(states), size
             found = await read_documents(c, SQL["documents"], *arguments, most_bytes=PAGE_BYTES)
-        if found.cut or len(found.rows) == size:
-            return Page(seen.row, found.rows, found.rows[-1]["ordinal"])
-        return Page(seen.row, found.rows, until if until < seen.row["total"] - 1 else None)
+        if found.cut or len(found.documents) == size:
+            return Page(seen.training, found.documents, found.documents[-1].ordinal)
+        return Page(seen.training, found.documents, until if until < seen.training.total - 1 else None)
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentRows:
-    """Rows of documents; ``cut``: there may be more of them."""
+class Documents:
+    """Some documents in order; ``cut``: there may be more of them."""
 
-    rows: Sequence[Record]
+    documents: Sequence[DocumentView]
     cut: bool
 
 
-async def read_documents(c: Connection, statement: str, *arguments: object, most_bytes: int) -> DocumentRows:
-    """What the statement answers, up to the row with which it is that large: each may carry some KiB of its tenant's."""
-    rows: list[Record] = []
+async def read_documents(c: Connection, statement: str, *arguments: object, most_bytes: int) -> Documents:
+    """What the statement answers, up to the document with which it is that large: each may carry some KiB of its tenant's."""
+    documents: list[DocumentView] = []
     size = 0
     async with c.transaction(readonly=True):
         async for row in c.cursor(statement, *arguments, prefetch=ROWS_AT_ONCE):
-            rows.append(row)
-            size += sum(len(row[column] or "") for column in ("document_id", "uri", "metadata", "error"))
+            document = DocumentView(**row)
+            documents.append(document)
+            size += sum(len(part or "") for part in (document.document_id, document.uri, document.metadata, document.error))
             if size >= most_bytes:
-                return DocumentRows(rows, cut=True)
-    return DocumentRows(rows, cut=False)
+                return Documents(documents, cut=True)
+    return Documents(documents, cut=False)
 
 
-def _waiting(row: Record, facts: Record | None, fleet: Record | None) -> str:
+def _view(row: Record) -> TrainingView:
+    return TrainingView(**{**row, "state": TrainingState(row["state"])})
+
+
+def _waiting(training: TrainingView, facts: Record | None, fleet: Record | None) -> str:
     if facts is None or fleet is None:
         return ""
-    return waiting_reason(_facts(row, facts, fleet))
+    return waiting_reason(_facts(training, facts, fleet))
 
 
 def _handed_out(seen: Seen) -> bool:
     """Whether nothing runs of what was handed out: for a moment, or because the broker does not answer."""
-    return bool(seen.row["in_flight"] and not seen.row["running"] and not seen.state.ended)
+    return bool(seen.training.in_flight and not seen.training.running and not seen.training.state.ended)
 
 
-def _facts(row: Record, waiting: Record, fleet: Record, *, broker_answers: bool | None = None, lost: Lost = NOTHING_LOST) -> Facts:
+def _facts(
+    training: TrainingView, waiting: Record, fleet: Record, *, broker_answers: bool | None = None, lost: Lost = NOTHING_LOST
+) -> Facts:
     return Facts(
-        state=TrainingState(row["state"]),
-        paused=row["paused"],
-        sealed=row["sealed"],
-        in_flight=row["in_flight"],
-        running=row["running"],
+        state=training.state,
+        paused=training.paused,
+        sealed=training.sealed,
+        in_flight=training.in_flight,
+        running=training.running,
         pending=waiting["pending"],
         slots=waiting["slots"],
         slots_used=waiting["slots_used"],

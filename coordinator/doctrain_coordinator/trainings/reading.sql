@@ -3,32 +3,34 @@ select id from training where tenant = $1 and task_id = $2
 
 -- name: progress
 -- Trainings as they stand; first_open is the ordinal of the first open document, null when none is open.
-select g.id, g.tenant, g.task_id, g.state, g.paused, (select task_id from training first where first.id = g.retry_of) as retry_of, g.sealed, g.total, g.completed, g.failed, g.unchanged, g.version, g.created_at,
-    g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
+select g.id, g.tenant, g.task_id, g.state, g.paused, (select task_id from training first where first.id = g.retry_of) as retry_of,
+    g.sealed, g.total, g.completed, g.failed, g.unchanged, g.version, g.created_at, g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
     coalesce(flight.documents, 0)::int as in_progress,
     flight.shards::int as in_flight, flight.running::int as running,
     prefix.ordinal as first_open, last.document_id as last_id,
     (
         select json_agg(json_build_array(s.running, s.under_way::json))::text from shard s
-        where s.training = g.id and s.state = 2 and s.under_way is not null
+        where s.training = g.id and s.state = :ShardState.RUNNING and s.under_way is not null
     ) as under_way,
     case when g.ended_at > g.started_at then (g.completed + g.failed) / extract(epoch from g.ended_at - g.started_at)
-        when g.state < 3 and g.moved_at is not null and g.pace_from < now() - interval '2 seconds'
+        when g.state in (:TrainingState.OPEN) and g.moved_at is not null and g.pace_from < now() - interval '2 seconds'
         then (g.completed + g.failed - g.pace_done) / extract(epoch from now() - g.pace_from) else 0 end::float8 as pace
 from training g
 cross join lateral (
-    select sum(cardinality(s.running)) as documents, count(*) as shards, count(*) filter (where s.state = 2) as running
-    from shard s where s.training = g.id and s.state in (1, 2, 3)
+    select sum(cardinality(s.running)) as documents, count(*) as shards, count(*) filter (where s.state = :ShardState.RUNNING) as running
+    from shard s where s.training = g.id and s.state in (:ShardState.IN_FLIGHT)
 ) flight
 left join lateral (
-    select s.first, s.count from shard s where g.state < 3 and s.training = g.id and s.state < 4 order by s.first limit 1
+    select s.first, s.count from shard s
+    where g.state in (:TrainingState.OPEN) and s.training = g.id and s.state < :ShardState.DONE order by s.first limit 1
 ) open_shard on true
 left join lateral (
-    select s.first, s.count from shard s where g.state > 4 and s.training = g.id and s.open > 0 order by s.first limit 1
+    select s.first, s.count from shard s
+    where g.state in (:TrainingState.FAILED, :TrainingState.CANCELLED) and s.training = g.id and s.open > 0 order by s.first limit 1
 ) left_shard on true
 left join lateral (
     select min(d.ordinal) as ordinal from document d
-    where d.training = g.id and d.state = 0
+    where d.training = g.id and d.state = :DocumentState.OPEN
         and d.ordinal between coalesce(open_shard.first, left_shard.first)
             and coalesce(open_shard.first, left_shard.first) + coalesce(open_shard.count, left_shard.count) - 1
 ) prefix on true
@@ -42,10 +44,10 @@ where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = an
 -- name: waiting
 -- What may hold trainings back.
 select g.id, plan.slots,
-    (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (1, 2, 3))::int as slots_used,
-    (select coalesce(sum(s.width), 0) from shard s where s.training = g.id and s.state in (1, 2, 3))::int as own_slots,
+    (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (:ShardState.IN_FLIGHT))::int as slots_used,
+    (select coalesce(sum(s.width), 0) from shard s where s.training = g.id and s.state in (:ShardState.IN_FLIGHT))::int as own_slots,
     exists (
-        select 1 from shard s where s.state = 0 and s.training = g.id and s.not_before <= now()
+        select 1 from shard s where s.state = :ShardState.PENDING and s.training = g.id and s.not_before <= now()
     ) as pending,
     delayed.yield_reason, extract(epoch from delayed.not_before - now())::float8 as yield_seconds
 from training g
@@ -53,7 +55,8 @@ join tenant on tenant.id = g.tenant
 join plan on plan.name = tenant.plan
 left join lateral (
     select s.yield_reason, s.not_before from shard s
-    where s.state = 0 and s.training = g.id and s.not_before > now() and s.not_before < 'infinity' order by s.not_before limit 1
+    where s.state = :ShardState.PENDING and s.training = g.id and s.not_before > now() and s.not_before < 'infinity'
+    order by s.not_before limit 1
 ) delayed on true
 where g.id = any($1::bigint[])
 
@@ -63,31 +66,35 @@ select coalesce(sum(shard.width), 0)::int as slots,
     coalesce(sum(shard.width) filter (where shard.training = $2), 0)::int as own_slots,
     extract(epoch from now() - max(session.beaten_at))::float8 as silence
 from shard join session on session.id = shard.holder
-where shard.tenant = $1 and shard.state in (2, 3) and session.state = 1
+where shard.tenant = $1 and shard.state in (:ShardState.HELD) and session.state = :SessionState.LIVE
     and (session.gone_at is not null or session.beaten_at < now() - $3 * interval '1 second')
 
 -- name: ahead
 -- The tenant's other trainings that hold slots, the largest first.
 select training.task_id, sum(shard.width)::int as slots
 from shard join training on training.id = shard.training
-where shard.tenant = $1 and shard.training <> $2 and shard.state in (1, 2, 3)
+where shard.tenant = $1 and shard.training <> $2 and shard.state in (:ShardState.IN_FLIGHT)
 group by training.task_id order by slots desc, training.task_id limit $3
 
 -- name: fleet
-select (select coalesce(sum(lanes), 0) from session where state = 1 and not draining)::int as lanes,
-    (select count(*) from shard where state = 1 or state = 2 and cardinality(running) < open)::int as lanes_used
+select (select coalesce(sum(lanes), 0) from session where state = :SessionState.LIVE and not draining)::int as lanes,
+    (
+        select count(*) from shard where state = :ShardState.DISPATCHED or state = :ShardState.RUNNING and cardinality(running) < open
+    )::int as lanes_used
 
 -- name: running_ordinals
-select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (1, 2, 3)
+select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (:ShardState.IN_FLIGHT)
 
 -- name: documents
-select * from (
+select ordinal, state, shown, attempt, tries, losses, document_id, uri, metadata, unchanged, started_at, took_ms, stages,
+    error_class, error_code, error
+from (
     select d.*, case
-        when d.state = 1 then 3
-        when d.state = 2 then 4
-        when $2 then 5
-        when d.ordinal = any($3::int[]) then 2
-        else 1 end as shown
+        when d.state = :DocumentState.DONE then :ShownState.COMPLETED
+        when d.state = :DocumentState.FAILED then :ShownState.FAILED
+        when $2 then :ShownState.CANCELLED
+        when d.ordinal = any($3::int[]) then :ShownState.PROCESSING
+        else :ShownState.QUEUED end as shown
     from document d where d.training = $1 and d.ordinal > $4 and d.ordinal <= $5
 ) as listed
 where cardinality($6::smallint[]) = 0 or shown = any($6)

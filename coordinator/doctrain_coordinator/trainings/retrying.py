@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.tenants.keys import Identity
 from doctrain_coordinator.trainings import chunks, failed_documents
 from doctrain_coordinator.trainings.accepting import Accepted, Accepting, new_task_id, traceparent
@@ -16,7 +17,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.errors import NothingToRetryError
 from doctrain_mesh.postgres import Pool, Record, statements
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, TrainingState)
 READ_SECONDS = 10.0
 SEARCH_SECONDS = 10.0
 """A retry whose first document is not found within that long is accepted all the same, and loaded on."""

@@ -14,14 +14,14 @@ from doctrain_coordinator import outcomes
 from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.sharding import cut
-from doctrain_coordinator.core.states import TrainingState, after_counts
+from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState, after_counts
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.manifests import fault
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, OwnConnection, Pool, binary_copy, statements
 from doctrain_mesh.supervise import deadline
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, SessionState, ShardState, TrainingState)
 COMMIT_SECONDS = 120.0
 ROWS_AT_ONCE = 4_096
 
@@ -102,7 +102,7 @@ async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, e
     Raises InvalidManifestError for an id that was loaded before. After any other error the connection is to be closed: it is not rolled
     back, which on one that does not answer would wait all over again.
     """
-    async with postgres.available("loading documents"), deadline("Storing a chunk of documents", COMMIT_SECONDS):
+    async with postgres.available("loading documents", c), deadline("Storing a chunk of documents", COMMIT_SECONDS):
         await c.execute("begin")
         try:
             await _copy_documents(c, training, loaded, chunk)

@@ -2,7 +2,7 @@
 select nextval(pg_get_serial_sequence('training', 'id'))
 
 -- name: lanes
-select coalesce(sum(lanes), 0)::int from session where state = 1
+select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE
 
 -- name: insert_training
 -- The row that others may wait on comes last in its transaction.
@@ -29,11 +29,11 @@ select coalesce(max(shard_number), -1) + 1 from shard where training = $1
 
 -- name: lock_loading
 select id, task_id, state, sealed, total, completed, failed, version, loaded, paused
-from training where id = $1 and loaded = $2 and state in (1, 2) and not sealed for no key update
+from training where id = $1 and loaded = $2 and state in (:TrainingState.OPEN) and not sealed for no key update
 
 -- name: pause_loaded
 -- Shards were stored of a training that is paused: they wait until it is resumed.
-update shard set not_before = 'infinity' where training = $1 and first >= $2 and state = 0
+update shard set not_before = 'infinity' where training = $1 and first >= $2 and state = :ShardState.PENDING
 
 -- name: advance
 update training

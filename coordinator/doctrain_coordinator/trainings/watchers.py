@@ -31,7 +31,7 @@ class Mailbox:
 
     def put(self, seen: Seen) -> None:
         """Replaces what is there, unless it is newer."""
-        if self._latest is None or seen.row["version"] >= self._latest.row["version"]:
+        if self._latest is None or seen.training.version >= self._latest.training.version:
             self._latest = seen
             self._arrived.set()
 
@@ -120,5 +120,5 @@ class WatchHub:
             await asyncio.sleep(RETRY_SECONDS)
             return
         for seen in found:
-            for mailbox in self._mailboxes.get(seen.row["id"], ()):
+            for mailbox in self._mailboxes.get(seen.training.id, ()):
                 mailbox.put(seen)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
 
 import asyncpg
+from asyncpg.exceptions._base import DataError as UnencodableError  # asyncpg.DataError is the server's
 from asyncpg.pool import PoolConnectionProxy
 
 from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, StoreUnavailableError
@@ -28,8 +29,8 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 UniqueViolationError = asyncpg.UniqueViolationError
 # A lock was not had within the transaction's ``lock_timeout``.
 LockTimeoutError = asyncpg.LockNotAvailableError
-# Classes 22 and 23: what was sent cannot be stored, now or later.
-DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+# Classes 22 and 23, and what the driver itself finds too large for its column: what was sent cannot be stored, now or later.
+DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnencodableError)
 
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
@@ -42,7 +43,6 @@ _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_
 # What a server that is away, restarting, full, in recovery or on a failing disk makes asyncpg raise.
 _AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
     # A server that ends the session between two steps of a statement leaves asyncpg's own state torn: the connection is lost.
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
@@ -72,8 +72,11 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def available(operation: str) -> AsyncIterator[None]:
+async def available(operation: str, connection: Connection | None = None) -> AsyncIterator[None]:
     """Names the operation in the StoreUnavailableError that replaces a lost or overdue server's many errors.
+
+    ``connection`` is the one of the caller's own that is used within: once it is closed, whatever it refuses is the server's absence. What
+    an open one refuses (two operations at once, say) is a mistake of this program, which no repetition mends, and passes.
 
     A cancelled task rolls its transaction back first; on a lost connection the error of that takes the cancellation's place, and who
     catches StoreUnavailableError would work on. So it is cancelled here once more.
@@ -82,7 +85,8 @@ async def available(operation: str) -> AsyncIterator[None]:
     cancelled_before = task.cancelling() if task is not None else 0
     try:
         async with guard_cancellation(operation):
-            yield
+            with _lost_once(lambda: connection is not None and _is_closed(connection)):
+                yield
     except (*_AWAY, OperationTimeoutError) as error:
         if task is not None and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
@@ -95,6 +99,27 @@ async def available(operation: str) -> AsyncIterator[None]:
         ) from error
     else:
         OUTAGE.back()
+
+
+@contextmanager
+def _lost_once(closed: Callable[[], bool]) -> Iterator[None]:
+    """Tells asyncpg's refusal to work on what is closed from its refusal of a mistake, which is of the same class.
+
+    A refusal while a statement that was lost or overdue is cleaned up after, as by its rollback, is a consequence of that one.
+    """
+    try:
+        yield
+    except asyncpg.InterfaceError as error:
+        if not closed() and not isinstance(error.__context__, (*_AWAY, asyncio.CancelledError)):
+            raise
+        raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
+
+
+def _is_closed(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # a pool takes a lost connection back under whoever uses it
+        return True
 
 
 @asynccontextmanager
@@ -172,9 +197,17 @@ async def acquired(pool: Pool, operation: str, *, seconds: float = COMMAND_SECON
     async with (
         available(operation),
         deadline(operation[0].upper() + operation[1:], seconds),
-        pool.acquire(timeout=ACQUIRE_SECONDS) as connection,
+        _acquire(pool) as connection,
     ):
         yield connection
+
+
+@asynccontextmanager
+async def _acquire(pool: Pool) -> AsyncIterator[Connection]:
+    with _lost_once(pool.is_closing):
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            with _lost_once(lambda: _is_closed(connection)):
+                yield connection
 
 
 async def close_pool(pool: Pool) -> None:
@@ -191,5 +224,5 @@ async def close_connection(connection: OwnConnection) -> None:
     try:
         async with asyncio.timeout(2):
             await connection.close()
-    except (*_AWAY, TimeoutError):
+    except (*_AWAY, asyncpg.InterfaceError):
         connection.terminate()

@@ -59,7 +59,7 @@ async def examine_database(settings: Settings, mesh: Mesh) -> list[Finding]:
     except DoctrainError as error:
         return [Finding("database", Verdict.BAD, error.sentence)]
     try:
-        async with postgres.available("looking at Postgres"), deadline("Looking at Postgres", ANSWER_SECONDS):
+        async with postgres.available("looking at Postgres", connection), deadline("Looking at Postgres", ANSWER_SECONDS):
             version = await connection.fetchval("show server_version")
             found = [Finding("database", Verdict.OK, f"PostgreSQL {version}.")]
             found.append(_vector(await connection.fetchrow(PGVECTOR)))

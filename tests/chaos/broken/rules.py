@@ -90,7 +90,7 @@ def _no_adoption(holds: Any) -> None:
 
 def _two_leaders(dispatcher: Any) -> None:
     """Every coordinator leads, and each grant takes a moment: which is safe as long as tenants are locked."""
-    where = "where id = $1 and state = 0"
+    where = f"where id = $1 and state = {dispatcher.ShardState.PENDING:d}"
     assert where in dispatcher.SQL["grant"]
     dispatcher.SQL["grant"] = dispatcher.SQL["grant"].replace(where, f"where (select true from pg_sleep(0.05)) and {where[6:]}")
     if os.environ.get("DOCTRAIN_NAME", "").endswith("2"):  # else both would take the same shards, and only one of them gets each
@@ -98,7 +98,7 @@ def _two_leaders(dispatcher: Any) -> None:
 
 
 def _shared_lead(leadership: Any) -> None:
-    leadership.SQL["lead"] = "select pg_advisory_lock_shared($1)"
+    leadership.SQL["lead"] = leadership.SQL["lead"].replace("pg_advisory_lock", "pg_advisory_lock_shared")
 
 
 def _no_tenant_lock(dispatcher: Any) -> None:

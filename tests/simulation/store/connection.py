@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from simulation.store import loading, statements
 from simulation.store.backend import Backend
 from simulation.store.locks import Mode
@@ -250,8 +251,8 @@ async def _notify(backend: Backend, channel: str, payload: str) -> list[Row]:
     return answer
 
 
-async def _lead(backend: Backend, lock: int) -> list[Row]:
-    await backend.advisory(lock, wait=True)
+async def _lead(backend: Backend) -> list[Row]:
+    await backend.advisory(AdvisoryLock.LEADERSHIP, wait=True)
     return []
 
 

@@ -68,7 +68,7 @@ async def plans_of(tx: Transaction, ids: list[int]) -> list[Row]:
 @named("dispatch.dispatcher")
 async def lock_tenants(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("tenant", tx.some("tenant", ids), Mode.NO_KEY_UPDATE, lambda _: True)
-    return [{**columns(row, "id", "name", "plan"), "slots": tx.database.plans[row["plan"]]} for row in locked]
+    return [{"id": row["id"], "tenant_name": row["name"], "plan": row["plan"], "slots": tx.database.plans[row["plan"]]} for row in locked]
 
 
 @named("dispatch.dispatcher")

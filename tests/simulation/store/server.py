@@ -161,6 +161,9 @@ class Pool:
         finally:
             self._room.release()
 
+    def is_closing(self) -> bool:
+        return self._closed
+
     async def close(self) -> None:
         self.terminate()
 

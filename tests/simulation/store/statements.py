@@ -6,9 +6,9 @@ waits for a lock is its snapshot; after a wait it looks at the locked row again,
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable
 
-from doctrain_mesh.postgres import statements as product
 from simulation.store.tables import Row, Transaction
 
 Statement = Callable[..., Awaitable[list[Row]]]
@@ -46,7 +46,8 @@ def named(module: str, name: str = "") -> Callable[[Statement], Statement]:
 
 def of(module: str) -> dict[str, str]:
     """The statements of a module of the coordinator by name."""
-    return product.of(f"doctrain_coordinator.{module}")
+    found: dict[str, str] = importlib.import_module(f"doctrain_coordinator.{module}").SQL
+    return found
 
 
 def by_text() -> dict[str, tuple[str, Statement]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -16,7 +17,6 @@ from doctrain_mesh.postgres import connections
     "error",
     [
         ConnectionResetError(),
-        asyncpg.InterfaceError("connection is closed"),
         asyncpg.InternalClientError("cannot switch to state 13; another operation (2) is in progress"),
         asyncpg.DiskFullError("could not extend file"),
         asyncpg.CannotConnectNowError("the database system is starting up"),
@@ -29,6 +29,49 @@ async def test_a_lost_server_is_told_as_unavailable(error: Exception) -> None:
     with pytest.raises(StoreUnavailableError, match="reading"):
         async with postgres.available("reading"):
             raise error
+
+
+class Connection:
+    """As far as it is asked whether it is closed; one that its pool took back refuses to say so."""
+
+    def __init__(self, *, closed: bool = False, taken_back: bool = False) -> None:
+        self._closed, self._taken_back = closed, taken_back
+
+    def is_closed(self) -> bool:
+        if self._taken_back:
+            raise asyncpg.InterfaceError("connection has been released back to the pool")
+        return self._closed
+
+
+LOST: Any = Connection(closed=True)
+TAKEN_BACK: Any = Connection(taken_back=True)
+OPEN: Any = Connection()
+
+
+@pytest.mark.parametrize("connection", [LOST, TAKEN_BACK], ids=["lost", "taken back"])
+async def test_what_a_closed_connection_refuses_is_an_absent_store(connection: Any) -> None:
+    with pytest.raises(StoreUnavailableError, match="reading"):
+        async with postgres.available("reading", connection):
+            raise asyncpg.InterfaceError("connection is closed")
+
+
+@pytest.mark.parametrize("connection", [OPEN, None], ids=["open", "unknown"])
+async def test_what_an_open_connection_refuses_is_a_mistake(connection: Any) -> None:
+    with pytest.raises(asyncpg.InterfaceError, match="in progress"):
+        async with postgres.available("reading", connection):
+            raise asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
+
+
+async def test_what_is_refused_while_an_overdue_statement_is_cleaned_up_after_is_an_absent_store() -> None:
+    def roll_back_what_is_overdue() -> None:
+        try:
+            raise TimeoutError
+        finally:
+            raise asyncpg.InterfaceError("cannot perform operation: another operation is cancelling")
+
+    with pytest.raises(StoreUnavailableError):
+        async with postgres.available("reading", OPEN):
+            roll_back_what_is_overdue()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +127,7 @@ async def test_a_lost_connection_is_an_absent_store_also_while_a_task_cleans_up(
             await asyncio.Event().wait()
         finally:
             with pytest.raises(StoreUnavailableError):
-                async with postgres.available("cleaning up"):
+                async with postgres.available("cleaning up", LOST):
                     raise asyncpg.InterfaceError("connection is closed")
 
     task = asyncio.create_task(clean_up())

@@ -11,13 +11,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 from doctrain_mesh.postgres import Connection, Pool, acquired, binary_copy, statements
 from doctrain_mesh.words import lexeme, words
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, ShardContext
 
-SQL = statements.of(__name__)
+
+class ShardState(IntEnum):
+    """Of the coordinator's states of a shard, the one in which its holder may write."""
+
+    RUNNING = 2
+
+
+SQL = statements.of(__name__, ShardState)
 INDEX_SECONDS = 30.0
 CHUNKS_A_SECOND = 200
 """What a Postgres that is very busy manages, beside the time that every document has."""

@@ -1,0 +1,61 @@
+"""What a real Postgres and its driver raise, and which of it is an absent store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from doctrain_mesh import postgres as mesh_postgres
+from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.postgres import Connection, Pool
+
+
+@pytest.fixture
+async def pool(postgres: str) -> AsyncIterator[Pool]:
+    made = await mesh_postgres.create_pool(postgres, size=1, name="test")
+    try:
+        yield made
+    finally:
+        await mesh_postgres.close_pool(made)
+
+
+async def test_two_operations_at_once_on_one_connection_are_a_mistake_and_no_outage(pool: Pool) -> None:
+    with pytest.raises(asyncpg.InterfaceError, match="another operation is in progress"):
+        async with mesh_postgres.acquired(pool, "reading") as c:
+            await asyncio.gather(c.fetchval("select pg_sleep(0.2)"), c.fetchval("select 1"))
+
+
+async def test_a_parameter_that_no_column_holds_is_refused_data_and_no_outage(pool: Pool) -> None:
+    with pytest.raises(mesh_postgres.DataError):
+        async with mesh_postgres.acquired(pool, "reading") as c:
+            await c.fetchval("select $1::int", 2**40)
+
+
+async def test_a_connection_that_was_lost_is_an_absent_store_from_its_next_statement_on(pool: Pool, postgres: str) -> None:
+    async def after_losing_it(c: Connection) -> None:
+        c.terminate()
+        await c.fetchval("select 1")
+
+    with pytest.raises(StoreUnavailableError):
+        async with mesh_postgres.acquired(pool, "reading") as pooled:
+            await after_losing_it(pooled)
+    own = await mesh_postgres.connect(postgres)
+    with pytest.raises(StoreUnavailableError):
+        async with mesh_postgres.available("reading", own):
+            await after_losing_it(own)
+
+
+async def test_a_pool_that_is_closed_is_an_absent_store(pool: Pool) -> None:
+    await mesh_postgres.close_pool(pool)
+    with pytest.raises(StoreUnavailableError):
+        async with mesh_postgres.acquired(pool, "reading"):
+            pass
+
+
+async def test_a_rollback_after_an_overdue_statement_is_an_absent_store(pool: Pool) -> None:
+    with pytest.raises(StoreUnavailableError):
+        async with mesh_postgres.acquired(pool, "reading", seconds=0.1) as c, c.transaction():
+            await c.execute("select pg_sleep(60)")
