@@ -40,6 +40,7 @@ from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_coordinator.tracking.trials import Trials
 from doctrain_coordinator.trainings.accepting import Accepting
+from doctrain_coordinator.trainings.all_trainings import AllTrainings
 from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
 from doctrain_coordinator.trainings.old_artifacts import OldArtifacts
@@ -177,7 +178,10 @@ class _Coordinator:
             )
         )
         search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
-        fleet = FleetService(FleetParts(held.api, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds))
+        of_all = AllTrainings(held.api, trainings)
+        fleet = FleetService(
+            FleetParts(held.api, of_all, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds)
+        )
         self._served = rpc_server.build(settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker)
         self._background = {
             "changes": changes.run,

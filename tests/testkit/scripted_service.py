@@ -240,6 +240,11 @@ class ScriptedService(
         tenant = fleet_pb2.TenantQueue(tenant_id="acme", pending_shards=3, slots_in_use=5, slots=5)
         return fleet_pb2.GetQueueResponse(pending_shards=3, running_shards=1, open_documents=40, broker_messages=-1, tenants=[tenant])
 
+    async def ListAllTrainings(self, request: fleet_pb2.ListAllTrainingsRequest, context: Any) -> fleet_pb2.ListAllTrainingsResponse:
+        await self._enter("ListAllTrainings", request, context)
+        training = fleet_pb2.TenantTraining(tenant_id="acme", training=training_pb2.Training(training_task_id="t-1"))
+        return fleet_pb2.ListAllTrainingsResponse(trainings=[training])
+
     async def ListDeadLetters(self, request: fleet_pb2.ListDeadLettersRequest, context: Any) -> fleet_pb2.ListDeadLettersResponse:
         await self._enter("ListDeadLetters", request, context)
         letter = fleet_pb2.DeadLetter(cause="rejected", shard=0, explanation="It is no grant.")

@@ -27,6 +27,17 @@ class AsyncFleet:
         request = fleet_pb2.GetQueueRequest()
         return await self._endpoints.call("read the queue", lambda e: e.fleet.GetQueue, request, seconds=self._seconds)
 
+    async def list_all_trainings(self, *, open_only: bool = False, page_size: int = 0) -> AsyncGenerator[fleet_pb2.TenantTraining, None]:
+        """The trainings of all tenants, newest first, page after page; with ``open_only`` those that have not ended."""
+        request = fleet_pb2.ListAllTrainingsRequest(open_only=open_only, page_size=page_size)
+        while True:
+            page = await self._endpoints.call("list all trainings", lambda e: e.fleet.ListAllTrainings, request, seconds=self._seconds)
+            for training in page.trainings:
+                yield training
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
     async def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
         """Messages that the broker put aside, the newest first, with what became of their work."""
         request = fleet_pb2.ListDeadLettersRequest(page_size=page_size)

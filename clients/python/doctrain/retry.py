@@ -32,8 +32,8 @@ _REPEATABLE = {
     ),
     "doctrain.v1.SearchService": ("Search", "DeleteDocuments", "GetIndex"),
     "doctrain.v1.FleetService": (
-        *("ListWorkers", "GetQueue", "ListDeadLetters", "CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "ListPlans"),
-        *("ListKeys", "RevokeKey"),
+        *("ListWorkers", "GetQueue", "ListAllTrainings", "ListDeadLetters", "CreateTenant", "UpdateTenant", "ListTenants"),
+        *("PutPlan", "ListPlans", "ListKeys", "RevokeKey"),
     ),
 }
 

@@ -265,6 +265,10 @@ class Fleet:
         """See ``AsyncFleet.get_queue``."""
         return self._loop.run(self._fleet.get_queue())
 
+    def list_all_trainings(self, *, open_only: bool = False, page_size: int = 0) -> Iterator[fleet_pb2.TenantTraining]:
+        """See ``AsyncFleet.list_all_trainings``."""
+        return self._loop.iterate(self._fleet.list_all_trainings(open_only=open_only, page_size=page_size))
+
     def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
         """See ``AsyncFleet.list_dead_letters``."""
         return self._loop.run(self._fleet.list_dead_letters(page_size=page_size))

@@ -13,11 +13,12 @@ from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
 from doctrain_coordinator.dispatch.queue import read_queue
-from doctrain_coordinator.rpc import deeds, tokens
+from doctrain_coordinator.rpc import deeds, tokens, translate
 from doctrain_coordinator.rpc.violations import check_name, page_size
 from doctrain_coordinator.tenants.keys import ROLE_NAMES, Keys, ListedKey
 from doctrain_coordinator.tenants.provisioning import Tenant, Tenants
 from doctrain_coordinator.tracking.workers import LiveSession, live_workers
+from doctrain_coordinator.trainings.all_trainings import AllTrainings
 from doctrain_mesh.errors import UnavailableError, invalid_field
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import Pool
@@ -39,6 +40,7 @@ class FleetParts:
     """What the service needs."""
 
     pool: Pool
+    all_trainings: AllTrainings
     tenants: Tenants
     keys: Keys
     changes: Changes
@@ -95,6 +97,14 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
         except UnavailableError as error:
             log.warning("The queue is shown without the broker's: %s", error)
             return -1
+
+    async def ListAllTrainings(self, request: pb.ListAllTrainingsRequest, context: Any) -> pb.ListAllTrainingsResponse:
+        size = page_size(request.page_size, 50, 500)
+        before = tokens.read("ListAllTrainings", request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
+        found = await self._parts.all_trainings.page(before, size, open_only=request.open_only)
+        token = tokens.make("ListAllTrainings", found[-1][1].training.id) if len(found) == size else ""
+        trainings = [pb.TenantTraining(tenant_id=tenant_id, training=translate.training(seen)) for tenant_id, seen in found]
+        return pb.ListAllTrainingsResponse(trainings=trainings, next_page_token=token)
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
         letters = await self._parts.dead_letters.newest(page_size(request.page_size, 50, 500))

@@ -101,7 +101,8 @@ class Gates:
             raise ShuttingDownError(
                 "This coordinator shuts down; call another one, or this one again later.", retry_after_seconds=ELSEWHERE_SECONDS
             )
-        return self._operators if caller.role == ROLE_OPERATOR else self._of.get(method, self._quick)
+        gate = self._of.get(method, self._quick)
+        return self._operators if caller.role == ROLE_OPERATOR and gate is not self._watches else gate
 
     def close(self) -> None:
         """Lets nobody in any more; calls that are in, or in line, are served. One that gRPC's own end meets would read CANCELLED."""

@@ -21,9 +21,9 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.rpc.gates import Gates
 from doctrain_coordinator.rpc.places import Heard, Place
-from doctrain_coordinator.rpc.policies import MOST_BYTES, POLICIES, PUBLIC, UNTRACED
+from doctrain_coordinator.rpc.policies import FOR_TENANTS, MOST_BYTES, POLICIES, PUBLIC, UNTRACED
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
-from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, Identity, Keys
+from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_OPERATOR, ROLE_WORKER, Identity, Keys
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import (
     DoctrainError,
@@ -41,6 +41,8 @@ CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
 """Who made the call that runs now."""
 
 _MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
+FOR_TENANT = "doctrain-tenant"
+"""Metadata with which an operator names the tenant that a call is made for."""
 KEY_SECONDS = 5.0
 """How often an open stream looks whether its key is still in force."""
 REQUEST_SECONDS = 60.0
@@ -204,7 +206,8 @@ class _Call:
             raise UnauthenticatedError(_MISSING)
         identity = await self._keys.identify(key.strip())
         trace.get_current_span().set_attribute("doctrain.role", ROLE_NAMES[identity.role])
-        if identity.role != required:
+        identity = await self._acting(identity)
+        if identity.role != required and not (identity.tenant and self._method in FOR_TENANTS):
             wanted = ROLE_NAMES.get(required or 0, "nobody")
             raise PermissionDeniedError(
                 f"A key of role {ROLE_NAMES[identity.role]} may not call this; it needs one of role {wanted}.",
@@ -213,3 +216,15 @@ class _Call:
         if identity.tenant_id:
             trace.get_current_span().set_attribute("doctrain.tenant_id", identity.tenant_id)
         return identity
+
+    async def _acting(self, identity: Identity) -> Identity:
+        """The caller, who acts for the tenant that it names: an operator for any, a tenant for itself."""
+        named = str(self._metadata.get(FOR_TENANT, ""))
+        if not named or named == identity.tenant_id:
+            return identity
+        if identity.role != ROLE_OPERATOR:
+            raise PermissionDeniedError(
+                f"A key of role {ROLE_NAMES[identity.role]} acts for no other tenant; leave {FOR_TENANT} out.",
+                metadata={"role": ROLE_NAMES[identity.role], "required": ROLE_NAMES[ROLE_OPERATOR]},
+            )
+        return await self._keys.for_tenant(identity, named)

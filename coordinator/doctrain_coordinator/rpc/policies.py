@@ -39,6 +39,7 @@ POLICIES: dict[str, int] = {
         for method in (
             "ListWorkers",
             "GetQueue",
+            "ListAllTrainings",
             "ListDeadLetters",
             "CreateTenant",
             "UpdateTenant",
@@ -57,6 +58,13 @@ POLICIES: dict[str, int] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": PUBLIC,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": PUBLIC,
 }
+
+FOR_TENANTS = frozenset(
+    path
+    for path, role in POLICIES.items()
+    if role == ROLE_TENANT and path.startswith("/doctrain.v1.TrainingService/") and not path.endswith(("/StartTraining", "/UploadDocument"))
+)
+"""What operators may call for a tenant, to help it: nothing that trains in its name, and nothing that shows what its documents say."""
 
 UNTRACED = {method for method, role in POLICIES.items() if role == PUBLIC} | {
     "/doctrain.v1.TrainingService/WatchStatus",

@@ -13,6 +13,8 @@ import hashlib
 from doctrain_mesh.errors import InvalidResumePositionError
 
 _CHECK_BYTES = 6
+MOST = 2**63 - 1
+"""The largest number of a token, and of a row."""
 
 
 def make(scope: str, *numbers: int) -> str:
@@ -21,7 +23,7 @@ def make(scope: str, *numbers: int) -> str:
     return base64.urlsafe_b64encode(_check(scope, body) + body).decode().rstrip("=")
 
 
-def read(scope: str, token: str, count: int, what: str, *, most: int = 2**63 - 1) -> list[int]:
+def read(scope: str, token: str, count: int, what: str, *, most: int = MOST) -> list[int]:
     """The numbers, up to ``most``, of a token that ``make`` made for the same scope; raises InvalidResumePositionError."""
     wrong = InvalidResumePositionError(f"The {what} is not one that this call answered; leave it empty to start over.")
     if len(token) > 200:

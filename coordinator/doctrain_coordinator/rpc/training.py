@@ -26,7 +26,6 @@ from doctrain_mesh.network.uris import UriRules
 from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
 
-MOST_KEY = 2**63 - 1
 MOST_ORDINAL = 2**30
 DOCUMENTS_A_TURN = 50
 BROKER_SECONDS = 2.0
@@ -85,7 +84,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         size = page_size(request.page_size, 50, 500)
         states = _states(request.states, pb.TrainingState)
         scope = f"ListTrainings {tenant}"
-        before = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else MOST_KEY
+        before = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
         found = await self._parts.trainings.page(tenant, before, states, size)
         token = tokens.make(scope, found[-1].training.id) if len(found) == size else ""
         return pb.ListTrainingsResponse(trainings=[translate.training(seen) for seen in found], next_page_token=token)

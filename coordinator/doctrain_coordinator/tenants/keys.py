@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from doctrain_mesh import postgres
@@ -28,7 +28,7 @@ UNKNOWN = "The API key is not known or was revoked."
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who calls: a role, for tenants the tenant's key in Postgres and name, and the number of the API key."""
+    """Who calls: a role, the number of the API key, and the tenant, or the one that an operator acts for: its key in Postgres and name."""
 
     role: int
     tenant: int = 0
@@ -99,6 +99,12 @@ class Keys:
             self._remembered.clear()
         found = self._remembered[digest] = _Found(now + (UNKNOWN_SECONDS if identity is None else REMEMBERED_SECONDS), identity)
         return found
+
+    async def for_tenant(self, operator: Identity, tenant_id: str) -> Identity:
+        """The same operator, who acts for this tenant; raises TenantNotFoundError, StoreUnavailableError."""
+        async with postgres.acquired(self._pool, "reading a tenant", seconds=READ_SECONDS) as c:
+            tenant = await _tenant(c, tenant_id)
+        return replace(operator, tenant=tenant or 0, tenant_id=tenant_id)
 
     async def knows(self, key: str) -> bool:
         """Whether the key is in force."""

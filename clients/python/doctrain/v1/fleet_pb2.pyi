@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from doctrain.v1 import training_pb2 as _training_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
@@ -34,7 +35,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_WORKER: _Role.ValueType  # 2
     """Calls TrackerService."""
     ROLE_OPERATOR: _Role.ValueType  # 3
-    """Calls FleetService."""
+    """Calls FleetService, and for a tenant that it names TrainingService but to start."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """Who may use a key."""
@@ -46,7 +47,7 @@ ROLE_TENANT: Role.ValueType  # 1
 ROLE_WORKER: Role.ValueType  # 2
 """Calls TrackerService."""
 ROLE_OPERATOR: Role.ValueType  # 3
-"""Calls FleetService."""
+"""Calls FleetService, and for a tenant that it names TrainingService but to start."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
@@ -268,6 +269,92 @@ class TenantQueue(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TenantQueue: _TypeAlias = TenantQueue  # noqa: Y015
+
+@_typing.final
+class ListAllTrainingsRequest(_message.Message):
+    """Asks for one page of all tenants' trainings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    open_only: _builtins.bool
+    """Only those that have not ended."""
+    page_size: _builtins.int
+    """How many at most: 0 means 50; more than 500 means 500; negative is INVALID_ARGUMENT."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty: the first page."""
+    def __init__(
+        self,
+        *,
+        open_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAllTrainingsRequest: _TypeAlias = ListAllTrainingsRequest  # noqa: Y015
+
+@_typing.final
+class ListAllTrainingsResponse(_message.Message):
+    """A page of trainings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAININGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty: this was the last."""
+    @_builtins.property
+    def trainings(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantTraining]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        trainings: _abc.Iterable[Global___TenantTraining] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trainings", b"trainings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAllTrainingsResponse: _TypeAlias = ListAllTrainingsResponse  # noqa: Y015
+
+@_typing.final
+class TenantTraining(_message.Message):
+    """A training and whose it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    TRAINING_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant's name."""
+    @_builtins.property
+    def training(self) -> _training_pb2.Training:
+        """As the tenant sees it."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        training: _training_pb2.Training | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id", "training", b"training"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantTraining: _TypeAlias = TenantTraining  # noqa: Y015
 
 @_typing.final
 class Tenant(_message.Message):

@@ -48,6 +48,11 @@ class FleetServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueResponse.FromString,
                 _registered_method=True)
+        self.ListAllTrainings = channel.unary_unary(
+                '/doctrain.v1.FleetService/ListAllTrainings',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsResponse.FromString,
+                _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/doctrain.v1.FleetService/ListDeadLetters',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersRequest.SerializeToString,
@@ -112,6 +117,14 @@ class FleetServiceServicer(object):
 
     def GetQueue(self, request, context):
         """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAllTrainings(self, request, context):
+        """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
+        its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,6 +210,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.GetQueue,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueResponse.SerializeToString,
+            ),
+            'ListAllTrainings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAllTrainings,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsResponse.SerializeToString,
             ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
@@ -302,6 +320,33 @@ class FleetService(object):
             '/doctrain.v1.FleetService/GetQueue',
             doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.SerializeToString,
             doctrain_dot_v1_dot_fleet__pb2.GetQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAllTrainings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/ListAllTrainings',
+            doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class FleetServiceStub:
     """
     GetQueue: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.GetQueueRequest, _fleet_pb2.GetQueueResponse]
     """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
+    ListAllTrainings: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListAllTrainingsRequest, _fleet_pb2.ListAllTrainingsResponse]
+    """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
+    its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+    """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListDeadLettersRequest, _fleet_pb2.ListDeadLettersResponse]
     """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
     Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
@@ -87,6 +91,10 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """
     GetQueue: _aio.UnaryUnaryMultiCallable[_fleet_pb2.GetQueueRequest, _fleet_pb2.GetQueueResponse]  # type: ignore[assignment]
     """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
+    ListAllTrainings: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListAllTrainingsRequest, _fleet_pb2.ListAllTrainingsResponse]  # type: ignore[assignment]
+    """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
+    its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+    """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListDeadLettersRequest, _fleet_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
     Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
@@ -140,6 +148,16 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.GetQueueResponse, _abc.Awaitable[_fleet_pb2.GetQueueResponse]]:
         """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def ListAllTrainings(
+        self,
+        request: _fleet_pb2.ListAllTrainingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ListAllTrainingsResponse, _abc.Awaitable[_fleet_pb2.ListAllTrainingsResponse]]:
+        """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
+        its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+        """
 
     @_abc_1.abstractmethod
     def ListDeadLetters(

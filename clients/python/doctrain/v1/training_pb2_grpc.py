@@ -29,6 +29,9 @@ class TrainingServiceStub(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
+    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
+
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
     SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
@@ -103,6 +106,9 @@ class TrainingServiceServicer(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
+    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
+
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
     SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
@@ -284,6 +290,9 @@ class TrainingService(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
+    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
+
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
     SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.

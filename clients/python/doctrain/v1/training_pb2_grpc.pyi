@@ -30,6 +30,9 @@ class TrainingServiceStub:
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
+    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
+
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
     SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
@@ -104,6 +107,9 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
+    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
+
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
     SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
@@ -174,6 +180,9 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
+    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
+
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
     SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.

@@ -1,0 +1,25 @@
+"""The trainings of all tenants, for operators: the one read of trainings that asks for no tenant."""
+
+from __future__ import annotations
+
+from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.trainings.reading import READ_SECONDS, Seen, Trainings
+from doctrain_mesh import postgres
+from doctrain_mesh.postgres import Pool, statements
+
+SQL = statements.of(__name__, TrainingState)
+
+
+class AllTrainings:
+    """Lists them; ``trainings`` reads them as their tenants see them."""
+
+    def __init__(self, pool: Pool, trainings: Trainings) -> None:
+        self._pool, self._trainings = pool, trainings
+
+    async def page(self, before: int, size: int, *, open_only: bool) -> list[tuple[str, Seen]]:
+        """Those with keys below ``before``, newest first, each with the name of its tenant."""
+        statement = SQL["open"] if open_only else SQL["all"]
+        async with postgres.acquired(self._pool, "listing all trainings", seconds=READ_SECONDS) as c:
+            tenants: dict[int, str] = {row["id"]: row["tenant_id"] for row in await c.fetch(statement, before, size)}
+        found = {seen.training.id: seen for seen in (await self._trainings.read(tenants) if tenants else ())}
+        return [(tenant_id, found[training]) for training, tenant_id in tenants.items() if training in found]

@@ -1,0 +1,106 @@
+"""What operators see of tenants' trainings and may do for them; and that nobody else may name a tenant."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import grpc
+import pytest
+
+import doctrain
+from doctrain.v1 import fleet_pb2, training_pb2, training_pb2_grpc
+from testkit.coordinator import Coordinators, refused
+
+
+def numbered(count: int) -> training_pb2.NumberedDocuments:
+    return training_pb2.NumberedDocuments(uri_template="s3://bucket/{n}", count=count)
+
+
+def metadata(key: str, tenant: str = "") -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {key}"), *((("doctrain-tenant", tenant),) if tenant else ()))
+
+
+@pytest.fixture
+async def stub(served: Coordinators) -> training_pb2_grpc.TrainingServiceAsyncStub:
+    made: Any = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    return made  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def two_tenants(served: Coordinators) -> None:
+    for name in ("acme", "zebra"):
+        await (await served.tenant(name)).start_training(numbered=numbered(3), training_task_id=f"of-{name}")
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_operators_list_the_trainings_of_all_tenants(served: Coordinators) -> None:
+    operator = await served.client(await served.key(3))
+    acme = await served.client(await served.key(1, "acme"))
+    await acme.start_training(numbered=numbered(1), training_task_id="ended")
+    await acme.cancel("ended")
+    found = [(one.tenant_id, one.training.training_task_id) async for one in operator.fleet.list_all_trainings(page_size=1)]
+    assert found == [("acme", "ended"), ("zebra", "of-zebra"), ("acme", "of-acme")]
+    unended = [one.training.training_task_id async for one in operator.fleet.list_all_trainings(open_only=True, page_size=1)]
+    assert unended == ["of-zebra", "of-acme"]
+    assert (await refused(anext(acme.fleet.list_all_trainings()))).reason == "PERMISSION_DENIED"
+    assert (await refused(anext(operator.fleet.list_all_trainings(page_size=-1)))).reason == "INVALID_REQUEST"
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_an_operator_sees_and_steers_a_training_for_the_tenant_that_it_names(
+    served: Coordinators, stub: training_pb2_grpc.TrainingServiceAsyncStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    asked = metadata(await served.key(3), "acme")
+    listed = await stub.ListTrainings(training_pb2.ListTrainingsRequest(), metadata=asked)
+    assert [training.training_task_id for training in listed.trainings] == ["of-acme"]
+    documents = await stub.ListDocuments(training_pb2.ListDocumentsRequest(training_task_id="of-acme"), metadata=asked)
+    assert len(documents.documents) == 3
+    explained = await stub.ExplainTraining(training_pb2.ExplainTrainingRequest(training_task_id="of-acme"), metadata=asked)
+    assert explained.plan_slots == 30
+    paused = await stub.PauseTraining(training_pb2.PauseTrainingRequest(training_task_id="of-acme"), metadata=asked)
+    assert paused.training.paused
+    await stub.CancelTraining(training_pb2.CancelTrainingRequest(training_task_id="of-acme"), metadata=asked)
+    watched = [message async for message in stub.WatchStatus(training_pb2.WatchStatusRequest(training_task_id="of-acme"), metadata=asked)]
+    assert watched[-1].training.state == training_pb2.TRAINING_STATE_CANCELLED
+    retry = training_pb2.RetryFailedDocumentsRequest(training_task_id="of-acme", new_training_task_id="again")
+    assert (await stub.RetryFailedDocuments(retry, metadata=asked)).training.retry_of == "of-acme"
+    deeds = [record.getMessage() for record in caplog.records if record.name == "doctrain_coordinator.rpc.deeds"]
+    assert any("(of-acme) was paused, by role operator for tenant acme with key" in deed for deed in deeds)
+    with pytest.raises(grpc.aio.AioRpcError) as other:
+        await stub.GetTraining(training_pb2.GetTrainingRequest(training_task_id="of-zebra"), metadata=asked)
+    assert other.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_nobody_else_names_a_tenant_and_operators_start_nothing_in_its_name(
+    served: Coordinators, stub: training_pb2_grpc.TrainingServiceAsyncStub
+) -> None:
+    start = training_pb2.StartTrainingRequest(numbered=numbered(1))
+    get = training_pb2.GetTrainingRequest(training_task_id="of-acme")
+    operator, zebra, worker = await served.key(3), await served.key(1, "zebra"), await served.key(2)
+    calls: tuple[tuple[Any, Any, str, str, grpc.StatusCode], ...] = (
+        (stub.StartTraining, start, operator, "acme", grpc.StatusCode.PERMISSION_DENIED),
+        (stub.GetTraining, get, operator, "", grpc.StatusCode.PERMISSION_DENIED),
+        (stub.GetTraining, get, operator, "nobody", grpc.StatusCode.NOT_FOUND),
+        (stub.GetTraining, get, zebra, "acme", grpc.StatusCode.PERMISSION_DENIED),
+        (stub.GetTraining, get, worker, "acme", grpc.StatusCode.PERMISSION_DENIED),
+        (stub.GetTraining, get, zebra, "zebra", grpc.StatusCode.NOT_FOUND),
+    )
+    for call, request, key, tenant, expected in calls:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await call(request, metadata=metadata(key, tenant))
+        assert refusal.value.code() is expected, (key, tenant)
+
+
+async def test_an_operator_needs_no_tenant_for_the_fleet(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    channel = await served.channel()
+    call = channel.unary_unary(
+        "/doctrain.v1.FleetService/ListWorkers",
+        request_serializer=fleet_pb2.ListWorkersRequest.SerializeToString,
+        response_deserializer=fleet_pb2.ListWorkersResponse.FromString,
+    )
+    await call(fleet_pb2.ListWorkersRequest(), metadata=metadata(await served.key(3), "acme"))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await call(fleet_pb2.ListWorkersRequest(), metadata=metadata(await served.key(1, "acme"), "acme"))
