@@ -11,6 +11,7 @@ SEEDS  ?= 2000
 REPLAY ?=
 MUTATIONS ?= 2000
 SAMPLES ?=
+KEEP ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -30,7 +31,7 @@ $(STAMP): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
-setup-test: ## Install the servers that the tests start: RabbitMQ, etcd, bubblewrap, libfaketime (Debian packages; root or sudo)
+setup-test: ## Install the servers that the tests start: RabbitMQ, etcd, bubblewrap, libfaketime, Chromium (Debian packages; root or sudo)
 	@scripts/setup_test.sh
 
 check: setup ## Everything short of the tests: format, lint, types, architecture, protos, stubs
@@ -77,8 +78,8 @@ hostile: setup ## Read hostile documents and changed ones (MUTATIONS=n, SEED=n) 
 quality: setup ## Measure how well documents are read: the shipped corpus, or those of SAMPLES=DIR (docs/quality.md)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.quality $(SAMPLES)
 
-demo: setup ## Train the small corpus on an embedded mesh and show what became of it
-	$(BIN)/doctrain-server demo
+demo: setup ## Train the small corpus on an embedded mesh and show what became of it; KEEP=1 stays up for its dashboard
+	$(BIN)/doctrain-server demo $(if $(KEEP),--keep)
 
 bench: setup ## Measure documents a second; ARGS go to the benchmark
 	PYTHONPATH=$(CURDIR)/tests:$(CURDIR) $(BIN)/python -m benchmarks $(ARGS)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests start by themselves: RabbitMQ, etcd, bubblewrap and libfaketime. Does nothing where they are.
+# Installs what the tests start by themselves: RabbitMQ, etcd, bubblewrap, libfaketime and Chromium. Does nothing where they are.
 # Starts no service and leaves none running: the tests start their own servers, on free ports, in temporary folders.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/lib/rabbitmq/bin
@@ -9,6 +9,7 @@ command -v rabbitmq-server >/dev/null || packages+=(rabbitmq-server)
 command -v etcd >/dev/null || packages+=(etcd-server etcd-client)
 command -v bwrap >/dev/null || packages+=(bubblewrap)
 [ -n "$(find /usr/lib /usr/lib64 -name libfaketimeMT.so.1 -print -quit 2>/dev/null)" ] || packages+=(libfaketime)
+command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
 install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends "${packages[@]}")

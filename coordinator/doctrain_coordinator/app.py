@@ -48,6 +48,8 @@ from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
+from doctrain_coordinator.web import dashboard
+from doctrain_coordinator.web.dashboard import Dashboard
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.opening import open_embedder
@@ -63,9 +65,10 @@ SILENT_BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A coordinator that serves."""
+    """A coordinator that serves; ``dashboard`` is its URL, empty where there is none."""
 
     address: str
+    dashboard: str
     keys: Keys
     tenants: Tenants
 
@@ -78,15 +81,16 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     Postgres is away at the start; later it is waited for.
     """
     rpc_server.check(settings)
-    await migrate(settings.database_url)
     async with AsyncExitStack() as stack:
+        page = stack.enter_context(dashboard.opened(settings))
+        await migrate(settings.database_url)
         held = await _Held.open(settings, stack)
         loops = await stack.enter_async_context(asyncio.TaskGroup())
-        coordinator = _Coordinator(settings, held, broker, registry, loops)
+        coordinator = _Coordinator(settings, held, broker, registry, loops, page=page)
         stack.callback(coordinator.end)
         coordinator.start()
         address = await stack.enter_async_context(coordinator.serving())
-        yield Running(address, coordinator.keys, coordinator.tenants)
+        yield Running(address, page.url if page else "", coordinator.keys, coordinator.tenants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,10 @@ class _Held:
 
 
 class _Coordinator:
-    def __init__(self, settings: Settings, held: _Held, broker: Broker, registry: Registry, loops: asyncio.TaskGroup) -> None:
-        self._settings, self._registry, self._loops = settings, registry, loops
+    def __init__(
+        self, settings: Settings, held: _Held, broker: Broker, registry: Registry, loops: asyncio.TaskGroup, *, page: Dashboard | None
+    ) -> None:
+        self._settings, self._registry, self._loops, self._page = settings, registry, loops, page
         self._tasks: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
         url = settings.database_url
@@ -182,7 +188,9 @@ class _Coordinator:
         fleet = FleetService(
             FleetParts(held.api, of_all, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds)
         )
-        self._served = rpc_server.build(settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker)
+        self._served = rpc_server.build(
+            settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker, within=page.services if page else ""
+        )
         self._background = {
             "changes": changes.run,
             "commits": committer.run,
@@ -212,6 +220,8 @@ class _Coordinator:
         host = self._settings.listen.rpartition(":")[0]
         address = self._settings.advertise or f"{host}:{self._served.port}"
         async with AsyncExitStack() as leaving:
+            if self._page is not None:
+                await leaving.enter_async_context(self._page.serving())
             leaving.push_async_callback(self._drain)
             await leaving.enter_async_context(registered(self._registry, self._settings.process_name, address))
             await self._served.ready()

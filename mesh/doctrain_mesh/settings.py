@@ -112,6 +112,9 @@ class Settings:
     # Coordinator
     listen: str = _setting("127.0.0.1:7700", "Address the coordinator serves on, as `host:port`; port 0 takes a free one.")
     advertise: str = _setting("", "Address that workers reach this coordinator at; empty: the one it listens on.")
+    dashboard_listen: str = _setting(
+        "", "Address the coordinator serves its dashboard on, as `host:port`, for browsers; empty: none. TLS as for the coordinator."
+    )
     name: str = _setting("", "Name of this process in the registry, unique in the fleet; empty: host name and process id.")
     tls_certificate: str = _setting("", "File with the server's certificate chain (PEM); empty: no TLS.")
     tls_key: str = _setting("", "File with the server's private key (PEM).")
@@ -235,7 +238,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         given, lacking = ("CERTIFICATE", "KEY") if settings.tls_certificate else ("KEY", "CERTIFICATE")
         raise ConfigurationError(f"DOCTRAIN_TLS_{given} is set, but DOCTRAIN_TLS_{lacking} is not set; a server with TLS needs both.")
-    _check_listen(settings.listen)
+    _check_listens(settings)
     if settings.advertise and not addresses.is_endpoint(settings.advertise):
         raise ConfigurationError(f"DOCTRAIN_ADVERTISE is {settings.advertise!r}; it must be HOST:PORT, such as host-a:7700.")
     if settings.blob_url and (fault := uris.store_fault(settings.blob_url)):
@@ -260,12 +263,14 @@ def read_file(variable: str, file: str) -> bytes:
         raise ConfigurationError(f"{variable} names the file {file}, which cannot be read ({error.strerror}).") from error
 
 
-def _check_listen(listen: str) -> None:
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > LARGEST_PORT:
-        raise ConfigurationError(
-            f"DOCTRAIN_LISTEN (in `doctrain dev` --listen) is {listen!r}; it must be HOST:PORT, such as 127.0.0.1:7700 or 0.0.0.0:7700."
-        )
+def _check_listens(settings: Settings) -> None:
+    given = [("DOCTRAIN_LISTEN (in `doctrain dev` --listen)", settings.listen, 7700)]
+    if settings.dashboard_listen:
+        given.append(("DOCTRAIN_DASHBOARD_LISTEN (in `doctrain dev` --dashboard)", settings.dashboard_listen, 7780))
+    for variable, listen, usual in given:
+        host, _, port = listen.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > LARGEST_PORT:
+            raise ConfigurationError(f"{variable} is {listen!r}; it must be HOST:PORT, such as 127.0.0.1:{usual} or 0.0.0.0:{usual}.")
 
 
 def _parse(variable: str, text: str, kind: Any) -> Any:

@@ -76,11 +76,12 @@ def healthcheck(address: str, ca: str) -> None:
 
 @cli.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=None, help="Documents to train instead of the shipped ones.")
-def demo(folder: Path | None) -> None:
+@click.option("--keep", is_flag=True, help="Stay up at the end, for its dashboard, until Ctrl-C.")
+def demo(folder: Path | None, keep: bool) -> None:
     """Train the shipped documents on an embedded mesh, show how, and end."""
     from doctrain_server.dev.demo import run_demo
 
-    sys.exit(asyncio.run(run_demo(folder)))
+    sys.exit(asyncio.run(run_demo(folder, keep=keep)))
 
 
 cli.add_command(doctor)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="How many workers.")
 @click.option("--listen", default="127.0.0.1:7700", show_default=True, help="Where to serve; port 0 takes a free one.")
-def dev(data: Path, workers: int, listen: str) -> None:
+@click.option(
+    "--dashboard", default="127.0.0.1:7780", show_default=True, help="Where to serve the dashboard; port 0 takes a free one, empty: none."
+)
+def dev(data: Path, workers: int, listen: str, dashboard: str) -> None:
     """Run a whole mesh here.
 
     Postgres, a coordinator and workers, in this process and until it is stopped.
@@ -38,7 +41,7 @@ def dev(data: Path, workers: int, listen: str) -> None:
     from doctrain_server.dev.program import run_dev
 
     with told("doctrain dev"):
-        asyncio.run(run_dev(settings_module.load(listen=listen), data, workers))
+        asyncio.run(run_dev(settings_module.load(listen=listen, dashboard_listen=dashboard), data, workers))
 
 
 @click.command()

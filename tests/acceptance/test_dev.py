@@ -52,7 +52,7 @@ async def dev(folder: Path, *options: str, **settings: str) -> AsyncIterator[Dev
     log = folder / "dev.log"
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "doctrain", "dev", "--listen", "127.0.0.1:0", "--workers", "1", *options),
+            *(sys.executable, "-m", "doctrain", "dev", "--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0", "--workers", "1", *options),
             cwd=folder,
             env={**CLEAN, **settings},
             stdout=out,
@@ -110,6 +110,7 @@ async def test_its_postgres_has_room_for_as_many_connections_as_were_asked_for(t
 async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
     async with dev(tmp_path) as first:
         await first.says("Ctrl-C stops it.")
+        assert "Its dashboard is http://127.0.0.1:" in first.said
         assert " INFO    doctrain_coordinator.dispatch.leadership: This coordinator leads." in first.said
         profile = (tmp_path / "doctrain-data/client.json").read_text()
         assert (tmp_path / "doctrain-data/.gitignore").read_text() == "*\n"

@@ -52,9 +52,19 @@ class Served:
 
 
 def build(
-    settings: Settings, keys: Keys, *, training: TrainingService, search: SearchService, fleet: FleetService, tracker: TrackerService
+    settings: Settings,
+    keys: Keys,
+    *,
+    training: TrainingService,
+    search: SearchService,
+    fleet: FleetService,
+    tracker: TrackerService,
+    within: str,
 ) -> Served:
-    """A server with every service, bound but not started; raises ConfigurationError when it cannot listen."""
+    """A server with every service, bound but not started; ``within`` is a further address for this process, without TLS; empty: none.
+
+    Raises ConfigurationError when it cannot listen.
+    """
     gates = Gates()
     server = grpc.aio.server(interceptors=[CallInterceptor(keys, gates)], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
@@ -71,6 +81,8 @@ def build(
             port = server.add_secure_port(settings.listen, grpc.ssl_server_credentials([_pair(settings)]))
         else:
             port = server.add_insecure_port(settings.listen)
+        if within:
+            server.add_insecure_port(within)
     except RuntimeError as error:
         raise _cannot_listen(settings.listen, str(error)) from error
     return Served(server, healthy, gates, port)

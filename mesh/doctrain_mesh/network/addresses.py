@@ -50,3 +50,12 @@ def is_local_name(host: str) -> bool:
     """Whether a host's name means this machine or a private network by convention."""
     name = host.rstrip(".").lower()
     return "." not in name or any(name == local or name.endswith("." + local) for local in _LOCAL_NAMES)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it names this machine to itself: an address, in brackets or not, or ``localhost``."""
+    name = host.strip("[]").lower()
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"

@@ -14,8 +14,9 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain_mesh import settings as settings_module
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.observability import logs
-from doctrain_server.dev.embedded import embedded_mesh
+from doctrain_server.dev.embedded import Embedded, embedded_mesh
 from doctrain_server.dev.spans import Recorder
+from doctrain_server.services.signals import stop_requested
 
 CORPUS = Path(__file__).resolve().parents[3] / "corpus"
 QUESTIONS = ("what to do about mites in a hive", "why does my chain jump", "when is the sea highest")
@@ -23,27 +24,40 @@ QUESTIONS = ("what to do about mites in a hive", "why does my chain jump", "when
 HITS = 2
 
 
-async def run_demo(folder: Path | None) -> int:
-    """Trains the folder, or the shipped corpus and searches that; answers an exit code: 0 when every document was trained."""
+async def run_demo(folder: Path | None, *, keep: bool) -> int:
+    """Trains the folder, or the shipped corpus and searches that; answers an exit code: 0 when every document was trained.
+
+    With ``keep`` it stays up at the end until it is told to stop.
+    """
     documents = folder or CORPUS
     if not documents.is_dir():
         raise ConfigurationError(f"There is no folder {documents}; name one with --folder.")
     logs.configure("WARNING", "text")
     with Recorder() as recorder, tempfile.TemporaryDirectory(prefix="doctrain-demo-") as data:
-        settings = settings_module.load({}, listen="127.0.0.1:0", trace_documents=1.0)
+        settings = settings_module.load({}, listen="127.0.0.1:0", dashboard_listen="127.0.0.1:0", trace_documents=1.0)
         started = time.monotonic()
         click.echo("Starting Postgres, a coordinator and two workers ...")
         async with (
             embedded_mesh(Path(data), settings, workers=2) as mesh,
             doctrain.AsyncClient(mesh.address, api_key=mesh.tenant_key) as client,
         ):
-            click.echo(f"Ready on {mesh.address} after {time.monotonic() - started:.1f} s.\n")
+            click.echo(f"Ready on {mesh.address} after {time.monotonic() - started:.1f} s.")
+            click.echo(f"Its dashboard is {mesh.dashboard}\n")
             training = await _train(client, documents)
             await _search(client, QUESTIONS if folder is None else ())
+            if keep:
+                await _stay(mesh)
         click.echo("\nWhere the time went, from the spans of its trace:")
         for line in recorder.summary(training.trace_id):
             click.echo(f"  {line}")
     return 0 if training.state == pb.TRAINING_STATE_COMPLETED else 1
+
+
+async def _stay(mesh: Embedded) -> None:
+    async with stop_requested() as stop:
+        click.echo(f"\nIt stays up, and goes with all its data at Ctrl-C. Sign in to {mesh.dashboard} with a key:")
+        click.echo(f"  operator  {mesh.operator_key}\n  tenant    {mesh.tenant_key}")
+        await stop.wait()
 
 
 async def _train(client: doctrain.AsyncClient, documents: Path) -> pb.Training:

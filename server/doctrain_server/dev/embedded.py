@@ -33,9 +33,10 @@ PROFILE = "client.json"
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A running embedded mesh: where it answers and the keys it made."""
+    """A running embedded mesh: where it answers and the keys it made; ``dashboard`` is empty where there is none."""
 
     address: str
+    dashboard: str
     tenant_key: str
     operator_key: str
     profile: Path
@@ -74,7 +75,7 @@ async def embedded_mesh(
             {"address": served.address, "tenant_key": keys["tenant_key"], "operator_key": keys["operator_key"]},
         )
         ours.say(served.address)
-        yield Embedded(served.address, keys["tenant_key"], keys["operator_key"], profile, database_url)
+        yield Embedded(served.address, served.dashboard, keys["tenant_key"], keys["operator_key"], profile, database_url)
 
 
 async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:

@@ -13,6 +13,7 @@ from doctrain_server.services.signals import StoppedError, stop_requested, unles
 NAME = "doctrain-dev"
 _WELCOME = """\
 doctrain is running on {address}; its data is in {folder}.
+{dashboard}
 
 In another terminal, in this folder:
   doctrain train FOLDER --watch     train a folder of documents
@@ -42,6 +43,7 @@ async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
         except StoppedError:
             tell("Stopped before it was up.")
             return
-        tell(_WELCOME.format(address=mesh.address, folder=folder, profile=mesh.profile))
+        dashboard = f"Its dashboard is {mesh.dashboard} (sign in with a key from {mesh.profile}).\n" if mesh.dashboard else ""
+        tell(_WELCOME.format(address=mesh.address, dashboard=dashboard, folder=folder, profile=mesh.profile))
         await stop.wait()
         tell("Stopping; Ctrl-C again does not wait.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import DoctrainError
+from doctrain_mesh.network.addresses import is_loopback
 from doctrain_mesh.registry import membership
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
@@ -163,18 +163,11 @@ def _stand_in(part: str, variable: str, alone: bool) -> Finding:
 
 
 def _transport(settings: Settings) -> list[Finding]:
-    """Whether keys and documents can be read on their way to a coordinator with these settings."""
-    host = settings.listen.rpartition(":")[0].strip("[]")
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if loopback or settings.tls_certificate:
-        return []
-    sentence = (
-        f"A coordinator serves without TLS on {settings.listen}: keys and documents can be read on the way. Set DOCTRAIN_TLS_CERTIFICATE."
-    )
-    return [Finding("transport", Verdict.BAD, sentence)]
+    """Whether keys and documents can be read on their way to a coordinator, or its dashboard, with these settings."""
+    served = (("A coordinator", settings.listen), ("A coordinator's dashboard", settings.dashboard_listen))
+    sentence = "{} serves without TLS on {}: keys and documents can be read on the way. Set DOCTRAIN_TLS_CERTIFICATE."
+    found = [sentence.format(what, listen) for what, listen in served if listen and not is_loopback(listen.rpartition(":")[0])]
+    return [] if settings.tls_certificate else [Finding("transport", Verdict.BAD, said) for said in found]
 
 
 async def _coordinator(address: str, settings: Settings) -> Finding:

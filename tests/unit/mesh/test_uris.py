@@ -222,3 +222,13 @@ def test_a_million_uris_of_a_manifest_are_judged_in_seconds() -> None:
     began = time.process_time()
     assert not any(map(RULES.reason, uris))
     assert (time.process_time() - began) / len(uris) < 5e-6  # 0.6e-6 on an idle machine
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "[::1]", "localhost", "LocalHost"])
+def test_names_of_this_machine_to_itself(host: str) -> None:
+    assert addresses.is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "10.0.0.1", "localhost.example.com", "127.0.0.1.example.com", "2130706433"])
+def test_names_that_others_reach_are_none_of_them(host: str) -> None:
+    assert not addresses.is_loopback(host)

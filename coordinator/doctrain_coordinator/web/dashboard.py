@@ -1,0 +1,117 @@
+"""Serves the dashboard: takes its address at the start, and is there from when the services answer until they have drained.
+
+It calls them through a socket in a folder that only this process's user opens: so it needs no certificate of its own coordinator, and
+the keys that it passes on leave the machine nowhere but to the browser.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from aiohttp import web
+
+from doctrain_coordinator.web import borders, files
+from doctrain_coordinator.web.gateway import MOST_BYTES, Gateway
+from doctrain_mesh import rpc
+from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.settings import Settings
+
+log = logging.getLogger(__name__)
+IDLE_SECONDS = 30.0
+STOP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """Where it listens, and where it finds the services; not served yet."""
+
+    listener: socket.socket
+    services: str
+    tls: ssl.SSLContext | None
+
+    @property
+    def url(self) -> str:
+        """What a browser opens."""
+        host, port = self.listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.tls else 'http'}://{shown}:{port}/"
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Answers browsers while open; the services must answer by then."""
+        host = self.listener.getsockname()[0]
+        async with grpc.aio.insecure_channel(self.services, options=rpc.CHANNEL_OPTIONS) as channel:
+            runner = web.AppRunner(
+                _application(channel, host),
+                access_log=None,
+                handler_cancellation=True,
+                keepalive_timeout=IDLE_SECONDS,
+                shutdown_timeout=STOP_SECONDS,
+            )
+            await runner.setup()
+            try:
+                await web.SockSite(runner, self.listener, ssl_context=self.tls).start()
+                log.info("The dashboard is on %s", self.url)
+                yield
+            finally:
+                await runner.cleanup()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Dashboard | None]:
+    """Takes its address, without answering yet; None where no dashboard is wanted. Raises ConfigurationError."""
+    if not settings.dashboard_listen:
+        yield None
+        return
+    tls = _tls(settings)
+    with _listener(settings.dashboard_listen) as listener, tempfile.TemporaryDirectory(prefix="doctrain-dashboard-") as folder:
+        yield Dashboard(listener, f"unix:{Path(folder) / 'services'}", tls)
+
+
+def _application(channel: grpc.aio.Channel, host: str) -> web.Application:
+    application = web.Application(client_max_size=MOST_BYTES, middlewares=[borders.errors_as_json, borders.only_as_this_machine(host)])
+    application.on_response_prepare.append(borders.add_headers)
+    application.router.add_post("/api/{service}/{method}", Gateway(channel).call)
+    for path, file in files.read().items():
+
+        async def answer(request: web.Request, file: files.File = file) -> web.Response:
+            return file.response(request)
+
+        application.router.add_get(path, answer)
+    return application
+
+
+def _listener(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"The dashboard cannot listen on {listen} ({error.strerror or error}). Choose a free address: --dashboard for `doctrain dev`, "
+            "else DOCTRAIN_DASHBOARD_LISTEN; an empty one is for no dashboard."
+        ) from error
+    return listener
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """The coordinator's certificate, which was looked at when gRPC took it."""
+    if not settings.tls_certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    return context

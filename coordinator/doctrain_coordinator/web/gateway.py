@@ -1,0 +1,120 @@
+"""``POST /api/SERVICE/METHOD``: a JSON request becomes the gRPC call of that name, made with the caller's own key.
+
+It has no rules of its own. Who may call what, what a tenant sees, limits and sentences are those of the services, which it calls over
+gRPC as every client does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Any
+
+import grpc
+from aiohttp import web
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from doctrain_coordinator.web import answers
+from doctrain_coordinator.web.methods import METHODS, Method
+from doctrain_mesh.errors import InvalidRequestError, RequestTooLargeError, UnauthenticatedError, UploadStalledError
+
+log = logging.getLogger(__name__)
+MOST_BYTES = 2**16
+"""The largest body of a request: what the page asks is small, and it is read before anybody looks at the key."""
+BODY_SECONDS = 10.0
+"""Longest time for a body to arrive."""
+CALL_SECONDS = 30.0
+WRITE_SECONDS = 30.0
+"""Longest time for a client to take what a stream tells it."""
+_FORWARDED = ("authorization", "doctrain-tenant")
+_PRINTABLE = re.compile(r"[ -~]{1,4096}")
+
+
+class Gateway:
+    """Makes the calls over ``channel``."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def call(self, request: web.Request) -> web.StreamResponse:
+        """Answers one call, or the lines of a stream: an object each, the last one ``{"error": …}`` where it ended in one."""
+        method = METHODS.get((request.match_info["service"], request.match_info["method"]))
+        if method is None:
+            unknown = InvalidRequestError("There is no such call here; the services and their calls are those of protos/doctrain/v1.")
+            return answers.refusal(unknown, HTTPStatus.NOT_FOUND)
+        metadata = _metadata(request)
+        message = _parsed(method, await _body(request))
+        return await (self._stream if method.streams else self._unary)(request, method, message, metadata)
+
+    async def _unary(self, _: web.Request, method: Method, message: Message, metadata: list[tuple[str, str]]) -> web.StreamResponse:
+        call = self._channel.unary_unary(
+            method.path, request_serializer=method.request.SerializeToString, response_deserializer=method.response.FromString
+        )
+        response = await call(message, metadata=metadata, timeout=CALL_SECONDS)
+        return web.Response(body=await answers.encoded(response), content_type="application/json")
+
+    async def _stream(self, request: web.Request, method: Method, message: Message, metadata: list[tuple[str, str]]) -> web.StreamResponse:
+        call = self._channel.unary_stream(
+            method.path, request_serializer=method.request.SerializeToString, response_deserializer=method.response.FromString
+        )(message, metadata=metadata)
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        try:
+            async with aclosing(_lines(call)) as lines:
+                async for line in lines:
+                    if not response.prepared:  # before its first message a call fails with a status
+                        await response.prepare(request)
+                    async with asyncio.timeout(WRITE_SECONDS):
+                        await response.write(line)
+        except grpc.aio.AioRpcError as error:
+            if not response.prepared:
+                raise
+            async with asyncio.timeout(WRITE_SECONDS):
+                await response.write(answers.line(answers.failure_body(error)))
+        except (ConnectionError, TimeoutError):
+            log.info("A browser takes nothing more of %s and is cut off.", method.path)
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            call.cancel()
+        return response
+
+
+async def _lines(call: Any) -> AsyncGenerator[bytes, None]:
+    async for message in call:
+        yield await answers.encoded(message) + b"\n"
+
+
+def _metadata(request: web.Request) -> list[tuple[str, str]]:
+    """The headers that a call carries on; gRPC takes printable ASCII alone."""
+    found = [(name, request.headers[name].strip()) for name in _FORWARDED if name in request.headers]
+    if not all(_PRINTABLE.fullmatch(value) for _, value in found):
+        raise UnauthenticatedError("The key or the tenant holds characters that none has; send them as they were given to you.")
+    return found
+
+
+async def _body(request: web.Request) -> bytes:
+    if request.content_type != "application/json":  # which no page of another origin may send unasked
+        raise InvalidRequestError("The request must be JSON; send it with Content-Type: application/json.")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise RequestTooLargeError(
+            f"A request may have at most {MOST_BYTES:,} bytes here; larger ones go over gRPC.",
+            metadata={"limit": str(MOST_BYTES), "unit": "bytes"},
+        ) from error
+    except TimeoutError as error:
+        raise UploadStalledError(f"The request did not arrive within {BODY_SECONDS:g} s. Send it again.") from error
+
+
+def _parsed(method: Method, body: bytes) -> Message:
+    name = method.request.DESCRIPTOR.name
+    try:
+        return json_format.Parse(body or b"{}", method.request())
+    except (json_format.ParseError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InvalidRequestError(f"The request is not the JSON of a {name}: {error}.") from error

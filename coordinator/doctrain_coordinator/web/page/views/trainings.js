@@ -1,0 +1,77 @@
+// Trainings, newest first: a tenant's own; an operator's choice of one tenant's or all.
+
+import { call, session } from "../api.js";
+import { h, render } from "../dom.js";
+import { moment, number, took } from "../format.js";
+import { button, progress, table, trainingLink, trainingState } from "../parts.js";
+import { poll } from "../poll.js";
+import { listed } from "../tenants.js";
+
+const OPEN = ["TRAINING_STATE_QUEUED", "TRAINING_STATE_PROCESSING"];
+const PAGE = 50;
+
+export const trainings = {
+  title: () => "Trainings",
+  async start(place, { signal, parameters, refused }) {
+    const operates = session.role === "operator";
+    const tenant = operates ? parameters.get("tenant") ?? "" : "";
+    const names = operates ? (await listed(signal)).map((one) => one.tenant_id) : [];
+    let openOnly = false;
+    let tokens = [""];
+    let again = () => {};
+    const turned = (pages) => {
+      tokens = pages;
+      again();
+    };
+    await poll(signal, refused, async function step() {
+      again = () => step().catch(refused);
+      const token = tokens.at(-1);
+      const page = await read(operates, tenant, openOnly, token, signal);
+      if (signal.aborted || token !== tokens.at(-1)) return;
+      render(place,
+        h("div", { class: "row" },
+          operates && tenantChoice(names, tenant),
+          h("label", { class: "check" }, h("input", {
+            type: "checkbox",
+            on: { change: (event) => { openOnly = event.target.checked; turned([""]); } },
+          }), "Only those that have not ended")),
+        list(page.trainings, operates),
+        h("div", { class: "row" },
+          tokens.length > 1 && button("Newer", () => turned(tokens.slice(0, -1)), { key: "newer" }),
+          page.next_page_token && button("Older", () => turned([...tokens, page.next_page_token]), { key: "older" })));
+    });
+  },
+};
+
+async function read(operates, tenant, openOnly, page_token, signal) {
+  if (operates && !tenant) {
+    return call("FleetService", "ListAllTrainings", { open_only: openOnly, page_size: PAGE, page_token }, { signal });
+  }
+  const request = { states: openOnly ? OPEN : [], page_size: PAGE, page_token };
+  const page = await call("TrainingService", "ListTrainings", request, { tenant, signal });
+  return { ...page, trainings: page.trainings.map((training) => ({ tenant_id: tenant, training })) };
+}
+
+function tenantChoice(names, tenant) {
+  const choose = (event) => {
+    location.hash = event.target.value ? `#/trainings?${new URLSearchParams({ tenant: event.target.value })}` : "#/trainings";
+  };
+  return h("label", null, h("span", null, "Tenant"), h("select", { id: "tenant", on: { change: choose } },
+    h("option", { value: "", selected: !tenant }, "All tenants"),
+    names.map((name) => h("option", { value: name, selected: name === tenant, key: name }, name))));
+}
+
+function list(found, operates) {
+  const rows = found.map(({ tenant_id, training }) => [
+    `${tenant_id} ${training.training_task_id}`,
+    trainingLink(training.training_task_id, tenant_id),
+    ...(operates ? [tenant_id] : []),
+    trainingState(training),
+    progress(training),
+    number(training.failed),
+    moment(training.create_time),
+    took(training),
+  ]);
+  const columns = ["Training", ...(operates ? ["Tenant"] : []), "State", "Progress", "#Failed", "Accepted", "Took"];
+  return table("Trainings", columns, rows, "No trainings.");
+}
