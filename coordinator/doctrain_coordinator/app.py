@@ -185,9 +185,7 @@ class _Coordinator:
         )
         search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
         of_all = AllTrainings(held.api, trainings)
-        fleet = FleetService(
-            FleetParts(held.api, of_all, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds)
-        )
+        fleet = FleetService(FleetParts(held.api, of_all, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds))
         self._served = rpc_server.build(
             settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker, within=page.services if page else ""
         )

@@ -15,12 +15,13 @@ import aiohttp
 import pytest
 
 from doctrain.v1 import training_pb2
-from doctrain_coordinator.web import files
+from doctrain_coordinator.web import dashboard, files
 from doctrain_coordinator.web.gateway import MOST_BYTES
 from doctrain_coordinator.web.methods import METHODS
 from doctrain_mesh.errors import ConfigurationError
 from testkit.certificates import self_signed
 from testkit.coordinator import Coordinators, coordinators
+from testkit.waiting import wait_until
 
 NUMBERED = {"training_task_id": "t", "numbered": {"uri_template": "https://example.com/{n}.txt", "first": 0, "count": 3}}
 
@@ -234,3 +235,30 @@ async def test_an_address_that_is_taken_is_told_before_anything_is_changed(postg
         with pytest.raises(ConfigurationError, match=f"The dashboard cannot listen on {taken}"):
             async with coordinators(postgres, tmp_path / "second", dashboard_listen=taken):
                 pass
+
+
+async def test_a_trace_goes_on_through_the_gateway(page: Browser, tenant_key: str) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    _, started = await page.call("TrainingService/StartTraining", NUMBERED, key=tenant_key, Traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    assert started["training"]["trace_id"] == trace
+
+
+async def test_a_connection_too_many_is_closed_and_the_others_are_served(
+    page: Browser, operator_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 2)
+    host, _, port = page.url.removeprefix("http://").rstrip("/").rpartition(":")
+    held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+    reader, writer = await asyncio.open_connection(host, int(port))
+    assert await reader.read() == b""
+    for _, open_writer in (*held, (reader, writer)):
+        open_writer.close()
+        await open_writer.wait_closed()
+
+    async def served() -> bool:
+        try:
+            return (await page.call("FleetService/ListWorkers", key=operator_key))[0] == 200
+        except aiohttp.ClientConnectionError:
+            return False
+
+    await wait_until(served, what="served again")

@@ -34,6 +34,10 @@ _STATUSES = {
     grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
+_OWN_WORDS = {
+    grpc.StatusCode.UNAVAILABLE: "This coordinator shuts down; call again.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "The call took too long, and its outcome is not known; make the same call again.",
+}
 
 
 async def encoded(message: Message) -> bytes:
@@ -55,21 +59,27 @@ def refusal(error: DoctrainError, status: HTTPStatus | None = None) -> web.Respo
 
 def failure(error: grpc.aio.AioRpcError) -> web.Response:
     """What a call ended with."""
-    return _response(failure_body(error), _status(error.code()))
+    return _response(_failure_body(error), _status(_code(error)))
 
 
-def failure_body(error: grpc.aio.AioRpcError) -> dict[str, Any]:
-    """The same as an object; what gRPC said by itself has no details."""
-    status = status_pb2.Status(message=error.details() or "")
+def failure_line(error: grpc.aio.AioRpcError) -> bytes:
+    """The same as the last line of a stream."""
+    return _json(_failure_body(error)) + b"\n"
+
+
+def _failure_body(error: grpc.aio.AioRpcError) -> dict[str, Any]:
+    """What gRPC says by itself has no details, and is said in words for people."""
     for name, value in error.trailing_metadata() or ():
         if name == rpc.DETAILS_KEY and isinstance(value, bytes):
             status = status_pb2.Status.FromString(value)
-    return _body(error.code(), status.message, status.details)
+            return _body(error.code(), status.message, status.details)
+    code = _code(error)
+    return _body(code, _OWN_WORDS.get(code, error.details() or ""), ())
 
 
-def line(content: dict[str, Any]) -> bytes:
-    """One object of a stream."""
-    return _json(content) + b"\n"
+def _code(error: grpc.aio.AioRpcError) -> grpc.StatusCode:
+    """Its own; a call that gRPC cancelled was met by the coordinator's end, for whoever gave it up hears no answer."""
+    return grpc.StatusCode.UNAVAILABLE if error.code() is grpc.StatusCode.CANCELLED else error.code()
 
 
 def _body(code: grpc.StatusCode, sentence: str, details: Iterable[Message]) -> dict[str, Any]:

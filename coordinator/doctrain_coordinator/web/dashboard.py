@@ -6,11 +6,12 @@ the keys that it passes on leave the machine nowhere but to the browser.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings
 
 log = logging.getLogger(__name__)
+MOST_CONNECTIONS = 512
+"""One more is closed at once: who floods the dashboard takes no file from the coordinator."""
 IDLE_SECONDS = 30.0
 STOP_SECONDS = 2.0
 
@@ -57,11 +60,12 @@ class Dashboard:
                 shutdown_timeout=STOP_SECONDS,
             )
             await runner.setup()
+            server = await asyncio.get_running_loop().create_server(_protocols(runner), sock=self.listener, ssl=self.tls)
             try:
-                await web.SockSite(runner, self.listener, ssl_context=self.tls).start()
                 log.info("The dashboard is on %s", self.url)
                 yield
             finally:
+                server.close()
                 await runner.cleanup()
 
 
@@ -74,6 +78,23 @@ def opened(settings: Settings) -> Iterator[Dashboard | None]:
     tls = _tls(settings)
     with _listener(settings.dashboard_listen) as listener, tempfile.TemporaryDirectory(prefix="doctrain-dashboard-") as folder:
         yield Dashboard(listener, f"unix:{Path(folder) / 'services'}", tls)
+
+
+class _TooMany(asyncio.Protocol):
+    """What a connection gets that is one too many: its end."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _protocols(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
+    served = runner.server
+    assert served is not None
+
+    def made() -> asyncio.BaseProtocol:
+        return served() if len(served.connections) < MOST_CONNECTIONS else _TooMany()
+
+    return made
 
 
 def _application(channel: grpc.aio.Channel, host: str) -> web.Application:

@@ -31,7 +31,7 @@ BODY_SECONDS = 10.0
 CALL_SECONDS = 30.0
 WRITE_SECONDS = 30.0
 """Longest time for a client to take what a stream tells it."""
-_FORWARDED = ("authorization", "doctrain-tenant")
+_FORWARDED = ("authorization", "doctrain-tenant", "traceparent")
 _PRINTABLE = re.compile(r"[ -~]{1,4096}")
 
 
@@ -66,15 +66,10 @@ class Gateway:
         try:
             async with aclosing(_lines(call)) as lines:
                 async for line in lines:
-                    if not response.prepared:  # before its first message a call fails with a status
+                    if not response.prepared:
                         await response.prepare(request)
                     async with asyncio.timeout(WRITE_SECONDS):
                         await response.write(line)
-        except grpc.aio.AioRpcError as error:
-            if not response.prepared:
-                raise
-            async with asyncio.timeout(WRITE_SECONDS):
-                await response.write(answers.line(answers.failure_body(error)))
         except (ConnectionError, TimeoutError):
             log.info("A browser takes nothing more of %s and is cut off.", method.path)
             if request.transport is not None:
@@ -85,8 +80,16 @@ class Gateway:
 
 
 async def _lines(call: Any) -> AsyncGenerator[bytes, None]:
-    async for message in call:
-        yield await answers.encoded(message) + b"\n"
+    """Its messages, then its error, which before the first message is raised: it is then the status of the answer."""
+    began = False
+    try:
+        async for message in call:
+            began = True
+            yield await answers.encoded(message) + b"\n"
+    except grpc.aio.AioRpcError as error:
+        if not began:
+            raise
+        yield answers.failure_line(error)
 
 
 def _metadata(request: web.Request) -> list[tuple[str, str]]:
