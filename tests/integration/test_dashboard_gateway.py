@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -262,3 +263,18 @@ async def test_a_connection_too_many_is_closed_and_the_others_are_served(
             return False
 
     await wait_until(served, what="served again")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x02garbage\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n", b"GET / HTT", b""]
+)
+async def test_what_is_no_http_ends_without_a_word_in_the_log(page: Browser, caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
+    host, _, port = page.url.removeprefix("http://").rstrip("/").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    writer.write_eof()
+    async with asyncio.timeout(20):
+        await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

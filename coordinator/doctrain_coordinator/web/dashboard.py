@@ -18,6 +18,7 @@ from pathlib import Path
 
 import grpc
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from doctrain_coordinator.web import borders, files
 from doctrain_coordinator.web.gateway import MOST_BYTES, Gateway
@@ -26,6 +27,9 @@ from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.settings import Settings
 
 log = logging.getLogger(__name__)
+http_log = logging.getLogger(f"{__name__}.http")
+"""What the server of HTTP says, but not of those who speak no HTTP: anybody may, and it is no fault of ours."""
+http_log.addFilter(lambda record: not isinstance(record.exc_info and record.exc_info[1], HttpProcessingError))
 MOST_CONNECTIONS = 512
 """One more is closed at once: who floods the dashboard takes no file from the coordinator."""
 IDLE_SECONDS = 30.0
@@ -55,6 +59,7 @@ class Dashboard:
             runner = web.AppRunner(
                 _application(channel, host),
                 access_log=None,
+                logger=http_log,
                 handler_cancellation=True,
                 keepalive_timeout=IDLE_SECONDS,
                 shutdown_timeout=STOP_SECONDS,
