@@ -12,7 +12,7 @@ export const search = {
     let [hits, fault, index, busy] = [null, "", null, false];
     const draw = () => !signal.aborted && render(place,
       h("form", { role: "search", class: "row", on: { submit } },
-        h("label", null, h("span", null, "Words, or a question"), h("input", { id: "query", name: "query", type: "search", required: true })),
+        h("label", { class: "wide" }, h("span", null, "Words, or a question"), h("input", { id: "query", name: "query", type: "search", required: true })),
         h("label", null, h("span", null, "How"), h("select", { name: "mode" }, MODES.map(([mode, said]) => h("option", { value: mode }, said)))),
         h("button", { type: "submit", class: "main", disabled: busy }, "Search")),
       h("p", { class: "error", role: "alert" }, fault),
