@@ -29,6 +29,14 @@ class Message:
     message_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """The shard queue as the broker knows it: messages that are ready, not those that consumers hold, and how many consumers there are."""
+
+    ready: int
+    consumers: int
+
+
 class Delivery(Protocol):
     """A message lent to this consumer until it is acked, rejected, or the consumer is lost."""
 
@@ -65,8 +73,8 @@ class Broker(Protocol):
     async def faults(self) -> list[str]:
         """What of the server endangers work, each a sentence. Raises BrokerUnavailableError."""
 
-    async def depth(self) -> int:
-        """Messages ready in the shard queue (not those that consumers hold)."""
+    async def depth(self) -> QueueDepth:
+        """How full the shard queue is. Raises BrokerUnavailableError."""
 
     async def close(self) -> None: ...
 

@@ -83,12 +83,19 @@ async def test_what_is_published_is_delivered_whole(broker: Broker) -> None:
         (delivery,) = await receive(consumer, 1)
         assert delivery.message == sent
         await delivery.ack()
-    assert await broker.depth() == 0
+    assert (await broker.depth()).ready == 0
+
+
+async def test_consumers_of_the_shard_queue_are_counted(broker: Broker) -> None:
+    assert (await broker.depth()).consumers == 0
+    async with broker.consume(1), broker.consume(1), broker.dead_letters(1):
+        await wait_until(lambda: _consumers_are(broker, 2))
+    await wait_until(lambda: _consumers_are(broker, 0))
 
 
 async def test_publishing_nothing_is_allowed(broker: Broker) -> None:
     await broker.publish([])
-    assert await broker.depth() == 0
+    assert (await broker.depth()).ready == 0
 
 
 async def test_messages_wait_for_a_consumer(broker: Broker) -> None:
@@ -156,7 +163,7 @@ async def test_a_rejected_message_goes_to_the_dead_letters_once(place: Place, br
         assert await nothing_more(letters)
     async with broker.dead_letters(5) as letters:
         assert await nothing_more(letters)
-    assert await broker.depth() == 0
+    assert (await broker.depth()).ready == 0
 
 
 async def test_settling_twice_does_nothing(place: Place, broker: Broker) -> None:
@@ -170,7 +177,7 @@ async def test_settling_twice_does_nothing(place: Place, broker: Broker) -> None
         await second.ack()
     async with broker.dead_letters(5) as letters:
         assert await nothing_more(letters)
-    assert await broker.depth() == 0
+    assert (await broker.depth()).ready == 0
 
 
 async def test_each_message_goes_to_one_of_many_consumers_and_all_get_some(place: Place, broker: Broker) -> None:
@@ -243,4 +250,8 @@ async def test_closing_twice_is_closing_and_a_closed_broker_publishes_nothing(br
 
 
 async def _depth_is(broker: Broker, count: int) -> bool:
-    return await broker.depth() == count
+    return (await broker.depth()).ready == count
+
+
+async def _consumers_are(broker: Broker, count: int) -> bool:
+    return (await broker.depth()).consumers == count

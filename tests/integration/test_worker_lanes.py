@@ -125,8 +125,8 @@ async def test_copies_of_a_held_shard_leave_room_for_others(broker: MemoryBroker
         shards.let_go(2, 3, 4, 5)
         await wait_until(lambda: all(script.is_done((n, 1)) for n in (2, 3, 4, 5)))
         await wait_until(lambda: running.holds.named() == [(1, 1)])
-        assert await broker.depth() == 0
-    assert await broker.depth() == 1  # the newest copy was kept while the shard ran
+        assert (await broker.depth()).ready == 0
+    assert (await broker.depth()).ready == 1  # the newest copy was kept while the shard ran
     assert script.told("begin").count((1, 1)) == 1
 
 
@@ -135,7 +135,7 @@ async def test_a_worker_takes_as_many_on_deck_as_it_has_lanes(broker: MemoryBrok
     async with tracker_server(script) as tracker, worker(broker, shards, tracker.address, lanes=3, drain_seconds=0.1) as running:
         await broker.publish([message(n, 1) for n in range(1, 9)])
         await wait_until(lambda: running.holds.lanes_in_use == 3)
-        assert await broker.depth() == 2
+        assert (await broker.depth()).ready == 2
 
 
 async def test_a_shard_that_the_index_says_is_not_held_is_acked(broker: MemoryBroker) -> None:
@@ -179,5 +179,5 @@ async def test_after_a_fence_by_the_guardian_every_shard_is_asked_for_in_the_nex
         script.answer_beats = True
         await wait_until(lambda: len(script.told("begin")) == 4)
         assert sorted(script.told("begin")[2:]) == [(1, 1), (2, 1)]
-        assert await broker.depth() == 0
-    assert await broker.depth() == 2
+        assert (await broker.depth()).ready == 0
+    assert (await broker.depth()).ready == 2

@@ -282,7 +282,7 @@ async def test_a_worker_waits_for_its_first_coordinator_and_may_be_stopped_meanw
         await broker.publish([message(1, 1)])
         await wait_until(lambda: running.holds.named() == [(1, 1)])
         assert not running.session.opened.is_set()
-    assert await broker.depth() == 1
+    assert (await broker.depth()).ready == 1
 
 
 async def test_a_worker_that_drains_waits_for_nothing_once_every_coordinator_is_gone(broker: MemoryBroker) -> None:
@@ -301,7 +301,7 @@ async def test_a_worker_that_drains_waits_for_nothing_once_every_coordinator_is_
         await tracker.stop()
         await asyncio.wait_for(working, 10)
     assert len(documents.cancelled) == 4
-    assert await broker.depth() == 2  # for whoever comes when there are coordinators again
+    assert (await broker.depth()).ready == 2  # for whoever comes when there are coordinators again
 
 
 async def test_a_worker_whose_key_every_coordinator_refuses_says_so_and_ends(broker: MemoryBroker) -> None:

@@ -83,4 +83,4 @@ async def worker(broker: MemoryBroker, processor: Any, *coordinators: str, **cho
 
 async def settled(broker: MemoryBroker) -> bool:
     """Whether, with no consumer left, no message came back: all were acked."""
-    return await broker.depth() == 0
+    return (await broker.depth()).ready == 0

@@ -59,7 +59,7 @@ class Publisher:
             published = self._published
             try:
                 async with deadline("Reading the broker's queue", DEPTH_SECONDS):
-                    self._depth = await self._broker.depth()
+                    self._depth = (await self._broker.depth()).ready
             except UnavailableError:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

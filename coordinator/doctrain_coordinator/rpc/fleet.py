@@ -93,7 +93,7 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     async def _depth(self) -> int:
         try:
             async with deadline("Reading the broker's queue", ASIDE_SECONDS):
-                return await self._parts.broker.depth()
+                return (await self._parts.broker.depth()).ready
         except UnavailableError as error:
             log.warning("The queue is shown without the broker's: %s", error)
             return -1

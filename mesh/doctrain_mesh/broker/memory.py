@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
 from doctrain_mesh.errors import BrokerUnavailableError
-from doctrain_mesh.ports import DEAD_REASON, Consumer, Delivery, Message
+from doctrain_mesh.ports import DEAD_REASON, Consumer, Delivery, Message, QueueDepth
 
 
 class MemoryBroker:
@@ -34,7 +34,7 @@ class MemoryBroker:
         self._check_open()
         return []
 
-    async def depth(self) -> int:
+    async def depth(self) -> QueueDepth:
         self._check_open()
         return self._shards.depth
 
@@ -55,8 +55,8 @@ class _MemoryQueue:
         self._consumers: deque[_MemoryConsumer] = deque()
 
     @property
-    def depth(self) -> int:
-        return len(self._ready)
+    def depth(self) -> QueueDepth:
+        return QueueDepth(len(self._ready), len(self._consumers))
 
     def add(self, messages: Iterable[Message]) -> None:
         self._ready.extend(messages)

@@ -24,7 +24,7 @@ from aiormq.exceptions import ChannelAccessRefused, InvalidFrameError
 
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
 from doctrain_mesh.observability.outage import Outage, cause
-from doctrain_mesh.ports import Consumer, Delivery, Message
+from doctrain_mesh.ports import Consumer, Delivery, Message, QueueDepth
 from doctrain_mesh.supervise import deadline, forever, guard_cancellation
 
 log = logging.getLogger(__name__)
@@ -106,10 +106,10 @@ class RabbitMQBroker:
             return [f"RabbitMQ {version} is older than 3.10: its quorum queues can lose dead letters."]
         return []
 
-    async def depth(self) -> int:
+    async def depth(self) -> QueueDepth:
         async with self._publishing("asking for the queue's length", CALL_SECONDS) as link:
-            queue = await _declare(link.inquiries, self.queue)
-            return queue.declaration_result.message_count or 0
+            found = (await _declare(link.inquiries, self.queue)).declaration_result
+            return QueueDepth(found.message_count or 0, found.consumer_count or 0)
 
     async def close(self) -> None:
         self._closed = True

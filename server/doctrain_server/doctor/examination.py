@@ -127,7 +127,7 @@ async def _broker(settings: Settings, alone: bool) -> Finding:
         return _stand_in("broker", "DOCTRAIN_BROKER_URL", alone)
     try:
         async with deadline("Asking the broker", ANSWER_SECONDS), adapters.open_broker(settings) as broker:
-            waiting, faults = await broker.depth(), await broker.faults()
+            waiting, faults = (await broker.depth()).ready, await broker.faults()
     except DoctrainError as error:
         return Finding("broker", Verdict.BAD, error.sentence)
     return judged("broker", not faults, " ".join([f"Answers; {waiting} messages are ready.", *faults]))
