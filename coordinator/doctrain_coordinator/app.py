@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Budgets
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.dispatch.dispatcher import Dispatcher
+from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.registration import registered
@@ -88,6 +90,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
         loops = await stack.enter_async_context(asyncio.TaskGroup())
         coordinator = _Coordinator(settings, held, broker, registry, loops, page=page)
         stack.callback(coordinator.end)
+        stack.enter_context(coordinator.measured())
         coordinator.start()
         address = await stack.enter_async_context(coordinator.serving())
         yield Running(address, page.url if page else "", coordinator.keys, coordinator.tenants)
@@ -111,6 +114,7 @@ class _Held:
         async def pool(name: str, size: int, options: Mapping[str, str] | None = None) -> postgres.Pool:
             made = await postgres.create_pool(settings.database_url, size=size, name=f"doctrain {name}", settings=options)
             stack.push_async_callback(postgres.close_pool, made)
+            stack.enter_context(postgres.measured(made, name))
             return made
 
         model = QueryModel(lambda: open_embedder(settings))
@@ -139,7 +143,7 @@ class _Coordinator:
         locks, tenants_locks = ShardLocks(held.tracker), ShardLocks(held.api)
         lost = LostSessions(held.tracker, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
         handbacks = HandBacks(locks, changes)
-        publisher = Publisher(broker)
+        self._publisher = publisher = Publisher(broker)
         committer = Committer(url, changes)
         heartbeats = Heartbeats(held.heartbeats, handbacks)
         dead_letters = DeadLetters(held.api, broker)
@@ -150,7 +154,8 @@ class _Coordinator:
         trainings = Trainings(held.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
         self.keys, self.tenants = Keys(held.tracker), Tenants(held.api)
-        leadership = Leadership(url, dispatcher.lead)
+        self._leadership = leadership = Leadership(url, dispatcher.lead)
+        self._fleet = FleetMeasures(held.api, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
         self._hub = WatchHub(trainings, changes)
         limits = Limits(
             settings.max_request_bytes, settings.max_request_documents, settings.max_document_bytes, settings.max_manifest_documents
@@ -201,10 +206,22 @@ class _Coordinator:
             "old artifacts": OldArtifacts(blobs.artifacts, settings.keep_slices_days).run,
             "vector index": VectorIndex(url, held.model).run,
         }
+        if settings.metrics_listen:
+            self._background["fleet measures"] = self._fleet.run
 
     def start(self) -> None:
         """Starts what runs in the background; it ends with ``end``."""
         self._tasks = [self._loops.create_task(loop(), name=name) for name, loop in self._background.items()]
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """The gauges read from this coordinator, while open."""
+        with (
+            metrics.PUBLISHER_QUEUE.reading(lambda: [(self._publisher.unconfirmed, ())]),
+            metrics.LEADING.reading(lambda: [(int(self._leadership.leading), ())]),
+            self._fleet.told(),
+        ):
+            yield
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loops.create_task(work)

@@ -1,4 +1,4 @@
-"""What the log tells of trainings and documents, once it is committed: numbers and codes, nothing that tenants wrote.
+"""What the log and the metrics tell of trainings and documents, once it is committed: numbers and codes, nothing that tenants wrote.
 
 A training is told by its number and its id, with its tenant when it is accepted; a document by its place.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import ErrorClass, TrainingState
 
@@ -19,11 +20,13 @@ LONGEST_CODE = 64
 
 def tell_accepted(training: int, task_id: str, tenant_id: str, documents: int, *, partial: bool = False) -> None:
     """A training is stored; ``partial``: more of its documents follow."""
+    metrics.TRAININGS_ACCEPTED.add(1)
     log.info("Training %d was accepted: %s of tenant %s; documents%s: %d.", training, task_id, tenant_id, " so far" * partial, documents)
 
 
 def tell_ended(training: int, task_id: str, state: TrainingState, *, total: int, completed: int, failed: int) -> None:
     """A training has ended."""
+    metrics.TRAININGS_ENDED.add(1, state.name.lower())
     said = state.name.lower().replace("_", " ")
     log.info("Training %d (%s) ended as %s; documents: %d, trained: %d, failed: %d.", training, task_id, said, total, completed, failed)
 
@@ -35,6 +38,19 @@ class Outcomes:
         self._failed: dict[tuple[int, int, str], list[int]] = {}
         self._task_ids: dict[int, str] = {}
         self._ended: list[TrainingRow] = []
+        self._done = self._unchanged = self._retries = 0
+
+    def done(self, documents: int) -> None:
+        """So many documents are trained, those included that were found to be trained already."""
+        self._done += documents
+
+    def unchanged(self, documents: int) -> None:
+        """So many of these were."""
+        self._unchanged += documents
+
+    def retried(self, tries: int) -> None:
+        """So many tries of documents failed before their last."""
+        self._retries += tries
 
     def failed(self, training: int, ordinal: int, error_class: int, code: str) -> None:
         """A document failed."""
@@ -48,8 +64,12 @@ class Outcomes:
                 self._ended.append(row)
 
     def tell(self) -> None:
-        """A line for each kind of failure within a training, then one for each training that ended."""
+        """Counts the documents; then a line for each kind of failure within a training, and one for each training that ended."""
+        metrics.DOCUMENTS.add(self._done - self._unchanged, "trained", "")
+        metrics.DOCUMENTS.add(self._unchanged, "unchanged", "")
+        metrics.RETRIES.add(self._retries)
         for (training, error_class, code), ordinals in self._failed.items():
+            metrics.DOCUMENTS.add(len(ordinals), "failed", _CLASSES.get(error_class, "other").lower())
             why = f"{_CLASSES.get(error_class, str(error_class))} {code[:LONGEST_CODE]}"
             named = ", ".join(map(str, sorted(ordinals)[:MOST_NAMED]))
             task_id = self._task_ids.get(training, "")

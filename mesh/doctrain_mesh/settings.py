@@ -170,6 +170,11 @@ class Settings:
 
     # Telemetry
     otlp_endpoint: str = _setting("", "OTLP/gRPC collector for traces, as `http://host:port`; empty: no traces.")
+    metrics_listen: str = _setting(
+        "",
+        "Address on which the process serves its metrics to Prometheus, as `host:port`, at `/metrics`; port 0 takes a free one, which the "
+        "log tells; empty: nothing is measured. It asks for no key.",
+    )
     trace_documents: float = _setting(0.01, "Share of documents that get a span of their own.", low=0, high=1)
     log_level: str = _setting("INFO", "What is logged of doctrain itself, and all that is worse.", choices=_LEVELS)
     dependency_log_level: str = _setting("WARNING", "What is logged of libraries and plug-ins, and all that is worse.", choices=_LEVELS)
@@ -267,6 +272,8 @@ def _check_listens(settings: Settings) -> None:
     given = [("DOCTRAIN_LISTEN (in `doctrain dev` --listen)", settings.listen, 7700)]
     if settings.dashboard_listen:
         given.append(("DOCTRAIN_DASHBOARD_LISTEN (in `doctrain dev` --dashboard)", settings.dashboard_listen, 7780))
+    if settings.metrics_listen:
+        given.append(("DOCTRAIN_METRICS_LISTEN", settings.metrics_listen, 9464))
     for variable, listen, usual in given:
         host, _, port = listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > LARGEST_PORT:

@@ -282,6 +282,8 @@ async def test_an_address_to_listen_on_is_looked_at_before_the_database(postgres
     asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "memory:///", **NO_BROKER}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         in_use = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, _, err = await run("coordinator", **asked, DOCTRAIN_LISTEN="127.0.0.1:0", DOCTRAIN_METRICS_LISTEN=in_use)
+        assert (status, f"Metrics cannot be served on {in_use} (" in err[0]) == (os.EX_CONFIG, True)
         for listen, said in (("foo", "DOCTRAIN_LISTEN (in `doctrain dev` --listen) is 'foo'; it must be HOST:PORT"), (in_use, in_use)):
             status, _, err = await run("coordinator", **asked, DOCTRAIN_LISTEN=listen)
             assert (status, said in err[0]) == (os.EX_CONFIG, True)

@@ -20,6 +20,7 @@ import pytest
 
 from doctrain_mesh import postgres
 from doctrain_server.dev import postgres as embedded
+from testkit.scraping import scrape
 from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dev")]
@@ -129,8 +130,15 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
         first.process.kill()
         await first.ends()
         await wait_until(lambda: not servers(tmp_path), 30, "Postgres ends with the process that started it")
-    async with dev(tmp_path) as second:
+    async with dev(tmp_path, DOCTRAIN_METRICS_LISTEN="127.0.0.1:0") as second:
         await second.says("Ctrl-C stops it.")
+        metrics = second.said.partition("Its metrics are at ")[2].partition(".\n")[0]
+
+        async def told() -> bool:
+            found = await scrape(metrics)
+            return (found.total("doctrain_worker_lanes"), found.total("doctrain_worker_streams")) == (6, 1)
+
+        await wait_until(told, 10, "gauges are read once a second")
         second.process.send_signal(signal.SIGINT)
         assert await second.ends() == 0
         assert "Making a database" not in second.said

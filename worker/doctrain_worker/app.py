@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from doctrain_mesh.observability.metrics import Reading
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
+from doctrain_worker import metrics
 from doctrain_worker.core.retry import RetryPolicy
 from doctrain_worker.pipeline.processor import ErrorClass, Processor
 from doctrain_worker.sandbox.main.link import Guardian
@@ -74,6 +76,7 @@ async def running(
                 "draining": holds.draining,
             }
 
+        stack.enter_context(_measured(worker_id, settings.lanes, holds, session, tracker))
         async with asyncio.TaskGroup() as loops:
             tasks = [
                 loops.create_task(coordinators.follow(registry), name="coordinators"),
@@ -93,6 +96,21 @@ async def running(
             log.info("%s has drained.", worker_id)
             for task in tasks:
                 task.cancel()
+
+
+@contextmanager
+def _measured(worker: str, lanes: int, holds: Holds, session: Session, tracker: Tracker) -> Iterator[None]:
+    def silence() -> list[Reading]:
+        seconds = session.silence_seconds
+        return [] if seconds is None else [(seconds, (worker,))]
+
+    with (
+        metrics.LANES.reading(lambda: [(holds.lanes_in_use, (worker, "used")), (lanes - holds.lanes_in_use, (worker, "free"))]),
+        metrics.SLOTS.reading(lambda: [(holds.slots_in_use, (worker,))]),
+        metrics.BLOCKS_UNANSWERED.reading(lambda: [(tracker.unanswered, (worker,))]),
+        metrics.SILENCE.reading(silence),
+    ):
+        yield
 
 
 async def _consume(broker: Broker, prefetch: int, holds: Holds, shards: asyncio.TaskGroup) -> None:

@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.core.dead_letters import Grant, explain
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import messages
@@ -69,4 +70,5 @@ class DeadLetters:
             sentence = explain(grant)
             await c.execute(SQL["keep"], cause, shard, number, sentence)
             await c.execute(SQL["trim"], KEPT)
+        metrics.DEAD_LETTERS.add(1)
         log.warning("A dead letter (%s) of shard %d, number %d: %s", cause, shard, number, sentence)

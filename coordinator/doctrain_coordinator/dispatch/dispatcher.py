@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.charging import Blame
@@ -159,6 +160,7 @@ class Term:
     async def _republish(self) -> None:
         rows = {(row["id"], row["number"]): row for row in await self._c.fetch(SQL["dispatched"])}
         due = self._overdue.due(time.monotonic(), rows)
+        metrics.REPUBLISHED.add(len(due))
         if due:
             log.info("%d granted shards were not begun in time and are published again.", len(due))
         self._publisher.submit((key[0], messages.of_grant(_granted(rows[key], rows[key], rows[key]))) for key in due)

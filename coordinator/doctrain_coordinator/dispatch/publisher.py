@@ -38,6 +38,11 @@ class Publisher:
         """How many messages may be in the queue or wait to be published, those of grants that are over included; never too few."""
         return self._depth + self._published + len(self._waiting)
 
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages the broker has not confirmed."""
+        return len(self._waiting)
+
     def submit(self, messages: Iterable[tuple[int, Message]]) -> None:
         """Queues (shard, message) pairs."""
         self._waiting.update(messages)

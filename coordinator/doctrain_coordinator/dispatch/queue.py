@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Pool, statements
+from doctrain_mesh.postgres import Connection, Pool, statements
 
 SQL = statements.of(__name__, ShardState, TrainingState)
 READ_SECONDS = 10.0
@@ -35,11 +36,16 @@ class Queue:
     oldest_wait: float | None
 
 
+async def read_oldest_wait(c: Connection) -> float | None:
+    """How long the oldest training that has a shard to be granted waits, in seconds; None: nothing waits."""
+    return cast("float | None", await c.fetchval(SQL["oldest_wait"]))
+
+
 async def read_queue(pool: Pool) -> Queue:
     """As it stands; raises StoreUnavailableError."""
     async with postgres.acquired(pool, "reading the queue", seconds=READ_SECONDS) as c:
         in_all = await c.fetchrow(SQL["queue"])
-        oldest = await c.fetchval(SQL["oldest_wait"])
+        oldest = await read_oldest_wait(c)
         tenants = await c.fetch(SQL["queue_by_tenant"])
     assert in_all is not None
     return Queue(**in_all, tenants=[TenantQueue(**row) for row in tenants], oldest_wait=oldest)

@@ -19,6 +19,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from doctrain_coordinator.rpc import calls
 from doctrain_coordinator.rpc.gates import Gates
 from doctrain_coordinator.rpc.places import Heard, Place
 from doctrain_coordinator.rpc.policies import FOR_TENANTS, MOST_BYTES, POLICIES, PUBLIC, UNTRACED
@@ -161,7 +162,7 @@ class _Call:
                 raise
 
     async def _around(self, context: Any, asked: _Asked, answer: Callable[[Any], Awaitable[Any]]) -> Any:
-        with self._span() as span:
+        with calls.measured(self._method) as call, self._span() as span:
             try:
                 caller = await self._authorised()
                 CALLER.set(caller)
@@ -180,6 +181,7 @@ class _Call:
             except Exception as error:
                 refused = rpc.internal(error, self._method)
                 span.set_status(Status(StatusCode.ERROR))
+            call.status = refused.status.name
             span.set_attribute("rpc.grpc.status_code", refused.status.value[0])
             return await rpc.abort(context, refused)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.core.stream_end import StreamEnd, shortens_the_lease
 from doctrain_coordinator.rpc import tracker_requests
 from doctrain_coordinator.rpc.tracker_stream import Stream, TrackerParts
@@ -58,7 +59,8 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
         self._streams.add(stream)
         end = StreamEnd.FAILED
         try:
-            end = await stream.run()
+            with metrics.STREAMS.one():
+                end = await stream.run()
         except asyncio.CancelledError:
             if not context.ended_here:  # the worker cancelled, or its connection broke
                 end = StreamEnd.CLOSED

@@ -9,6 +9,7 @@ from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
+from doctrain_coordinator import metrics
 from doctrain_coordinator.core.stages import restored_under_way
 from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads
 from doctrain_coordinator.rpc.interceptors import CALLER
@@ -141,6 +142,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def UploadDocument(self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Any) -> pb.UploadDocumentResponse:
         stored = await uploads.store(self._parts.blobs, CALLER.get().tenant_id, request_iterator, self._parts.limits.document_bytes)
+        metrics.UPLOADED.add(stored.size)
         return pb.UploadDocumentResponse(uri=stored.uri, size=stored.size, sha256=stored.sha256)
 
     async def _find(self, task_id: str) -> int:

@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.blocks import halves, without_results
 from doctrain_coordinator.core.ledger import Recorded
 from doctrain_coordinator.store import planning
-from doctrain_coordinator.tracking.group_transaction import GroupTransaction
+from doctrain_coordinator.tracking.group_transaction import Batch, GroupTransaction
 from doctrain_coordinator.tracking.items import Begin, Item, Report
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
@@ -155,7 +156,7 @@ class Committer:
 
     async def _commit(self, items: Sequence[Item]) -> None:
         c = await self._connected()
-        started_ns = time.time_ns()
+        started_ns, started = time.time_ns(), self._clock()
         async with postgres.available("committing results", c), deadline("A commit of results", COMMIT_SECONDS):
             # Not ``transaction()``: on a connection that does not answer, its rollback would wait all over again.
             await c.execute("begin")
@@ -165,6 +166,7 @@ class Committer:
                 await c.execute("rollback")
                 raise
             await c.execute("commit")
+        _measure(batch, len(items), self._clock() - started)
         for traceparent in batch.traceparents:
             telemetry.record_span("commit", parent=traceparent, start_ns=started_ns, attributes={"doctrain.items": len(items)})
         for answer in batch.answers:
@@ -173,3 +175,11 @@ class Committer:
         self._changes.trainings(batch.trainings)
         if batch.freed:
             self._changes.work()
+
+
+def _measure(batch: Batch, items: int, seconds: float) -> None:
+    metrics.COMMIT_DURATION.record(seconds)
+    metrics.COMMIT_ITEMS.record(items)
+    metrics.STALE_BLOCKS.add(batch.stale)
+    for outcome, count in batch.begins.items():
+        metrics.BEGINS.add(count, outcome.name.lower())

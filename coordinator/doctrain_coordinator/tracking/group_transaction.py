@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,12 +32,17 @@ MOST_TOLD = 1_000
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction did: whom to answer and what to tell, once it is committed; ``freed``: shards may be granted."""
+    """What one transaction did: whom to answer and what to tell, once it is committed.
+
+    ``freed``: shards may be granted. ``stale``: so many blocks were refused.
+    """
 
     answers: list[Callable[[], None]] = field(default_factory=list)
     trainings: list[int] = field(default_factory=list)
     traceparents: list[str] = field(default_factory=list)
     outcomes: Outcomes = field(default_factory=Outcomes)
+    begins: Counter[Begun] = field(default_factory=Counter)
+    stale: int = 0
     freed: bool = False
 
 
@@ -66,6 +72,7 @@ class GroupTransaction:
         batch.traceparents = [training.traceparent for training in locked.trainings.values() if training.traceparent]
         for begin in begins:
             outcome = locked.ledger.begin(begin.session, begin.shard, begin.number)
+            batch.begins[outcome] += 1
             begun = self._begun(begin.shard, locked) if outcome is Begun.BEGUN else None
             batch.answers.append(partial(begin.answer, outcome, begun))
         await self._record(c, self._accepted(reports, locked.ledger, batch), locked.ledger, batch)
@@ -87,6 +94,7 @@ class GroupTransaction:
             else:
                 done = ledger.already_done(report.session, report.shard, report.number)
                 batch.freed = batch.freed or done
+                batch.stale += not done
                 batch.answers.append(partial(report.answer, report.outcome if done else Recorded.STALE, done, report.invalid))
         return accepted
 

@@ -39,23 +39,24 @@ class Recording:
 
 async def record(c: Connection, recordings: Sequence[Recording], outcomes: Outcomes) -> None:
     """Records what is new of them, and counts it; the rows' shards are locked, and the reports accepted."""
-    await _record_done(c, [one for one in recordings if one.block.started])
+    await _record_done(c, [one for one in recordings if one.block.started], outcomes)
     await _record_failed(c, recordings, outcomes)
     tries = [(one.training, ordinal, one.number, count) for one in recordings for ordinal, count in one.block.tries]
     if tries:
         await c.executemany(SQL["set_tries"], tries)
+        outcomes.retried(sum(count - 1 for *_, count in tries))
     passed = [(one.training, ordinal, one.number, stages) for one in recordings for ordinal, stages in one.block.passed]
     if passed:
         await c.executemany(SQL["set_stages"], passed)
     unchanged = [(one.training, one.number, list(one.block.unchanged)) for one in recordings if one.block.unchanged]
     if unchanged:
-        await c.executemany(SQL["record_unchanged"], unchanged)
+        outcomes.unchanged(sum(row[0] for row in await c.fetchmany(SQL["record_unchanged"], unchanged)))
     under_way = [(one.shard, one.under_way) for one in recordings if one.block.under_way is not None]
     if under_way:
         await c.executemany(SQL["set_under_way"], under_way)
 
 
-async def _record_done(c: Connection, recordings: Sequence[Recording]) -> None:
+async def _record_done(c: Connection, recordings: Sequence[Recording], outcomes: Outcomes) -> None:
     if not recordings:
         return
     rows = []
@@ -67,6 +68,7 @@ async def _record_done(c: Connection, recordings: Sequence[Recording]) -> None:
         rows.append((one.training, block.first, block.last, one.number, one.base, _array(started), _array(block.took)))
     for one, row in zip(recordings, await c.fetchmany(SQL["record_done"], rows), strict=True):
         one.completed = row[0]
+        outcomes.done(row[0])
 
 
 async def _record_failed(c: Connection, recordings: Sequence[Recording], outcomes: Outcomes) -> None:

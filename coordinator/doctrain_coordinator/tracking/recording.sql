@@ -35,6 +35,7 @@ with marked as (
     returning 1
 )
 update training set unchanged = unchanged + (select count(*) from marked) where id = $1
+returning (select count(*)::int from marked)
 
 -- name: set_under_way
 update shard set under_way = $2 where id = $1

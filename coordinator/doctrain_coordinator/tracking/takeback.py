@@ -7,9 +7,11 @@ change in one transaction (docs/adr/0006).
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Blame, Budgets, Held, Verdict, judge
 from doctrain_coordinator.core.ledger import TrainingRow
@@ -39,12 +41,22 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a take-back did: ``counted`` are shards whose charge was no more than a count."""
+    """What a take-back did: ``counted`` are shards whose charge was no more than a count, ``charges`` how many there were of each kind."""
 
     worker_id: str
     trainings: Sequence[int]
     counted: Sequence[int]
     outcomes: Outcomes
+    charges: Counter[str]
+    blame: Blame
+
+
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """What a shard was charged, as metrics name it, empty: nothing; ``only_counted``: nothing but its count of losses changed by that."""
+
+    kind: str
+    only_counted: bool = False
 
 
 class _MovedError(Exception):
@@ -72,6 +84,9 @@ class TakeBacks:
         if taken is None:
             return None
         log.info("Session %d of %s was taken back (%s, %s).", guard.session, taken.worker_id, why, SAID[blame])
+        metrics.TAKE_BACKS.add(1, taken.blame.name.lower())
+        for kind, count in taken.charges.items():
+            metrics.CHARGES.add(count, kind)
         taken.outcomes.tell()
         self._changes.trainings(taken.trainings)
         self._changes.work()
@@ -97,13 +112,14 @@ class TakeBacks:
         if any(shard["training"] not in rows for shard in shards):
             raise _MovedError
         blame, outcomes = Blame.NOBODY if session["draining"] else blame, Outcomes()
-        counted = [shard["id"] for shard in shards if await self._free(c, shard, rows[shard["training"]], blame, outcomes)]
+        charges = {shard["id"]: await self._free(c, shard, rows[shard["training"]], blame, outcomes) for shard in shards}
         await write_trainings(c, rows.values())
         outcomes.ended(rows.values())
-        return Taken(session["worker_id"], list(rows), counted, outcomes)
+        counted = [shard for shard, charge in charges.items() if charge.only_counted]
+        kinds = Counter(charge.kind for charge in charges.values() if charge.kind)
+        return Taken(session["worker_id"], list(rows), counted, outcomes, kinds, blame)
 
-    async def _free(self, c: Connection, shard: Record, training: TrainingRow, blame: Blame, outcomes: Outcomes) -> bool:
-        """Answers whether the shard was charged, and nothing but its count of losses changed by that."""
+    async def _free(self, c: Connection, shard: Record, training: TrainingRow, blame: Blame, outcomes: Outcomes) -> _Charge:
         version = training.touch()
         fences = shard["fences"] if shard["fenced_open"] == shard["open"] else 0  # else something was recorded since
         verdict, still_open = Verdict(shard["losses"], tuple(shard["suspects"]), fences=fences), shard["open"]
@@ -116,7 +132,10 @@ class TakeBacks:
             state = ShardState.PENDING if still_open else ShardState.DONE
         found = verdict.losses, list(verdict.suspects), still_open, verdict.fences
         await c.execute(SQL["take_back_shard"], shard["id"], state, version, *found)
-        return (verdict.losses, verdict.suspects) == (shard["losses"] + 1, tuple(shard["suspects"]))
+        if verdict.charged_document is not None:
+            return _Charge("failed" if still_open < shard["open"] else "trial")
+        counted = verdict.losses == shard["losses"] + 1
+        return _Charge("loss" if counted else "", only_counted=counted and verdict.suspects == tuple(shard["suspects"]))
 
     async def _held(self, c: Connection, shard: Record, fences: int) -> Held:
         trial, last = shard["trial"], shard["first"] + shard["count"] - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.core.states import ShardState
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, statements
@@ -20,4 +21,6 @@ class Trials:
         """Whether that document may start: it is suspected, and the session holds the shard under that number."""
         shard, number = hold
         async with postgres.acquired(self._pool, "starting a trial", seconds=TRIAL_SECONDS) as c:
-            return await c.fetchval(SQL["start_trial"], shard, number, session, ordinal) is not None
+            started = await c.fetchval(SQL["start_trial"], shard, number, session, ordinal) is not None
+        metrics.TRIALS.add(started)
+        return started

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.trainings.reading import Seen, Trainings
 from doctrain_mesh.errors import ShuttingDownError, StoreUnavailableError
@@ -72,7 +73,8 @@ class WatchHub:
         self._dirty.add(training)
         self._woken.set()
         try:
-            yield mailbox
+            with metrics.WATCHERS.one():
+                yield mailbox
         finally:
             boxes = self._mailboxes[training]
             boxes.discard(mailbox)

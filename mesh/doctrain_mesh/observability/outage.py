@@ -12,6 +12,8 @@ import os
 import time
 from collections.abc import Callable
 
+from doctrain_mesh.observability import metrics
+
 log = logging.getLogger("doctrain")
 AGAIN_SECONDS = 60.0
 SETTLE_SECONDS = 1.0
@@ -34,6 +36,7 @@ class Outage:
         self._good_since = None
         if self._since is None:
             self._since = self._told = now
+            metrics.DEPENDENCY_AWAY.add(1, self._part)
             log.warning("%s is away: %s. %s", self._part, cause.rstrip("."), self._meanwhile)
         elif now - self._told >= AGAIN_SECONDS:
             self._told = now
@@ -53,6 +56,7 @@ class Outage:
             return
         log.warning("%s is back after %d s.", self._part, max(1, round(self._good_since - self._since)))
         self._since = self._good_since = None
+        metrics.DEPENDENCY_AWAY.add(-1, self._part)
 
 
 def cause(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from doctrain_mesh.postgres.connections import (
     connect,
     create_pool,
     ended_when_frozen,
+    measured,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "connect",
     "create_pool",
     "ended_when_frozen",
+    "measured",
 ]

@@ -17,6 +17,7 @@ from asyncpg.exceptions._base import DataError as UnencodableError  # asyncpg.Da
 from asyncpg.pool import PoolConnectionProxy
 
 from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, StoreUnavailableError
+from doctrain_mesh.observability.metrics import POOL_CONNECTIONS, Reading
 from doctrain_mesh.observability.outage import Outage, cause
 from doctrain_mesh.postgres import database_url
 from doctrain_mesh.supervise import deadline, guard_cancellation
@@ -208,6 +209,18 @@ async def _acquire(pool: Pool) -> AsyncIterator[Connection]:
         async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             with _lost_once(lambda: _is_closed(connection)):
                 yield connection
+
+
+@contextmanager
+def measured(pool: Pool, name: str) -> Iterator[None]:
+    """Metrics tell of the pool under that name, while open."""
+
+    def reading() -> list[Reading]:
+        idle = pool.get_idle_size()
+        return [(pool.get_size() - idle, (name, "used")), (idle, (name, "idle"))]
+
+    with POOL_CONNECTIONS.reading(reading):
+        yield
 
 
 async def close_pool(pool: Pool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from doctrain_mesh.observability import logs, telemetry
+from doctrain_mesh.observability import logs, metrics_endpoint, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server.dev.embedded import embedded_mesh
 from doctrain_server.services.signals import StoppedError, stop_requested, unless_stopped
@@ -13,7 +13,7 @@ from doctrain_server.services.signals import StoppedError, stop_requested, unles
 NAME = "doctrain-dev"
 _WELCOME = """\
 doctrain is running on {address}; its data is in {folder}.
-{dashboard}
+{dashboard}{metrics}
 
 In another terminal, in this folder:
   doctrain train FOLDER --watch     train a folder of documents
@@ -35,6 +35,8 @@ async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
 
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service=NAME, instance=settings.process_name))
+        metered = metrics_endpoint.serving(settings.metrics_listen, service=NAME, instance=settings.process_name)
+        measured = await stack.enter_async_context(metered)
         stop = await stack.enter_async_context(stop_requested())
         try:
             async with unless_stopped(stop):
@@ -44,6 +46,7 @@ async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
             tell("Stopped before it was up.")
             return
         dashboard = f"Its dashboard is {mesh.dashboard} (sign in with a key from {mesh.profile}).\n" if mesh.dashboard else ""
-        tell(_WELCOME.format(address=mesh.address, dashboard=dashboard, folder=folder, profile=mesh.profile))
+        metrics = f"Its metrics are at {measured}.\n" if measured else ""
+        tell(_WELCOME.format(address=mesh.address, dashboard=dashboard, metrics=metrics, folder=folder, profile=mesh.profile))
         await stop.wait()
         tell("Stopping; Ctrl-C again does not wait.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from doctrain_coordinator import app as coordinator
-from doctrain_mesh.observability import logs, telemetry
+from doctrain_mesh.observability import logs, metrics_endpoint, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
 from doctrain_server.doctor import examination
@@ -18,6 +18,8 @@ async def run_coordinator(settings: Settings) -> None:
     required.check_coordinator(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-coordinator", instance=settings.process_name))
+        metered = metrics_endpoint.serving(settings.metrics_listen, service="doctrain-coordinator", instance=settings.process_name)
+        await stack.enter_async_context(metered)
         stop = await stack.enter_async_context(stop_requested())
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))

@@ -11,7 +11,7 @@ from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.choice import Kind
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
-from doctrain_mesh.observability import logs, telemetry
+from doctrain_mesh.observability import logs, metrics_endpoint, telemetry
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
@@ -84,6 +84,7 @@ async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitSta
         settings.database_url, size=sizes.worker(limits.children), name="doctrain worker", frozen_seconds=INDEX_FROZEN_SECONDS
     )
     stack.push_async_callback(postgres.close_pool, database)
+    stack.enter_context(postgres.measured(database, settings.process_name))
     model = settings.choose_embedding()
     endpoint = await stack.enter_async_context(open_embedder(settings)) if model.kind is Kind.ENDPOINT else None
     return await stack.enter_async_context(
@@ -135,6 +136,8 @@ async def run_main(settings: Settings) -> None:
     required.check_worker(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(telemetry.exporting(settings.otlp_endpoint, service="doctrain-worker", instance=settings.process_name))
+        metered = metrics_endpoint.serving(settings.metrics_listen, service="doctrain-worker", instance=settings.process_name)
+        await stack.enter_async_context(metered)
         stop = await stack.enter_async_context(stop_requested())
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))

@@ -129,7 +129,7 @@ async def record_unchanged(tx: Transaction, training: int, attempt: int, ordinal
     marked = [await tx.update("document", (training, ordinal), is_new, lambda _: {"unchanged": True}) for ordinal in ordinals]
     count = sum(row is not None for row in marked)
     await tx.update("training", training, lambda _: True, lambda row: {"unchanged": row["unchanged"] + count})
-    return []
+    return [{"count": count}]
 
 
 @named("tracking.group_transaction")

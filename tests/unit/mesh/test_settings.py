@@ -27,6 +27,7 @@ from doctrain_mesh.settings import load
         ({"DOCTRAIN_BLOB_URL": "s3a://bucket"}, "DOCTRAIN_BLOB_URL is 's3a://bucket'. It is written as"),
         ({"DOCTRAIN_ADVERTISE": "http://host-a:7700"}, "DOCTRAIN_ADVERTISE is 'http://host-a:7700'; it must be HOST:PORT"),
         ({"DOCTRAIN_DASHBOARD_LISTEN": "7780"}, "DOCTRAIN_DASHBOARD_LISTEN .* is '7780'; it must be HOST:PORT, such as 127.0.0.1:7780"),
+        ({"DOCTRAIN_METRICS_LISTEN": "9464"}, "DOCTRAIN_METRICS_LISTEN is '9464'; it must be HOST:PORT, such as 127.0.0.1:9464"),
         ({"DOCTRAIN_SANDBOX": "none"}, "must be auto, bwrap, unshare or rlimit"),
         ({"DOCTRAIN_STAGE_REED": "a:b"}, "Did you mean DOCTRAIN_STAGE_READ"),
     ],

@@ -119,6 +119,10 @@ class Tenure:
             self._extend(sent)
         return Step.STAY
 
+    def silence(self, now: float) -> float:
+        """How long no heartbeat has been answered."""
+        return now - self._heard
+
     def _extend(self, sent: float) -> None:
         self.deadline = max(self.deadline, sent + self._lease - self._margin)
 

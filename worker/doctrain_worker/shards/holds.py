@@ -18,6 +18,7 @@ from functools import partial
 
 from doctrain_mesh.ports import Delivery
 from doctrain_mesh.supervise import deadline
+from doctrain_worker import metrics
 from doctrain_worker.shards.orders import End
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.shards.shard import ShardRun
@@ -75,10 +76,12 @@ class Holds:
         """Takes a delivery in; returns once there is a lane for the next one."""
         key = delivered(delivery.message.body)
         if key is None:
+            metrics.DELIVERIES.add(1, "unreadable")
             log.warning("A message in the shard queue is not a shard's; it goes to the dead letters.")
             await delivery.reject()
             return
         known = self._holds.get(key)
+        metrics.DELIVERIES.add(1, "new" if known is None else "again")
         if known is not None:
             older, known.delivery = known.delivery, delivery
             if older is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from doctrain_worker.core.results import Results, Stage
 from doctrain_worker.pipeline.processor import StageTiming
+from doctrain_worker.shards import measures
 from doctrain_worker.tracking.exchange import Block, BlockAnswer, Key, UnderWay
 from doctrain_worker.tracking.tracker import Tracker
 
@@ -77,7 +78,9 @@ class Reports:
             return None
         under_way, self._tells_long = self._under_way() if self._tells_long else None, False
         self._told_running = running
-        return Block(sequence, self._key, self._base_ms, self.results.take(sequence), running, under_way)
+        ended, results = self.results.gathered, self.results.take(sequence)
+        measures.reported(ended, results)
+        return Block(sequence, self._key, self._base_ms, results, running, under_way)
 
     def _under_way(self) -> list[UnderWay]:
         """Those that run for long; one that has ended since has told its stages with its result."""

@@ -8,7 +8,9 @@ the session back, nothing of it runs (docs/protocol.md, "Rules of the worker").
 from __future__ import annotations
 
 import asyncio
+import time
 
+from doctrain_worker import metrics
 from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.tracking.attaching import Attaching, Attachment
 from doctrain_worker.tracking.carrying import Carrying, Held
@@ -38,6 +40,11 @@ class Session:
     def opened(self) -> asyncio.Event:
         """Set while a session is open."""
         return self._lifetime.opened
+
+    @property
+    def silence_seconds(self) -> float | None:
+        """Time since a heartbeat was answered; None without a session."""
+        return self._lifetime.tenure.silence(time.monotonic()) if self.opened.is_set() else None
 
     async def run(self, held: Held) -> None:
         """Opens sessions and keeps them until cancelled; what is ``held`` is held in them."""
@@ -104,6 +111,7 @@ class Session:
 
     async def _fence(self, held: Held) -> None:
         """Nothing of the session runs afterwards, in this process or in children; the next one names it."""
+        metrics.FENCES.add(1)
         self._lifetime.shut()
         self._stream = None
         held.lost()

@@ -85,6 +85,11 @@ class Tracker:
         self._pacer = Pacer(Pace(gap=0.005, patience=0.010, enough=ENOUGH, credit=4))
         self.wakeup = asyncio.Event()
 
+    @property
+    def unanswered(self) -> int:
+        """Blocks that were said and not answered yet."""
+        return len(self._reported)
+
     # What the worker says
 
     async def begin(self, key: Key) -> Begun | NotBegun:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from msgspec.msgpack import Decoder
 
+from doctrain_worker import metrics
 from doctrain_worker.sandbox.main.channel import Child, ChildBrokenError
 from doctrain_worker.sandbox.main.isolation import Isolation
 from doctrain_worker.sandbox.main.link import Guardian, GuardianLostError
@@ -79,6 +80,7 @@ class Calls:
         child, self._child = self._child or await pool.take(), None
         child.output.call(traceparent)
         pool.running.add(child)
+        metrics.CHILDREN_BUSY.add(1, pool.spec.function)
         began = asyncio.get_running_loop().time()
         try:
             reply = await self._reply_to(child, frame, seconds)
@@ -90,6 +92,7 @@ class Calls:
             return await child.why()
         finally:
             pool.running.discard(child)
+            metrics.CHILDREN_BUSY.add(-1, pool.spec.function)
         self._child, self._reply = child, reply
         return end
 

@@ -1,0 +1,87 @@
+"""What a coordinator measures. Of the fleet as a whole the leader alone tells, so that sums over coordinators are right."""
+
+from __future__ import annotations
+
+from doctrain_mesh.observability.metrics import LONG_SECONDS, SHORT_SECONDS, Counter, Gauge, Histogram, UpDownCounter
+
+COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+# Of every coordinator
+
+CALLS = Histogram(
+    "doctrain.calls.duration",
+    "s",
+    "Calls, from the first look at their key to their answer, by method and status; not those that have no span.",
+    ["rpc.service", "rpc.method", "rpc.response.status_code"],
+    buckets=LONG_SECONDS,
+)
+WATCHERS = UpDownCounter("doctrain.watchers", "{stream}", "Streams that follow a training.")
+STREAMS = UpDownCounter("doctrain.worker_streams", "{stream}", "Streams of workers.")
+UPLOADED = Counter("doctrain.uploads.size", "By", "Bytes of documents that were uploaded.")
+TRAININGS_ACCEPTED = Counter("doctrain.trainings.accepted", "{training}", "Trainings that were stored.")
+TRAININGS_ENDED = Counter("doctrain.trainings.ended", "{training}", "Trainings that ended, by state.", ["doctrain.state"])
+DOCUMENTS = Counter(
+    "doctrain.documents",
+    "{document}",
+    "Documents whose end was recorded: `trained`, `unchanged` (trained before, as they are) or `failed`, those by class.",
+    ["doctrain.outcome", "doctrain.error_class"],
+)
+RETRIES = Counter("doctrain.documents.retries", "{try}", "Tries beyond the first of documents whose end was reported.")
+COMMIT_DURATION = Histogram(
+    "doctrain.commit.duration",
+    "s",
+    "Group commits of begins and results that succeeded, from their first statement.",
+    buckets=SHORT_SECONDS,
+)
+COMMIT_ITEMS = Histogram("doctrain.commit.items", "{item}", "Begins and blocks of results in a group commit.", buckets=COUNTS)
+BEGINS = Counter(
+    "doctrain.begins", "{shard}", "Answers to workers that asked for a shard: `begun`, `not_yours` or `session_lost`.", ["doctrain.outcome"]
+)
+STALE_BLOCKS = Counter("doctrain.blocks.stale", "{block}", "Blocks of results that were refused: their worker no longer held the shard.")
+HAND_BACKS = Counter(
+    "doctrain.hand_backs",
+    "{shard}",
+    "Shards that their holder gave up while its session lived: `yielded`, `stopped` or `unnamed` (lost on the way to it).",
+    ["doctrain.kind"],
+)
+TAKE_BACKS = Counter(
+    "doctrain.take_backs",
+    "{session}",
+    "Sessions that ended, goodbyes included, by who was to blame: `charged` (its documents, perhaps), `fenced` (by itself) or `nobody`.",
+    ["doctrain.blame"],
+)
+CHARGES = Counter(
+    "doctrain.charges",
+    "{charge}",
+    "What shards were charged for lost sessions: a `loss` of the shard, a loss on `trial` of a document, or one that `failed` it.",
+    ["doctrain.kind"],
+)
+TRIALS = Counter("doctrain.trials", "{document}", "Suspected documents that were let run alone.")
+DEAD_LETTERS = Counter("doctrain.dead_letters", "{message}", "Messages that RabbitMQ put aside.")
+REPUBLISHED = Counter("doctrain.grants.republished", "{shard}", "Granted shards that were not begun in time and were published again.")
+PUBLISHER_QUEUE = Gauge("doctrain.publisher.queue", "{message}", "Granted shards that RabbitMQ has not confirmed yet.")
+LEADING = Gauge("doctrain.leading", "{coordinator}", "1 where this coordinator leads, else 0.")
+
+# Of the leader alone
+
+SHARDS = Gauge(
+    "doctrain.shards", "{shard}", "Shards that have not ended: `pending`, `dispatched`, `running` or `stopping`.", ["doctrain.state"]
+)
+OPEN_DOCUMENTS = Gauge("doctrain.documents.open", "{document}", "Documents of shards that have not ended.")
+OLDEST_WAIT = Gauge("doctrain.shards.oldest_wait", "s", "Age of the oldest training that has a shard to be granted; 0: nothing waits.")
+TENANT_SHARDS = Gauge(
+    "doctrain.tenant.shards",
+    "{shard}",
+    "Shards that wait, of the 50 tenants with the most shards that have not ended; `_other` are those of all others.",
+    ["doctrain.tenant_id"],
+)
+TENANT_SLOTS = Gauge("doctrain.tenant.slots", "{slot}", "Slots that the same tenants use.", ["doctrain.tenant_id"])
+LANES = Gauge("doctrain.lanes", "{lane}", "Lanes of workers that take new work: `used` or `free`.", ["doctrain.state"])
+SESSIONS = Gauge(
+    "doctrain.sessions",
+    "{session}",
+    "Sessions that have not ended: `live`, `draining`, `silent` (heartbeats are missing) or `lost` (seen to be, not yet taken back).",
+    ["doctrain.state"],
+)
+BROKER_MESSAGES = Gauge("doctrain.broker.messages", "{message}", "Messages that are ready in RabbitMQ's shard queue.")
+BROKER_CONSUMERS = Gauge("doctrain.broker.consumers", "{consumer}", "Consumers of RabbitMQ's shard queue: workers, as it knows them.")
