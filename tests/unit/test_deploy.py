@@ -1,8 +1,10 @@
 """docker-compose.yml, the collector's configuration and the Dockerfile against the code that they start."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -57,6 +59,35 @@ def test_images_have_versions_and_ports_are_open_to_this_machine_only() -> None:
     for name, service in SERVICES.items():
         assert re.fullmatch(r"[\w./-]+:(?!latest)[\w.-]+", service["image"]), name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+
+
+def test_prometheus_scrapes_every_process_of_the_mesh_where_it_serves_its_metrics() -> None:
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    places = {target for job in scraped for group in job.get("static_configs", []) for target in group["targets"]}
+    places |= {f"{name}:{sd['port']}" for job in scraped for sd in job.get("dns_sd_configs", []) for name in sd["names"]}
+    ours = {f"{name}:{SERVICES[name]['environment']['DOCTRAIN_METRICS_LISTEN'].rpartition(':')[2]}" for name in OURS}
+    assert ours <= places
+    assert {place.partition(":")[0] for place in places} <= set(SERVICES)
+
+
+def test_grafana_finds_its_sources_and_dashboards() -> None:
+    folder = ROOT / "deploy/grafana/provisioning"
+    sources = yaml.safe_load((folder / "datasources/doctrain.yaml").read_text())["datasources"]
+    assert {urlsplit(source["url"]).hostname for source in sources} <= set(SERVICES)
+    (provider,) = yaml.safe_load((folder / "dashboards/doctrain.yaml").read_text())["providers"]
+    mounted = [volume.split(":")[:2] for volume in SERVICES["grafana"]["volumes"]]
+    assert ["./deploy/grafana/dashboards", provider["options"]["path"]] in mounted
+    uids = {source["uid"] for source in sources}
+    for dashboard in (ROOT / "deploy/grafana/dashboards").glob("*.json"):
+        assert {panel["datasource"]["uid"] for panel in json.loads(dashboard.read_text())["panels"] if "datasource" in panel} <= uids
+
+
+def test_each_key_of_a_service_is_one_of_compose() -> None:
+    known = {
+        *("build", "command", "depends_on", "deploy", "environment", "healthcheck", "hostname", "image", "init", "logging", "ports"),
+        *("profiles", "restart", "security_opt", "shm_size", "stop_grace_period", "volumes"),
+    }
+    assert set().union(*SERVICES.values()) <= known
 
 
 def test_volumes_exist() -> None:
