@@ -25,6 +25,15 @@ class Sleep:
         return DONE
 
 
+class SleepLong:
+    """Waits for a second, as a document that a slow service reads."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        """Done a second later."""
+        await asyncio.sleep(1.0)
+        return DONE
+
+
 class Burn:
     """Keeps a core busy for 5 ms, in the worker's main process."""
 
@@ -38,4 +47,5 @@ class Burn:
 
 noop = Noop()
 sleep = Sleep()
+sleep_long = SleepLong()
 burn = Burn()

@@ -1,8 +1,8 @@
 """Which shards are granted next: within each tenant's plan, within the fleet's room, fairly.
 
-The tenant with the fewest slots in use for its weight goes first; within a tenant, the training with the fewest slots in
-use, then the oldest. A decision only proposes: the grant's own transaction counts again under the tenant's lock
-(docs/protocol.md, "Grant").
+The tenant with the fewest slots in use for its weight goes first, of several the one that the fleet has worked least for; within a
+tenant, the training with the fewest slots in use, then the oldest. A decision only proposes: the grant's own transaction counts
+again under the tenant's lock (docs/protocol.md, "Grant").
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one tenant may have (``slots``), has (``used``) and wants (``backlogs``)."""
+    """What one tenant may have (``slots``), has (``used``), had (``received``, as in ``core.service``) and wants (``backlogs``)."""
 
     tenant: int
     slots: int
     used: int
     weight: float
+    received: float
     backlogs: Sequence[Backlog]
 
 
@@ -76,16 +77,16 @@ def choose(claims: Iterable[Claim], room: int, places: int, lane_slots: int) -> 
     Workers have ``places`` for so many more documents; without any, only tenants that have nothing in flight are given a shard.
     """
     grants: list[Grant] = []
-    queue = [(claim.used / claim.weight, claim.tenant, _Tenant(claim)) for claim in claims if claim.used < claim.slots]
+    queue = [(claim.used / claim.weight, claim.received, claim.tenant, _Tenant(claim)) for claim in claims if claim.used < claim.slots]
     heapq.heapify(queue)
     while queue and len(grants) < room:
-        _, _, tenant = heapq.heappop(queue)
+        *_, tenant = heapq.heappop(queue)
         grant = tenant.next(lane_slots) if places > 0 or not tenant.used else None
         if grant is None:
             continue
         places -= grant.width
         grants.append(grant)
-        heapq.heappush(queue, (tenant.used / tenant.claim.weight, tenant.claim.tenant, tenant))
+        heapq.heappush(queue, (tenant.used / tenant.claim.weight, tenant.claim.received, tenant.claim.tenant, tenant))
     return grants
 
 

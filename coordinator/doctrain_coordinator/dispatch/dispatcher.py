@@ -18,8 +18,10 @@ from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
+from doctrain_coordinator.core.service import Service
 from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatch import messages
+from doctrain_coordinator.dispatch.preemption import Preemptions
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
 from doctrain_coordinator.tracking.takeback import Guard
@@ -97,6 +99,9 @@ class Term:
         self._c, self._publisher, self._lapses, self._lane_slots = connection, publisher, lapses, lane_slots
         self._overdue = Overdue()
         self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
+        self._service = Service()
+        self._preemptions = Preemptions(connection, self._service)
+        self._lanes, self._used, self._crowded = 0, Counter[int](), False
         self._swept = self._forgot = float("-inf")
 
     async def round(self) -> float:
@@ -104,6 +109,8 @@ class Term:
         delayed = await self._grant_all()
         if delayed is not None and delayed <= 0:
             await self._c.execute(SQL["end_delays"], MOST_DELAYS)
+            delayed = await self._grant_all()
+        if self._crowded and await self._preemptions.make(self._lanes, self._used):
             delayed = await self._grant_all()
         now = time.monotonic()
         if now - self._swept >= POLL_SECONDS:
@@ -123,20 +130,43 @@ class Term:
     async def _grant(self) -> bool:
         """Makes one transaction's grants; answers whether there may be more."""
         in_flight = await self._c.fetch(SQL["in_flight"])
-        lanes = await self._c.fetchval(SQL["room"])
-        room = min(admission.room_for(lanes, sum(row["to_start"] for row in in_flight), self._publisher.queued), MOST_GRANTS)
+        lanes, used, to_start = await self._c.fetchval(SQL["room"]), _used(in_flight), sum(row["to_start"] for row in in_flight)
+        self._service.observe(time.monotonic(), used)
+        self._lanes, self._used, self._crowded = lanes, used, 0 < lanes <= to_start
+        room = min(admission.room_for(lanes, to_start, self._publisher.queued), MOST_GRANTS)
         if room <= 0:
             return False
         runnable = await self._c.fetch(SQL["runnable"], room, MOST_IDLE)
         if not runnable:
             return False
+        with_work = {row["tenant"] for row in (*in_flight, *runnable)}
+        self._service.attend(with_work)
+        self._service.forget_others(with_work)
         plans = await self._c.fetch(SQL["plans_of"], list({row["tenant"] for row in runnable}))
-        places = 2 * lanes * self._lane_slots - sum(row["used"] for row in in_flight)
-        grants = admission.choose(_claims(in_flight, runnable, plans), room, places, self._lane_slots)
+        places = 2 * lanes * self._lane_slots - used.total()
+        grants = admission.choose(self._claims(in_flight, runnable, plans), room, places, self._lane_slots)
         if not grants:
             return False
         made = await self._make(grants)
         return bool(made) and (len(grants) == MOST_GRANTS or _looked_at_part(in_flight, runnable))
+
+    def _claims(self, in_flight: Sequence[Record], runnable: Sequence[Record], plans: Sequence[Record]) -> list[admission.Claim]:
+        by_training = {(row["tenant"], row["training"]): row["used"] for row in in_flight}
+        shards: dict[int, dict[int, list[admission.Pending]]] = {}
+        for row in runnable:
+            pending = admission.Pending(row["id"], row["open"], row["suspected"])
+            shards.setdefault(row["tenant"], {}).setdefault(row["training"], []).append(pending)
+        return [
+            admission.Claim(
+                plan["id"],
+                plan["slots"],
+                self._used[plan["id"]],
+                plan["weight"],
+                self._service.received(plan["id"], plan["weight"]),
+                [admission.Backlog(t, by_training.get((plan["id"], t), 0), pending) for t, pending in shards[plan["id"]].items()],
+            )
+            for plan in plans
+        ]
 
     async def _make(self, grants: Sequence[admission.Grant]) -> list[Record]:
         async with self._c.transaction():
@@ -152,6 +182,7 @@ class Term:
         now = time.monotonic()
         for shard in made:
             self._overdue.granted(now, shard["id"], shard["number"])
+        self._preemptions.granted((shard["id"], shard["number"]) for shard in made)
         self._publisher.submit(
             (shard["id"], messages.of_grant(_granted(shard, tenants[shard["tenant"]], trainings[shard["training"]]))) for shard in made
         )
@@ -198,19 +229,8 @@ def _looked_at_part(in_flight: Sequence[Record], runnable: Sequence[Record]) -> 
     return any(count >= MOST_IDLE for count in idle.values())
 
 
-def _claims(in_flight: Sequence[Record], runnable: Sequence[Record], plans: Sequence[Record]) -> list[admission.Claim]:
-    used = {(row["tenant"], row["training"]): row["used"] for row in in_flight}
-    shards: dict[int, dict[int, list[admission.Pending]]] = {}
-    for row in runnable:
-        pending = admission.Pending(row["id"], row["open"], row["suspected"])
-        shards.setdefault(row["tenant"], {}).setdefault(row["training"], []).append(pending)
-    return [
-        admission.Claim(
-            plan["id"],
-            plan["slots"],
-            sum(slots for (tenant, _), slots in used.items() if tenant == plan["id"]),
-            plan["weight"],
-            [admission.Backlog(t, used.get((plan["id"], t), 0), pending) for t, pending in shards[plan["id"]].items()],
-        )
-        for plan in plans
-    ]
+def _used(in_flight: Sequence[Record]) -> Counter[int]:
+    used: Counter[int] = Counter()
+    for row in in_flight:
+        used[row["tenant"]] += row["used"]
+    return used

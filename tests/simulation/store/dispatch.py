@@ -138,3 +138,39 @@ async def end_delays(tx: Transaction, most: int) -> list[Row]:
 async def next_delay_ends_in(tx: Transaction) -> list[Row]:
     delays = [row["not_before"] for row in tx.scan("shard") if row["state"] == 0 and NEVER < row["not_before"] < FOREVER]
     return [{"extract": (min(delays) - tx.now).total_seconds() if delays else None}]
+
+
+def _with_plan(tx: Transaction, key: int) -> Row:
+    tenant = tx.get("tenant", key)
+    assert tenant is not None
+    return {"tenant": key, "weight": tenant["weight"], "slots": tx.database.plans[tenant["plan"]]}
+
+
+@named("dispatch.preemption")
+async def in_lanes(tx: Transaction) -> list[Row]:
+    return [
+        {**columns(row, "id", "number", "yields"), **_with_plan(tx, row["tenant"]), "waiting": row["state"] == 1}
+        for row in tx.scan("shard")
+        if row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"])
+    ]
+
+
+@named("dispatch.preemption")
+async def pending(tx: Transaction, most: int) -> list[Row]:
+    ready = Counter(row["tenant"] for row in tx.scan("shard") if row["state"] == 0 and row["not_before"] == NEVER)
+    return [{**_with_plan(tx, tenant), "shards": min(most, shards)} for tenant, shards in sorted(ready.items())]
+
+
+async def _change(tx: Transaction, shard: int, number: int, state: int, change: Row) -> list[Row]:
+    changed = await tx.update("shard", shard, lambda row: row["number"] == number and row["state"] == state, lambda _: change)
+    return [] if changed is None else [columns(changed, "id")]
+
+
+@named("dispatch.preemption")
+async def withdraw(tx: Transaction, shard: int, number: int) -> list[Row]:
+    return await _change(tx, shard, number, 1, {"state": 0})
+
+
+@named("dispatch.preemption")
+async def tell_to_yield(tx: Transaction, shard: int, number: int) -> list[Row]:
+    return await _change(tx, shard, number, 2, {"yields": True})

@@ -24,7 +24,9 @@ def claims(draw: st.DrawFn) -> list[Claim]:
             shards = [Pending(next(numbers), draw(st.integers(1, 20)), draw(st.booleans())) for _ in range(draw(st.integers(0, 6)))]
             backlogs.append(Backlog(tenant * 100 + training, draw(st.integers(0, 10)), shards))
         slots = draw(st.integers(1, 40))
-        made.append(Claim(tenant, slots, draw(st.integers(0, 45)), draw(st.sampled_from([0.5, 1.0, 2.0])), backlogs))
+        made.append(
+            Claim(tenant, slots, draw(st.integers(0, 45)), draw(st.sampled_from([0.5, 1.0, 2.0])), draw(st.floats(0, 100)), backlogs)
+        )
     return made
 
 
@@ -74,7 +76,7 @@ def test_a_training_keeps_the_order_of_its_shards(wanted: list[Claim], room: int
 
 
 def endless(tenant: int, weight: float) -> Claim:
-    return Claim(tenant, 1000, 0, weight, [Backlog(tenant, 0, [Pending(tenant * 1000 + n, 500, False) for n in range(100)])])
+    return Claim(tenant, 1000, 0, weight, 0.0, [Backlog(tenant, 0, [Pending(tenant * 1000 + n, 500, False) for n in range(100)])])
 
 
 @given(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=2, max_size=6), st.integers(20, 90))
@@ -87,8 +89,8 @@ def test_scarce_room_is_shared_by_weight(weights: list[float], room: int) -> Non
 
 
 def test_one_with_a_million_documents_does_not_delay_one_with_ten() -> None:
-    large, small = endless(1, 1.0), Claim(2, 5, 0, 1.0, [Backlog(2, 0, [Pending(1, 10, False)])])
-    busy = Claim(1, 1000, 300, 1.0, large.backlogs)
+    large, small = endless(1, 1.0), Claim(2, 5, 0, 1.0, 0.0, [Backlog(2, 0, [Pending(1, 10, False)])])
+    busy = Claim(1, 1000, 300, 1.0, 0.0, large.backlogs)
     assert choose([busy, small], 1, PLACES, LANE_SLOTS)[0].tenant == 2
 
 
@@ -113,7 +115,7 @@ class Fleet(RuleBasedStateMachine):
 
     def grants(self) -> list[Grant]:
         wanted = [
-            Claim(tenant, slots, self.used(tenant), weight, [Backlog(tenant, self.used(tenant), self.pending[tenant])])
+            Claim(tenant, slots, self.used(tenant), weight, 0.0, [Backlog(tenant, self.used(tenant), self.pending[tenant])])
             for tenant, (slots, weight) in self.plans.items()
         ]
         return choose(wanted, self.ROOM - len(self.in_flight), PLACES, LANE_SLOTS)
@@ -165,3 +167,9 @@ def test_without_places_only_tenants_that_have_nothing_are_given_a_shard(wanted:
     grants = choose(wanted, 100, 0, LANE_SLOTS)
     without = [claim.tenant for claim in wanted if not claim.used and any(backlog.shards for backlog in claim.backlogs)]
     assert sorted(grant.tenant for grant in grants) == without
+
+
+def test_of_tenants_that_have_nothing_the_one_goes_first_that_the_fleet_has_worked_least_for() -> None:
+    shards, served = iter(range(1, 100)), [(1, 7.0), (2, 5.0), (3, 0.5), (4, 6.0)]
+    wanted = [Claim(tenant, 5, 0, 1.0, received, [Backlog(tenant, 0, [Pending(next(shards), 9, False)])]) for tenant, received in served]
+    assert [grant.tenant for grant in choose(wanted, 2, PLACES, LANE_SLOTS)] == [3, 2]

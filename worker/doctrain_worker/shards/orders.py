@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
 from doctrain_worker.shards.interruptible import Interruptible
@@ -24,11 +24,11 @@ class Orders:
     """Those of one hold, whoever gives them: the tracker, the worker, or what became of its documents.
 
     ``starts_no_more``: what runs may end, if it was not interrupted, and nothing else may start. ``yielded`` says why and
-    for how many seconds the rest goes back.
+    for how many seconds the rest goes back. ``all_started`` is called when nothing more is to start, maybe more than once.
     """
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, gate: Gate, all_started: Callable[[], None]) -> None:
+        self._gate, self._all_started = gate, all_started
         self._work = Interruptible[End]()
         self._moved = asyncio.Event()
         self.yielded: tuple[float, str] | None = None
@@ -53,6 +53,7 @@ class Orders:
         if self.yielded is None:
             self.yielded = delay_seconds, reason
             self.starts_no_more = True
+            self._all_started()
             self.wake()
             self._gate.wake()
 

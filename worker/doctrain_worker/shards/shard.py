@@ -27,13 +27,13 @@ INSIST_SECONDS = 1.0
 
 
 class ShardRun:
-    """One hold of one shard, from its begin to its last answer. ``run`` once; ``all_started`` is as in ``Slots``."""
+    """One hold of one shard, from its begin to its last answer. ``run`` once; ``all_started`` is as in ``Slots`` and ``Orders``."""
 
     def __init__(self, setup: ShardSetup, begun: Begun, spans: DocumentSpans, session: int, all_started: Callable[[], None]) -> None:
         self._setup = setup
         self.key: Key = begun.key
         self._began = setup.clock()
-        self._orders = Orders(setup.gate)
+        self._orders = Orders(setup.gate, all_started)
         self._reports = Reports(self.key, setup.tracker, self._began, self._on_answer)
         self._suspects = begun.suspects
         self._cool_downs = begun.cool_downs

@@ -1,0 +1,94 @@
+"""Lanes of a full fleet for tenants that have fewer than their share (docs/protocol.md, "Preemption"; decided in ``core.lane_shares``).
+
+What is read is no more than a look: each change holds only if the shard is still what it was. Neither costs a document anything but
+those in flight, which end where they run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, preempt
+from doctrain_coordinator.core.service import Service
+from doctrain_coordinator.core.states import ShardState
+from doctrain_mesh.postgres import Connection, Record, statements
+
+log = logging.getLogger(__name__)
+SQL = statements.of(__name__, ShardState)
+GAP_SECONDS = 0.25
+"""Between one and the next: what was told to yield and what comes in its place need a moment."""
+
+
+class Preemptions:
+    """Those of one leader's term."""
+
+    def __init__(self, connection: Connection, service: Service) -> None:
+        self._c, self._service = connection, service
+        self._granted, self._made = 0, float("-inf")
+        self._places: dict[tuple[int, int], int] = {}
+        self._seen: dict[tuple[int, int], float] = {}
+
+    def granted(self, shards: Iterable[tuple[int, int]]) -> None:
+        """These shards were granted and published in this order, under these numbers."""
+        for key in shards:
+            self._granted += 1
+            self._places[key] = self._granted
+
+    async def make(self, lanes: int, used: Counter[int]) -> bool:
+        """Makes room where a tenant misses lanes; answers whether that leaves other grants to be made.
+
+        ``used``: slots that each tenant is counted for.
+        """
+        now = time.monotonic()
+        if now - self._made < GAP_SECONDS:
+            return False
+        shards = await self._c.fetch(SQL["in_lanes"])
+        pending = await self._c.fetch(SQL["pending"], lanes)
+        self._remember(now, shards)
+        demands = self._demands(now, shards, pending, used)
+        preemption = preempt(lanes, sum(row["yields"] for row in shards), demands)
+        if not (preemption.withdrawn or preemption.yielding):
+            return False
+        self._made = now
+        return await self._carry_out(preemption)
+
+    def _demands(self, now: float, shards: Sequence[Record], pending: Sequence[Record], used: Counter[int]) -> list[Demand]:
+        plans = {row["tenant"]: row for row in (*shards, *pending)}
+        ready = {row["tenant"]: row["shards"] for row in pending}
+        running: dict[int, list[Running]] = {tenant: [] for tenant in plans}
+        waiting: dict[int, list[Waiting]] = {tenant: [] for tenant in plans}
+        for row in shards:
+            key = _key(row)
+            if row["waiting"]:
+                waiting[row["tenant"]].append(Waiting(*key, self._places[key]))
+            elif not row["yields"]:
+                running[row["tenant"]].append(Running(*key, now - self._seen[key]))
+        return [
+            Demand(
+                tenant,
+                plan["weight"],
+                self._service.received(tenant, plan["weight"]),
+                running[tenant],
+                waiting[tenant],
+                min(ready.get(tenant, 0), max(0, plan["slots"] - used[tenant])),
+            )
+            for tenant, plan in plans.items()
+        ]
+
+    def _remember(self, now: float, shards: Sequence[Record]) -> None:
+        self._seen = {_key(row): self._seen.get(_key(row), now) for row in shards if not row["waiting"]}
+        self._places = {_key(row): self._places.get(_key(row), 0) for row in shards if row["waiting"]}
+
+    async def _carry_out(self, preemption: Preemption) -> bool:
+        async with self._c.transaction():
+            withdrawn = await self._c.fetchmany(SQL["withdraw"], preemption.withdrawn) if preemption.withdrawn else []
+            told = await self._c.fetchmany(SQL["tell_to_yield"], preemption.yielding) if preemption.yielding else []
+        log.debug("For tenants that miss lanes %d grants are withdrawn and %d shards told to yield.", len(withdrawn), len(told))
+        return bool(withdrawn)
+
+
+def _key(row: Record) -> tuple[int, int]:
+    return row["id"], row["number"]
