@@ -18,8 +18,11 @@ from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.registration import registered
+from doctrain_coordinator.removal.removals import Kept, Removals
+from doctrain_coordinator.removal.tenants import Tenants as DeletedTenants
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
+from doctrain_coordinator.rpc.fleet_tenants import TenantParts
 from doctrain_coordinator.rpc.search import SearchParts, SearchService
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.tracker_stream import TrackerParts
@@ -32,6 +35,8 @@ from doctrain_coordinator.search.vector_index import VectorIndex
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
+from doctrain_coordinator.tenants.uploads import Uploads
+from doctrain_coordinator.tenants.usage import Usage
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.heartbeats import Heartbeats
@@ -49,6 +54,7 @@ from doctrain_coordinator.trainings.old_artifacts import OldArtifacts
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
+from doctrain_coordinator.trainings.suspending import Suspensions
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_coordinator.web import dashboard
 from doctrain_coordinator.web.dashboard import Dashboard
@@ -154,6 +160,10 @@ class _Coordinator:
         trainings = Trainings(held.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
         self.keys, self.tenants = Keys(held.tracker), Tenants(held.api)
+        control = Control(tenants_locks, changes)
+        suspensions, usage, uploads = Suspensions(held.api, control), Usage(held.api), Uploads(held.api, blobs)
+        kept = Kept(settings.keep_trainings_days, settings.keep_uploads_days, settings.keep_audit_days)
+        removals = Removals(url, held.api, DeletedTenants(control, blobs), blobs, kept)
         self._leadership = leadership = Leadership(url, dispatcher.lead)
         self._fleet = FleetMeasures(held.api, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
         self._hub = WatchHub(trainings, changes)
@@ -177,20 +187,30 @@ class _Coordinator:
             TrainingParts(
                 pool=held.api,
                 trainings=trainings,
-                starting=Starting(accepting, sources, most_documents=settings.max_manifest_documents),
+                starting=Starting(accepting, sources, uploads, most_documents=settings.max_manifest_documents),
                 retrying=Retrying(held.api, accepting),
-                control=Control(tenants_locks, changes),
+                control=control,
                 hub=self._hub,
-                blobs=blobs,
+                uploads=uploads,
                 uris=sources.rules,
                 limits=limits,
                 broker=broker,
+                usage=usage,
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
-        of_all = AllTrainings(held.api, trainings)
-        fleet = FleetService(FleetParts(held.api, of_all, self.tenants, self.keys, changes, broker, registry, dead_letters, silent_seconds))
+        search = SearchService(SearchParts(held.api, Searching(held.search, held.model), Deleting(held.api, trainings, blobs, uploads)))
+        fleet = FleetService(
+            FleetParts(
+                held.api,
+                AllTrainings(held.api, trainings),
+                TenantParts(held.api, self.tenants, self.keys, suspensions, usage, changes),
+                broker,
+                registry,
+                dead_letters,
+                silent_seconds,
+            )
+        )
         self._served = rpc_server.build(
             settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker, within=page.services if page else ""
         )
@@ -204,6 +224,9 @@ class _Coordinator:
             "watch hub": self._hub.run,
             "leadership": leadership.run,
             "old artifacts": OldArtifacts(blobs.artifacts, settings.keep_slices_days).run,
+            "suspensions": suspensions.run,
+            "usage": usage.run,
+            "removals": removals.run,
             "vector index": VectorIndex(url, held.model).run,
         }
         if settings.metrics_listen:

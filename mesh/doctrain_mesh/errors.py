@@ -87,7 +87,7 @@ class RequestTooLargeError(DoctrainError):
 
 
 class QuotaExceededError(DoctrainError):
-    """More at once than one tenant may ask for; metadata carries ``limit`` and ``unit``."""
+    """More than one tenant may ask for; metadata carries ``limit`` and ``unit``, and ``subject``, whose limit it is."""
 
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "QUOTA_EXCEEDED"
@@ -147,6 +147,20 @@ class TrainingNotEndedError(DoctrainError):
 
     status = grpc.StatusCode.FAILED_PRECONDITION
     reason = "TRAINING_NOT_ENDED"
+
+
+class TenantSuspendedError(DoctrainError):
+    """The tenant is not served for now, or is being deleted."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "TENANT_SUSPENDED"
+
+
+class PlanInUseError(DoctrainError):
+    """Tenants have the plan (operators only)."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "PLAN_IN_USE"
 
 
 class UnauthenticatedError(DoctrainError):

@@ -55,7 +55,7 @@ def details(error: DoctrainError) -> list[Message]:
         delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
         found.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if error.status is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        violation = error_details_pb2.QuotaFailure.Violation(subject=error.metadata.get("unit", ""), description=error.sentence)
+        violation = error_details_pb2.QuotaFailure.Violation(subject=error.metadata.get("subject", ""), description=error.sentence)
         found.append(error_details_pb2.QuotaFailure(violations=[violation]))
     return found
 

@@ -89,6 +89,16 @@ class Settings:
         "crash, a retry or a change of how it is cut; 0: they are not kept. A delete of their document removes them at once.",
         low=0,
     )
+    keep_trainings_days: float = _setting(
+        0.0,
+        "How long an ended training is kept, with the record of its documents; then it is found no more, cannot be retried, and its id is "
+        "free. What it put into the index stays. 0: for ever.",
+        low=0,
+    )
+    keep_uploads_days: float = _setting(
+        0.0, "How long uploads and inline documents are kept that no kept training names; 0: for ever.", low=0
+    )
+    keep_audit_days: float = _setting(365.0, "How long entries of the audit log are kept; 0: for ever.", low=0)
     max_request_bytes: int = _setting(64 * 2**20, "Largest StartTraining request.", low=2**20, high=2**30)
     max_request_documents: int = _setting(10_000, "Most documents in one StartTraining request.", low=1, high=100_000)
     max_manifest_documents: int = _setting(10_000_000, "Most documents of a manifest or a numbered request.", low=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from doctrain_coordinator.store.migrate import migrate
-from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_WORKER, Keys, has_operator
+from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, ROLE_WORKER
+from doctrain_coordinator.tenants.keys import Keys, has_operator
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import AlreadyExistsError
 from doctrain_mesh.postgres import sizes

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from doctrain.v1 import fleet_pb2, usage_pb2
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import ScriptedService
 from testkit.shell import Shell, lines
@@ -255,20 +256,50 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "There is no tenant 'nobody'." in (await shell("tenants", "update", "nobody", "--plan", "paid")).stderr
     assert len(lines(await shell("tenants", "list", "--json"))) == 1
     assert (await shell("plans", "list")).stdout == "No plans.\n"
-    put = lines(await shell("plans", "put", "paid", "--slots", "30", "--trainings", "9", "--json"))
-    assert put == [{"name": "paid", "slots": 30, "open_trainings": 9}]
+    (put,) = lines(await shell("plans", "put", "paid", "--slots", "30", "--trainings", "9", "--watches", "4", "--json"))
+    assert (put["name"], put["slots"], put["open_trainings"], put["watches"], put["upload_bytes"]) == ("paid", 30, 9, 4, "0")
+    assert (await shell("plans", "list")).stdout.splitlines()[1].split() == ["paid", "30", "9", "-", "-", "-", "4", "-"]
+    assert (await shell("plans", "delete", "paid")).stdout == "Plan paid is deleted.\n"
     made = await shell("keys", "create", "--tenant", "acme", "--label", "laptop")
     assert made.stdout == "a-new-key\n", "the key alone, so that a script can take it"
     assert "doctrain keys revoke 12" in made.stderr
     assert (await shell("keys", "revoke", "12")).stdout == "Key 12 is out of force.\n"
     await shell("keys", "create", "--role", "ROLE_WORKER")
     heading, *rows = (await shell("keys", "list")).stdout.splitlines()
-    assert heading.split() == ["ID", "ROLE", "TENANT", "LABEL", "MADE", "REVOKED"]
+    assert heading.split() == ["ID", "ROLE", "TENANT", "LABEL", "MADE", "EXPIRES", "REVOKED"]
     assert [row.split()[:4] for row in rows] == [["12", "tenant", "acme", "laptop"], ["13", "worker", "-", "-"]]
-    assert rows[1].endswith("  -")
+    assert rows[1].split()[-2:] == ["-", "-"]
     assert [key["key_id"] for key in lines(await shell("keys", "list", "--tenant", "acme", "--json"))] == ["12"]
     unknown = await shell("keys", "revoke", "999")
     assert (unknown.exit_code, unknown.stderr) == (4, "Error: There is no key 999.\n")
+
+
+async def test_operators_suspend_and_delete_tenants_and_see_usage_and_who_did_what(shell: Shell, service: ScriptedService) -> None:
+    await shell("tenants", "create", "acme", "--plan", "free")
+    assert "suspended: Unpaid" in (await shell("tenants", "suspend", "acme", "--reason", "Unpaid")).stdout
+    assert "acme    free  1       active" in (await shell("tenants", "resume", "acme")).stdout
+    unsure = await shell("tenants", "delete", "acme", "--confirm", "acne")
+    assert (unsure.exit_code, "--confirm acme" in unsure.stderr, "acme" in service.tenants) == (2, True, True)
+    assert (await shell("tenants", "delete", "acme")).exit_code == 2
+    assert "deleting" in (await shell("tenants", "delete", "acme", "--confirm", "acme")).stdout
+    assert "acme" not in service.tenants
+    await shell("keys", "create", "--tenant", "acme", "--days", "1.5")
+    assert service.asked(fleet_pb2.CreateKeyRequest)[0].lifetime.seconds == 129_600
+    assert (await shell("usage")).stdout == "Nothing was used in these days.\n"
+    service.usage = [usage_pb2.UsageDay(day=f"2026-05-0{day}", trained=1_000, failed=2, pages=7, bytes=3_000_000) for day in (1, 2)]
+    service.usage[0].stages.add(stage="read").duration.FromSeconds(125)
+    for command in (("usage",), ("tenants", "usage", "acme")):
+        told = (await shell(*command, "--from", "2026-05-01", "--to", "2026-05-31")).stdout.splitlines()
+        assert told[1].split() == ["2026-05-01", "1,000", "0", "2", "7", "3.0", "MB", "read", "2", "min", "5", "s"]
+        assert told[3].split()[:5] == ["all", "2,000", "0", "4", "14"]
+    for request in (*service.asked(pb.GetUsageRequest)[1:], *service.asked(fleet_pb2.GetTenantUsageRequest)):
+        assert (request.period.first_day, request.period.last_day) == ("2026-05-01", "2026-05-31")
+    assert (await shell("audit")).stdout == "Nothing was changed.\n"
+    entry = fleet_pb2.AuditEntry(role=fleet_pb2.ROLE_OPERATOR, key_id=3, call="PutPlan", outcome="OK", sentence="Plan gold was set")
+    entry.time.FromSeconds(1_800_000_000)
+    service.audit_log = [entry]
+    assert "operator (key 3)  PutPlan  OK       Plan gold was set" in (await shell("audit", "--tenant", "acme")).stdout
+    assert lines(await shell("audit", "--json"))[0]["sentence"] == "Plan gold was set"
 
 
 async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service: ScriptedService) -> None:

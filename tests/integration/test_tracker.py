@@ -19,7 +19,7 @@ from doctrain.v1 import training_pb2, training_pb2_grpc
 from doctrain_coordinator import app
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.rpc import interceptors
-from doctrain_coordinator.tenants.keys import ROLE_WORKER
+from doctrain_coordinator.tenants.identity import ROLE_WORKER
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker

@@ -224,7 +224,9 @@ async def test_a_plan_bounds_the_trainings_that_have_not_ended(served: Coordinat
     error = await refused(acme.start_training([document()], training_task_id="d"))
     assert isinstance(error, doctrain.errors.QuotaExceededError)
     assert str(error) == "The plan paid allows 3 trainings that have not ended; wait until one ends, or cancel one."
-    assert (error.metadata, error.details.quotas) == ({"limit": "3", "unit": "trainings"}, (str(error),))
+    named = {"limit": "3", "unit": "trainings", "quota": "open_trainings", "subject": "tenant:acme"}
+    assert (error.metadata, error.details.quotas) == (named, (str(error),))
+    assert error.retry_after_seconds is not None
     assert (await acme.start_training([document()], training_task_id="c")).summary.existed, "a repeated call is no other training"
     assert isinstance(await refused(acme.retry_failed("c")), doctrain.errors.QuotaExceededError)
     await (await served.tenant("other")).start_training([document()])

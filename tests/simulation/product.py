@@ -99,7 +99,7 @@ class _Blobs:
 
     artifacts = None
 
-    async def put_many(self, _tenant: str, contents: Sequence[bytes]) -> list[str]:
+    async def put_many(self, _tenant: str, contents: Sequence[bytes], _admit: object) -> list[str]:
         assert not contents
         return []
 
@@ -109,6 +109,11 @@ class _Idle:
 
     async def run(self) -> None:
         await virtual_loop().create_future()
+
+
+def _idle(patch: pytest.MonkeyPatch, module: Any, names: Sequence[str]) -> None:
+    for name in names:
+        patch.setattr(module, name, lambda *_: _Idle())
 
 
 @contextmanager
@@ -147,8 +152,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(server, "build", serve)
         patch.setattr(server, "check", lambda _settings: None)
         patch.setattr(coordinator, "Sources", _Sources)
-        patch.setattr(coordinator, "VectorIndex", lambda _url, _model: _Idle())
-        patch.setattr(coordinator, "OldArtifacts", lambda _artifacts, _days: _Idle())
+        _idle(patch, coordinator, ("VectorIndex", "OldArtifacts", "Suspensions", "Usage", "Removals"))
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)
         patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))

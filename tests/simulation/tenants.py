@@ -9,7 +9,7 @@ from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc.interceptors import CALLER
-from doctrain_coordinator.tenants.keys import ROLE_TENANT, Identity
+from doctrain_coordinator.tenants.identity import ROLE_TENANT, Identity
 from doctrain_mesh.errors import UnavailableError
 from simulation.mesh import Mesh
 from simulation.scenario import Wish

@@ -15,7 +15,7 @@ import pytest
 import doctrain
 from doctrain.errors import DoctrainError
 from doctrain_coordinator import app
-from doctrain_coordinator.tenants.keys import ROLE_NAMES
+from doctrain_coordinator.tenants.identity import ROLE_NAMES
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings

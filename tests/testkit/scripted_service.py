@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from doctrain import has_ended
-from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc, usage_pb2
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class ScriptedService(
         self.most_uploads = 0
         self.tenants: dict[str, fleet_pb2.Tenant] = {}
         self.plans: dict[str, fleet_pb2.Plan] = {}
+        self.usage: list[usage_pb2.UsageDay] = []
+        self.audit_log: list[fleet_pb2.AuditEntry] = []
         self.api_keys: dict[int, fleet_pb2.Key] = {}
         self.watch: Watch | None = None
         self.broken_watches: list[BaseException] = []
@@ -288,6 +290,41 @@ class ScriptedService(
         key.create_time.FromSeconds(1_800_000_000)
         self.api_keys[key_id] = key
         return fleet_pb2.CreateKeyResponse(key="a-new-key", key_id=key_id)
+
+    async def SuspendTenant(self, request: fleet_pb2.SuspendTenantRequest, context: Any) -> fleet_pb2.SuspendTenantResponse:
+        await self._enter("SuspendTenant", request, context)
+        tenant = self.tenants[request.tenant_id]
+        tenant.state, tenant.suspend_reason = fleet_pb2.TENANT_STATE_SUSPENDED, request.reason
+        return fleet_pb2.SuspendTenantResponse(tenant=tenant)
+
+    async def ResumeTenant(self, request: fleet_pb2.ResumeTenantRequest, context: Any) -> fleet_pb2.ResumeTenantResponse:
+        await self._enter("ResumeTenant", request, context)
+        tenant = self.tenants[request.tenant_id]
+        tenant.state, tenant.suspend_reason = fleet_pb2.TENANT_STATE_ACTIVE, ""
+        return fleet_pb2.ResumeTenantResponse(tenant=tenant)
+
+    async def DeleteTenant(self, request: fleet_pb2.DeleteTenantRequest, context: Any) -> fleet_pb2.DeleteTenantResponse:
+        await self._enter("DeleteTenant", request, context)
+        tenant = self.tenants.pop(request.tenant_id)
+        tenant.state = fleet_pb2.TENANT_STATE_DELETING
+        return fleet_pb2.DeleteTenantResponse(tenant=tenant)
+
+    async def DeletePlan(self, request: fleet_pb2.DeletePlanRequest, context: Any) -> fleet_pb2.DeletePlanResponse:
+        await self._enter("DeletePlan", request, context)
+        self.plans.pop(request.name)
+        return fleet_pb2.DeletePlanResponse()
+
+    async def GetTenantUsage(self, request: fleet_pb2.GetTenantUsageRequest, context: Any) -> fleet_pb2.GetTenantUsageResponse:
+        await self._enter("GetTenantUsage", request, context)
+        return fleet_pb2.GetTenantUsageResponse(days=self.usage)
+
+    async def GetUsage(self, request: training_pb2.GetUsageRequest, context: Any) -> training_pb2.GetUsageResponse:
+        await self._enter("GetUsage", request, context)
+        return training_pb2.GetUsageResponse(days=self.usage)
+
+    async def ListAuditLog(self, request: fleet_pb2.ListAuditLogRequest, context: Any) -> fleet_pb2.ListAuditLogResponse:
+        await self._enter("ListAuditLog", request, context)
+        return fleet_pb2.ListAuditLogResponse(entries=self.audit_log)
 
     async def ListKeys(self, request: fleet_pb2.ListKeysRequest, context: Any) -> fleet_pb2.ListKeysResponse:
         await self._enter("ListKeys", request, context)

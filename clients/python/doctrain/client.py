@@ -8,6 +8,7 @@ its own, ``Update``, since what it yields is put together from several streams.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,7 @@ from doctrain.paging import listed
 from doctrain.requests import Unknown, new_training_task_id
 from doctrain.storing import Stored, documents_of
 from doctrain.timeouts import Timeouts
-from doctrain.v1 import search_pb2, training_pb2
+from doctrain.v1 import search_pb2, training_pb2, usage_pb2
 from doctrain.watch import PATIENCE_SECONDS, Interruption, Update
 
 UPLOADS_AT_ONCE = 8
@@ -236,6 +237,11 @@ class AsyncClient:
         async for update in self.watch(training_task_id):
             last = update.training
         return last
+
+    async def get_usage(self, *, first_day: date | None = None, last_day: date | None = None) -> list[usage_pb2.UsageDay]:
+        """What the tenant used, by day of UTC; without days: of this month."""
+        request, seconds = training_pb2.GetUsageRequest(period=requests.period(first_day, last_day)), self._timeouts.call_seconds
+        return list((await self._endpoints.call("read the usage", lambda e: e.training.GetUsage, request, seconds=seconds)).days)
 
     async def search(
         self,

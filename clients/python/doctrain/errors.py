@@ -122,7 +122,7 @@ class RequestTooLargeError(DoctrainError):
 
 
 class QuotaExceededError(DoctrainError):
-    """Too many calls of this tenant wait already; ``retry_after_seconds`` says when to make this one again."""
+    """More than the tenant's plan allows, or too many calls at once; where waiting helps, ``retry_after_seconds`` says how long."""
 
 
 class NotFoundError(DoctrainError):
@@ -159,6 +159,14 @@ class NothingToRetryError(DoctrainError):
 
 class TrainingNotEndedError(DoctrainError):
     """The documents of a training can be deleted as a whole when it has ended."""
+
+
+class TenantSuspendedError(DoctrainError):
+    """The operators suspended the tenant, or delete it; the sentence has their reason."""
+
+
+class PlanInUseError(DoctrainError):
+    """Tenants have the plan (operators' calls)."""
 
 
 class AccessError(DoctrainError):
@@ -206,6 +214,8 @@ BY_REASON: Mapping[str, type[DoctrainError]] = {
     "ALREADY_EXISTS": AlreadyExistsError,
     "NOTHING_TO_RETRY": NothingToRetryError,
     "TRAINING_NOT_ENDED": TrainingNotEndedError,
+    "TENANT_SUSPENDED": TenantSuspendedError,
+    "PLAN_IN_USE": PlanInUseError,
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "QUOTA_EXCEEDED": QuotaExceededError,

@@ -1,13 +1,14 @@
-"""What operators call, with a key of role operator: workers, queue, tenants, plans and keys."""
+"""What operators call, with a key of role operator: workers, queue, tenants, plans, keys, usage and the audit log."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import date, datetime, timedelta
 
-from doctrain import words
+from doctrain import requests
 from doctrain.endpoints import Endpoints
 from doctrain.paging import listed
-from doctrain.v1 import fleet_pb2
+from doctrain.v1 import fleet_pb2, usage_pb2
 
 
 class AsyncFleet:
@@ -56,16 +57,76 @@ class AsyncFleet:
         answer = await self._endpoints.call("change the tenant", lambda e: e.fleet.UpdateTenant, request, seconds=self._seconds)
         return answer.tenant
 
+    async def suspend_tenant(self, tenant_id: str, *, reason: str = "") -> fleet_pb2.Tenant:
+        """Stops a tenant's service: new work and searches are refused with the ``reason``, what runs is paused. Safe to repeat."""
+        request = fleet_pb2.SuspendTenantRequest(tenant_id=tenant_id, reason=reason)
+        answer = await self._endpoints.call("suspend the tenant", lambda e: e.fleet.SuspendTenant, request, seconds=self._seconds)
+        return answer.tenant
+
+    async def resume_tenant(self, tenant_id: str) -> fleet_pb2.Tenant:
+        """Undoes ``suspend_tenant``; safe to repeat. Raises TenantSuspendedError for one that is being deleted."""
+        request = fleet_pb2.ResumeTenantRequest(tenant_id=tenant_id)
+        answer = await self._endpoints.call("resume the tenant", lambda e: e.fleet.ResumeTenant, request, seconds=self._seconds)
+        return answer.tenant
+
+    async def delete_tenant(self, tenant_id: str) -> fleet_pb2.Tenant:
+        """Deletes a tenant and all that it has, for good: it is out of service at once, and removed in the background.
+
+        Safe to repeat until ``list_tenants`` shows it no more; then raises TenantNotFoundError.
+        """
+        request = fleet_pb2.DeleteTenantRequest(tenant_id=tenant_id)
+        answer = await self._endpoints.call("delete the tenant", lambda e: e.fleet.DeleteTenant, request, seconds=self._seconds)
+        return answer.tenant
+
+    async def get_tenant_usage(
+        self, tenant_id: str, *, first_day: date | None = None, last_day: date | None = None
+    ) -> list[usage_pb2.UsageDay]:
+        """What a tenant used, by day of UTC; without days: of this month. Raises TenantNotFoundError."""
+        request = fleet_pb2.GetTenantUsageRequest(tenant_id=tenant_id, period=requests.period(first_day, last_day))
+        answer = await self._endpoints.call("read the usage", lambda e: e.fleet.GetTenantUsage, request, seconds=self._seconds)
+        return list(answer.days)
+
+    def list_audit_log(self, *, tenant_id: str = "", page_size: int = 0) -> AsyncGenerator[fleet_pb2.AuditEntry, None]:
+        """What operators and tenants changed, the newest first; of one tenant or of all."""
+        request, operation = fleet_pb2.ListAuditLogRequest(tenant_id=tenant_id, page_size=page_size), "read the audit log"
+        return listed(self._endpoints, operation, lambda e: e.fleet.ListAuditLog, request, lambda page: page.entries, seconds=self._seconds)
+
     def list_tenants(self) -> AsyncGenerator[fleet_pb2.Tenant, None]:
         """All tenants by name, page after page."""
         request, operation = fleet_pb2.ListTenantsRequest(), "list the tenants"
         return listed(self._endpoints, operation, lambda e: e.fleet.ListTenants, request, lambda page: page.tenants, seconds=self._seconds)
 
-    async def put_plan(self, name: str, *, slots: int, open_trainings: int = 1_000) -> fleet_pb2.Plan:
-        """Makes or changes a plan: documents at once, and trainings that have not ended, over all trainings of a tenant."""
-        request = fleet_pb2.PutPlanRequest(plan=fleet_pb2.Plan(name=name, slots=slots, open_trainings=open_trainings))
+    async def put_plan(
+        self,
+        name: str,
+        *,
+        slots: int,
+        open_trainings: int = 1_000,
+        training_documents: int = 0,
+        open_documents: int = 0,
+        requests_per_second: float = 0.0,
+        watches: int = 0,
+        upload_bytes: int = 0,
+    ) -> fleet_pb2.Plan:
+        """Makes a plan, or puts it in the place of the one of that name; ``Plan`` says what each limit means, and 0 is none."""
+        plan = fleet_pb2.Plan(
+            name=name,
+            slots=slots,
+            open_trainings=open_trainings,
+            training_documents=training_documents,
+            open_documents=open_documents,
+            requests_per_second=requests_per_second,
+            watches=watches,
+            upload_bytes=upload_bytes,
+        )
+        request = fleet_pb2.PutPlanRequest(plan=plan)
         answer = await self._endpoints.call("put the plan", lambda e: e.fleet.PutPlan, request, seconds=self._seconds)
         return answer.plan
+
+    async def delete_plan(self, name: str) -> None:
+        """Removes a plan that no tenant has. Raises PlanNotFoundError, PlanInUseError."""
+        request = fleet_pb2.DeletePlanRequest(name=name)
+        await self._endpoints.call("delete the plan", lambda e: e.fleet.DeletePlan, request, seconds=self._seconds)
 
     async def list_plans(self) -> list[fleet_pb2.Plan]:
         """All plans by name."""
@@ -74,14 +135,20 @@ class AsyncFleet:
         return list(answer.plans)
 
     async def create_key(
-        self, role: fleet_pb2.Role.ValueType | str, *, tenant_id: str = "", label: str = ""
+        self,
+        role: fleet_pb2.Role.ValueType | str,
+        *,
+        tenant_id: str = "",
+        label: str = "",
+        lifetime: timedelta | None = None,
+        expire_time: datetime | None = None,
     ) -> fleet_pb2.CreateKeyResponse:
         """Makes an API key and returns it, this once. Every call makes another key, so it is not retried.
 
-        ``role`` is ``tenant``, ``worker`` or ``operator``, or a value of ``Role``.
+        ``role`` is ``tenant``, ``worker`` or ``operator``, or a value of ``Role``. The key is in force for its ``lifetime``, until its
+        ``expire_time`` (without a zone: of UTC), or until it is revoked; only one of the two may be given.
         """
-        chosen = words.value(fleet_pb2.Role, "ROLE_", role)
-        request = fleet_pb2.CreateKeyRequest(role=chosen, tenant_id=tenant_id, label=label)
+        request = requests.key(role, tenant_id, label, lifetime=lifetime, expire_time=expire_time)
         return await self._endpoints.call("make a key", lambda e: e.fleet.CreateKey, request, seconds=self._seconds, repeatable=False)
 
     def list_keys(self, *, tenant_id: str = "", page_size: int = 0) -> AsyncGenerator[fleet_pb2.Key, None]:

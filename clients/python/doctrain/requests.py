@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from doctrain import words
 from doctrain.errors import UsageError
-from doctrain.v1 import search_pb2, training_pb2
+from doctrain.v1 import fleet_pb2, search_pb2, training_pb2, usage_pb2
 
 MOST_PASSAGES = 100
 """That one search answers."""
@@ -57,6 +58,27 @@ def search(
         page_size=page_size,
         filter=search_pb2.SearchFilter(metadata=pairs(metadata), **fields),
     )
+
+
+def period(first_day: date | None, last_day: date | None) -> usage_pb2.UsagePeriod:
+    """The days from the first to the last; None: as the service chooses."""
+    return usage_pb2.UsagePeriod(
+        first_day="" if first_day is None else f"{first_day:%Y-%m-%d}", last_day="" if last_day is None else f"{last_day:%Y-%m-%d}"
+    )
+
+
+def key(
+    role: fleet_pb2.Role.ValueType | str, tenant_id: str, label: str, *, lifetime: timedelta | None, expire_time: datetime | None
+) -> fleet_pb2.CreateKeyRequest:
+    """The request; raises UsageError for a word that is no role, and for two ends."""
+    request = fleet_pb2.CreateKeyRequest(role=words.value(fleet_pb2.Role, "ROLE_", role), tenant_id=tenant_id, label=label)
+    if lifetime is not None and expire_time is not None:
+        raise UsageError("A key has one end: give lifetime or expire_time.")
+    if lifetime is not None:
+        request.lifetime.FromTimedelta(lifetime)
+    if expire_time is not None:
+        request.expire_time.FromDatetime(expire_time)
+    return request
 
 
 def unknown(answer: search_pb2.SearchResponse) -> list[Unknown]:

@@ -28,12 +28,13 @@ HOP_PAUSE_SECONDS = 0.05
 _REPEATABLE = {
     "doctrain.v1.TrainingService": (
         *("StartTraining", "GetTraining", "ListTrainings", "ListDocuments", "CancelTraining", "PauseTraining", "ResumeTraining"),
-        *("RetryFailedDocuments", "ExplainTraining"),
+        *("RetryFailedDocuments", "ExplainTraining", "GetUsage"),
     ),
     "doctrain.v1.SearchService": ("Search", "DeleteDocuments", "GetIndex"),
     "doctrain.v1.FleetService": (
         *("ListWorkers", "GetQueue", "ListAllTrainings", "ListDeadLetters", "CreateTenant", "UpdateTenant", "ListTenants"),
-        *("PutPlan", "ListPlans", "ListKeys", "RevokeKey"),
+        *("PutPlan", "ListPlans", "DeletePlan", "ListKeys", "RevokeKey", "SuspendTenant", "ResumeTenant", "DeleteTenant"),
+        *("GetTenantUsage", "ListAuditLog"),
     ),
 }
 

@@ -6,6 +6,7 @@ A thread of its own runs the event loop, so a ``Client`` may be shared by thread
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,7 @@ from doctrain.loop import BackgroundLoop
 from doctrain.requests import Unknown
 from doctrain.storing import Stored
 from doctrain.timeouts import Timeouts
-from doctrain.v1 import fleet_pb2, search_pb2, training_pb2
+from doctrain.v1 import fleet_pb2, search_pb2, training_pb2, usage_pb2
 from doctrain.watch import PATIENCE_SECONDS, Interruption, Update
 
 
@@ -144,6 +145,10 @@ class Client:
     def wait(self, training_task_id: str) -> training_pb2.Training:
         """See ``AsyncClient.wait``."""
         return self._loop.run(self._client.wait(training_task_id))
+
+    def get_usage(self, *, first_day: date | None = None, last_day: date | None = None) -> list[usage_pb2.UsageDay]:
+        """See ``AsyncClient.get_usage``."""
+        return self._loop.run(self._client.get_usage(first_day=first_day, last_day=last_day))
 
     def search(
         self,
@@ -285,17 +290,72 @@ class Fleet:
         """See ``AsyncFleet.list_tenants``."""
         return self._loop.iterate(self._fleet.list_tenants())
 
-    def put_plan(self, name: str, *, slots: int, open_trainings: int = 1_000) -> fleet_pb2.Plan:
+    def suspend_tenant(self, tenant_id: str, *, reason: str = "") -> fleet_pb2.Tenant:
+        """See ``AsyncFleet.suspend_tenant``."""
+        return self._loop.run(self._fleet.suspend_tenant(tenant_id, reason=reason))
+
+    def resume_tenant(self, tenant_id: str) -> fleet_pb2.Tenant:
+        """See ``AsyncFleet.resume_tenant``."""
+        return self._loop.run(self._fleet.resume_tenant(tenant_id))
+
+    def delete_tenant(self, tenant_id: str) -> fleet_pb2.Tenant:
+        """See ``AsyncFleet.delete_tenant``."""
+        return self._loop.run(self._fleet.delete_tenant(tenant_id))
+
+    def get_tenant_usage(self, tenant_id: str, *, first_day: date | None = None, last_day: date | None = None) -> list[usage_pb2.UsageDay]:
+        """See ``AsyncFleet.get_tenant_usage``."""
+        return self._loop.run(self._fleet.get_tenant_usage(tenant_id, first_day=first_day, last_day=last_day))
+
+    def list_audit_log(self, *, tenant_id: str = "", page_size: int = 0) -> Iterator[fleet_pb2.AuditEntry]:
+        """See ``AsyncFleet.list_audit_log``."""
+        return self._loop.iterate(self._fleet.list_audit_log(tenant_id=tenant_id, page_size=page_size))
+
+    def put_plan(
+        self,
+        name: str,
+        *,
+        slots: int,
+        open_trainings: int = 1_000,
+        training_documents: int = 0,
+        open_documents: int = 0,
+        requests_per_second: float = 0.0,
+        watches: int = 0,
+        upload_bytes: int = 0,
+    ) -> fleet_pb2.Plan:
         """See ``AsyncFleet.put_plan``."""
-        return self._loop.run(self._fleet.put_plan(name, slots=slots, open_trainings=open_trainings))
+        return self._loop.run(
+            self._fleet.put_plan(
+                name,
+                slots=slots,
+                open_trainings=open_trainings,
+                training_documents=training_documents,
+                open_documents=open_documents,
+                requests_per_second=requests_per_second,
+                watches=watches,
+                upload_bytes=upload_bytes,
+            )
+        )
+
+    def delete_plan(self, name: str) -> None:
+        """See ``AsyncFleet.delete_plan``."""
+        self._loop.run(self._fleet.delete_plan(name))
 
     def list_plans(self) -> list[fleet_pb2.Plan]:
         """See ``AsyncFleet.list_plans``."""
         return self._loop.run(self._fleet.list_plans())
 
-    def create_key(self, role: fleet_pb2.Role.ValueType | str, *, tenant_id: str = "", label: str = "") -> fleet_pb2.CreateKeyResponse:
+    def create_key(
+        self,
+        role: fleet_pb2.Role.ValueType | str,
+        *,
+        tenant_id: str = "",
+        label: str = "",
+        lifetime: timedelta | None = None,
+        expire_time: datetime | None = None,
+    ) -> fleet_pb2.CreateKeyResponse:
         """See ``AsyncFleet.create_key``."""
-        return self._loop.run(self._fleet.create_key(role, tenant_id=tenant_id, label=label))
+        made = self._fleet.create_key(role, tenant_id=tenant_id, label=label, lifetime=lifetime, expire_time=expire_time)
+        return self._loop.run(made)
 
     def list_keys(self, *, tenant_id: str = "", page_size: int = 0) -> Iterator[fleet_pb2.Key]:
         """See ``AsyncFleet.list_keys``."""

@@ -45,11 +45,13 @@ class Facts:
         pending: whether a shard of it could be granted now, as far as it alone is concerned.
         own_slots: of ``slots_used``, those that it is counted for itself.
         lost: those that are held by workers of which nothing is heard any more.
+        paused: by its tenant; ``suspended``: with its tenant.
         broker_answers: None where nobody asked.
     """
 
     state: TrainingState
     paused: bool
+    suspended: bool
     sealed: bool
     in_flight: int
     running: int
@@ -88,6 +90,9 @@ def waiting_reason(facts: Facts) -> str:
 
 
 def _holds(facts: Facts) -> Iterator[Hold]:
+    if facts.suspended:
+        yield Hold(Rule.PAUSED, "The tenant is suspended.", "Ask the operator of the mesh.")
+        return
     if facts.paused:
         yield Hold(Rule.PAUSED, "The training is paused.", "Resume it.")
         return

@@ -26,7 +26,7 @@ class TrainingState(IntEnum):
 
 
 class ShardState(IntEnum):
-    """Those IN_FLIGHT count with their width against the tenant's plan; those HELD are a session's."""
+    """Those IN_FLIGHT count with their width against the tenant's plan; those HELD are a session's; of those ENDED no document changes."""
 
     PENDING = 0
     DISPATCHED = 1
@@ -36,6 +36,7 @@ class ShardState(IntEnum):
     CANCELLED = 5
     IN_FLIGHT = nonmember((DISPATCHED, RUNNING, STOPPING))
     HELD = nonmember((RUNNING, STOPPING))
+    ENDED = nonmember((DONE, CANCELLED))
 
 
 class DocumentState(IntEnum):

@@ -29,7 +29,7 @@ with recursive pair as (
 )
 select pair.tenant, pair.training, pending.id, pending.open, pending.suspected
 from pair
-join training on training.id = pair.training and training.state in (:TrainingState.OPEN) and not training.paused
+join training on training.id = pair.training and training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended
 cross join lateral (
     select id, open, cardinality(suspects) > 0 as suspected, shard_number
     from shard
@@ -44,11 +44,11 @@ select tenant.id, plan.slots, tenant.weight from tenant join plan on plan.name =
 -- name: lock_tenants
 select tenant.id, tenant.name as tenant_name, tenant.plan, plan.slots
 from tenant join plan on plan.name = tenant.plan
-where tenant.id = any($1::bigint[]) order by tenant.id for no key update of tenant
+where tenant.id = any($1::bigint[]) and tenant.suspended_at is null order by tenant.id for no key update of tenant
 
 -- name: lock_startable_trainings
 select id, task_id, traceparent from training
-where id = any($1::bigint[]) and state in (:TrainingState.OPEN) and not paused order by id for share
+where id = any($1::bigint[]) and state in (:TrainingState.OPEN) and not paused and not suspended order by id for share
 
 -- name: grant
 update shard

@@ -9,7 +9,7 @@ from shard where state < :ShardState.DONE
 -- name: oldest_wait
 select extract(epoch from now() - min(training.created_at))::float8
 from training
-where training.state in (:TrainingState.OPEN) and not training.paused
+where training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended
     and exists (select 1 from shard where shard.training = training.id and shard.state = :ShardState.PENDING and shard.not_before <= now())
 
 -- name: queue_by_tenant

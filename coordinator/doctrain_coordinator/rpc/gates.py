@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from doctrain_coordinator.rpc.places import Place, Places
-from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, Identity
+from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, Identity
 from doctrain_mesh.errors import QuotaExceededError, ShuttingDownError
 
 RETRY_SECONDS = 1.0

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
@@ -20,17 +21,20 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.rpc import calls
-from doctrain_coordinator.rpc.gates import Gates
+from doctrain_coordinator.rpc.gates import Gate, Gates
 from doctrain_coordinator.rpc.places import Heard, Place
-from doctrain_coordinator.rpc.policies import FOR_TENANTS, MOST_BYTES, POLICIES, PUBLIC, UNTRACED
+from doctrain_coordinator.rpc.policies import FOR_TENANTS, MOST_BYTES, NOT_SUSPENDED, POLICIES, PUBLIC, UNTRACED
+from doctrain_coordinator.rpc.quotas import Quotas
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
-from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_OPERATOR, ROLE_WORKER, Identity, Keys
+from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_WORKER, Identity
+from doctrain_coordinator.tenants.keys import Keys
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import (
     DoctrainError,
     InvalidRequestError,
     PermissionDeniedError,
     StoreUnavailableError,
+    TenantSuspendedError,
     UnauthenticatedError,
     UploadStalledError,
 )
@@ -40,6 +44,8 @@ from doctrain_mesh.supervise import unwrapped_group
 log = logging.getLogger(__name__)
 CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
 """Who made the call that runs now."""
+METHOD: ContextVar[str] = ContextVar("doctrain_method", default="")
+"""The call's method."""
 
 _MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
 FOR_TENANT = "doctrain-tenant"
@@ -50,11 +56,20 @@ REQUEST_SECONDS = 60.0
 """Longest time for a request to arrive, once it is read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """What every call passes: its key is known, its tenant's plan allows it, its turn comes."""
+
+    keys: Keys
+    gates: Gates
+    quotas: Quotas
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, whatever its kind."""
 
-    def __init__(self, keys: Keys, gates: Gates) -> None:
-        self._keys, self._gates = keys, gates
+    def __init__(self, keys: Keys, gates: Gates, quotas: Quotas) -> None:
+        self._doors = _Doors(keys, gates, quotas)
 
     async def intercept_service(
         self,
@@ -68,7 +83,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(handler_call_details.invocation_metadata or ())
         method = handler_call_details.method
         decoder = Decoder(handler.request_deserializer, MOST_BYTES.get(method))
-        call = _Call(self._keys, self._gates, method, metadata, decoder)
+        call = _Call(self._doors, method, metadata, decoder)
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             streaming = call.streaming(behaviour, handler.request_streaming)
@@ -109,8 +124,9 @@ class _Asked:
 class _Call:
     """One call. Requests arrive as bytes and are decoded once the caller may call: gRPC's own word for bad ones is INTERNAL."""
 
-    def __init__(self, keys: Keys, gates: Gates, method: str, metadata: dict[str, Any], decoder: Decoder) -> None:
-        self._keys, self._gates, self._method, self._metadata, self._decoder = keys, gates, method, metadata, decoder
+    def __init__(self, doors: _Doors, method: str, metadata: dict[str, Any], decoder: Decoder) -> None:
+        self._doors = doors
+        self._method, self._metadata, self._decoder = method, metadata, decoder
 
     def unary(self, behaviour: Any, request_streaming: bool) -> Any:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> Any:
@@ -166,14 +182,13 @@ class _Call:
             try:
                 caller = await self._authorised()
                 CALLER.set(caller)
+                METHOD.set(self._method)
                 if caller.role in (PUBLIC, ROLE_WORKER):
                     await asked.read()
                     return await answer(asked.request())
-                gate = self._gates.of(self._method, caller)
-                async with gate.place(caller.tenant) as place:
-                    await asked.read(place)
-                    async with gate.turns:
-                        return await answer(asked.request())
+                gate = self._doors.gates.of(self._method, caller)
+                with self._doors.quotas.call(self._method, caller):
+                    return await self._in_turn(gate, caller, asked, answer)
             except (asyncio.CancelledError, grpc.aio.AbortError, StalledError):
                 raise
             except DoctrainError as error:
@@ -184,6 +199,12 @@ class _Call:
             call.status = refused.status.name
             span.set_attribute("rpc.grpc.status_code", refused.status.value[0])
             return await rpc.abort(context, refused)
+
+    async def _in_turn(self, gate: Gate, caller: Identity, asked: _Asked, answer: Callable[[Any], Awaitable[Any]]) -> Any:
+        async with gate.place(caller.tenant) as place:
+            await asked.read(place)
+            async with gate.turns:
+                return await answer(asked.request())
 
     def _span(self) -> AbstractContextManager[Span]:
         """None for what is asked again and again, or lasts as long as somebody looks: it would hide the traces that tell something."""
@@ -206,7 +227,7 @@ class _Call:
         kind, _, key = str(self._metadata.get("authorization", "")).partition(" ")
         if kind.lower() != "bearer" or not key.strip():
             raise UnauthenticatedError(_MISSING)
-        identity = await self._keys.identify(key.strip())
+        identity = await self._doors.keys.identify(key.strip())
         trace.get_current_span().set_attribute("doctrain.role", ROLE_NAMES[identity.role])
         identity = await self._acting(identity)
         if identity.role != required and not (identity.tenant and self._method in FOR_TENANTS):
@@ -215,6 +236,8 @@ class _Call:
                 f"A key of role {ROLE_NAMES[identity.role]} may not call this; it needs one of role {wanted}.",
                 metadata={"role": ROLE_NAMES[identity.role], "required": wanted},
             )
+        if identity.suspended and self._method in NOT_SUSPENDED:
+            raise TenantSuspendedError(identity.suspended)
         if identity.tenant_id:
             trace.get_current_span().set_attribute("doctrain.tenant_id", identity.tenant_id)
         return identity
@@ -229,4 +252,4 @@ class _Call:
                 f"A key of role {ROLE_NAMES[identity.role]} acts for no other tenant; leave {FOR_TENANT} out.",
                 metadata={"role": ROLE_NAMES[identity.role], "required": ROLE_NAMES[ROLE_OPERATOR]},
             )
-        return await self._keys.for_tenant(identity, named)
+        return await self._doors.keys.for_tenant(identity, named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 
 PUBLIC = 0
 """Answered without a key: health and reflection tell nothing of tenants."""
@@ -31,6 +31,7 @@ POLICIES: dict[str, int] = {
             "RetryFailedDocuments",
             "ExplainTraining",
             "UploadDocument",
+            "GetUsage",
         )
     },
     **{f"{_SEARCH}/{method}": ROLE_TENANT for method in ("Search", "DeleteDocuments", "GetIndex")},
@@ -43,8 +44,14 @@ POLICIES: dict[str, int] = {
             "ListDeadLetters",
             "CreateTenant",
             "UpdateTenant",
+            "SuspendTenant",
+            "ResumeTenant",
+            "DeleteTenant",
             "ListTenants",
+            "GetTenantUsage",
+            "ListAuditLog",
             "PutPlan",
+            "DeletePlan",
             "ListPlans",
             "CreateKey",
             "ListKeys",
@@ -65,6 +72,11 @@ FOR_TENANTS = frozenset(
     if role == ROLE_TENANT and path.startswith("/doctrain.v1.TrainingService/") and not path.endswith(("/StartTraining", "/UploadDocument"))
 )
 """What operators may call for a tenant, to help it: nothing that trains in its name, and nothing that shows what its documents say."""
+NOT_SUSPENDED = {
+    *(f"/doctrain.v1.TrainingService/{method}" for method in ("StartTraining", "RetryFailedDocuments", "ResumeTraining", "UploadDocument")),
+    f"{_SEARCH}/Search",
+}
+"""What is refused to a tenant that is suspended; it may still read, cancel and delete."""
 
 UNTRACED = {method for method, role in POLICIES.items() if role == PUBLIC} | {
     "/doctrain.v1.TrainingService/WatchStatus",

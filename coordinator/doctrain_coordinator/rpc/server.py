@@ -14,6 +14,7 @@ from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, 
 from doctrain_coordinator.rpc.fleet import FleetService
 from doctrain_coordinator.rpc.gates import Gates
 from doctrain_coordinator.rpc.interceptors import CallInterceptor
+from doctrain_coordinator.rpc.quotas import Quotas
 from doctrain_coordinator.rpc.search import SearchService
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
@@ -66,7 +67,7 @@ def build(
     Raises ConfigurationError when it cannot listen.
     """
     gates = Gates()
-    server = grpc.aio.server(interceptors=[CallInterceptor(keys, gates)], options=rpc.server_options(settings.max_request_bytes))
+    server = grpc.aio.server(interceptors=[CallInterceptor(keys, gates, Quotas())], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
     search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)

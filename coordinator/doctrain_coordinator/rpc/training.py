@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator import metrics
 from doctrain_coordinator.core.stages import restored_under_way
-from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads
+from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads, usage
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.rpc.violations import page_size
 from doctrain_coordinator.rpc.watching import Watching
+from doctrain_coordinator.tenants.audit import Deed
+from doctrain_coordinator.tenants.uploads import Uploads
+from doctrain_coordinator.tenants.usage import Usage
 from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.watchers import WatchHub
-from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import BrokerUnavailableError, invalid_field
 from doctrain_mesh.network.uris import UriRules
 from doctrain_mesh.ports import Broker
@@ -42,10 +46,11 @@ class TrainingParts:
     retrying: Retrying
     control: Control
     hub: WatchHub
-    blobs: BlobStore
+    uploads: Uploads
     uris: UriRules
     limits: Limits
     broker: Broker
+    usage: Usage
     heartbeat_seconds: float
 
 
@@ -58,13 +63,13 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> pb.StartTrainingResponse:
         caller = CALLER.get()
         start = await training_requests.start(request, self._parts.limits, self._parts.uris)
-        accepted, plan = await self._parts.starting.start(caller, start)
+        accepted, standing = await self._parts.starting.start(caller, start)
         response = pb.StartTrainingResponse(
             summary=pb.TrainingSummary(
                 documents=accepted.documents,
                 duplicate_ids=accepted.duplicate_ids,
-                max_concurrency=plan.slots,
-                plan=plan.name,
+                max_concurrency=standing.slots,
+                plan=standing.plan,
                 existed=accepted.existed,
                 partial=accepted.partial,
                 manifest_lines=accepted.lines,
@@ -114,20 +119,20 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def CancelTraining(self, request: pb.CancelTrainingRequest, context: Any) -> pb.CancelTrainingResponse:
         training = await self._find(request.training_task_id)
-        await self._parts.control.cancel(training)
-        deeds.tell("Training %d (%s) was cancelled", training, request.training_task_id)
+        async with self._deed(request.training_task_id) as deed:
+            await self._parts.control.cancel(training, deed=deed)
         return pb.CancelTrainingResponse(training=await self._as_it_stands(training))
 
     async def PauseTraining(self, request: pb.PauseTrainingRequest, context: Any) -> pb.PauseTrainingResponse:
         training = await self._find(request.training_task_id)
-        await self._parts.control.pause(training)
-        deeds.tell("Training %d (%s) was paused", training, request.training_task_id)
+        async with self._deed(request.training_task_id) as deed:
+            await self._parts.control.pause(training, deed=deed)
         return pb.PauseTrainingResponse(training=await self._as_it_stands(training))
 
     async def ResumeTraining(self, request: pb.ResumeTrainingRequest, context: Any) -> pb.ResumeTrainingResponse:
         training = await self._find(request.training_task_id)
-        await self._parts.control.resume(training)
-        deeds.tell("Training %d (%s) was resumed", training, request.training_task_id)
+        async with self._deed(request.training_task_id) as deed:
+            await self._parts.control.resume(training, deed=deed)
         return pb.ResumeTrainingResponse(training=await self._as_it_stands(training))
 
     async def RetryFailedDocuments(self, request: pb.RetryFailedDocumentsRequest, context: Any) -> pb.RetryFailedDocumentsResponse:
@@ -141,9 +146,16 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return translate.explained(await self._parts.trainings.explain(training, self._broker_answers))
 
     async def UploadDocument(self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Any) -> pb.UploadDocumentResponse:
-        stored = await uploads.store(self._parts.blobs, CALLER.get().tenant_id, request_iterator, self._parts.limits.document_bytes)
+        stored = await uploads.store(self._parts.uploads, CALLER.get(), request_iterator, self._parts.limits.document_bytes)
         metrics.UPLOADED.add(stored.size)
         return pb.UploadDocumentResponse(uri=stored.uri, size=stored.size, sha256=stored.sha256)
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
+        first, last = usage.days(request.period, datetime.now(UTC).date())
+        return pb.GetUsageResponse(days=usage.messages(await self._parts.usage.read(CALLER.get().tenant, first, last)))
+
+    def _deed(self, task_id: str) -> AbstractAsyncContextManager[Deed]:
+        return deeds.deed(self._parts.pool, f"training {task_id}")
 
     async def _find(self, task_id: str) -> int:
         return await self._parts.trainings.find(CALLER.get().tenant, task_id)

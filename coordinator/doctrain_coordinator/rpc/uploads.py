@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_mesh.documents.blobs import BlobStore, StoredBlob
+from doctrain_coordinator.tenants.identity import Identity
+from doctrain_coordinator.tenants.uploads import Uploads
+from doctrain_mesh.documents.blobs import StoredBlob
 from doctrain_mesh.errors import RequestTooLargeError, UploadStalledError, invalid_field
 
 SILENCE_SECONDS = 60.0
@@ -17,10 +19,10 @@ MOST_CHUNK_BYTES = 2**20
 """Bytes that one message may carry."""
 
 
-async def store(blobs: BlobStore, tenant_id: str, requests: AsyncIterator[pb.UploadDocumentRequest], max_bytes: int) -> StoredBlob:
+async def store(uploads: Uploads, caller: Identity, requests: AsyncIterator[pb.UploadDocumentRequest], max_bytes: int) -> StoredBlob:
     """Stores what a client sends.
 
-    Raises InvalidRequestError, RequestTooLargeError, UploadStalledError, BlobTooLargeError, BlobUnavailableError.
+    Raises InvalidRequestError, RequestTooLargeError, UploadStalledError, BlobTooLargeError, and what ``Uploads.put_many`` does.
     """
     try:
         async with asyncio.timeout(UPLOAD_SECONDS) as limit:
@@ -28,7 +30,7 @@ async def store(blobs: BlobStore, tenant_id: str, requests: AsyncIterator[pb.Upl
             first = await anext(pieces, b"")
             if not first:
                 raise invalid_field("chunk", "The document is empty.")
-            return await blobs.put_stream(tenant_id, _whole(first, pieces), max_bytes)
+            return await uploads.put_stream(caller, _whole(first, pieces), max_bytes)
     except TimeoutError as error:
         if not limit.expired():
             raise

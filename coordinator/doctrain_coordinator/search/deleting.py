@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.tenants.keys import Identity
+from doctrain_coordinator.tenants.identity import Identity
+from doctrain_coordinator.tenants.uploads import Uploads
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import BlobStore
-from doctrain_mesh.errors import TrainingNotEndedError
+from doctrain_mesh.errors import TenantSuspendedError, TrainingNotEndedError
 from doctrain_mesh.postgres import Pool, statements
 from doctrain_mesh.supervise import for_each
 
@@ -38,8 +39,8 @@ class Deleted:
 class Deleting:
     """Deletes documents of a tenant, and what doctrain stored for them. Raises UnavailableError; what was deleted stays so."""
 
-    def __init__(self, pool: Pool, trainings: Trainings, blobs: BlobStore) -> None:
-        self._pool, self._trainings, self._blobs = pool, trainings, blobs
+    def __init__(self, pool: Pool, trainings: Trainings, blobs: BlobStore, uploads: Uploads) -> None:
+        self._pool, self._trainings, self._blobs, self._uploads = pool, trainings, blobs, uploads
 
     async def documents(self, caller: Identity, document_ids: Sequence[str]) -> Deleted:
         """Those documents, whichever training put them into the index, and those that older trainings have open."""
@@ -82,6 +83,8 @@ class Deleting:
         """Answers those that were in the index."""
         async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c:
             async with c.transaction():
+                if await c.fetchval(SQL["keep_tenant"], caller.tenant) is None:
+                    raise TenantSuspendedError("This tenant is being deleted.")
                 there = await c.fetch(SQL["lock_documents"], caller.tenant, ids, place, training)
                 gone = [
                     row["document_id"] for row in await c.fetch(SQL["delete_documents"], caller.tenant, ids, place, training, _numbers(ids))
@@ -92,6 +95,7 @@ class Deleting:
                 await asyncio.sleep(PAUSE_SECONDS)
             blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place, _numbers(gone))]
         await for_each(blobs, lambda sha256: self._blobs.delete(caller.tenant_id, sha256), at_once=AT_ONCE)
+        await self._uploads.delete(caller, blobs)
         await for_each(gone, lambda name: self._blobs.artifacts.remove_document(caller.tenant_id, name), at_once=AT_ONCE)
         return [row["document_id"] for row in there]
 

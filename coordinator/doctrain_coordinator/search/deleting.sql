@@ -2,6 +2,10 @@
 -- A delete's place in the order of trainings: it is newer than all that were started before.
 select nextval(pg_get_serial_sequence('training', 'id'))
 
+-- name: keep_tenant
+-- None for a tenant that is being deleted; any other is there until this transaction ends.
+select id from tenant where id = $1 and not deleting for key share
+
 -- name: documents_of
 select document_id from indexed_document where tenant = $1 and training = $2 and not deleted order by document_id limit $3
 

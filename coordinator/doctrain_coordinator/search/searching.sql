@@ -61,11 +61,12 @@ with near as materialized (
 ), fused as (
     select id, sum(share * 11 / (10 + place)) / $15::int as score from placed group by id order by score desc, id limit $13
 )
-select c.document_id, g.task_id, c.part, c.page, c.heading, c.text, c.start_offset, c.end_offset, fused.score, d.metadata, d.media_type
+-- A hit's training may have been removed since.
+select c.document_id, coalesce(g.task_id, '') as task_id, c.part, c.page, c.heading, c.text, c.start_offset, c.end_offset, fused.score, d.metadata, d.media_type
 from fused
 join chunk c on c.ctid = fused.id
 join indexed_document d on d.tenant = c.tenant and d.document_id = c.document_id
-join training g on g.id = d.training
+left join training g on g.id = d.training
 order by fused.score desc, c.document_id, c.seq
 
 -- name: near_by_scan

@@ -8,14 +8,16 @@ from enum import IntEnum
 class AdvisoryLock(IntEnum):
     """What each guards, and for how long it is held.
 
-    MIGRATION and LEADERSHIP are numbers of 64 bits, one lock each. LOADING and VECTOR_INDEX are the first of two numbers of 32 bits, of
-    which the second says which one of a kind: Postgres keeps these apart from the others.
+    MIGRATION, LEADERSHIP and REMOVAL are numbers of 64 bits, one lock each. LOADING and VECTOR_INDEX are the first of two numbers of
+    32 bits, of which the second says which one of a kind: Postgres keeps these apart from the others.
     """
 
     MIGRATION = 0x646F63747261696E
     """The schema is looked at or made: until the end of that transaction."""
     LEADERSHIP = 0x646F63747261696F
     """There is one leader: as long as its connection lives, which is then the one that it leads on."""
+    REMOVAL = 0x646F637472616970
+    """What is deleted or too old is removed by one coordinator: as long as the connection that removes it lives."""
     LOADING = 0x646F6463
     """The training of that number (its hash) is loaded by one coordinator: as long as the loader's connection lives."""
     VECTOR_INDEX = 0x646F6464

@@ -7,22 +7,36 @@
 
 create extension if not exists vector;
 
--- slots: documents at once; open_trainings: trainings that have not ended; both of one tenant.
+-- What one tenant may have (doctrain.v1.Plan). slots: documents at once; open_trainings and open_documents: those that have not ended;
+-- training_documents: of one training; upload_bytes: that are kept. requests_per_second and watches hold at each coordinator. 0: no limit.
 create table plan (
     name text primary key,
     slots int not null check (slots between 1 and 10000),
-    open_trainings int not null check (open_trainings between 1 and 1000000)
+    open_trainings int not null check (open_trainings between 1 and 1000000),
+    training_documents bigint not null default 0 check (training_documents >= 0),
+    open_documents bigint not null default 0 check (open_documents >= 0),
+    requests_per_second double precision not null default 0 check (requests_per_second >= 0),
+    watches int not null default 0 check (watches >= 0),
+    upload_bytes bigint not null default 0 check (upload_bytes >= 0)
 );
 
 insert into plan (name, slots, open_trainings) values ('free', 5, 1000), ('paid', 30, 10000);
 
+-- A tenant that is suspended is not served; one that is being deleted is suspended, too, until nothing is left of it.
 create table tenant (
     id bigint generated always as identity primary key,
     name text not null unique,
     plan text not null references plan (name),
     weight double precision not null default 1 check (weight between 0.001 and 1000),
-    created_at timestamptz not null default now()
+    created_at timestamptz not null default now(),
+    suspended_at timestamptz,
+    suspend_reason text not null default '',
+    deleting boolean not null default false,
+    check (suspended_at is not null or not deleting)
 );
+
+create index tenant_of_plan on tenant (plan);
+create index tenant_suspended on tenant (id) where suspended_at is not null;
 
 -- Role: 1 tenant, 2 worker, 3 operator (doctrain.v1.Role).
 create table api_key (
@@ -32,14 +46,36 @@ create table api_key (
     tenant bigint references tenant (id),
     label text not null default '',
     created_at timestamptz not null default now(),
+    expires_at timestamptz,
     revoked_at timestamptz,
     check ((role = 1) = (tenant is not null))
 );
+
+create index api_key_of_tenant on api_key (tenant, id);
+
+-- What operators and tenants changed, each row written by the transaction that made the change; role and key are the caller's, tenant is
+-- the name of whom it concerns, so that it outlives the tenant.
+create table audit_entry (
+    id bigint generated always as identity primary key,
+    happened_at timestamptz not null default now(),
+    role smallint not null,
+    key bigint not null,
+    tenant text not null default '',
+    call text not null,
+    subject text not null,
+    outcome text not null,
+    sentence text not null,
+    trace_id text not null
+);
+
+create index audit_entry_of_tenant on audit_entry (tenant, id);
+create index audit_entry_happened on audit_entry (happened_at);
 
 -- State: doctrain.v1.TrainingState (1 QUEUED, 2 PROCESSING, 3 COMPLETED, 4 COMPLETED_WITH_FAILURES, 5 FAILED, 6 CANCELLED).
 -- A training is sealed when its total is final; what it is loaded from is a manifest, its uri_template, by which its documents differ by
 -- number only, or those documents of load_source that failed in one of load_classes (empty: all that were not trained). load_offset is
 -- where to go on: a byte of the manifest, or an ordinal of load_source.
+-- It is paused by its tenant, suspended with its tenant; of one that is either, no shard may be granted.
 -- How fast it goes is counted from pace_from on, when pace_done documents had ended: since it last began to move. moved_at is null
 -- where that begins with its next change.
 create table training (
@@ -49,6 +85,7 @@ create table training (
     request_hash bytea not null,
     state smallint not null default 1,
     paused boolean not null default false,
+    suspended boolean not null default false,
     sealed boolean not null,
     loaded int not null default 0,
     load_offset bigint not null default 0,
@@ -81,6 +118,9 @@ create table training (
 create unique index training_task on training (tenant, task_id);
 create index training_unsealed on training (id) where not sealed;
 create index training_open on training (tenant) where state in (1, 2);
+create index training_suspended on training (tenant) where suspended and state in (1, 2);
+create index training_ended on training (ended_at) where ended_at is not null;
+create index training_loading_from on training (load_source) where load_source is not null and not sealed;
 -- Whose numbered documents share an upload's bytes, as document_of_blob.
 create index training_of_blob on training (tenant, substr(uri_template, 8, 64)) where uri_template like 'blob://%';
 
@@ -91,6 +131,7 @@ create index training_of_blob on training (tenant, substr(uri_template, 8, 64)) 
 -- is delayed. The leader looks at those that may be granted only, however many others there are.
 -- fences: how many holders, one after the other, fenced themselves while fenced_open documents were open.
 -- yields: its holder is ordered to hand it back.
+-- counted: its documents have ended and stand in usage.
 -- under_way: those of running that have run for a while, as core.stages makes it; documents that are not in running have ended since.
 create table shard (
     id bigint generated always as identity primary key,
@@ -115,6 +156,7 @@ create table shard (
     fenced_open int not null default 0,
     suspects int[] not null default '{}',
     trial int,
+    counted boolean not null default false,
     version bigint not null default 1
 ) with (fillfactor = 40);
 
@@ -125,6 +167,7 @@ create index shard_in_flight on shard (tenant) where state in (1, 2, 3);
 create index shard_in_flight_of_training on shard (training) where state in (1, 2, 3);
 create index shard_open_of_training on shard (training, first) where state < 4;
 create index shard_held on shard (holder) where state in (2, 3);
+create index shard_uncounted on shard (id) where state in (4, 5) and not counted;
 
 -- State: 0 OPEN, 1 DONE, 2 FAILED. document_id and uri are null where the training has a uri_template.
 -- stages: what it passed, as core.stages makes it; null where the processor tells none.
@@ -152,6 +195,42 @@ create table document (
 create unique index document_by_id on document (training, document_id) where document_id is not null;
 -- Which documents share an upload's bytes: the SHA-256 in blob://SHA256 or blob://SHA256/OFFSET/LENGTH.
 create index document_of_blob on document (substr(uri, 8, 64)) where uri like 'blob://%';
+
+-- Trainings whose rows are gone and whose documents and shards are being removed: nobody finds these without the training.
+create table removed_training (
+    id bigint primary key,
+    documents int not null
+);
+
+-- The bytes that are kept for a tenant, by their SHA-256. A row is there before the bytes are; complete: they are there.
+create table upload (
+    tenant bigint not null references tenant (id),
+    sha256 text not null,
+    bytes bigint not null,
+    complete boolean not null default false,
+    stored_at timestamptz not null default now(),
+    primary key (tenant, sha256)
+);
+
+-- What a tenant used on a day of UTC (docs/adr/0023), and what each stage took of its documents, in milliseconds.
+create table usage (
+    tenant bigint not null references tenant (id) on delete cascade,
+    day date not null,
+    trained bigint not null,
+    unchanged bigint not null,
+    failed bigint not null,
+    pages bigint not null,
+    bytes bigint not null,
+    primary key (tenant, day)
+) with (fillfactor = 70);
+
+create table stage_usage (
+    tenant bigint not null references tenant (id) on delete cascade,
+    day date not null,
+    stage text not null,
+    took_ms bigint not null,
+    primary key (tenant, day, stage)
+) with (fillfactor = 70);
 
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
 -- secret_hash: SHA-256 of what its worker shows to attach to it or to end it as its successor; empty: nobody can.

@@ -9,9 +9,11 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from doctrain_coordinator.tenants.audit import Deed
+from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_TENANT, Identity
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, UnauthenticatedError, invalid_field
-from doctrain_mesh.postgres import Connection, Pool, statements
+from doctrain_mesh.postgres import Connection, Pool, Record, statements
 from doctrain_mesh.supervise import deadline
 
 SQL = statements.of(__name__)
@@ -21,30 +23,23 @@ UNKNOWN_SECONDS = 1.0
 """How long a key that is not known is refused without asking Postgres again."""
 MOST_REMEMBERED = 10_000
 LOOK_UPS_AT_ONCE = 2
-ROLE_TENANT, ROLE_WORKER, ROLE_OPERATOR = 1, 2, 3
-ROLE_NAMES = {ROLE_TENANT: "tenant", ROLE_WORKER: "worker", ROLE_OPERATOR: "operator"}
 UNKNOWN = "The API key is not known or was revoked."
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who calls: a role, the number of the API key, and the tenant, or the one that an operator acts for: its key in Postgres and name."""
-
-    role: int
-    tenant: int = 0
-    tenant_id: str = ""
-    key_id: int = 0
+EXPIRED = "The API key expired on {day:%Y-%m-%d at %H:%M} UTC; use a newer one, or ask the operator of the mesh for it."
 
 
 @dataclass(frozen=True, slots=True)
 class ListedKey:
-    """A key as operators see it; ``tenant_id`` is None for those of no tenant, ``revoked_at`` for those in force."""
+    """A key as operators see it.
+
+    ``tenant_id`` is None for those of no tenant, ``expires_at`` for those that never do, ``revoked_at`` for those that were not revoked.
+    """
 
     id: int
     role: int
     tenant_id: str | None
     label: str
     created_at: datetime
+    expires_at: datetime | None
     revoked_at: datetime | None
 
 
@@ -54,14 +49,16 @@ class MadeKey:
 
     key: str
     key_id: int
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a look-up found, None for a key that is not known; ``until`` is on this process's monotonic clock."""
+    """What a look-up found, None for a key that is not in force; ``until`` is on this process's monotonic clock."""
 
     until: float
     identity: Identity | None
+    refusal: str = UNKNOWN
 
 
 class Keys:
@@ -83,7 +80,7 @@ class Keys:
             async with postgres.available("reading an API key"), deadline("Reading an API key", READ_SECONDS), self._look_ups:
                 found = self._recall(digest) or await self._look_up(digest)
         if found.identity is None:
-            raise UnauthenticatedError(UNKNOWN)
+            raise UnauthenticatedError(found.refusal)
         return found.identity
 
     def _recall(self, digest: bytes) -> _Found | None:
@@ -94,10 +91,10 @@ class Keys:
         now = time.monotonic()
         async with postgres.acquired(self._pool, "reading an API key", seconds=READ_SECONDS) as c:
             row = await c.fetchrow(SQL["identify"], digest)
-        identity = None if row is None else Identity(row["role"], row["tenant"] or 0, row["tenant_id"] or "", row["id"])
+        found = _found(row, now)
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
-        found = self._remembered[digest] = _Found(now + (UNKNOWN_SECONDS if identity is None else REMEMBERED_SECONDS), identity)
+        self._remembered[digest] = found
         return found
 
     async def for_tenant(self, operator: Identity, tenant_id: str) -> Identity:
@@ -114,25 +111,51 @@ class Keys:
             return False
         return True
 
-    async def create(self, role: int, tenant_id: str, label: str) -> MadeKey:
-        """Makes a key; raises TenantNotFoundError, InvalidRequestError."""
+    def forget(self) -> None:
+        """What is remembered of tenants and keys is asked for again: something of theirs was changed here."""
+        self._remembered.clear()
+
+    async def create(
+        self,
+        role: int,
+        tenant_id: str,
+        label: str,
+        *,
+        lifetime_seconds: float | None = None,
+        expires_at: datetime | None = None,
+        deed: Deed | None = None,
+    ) -> MadeKey:
+        """Makes a key, in force for a while, until a moment, or without end.
+
+        Raises TenantNotFoundError, and InvalidRequestError, also for a moment that is over.
+        """
         if role == ROLE_TENANT and not tenant_id:
             raise invalid_field("tenant_id", "A key of role tenant needs the name of its tenant.")
         if role != ROLE_TENANT and tenant_id:
             raise invalid_field("tenant_id", f"A key of role {ROLE_NAMES[role]} belongs to no tenant; leave the tenant out.")
         key = f"dt_{ROLE_NAMES[role]}_{secrets.token_urlsafe(32)}"
-        async with postgres.acquired(self._pool, "making an API key", seconds=READ_SECONDS) as c:
+        async with postgres.acquired(self._pool, "making an API key", seconds=READ_SECONDS) as c, c.transaction():
             tenant = await _tenant(c, tenant_id)
-            key_id: int = await c.fetchval(SQL["create"], _hash(key), role, tenant, label)
-        return MadeKey(key, key_id)
+            row = await c.fetchrow(SQL["create"], _hash(key), role, tenant, label, lifetime_seconds, expires_at)
+            if row is None:
+                raise invalid_field("expire_time", "The time at which the key expires is over; give one in the future.")
+            if deed is not None:
+                whose = f" for tenant {tenant_id}" if tenant_id else ""
+                until = f", in force until {row['expires_at']:%Y-%m-%d %H:%M} UTC" if row["expires_at"] else ""
+                sentence = f"Key {row['id']} of role {ROLE_NAMES[role]} was made{whose}{until}"
+                await deed.write(c, sentence, subject=f"key {row['id']}")
+        return MadeKey(key, row["id"], row["expires_at"])
 
-    async def revoke(self, key_id: int) -> None:
+    async def revoke(self, key_id: int, *, deed: Deed | None = None) -> None:
         """Takes a key out of force; one that was revoked before stays so. Raises KeyNotFoundError."""
-        async with postgres.acquired(self._pool, "revoking an API key", seconds=READ_SECONDS) as c:
-            found = await c.fetchval(SQL["revoke"], key_id)
-        if found is None:
-            raise KeyNotFoundError(f"There is no key {key_id}.")
-        self._remembered.clear()
+        async with postgres.acquired(self._pool, "revoking an API key", seconds=READ_SECONDS) as c, c.transaction():
+            found = await c.fetchrow(SQL["revoke"], key_id)
+            if found is None:
+                raise KeyNotFoundError(f"There is no key {key_id}.")
+            if deed is not None and found["was_in_force"]:
+                deed.tenant_id = found["tenant_id"] or ""
+                await deed.write(c, f"Key {key_id} was revoked")
+        self.forget()
 
     async def page(self, after: int, tenant_id: str, size: int) -> list[ListedKey]:
         """Keys with numbers above ``after``, of one tenant or (empty) of all; raises TenantNotFoundError."""
@@ -153,12 +176,40 @@ async def _tenant(c: Connection, tenant_id: str) -> int | None:
 async def role_of(connection: Connection, key: str) -> int | None:
     """The role of a key in force; None for any other."""
     row = await connection.fetchrow(SQL["identify"], _hash(key))
-    return None if row is None else int(row["role"])
+    return None if row is None or _found(row, 0.0).identity is None else int(row["role"])
 
 
 async def has_operator(connection: Connection) -> bool:
     """Whether anybody holds an operator's key in force."""
     return bool(await connection.fetchval(SQL["has_operator"], ROLE_OPERATOR))
+
+
+def _found(row: Record | None, now: float) -> _Found:
+    if row is None:
+        return _Found(now + UNKNOWN_SECONDS, None)
+    left: float | None = row["seconds_left"]
+    if left is not None and left <= 0:
+        return _Found(now + UNKNOWN_SECONDS, None, EXPIRED.format(day=row["expires_at"]))
+    identity = Identity(
+        row["role"],
+        row["tenant"] or 0,
+        row["tenant_id"] or "",
+        row["id"],
+        _suspended(row),
+        row["plan"] or "",
+        row["requests_per_second"] or 0.0,
+        row["watches"] or 0,
+    )
+    return _Found(now + (REMEMBERED_SECONDS if left is None else min(REMEMBERED_SECONDS, left)), identity)
+
+
+def _suspended(row: Record) -> str:
+    if not row["suspended"]:
+        return ""
+    if row["deleting"]:
+        return "This tenant is being deleted."
+    why = f": {row['suspend_reason']}" if row["suspend_reason"] else ""
+    return f"This tenant is suspended{why}. Ask the operator of the mesh."
 
 
 def _hash(key: str) -> bytes:

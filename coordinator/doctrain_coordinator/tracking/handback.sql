@@ -10,11 +10,11 @@ from shard where holder = $1 and id = any($2::bigint[]) and state in (:ShardStat
 
 -- name: free_shard
 -- Handed back by its holder; for a while ($4 milliseconds) when its documents failed transiently, else at once. Of a training that is
--- paused (its row is locked) it may not be granted before that is resumed.
+-- paused or suspended (its row is locked) it may not be granted before that is resumed.
 update shard
 set state = $2, holder = null, running = '{}', trial = null, yields = false, version = $3,
     not_before = case
-        when (select paused from training where training.id = shard.training) then 'infinity'
+        when (select paused or suspended from training where training.id = shard.training) then 'infinity'
         when $4::bigint > 0 then now() + $4 * interval '1 millisecond'
         else not_before
     end,

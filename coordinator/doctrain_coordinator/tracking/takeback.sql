@@ -21,7 +21,7 @@ from shard where holder = $1 and state in (:ShardState.HELD) order by id for upd
 update shard
 set state = $2, holder = null, running = '{}', trial = null, yields = false, version = $3, losses = $4, suspects = $5, open = $6,
     fences = $7, fenced_open = $6,
-    not_before = case when (select paused from training where training.id = shard.training) then 'infinity' else not_before end,
+    not_before = case when (select paused or suspended from training where training.id = shard.training) then 'infinity' else not_before end,
     yield_reason = null
 where id = $1
 

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.tenants.keys import Identity
+from doctrain_coordinator.tenants.identity import Identity
 from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Loaders
 from doctrain_coordinator.trainings.storing import NewTraining
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import QuotaExceededError, TrainingExistsError
+from doctrain_mesh.errors import QuotaExceededError, TenantSuspendedError, TrainingExistsError, TrainingNotFoundError
 from doctrain_mesh.observability import telemetry
 from doctrain_mesh.postgres import Pool, statements
 
 SQL = statements.of(__name__, TrainingState)
 READ_SECONDS = 10.0
+RETRY_SECONDS = 10.0
+"""When to ask again where a training or some documents have to end first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +38,56 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The plan of a tenant; ``slots`` are documents at once."""
-
-    name: str
-    slots: int
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
-    """How a tenant stands before it is given a training: the one it has of that id, its plan, and whether that is used up.
+    """How a tenant stands before it is given a training: the one it has of that id, and its plan (``tenants.provisioning.Plan``).
 
-    ``most``: trainings that the plan allows not to have ended; ``all_used``: so many have not.
+    Args:
+        all_used: so many of its trainings have not ended as the plan allows.
+        backlog: its documents that have not ended; counted where the plan limits them.
     """
 
     known: Accepted | None
-    plan: Plan
-    most: int
+    tenant_id: str
+    plan: str
+    slots: int
+    open_trainings: int
+    training_documents: int
+    open_documents: int
     all_used: bool
+    backlog: int
 
-    def check_quota(self) -> None:
+    def check_trainings(self) -> None:
         """Raises QuotaExceededError when the plan allows no more trainings that have not ended."""
         if self.all_used:
-            raise QuotaExceededError(
-                f"The plan {self.plan.name} allows {self.most:,} trainings that have not ended; wait until one ends, or cancel one.",
-                metadata={"limit": str(self.most), "unit": "trainings"},
+            allowed = f"allows {self.open_trainings:,} trainings that have not ended"
+            raise self._exceeded(f"{allowed}; wait until one ends, or cancel one.", "open_trainings", self.open_trainings, "trainings")
+
+    def check_documents(self, count: int) -> None:
+        """Raises QuotaExceededError when the plan allows no training of so many documents, or not yet."""
+        if self.training_documents and count > self.training_documents:
+            raise self._exceeded(
+                f"allows {self.training_documents:,} documents in one training, and this one has {count:,}; split it.",
+                "training_documents",
+                self.training_documents,
+                "documents",
+                waiting_helps=False,
             )
+        if self.open_documents and self.backlog + count > self.open_documents:
+            raise self._exceeded(
+                f"allows {self.open_documents:,} documents that have not ended, and {self.backlog:,} have not; "
+                f"wait until there is room for {count:,}, or cancel a training.",
+                "open_documents",
+                self.open_documents,
+                "documents",
+                waiting_helps=count <= self.open_documents,
+            )
+
+    def _exceeded(self, sentence: str, quota: str, limit: int, unit: str, *, waiting_helps: bool = True) -> QuotaExceededError:
+        return QuotaExceededError(
+            f"The plan {self.plan} {sentence}",
+            metadata={"subject": f"tenant:{self.tenant_id}", "quota": quota, "limit": str(limit), "unit": unit},
+            retry_after_seconds=RETRY_SECONDS if waiting_helps else None,
+        )
 
 
 class Accepting:
@@ -73,28 +99,32 @@ class Accepting:
     async def standing(self, caller: Identity, task_id: str, request_hash: bytes) -> Standing:
         """How the caller stands, in one look.
 
-        Raises TrainingExistsError when its training of that id was made by another request, and StoreUnavailableError.
+        Raises TrainingExistsError when its training of that id was made by another request, TenantSuspendedError for one that is being
+        deleted, and StoreUnavailableError.
         """
         async with postgres.acquired(self._pool, "looking a training up", seconds=READ_SECONDS) as c:
             row = await c.fetchrow(SQL["standing"], caller.tenant, task_id)
-        assert row is not None
+        if row is None:
+            raise TenantSuspendedError("This tenant is being deleted.")
         if row["known"] is not None and row["request_hash"] != request_hash:
             raise TrainingExistsError(
                 f"The id {task_id!r} is taken by a training of other documents or options; choose another id, or give the same."
             )
         known = Accepted(row["known"], 0, existed=True) if row["known"] is not None else None
-        return Standing(known, Plan(row["plan"], row["slots"]), row["most"], row["all_used"])
+        limits = {name: row[name] for name in ("slots", "open_trainings", "training_documents", "open_documents", "all_used", "backlog")}
+        return Standing(known, caller.tenant_id, row["plan"], **limits)
 
     async def store(self, caller: Identity, new: NewTraining, first: Chunk) -> Accepted:
         """Stores the training with its first documents, or finds the one that was stored meanwhile; what is left is loaded on.
 
-        Raises TrainingExistsError, StoreUnavailableError.
+        Raises TrainingExistsError, TrainingNotFoundError for a retry of one that is gone, TenantSuspendedError, StoreUnavailableError.
         """
         try:
             training = await storing.create(self._pool, new, first)
         except storing.ExistsError:
             standing = await self.standing(caller, new.task_id, new.request_hash)
-            assert standing.known is not None
+            if standing.known is None:
+                raise TrainingNotFoundError("The training to retry was removed meanwhile.") from None
             return standing.known
         self._changes.work()
         if not first.last:

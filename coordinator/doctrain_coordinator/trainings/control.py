@@ -1,14 +1,13 @@
-"""What a tenant may do to a training that was started: cancel it, pause it, let it go on (docs/protocol.md, "Cancel", "Pause").
+"""What may be done to a training that was started: cancel it, pause it, let it go on (docs/protocol.md, "Cancel", "Pause").
 
 Each is one transaction and safe to repeat; orders to shards that run are rows, which every heartbeat's answer repeats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings.endings import end_early, lock_open_shards, lock_training
 from doctrain_mesh.postgres import Connection, statements
@@ -18,41 +17,56 @@ CONTROL_SECONDS = 20.0
 
 
 class Control:
-    """Raises StoreUnavailableError; an ended training is left as it is."""
+    """Raises StoreUnavailableError; an ended training is left as it is. A ``deed`` is written where it changes something."""
 
     def __init__(self, locks: ShardLocks, changes: Changes) -> None:
         self._locks, self._changes = locks, changes
 
-    async def cancel(self, training: int) -> None:
+    async def cancel(self, training: int, *, deed: Deed | None = None) -> None:
         """Ends it; what runs is killed within a heartbeat."""
-        self._told(training, await end_early(self._locks, training, TrainingState.CANCELLED, None))
+        self._told(training, await end_early(self._locks, training, TrainingState.CANCELLED, None, deed=deed))
 
-    async def pause(self, training: int) -> None:
+    async def pause(self, training: int, *, deed: Deed | None = None) -> None:
         """What was handed out is taken back, what runs ends by itself, nothing else starts."""
+        await self._hold(training, "pause_training", "pausing a training", deed)
 
+    async def resume(self, training: int, *, deed: Deed | None = None) -> None:
+        """Its shards may be granted again, unless its tenant is suspended."""
+        await self._let_go(training, "resume_training", "resuming a training", deed)
+
+    async def suspend(self, training: int) -> None:
+        """It stands still as if it were paused, whatever its tenant wants, until it is let go."""
+        await self._hold(training, "suspend_training", "suspending a training", None)
+
+    async def let_go(self, training: int) -> None:
+        """Its tenant is suspended no more: it goes on, unless it is paused."""
+        await self._let_go(training, "unsuspend_training", "letting a training go on", None)
+
+    async def _hold(self, training: int, statement: str, operation: str, deed: Deed | None) -> None:
         async def hold(c: Connection) -> bool:
-            await lock_training(c, training)
-            version = await c.fetchval(SQL["pause_training"], training)
-            if version is not None:
-                await lock_open_shards(c, training)
-                await c.execute(SQL["pause_shards"], training, version)
-            return version is not None
-
-        await self._change(training, "pausing a training", hold)
-
-    async def resume(self, training: int) -> None:
-        """Its shards may be granted again."""
-
-        async def let_go(c: Connection) -> bool:
-            if await c.fetchval(SQL["resume_training"], training) is None:
+            row = await lock_training(c, training)
+            version = await c.fetchval(SQL[statement], training)
+            if row is None or version is None:
                 return False
-            await c.execute(SQL["resume_shards"], training)
+            await lock_open_shards(c, training)
+            await c.execute(SQL["pause_shards"], training, version)
+            if deed is not None:
+                await deed.write(c, f"Training {training} ({row.task_id}) was paused")
             return True
 
-        await self._change(training, "resuming a training", let_go)
+        self._told(training, await self._locks.transact(operation, CONTROL_SECONDS, hold))
 
-    async def _change(self, training: int, operation: str, change: Callable[[Connection], Awaitable[bool]]) -> None:
-        self._told(training, await self._locks.transact(operation, CONTROL_SECONDS, change))
+    async def _let_go(self, training: int, statement: str, operation: str, deed: Deed | None) -> None:
+        async def let_go(c: Connection) -> bool:
+            row = await lock_training(c, training)
+            if row is None or await c.fetchval(SQL[statement], training) is None:
+                return False
+            await c.execute(SQL["resume_shards"], training)
+            if deed is not None:
+                await deed.write(c, f"Training {training} ({row.task_id}) was resumed")
+            return True
+
+        self._told(training, await self._locks.transact(operation, CONTROL_SECONDS, let_go))
 
     def _told(self, training: int, changed: bool) -> None:
         if changed:

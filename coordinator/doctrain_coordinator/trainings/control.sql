@@ -13,5 +13,16 @@ where training = $1 and state in (:ShardState.PENDING, :ShardState.DISPATCHED, :
 update training set paused = false, moved_at = null, version = version + 1
 where id = $1 and paused and state in (:TrainingState.OPEN) returning version
 
+-- name: suspend_training
+update training set suspended = true, version = version + 1 where id = $1 and state in (:TrainingState.OPEN) and not suspended
+returning version
+
+-- name: unsuspend_training
+update training set suspended = false, moved_at = null, version = version + 1
+where id = $1 and suspended and state in (:TrainingState.OPEN) returning version
+
 -- name: resume_shards
-update shard set not_before = '-infinity' where training = $1 and state = :ShardState.PENDING and not_before = 'infinity'
+-- Of a training that nothing holds any more.
+update shard set not_before = '-infinity'
+where training = $1 and state = :ShardState.PENDING and not_before = 'infinity'
+    and not exists (select 1 from training where id = $1 and (paused or suspended))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tracking.shard_locks import ShardLocks, brief, lock_shards
 from doctrain_mesh.postgres import Connection, statements
 
@@ -12,7 +13,7 @@ SQL = statements.of(__name__, ShardState)
 END_SECONDS = 20.0
 
 
-async def end_early(locks: ShardLocks, training: int, state: TrainingState, reason: str | None) -> bool:
+async def end_early(locks: ShardLocks, training: int, state: TrainingState, reason: str | None, *, deed: Deed | None = None) -> bool:
     """What waits is cancelled, what runs is ordered to stop. False when it had ended. Raises StoreUnavailableError."""
 
     async def end(c: Connection) -> TrainingRow | None:
@@ -22,6 +23,8 @@ async def end_early(locks: ShardLocks, training: int, state: TrainingState, reas
         version = await c.fetchval(SQL["end_training"], training, state, reason)
         await lock_open_shards(c, training)
         await c.execute(SQL["end_shards"], training, version)
+        if deed is not None:
+            await deed.write(c, f"Training {training} ({row.task_id}) was cancelled")
         return row
 
     ended = await locks.transact("ending a training", END_SECONDS, end)

@@ -149,7 +149,7 @@ class Loaders:
                 if chunk is None:
                     await unfinished.keep_claim(c)
                 else:
-                    self._check(loaded, chunk)
+                    self._check(of, loaded, chunk)
                     if not await storing.extend(c, training, tenant, loaded=loaded, expected=expected, lanes=lanes, chunk=chunk):
                         return False
                     loaded += chunk.count
@@ -164,11 +164,13 @@ class Loaders:
             raise BlobUnavailableError(f"No document of it came within {time.monotonic() - turn.began:.0f} s.")
         return True
 
-    def _check(self, loaded: int, chunk: Chunk) -> None:
+    def _check(self, of: Unfinished, loaded: int, chunk: Chunk) -> None:
         if chunk.last and not loaded + chunk.count:
             raise InvalidRequestError(NOTHING_LEFT if chunk.copied is not None else "The manifest holds no documents.")
         if loaded + chunk.count > self._bounds.documents:
             raise InvalidRequestError(f"The manifest has more than {self._bounds.documents:,} documents; split it.")
+        if of.training_documents and loaded + chunk.count > of.training_documents:
+            raise InvalidRequestError(f"The tenant's plan allows {of.training_documents:,} documents in one training; split the manifest.")
 
     async def _fail(self, training: int, reason: str) -> None:
         await endings.end_early(self._locks, training, TrainingState.FAILED, reason)

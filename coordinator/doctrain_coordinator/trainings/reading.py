@@ -183,6 +183,7 @@ def _facts(
     return Facts(
         state=training.state,
         paused=training.paused,
+        suspended=training.suspended,
         sealed=training.sealed,
         in_flight=training.in_flight,
         running=training.running,

@@ -3,7 +3,7 @@ select id from training where tenant = $1 and task_id = $2
 
 -- name: progress
 -- Trainings as they stand; first_open is the ordinal of the first open document, null when none is open.
-select g.id, g.tenant, g.task_id, g.state, g.paused, (select task_id from training first where first.id = g.retry_of) as retry_of,
+select g.id, g.tenant, g.task_id, g.state, g.paused, g.suspended, (select task_id from training first where first.id = g.retry_of) as retry_of,
     g.sealed, g.total, g.completed, g.failed, g.unchanged, g.version, g.created_at, g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
     coalesce(flight.documents, 0)::int as in_progress,
     flight.shards::int as in_flight, flight.running::int as running,

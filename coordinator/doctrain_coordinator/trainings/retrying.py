@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.tenants.keys import Identity
+from doctrain_coordinator.tenants.identity import Identity
 from doctrain_coordinator.trainings import chunks, failed_documents
-from doctrain_coordinator.trainings.accepting import Accepted, Accepting, new_task_id, traceparent
+from doctrain_coordinator.trainings.accepting import Accepted, Accepting, Standing, new_task_id, traceparent
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.failed_documents import Failed
 from doctrain_coordinator.trainings.storing import NewTraining
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import NothingToRetryError
+from doctrain_mesh.errors import NothingToRetryError, TrainingNotFoundError
 from doctrain_mesh.postgres import Pool, Record, statements
 
 SQL = statements.of(__name__, TrainingState)
@@ -55,13 +55,14 @@ class Retrying:
         standing = await self._accepting.standing(caller, task_id, retry.request_hash)
         if standing.known is not None:
             return standing.known
-        standing.check_quota()
-        return await self._store(caller, source, retry, task_id)
+        standing.check_trainings()
+        return await self._store(caller, source, retry, task_id, standing)
 
-    async def _store(self, caller: Identity, source: int, retry: Retry, task_id: str) -> Accepted:
+    async def _store(self, caller: Identity, source: int, retry: Retry, task_id: str, standing: Standing) -> Accepted:
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
             retried = await c.fetchrow(SQL["retried"], source)
-        assert retried is not None
+        if retried is None:
+            raise TrainingNotFoundError(f"There is no training {retry.source_task_id!r} any more.")
         failed = Failed(source, retry.classes)
         first = await self._first_chunk(failed, retried, retry.document_ids)
         if first.last and not first.count:
@@ -70,12 +71,14 @@ class Retrying:
                 f"There is nothing to retry: {asked} failed or was cancelled in {retry.source_task_id!r}, "
                 "or a later training has indexed those since, or they were deleted."
             )
+        size = first.count if first.last else retried["untrained"]
+        standing.check_documents(size)
         new = NewTraining(
             caller.tenant,
             task_id,
             retry.request_hash,
             traceparent(),
-            size=first.count if first.last else retried["untrained"],
+            size=size,
             load_count=retried["untrained"],
             retry_of=retried["origin"],
             load_source=source,

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
-from doctrain_coordinator.tenants.keys import Identity
+from doctrain_coordinator.tenants.identity import Identity
+from doctrain_coordinator.tenants.uploads import Uploads
 from doctrain_coordinator.trainings import chunks
-from doctrain_coordinator.trainings.accepting import Accepted, Accepting, Plan, new_task_id, traceparent
+from doctrain_coordinator.trainings.accepting import Accepted, Accepting, Standing, new_task_id, traceparent
 from doctrain_coordinator.trainings.chunks import Chunk, Row
 from doctrain_coordinator.trainings.manifests import ManifestReader
 from doctrain_coordinator.trainings.storing import NewTraining
@@ -76,22 +77,22 @@ class _Manifest:
 class Starting:
     """Everything that StartTraining does after the request was checked. ``most_documents``: of one training."""
 
-    def __init__(self, accepting: Accepting, sources: Sources, *, most_documents: int) -> None:
-        self._accepting, self._sources, self._most = accepting, sources, most_documents
+    def __init__(self, accepting: Accepting, sources: Sources, uploads: Uploads, *, most_documents: int) -> None:
+        self._accepting, self._sources, self._uploads, self._most = accepting, sources, uploads, most_documents
 
-    async def start(self, caller: Identity, start: Start) -> tuple[Accepted, Plan]:
-        """Stores the training, or finds the one that the same request made before; also answers the caller's plan.
+    async def start(self, caller: Identity, start: Start) -> tuple[Accepted, Standing]:
+        """Stores the training, or finds the one that the same request made before; also answers how the caller stands, with its plan.
 
         Raises InvalidRequestError, InvalidManifestError, TrainingExistsError, QuotaExceededError, UnavailableError.
         """
         task_id = start.task_id or new_task_id()
         standing = await self._accepting.standing(caller, task_id, start.request_hash)
         if start.validate_only:
-            return await self._dry_run(caller, start, existed=standing.known is not None), standing.plan
+            return await self._dry_run(caller, start, existed=standing.known is not None), standing
         if standing.known is not None:
-            return standing.known, standing.plan
-        standing.check_quota()
-        return await self._store(caller, start, task_id), standing.plan
+            return standing.known, standing
+        standing.check_trainings()
+        return await self._store(caller, start, task_id, standing), standing
 
     async def _dry_run(self, caller: Identity, start: Start, *, existed: bool) -> Accepted:
         if not start.manifest_uri:
@@ -102,13 +103,16 @@ class Starting:
         found = list(manifest.reader.duplicate_ids)[:MOST_DUPLICATES]
         return Accepted(0, chunk.count, existed, duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
 
-    async def _store(self, caller: Identity, start: Start, task_id: str) -> Accepted:
+    async def _store(self, caller: Identity, start: Start, task_id: str, standing: Standing) -> Accepted:
         new = NewTraining(caller.tenant, task_id, start.request_hash, traceparent(), retrain=start.retrain)
         if start.manifest_uri:
             new, first = await self._of_manifest(caller, start.manifest_uri, new)
+            standing.check_documents(first.count)
         elif start.numbered is not None:
+            standing.check_documents(start.numbered.count)
             new, first = _of_numbers(start.numbered, new)
         else:
+            standing.check_documents(len(start.documents))
             rows = await self._rows(caller, start.documents)
             new, first = replace(new, size=len(rows)), Chunk(len(rows), 0, last=True, rows=rows)
         return await self._accepting.store(caller, new, first)
@@ -133,7 +137,7 @@ class Starting:
 
     async def _rows(self, caller: Identity, documents: Sequence[Document]) -> list[Row]:
         inline = [document.content for document in documents if document.content is not None]
-        stored = iter(await self._sources.blobs.put_many(caller.tenant_id, inline))
+        stored = iter(await self._uploads.put_many(caller, inline))
         return [(d.document_id, d.uri if d.content is None else next(stored), d.media_type, d.metadata) for d in documents]
 
 

@@ -5,13 +5,18 @@ select nextval(pg_get_serial_sequence('training', 'id'))
 select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE
 
 -- name: insert_training
--- The row that others may wait on comes last in its transaction.
+-- The row that others may wait on comes last in its transaction. There is none for a tenant that is being deleted, nor for a retry whose
+-- source was removed meanwhile: the locks keep both here until this transaction ends.
 insert into training (
     id, tenant, task_id, request_hash, sealed, loaded, load_offset, load_lines, load_etag, manifest_uri, uri_template,
     number_offset, total, traceparent, load_count, retry_of, load_source, load_classes, retrain
 )
 overriding system value
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18)
+select $1, tenant.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18
+from tenant
+where tenant.id = $2 and not tenant.deleting
+    and ($16::bigint is null or exists (select 1 from training source where source.id = $16 for key share))
+for key share of tenant
 on conflict (tenant, task_id) do nothing
 returning id
 
@@ -28,11 +33,11 @@ cross join lateral (select * from document where training = $3 and ordinal = cop
 select coalesce(max(shard_number), -1) + 1 from shard where training = $1
 
 -- name: lock_loading
-select id, task_id, state, sealed, total, completed, failed, version, loaded, paused
+select id, task_id, state, sealed, total, completed, failed, version, loaded, paused or suspended as paused
 from training where id = $1 and loaded = $2 and state in (:TrainingState.OPEN) and not sealed for no key update
 
 -- name: pause_loaded
--- Shards were stored of a training that is paused: they wait until it is resumed.
+-- Shards were stored of a training that is paused or suspended: they wait until it is neither.
 update shard set not_before = 'infinity' where training = $1 and first >= $2 and state = :ShardState.PENDING
 
 -- name: advance

@@ -23,7 +23,10 @@ SQL = statements.of(__name__, AdvisoryLock, TrainingState)
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A training that is loaded on, and where: the columns of its row (``store/schema.sql``) that say so."""
+    """A training that is loaded on, and where: the columns of its row (``store/schema.sql``) that say so.
+
+    ``training_documents``: the most that its tenant's plan allows; 0: no limit.
+    """
 
     id: int
     tenant: int
@@ -36,6 +39,7 @@ class Unfinished:
     manifest_uri: str | None
     load_source: int | None
     load_classes: Sequence[int]
+    training_documents: int
 
 
 async def waiting(c: OwnConnection, but: Sequence[int]) -> list[tuple[int, int]]:

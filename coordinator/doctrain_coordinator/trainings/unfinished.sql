@@ -8,8 +8,9 @@ where place <= 100 order by id
 
 -- name: one_unsealed
 select training.id, training.tenant, tenant.name as tenant_id, training.loaded, training.load_offset, training.load_lines,
-    training.load_etag, training.load_count, training.manifest_uri, training.load_source, training.load_classes
-from training join tenant on tenant.id = training.tenant
+    training.load_etag, training.load_count, training.manifest_uri, training.load_source, training.load_classes,
+    plan.training_documents
+from training join tenant on tenant.id = training.tenant join plan on plan.name = tenant.plan
 where training.id = $1 and not training.sealed and training.state in (:TrainingState.OPEN)
 
 -- name: try_load

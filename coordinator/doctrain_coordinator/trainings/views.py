@@ -19,6 +19,7 @@ class TrainingView:
         first_open: the ordinal of the first open document, None when none is open.
         last_id: the id of the document before that one, None where there is none or it has a number.
         under_way: what ``core.stages.restored_under_way`` reads.
+        paused: by its tenant; ``suspended``: with its tenant.
         pace: documents a second.
     """
 
@@ -27,6 +28,7 @@ class TrainingView:
     task_id: str
     state: TrainingState
     paused: bool
+    suspended: bool
     retry_of: str | None
     sealed: bool
     total: int

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import obstore
 
+from doctrain_mesh.documents.artifacts import FOLDER as ARTIFACTS
 from doctrain_mesh.documents.artifacts import Artifacts
 from doctrain_mesh.documents.errors import BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.documents.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError
 from doctrain_mesh.network.uris import BlobKey, parse_blob
-from doctrain_mesh.supervise import unwrapped_group
+from doctrain_mesh.supervise import for_each, unwrapped_group
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
@@ -38,15 +39,23 @@ _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
 _AT_ONCE, _PARTS_AT_ONCE = 16, 2
+_LISTED = 500
 
 MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]
 """Waits until so many more bytes may be held in memory."""
+
+Admit: TypeAlias = Callable[[str, int], Awaitable[None]]
+"""Told the SHA-256 and the size of what is about to be stored; what it raises keeps it from being stored."""
 
 log = logging.getLogger(__name__)
 
 
 async def unbounded(_count: int) -> None:
     """Room for any number of bytes."""
+
+
+async def anything(_sha256: str, _size: int) -> None:
+    """Admits whatever is to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +102,18 @@ class BlobStore:
         async with reached("looking into the store", OPEN_SECONDS):
             await anext(obstore.list(self._store, chunk_size=1).__aiter__(), None)
 
-    async def put(self, tenant_id: str, content: bytes) -> StoredBlob:
-        """Stores bytes. Raises BlobUnavailableError."""
+    async def put(self, tenant_id: str, content: bytes, admit: Admit = anything) -> StoredBlob:
+        """Stores bytes. Raises BlobUnavailableError, and what ``admit`` raises."""
         sha256 = (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
+        await admit(sha256, len(content))
         async with reached("storing a blob", PUT_SECONDS):
             await obstore.put_async(self._store, _path(tenant_id, sha256), content)
         return StoredBlob(f"blob://{sha256}", len(content), sha256)
 
-    async def put_many(self, tenant_id: str, contents: Sequence[bytes]) -> list[str]:
+    async def put_many(self, tenant_id: str, contents: Sequence[bytes], admit: Admit = anything) -> list[str]:
         """Stores the inline documents of one request, small ones packed together; answers their URIs in order.
 
-        Two thousand documents are a few objects, not two thousand. Raises BlobUnavailableError.
+        Two thousand documents are a few objects, not two thousand. Raises BlobUnavailableError, and what ``admit`` raises.
         """
         small = [i for i, content in enumerate(contents) if len(content) <= _PACKED_BELOW_BYTES]
         if len(small) < _PACK_FROM:
@@ -113,7 +123,7 @@ class BlobStore:
 
         async def put_pack(pack: Sequence[int]) -> None:
             async with gate:
-                blob = await self.put(tenant_id, b"".join(contents[i] for i in pack))
+                blob = await self.put(tenant_id, b"".join(contents[i] for i in pack), admit)
             offset = 0
             for i in pack:
                 uris[i] = f"{blob.uri}/{offset}/{len(contents[i])}"
@@ -121,7 +131,7 @@ class BlobStore:
 
         async def put_alone(i: int) -> None:
             async with gate:
-                uris[i] = (await self.put(tenant_id, contents[i])).uri
+                uris[i] = (await self.put(tenant_id, contents[i], admit)).uri
 
         packed = set(small)
         async with unwrapped_group() as group:
@@ -132,8 +142,11 @@ class BlobStore:
                     group.create_task(put_alone(i))
         return uris
 
-    async def put_stream(self, tenant_id: str, pieces: AsyncIterator[bytes], max_bytes: int) -> StoredBlob:
-        """Stores bytes as they come, never all in memory. Raises BlobTooLargeError, BlobUnavailableError, and what ``pieces`` raises."""
+    async def put_stream(self, tenant_id: str, pieces: AsyncIterator[bytes], max_bytes: int, admit: Admit = anything) -> StoredBlob:
+        """Stores bytes as they come, never all in memory.
+
+        Raises BlobTooLargeError, BlobUnavailableError, and what ``pieces`` and ``admit`` raise.
+        """
         digest = hashlib.sha256()
         size = 0
 
@@ -153,11 +166,16 @@ class BlobStore:
             if len(head) >= _STAGED_BYTES:
                 break
         else:
-            return await self.put(tenant_id, bytes(head))
-        return await self._put_staged(tenant_id, bytes(head), source, digest, lambda: size)
+            return await self.put(tenant_id, bytes(head), admit)
+        return await self._put_staged(tenant_id, bytes(head), source, lambda: (digest.hexdigest(), size), admit)
 
-    async def _put_staged(self, tenant_id: str, head: bytes, rest: AsyncIterator[bytes], digest: Any, size: Any) -> StoredBlob:
-        """The name follows from the content, so a long stream is stored under a name of its own and then renamed."""
+    async def _put_staged(
+        self, tenant_id: str, head: bytes, rest: AsyncIterator[bytes], read: Callable[[], tuple[str, int]], admit: Admit
+    ) -> StoredBlob:
+        """The name follows from the content, so a long stream is stored under a name of its own and then renamed.
+
+        ``read`` answers the SHA-256 and the size of what was read of it.
+        """
 
         async def whole() -> AsyncIterator[bytes]:
             yield head
@@ -168,12 +186,14 @@ class BlobStore:
         try:
             async with reached("storing an upload", STREAM_SECONDS):
                 await obstore.put_async(self._store, staged, whole(), max_concurrency=_PARTS_AT_ONCE)
-                sha256 = digest.hexdigest()
+            sha256, size = read()
+            await admit(sha256, size)
+            async with reached("storing an upload", PUT_SECONDS):
                 await obstore.rename_async(self._store, staged, _path(tenant_id, sha256))
         except BaseException:
             await asyncio.shield(self._discard(staged))
             raise
-        return StoredBlob(f"blob://{sha256}", size(), sha256)
+        return StoredBlob(f"blob://{sha256}", size, sha256)
 
     async def _discard(self, path: str) -> None:
         """What came of an upload that failed; mostly nothing, since a store shows an object only when it is whole."""
@@ -190,6 +210,22 @@ class BlobStore:
     async def delete(self, tenant_id: str, sha256: str) -> None:
         """Removes a blob; one that is not there is as good. Raises BlobUnavailableError."""
         await self._remove(_path(tenant_id, sha256))
+
+    async def some_of(self, tenant_id: str) -> list[str]:
+        """Where some objects lie that are kept for a tenant, uploads and what was made of documents; none: nothing is left.
+
+        Raises BlobUnavailableError.
+        """
+        for folder in (f"tenants/{tenant_folder(tenant_id)}", f"{ARTIFACTS}/{tenant_folder(tenant_id)}"):
+            async with reached("listing what a tenant stored", OPEN_SECONDS):
+                page = await anext(obstore.list(self._store, folder, chunk_size=_LISTED).__aiter__(), None)
+            if page:
+                return [meta["path"] for meta in page]
+        return []
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """Removes what ``some_of`` answered. Raises BlobUnavailableError."""
+        await for_each(paths, self._remove, at_once=_AT_ONCE)
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
         """The bytes behind a ``blob://`` URI of this tenant's.

@@ -13,8 +13,9 @@ CALLS = 12
 SEARCHES = 8
 LOADS = 4
 """Trainings that a coordinator loads at once; each has a connection, and so has the look for further ones."""
-_LONE = 4
-"""The listener for changes, the group commit, the leader or who would be it, the making of the index of vectors."""
+_LONE = 5
+"""The listener for changes, the group commit, the leader or who would be it, the making of the index of vectors, the removal of what is
+deleted or old."""
 
 COORDINATOR = HEARTBEATS + TRACKER + CALLS + SEARCHES + LOADS + 1 + _LONE
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doctrain_coordinator import app as coordinator
-from doctrain_coordinator.tenants.keys import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.observability.outage import cause
 from doctrain_mesh.postgres import sizes

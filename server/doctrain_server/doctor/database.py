@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from doctrain_coordinator.store import migrate
-from doctrain_coordinator.tenants.keys import ROLE_NAMES, ROLE_WORKER, role_of
+from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_WORKER
+from doctrain_coordinator.tenants.keys import role_of
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.postgres import sizes

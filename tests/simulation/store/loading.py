@@ -148,7 +148,7 @@ async def one_unsealed(tx: Transaction, training: int) -> list[Row]:
     for row in tx.some("training", [training]):
         tenant = tx.get("tenant", row["tenant"])
         if tenant is not None and _loading(row):
-            found.append({**columns(row, "id", "tenant"), "tenant_id": tenant["name"], **columns(row, *_UNSEALED)})
+            found.append({**columns(row, "id", "tenant"), "tenant_id": tenant["name"], **columns(row, *_UNSEALED), "training_documents": 0})
     return found
 
 

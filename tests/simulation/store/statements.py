@@ -26,10 +26,11 @@ MODULES = (
 OTHERS = frozenset(
     {
         *(f"trainings.reading.{name}" for name in ("list", "running_ordinals", "documents", "ahead", "held_by_silent")),
+        *(f"trainings.control.{name}" for name in ("suspend_training", "unsuspend_training")),
         *(f"trainings.storing.{name}" for name in ("known_ids", "copy_documents")),
     }
 )
-"""What only listings, manifests and retries ask for, which are not simulated."""
+"""What only listings, manifests, retries and suspensions ask for, which are not simulated."""
 
 _FUNCTIONS: dict[tuple[str, str], Statement] = {}
 

@@ -15,6 +15,7 @@ from doctrain_coordinator.core.states import ShardState, TrainingState
 IDLE = Facts(
     state=TrainingState.QUEUED,
     paused=False,
+    suspended=False,
     sealed=True,
     in_flight=0,
     running=0,
@@ -34,6 +35,7 @@ IDLE = Facts(
     [
         ({}, [Rule.NEXT]),
         ({"paused": True, "lanes": 0}, [Rule.PAUSED]),
+        ({"suspended": True, "paused": True}, [Rule.PAUSED]),
         ({"lanes": 0}, [Rule.NO_WORKER]),
         ({"lanes": 0, "slots_used": 5}, [Rule.NO_WORKER, Rule.PLAN_LIMIT]),
         ({"slots_used": 5}, [Rule.PLAN_LIMIT]),

@@ -160,5 +160,6 @@ def exit_code(error: DoctrainError) -> int:
     refusals = (
         *(errors.InvalidRequestError, errors.RequestTooLargeError, errors.QuotaExceededError, errors.NothingToRetryError),
         *(errors.NotFoundError, errors.AlreadyExistsError, errors.TrainingNotEndedError, errors.ConfigurationError),
+        *(errors.TenantSuspendedError, errors.PlanInUseError),
     )
     return REFUSED if isinstance(error, refusals) else FAULT

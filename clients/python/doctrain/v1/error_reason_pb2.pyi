@@ -60,11 +60,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `role` (of the key), `required` (role that may).
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 12
-    """RESOURCE_EXHAUSTED. More at once than one tenant may have; nothing was done, and a `google.rpc.QuotaFailure` names the limit.
-    It is that of the plan on trainings that have not ended, or that of a coordinator on calls that wait there; then a
+    """RESOURCE_EXHAUSTED. More than the tenant's plan allows, or than a coordinator lets wait; nothing was done. A `google.rpc.QuotaFailure`
+    says whose limit it is (`subject`, such as `tenant:acme`) and which, with its value, in a sentence. Where waiting helps, a
     `google.rpc.RetryInfo` says when to make the same call again. What exceeds a plan's documents at once waits and is not refused.
 
-    Metadata: `limit` (a number), `unit` (`trainings` or `calls`).
+    Metadata: `limit` (a number), `unit` (`trainings`, `documents`, `bytes`, `watches`, `calls` or `calls a second`), and for limits of the
+    plan `quota`, the field of `Plan` that has it.
     """
     ERROR_REASON_DEPENDENCY_UNAVAILABLE: _ErrorReason.ValueType  # 13
     """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""
@@ -89,6 +90,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No key has this number (operators' calls only)."""
     ERROR_REASON_TRAINING_NOT_ENDED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION. The documents of a training can be deleted as a whole when it has ended; cancel it, or name the documents."""
+    ERROR_REASON_TENANT_SUSPENDED: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION. An operator suspended the tenant, or deletes it: nothing new is started, stored or searched. The sentence has the
+    operator's reason.
+    """
+    ERROR_REASON_PLAN_IN_USE: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION. Tenants have the plan; move them to another one first (operators' calls only)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for machines. Every error of every service carries a `google.rpc.ErrorInfo` whose `reason` is the
@@ -134,11 +141,12 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 11
 Metadata: `role` (of the key), `required` (role that may).
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 12
-"""RESOURCE_EXHAUSTED. More at once than one tenant may have; nothing was done, and a `google.rpc.QuotaFailure` names the limit.
-It is that of the plan on trainings that have not ended, or that of a coordinator on calls that wait there; then a
+"""RESOURCE_EXHAUSTED. More than the tenant's plan allows, or than a coordinator lets wait; nothing was done. A `google.rpc.QuotaFailure`
+says whose limit it is (`subject`, such as `tenant:acme`) and which, with its value, in a sentence. Where waiting helps, a
 `google.rpc.RetryInfo` says when to make the same call again. What exceeds a plan's documents at once waits and is not refused.
 
-Metadata: `limit` (a number), `unit` (`trainings` or `calls`).
+Metadata: `limit` (a number), `unit` (`trainings`, `documents`, `bytes`, `watches`, `calls` or `calls a second`), and for limits of the
+plan `quota`, the field of `Plan` that has it.
 """
 ERROR_REASON_DEPENDENCY_UNAVAILABLE: ErrorReason.ValueType  # 13
 """UNAVAILABLE. A part that this call needs is away. A `google.rpc.RetryInfo` says when to make the same call again."""
@@ -163,4 +171,10 @@ ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 20
 """NOT_FOUND. No key has this number (operators' calls only)."""
 ERROR_REASON_TRAINING_NOT_ENDED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION. The documents of a training can be deleted as a whole when it has ended; cancel it, or name the documents."""
+ERROR_REASON_TENANT_SUSPENDED: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION. An operator suspended the tenant, or deletes it: nothing new is started, stored or searched. The sentence has the
+operator's reason.
+"""
+ERROR_REASON_PLAN_IN_USE: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION. Tenants have the plan; move them to another one first (operators' calls only)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

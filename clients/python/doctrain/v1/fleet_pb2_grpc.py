@@ -68,6 +68,31 @@ class FleetServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.UpdateTenantRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.UpdateTenantResponse.FromString,
                 _registered_method=True)
+        self.SuspendTenant = channel.unary_unary(
+                '/doctrain.v1.FleetService/SuspendTenant',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.SuspendTenantRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.SuspendTenantResponse.FromString,
+                _registered_method=True)
+        self.ResumeTenant = channel.unary_unary(
+                '/doctrain.v1.FleetService/ResumeTenant',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.ResumeTenantRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ResumeTenantResponse.FromString,
+                _registered_method=True)
+        self.DeleteTenant = channel.unary_unary(
+                '/doctrain.v1.FleetService/DeleteTenant',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.DeleteTenantRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.DeleteTenantResponse.FromString,
+                _registered_method=True)
+        self.GetTenantUsage = channel.unary_unary(
+                '/doctrain.v1.FleetService/GetTenantUsage',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.GetTenantUsageRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetTenantUsageResponse.FromString,
+                _registered_method=True)
+        self.ListAuditLog = channel.unary_unary(
+                '/doctrain.v1.FleetService/ListAuditLog',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListAuditLogRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListAuditLogResponse.FromString,
+                _registered_method=True)
         self.ListTenants = channel.unary_unary(
                 '/doctrain.v1.FleetService/ListTenants',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListTenantsRequest.SerializeToString,
@@ -77,6 +102,11 @@ class FleetServiceStub(object):
                 '/doctrain.v1.FleetService/PutPlan',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanResponse.FromString,
+                _registered_method=True)
+        self.DeletePlan = channel.unary_unary(
+                '/doctrain.v1.FleetService/DeletePlan',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.DeletePlanRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.DeletePlanResponse.FromString,
                 _registered_method=True)
         self.ListPlans = channel.unary_unary(
                 '/doctrain.v1.FleetService/ListPlans',
@@ -153,6 +183,47 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SuspendTenant(self, request, context):
+        """Stops a tenant's service: its new trainings, uploads and searches are refused with TENANT_SUSPENDED within seconds, and what it
+        has running is paused, as by PauseTraining. Its keys still read, cancel and delete. Safe to repeat; another reason replaces the one
+        before. Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeTenant(self, request, context):
+        """Undoes SuspendTenant: what it paused goes on, what the tenant had paused itself stays so. Safe to repeat.
+        Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED (it is being deleted).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTenant(self, request, context):
+        """Deletes a tenant for good. It is suspended and its keys are out of force at once; then, in the background and whatever dies
+        meanwhile, its trainings are cancelled, and its index, uploads, artifacts, usage, keys and rows removed. Until nothing is left
+        ListTenants shows it as TENANT_STATE_DELETING, and its name is taken. The audit log stays. Safe to repeat until then.
+        Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTenantUsage(self, request, context):
+        """What a tenant used, by day. Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditLog(self, request, context):
+        """What operators and tenants changed, the newest first. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTenants(self, request, context):
         """All tenants by name. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION.
         """
@@ -167,6 +238,13 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeletePlan(self, request, context):
+        """Removes a plan that no tenant has. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, PLAN_IN_USE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPlans(self, request, context):
         """All plans by name. Errors: DEPENDENCY_UNAVAILABLE.
         """
@@ -175,7 +253,8 @@ class FleetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CreateKey(self, request, context):
-        """Makes an API key and answers it once: only its hash is kept. Every call makes another key.
+        """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
+        side, so a key is rotated by making the next one before the old one expires or is revoked.
         Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -231,6 +310,31 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.UpdateTenantRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.UpdateTenantResponse.SerializeToString,
             ),
+            'SuspendTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendTenant,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.SuspendTenantRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.SuspendTenantResponse.SerializeToString,
+            ),
+            'ResumeTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeTenant,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ResumeTenantRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.ResumeTenantResponse.SerializeToString,
+            ),
+            'DeleteTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTenant,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.DeleteTenantRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.DeleteTenantResponse.SerializeToString,
+            ),
+            'GetTenantUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTenantUsage,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetTenantUsageRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.GetTenantUsageResponse.SerializeToString,
+            ),
+            'ListAuditLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditLog,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListAuditLogRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.ListAuditLogResponse.SerializeToString,
+            ),
             'ListTenants': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTenants,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListTenantsRequest.FromString,
@@ -240,6 +344,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.PutPlan,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanResponse.SerializeToString,
+            ),
+            'DeletePlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePlan,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.DeletePlanRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.DeletePlanResponse.SerializeToString,
             ),
             'ListPlans': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPlans,
@@ -439,6 +548,141 @@ class FleetService(object):
             _registered_method=True)
 
     @staticmethod
+    def SuspendTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/SuspendTenant',
+            doctrain_dot_v1_dot_fleet__pb2.SuspendTenantRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.SuspendTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/ResumeTenant',
+            doctrain_dot_v1_dot_fleet__pb2.ResumeTenantRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.ResumeTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/DeleteTenant',
+            doctrain_dot_v1_dot_fleet__pb2.DeleteTenantRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.DeleteTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTenantUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/GetTenantUsage',
+            doctrain_dot_v1_dot_fleet__pb2.GetTenantUsageRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.GetTenantUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/ListAuditLog',
+            doctrain_dot_v1_dot_fleet__pb2.ListAuditLogRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.ListAuditLogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListTenants(request,
             target,
             options=(),
@@ -482,6 +726,33 @@ class FleetService(object):
             '/doctrain.v1.FleetService/PutPlan',
             doctrain_dot_v1_dot_fleet__pb2.PutPlanRequest.SerializeToString,
             doctrain_dot_v1_dot_fleet__pb2.PutPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/DeletePlan',
+            doctrain_dot_v1_dot_fleet__pb2.DeletePlanRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.DeletePlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,14 +57,36 @@ class FleetServiceStub:
     """Moves a tenant to another plan or weight, for waiting work too; what is not set stays as it is. Safe to repeat.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND, PLAN_NOT_FOUND.
     """
+    SuspendTenant: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.SuspendTenantRequest, _fleet_pb2.SuspendTenantResponse]
+    """Stops a tenant's service: its new trainings, uploads and searches are refused with TENANT_SUSPENDED within seconds, and what it
+    has running is paused, as by PauseTraining. Its keys still read, cancel and delete. Safe to repeat; another reason replaces the one
+    before. Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+    """
+    ResumeTenant: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ResumeTenantRequest, _fleet_pb2.ResumeTenantResponse]
+    """Undoes SuspendTenant: what it paused goes on, what the tenant had paused itself stays so. Safe to repeat.
+    Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED (it is being deleted).
+    """
+    DeleteTenant: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DeleteTenantRequest, _fleet_pb2.DeleteTenantResponse]
+    """Deletes a tenant for good. It is suspended and its keys are out of force at once; then, in the background and whatever dies
+    meanwhile, its trainings are cancelled, and its index, uploads, artifacts, usage, keys and rows removed. Until nothing is left
+    ListTenants shows it as TENANT_STATE_DELETING, and its name is taken. The audit log stays. Safe to repeat until then.
+    Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+    """
+    GetTenantUsage: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.GetTenantUsageRequest, _fleet_pb2.GetTenantUsageResponse]
+    """What a tenant used, by day. Errors: INVALID_REQUEST, TENANT_NOT_FOUND."""
+    ListAuditLog: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListAuditLogRequest, _fleet_pb2.ListAuditLogResponse]
+    """What operators and tenants changed, the newest first. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     ListTenants: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListTenantsRequest, _fleet_pb2.ListTenantsResponse]
     """All tenants by name. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     PutPlan: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.PutPlanRequest, _fleet_pb2.PutPlanResponse]
     """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
+    DeletePlan: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DeletePlanRequest, _fleet_pb2.DeletePlanResponse]
+    """Removes a plan that no tenant has. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, PLAN_IN_USE."""
     ListPlans: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListPlansRequest, _fleet_pb2.ListPlansResponse]
     """All plans by name. Errors: DEPENDENCY_UNAVAILABLE."""
     CreateKey: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.CreateKeyRequest, _fleet_pb2.CreateKeyResponse]
-    """Makes an API key and answers it once: only its hash is kept. Every call makes another key.
+    """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
+    side, so a key is rotated by making the next one before the old one expires or is revoked.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListKeysRequest, _fleet_pb2.ListKeysResponse]
@@ -105,14 +127,36 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """Moves a tenant to another plan or weight, for waiting work too; what is not set stays as it is. Safe to repeat.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND, PLAN_NOT_FOUND.
     """
+    SuspendTenant: _aio.UnaryUnaryMultiCallable[_fleet_pb2.SuspendTenantRequest, _fleet_pb2.SuspendTenantResponse]  # type: ignore[assignment]
+    """Stops a tenant's service: its new trainings, uploads and searches are refused with TENANT_SUSPENDED within seconds, and what it
+    has running is paused, as by PauseTraining. Its keys still read, cancel and delete. Safe to repeat; another reason replaces the one
+    before. Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+    """
+    ResumeTenant: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ResumeTenantRequest, _fleet_pb2.ResumeTenantResponse]  # type: ignore[assignment]
+    """Undoes SuspendTenant: what it paused goes on, what the tenant had paused itself stays so. Safe to repeat.
+    Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED (it is being deleted).
+    """
+    DeleteTenant: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DeleteTenantRequest, _fleet_pb2.DeleteTenantResponse]  # type: ignore[assignment]
+    """Deletes a tenant for good. It is suspended and its keys are out of force at once; then, in the background and whatever dies
+    meanwhile, its trainings are cancelled, and its index, uploads, artifacts, usage, keys and rows removed. Until nothing is left
+    ListTenants shows it as TENANT_STATE_DELETING, and its name is taken. The audit log stays. Safe to repeat until then.
+    Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+    """
+    GetTenantUsage: _aio.UnaryUnaryMultiCallable[_fleet_pb2.GetTenantUsageRequest, _fleet_pb2.GetTenantUsageResponse]  # type: ignore[assignment]
+    """What a tenant used, by day. Errors: INVALID_REQUEST, TENANT_NOT_FOUND."""
+    ListAuditLog: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListAuditLogRequest, _fleet_pb2.ListAuditLogResponse]  # type: ignore[assignment]
+    """What operators and tenants changed, the newest first. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     ListTenants: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListTenantsRequest, _fleet_pb2.ListTenantsResponse]  # type: ignore[assignment]
     """All tenants by name. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     PutPlan: _aio.UnaryUnaryMultiCallable[_fleet_pb2.PutPlanRequest, _fleet_pb2.PutPlanResponse]  # type: ignore[assignment]
     """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
+    DeletePlan: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DeletePlanRequest, _fleet_pb2.DeletePlanResponse]  # type: ignore[assignment]
+    """Removes a plan that no tenant has. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, PLAN_IN_USE."""
     ListPlans: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListPlansRequest, _fleet_pb2.ListPlansResponse]  # type: ignore[assignment]
     """All plans by name. Errors: DEPENDENCY_UNAVAILABLE."""
     CreateKey: _aio.UnaryUnaryMultiCallable[_fleet_pb2.CreateKeyRequest, _fleet_pb2.CreateKeyResponse]  # type: ignore[assignment]
-    """Makes an API key and answers it once: only its hash is kept. Every call makes another key.
+    """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
+    side, so a key is rotated by making the next one before the old one expires or is revoked.
     Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListKeysRequest, _fleet_pb2.ListKeysResponse]  # type: ignore[assignment]
@@ -188,6 +232,55 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def SuspendTenant(
+        self,
+        request: _fleet_pb2.SuspendTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.SuspendTenantResponse, _abc.Awaitable[_fleet_pb2.SuspendTenantResponse]]:
+        """Stops a tenant's service: its new trainings, uploads and searches are refused with TENANT_SUSPENDED within seconds, and what it
+        has running is paused, as by PauseTraining. Its keys still read, cancel and delete. Safe to repeat; another reason replaces the one
+        before. Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeTenant(
+        self,
+        request: _fleet_pb2.ResumeTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ResumeTenantResponse, _abc.Awaitable[_fleet_pb2.ResumeTenantResponse]]:
+        """Undoes SuspendTenant: what it paused goes on, what the tenant had paused itself stays so. Safe to repeat.
+        Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED (it is being deleted).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteTenant(
+        self,
+        request: _fleet_pb2.DeleteTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.DeleteTenantResponse, _abc.Awaitable[_fleet_pb2.DeleteTenantResponse]]:
+        """Deletes a tenant for good. It is suspended and its keys are out of force at once; then, in the background and whatever dies
+        meanwhile, its trainings are cancelled, and its index, uploads, artifacts, usage, keys and rows removed. Until nothing is left
+        ListTenants shows it as TENANT_STATE_DELETING, and its name is taken. The audit log stays. Safe to repeat until then.
+        Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTenantUsage(
+        self,
+        request: _fleet_pb2.GetTenantUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.GetTenantUsageResponse, _abc.Awaitable[_fleet_pb2.GetTenantUsageResponse]]:
+        """What a tenant used, by day. Errors: INVALID_REQUEST, TENANT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListAuditLog(
+        self,
+        request: _fleet_pb2.ListAuditLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ListAuditLogResponse, _abc.Awaitable[_fleet_pb2.ListAuditLogResponse]]:
+        """What operators and tenants changed, the newest first. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
+
+    @_abc_1.abstractmethod
     def ListTenants(
         self,
         request: _fleet_pb2.ListTenantsRequest,
@@ -204,6 +297,14 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
 
     @_abc_1.abstractmethod
+    def DeletePlan(
+        self,
+        request: _fleet_pb2.DeletePlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.DeletePlanResponse, _abc.Awaitable[_fleet_pb2.DeletePlanResponse]]:
+        """Removes a plan that no tenant has. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, PLAN_IN_USE."""
+
+    @_abc_1.abstractmethod
     def ListPlans(
         self,
         request: _fleet_pb2.ListPlansRequest,
@@ -217,7 +318,8 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.CreateKeyResponse, _abc.Awaitable[_fleet_pb2.CreateKeyResponse]]:
-        """Makes an API key and answers it once: only its hash is kept. Every call makes another key.
+        """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
+        side, so a key is rotated by making the next one before the old one expires or is revoked.
         Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
         """
 

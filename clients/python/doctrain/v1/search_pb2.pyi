@@ -227,7 +227,7 @@ class SearchHit(_message.Message):
     document_id: _builtins.str
     """The document that it is in."""
     training_task_id: _builtins.str
-    """The training that put the document into the index."""
+    """The training that put the document into the index; empty when that has been removed since, for its age."""
     part: _builtins.str
     """The path within the document of the part that it is in, such as a mail's attachment; empty: the document itself."""
     page: _builtins.int

@@ -100,6 +100,11 @@ class TrainingServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/doctrain.v1.TrainingService/GetUsage',
+                request_serializer=doctrain_dot_v1_dot_training__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_training__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer(object):
@@ -220,6 +225,13 @@ class TrainingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """What the caller's tenant used, by day. Errors: INVALID_REQUEST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -277,6 +289,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.UploadDocument,
                     request_deserializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=doctrain_dot_v1_dot_training__pb2.GetUsageRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_training__pb2.GetUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -587,6 +604,33 @@ class TrainingService(object):
             '/doctrain.v1.TrainingService/UploadDocument',
             doctrain_dot_v1_dot_training__pb2.UploadDocumentRequest.SerializeToString,
             doctrain_dot_v1_dot_training__pb2.UploadDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.TrainingService/GetUsage',
+            doctrain_dot_v1_dot_training__pb2.GetUsageRequest.SerializeToString,
+            doctrain_dot_v1_dot_training__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -101,6 +101,8 @@ class TrainingServiceStub:
     first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
     DEPENDENCY_UNAVAILABLE (the blob store).
     """
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]
+    """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -175,6 +177,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
     DEPENDENCY_UNAVAILABLE (the blob store).
     """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """What tenants call: start the training of documents, follow it, read what came of it.
@@ -312,5 +316,13 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
         DEPENDENCY_UNAVAILABLE (the blob store).
         """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _training_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.GetUsageResponse, _abc.Awaitable[_training_pb2.GetUsageResponse]]:
+        """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,93 @@
+"""What was used and what was changed: ``usage`` for tenants, ``audit`` for operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from doctrain.cli import output, times
+from doctrain.cli.connection import Access
+from doctrain.cli.session import Session, connected
+
+if TYPE_CHECKING:
+    from doctrain.v1.fleet_pb2 import AuditEntry
+    from doctrain.v1.usage_pb2 import UsageDay
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def period_options(function: Decorated) -> Decorated:
+    """Which days: ``first_day`` and ``last_day``."""
+    day = click.DateTime(["%Y-%m-%d"])
+    function = click.option("--to", "last_day", type=day, metavar="DAY", help="The last day, such as 2026-05-31; without: today.")(function)
+    return click.option("--from", "first_day", type=day, metavar="DAY", help="The first day; without: the first of the last day's month.")(
+        function
+    )
+
+
+def days(first_day: datetime | None, last_day: datetime | None) -> dict[str, date | None]:
+    """The arguments of the client's methods for what ``period_options`` were given."""
+    return {"first_day": first_day and first_day.date(), "last_day": last_day and last_day.date()}
+
+
+@click.command()
+@period_options
+@connected(Access.TENANT)
+async def usage(session: Session, first_day: datetime | None, last_day: datetime | None) -> None:
+    """Show what was used, by day of UTC."""
+    async with session.client() as client:
+        tell_usage(session, await client.get_usage(**days(first_day, last_day)))
+
+
+def tell_usage(session: Session, found: Sequence[UsageDay]) -> None:
+    """A line a day, and of several days their sum."""
+    if session.as_json:
+        for day in found:
+            output.print_message(day)
+        return
+    rows = [_row(day.day, [day]) for day in found]
+    if len(found) > 1:
+        rows.append(_row("all", found))
+    headings = ("DAY", "TRAINED", "UNCHANGED", "FAILED", "PAGES", "BYTES", "TIME OF STAGES")
+    output.print_table(headings, rows, nothing="Nothing was used in these days.")
+
+
+def _row(name: str, found: Sequence[UsageDay]) -> tuple[object, ...]:
+    stages: dict[str, float] = {}
+    for stage in (stage for day in found for stage in day.stages):
+        stages[stage.stage] = stages.get(stage.stage, 0.0) + times.seconds(stage.duration)
+    counts = [sum(getattr(day, field) for day in found) for field in ("trained", "unchanged", "failed", "pages")]
+    took = ", ".join(f"{stage} {times.span(seconds)}" for stage, seconds in sorted(stages.items()))
+    return name, *(f"{count:,}" for count in counts), output.size(sum(day.bytes for day in found)), took
+
+
+@click.command()
+@click.option("--tenant", "tenant_id", default="", help="Only what concerns this tenant.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=0), help="How many at most; 0: all.")
+@connected(Access.OPERATOR)
+async def audit(session: Session, tenant_id: str, limit: int) -> None:
+    """Show what operators and tenants changed, the newest first."""
+    found: list[AuditEntry] = []
+    async with session.client() as client:
+        async for entry in client.fleet.list_audit_log(tenant_id=tenant_id, page_size=min(limit or 1000, 1000)):
+            if session.as_json:
+                output.print_message(entry)
+            found.append(entry)
+            if len(found) == limit:
+                break
+    if not session.as_json:
+        rows = [(times.moment(one.time), _who(one), one.call, one.outcome, one.sentence) for one in found]
+        output.print_table(("WHEN", "WHO", "CALL", "OUTCOME", "WHAT"), rows, nothing="Nothing was changed.")
+
+
+def _who(entry: AuditEntry) -> str:
+    from doctrain.v1.fleet_pb2 import ROLE_TENANT, Role
+
+    whose = entry.tenant_id if entry.role == ROLE_TENANT else Role.Name(entry.role).removeprefix("ROLE_").lower()
+    return f"{whose} (key {entry.key_id})"
+
+
+COMMANDS: tuple[click.Command, ...] = (usage, audit)

@@ -1,0 +1,1 @@
+"""What is removed for good: deleted tenants, and what is older than it is kept for."""

@@ -1,0 +1,68 @@
+"""Removes deleted tenants, step by step, each of which may be done again: whoever looks next goes on where another one died.
+
+The tenant's row goes last. Until then all who would store something for it see that it is being deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.removal import trainings
+from doctrain_coordinator.trainings.control import Control
+from doctrain_mesh.documents.blobs import PUT_SECONDS, BlobStore
+from doctrain_mesh.postgres import OwnConnection, statements
+
+SQL = statements.of(__name__, ShardState, TrainingState)
+TRAININGS_AT_ONCE = 100
+ROWS_AT_ONCE = 2_000
+PAUSE_SECONDS = 0.05
+LATE_SECONDS = 2 * PUT_SECONDS
+
+log = logging.getLogger(__name__)
+
+
+class Tenants:
+    """Those that are being deleted."""
+
+    def __init__(self, control: Control, blobs: BlobStore) -> None:
+        self._control, self._blobs = control, blobs
+
+    async def remove(self, c: OwnConnection) -> bool:
+        """Removes what can be removed now; answers whether something of a tenant is left, which then still runs or is on its way.
+
+        Raises UnavailableError.
+        """
+        left = False
+        for row in await c.fetch(SQL["deleting"]):
+            if await self._remove(c, row["id"], row["name"]):
+                log.info("Tenant %s is deleted: nothing is left of it.", row["name"])
+            else:
+                left = True
+        return left
+
+    async def _remove(self, c: OwnConnection, tenant: int, name: str) -> bool:
+        await c.execute(SQL["settle"], tenant)
+        while running := await c.fetch(SQL["open_trainings"], tenant, TRAININGS_AT_ONCE):
+            for row in running:
+                await self._control.cancel(row["id"])
+        if await c.fetchval(SQL["in_flight"], tenant) or await c.fetchval(SQL["uploading"], tenant, LATE_SECONDS):
+            return False
+        while there := await c.fetch(SQL["trainings"], tenant, TRAININGS_AT_ONCE):
+            for row in there:
+                await trainings.remove(c, row["id"])
+            await trainings.finish(c)
+        for statement in ("remove_chunks", "remove_indexed"):
+            done = ""
+            while done != "DELETE 0":
+                done = await c.execute(SQL[statement], tenant, ROWS_AT_ONCE)
+                await asyncio.sleep(PAUSE_SECONDS)
+        while paths := await self._blobs.some_of(name):
+            await self._blobs.remove(paths)
+            await c.execute("select 1")  # shows Postgres that the holder of the lock lives
+        async with c.transaction():
+            await c.execute(SQL["settle"], tenant)
+            await c.execute(SQL["remove_uploads"], tenant)
+            await c.execute(SQL["remove_keys"], tenant)
+            return await c.fetchval(SQL["remove_tenant"], tenant) is not None

@@ -1,0 +1,43 @@
+-- name: read_days
+select day, trained, unchanged, failed, pages, bytes from usage where tenant = $1 and day between $2 and $3 order by day
+
+-- name: read_stages
+select day, stage, took_ms from stage_usage where tenant = $1 and day between $2 and $3
+
+-- name: ended_shards
+-- Some whose documents change no more. Those that somebody has locked are left for the next look.
+select id from shard where state in (:ShardState.ENDED) and not counted order by id limit $1 for no key update skip locked
+
+-- name: count
+-- By the day of a document's end, which is never after today: a worker's clock may be ahead. One that was lost with its worker has no times.
+-- What one document says of itself counts up to 10^12, so that no sum overflows.
+with ended as materialized (
+    select s.tenant, (least(coalesce(d.started_at + d.took_ms * interval '1 millisecond', now()), now()) at time zone 'utc')::date as day,
+        d.state, d.unchanged, d.stages
+    from shard s join document d on d.training = s.training and d.ordinal between s.first and s.first + s.count - 1
+    where s.id = any($1::bigint[]) and d.state <> :DocumentState.OPEN
+), passed as materialized (
+    select tenant, day, stage ->> 0 as name, least((stage ->> 2)::numeric, 1e12) as took_ms,
+        case when stage ->> 0 = 'extract' then least((stage -> 3 ->> 'pages')::numeric, 1e12) end as pages,
+        case when stage ->> 0 = 'fetch' then least((stage -> 3 ->> 'bytes')::numeric, 1e12) end as bytes
+    from ended cross join lateral jsonb_array_elements(stages::jsonb) as stage
+    where stages is not null
+), documents as (
+    select tenant, day, count(*) filter (where state = :DocumentState.DONE and not unchanged) as trained,
+        count(*) filter (where unchanged) as unchanged, count(*) filter (where state = :DocumentState.FAILED) as failed
+    from ended group by tenant, day
+), content as (
+    select tenant, day, sum(pages)::bigint as pages, sum(bytes)::bigint as bytes from passed group by tenant, day
+), days as (
+    insert into usage as known (tenant, day, trained, unchanged, failed, pages, bytes)
+    select tenant, day, trained, unchanged, failed, coalesce(pages, 0), coalesce(bytes, 0)
+    from documents left join content using (tenant, day) order by tenant, day
+    on conflict (tenant, day) do update
+    set trained = known.trained + excluded.trained, unchanged = known.unchanged + excluded.unchanged,
+        failed = known.failed + excluded.failed, pages = known.pages + excluded.pages, bytes = known.bytes + excluded.bytes
+), stages as (
+    insert into stage_usage as known (tenant, day, stage, took_ms)
+    select tenant, day, name, sum(took_ms)::bigint from passed group by tenant, day, name order by tenant, day, name
+    on conflict (tenant, day, stage) do update set took_ms = known.took_ms + excluded.took_ms
+)
+update shard set counted = true where id = any($1::bigint[])

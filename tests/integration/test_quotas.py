@@ -1,0 +1,124 @@
+"""What a plan allows beside documents at once: what is beyond is refused with whose limit it is, which, and when to ask again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import doctrain
+from doctrain.errors import DoctrainError, QuotaExceededError
+from doctrain.fleet import AsyncFleet
+from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.trainings import chunks
+from testkit.coordinator import Coordinators, refused
+from testkit.waiting import wait_until
+
+
+@pytest.fixture
+async def fleet(served: Coordinators) -> AsyncFleet:
+    return (await served.client(await served.key(3))).fleet
+
+
+def numbered(count: int) -> pb.NumberedDocuments:
+    return pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=count)
+
+
+def which(error: DoctrainError) -> tuple[str, str, str, str]:
+    assert isinstance(error, QuotaExceededError)
+    assert error.details.quotas == (error.sentence,)
+    named = error.metadata
+    return named["subject"], named["quota"], named["limit"], named["unit"]
+
+
+async def test_documents_of_a_training_and_of_all_that_have_not_ended(served: Coordinators, fleet: AsyncFleet) -> None:
+    await fleet.put_plan("small", slots=5, training_documents=10, open_documents=15)
+    acme = await served.tenant("acme", "small")
+    large = await refused(acme.start_training(numbered=numbered(11)))
+    assert which(large) == ("tenant:acme", "training_documents", "10", "documents")
+    assert large.retry_after_seconds is None
+    await acme.start_training(numbered=numbered(10), training_task_id="first")
+    many = await refused(acme.start_training(numbered=numbered(6), training_task_id="second"))
+    assert which(many) == ("tenant:acme", "open_documents", "15", "documents")
+    assert many.retry_after_seconds is not None
+    assert many.sentence.startswith("The plan small allows 15 documents that have not ended, and 10 have not;")
+    await acme.start_training(numbered=numbered(5), training_task_id="second")
+    assert (await acme.start_training(numbered=numbered(5), training_task_id="second")).summary.existed, "a repetition is no other training"
+    await (await served.tenant("other", "small")).start_training(numbered=numbered(10))
+    await acme.cancel("first")
+    await acme.start_training([pb.DocumentInput(document_id=str(n), content=b"x") for n in range(10)])
+
+
+async def test_a_manifest_that_turns_out_longer_than_the_plan_allows_ends_its_training(
+    served: Coordinators, fleet: AsyncFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "FIRST", 5)
+    await fleet.put_plan("small", slots=5, training_documents=10)
+    acme = await served.tenant("acme", "small")
+    lines = "".join(f'{{"document_id": "{n}", "uri": "s3://bucket/{n}"}}\n' for n in range(12))
+    stored = await acme.upload(lines.encode())
+    started = await acme.start_training(manifest_uri=stored.uri)
+    ended = await acme.wait(started.training.training_task_id)
+    assert ended.state == pb.TRAINING_STATE_FAILED
+    assert ended.reason == "The tenant's plan allows 10 documents in one training; split the manifest."
+
+
+def kept_bytes(served: Coordinators) -> int:
+    root = Path(served.settings.blob_url.removeprefix("file://"))
+    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+
+
+async def test_bytes_that_are_kept(served: Coordinators, fleet: AsyncFleet) -> None:
+    await fleet.put_plan("small", slots=5, upload_bytes=100)
+    acme = await served.tenant("acme", "small")
+    first = await acme.upload(b"a" * 60)
+    assert (await acme.upload(b"a" * 60)).uri == first.uri, "the same bytes are kept once"
+    error = await refused(acme.upload(b"b" * 41))
+    assert which(error) == ("tenant:acme", "upload_bytes", "100", "bytes")
+    assert which(await refused(acme.start_training([pb.DocumentInput(document_id="a", content=b"c" * 41)])))[1] == "upload_bytes"
+    assert kept_bytes(served) == 60
+    await acme.start_training([pb.DocumentInput(document_id="a", uri=first.uri)], training_task_id="t")
+    await acme.cancel("t")
+    await acme.delete_documents(["a"])
+    await acme.upload(b"b" * 41)
+
+
+async def test_calls_a_second_and_watches(served: Coordinators, fleet: AsyncFleet) -> None:
+    await fleet.put_plan("small", slots=5, watches=1)
+    acme = await served.tenant("acme", "small")
+    await acme.start_training(numbered=numbered(1), training_task_id="t")
+    watching = acme.watch("t")
+    await anext(watching)
+    second = acme.watch("t", patience_seconds=0.1)
+    assert which(await refused(anext(second)))[1:] == ("watches", "1", "watches")
+    await watching.aclose()
+
+    async def watched() -> bool:
+        try:
+            await anext(acme.watch("t", patience_seconds=0.1))
+        except QuotaExceededError:
+            return False
+        return True
+
+    await wait_until(watched)
+    await fleet.put_plan("small", slots=5, requests_per_second=5)
+
+    async def too_often() -> DoctrainError | None:
+        answers = await asyncio.gather(*(acme.get_training("t") for _ in range(15)), return_exceptions=True)
+        return next((error for error in answers if isinstance(error, QuotaExceededError)), None)
+
+    error = await wait_until(too_often)
+    assert which(error) == ("tenant:acme", "requests_per_second", "5", "calls a second")
+    assert error.retry_after_seconds <= 0.2
+    await fleet.put_plan("small", slots=5)
+
+
+async def test_limits_that_can_be_none_are_refused(fleet: AsyncFleet) -> None:
+    for wrong in ({"watches": 1001}, {"open_documents": -1}, {"requests_per_second": float("nan")}, {"upload_bytes": -1}):
+        error = await refused(fleet.put_plan("small", slots=5, **wrong))
+        assert [violation.field for violation in error.violations] == [f"plan.{name}" for name in wrong]
+
+
+def test_the_type_of_the_error_is_public() -> None:
+    assert issubclass(doctrain.errors.QuotaExceededError, doctrain.errors.DoctrainError)

@@ -1,0 +1,91 @@
+"""What is counted of a tenant's use: each document once, on its day, for its tenant alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from doctrain.v1 import training_pb2 as pb
+from doctrain.v1 import usage_pb2
+from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
+from testkit.coordinator import Coordinators, coordinators, refused
+from testkit.waiting import wait_until
+from testkit.worker import worker
+
+pytestmark = [pytest.mark.timeout(120)]
+STAGES = (
+    StageTiming("fetch", 0.0, 0.25, {"bytes": 100}),
+    StageTiming("extract", 0.25, 0.5, {"bytes": 100, "pages": 3}),
+)
+
+
+class Processor:
+    """Even numbers are trained, of the odd ones every fifth fails and the others are unchanged."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        number = int(document.document_id)
+        if number % 2 == 0:
+            return Done(chunks=1, stages=STAGES)
+        if number % 5 == 0:
+            return Failure(ErrorClass.PERMANENT, "BROKEN", "It is broken.", stages=STAGES[:1])
+        return Done(unchanged=True, stages=STAGES[:1])
+
+
+@pytest.fixture
+async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
+    async with coordinators(postgres, tmp_path, count=2) as running:
+        yield running
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def total(days: list[usage_pb2.UsageDay]) -> tuple[int, ...]:
+    return tuple(sum(getattr(day, name) for day in days) for name in ("trained", "unchanged", "failed", "pages", "bytes"))
+
+
+async def test_every_document_is_counted_once_for_its_tenant(served: Coordinators) -> None:
+    acme, other, idle = [await served.tenant(name) for name in ("acme", "other", "idle")]
+    addresses = (one.address for one in served.running)
+    async with worker(served.broker, Processor(), *addresses, worker_key=await served.key(2)):
+        for client, count in ((acme, 1_000), (other, 10)):
+            numbered = pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=count)
+            await client.start_training(numbered=numbered, training_task_id="t")
+            await client.wait("t")
+    since = today() - timedelta(days=1)  # the test may run at midnight
+
+    async def counted() -> bool:
+        return sum(total(await acme.get_usage(first_day=since))[:3]) == 1_000
+
+    await wait_until(counted, 30)
+    days = await acme.get_usage(first_day=since)
+    assert total(days) == (500, 400, 100, 1_500, 100_000)
+    stages = {stage.stage: stage.duration.ToTimedelta() for stage in days[0].stages}
+    if len(days) == 1:
+        assert stages == {"fetch": timedelta(seconds=250), "extract": timedelta(seconds=250)}
+    database = await served.database()
+    await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
+    assert total(await other.get_usage(first_day=since)) == (5, 4, 1, 15, 1_000)
+    assert await idle.get_usage(first_day=since) == []
+    fleet = (await served.client(await served.key(3))).fleet
+    assert await fleet.get_tenant_usage("acme", first_day=since) == days
+    assert await fleet.get_tenant_usage("acme", first_day=since - timedelta(days=9), last_day=since - timedelta(days=2)) == []
+    assert (await refused(acme.fleet.get_tenant_usage("other"))).reason == "PERMISSION_DENIED"
+    assert (await refused(fleet.get_tenant_usage("nobody"))).reason == "TENANT_NOT_FOUND"
+    for first, last in ((today(), since), (since - timedelta(days=400), since)):
+        error = await refused(acme.get_usage(first_day=first, last_day=last))
+        assert [violation.field for violation in error.violations] == ["period.first_day"]
+
+
+async def test_what_ended_of_a_cancelled_training_is_counted_and_the_rest_is_not(served: Coordinators) -> None:
+    acme = await served.tenant("acme")
+    numbered = pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=10)
+    await acme.start_training(numbered=numbered, training_task_id="t")
+    await acme.cancel("t")
+    database = await served.database()
+    await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
+    assert await acme.get_usage(first_day=today() - timedelta(days=1)) == []
