@@ -72,7 +72,8 @@ function putPlan(plan) {
     fields: plan ? fields : [{ name: "name", label: "Name", required: true }, ...fields],
     action: plan ? "Change it" : "Make it",
     act: (given) => call("FleetService", "PutPlan", {
-      plan: { name: plan?.name ?? given.name, slots: Number(given.slots), open_trainings: Number(given.open_trainings) },
+      // A plan is put as a whole: what is not asked for here stays as it is.
+      plan: { ...plan, name: plan?.name ?? given.name, slots: Number(given.slots), open_trainings: Number(given.open_trainings) },
     }),
   });
 }
