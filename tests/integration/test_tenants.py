@@ -44,7 +44,10 @@ async def listed(fleet: AsyncFleet) -> dict[str, fleet_pb2.Tenant]:
     return {tenant.tenant_id: tenant async for tenant in fleet.list_tenants()}
 
 
-async def test_a_suspended_tenant_is_refused_with_the_reason_and_what_it_runs_stands_still(served: Coordinators, fleet: AsyncFleet) -> None:
+async def test_a_suspended_tenant_is_refused_with_the_reason_and_what_it_runs_stands_still(
+    served: Coordinators, fleet: AsyncFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "REMEMBERED_SECONDS", 0.0)  # the other coordinator asks again at each call
     acme, other = await served.tenant("acme", "free"), await served.tenant("other", "free")
     documents = Documents()
     addresses = (one.address for one in served.running)
@@ -63,12 +66,15 @@ async def test_a_suspended_tenant_is_refused_with_the_reason_and_what_it_runs_st
             return error.reason, error.sentence
 
         told = ("TENANT_SUSPENDED", "This tenant is suspended: The invoice is open. Ask the operator of the mesh.")
-        await asyncio.sleep(keys.REMEMBERED_SECONDS)  # for the other coordinator
         assert await said(acme.start_training(numbered=numbered(1))) == told
         assert await said(acme.search("harbour")) == told
         assert await said(acme.upload(b"text")) == told
         assert await said(acme.resume("paused")) == told
-        assert (await acme.get_training("runs")).paused
+
+        async def held() -> bool:
+            return (await acme.get_training("runs")).paused
+
+        await wait_until(held)
 
         async def at_rest() -> bool:
             documents.end(*documents.running)
@@ -85,13 +91,7 @@ async def test_a_suspended_tenant_is_refused_with_the_reason_and_what_it_runs_st
         assert (await acme.wait("runs")).completed == 300
         assert (await acme.get_training("paused")).paused, "the tenant's own wish stays"
 
-        async def served_again() -> bool:
-            try:
-                return not (await acme.resume("paused")).paused
-            except doctrain.errors.TenantSuspendedError:
-                return False
-
-        await wait_until(served_again)
+        assert not (await acme.resume("paused")).paused
         assert (await acme.wait("paused")).completed == 3
 
 

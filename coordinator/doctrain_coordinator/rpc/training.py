@@ -161,8 +161,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return await self._parts.trainings.find(CALLER.get().tenant, task_id)
 
     async def _as_it_stands(self, training: int) -> pb.Training:
-        (seen,) = await self._parts.trainings.read([training])
-        return translate.training(seen)
+        return translate.training(await self._parts.trainings.one(training))
 
     async def _broker_answers(self) -> bool:
         try:

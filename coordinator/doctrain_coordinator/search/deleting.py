@@ -60,7 +60,7 @@ class Deleting:
         """
         until = asyncio.get_running_loop().time() + CALL_SECONDS
         training = await self._trainings.find(caller.tenant, task_id)
-        (seen,) = await self._trainings.read([training])
+        seen = await self._trainings.one(training)
         if not seen.training.state.ended:
             raise TrainingNotEndedError(
                 f"The training {task_id!r} has not ended; cancel it or wait for its end, or name the documents to delete."

@@ -86,15 +86,21 @@ class Trainings:
             fleet = await c.fetchrow(SQL["fleet"]) if idle else None
         return [Seen(training, _waiting(training, waiting.get(training.id), fleet)) for training in found]
 
+    async def one(self, training: int) -> Seen:
+        """That training as it stands; raises TrainingNotFoundError for one that was removed since it was found."""
+        for seen in await self.read([training]):
+            return seen
+        raise TrainingNotFoundError("The training was removed, for its age or with its tenant.")
+
     async def get(self, tenant: int, task_id: str, broker_answers: Callable[[], Awaitable[bool]]) -> Seen:
         """One training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
         training = await self.find(tenant, task_id)
-        (seen,) = await self.read([training])
+        seen = await self.one(training)
         return (await self.explain(training, broker_answers)).seen if _handed_out(seen) else seen
 
     async def explain(self, training: int, broker_answers: Callable[[], Awaitable[bool]]) -> Explained:
-        """What holds one training; the broker is asked only where its answer matters."""
-        (seen,) = await self.read([training])
+        """What holds one training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
+        seen = await self.one(training)
         asked = await broker_answers() if _handed_out(seen) else None
         async with postgres.acquired(self._pool, "explaining a training", seconds=READ_SECONDS) as c:
             waiting = await c.fetchrow(SQL["waiting"], [training])
@@ -128,8 +134,8 @@ class Trainings:
         return sorted(await self.read(ids), key=lambda seen: -seen.training.id) if ids else []
 
     async def documents(self, training: int, after: int, states: Sequence[int], size: int) -> Page:
-        """Documents with ordinals above ``after`` in some states."""
-        (seen,) = await self.read([training])
+        """Documents with ordinals above ``after`` in some states; raises TrainingNotFoundError."""
+        seen = await self.one(training)
         async with postgres.acquired(self._pool, "listing documents", seconds=READ_SECONDS) as c:
             running = [row["ordinal"] for row in await c.fetch(SQL["running_ordinals"], training)]
             until = after + DOCUMENT_WINDOW
