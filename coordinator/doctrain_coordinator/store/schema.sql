@@ -212,7 +212,7 @@ create table upload (
     primary key (tenant, sha256)
 );
 
--- What a tenant used on a day of UTC (docs/adr/0023), and what each stage took of its documents, in milliseconds.
+-- What a tenant used on a day of UTC (docs/adr/0024), and what each stage took of its documents, in milliseconds.
 create table usage (
     tenant bigint not null references tenant (id) on delete cascade,
     day date not null,

@@ -1,4 +1,4 @@
-"""What each tenant used, by day of UTC: counted from shards that have ended, beside the commits that record results (docs/adr/0023).
+"""What each tenant used, by day of UTC: counted from shards that have ended, beside the commits that record results (docs/adr/0024).
 
 A shard's documents change no more once it has ended. Each shard is counted in one transaction that also marks it as counted, so it is
 counted once, whichever coordinator does it and whatever dies. Coordinators leave each other's shards alone, and none waits for a commit.
