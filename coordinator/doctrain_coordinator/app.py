@@ -39,6 +39,7 @@ from doctrain_coordinator.tenants.uploads import Uploads
 from doctrain_coordinator.tenants.usage import Usage
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
+from doctrain_coordinator.tracking.health import HealthWatch, limits_of
 from doctrain_coordinator.tracking.heartbeats import Heartbeats
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
 from doctrain_coordinator.tracking.opened import OpenDocuments
@@ -46,6 +47,8 @@ from doctrain_coordinator.tracking.sessions import Sessions
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.tracking.takeback import TakeBacks
 from doctrain_coordinator.tracking.trials import Trials
+from doctrain_coordinator.tracking.worker_orders import WorkerOrders
+from doctrain_coordinator.tracking.worker_records import WorkerRecords
 from doctrain_coordinator.trainings.accepting import Accepting
 from doctrain_coordinator.trainings.all_trainings import AllTrainings
 from doctrain_coordinator.trainings.control import Control
@@ -200,15 +203,19 @@ class _Coordinator:
             )
         )
         search = SearchService(SearchParts(held.api, Searching(held.search, held.model), Deleting(held.api, trainings, blobs, uploads)))
+        records, orders = WorkerRecords(registry), WorkerOrders(held.api, changes)
+        health = HealthWatch(held.api, records, orders, changes, limits=limits_of(settings), leads=lambda: leadership.leading)
         fleet = FleetService(
             FleetParts(
-                held.api,
-                AllTrainings(held.api, trainings),
-                TenantParts(held.api, self.tenants, self.keys, suspensions, usage, changes),
-                broker,
-                registry,
-                dead_letters,
-                silent_seconds,
+                pool=held.api,
+                all_trainings=AllTrainings(held.api, trainings),
+                tenants=TenantParts(held.api, self.tenants, self.keys, suspensions, usage, changes),
+                broker=broker,
+                records=records,
+                dead_letters=dead_letters,
+                orders=orders,
+                silent_seconds=silent_seconds,
+                drain_seconds=settings.drain_seconds,
             )
         )
         self._served = rpc_server.build(
@@ -223,6 +230,7 @@ class _Coordinator:
             "dead letters": dead_letters.run,
             "watch hub": self._hub.run,
             "leadership": leadership.run,
+            "health": health.run,
             "old artifacts": OldArtifacts(blobs.artifacts, settings.keep_slices_days).run,
             "suspensions": suspensions.run,
             "usage": usage.run,

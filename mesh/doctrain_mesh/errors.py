@@ -121,6 +121,13 @@ class KeyNotFoundError(DoctrainError):
     reason = "KEY_NOT_FOUND"
 
 
+class WorkerNotFoundError(DoctrainError):
+    """No worker has that name, or none has had it for a day (operators only)."""
+
+    status = grpc.StatusCode.NOT_FOUND
+    reason = "WORKER_NOT_FOUND"
+
+
 class TrainingExistsError(DoctrainError):
     """The id is taken by a training with other content."""
 

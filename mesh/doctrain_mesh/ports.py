@@ -90,8 +90,8 @@ class Change:
 class Registration(Protocol):
     """A key that lives as long as its owner says so (a session: etcd ``concurrency.Session``)."""
 
-    async def update(self, value: bytes) -> None:
-        """Replaces the value under the same lease, registering anew when the lease was lost. Waits for no server."""
+    def update(self, value: bytes) -> None:
+        """Replaces the value under the same lease, registering anew when the lease was lost; from any thread. Waits for no server."""
 
     async def close(self) -> None:
         """Removes the key at once."""
@@ -101,7 +101,7 @@ class Registry(Protocol):
     """Membership that operators read and discovery uses: keys under leases, kept alive and put back by themselves."""
 
     async def register(self, key: str, value: bytes, ttl_seconds: int) -> Registration:
-        """Puts the key and keeps it alive in the background; returns once it is there, or after a few seconds without a server.
+        """Puts the key and keeps it alive, however busy this loop is; returns once it is there, or after a few seconds without a server.
 
         Losing the server later is not an error of the caller's: the key is put back when the server is.
         """

@@ -139,6 +139,30 @@ class Settings:
     watch_heartbeat_seconds: float = _setting(10.0, "Time without change after which a watcher gets a sign of life.", low=0.1)
     drain_seconds: float = _setting(25.0, "Longest time that a process takes to shut down in order.", low=0)
 
+    # When a worker is not well, and takes no new work until it is
+    health_memory_share: float = _setting(
+        0.95, "Most of the memory that a worker's machine or cgroup allows, 0 to 1, that may be in use.", low=0.01, high=1
+    )
+    health_disk_free_share: float = _setting(0.02, "Least of the disk that a worker writes to, 0 to 1, that must be free.", low=0, high=1)
+    health_loop_lag_seconds: float = _setting(3.0, "How late a worker's main process may be with what is due.", low=0.01)
+    health_failure_share: float = _setting(
+        0.5, "Most of what a worker tries in a minute, 0 to 1, that may crash or reach a limit; counted from 20 tries on.", low=0, high=1
+    )
+    health_stuck_factor: float = _setting(
+        2.0, "A worker that runs documents and has ended none for so many times the longest that one may take is stuck.", low=1
+    )
+    health_ill_seconds: float = _setting(15.0, "How long a worker must be beyond a limit before it takes no new work.", low=0)
+    health_well_seconds: float = _setting(
+        60.0, "How long it must then be well to take work again; twice as long after each relapse, an hour at most.", low=0
+    )
+    health_out_share: float = _setting(
+        0.5,
+        "Most of the workers, 0 to 1, rounded down, that may be out of work for their health or by an operator's order before one that is "
+        "not well works all the same; one always does.",
+        low=0,
+        high=1,
+    )
+
     # Worker
     coordinators: str = _setting("", "Fixed list of coordinators, `host:port[,host:port]`, beside those the registry knows.")
     worker_key: str = _setting("", "API key of role worker.", secret=True)

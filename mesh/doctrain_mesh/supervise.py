@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from doctrain_mesh.errors import OperationTimeoutError
@@ -92,6 +93,28 @@ async def first_of(*works: Coroutine[Any, Any, T]) -> T:
         for task in parts:
             task.cancel()
     return results[0]
+
+
+def in_thread(name: str, work: Callable[[], None]) -> asyncio.Future[None]:
+    """Runs it in a thread of its own, for which the process does not wait at its end; the future ends as the work does."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.cancelled():
+            ended.set_result(None) if error is None else ended.set_exception(error)
+
+    def run() -> None:
+        fault: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:
+            fault = error
+        with suppress(RuntimeError):  # the loop is gone, and whoever waited
+            loop.call_soon_threadsafe(end, fault)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return ended
 
 
 async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[None]], *, at_once: int) -> None:

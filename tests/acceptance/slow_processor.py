@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
 
@@ -16,4 +17,14 @@ class SlowProcessor:
         return DONE
 
 
+class BlockingProcessor:
+    """Takes as long, and lets nothing else of the worker's main process run meanwhile."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        """Done when the time is over."""
+        time.sleep(int(document.uri.split("/")[3]) / 1000)  # noqa: ASYNC251
+        return DONE
+
+
 slow = SlowProcessor()
+blocking = BlockingProcessor()

@@ -92,7 +92,7 @@ async def test_a_prefix_sees_its_own_keys_only(registry: Registry, prefix: str) 
 async def test_an_update_replaces_the_value(registry: Registry, other: Registry, prefix: str) -> None:
     registration = await registry.register(prefix + "a", b"1", TTL_SECONDS)
     for number in range(20):
-        await registration.update(b"%d" % number)
+        registration.update(b"%d" % number)
 
     async def updated() -> bool:
         return await other.list(prefix) == {prefix + "a": b"19"}
@@ -106,7 +106,7 @@ async def test_a_closed_registration_is_gone_at_once_and_stays_so(registry: Regi
     await registration.close()
     assert await other.list(prefix) == {prefix + "b": b"2"}
     await registration.close()
-    await registration.update(b"3")
+    registration.update(b"3")
     assert await other.list(prefix) == {prefix + "b": b"2"}
 
 
@@ -122,7 +122,7 @@ async def test_a_watcher_sees_what_is_there_and_then_each_change(registry: Regis
     second = await other.register(prefix + "b", b"2", TTL_SECONDS)
     async with aclosing(registry.watch(prefix)) as changes:
         assert await take(changes, 2) == [Change(prefix + "a", b"1"), Change(prefix + "b", b"2")]
-        await second.update(b"3")
+        second.update(b"3")
         assert await take(changes, 1) == [Change(prefix + "b", b"3")]
         await first.close()
         assert await take(changes, 1) == [Change(prefix + "a", None)]

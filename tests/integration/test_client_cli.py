@@ -235,13 +235,23 @@ async def test_upload_prints_the_uri_of_each_file(shell: Shell, service: Scripte
 
 
 async def test_operators_commands(shell: Shell, service: ScriptedService) -> None:
-    assert "worker-1  2/6    9      50%  1024 MiB  ?        silent for 7.5 s" in (await shell("workers")).stdout
+    assert "silent for 7.5 s" in (await shell("workers")).stdout.splitlines()[1]
     assert "not in the registry" in (await shell("workers")).stdout
     service.registry_answers = False
     away = await shell("workers")
     assert "The registry did not answer" in away.stderr
     assert "connected" in away.stdout.splitlines()[2]
     assert lines(await shell("workers", "--json"))[0]["worker_id"] == "worker-1"
+    assert "worker-3 takes no new work" in (await shell("workers", "cordon", "worker-3", "--reason", "a new disk")).stdout
+    row, reason = (await shell("workers")).stdout.splitlines()[3:]
+    assert "cordoned" in row
+    assert reason == "worker-3: Ordered: a new disk"
+    assert lines(await shell("workers", "--json", "drain", "worker-3", "--within", "90"))[0] == {"worker_id": "worker-3"}
+    assert service.asked(fleet_pb2.DrainWorkerRequest)[0].within.seconds == 90
+    assert "drained" in (await shell("workers")).stdout.splitlines()[3]
+    assert "worker-3 takes work again" in (await shell("workers", "uncordon", "worker-3")).stdout
+    unknown = await shell("workers", "uncordon", "nobody")
+    assert (unknown.exit_code, "No worker named 'nobody'" in unknown.stderr) == (4, True)
     wrong = await shell("keys", "revoke", "abc")
     assert "'abc' is not the number of a key; `doctrain keys list` shows the numbers under ID." in wrong.stderr
     queue = (await shell("queue")).stdout

@@ -76,7 +76,7 @@ async def test_bad_records_are_passed_over_with_one_warning_each_and_the_good_on
         for _ in range(2):
             for name, value in bad.items():
                 registration = await registry.register(f"{membership.COORDINATORS}{name}", value, 10)
-                await registration.update(value + b" ")
+                registration.update(value + b" ")
         await registry.register(f"{membership.COORDINATORS}good", record("127.0.0.1:1"), 10)
         await wait_until(lambda: coordinators.addresses() == ("127.0.0.1:1",))
     told = [entry.getMessage() for entry in caplog.records if "passed over" in entry.getMessage()]

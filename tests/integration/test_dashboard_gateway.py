@@ -83,7 +83,7 @@ async def test_calls_go_through_with_the_rights_of_the_key_that_they_carry(page:
     status, listed = await page.call("TrainingService/ListTrainings", key=tenant_key)
     assert [training["training_task_id"] for training in listed["trainings"]] == ["t"]
     status, fleet = await page.call("FleetService/ListWorkers", key=operator_key)
-    assert (status, fleet) == (200, {"workers": [], "registry_answered": True})
+    assert (status, fleet) == (200, {"workers": [], "registry_answered": True, "health_alarm": ""})
     for path, key, expected in (
         ("FleetService/ListWorkers", tenant_key, (403, "PERMISSION_DENIED")),
         ("TrainingService/ListTrainings", operator_key, (403, "PERMISSION_DENIED")),

@@ -21,7 +21,8 @@ from aetcd import rpc
 from doctrain_mesh.errors import ConfigurationError, RegistryUnavailableError
 from doctrain_mesh.ports import Change
 from doctrain_mesh.registry import etcd
-from doctrain_mesh.registry.etcd import CALL_SECONDS, MOST_VALUE_BYTES, REGISTER_SECONDS, EtcdRegistry
+from doctrain_mesh.registry.etcd import MOST_VALUE_BYTES, REGISTER_SECONDS, EtcdRegistry
+from doctrain_mesh.registry.etcd_endpoints import CALL_SECONDS
 from testkit.certificates import self_signed
 from testkit.etcd import EtcdServer
 from testkit.server import free_port, own_server
@@ -62,11 +63,11 @@ async def test_after_a_kill_the_key_is_there_and_updates_go_on(own_etcd: EtcdSer
     started = time.monotonic()
     with pytest.raises(RegistryUnavailableError, match="did not answer"):
         await registry.list(key)
-    await registration.update(b"1")  # waits for nobody
+    registration.update(b"1")  # waits for nobody
     assert time.monotonic() - started < CALL_SECONDS + 0.5
     await own_etcd.restart()
     await wait_until(listed(registry, key))
-    await registration.update(b"2")
+    registration.update(b"2")
     await wait_until(listed(registry, key, b"2"))
 
 
@@ -96,7 +97,7 @@ async def test_a_frozen_server_holds_nobody_up(own_etcd: EtcdServer, registry: E
     assert time.monotonic() - started < CALL_SECONDS + 0.5
     started = time.monotonic()
     await registry.register(key + "-second", b"1", TTL_SECONDS)
-    await first.update(b"2")
+    first.update(b"2")
     assert time.monotonic() - started < REGISTER_SECONDS + 0.5
     own_etcd.thaw()  # by now the first lease has lapsed
     await wait_until(listed(registry, key + "-second"))
@@ -113,6 +114,28 @@ async def test_a_lapsed_lease_is_noticed_and_the_key_put_back(own_etcd: EtcdServ
         async with asyncio.timeout(10):
             assert await anext(changes) == Change(key, None)
             assert await anext(changes) == Change(key, b"1")
+
+
+async def test_a_key_outlives_a_loop_that_is_blocked_for_longer_than_its_lease(own_etcd: EtcdServer, key: str) -> None:
+    program = (
+        "import asyncio, sys, time; from doctrain_mesh.registry.etcd import EtcdRegistry\n"
+        "async def main():\n"
+        "    async with EtcdRegistry(sys.argv[1]) as registry:\n"
+        f"        await registry.register(sys.argv[2], b'1', {TTL_SECONDS})\n"
+        "        print('there', flush=True)\n"
+        f"        time.sleep({3 * TTL_SECONDS})\n"
+        "asyncio.run(main())"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, own_etcd.url, key, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    async with EtcdRegistry(own_etcd.url) as watching, asyncio.timeout(30):
+        assert await process.stdout.readline() == b"there\n"
+        blocked = time.monotonic()
+        async with aclosing(watching.watch(key)) as changes:
+            assert await anext(changes) == Change(key, b"1")
+            assert await anext(changes) == Change(key, None), "it leaves in order, once its loop goes on"
+        assert time.monotonic() - blocked > 2.5 * TTL_SECONDS
+        assert await process.wait() == 0
 
 
 async def test_a_process_starts_before_etcd_and_is_known_when_it_comes(own_etcd: EtcdServer, key: str) -> None:
@@ -177,7 +200,7 @@ async def test_listing_again_tells_nothing_twice(
         assert await anext(changes) == Change(key, b"0")
         for number in range(1, 6):
             await asyncio.sleep(0.1)  # two lists or so
-            await registration.update(b"%d" % number)
+            registration.update(b"%d" % number)
             assert await anext(changes) == Change(key, b"%d" % number)
 
 

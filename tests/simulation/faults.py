@@ -14,6 +14,7 @@ from simulation.virtual_loop import Process, virtual_loop
 FROZEN_SECONDS = (0.2, 12.0)
 CUT_SECONDS = (0.2, 8.0)
 AWAY_SECONDS = (0.2, 3.0)
+ORDER_PAUSE = 1.5
 
 
 class Faults:
@@ -38,6 +39,22 @@ class Faults:
             fault()
         await asyncio.sleep(max(0.0, end - loop.time()))
         self._heal()
+
+    async def order_workers(self, draw: random.Random) -> None:
+        """An operator takes workers out of work and back, for as long as there are faults."""
+        loop, database = virtual_loop(), self._mesh.store.database
+        end = loop.time() + self._scenario.fault_seconds
+        while loop.time() < end:
+            await asyncio.sleep(draw.expovariate(1 / ORDER_PAUSE))
+            worker = draw.choice(self._mesh.workers).name
+            order = draw.choice(["cordon", "drain", "uncordon"])
+            self._mesh.note(order, worker)
+            if order == "uncordon":
+                database.end_order(worker)
+            else:
+                database.order(worker, None if order == "cordon" else draw.uniform(0.0, 2.0))
+        for member in self._mesh.workers:
+            database.end_order(member.name)
 
     def _set_rates(self, rates: dict[str, float]) -> None:
         mesh = self._mesh

@@ -113,7 +113,7 @@ class _Idle:
 
 def _idle(patch: pytest.MonkeyPatch, module: Any, names: Sequence[str]) -> None:
     for name in names:
-        patch.setattr(module, name, lambda *_: _Idle())
+        patch.setattr(module, name, lambda *_, **__: _Idle())
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
     async def no_migration(_url: str) -> None:
         """The tables are there."""
 
-    async def unregistered(*_: Any) -> None:
+    async def unregistered(*_: Any, **__: Any) -> None:
         """Workers in the registry are for operators' eyes."""
         await virtual_loop().create_future()
 
@@ -152,7 +152,8 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(server, "build", serve)
         patch.setattr(server, "check", lambda _settings: None)
         patch.setattr(coordinator, "Sources", _Sources)
-        _idle(patch, coordinator, ("VectorIndex", "OldArtifacts", "Suspensions", "Usage", "Removals"))
+        # No worker says anything of itself.
+        _idle(patch, coordinator, ("VectorIndex", "OldArtifacts", "Suspensions", "Usage", "Removals", "HealthWatch"))
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)
         patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))

@@ -25,6 +25,8 @@ from simulation.virtual_loop import START, StuckError, VirtualLoop, virtual_loop
 LOOK_SECONDS = 0.25
 REST_SECONDS = 240.0
 UNWIND_SECONDS = 30.0
+ORDERED = 4
+"""In one of so many seeds operators take workers out of work."""
 
 Break = Callable[[Mesh, Scenario], None]
 """Breaks a rule of one run on purpose."""
@@ -79,18 +81,21 @@ async def _run(outcome: Outcome, breaks: Break | None) -> None:
         if breaks is not None:
             breaks(mesh, scenario)
         try:
-            await _course(mesh, scenario, draw)
+            await _course(mesh, scenario, draw, outcome.seed)
         finally:
             await _close(mesh)
             outcome.seconds = loop.time() - START
     outcome.violations += [f"a process failed by itself: {crash}" for crash in mesh.crashes]
 
 
-async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random) -> None:
+async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random, seed: int) -> None:
     wishers = _begin(mesh, scenario, draw)
     loop = virtual_loop()
     work: list[asyncio.Task[Any]] = [loop.outside(wisher.run(), name=wisher.wish.task_id) for wisher in wishers]
-    faults = loop.outside(Faults(mesh, scenario, draw).run(), name="faults")
+    made = Faults(mesh, scenario, draw)
+    faults = loop.outside(made.run(), name="faults")
+    if seed % ORDERED == 0:
+        work.append(loop.outside(made.order_workers(random.Random(seed)), name="orders"))  # of its own, so that no other seed changes
     try:
         await _watch(mesh, wishers, [*work, faults], faults)
     finally:

@@ -81,6 +81,7 @@ class ScriptedService(
         self.unknown: dict[str, list[str]] = {}
         self.index = search_pb2.GetIndexResponse(model="a-model")
         self.registry_answers = True
+        self.kept_out: dict[str, tuple[fleet_pb2.WorkerHealth.ValueType, str]] = {}
         self.deleted_at_once = 1000
         self.uploads_now = 0
         self.most_uploads = 0
@@ -235,7 +236,29 @@ class ScriptedService(
         worker = fleet_pb2.Worker(worker_id="worker-1", session_id=7, lanes=6, lanes_in_use=2, slots_in_use=9, cpu=0.5, memory_bytes=2**30)
         worker.silence.FromMilliseconds(7500)
         other = fleet_pb2.Worker(worker_id="worker-2", session_id=8, lanes=6, cpu=-1, memory_bytes=-1)
-        return fleet_pb2.ListWorkersResponse(workers=[worker, other], registry_answered=self.registry_answers)
+        kept_out = [
+            fleet_pb2.Worker(worker_id=name, session_id=9, lanes=6, health=health, health_reason=f"Ordered: {reason}")
+            for name, (health, reason) in self.kept_out.items()
+        ]
+        return fleet_pb2.ListWorkersResponse(workers=[worker, other, *kept_out], registry_answered=self.registry_answers)
+
+    async def CordonWorker(self, request: fleet_pb2.CordonWorkerRequest, context: Any) -> fleet_pb2.CordonWorkerResponse:
+        await self._enter("CordonWorker", request, context)
+        self.kept_out[request.worker_id] = fleet_pb2.WORKER_HEALTH_CORDONED, request.reason
+        return fleet_pb2.CordonWorkerResponse()
+
+    async def UncordonWorker(self, request: fleet_pb2.UncordonWorkerRequest, context: Any) -> fleet_pb2.UncordonWorkerResponse:
+        await self._enter("UncordonWorker", request, context)
+        if request.worker_id not in self.kept_out:
+            sentence = f"No worker named {request.worker_id!r} is connected."
+            await Failure(grpc.StatusCode.NOT_FOUND, sentence, "WORKER_NOT_FOUND").abort(context)
+        del self.kept_out[request.worker_id]
+        return fleet_pb2.UncordonWorkerResponse()
+
+    async def DrainWorker(self, request: fleet_pb2.DrainWorkerRequest, context: Any) -> fleet_pb2.DrainWorkerResponse:
+        await self._enter("DrainWorker", request, context)
+        self.kept_out[request.worker_id] = fleet_pb2.WORKER_HEALTH_DRAINING, request.reason
+        return fleet_pb2.DrainWorkerResponse()
 
     async def GetQueue(self, request: fleet_pb2.GetQueueRequest, context: Any) -> fleet_pb2.GetQueueResponse:
         await self._enter("GetQueue", request, context)

@@ -65,6 +65,7 @@ class Script:
     answer_blocks: bool = True
     answer_beats: bool = True
     refuses_key: bool = False
+    cordoned: bool = False
     on_event: Callable[[str, Any], None] = lambda _event, _detail: None
     events: list[tuple[str, Any]] = field(default_factory=list)
     results: dict[Key, dict[int, str]] = field(default_factory=dict)
@@ -151,6 +152,7 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
         if self.welcomes:
             secret = b"" if first.hello.session else _secret(session)
             welcome = pb.Welcome(session=session, attached=stream[1], beat_ms=BEAT_MS, lease_ms=self._script.lease_ms, secret=secret)
+            welcome.cordoned = self._script.cordoned
             await context.write(pb.TrackResponse(welcome=welcome))
         reader = asyncio.create_task(self._read(context, stream, outbox))
         try:
@@ -184,6 +186,7 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
                         session_lost=lost or attached != script.attached[session],
                         orders=script.orders,
                         not_yours=[pb.ShardRef(shard=s, number=n) for s, n in script.not_yours],
+                        cordoned=script.cordoned,
                     )
                 )
         for begin in request.begins:

@@ -64,8 +64,8 @@ async def working(
     **settings: Any,
 ) -> AsyncIterator[app.Running]:
     """A worker below this guardian; with ``wait``, one that has a session."""
-    chosen = {"lanes": 2, "fence_margin_seconds": 0.5, "drain_seconds": 5.0, **settings}
-    own = Settings(name="worker", coordinators=",".join(coordinators), **chosen)
+    chosen = {"name": "worker", "lanes": 2, "fence_margin_seconds": 0.5, "drain_seconds": 5.0, **settings}
+    own = Settings(coordinators=",".join(coordinators), **chosen)
     made = app.running(own, broker=broker, registry=registry or MemoryRegistry(), guardian=guardian, processor=processor, version="1")
     async with made as running:
         if wait:

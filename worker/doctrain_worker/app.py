@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from doctrain_mesh.observability.metrics import Reading
-from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.ports import Broker, Consumer, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline
 from doctrain_worker import metrics
 from doctrain_worker.core.retry import RetryPolicy
+from doctrain_worker.core.tally import Tally
 from doctrain_worker.pipeline.processor import ErrorClass, Processor
 from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.shards import executions
@@ -22,6 +27,7 @@ from doctrain_worker.shards.holds import Holds
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.tracking.coordinators import Coordinators
 from doctrain_worker.tracking.gate import Gate
+from doctrain_worker.tracking.intake import Intake
 from doctrain_worker.tracking.lifetime import Identity
 from doctrain_worker.tracking.registration import keep_registered
 from doctrain_worker.tracking.session import Session
@@ -47,7 +53,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Works while open; at the end it drains. Ready at once: a session opens as soon as there is a coordinator."""
     worker_id = settings.process_name
-    tracker, gate = Tracker(), Gate()
+    tracker, gate, intake, tally = Tracker(), Gate(), Intake(), Tally()
     coordinators = Coordinators(settings.coordinators, settings.tls_ca)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(coordinators.close)
@@ -61,9 +67,10 @@ async def running(
                 ErrorClass.CRASH: RetryPolicy(settings.crash_tries, base=0.0),
             },
             hold_seconds=settings.hold_seconds,
+            tally=tally,
         )
         identity = Identity(worker_id, settings.worker_key, settings.lanes, version, settings.fence_margin_seconds)
-        session = Session(identity, coordinators, guardian, tracker, gate)
+        session = Session(identity, coordinators, guardian, tracker, gate=gate, intake=intake)
         holds = Holds(setup, session, settings.lanes, worker_id, settings.trace_documents)
 
         def facts() -> dict[str, Any]:
@@ -73,6 +80,7 @@ async def running(
                 "lanes": settings.lanes,
                 "lanes_in_use": holds.lanes_in_use,
                 "slots_in_use": holds.slots_in_use,
+                "documents_running": gate.running,
                 "draining": holds.draining,
             }
 
@@ -81,9 +89,12 @@ async def running(
             tasks = [
                 loops.create_task(coordinators.follow(registry), name="coordinators"),
                 loops.create_task(session.run(holds), name="session"),
-                loops.create_task(keep_registered(registry, worker_id, facts, guardian.pid), name="registration"),
+                loops.create_task(
+                    keep_registered(registry, worker_id, facts, tally=tally, guardian_pid=guardian.pid, folders=_written_folders(settings)),
+                    name="registration",
+                ),
             ]
-            consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, loops), name="consumer")
+            consumer = loops.create_task(_consume(broker, 2 * settings.lanes, holds, intake, loops), name="consumer")
             yield Running(worker_id, session, holds)
             log.info("%s drains: it takes no more shards; %d are under way.", worker_id, holds.lanes_in_use)
             consumer.cancel()
@@ -113,8 +124,23 @@ def _measured(worker: str, lanes: int, holds: Holds, session: Session, tracker: 
         yield
 
 
-async def _consume(broker: Broker, prefetch: int, holds: Holds, shards: asyncio.TaskGroup) -> None:
-    """Takes deliveries until cancelled. What is unacked then goes back to the queue, for others: of what runs here they hear NOT_YOURS."""
-    async with broker.consume(prefetch) as deliveries:
-        async for delivery in deliveries:
-            await holds.take(delivery, shards)
+def _written_folders(settings: Settings) -> list[Path]:
+    """Where a worker of these settings writes on its own disks."""
+    blobs = urlsplit(settings.blob_url)
+    return [Path(tempfile.gettempdir()), *([Path(unquote(blobs.path))] if blobs.scheme == "file" else [])]
+
+
+async def _consume(broker: Broker, prefetch: int, holds: Holds, intake: Intake, shards: asyncio.TaskGroup) -> None:
+    """Takes deliveries while the intake is open, until cancelled.
+
+    What is unacked at the end of either goes back to the queue, for others: of what runs here they hear NOT_YOURS.
+    """
+    while True:
+        await intake.opened.wait()
+        async with broker.consume(prefetch) as deliveries:
+            await intake.while_open(partial(_take, deliveries, holds, shards))
+
+
+async def _take(deliveries: Consumer, holds: Holds, shards: asyncio.TaskGroup) -> None:
+    async for delivery in deliveries:
+        await holds.take(delivery, shards)

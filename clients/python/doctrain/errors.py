@@ -145,6 +145,10 @@ class KeyNotFoundError(NotFoundError):
     """No key has that number (operators' calls)."""
 
 
+class WorkerNotFoundError(NotFoundError):
+    """No worker has that name, or none has had it for a day (operators' calls)."""
+
+
 class AlreadyExistsError(DoctrainError):
     """The name is taken by something with other settings."""
 
@@ -210,6 +214,7 @@ BY_REASON: Mapping[str, type[DoctrainError]] = {
     "TENANT_NOT_FOUND": TenantNotFoundError,
     "PLAN_NOT_FOUND": PlanNotFoundError,
     "KEY_NOT_FOUND": KeyNotFoundError,
+    "WORKER_NOT_FOUND": WorkerNotFoundError,
     "TRAINING_EXISTS": TrainingExistsError,
     "ALREADY_EXISTS": AlreadyExistsError,
     "NOTHING_TO_RETRY": NothingToRetryError,

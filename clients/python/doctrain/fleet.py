@@ -23,6 +23,26 @@ class AsyncFleet:
         request = fleet_pb2.ListWorkersRequest()
         return await self._endpoints.call("list the workers", lambda e: e.fleet.ListWorkers, request, seconds=self._seconds)
 
+    async def cordon_worker(self, worker_id: str, *, reason: str = "") -> None:
+        """Keeps a worker from new shards, over its boots; those that it has go on. Raises WorkerNotFoundError."""
+        request = fleet_pb2.CordonWorkerRequest(worker_id=worker_id, reason=reason)
+        await self._endpoints.call("cordon the worker", lambda e: e.fleet.CordonWorker, request, seconds=self._seconds)
+
+    async def uncordon_worker(self, worker_id: str) -> None:
+        """Lets a worker take shards again, if it is well. Raises WorkerNotFoundError."""
+        request = fleet_pb2.UncordonWorkerRequest(worker_id=worker_id)
+        await self._endpoints.call("uncordon the worker", lambda e: e.fleet.UncordonWorker, request, seconds=self._seconds)
+
+    async def drain_worker(self, worker_id: str, *, reason: str = "", within_seconds: float | None = None) -> None:
+        """Keeps a worker from new shards and has it hand back those that it has, over its boots.
+
+        What runs may end within that time; None: the service's own. Raises WorkerNotFoundError.
+        """
+        request = fleet_pb2.DrainWorkerRequest(worker_id=worker_id, reason=reason)
+        if within_seconds is not None:
+            request.within.FromTimedelta(timedelta(seconds=within_seconds))
+        await self._endpoints.call("drain the worker", lambda e: e.fleet.DrainWorker, request, seconds=self._seconds)
+
     async def get_queue(self) -> fleet_pb2.GetQueueResponse:
         """How much work waits and runs, in all and by tenant."""
         request = fleet_pb2.GetQueueRequest()

@@ -32,9 +32,9 @@ _REPEATABLE = {
     ),
     "doctrain.v1.SearchService": ("Search", "DeleteDocuments", "GetIndex"),
     "doctrain.v1.FleetService": (
-        *("ListWorkers", "GetQueue", "ListAllTrainings", "ListDeadLetters", "CreateTenant", "UpdateTenant", "ListTenants"),
-        *("PutPlan", "ListPlans", "DeletePlan", "ListKeys", "RevokeKey", "SuspendTenant", "ResumeTenant", "DeleteTenant"),
-        *("GetTenantUsage", "ListAuditLog"),
+        *("ListWorkers", "CordonWorker", "UncordonWorker", "DrainWorker", "GetQueue", "ListAllTrainings", "ListDeadLetters"),
+        *("CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "ListPlans", "DeletePlan", "ListKeys", "RevokeKey"),
+        *("SuspendTenant", "ResumeTenant", "DeleteTenant", "GetTenantUsage", "ListAuditLog"),
     ),
 }
 

@@ -266,6 +266,18 @@ class Fleet:
         """See ``AsyncFleet.list_workers``."""
         return self._loop.run(self._fleet.list_workers())
 
+    def cordon_worker(self, worker_id: str, *, reason: str = "") -> None:
+        """See ``AsyncFleet.cordon_worker``."""
+        self._loop.run(self._fleet.cordon_worker(worker_id, reason=reason))
+
+    def uncordon_worker(self, worker_id: str) -> None:
+        """See ``AsyncFleet.uncordon_worker``."""
+        self._loop.run(self._fleet.uncordon_worker(worker_id))
+
+    def drain_worker(self, worker_id: str, *, reason: str = "", within_seconds: float | None = None) -> None:
+        """See ``AsyncFleet.drain_worker``."""
+        self._loop.run(self._fleet.drain_worker(worker_id, reason=reason, within_seconds=within_seconds))
+
     def get_queue(self) -> fleet_pb2.GetQueueResponse:
         """See ``AsyncFleet.get_queue``."""
         return self._loop.run(self._fleet.get_queue())

@@ -22,6 +22,7 @@ class Rule(IntEnum):
     LOADING = 8
     NEXT = 9
     WORKER_LOST = 10
+    NO_FIT_WORKER = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Facts:
         in_flight: its shards that are handed out, run or stop; ``running`` of them run.
         pending: whether a shard of it could be granted now, as far as it alone is concerned.
         own_slots: of ``slots_used``, those that it is counted for itself.
+        kept_out: workers that are connected and kept from new shards, whose lanes do not count.
         lost: those that are held by workers of which nothing is heard any more.
         paused: by its tenant; ``suspended``: with its tenant.
         broker_answers: None where nobody asked.
@@ -63,6 +65,7 @@ class Facts:
     lanes_used: int
     yield_reason: str | None
     yield_seconds: float | None
+    kept_out: int = 0
     broker_answers: bool | None = None
     lost: Lost = NOTHING_LOST
 
@@ -96,7 +99,9 @@ def _holds(facts: Facts) -> Iterator[Hold]:
     if facts.paused:
         yield Hold(Rule.PAUSED, "The training is paused.", "Resume it.")
         return
-    if facts.lanes == 0:
+    if facts.lanes == 0 and facts.kept_out:
+        yield _no_fit_worker(facts.kept_out)
+    elif facts.lanes == 0:
         sentence = "No worker is connected; it starts as soon as one is."
         yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
     elif facts.in_flight and not facts.running:
@@ -111,6 +116,12 @@ def _holds(facts: Facts) -> Iterator[Hold]:
         yield from _not_granted(facts)
     elif not facts.sealed and not facts.in_flight:
         yield Hold(Rule.LOADING, "It is still being loaded; the documents that it has so far have ended.")
+
+
+def _no_fit_worker(kept_out: int) -> Hold:
+    who = "The one worker that is connected is" if kept_out == 1 else f"All {kept_out} workers that are connected are"
+    sentence = f"{who} kept from new work, by an operator or for not being well; it starts as soon as one takes work again."
+    return Hold(Rule.NO_FIT_WORKER, sentence, "Ask the operator of the mesh to look at its workers, or to start others.")
 
 
 def _handed_out(facts: Facts) -> Hold:

@@ -78,6 +78,16 @@ class Order(IntEnum):
 
     YIELD = 1
     STOP = 2
+    CUT = 3
+
+
+class Intake(IntEnum):
+    """What a worker is to do about shards: take new ones, keep those it has, hand them back once what runs has ended, or at once."""
+
+    OPEN = 1
+    CORDONED = 2
+    DRAINING = 3
+    CUT = 4
 
 
 def after_counts(state: TrainingState, *, sealed: bool, total: int, completed: int, failed: int) -> TrainingState:

@@ -130,7 +130,10 @@ class Term:
     async def _grant(self) -> bool:
         """Makes one transaction's grants; answers whether there may be more."""
         in_flight = await self._c.fetch(SQL["in_flight"])
-        lanes, used, to_start = await self._c.fetchval(SQL["room"]), _used(in_flight), sum(row["to_start"] for row in in_flight)
+        fleet = await self._c.fetchrow(SQL["room"])
+        assert fleet is not None
+        lanes, to_start = fleet["lanes"], sum(row["to_start"] for row in in_flight) - fleet["to_start_aside"]
+        used = _used(in_flight)
         self._service.observe(time.monotonic(), used)
         self._lanes, self._used, self._crowded = lanes, used, 0 < lanes <= to_start
         room = min(admission.room_for(lanes, to_start, self._publisher.queued), MOST_GRANTS)
@@ -143,7 +146,7 @@ class Term:
         self._service.attend(with_work)
         self._service.forget_others(with_work)
         plans = await self._c.fetch(SQL["plans_of"], list({row["tenant"] for row in runnable}))
-        places = 2 * lanes * self._lane_slots - used.total()
+        places = 2 * lanes * self._lane_slots - (used.total() - fleet["used_aside"])
         grants = admission.choose(self._claims(in_flight, runnable, plans), room, places, self._lane_slots)
         if not grants:
             return False

@@ -1,6 +1,10 @@
 -- name: room
--- Lanes of the workers that take new work.
-select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE and not draining
+-- Lanes of the workers that take new work. What the others hold is aside: ``to_start`` and ``used`` as in the next statement.
+select (select coalesce(sum(lanes), 0) from taking_session)::int as lanes,
+    count(*) filter (where shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open)::int as to_start_aside,
+    coalesce(sum(shard.width), 0)::int as used_aside
+from session join shard on shard.holder = session.id and shard.state in (:ShardState.HELD)
+where session.state = :SessionState.LIVE and not exists (select 1 from taking_session where taking_session.id = session.id)
 
 -- name: in_flight
 -- ``to_start``: shards that have documents to start, and so take a lane or wait for one.

@@ -21,7 +21,7 @@ select count(*)::int as live,
     (count(*) filter (where gone_at is not null))::int as lost,
     (count(*) filter (where gone_at is null and silent))::int as silent,
     (count(*) filter (where gone_at is null and not silent and draining))::int as draining,
-    coalesce(sum(lanes) filter (where not draining), 0)::int as lanes
+    (select coalesce(sum(lanes), 0) from taking_session)::int as lanes
 from (
-    select gone_at, draining, lanes, beaten_at < now() - $1 * interval '1 second' as silent from session where state = :SessionState.LIVE
+    select gone_at, draining, beaten_at < now() - $1 * interval '1 second' as silent from session where state = :SessionState.LIVE
 ) known

@@ -1,10 +1,11 @@
 -- name: in_lanes
--- Shards that have a lane or wait for one in the queue, and those that were told to yield.
+-- Shards that have a lane, of a worker that takes new shards, or wait for one in the queue, and those that were told to yield.
 select shard.id, shard.number, shard.tenant, tenant.weight, plan.slots, shard.state = :ShardState.DISPATCHED as waiting, shard.yields
 from shard
 join tenant on tenant.id = shard.tenant
 join plan on plan.name = tenant.plan
-where shard.state = :ShardState.DISPATCHED or shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open
+where shard.state = :ShardState.DISPATCHED
+    or shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open and shard.holder in (select id from taking_session)
 
 -- name: pending
 -- Of each tenant that has shards that may be granted: how many, $1 at most; one step of the index a tenant.

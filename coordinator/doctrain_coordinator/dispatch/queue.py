@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.tracking.workers import health_alarm
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, Pool, statements
 
@@ -26,7 +27,10 @@ class TenantQueue:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: nothing waits."""
+    """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: nothing waits.
+
+    ``health_alarm`` as ``tracking.workers.health_alarm``.
+    """
 
     pending: int
     dispatched: int
@@ -34,6 +38,7 @@ class Queue:
     open: int
     tenants: Sequence[TenantQueue]
     oldest_wait: float | None
+    health_alarm: str
 
 
 async def read_oldest_wait(c: Connection) -> float | None:
@@ -47,5 +52,6 @@ async def read_queue(pool: Pool) -> Queue:
         in_all = await c.fetchrow(SQL["queue"])
         oldest = await read_oldest_wait(c)
         tenants = await c.fetch(SQL["queue_by_tenant"])
+        alarm = await health_alarm(c)
     assert in_all is not None
-    return Queue(**in_all, tenants=[TenantQueue(**row) for row in tenants], oldest_wait=oldest)
+    return Queue(**in_all, tenants=[TenantQueue(**row) for row in tenants], oldest_wait=oldest, health_alarm=alarm)

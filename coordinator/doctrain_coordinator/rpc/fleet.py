@@ -9,22 +9,27 @@ from datetime import timedelta
 from typing import Any
 
 from doctrain.v1 import fleet_pb2 as pb
+from doctrain_coordinator.core.load import Load
 from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
 from doctrain_coordinator.dispatch.queue import read_queue
-from doctrain_coordinator.rpc import tokens, translate
+from doctrain_coordinator.rpc import deeds, shown_workers, tokens, translate
 from doctrain_coordinator.rpc.fleet_tenants import TenantCalls, TenantParts
+from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.tracker_requests import MAX_NAME
 from doctrain_coordinator.rpc.violations import page_size
-from doctrain_coordinator.tracking.workers import LiveSession, live_workers
+from doctrain_coordinator.tracking.worker_orders import WorkerOrders
+from doctrain_coordinator.tracking.worker_records import WorkerRecords, of_session
+from doctrain_coordinator.tracking.workers import alarm, live_workers
 from doctrain_coordinator.trainings.all_trainings import AllTrainings
-from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.ports import Broker, Registry
+from doctrain_mesh.errors import UnavailableError, invalid_field
+from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
-from doctrain_mesh.registry import membership
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
 ASIDE_SECONDS = 2.0
-MOST_CPUS, MOST_BYTES = 1_000_000, 2**60
+MOST_REASON = 200
+MOST_DRAIN_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,11 @@ class FleetParts:
     all_trainings: AllTrainings
     tenants: TenantParts
     broker: Broker
-    registry: Registry
+    records: WorkerRecords
     dead_letters: DeadLetters
+    orders: WorkerOrders
     silent_seconds: float
+    drain_seconds: float
 
 
 class FleetService(TenantCalls):
@@ -46,23 +53,41 @@ class FleetService(TenantCalls):
     def __init__(self, parts: FleetParts) -> None:
         super().__init__(parts.tenants)
         self._parts = parts
-        self._records = membership.Reader()
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         sessions = await live_workers(self._parts.pool)
-        listed = await self._listed()
-        workers = [_worker(session, self._said(session, listed or {}), self._parts.silent_seconds) for session in sessions]
-        return pb.ListWorkersResponse(workers=workers, registry_answered=listed is not None)
+        orders = {order.worker_id: order for order in await self._parts.orders.list()}
+        records, silent = await self._read_records(), self._parts.silent_seconds
+        workers = [shown_workers.worker(one, of_session(one, records or {}), orders.get(one.worker_id), silent) for one in sessions]
+        workers += [shown_workers.absent(orders[name]) for name in orders.keys() - {one.worker_id for one in sessions}]
+        workers.sort(key=lambda worker: (worker.worker_id, worker.session_id))
+        alarmed = alarm([(one.worker_id, one.verdict) for one in sessions])
+        return pb.ListWorkersResponse(workers=workers, registry_answered=records is not None, health_alarm=alarmed)
 
-    def _said(self, session: LiveSession, listed: Mapping[str, bytes]) -> dict[str, Any] | None:
-        """What the worker of a session says of itself, which is said by its present boot."""
-        key = f"{membership.WORKERS}{session.worker_id}"
-        return self._records.read(key, listed[key], membership.facts) if session.newest and key in listed else None
+    async def CordonWorker(self, request: pb.CordonWorkerRequest, context: Any) -> pb.CordonWorkerResponse:
+        _check_order(request.worker_id, request.reason)
+        async with deeds.deed(self._parts.pool, f"worker {request.worker_id}") as deed:
+            await self._parts.orders.cordon(request.worker_id, request.reason, CALLER.get().key_id, tell=deed.write)
+        return pb.CordonWorkerResponse()
 
-    async def _listed(self) -> Mapping[str, bytes] | None:
+    async def UncordonWorker(self, request: pb.UncordonWorkerRequest, context: Any) -> pb.UncordonWorkerResponse:
+        _check_order(request.worker_id, "")
+        async with deeds.deed(self._parts.pool, f"worker {request.worker_id}") as deed:
+            await self._parts.orders.uncordon(request.worker_id, tell=deed.write)
+        return pb.UncordonWorkerResponse()
+
+    async def DrainWorker(self, request: pb.DrainWorkerRequest, context: Any) -> pb.DrainWorkerResponse:
+        _check_order(request.worker_id, request.reason)
+        within = request.within.ToTimedelta().total_seconds() if request.HasField("within") else self._parts.drain_seconds
+        if not 0 <= within <= MOST_DRAIN_SECONDS:
+            raise invalid_field("within", "A drain may take from 0 seconds to a day.")
+        async with deeds.deed(self._parts.pool, f"worker {request.worker_id}") as deed:
+            await self._parts.orders.drain(request.worker_id, within, request.reason, CALLER.get().key_id, tell=deed.write)
+        return pb.DrainWorkerResponse()
+
+    async def _read_records(self) -> Mapping[str, Load] | None:
         try:
-            async with deadline("Reading the registry", ASIDE_SECONDS):
-                return await self._parts.registry.list(membership.WORKERS)
+            return await self._parts.records.read()
         except UnavailableError as error:
             log.warning("Workers are listed without their loads: %s", error)
             return None
@@ -76,6 +101,7 @@ class FleetService(TenantCalls):
             open_documents=queue.open,
             broker_messages=await self._depth(),
             tenants=[pb.TenantQueue(tenant_id=t.name, pending_shards=t.pending, slots_in_use=t.used, slots=t.slots) for t in queue.tenants],
+            health_alarm=queue.health_alarm,
         )
         if queue.oldest_wait is not None:
             response.oldest_wait.FromTimedelta(timedelta(seconds=max(0.0, queue.oldest_wait)))
@@ -102,32 +128,15 @@ class FleetService(TenantCalls):
         return pb.ListDeadLettersResponse(dead_letters=[_dead_letter(letter) for letter in letters])
 
 
+def _check_order(worker_id: str, reason: str) -> None:
+    """Raises InvalidRequestError."""
+    if not 1 <= len(worker_id) <= MAX_NAME or not worker_id.isprintable():
+        raise invalid_field("worker_id", f"A worker's name has 1 to {MAX_NAME} characters that can be shown.")
+    if len(reason) > MOST_REASON or not reason.isprintable():
+        raise invalid_field("reason", f"A reason has at most {MOST_REASON} characters, all of which can be shown.")
+
+
 def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:
     message = pb.DeadLetter(cause=letter.cause, shard=letter.shard, number=letter.number, explanation=letter.explanation)
     message.found_time.FromDatetime(letter.found_at)
     return message
-
-
-def _worker(session: LiveSession, record: dict[str, Any] | None, silent_seconds: float) -> pb.Worker:
-    said = record or {}
-    worker = pb.Worker(
-        worker_id=session.worker_id,
-        session_id=session.id,
-        lanes=session.lanes,
-        lanes_in_use=session.shards,
-        slots_in_use=session.slots,
-        draining=session.draining,
-        version=session.version,
-        cpu=_number(said.get("cpu"), MOST_CPUS),
-        memory_bytes=int(_number(said.get("memory_bytes"), MOST_BYTES)),
-        registered=record is not None,
-    )
-    worker.open_time.FromDatetime(session.opened_at)
-    if session.gone or session.silence > silent_seconds:
-        worker.silence.FromTimedelta(timedelta(seconds=max(0.0, session.silence)))
-    return worker
-
-
-def _number(value: object, most: int) -> float:
-    """What a record says, -1 where it says no such thing: any worker may write what it likes there."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else -1.0

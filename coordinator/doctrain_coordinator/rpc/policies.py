@@ -39,6 +39,9 @@ POLICIES: dict[str, int] = {
         f"/doctrain.v1.FleetService/{method}": ROLE_OPERATOR
         for method in (
             "ListWorkers",
+            "CordonWorker",
+            "UncordonWorker",
+            "DrainWorker",
             "GetQueue",
             "ListAllTrainings",
             "ListDeadLetters",

@@ -24,6 +24,7 @@ _RECORDED = {
 _ORDERS = {
     Order.YIELD: pb.ORDER_KIND_YIELD,
     Order.STOP: pb.ORDER_KIND_STOP,
+    Order.CUT: pb.ORDER_KIND_CUT,
 }
 
 
@@ -35,6 +36,7 @@ def welcome(attachment: Attachment, *, beat_seconds: float, lease_seconds: float
         beat_ms=int(beat_seconds * 1000),
         lease_ms=int(lease_seconds * 1000),
         secret=attachment.secret,
+        cordoned=attachment.cordoned,
     )
 
 
@@ -87,6 +89,7 @@ def heartbeat(sequence: int, standing: Standing) -> pb.HeartbeatAnswer:
         session_lost=standing.beat is None,
         orders=[pb.Order(shard=_ref((shard, number)), kind=_ORDERS[kind]) for shard, number, kind in standing.orders],
         not_yours=[_ref(hold) for hold in standing.not_yours],
+        cordoned=standing.cordoned,
     )
 
 

@@ -235,7 +235,7 @@ create table stage_usage (
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
 -- secret_hash: SHA-256 of what its worker shows to attach to it or to end it as its successor; empty: nobody can.
 -- gone_at tells losses that belong together from others (docs/adr/0007), beaten_at shows people who is silent; no lease is
--- measured by either.
+-- measured by either. unfit: why its worker is not well (core/health.py), null where it is; one that is spared works all the same.
 create table session (
     id bigint generated always as identity primary key,
     worker_id text not null,
@@ -247,6 +247,8 @@ create table session (
     draining boolean not null default false,
     predecessor bigint,
     version text not null default '',
+    unfit text,
+    spared boolean not null default false,
     opened_at timestamptz not null default now(),
     beaten_at timestamptz not null default now(),
     gone_at timestamptz
@@ -254,6 +256,22 @@ create table session (
 
 create index session_live on session (id) where state = 1;
 create index session_gone on session (gone_at) where gone_at is not null;
+
+-- What operators ordered of a worker, by its name: it holds over its boots, and whether or not it is in session. Who is under an order
+-- takes no new shards; where there is a drain_until it hands back what it has, and what runs then is stopped. ordered_by: a key.
+create table worker_order (
+    worker_id text primary key,
+    drain_until timestamptz,
+    reason text not null default '',
+    ordered_by bigint not null,
+    ordered_at timestamptz not null default now()
+);
+
+-- The sessions whose workers take new shards.
+create view taking_session as
+select id, worker_id, lanes from session
+where state = 1 and not draining and (unfit is null or spared)
+    and not exists (select 1 from worker_order where worker_order.worker_id = session.worker_id);
 
 -- Messages that the broker put aside, for operators; only the newest are kept.
 create table dead_letter (

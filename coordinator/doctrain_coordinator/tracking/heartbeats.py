@@ -12,25 +12,29 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from doctrain_coordinator.core.states import Order, SessionState, ShardState
+from doctrain_coordinator.core.states import Intake, Order, SessionState, ShardState
 from doctrain_coordinator.tracking.handback import HandBacks, Unless
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.postgres import Pool, Record, statements
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__, SessionState, ShardState)
+SQL = statements.of(__name__, Intake, SessionState, ShardState)
 BEAT_SECONDS = 5.0
 GATHER_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What stands of a session: None for ``beat`` when it is lost; orders as (shard, number, kind)."""
+    """What stands of a session: None for ``beat`` when it is lost; orders as (shard, number, kind).
+
+    ``cordoned``: its worker is to take no messages.
+    """
 
     beat: int | None
     orders: Sequence[tuple[int, int, Order]] = ()
     not_yours: Sequence[tuple[int, int]] = ()
+    cordoned: bool = False
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ class Heartbeats:
                 rest = newest.keys() - locked
                 held_up = {row["id"] for row in await c.fetch(SQL["known_sessions"], list(rest))} if rest else set()
                 rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in locked)
-                alive: dict[int, int] = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
+                alive = {row["id"]: row for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
             held = await c.fetch(SQL["held_shards"], list(alive))
         late = [beat for beat in (newest.pop(session) for session in held_up) if not beat.over()]
         if late:
@@ -100,8 +104,8 @@ class Heartbeats:
         for shard in held:
             by_holder.setdefault(shard["holder"], []).append(shard)
         for beat in newest.values():
-            number = alive.get(beat.session)
-            beat.answer(Standing(None) if number is None else _standing(beat, number, by_holder.get(beat.session, [])))
+            session = alive.get(beat.session)
+            beat.answer(Standing(None) if session is None else _standing(beat, session, by_holder.get(beat.session, [])))
             if beat.unnamed:
                 self._unnamed[beat.session] = beat
                 self._forgotten.set()
@@ -123,7 +127,8 @@ class Heartbeats:
             log.warning("They are released after a later heartbeat: %s", error)
 
 
-def _standing(beat: Beat, number: int, shards: Sequence[Record]) -> Standing:
+def _standing(beat: Beat, session: Record, shards: Sequence[Record]) -> Standing:
+    intake = Intake(session["intake"])
     own = {shard["id"]: shard["number"] for shard in shards}
     asked = beat.asked()
     orders = []
@@ -132,9 +137,16 @@ def _standing(beat: Beat, number: int, shards: Sequence[Record]) -> Standing:
             if shard["id"] not in asked:
                 beat.unnamed.append((shard["id"], shard["number"]))
             continue
-        if shard["state"] == ShardState.STOPPING:
-            orders.append((shard["id"], shard["number"], Order.STOP))
-        elif shard["yields"]:
-            orders.append((shard["id"], shard["number"], Order.YIELD))
+        if (order := _order(shard, intake)) is not None:
+            orders.append((shard["id"], shard["number"], order))
     foreign = [(s, n) for s, n in beat.held.items() if own.get(s) != n and s not in asked]
-    return Standing(number, orders, foreign)
+    return Standing(session["beat"], orders, foreign, cordoned=intake is not Intake.OPEN)
+
+
+def _order(shard: Record, intake: Intake) -> Order | None:
+    """To one shard of a worker; what its training wants of it comes before what is wanted of the worker."""
+    if shard["state"] == ShardState.STOPPING:
+        return Order.STOP
+    if intake is Intake.CUT:
+        return Order.CUT
+    return Order.YIELD if shard["yields"] or intake is Intake.DRAINING else None

@@ -35,7 +35,7 @@ class Attachment:
 
     ``answered`` is when that was, ``heard`` when the worker last said anything, ``starved`` when an answer last came after more than
     half of the ``lease``, in seconds of this process's monotonic clock. ``secret`` is for the worker of a session that is new; empty
-    on its later streams.
+    on its later streams. ``cordoned``: its worker is to take no messages.
     """
 
     session: int
@@ -45,6 +45,7 @@ class Attachment:
     heard: float
     lease: float
     secret: bytes = b""
+    cordoned: bool = False
     starved: float | None = None
 
     def beaten(self, beat: int) -> None:
@@ -102,7 +103,7 @@ class Sessions:
             log.info("Session %d of %s is open: %d lanes.", row["id"], opening.worker_id, opening.lanes)
         self._changes.work()
         now = time.monotonic()
-        return Attachment(row["id"], row["attached"], row["beat"], now, now, self._lease, secret)
+        return Attachment(row["id"], row["attached"], row["beat"], now, now, self._lease, secret, row["cordoned"])
 
     async def _succeed(self, opening: Opening) -> None:
         async with postgres.acquired(self._pool, "reading a session", seconds=SESSION_SECONDS) as c:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from doctrain_coordinator.core.health import Verdict
 from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Pool, statements
+from doctrain_mesh.postgres import Connection, Pool, statements
 
 SQL = statements.of(__name__, SessionState, ShardState)
 READ_SECONDS = 10.0
@@ -17,7 +19,8 @@ READ_SECONDS = 10.0
 class LiveSession:
     """A live session, with what it holds and for how many seconds it has been silent.
 
-    ``newest``: of its worker's sessions, so its present boot; ``gone``: it was seen to be lost and is not taken back yet.
+    ``newest``: of its worker's sessions, so its present boot; ``gone``: it was seen to be lost and is not taken back yet. ``unfit``:
+    why it is not well, None where it is; one that is ``spared`` works all the same.
     """
 
     id: int
@@ -26,14 +29,35 @@ class LiveSession:
     draining: bool
     opened_at: datetime
     version: str
+    unfit: str | None
+    spared: bool
     newest: bool
     silence: float
     gone: bool
     shards: int
     slots: int
 
+    @property
+    def verdict(self) -> Verdict:
+        """On its health."""
+        return Verdict(self.unfit, self.spared)
+
 
 async def live_workers(pool: Pool) -> list[LiveSession]:
     """All of them, by worker. Raises StoreUnavailableError."""
     async with postgres.acquired(pool, "listing workers", seconds=READ_SECONDS) as c:
         return [LiveSession(**row) for row in await c.fetch(SQL["workers"])]
+
+
+def alarm(workers: Iterable[tuple[str, Verdict]]) -> str:
+    """What to tell of workers, by their names, that are not well and work all the same; empty when there is none."""
+    spared = [(name, verdict.unfit) for name, verdict in workers if verdict.spared]
+    if not spared:
+        return ""
+    who = "1 worker is not well and works" if len(spared) == 1 else f"{len(spared)} workers are not well and work"
+    return f"{who} all the same, because too few would be left: {spared[0][0]}: {spared[0][1]}"
+
+
+async def health_alarm(c: Connection) -> str:
+    """The alarm that stands."""
+    return alarm([(row["worker_id"], Verdict(row["unfit"], spared=True)) for row in await c.fetch(SQL["spared"])])

@@ -1,6 +1,6 @@
 -- name: workers
 -- Of a worker's sessions the newest is its present boot.
-select session.id, session.worker_id, session.lanes, session.draining, session.opened_at, session.version,
+select session.id, session.worker_id, session.lanes, session.draining, session.opened_at, session.version, session.unfit, session.spared,
     session.id = max(session.id) over (partition by session.worker_id) as newest,
     extract(epoch from now() - session.beaten_at)::float8 as silence, session.gone_at is not null as gone,
     coalesce(held.shards, 0)::int as shards, coalesce(held.slots, 0)::int as slots
@@ -9,3 +9,7 @@ left join lateral (
     select count(*) as shards, sum(width) as slots from shard where holder = session.id and state in (:ShardState.HELD)
 ) held on true
 where session.state = :SessionState.LIVE order by session.worker_id, session.id
+
+-- name: spared
+-- Workers that are not well and work all the same.
+select worker_id, unfit from session where state = :SessionState.LIVE and unfit is not null and spared order by worker_id

@@ -199,6 +199,7 @@ def _facts(
         own_slots=waiting["own_slots"],
         lanes=fleet["lanes"],
         lanes_used=fleet["lanes_used"],
+        kept_out=fleet["kept_out"],
         yield_reason=waiting["yield_reason"],
         yield_seconds=waiting["yield_seconds"],
         broker_answers=broker_answers,

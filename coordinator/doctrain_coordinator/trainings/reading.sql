@@ -77,10 +77,18 @@ where shard.tenant = $1 and shard.training <> $2 and shard.state in (:ShardState
 group by training.task_id order by slots desc, training.task_id limit $3
 
 -- name: fleet
-select (select coalesce(sum(lanes), 0) from session where state = :SessionState.LIVE and not draining)::int as lanes,
+-- Lanes that take new shards and the shards that want one of them; the workers that stay and are kept from new shards.
+select (select coalesce(sum(lanes), 0) from taking_session)::int as lanes,
     (
-        select count(*) from shard where state = :ShardState.DISPATCHED or state = :ShardState.RUNNING and cardinality(running) < open
-    )::int as lanes_used
+        select count(*) from shard
+        where state = :ShardState.DISPATCHED or state = :ShardState.RUNNING and cardinality(running) < open and holder in (
+            select id from taking_session
+        )
+    )::int as lanes_used,
+    (
+        select count(*) from session
+        where state = :SessionState.LIVE and not draining and not exists (select 1 from taking_session where taking_session.id = session.id)
+    )::int as kept_out
 
 -- name: running_ordinals
 select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (:ShardState.IN_FLIGHT)

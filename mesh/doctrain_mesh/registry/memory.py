@@ -75,9 +75,10 @@ class _MemoryRegistration:
     def __init__(self, registry: MemoryRegistry, key: str) -> None:
         self._registry = registry
         self._key = key
+        self._loop = asyncio.get_running_loop()
 
-    async def update(self, value: bytes) -> None:
-        self._registry.put(self, self._key, value)
+    def update(self, value: bytes) -> None:
+        self._loop.call_soon_threadsafe(self._registry.put, self, self._key, value)
 
     async def close(self) -> None:
         self._registry.remove(self, self._key)

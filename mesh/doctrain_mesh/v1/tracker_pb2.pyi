@@ -59,6 +59,8 @@ class _OrderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderKind.V
     """Hand the rest back after what runs has ended (`yields`)."""
     ORDER_KIND_STOP: _OrderKind.ValueType  # 2
     """Kill what runs, then say so (`stopped`)."""
+    ORDER_KIND_CUT: _OrderKind.ValueType  # 3
+    """Kill what runs, then hand the rest back (`yields`)."""
 
 class OrderKind(_OrderKind, metaclass=_OrderKindEnumTypeWrapper):
     """What a held shard is to do."""
@@ -69,6 +71,8 @@ ORDER_KIND_YIELD: OrderKind.ValueType  # 1
 """Hand the rest back after what runs has ended (`yields`)."""
 ORDER_KIND_STOP: OrderKind.ValueType  # 2
 """Kill what runs, then say so (`stopped`)."""
+ORDER_KIND_CUT: OrderKind.ValueType  # 3
+"""Kill what runs, then hand the rest back (`yields`)."""
 Global___OrderKind: _TypeAlias = OrderKind  # noqa: Y015
 
 class _BeginOutcome:
@@ -368,6 +372,7 @@ class Welcome(_message.Message):
     BEAT_MS_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
+    CORDONED_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     """The session's key; 0 when the session named in `hello` is lost: stop its work and open a new one."""
     attached: _builtins.int
@@ -378,6 +383,8 @@ class Welcome(_message.Message):
     """Milliseconds after which an unanswered session is taken back."""
     secret: _builtins.bytes
     """In the welcome of a new session: 16 random bytes that prove, in a later `hello`, that this worker is the one that has it."""
+    cordoned: _builtins.bool
+    """As in HeartbeatAnswer."""
     def __init__(
         self,
         *,
@@ -386,10 +393,11 @@ class Welcome(_message.Message):
         beat_ms: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
         secret: _builtins.bytes = ...,
+        cordoned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "beat_ms", b"beat_ms", "lease_ms", b"lease_ms", "secret", b"secret", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "beat_ms", b"beat_ms", "cordoned", b"cordoned", "lease_ms", b"lease_ms", "secret", b"secret", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -437,10 +445,13 @@ class HeartbeatAnswer(_message.Message):
     SESSION_LOST_FIELD_NUMBER: _builtins.int
     ORDERS_FIELD_NUMBER: _builtins.int
     NOT_YOURS_FIELD_NUMBER: _builtins.int
+    CORDONED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The heartbeat answered."""
     session_lost: _builtins.bool
     """The session was taken back: stop everything, open a new one."""
+    cordoned: _builtins.bool
+    """The worker is to take no messages until an answer says otherwise; what it holds goes on."""
     @_builtins.property
     def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Order]:
         """What held shards are to do; repeated until obeyed."""
@@ -456,10 +467,11 @@ class HeartbeatAnswer(_message.Message):
         session_lost: _builtins.bool = ...,
         orders: _abc.Iterable[Global___Order] | None = ...,
         not_yours: _abc.Iterable[Global___ShardRef] | None = ...,
+        cordoned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_yours", b"not_yours", "orders", b"orders", "sequence", b"sequence", "session_lost", b"session_lost"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cordoned", b"cordoned", "not_yours", b"not_yours", "orders", b"orders", "sequence", b"sequence", "session_lost", b"session_lost"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from doctrain_coordinator.store import migrate
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_WORKER
 from doctrain_coordinator.tenants.keys import role_of
+from doctrain_coordinator.tracking.workers import health_alarm
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.postgres import sizes
@@ -68,6 +69,8 @@ async def examine_database(settings: Settings, mesh: Mesh) -> list[Finding]:
             found += judge(said, mesh, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
             schema = await _schema(connection)
             found.append(schema)
+            if schema.verdict is Verdict.OK and (alarm := await health_alarm(connection)):
+                found.append(Finding("workers", Verdict.BAD, f"{alarm} Start others, or mend them."))
             if schema.verdict is Verdict.OK and settings.worker_key:
                 found.append(_key(await role_of(connection, settings.worker_key)))
             return found

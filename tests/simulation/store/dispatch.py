@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, has_to_start, in_flight, named, open_ordinals
+from simulation.store.statements import columns, has_to_start, in_flight, named, open_ordinals, takes
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
@@ -16,7 +16,16 @@ async def lead(tx: Transaction, lock: int) -> list[Row]:
 
 @named("dispatch.dispatcher")
 async def room(tx: Transaction) -> list[Row]:
-    return [{"lanes": sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1 and not row["draining"])}]
+    live = [row for row in tx.scan("session") if row["state"] == 1]
+    others = {row["id"] for row in live if not takes(tx, row)}
+    aside = [row for row in tx.scan("shard") if row["holder"] in others and row["state"] in {2, 3}]
+    return [
+        {
+            "lanes": sum(row["lanes"] for row in live if takes(tx, row)),
+            "to_start_aside": sum(map(has_to_start, aside)),
+            "used_aside": sum(row["width"] for row in aside),
+        }
+    ]
 
 
 @named("dispatch.dispatcher", "in_flight")
@@ -148,10 +157,11 @@ def _with_plan(tx: Transaction, key: int) -> Row:
 
 @named("dispatch.preemption")
 async def in_lanes(tx: Transaction) -> list[Row]:
+    taking = {row["id"] for row in tx.scan("session") if row["state"] == 1 and takes(tx, row)}
     return [
         {**columns(row, "id", "number", "yields"), **_with_plan(tx, row["tenant"]), "waiting": row["state"] == 1}
         for row in tx.scan("shard")
-        if row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"])
+        if row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"] and row["holder"] in taking)
     ]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from doctrain_coordinator.core.states import Intake
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, named
+from simulation.store.statements import columns, cordoned, named, order_of
 from simulation.store.tables import FOREVER, Row, Transaction, now
 
 
@@ -28,10 +29,12 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
         "draining": False,
         "predecessor": predecessor,
         "version": version,
+        "unfit": None,
+        "spared": False,
         "gone_at": None,
     }
     await tx.insert("session", key, row)
-    return [columns(row, "id", "attached", "beat")]
+    return [columns(row, "id", "attached", "beat") | {"cordoned": order_of(tx, row) is not None}]
 
 
 @named("tracking.sessions")
@@ -42,7 +45,7 @@ async def attach_session(tx: Transaction, session: int, worker: str, lanes: int,
         lambda row: (row["worker_id"], row["secret_hash"]) == (worker, secret_hash) and _live(row),
         lambda row: {"attached": row["attached"] + 1, "lanes": lanes, "gone_at": None},
     )
-    return [columns(row, "id", "attached", "beat")] if row else []
+    return [columns(row, "id", "attached", "beat") | {"cordoned": cordoned(tx, row)}] if row else []
 
 
 @named("tracking.heartbeats")
@@ -63,7 +66,14 @@ async def beat(tx: Transaction, session: int, attached: int, draining: bool) -> 
         lambda row: _live(row) and row["attached"] == attached,
         lambda row: {"beat": row["beat"] + 1, "draining": draining, "gone_at": None},
     )
-    return [columns(row, "id", "beat")] if row else []
+    return [columns(row, "id", "beat") | {"intake": _intake(tx, row)}] if row else []
+
+
+def _intake(tx: Transaction, row: Row) -> Intake:
+    order = order_of(tx, row)
+    if order is None or order["drain_until"] is None:
+        return Intake.CORDONED if cordoned(tx, row) else Intake.OPEN
+    return Intake.DRAINING if order["drain_until"] > tx.now else Intake.CUT
 
 
 def _held(tx: Transaction, *holders: int) -> list[Row]:

@@ -78,6 +78,22 @@ def in_flight(row: Row) -> bool:
     return row["state"] in {1, 2, 3}
 
 
+def order_of(tx: Transaction, session: Row) -> Row | None:
+    """What an operator ordered of the worker of a session, if that stands."""
+    order = tx.get("worker_order", session["worker_id"])
+    return order if order is not None and order["stands"] else None
+
+
+def cordoned(tx: Transaction, session: Row) -> bool:
+    """Whether its worker is told to take no messages."""
+    return order_of(tx, session) is not None or (session["unfit"] is not None and not session["spared"])
+
+
+def takes(tx: Transaction, session: Row) -> bool:
+    """Whether the worker of a live session takes new shards."""
+    return not (session["draining"] or cordoned(tx, session))
+
+
 def has_to_start(row: Row) -> bool:
     """Whether a shard takes a lane, or waits for one."""
     return bool(row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"]))

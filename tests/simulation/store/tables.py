@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from simulation.store.locks import Locks, Mode, Owner
@@ -20,7 +20,7 @@ NEVER = datetime(1, 1, 1, tzinfo=UTC)
 """-infinity, as asyncpg reads it."""
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """infinity, likewise."""
-TABLES = ("tenant", "training", "session", "shard", "document")
+TABLES = ("tenant", "training", "session", "shard", "document", "worker_order")
 
 
 class Change:
@@ -53,6 +53,15 @@ class Database:
         key = self.next_id("tenant")
         self.tables["tenant"][key] = {"id": key, "name": name, "plan": plan, "weight": weight}
         return key
+
+    def order(self, worker: str, drain_seconds: float | None) -> None:
+        """As an operator cordons a worker or, within so many seconds, drains it."""
+        until = None if drain_seconds is None else now() + timedelta(seconds=drain_seconds)
+        self.tables["worker_order"][worker] = {"worker_id": worker, "stands": True, "drain_until": until}
+
+    def end_order(self, worker: str) -> None:
+        """As an operator uncordons it."""
+        self.tables["worker_order"][worker] = {"worker_id": worker, "stands": False, "drain_until": None}
 
 
 def now() -> datetime:

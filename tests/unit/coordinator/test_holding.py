@@ -37,6 +37,8 @@ IDLE = Facts(
         ({"paused": True, "lanes": 0}, [Rule.PAUSED]),
         ({"suspended": True, "paused": True}, [Rule.PAUSED]),
         ({"lanes": 0}, [Rule.NO_WORKER]),
+        ({"lanes": 0, "kept_out": 2}, [Rule.NO_FIT_WORKER]),
+        ({"kept_out": 2}, [Rule.NEXT]),
         ({"lanes": 0, "slots_used": 5}, [Rule.NO_WORKER, Rule.PLAN_LIMIT]),
         ({"slots_used": 5}, [Rule.PLAN_LIMIT]),
         ({"lanes_used": 12}, [Rule.FLEET_FULL]),

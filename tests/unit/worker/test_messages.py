@@ -119,7 +119,7 @@ def test_what_a_later_version_answers_beside_is_passed_over() -> None:
     )
     assert [answer for _, answer in heard.begins] == [NotBegun.NOT_YOURS, NotBegun.SESSION_LOST]
     assert [answer.outcome for answer in heard.blocks] == [BlockOutcome.RECORDED, BlockOutcome.STALE]
-    assert heard.heartbeat == HeartbeatAnswer(7, session_lost=False, orders=[((5, 2), Order.STOP)], not_yours=[])
+    assert heard.heartbeat == HeartbeatAnswer(7, session_lost=False, orders=[((5, 2), Order.STOP)], not_yours=[], cordoned=False)
 
 
 def test_a_message_that_is_no_shards_names_none() -> None:

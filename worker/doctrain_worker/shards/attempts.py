@@ -55,6 +55,7 @@ class Attempts:
         self._setup, self._context, self._documents = setup, context, documents
         self._spans, self._running, self._results, self._orders = spans, reports.running, reports.results, orders
         self._failures = Failures(setup.retries, cool_downs)
+        self._tally = setup.tally
         self.at_once = answers_at_once(setup.processor)
 
     async def one(self, ordinal: int, started: float) -> TryAgain | None:
@@ -94,6 +95,7 @@ class Attempts:
         """Takes in what came of a try; answers when there is to be another, None also when the hold is over or goes back first."""
         if isinstance(came, Done) and not (came.stages or came.unchanged or self._failures.attentive or self._spans.recording):
             self._results.add(ordinal, started, ended)
+            self._tally.done += 1
             return None
         outcome = self._outcome(ordinal, came)
         if outcome is None:
@@ -104,14 +106,18 @@ class Attempts:
         stages = passed(outcome.stages, time.time() - (ended - started)) if outcome.stages else ()
         if isinstance(outcome, Done):
             self._failures.succeeded()
+            self._tally.done += 1
             self._results.add(ordinal, started, ended, tries, passed=stages, unchanged=outcome.unchanged)
             return None
+        self._tally.missed += 1
+        self._tally.broken += outcome.error_class in (ErrorClass.RESOURCE, ErrorClass.CRASH)
         becomes = self._becomes(ordinal, outcome)
         if isinstance(becomes, TryAgain):
             return becomes
         if isinstance(becomes, HandBack):
             self._orders.hand_back(f"{COOL_DOWN_REASON}. The last of them: {outcome.sentence}", becomes.seconds)
             return None
+        self._tally.failed += 1
         failed = FailedResult(ordinal, outcome.error_class, outcome.code, outcome.sentence)
         self._results.add(ordinal, started, ended, tries, failed, passed=stages)
         return None

@@ -128,10 +128,10 @@ class Holds:
             hold = self._holds.get(key)
             if hold is None or hold.run is None:
                 continue
-            if order is Order.STOP:
-                hold.run.interrupt(End.STOPPED)
-            else:
+            if order is Order.YIELD:
                 hold.run.hand_back("the tracker asked for it")
+            else:
+                hold.run.interrupt(End.STOPPED if order is Order.STOP else End.CUT)
         for hold in self._holds.values():
             if hold.run is not None:
                 hold.run.beat()

@@ -11,13 +11,14 @@ from doctrain_worker.tracking.gate import Gate
 
 
 class End(Enum):
-    """How a hold of a shard ended. LOST: with the session, so the next one asks for the shard again."""
+    """How a hold of a shard ended. LOST: with the session, so the next one asks for the shard again. CUT: to be handed back at once."""
 
     DONE = 1
     HANDED_BACK = 2
     STOPPED = 3
     STALE = 4
     LOST = 5
+    CUT = 6
 
 
 class Orders:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from doctrain_worker.core.retry import RetryPolicy
+from doctrain_worker.core.tally import Tally
 from doctrain_worker.pipeline.processor import Processor
 from doctrain_worker.tracking.gate import Gate
 from doctrain_worker.tracking.tracker import Tracker
@@ -28,6 +29,7 @@ class ShardSetup:
         draw: a random number in [0, 1).
         thread: for a processor that answers at once, which keeps the worker's thread to itself: one shard at a time runs
             until it has to wait, so heartbeats wait for one turn, and reports hold one shard's results.
+        tally: counts what became of tries.
     """
 
     tracker: Tracker
@@ -38,3 +40,4 @@ class ShardSetup:
     clock: Callable[[], float] = time.monotonic
     draw: Callable[[], float] = random.random
     thread: asyncio.Lock = field(default_factory=asyncio.Lock)
+    tally: Tally = field(default_factory=Tally)

@@ -19,6 +19,7 @@ from doctrain_worker.shards.trials import Trials
 from doctrain_worker.tracking.exchange import Begun, BlockAnswer, BlockOutcome, Key
 from doctrain_worker.tracking.tracker import TrialRefusedError
 
+CUT_REASON = "its worker is taken out of work"
 HOLD_REASON = "the shard was held as long as one may be"
 INVALID_REASON = "its worker reported documents that are not of it"
 INVALID_PAUSE_SECONDS = 60.0
@@ -75,10 +76,12 @@ class ShardRun:
         if end in (End.STOPPED, End.STALE):
             # Also what is not ours any more: should it be, as a cancelled shard is, its slots are free now, before the ack.
             await self._setup.tracker.stopped(self.key)
+        elif end is End.CUT:
+            await self._setup.tracker.hand_back(self.key, 0.0, CUT_REASON)
         return end
 
     def interrupt(self, end: End) -> None:
-        """Kills what runs and ends the hold: STOPPED as ordered, STALE when the shard is not ours, LOST with the session."""
+        """Kills what runs and ends the hold: STOPPED or CUT as ordered, STALE when the shard is not ours, LOST with the session."""
         self._orders.interrupt(end)
 
     def hand_back(self, reason: str) -> None:

@@ -97,6 +97,7 @@ class Carrying:
         elif not answer.session_lost:
             if not self._lifetime.extend():
                 self._lifetime.end()
+            self._lifetime.told(cordoned=answer.cordoned)
             self._held.orders(answer)
 
     async def _beat(self) -> None:

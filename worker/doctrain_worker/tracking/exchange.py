@@ -114,12 +114,16 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The session that the stream is of, with the secret of a new one; ``session`` 0: it was taken back."""
+    """The session that the stream is of, with the secret of a new one; ``session`` 0: it was taken back.
+
+    ``cordoned``: the worker is to take no messages.
+    """
 
     session: int
     secret: bytes = field(repr=False)
     lease_seconds: float
     beat_seconds: float
+    cordoned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,20 +185,22 @@ class BlockAnswer:
 
 
 class Order(Enum):
-    """What the tracker wants of a hold: its rest back once what runs has ended, or its end at once."""
+    """What the tracker wants of a hold: its rest back once what runs has ended, its end at once, or its rest back at once."""
 
     YIELD = 1
     STOP = 2
+    CUT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatAnswer:
-    """Of the heartbeat with that number: ``not_yours`` are shards that it named in vain."""
+    """Of the heartbeat with that number: ``not_yours`` are shards that it named in vain; ``cordoned`` as in ``Welcome``."""
 
     number: int
     session_lost: bool
     orders: Sequence[tuple[Key, Order]]
     not_yours: Sequence[Key]
+    cordoned: bool
 
 
 @dataclass(frozen=True, slots=True)

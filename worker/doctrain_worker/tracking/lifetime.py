@@ -17,6 +17,7 @@ from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.sandbox.shared.memory import Predecessor
 from doctrain_worker.tracking.exchange import Hello, Welcome
 from doctrain_worker.tracking.gate import Gate, Shut
+from doctrain_worker.tracking.intake import Intake
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ class Lifetime:
         over: set once the session is to be fenced, until the next ``begins``.
     """
 
-    def __init__(self, identity: Identity, guardian: Guardian, gate: Gate) -> None:
-        self._identity, self._guardian, self._gate = identity, guardian, gate
+    def __init__(self, identity: Identity, guardian: Guardian, gate: Gate, intake: Intake) -> None:
+        self._identity, self._guardian, self._gate, self._intake = identity, guardian, gate, intake
         self._predecessor, self._secret = guardian.predecessor, b""
         self.tenure = Tenure(identity.margin_seconds)
         self.opened = asyncio.Event()
@@ -86,6 +87,7 @@ class Lifetime:
             self._guardian.note_session(welcome.session, welcome.secret)
             log.info("%s is in session %d.", self._identity.worker_id, welcome.session)
         self.tenure.welcomed(welcome.session, lease, beat, asked)
+        self.told(cordoned=welcome.cordoned)
         return self.extend()
 
     def carried(self, asked: float) -> None:
@@ -104,6 +106,11 @@ class Lifetime:
         self._guardian.extend(self.tenure.deadline)
         self._gate.extend(self.tenure.deadline)
         return not self._guardian.fenced
+
+    def told(self, *, cordoned: bool) -> None:
+        """A coordinator said whether the worker is to take no messages."""
+        if self._intake.told(cordoned=cordoned):
+            log.info("%s takes %s shards.", self._identity.worker_id, "no new" if cordoned else "new")
 
     def lost(self) -> None:
         """A coordinator answered that the session was taken back."""

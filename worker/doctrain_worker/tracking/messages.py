@@ -37,7 +37,7 @@ from doctrain_worker.tracking.exchange import (
 )
 
 _BLOCK_OUTCOMES = {pb.BLOCK_OUTCOME_STALE: BlockOutcome.STALE, pb.BLOCK_OUTCOME_INVALID: BlockOutcome.INVALID}
-_ORDERS = {pb.ORDER_KIND_YIELD: Order.YIELD, pb.ORDER_KIND_STOP: Order.STOP}
+_ORDERS = {pb.ORDER_KIND_YIELD: Order.YIELD, pb.ORDER_KIND_STOP: Order.STOP, pb.ORDER_KIND_CUT: Order.CUT}
 
 
 def delivered(body: bytes) -> Key | None:
@@ -129,7 +129,7 @@ def _stages(stages: Sequence[Stage]) -> list[pb.Stage]:
 
 def welcome(told: pb.Welcome) -> Welcome:
     """The first response of a stream."""
-    return Welcome(told.session, told.secret, told.lease_ms / 1000, told.beat_ms / 1000)
+    return Welcome(told.session, told.secret, told.lease_ms / 1000, told.beat_ms / 1000, told.cordoned)
 
 
 def heard(response: pb.TrackResponse) -> Heard:
@@ -155,7 +155,7 @@ def _keys(refs: Iterable[pb.ShardRef]) -> list[Key]:
 
 def _heartbeat_answer(answer: pb.HeartbeatAnswer) -> HeartbeatAnswer:
     orders = [(_key(order.shard), _ORDERS[order.kind]) for order in answer.orders if order.kind in _ORDERS]
-    return HeartbeatAnswer(answer.sequence, answer.session_lost, orders, _keys(answer.not_yours))
+    return HeartbeatAnswer(answer.sequence, answer.session_lost, orders, _keys(answer.not_yours), answer.cordoned)
 
 
 def _begun(answer: pb.BeginAnswer) -> Begun | NotBegun:

@@ -16,6 +16,7 @@ from doctrain_worker.tracking.attaching import Attaching, Attachment
 from doctrain_worker.tracking.carrying import Carrying, Held
 from doctrain_worker.tracking.coordinators import Coordinators
 from doctrain_worker.tracking.gate import Gate
+from doctrain_worker.tracking.intake import Intake
 from doctrain_worker.tracking.lifetime import Identity, Lifetime
 from doctrain_worker.tracking.stream import Stream
 from doctrain_worker.tracking.tracker import Tracker
@@ -24,9 +25,11 @@ from doctrain_worker.tracking.tracker import Tracker
 class Session:
     """Runs one session after another; ``run`` ends only by cancellation, when its guardian is lost or a setting is wrong."""
 
-    def __init__(self, identity: Identity, coordinators: Coordinators, guardian: Guardian, tracker: Tracker, gate: Gate) -> None:
+    def __init__(
+        self, identity: Identity, coordinators: Coordinators, guardian: Guardian, tracker: Tracker, *, gate: Gate, intake: Intake
+    ) -> None:
         self._coordinators, self._guardian, self._tracker = coordinators, guardian, tracker
-        self._lifetime = Lifetime(identity, guardian, gate)
+        self._lifetime = Lifetime(identity, guardian, gate, intake)
         self._attaching = Attaching(identity.key, coordinators, tracker, self._lifetime)
         self._stream: Stream | None = None
         self._said_goodbye = False

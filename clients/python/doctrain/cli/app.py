@@ -16,7 +16,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from doctrain import __version__
-from doctrain.cli import finding, operators, starting, tenants, trainings, usage, wording
+from doctrain.cli import finding, operators, starting, tenants, trainings, usage, wording, workers
 from doctrain.cli.session import USAGE, connection_options
 
 PLUGINS = "doctrain.commands"
@@ -103,5 +103,6 @@ def doctrain(**_options: object) -> None:
     """
 
 
-for _command in (*starting.COMMANDS, *trainings.COMMANDS, *finding.COMMANDS, *usage.COMMANDS, *operators.COMMANDS, *tenants.COMMANDS):
+_MODULES = (starting, trainings, finding, usage, workers, operators, tenants)
+for _command in (command for module in _MODULES for command in module.COMMANDS):
     doctrain.add_command(_command)

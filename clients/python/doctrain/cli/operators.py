@@ -1,4 +1,4 @@
-"""The commands with which operators see the fleet: workers, queue, dead letters. They need an operator's key."""
+"""The commands with which operators see what waits and what was put aside: queue, dead letters. They need an operator's key."""
 
 from __future__ import annotations
 
@@ -11,46 +11,7 @@ from doctrain.cli.connection import Access
 from doctrain.cli.session import Session, connected
 
 if TYPE_CHECKING:
-    from doctrain.v1.fleet_pb2 import GetQueueResponse, Worker
-
-
-@click.command()
-@connected(Access.OPERATOR)
-async def workers(session: Session) -> None:
-    """List the connected workers and what they run."""
-    async with session.client() as client:
-        fleet = await client.fleet.list_workers()
-    if session.as_json:
-        for worker in fleet.workers:
-            output.print_message(worker)
-    else:
-        headings = ("WORKER", "LANES", "SLOTS", "CPU", "MEMORY", "VERSION", "STATE", "SINCE")
-        output.print_table(
-            headings, [_worker_row(worker, fleet.registry_answered) for worker in fleet.workers], nothing="No worker is connected."
-        )
-    if not fleet.registry_answered:
-        click.echo("The registry did not answer, so loads are missing. Work goes on without it.", err=True)
-
-
-def _worker_row(worker: Worker, registry_answered: bool) -> tuple[object, ...]:
-    return (
-        worker.worker_id,
-        f"{worker.lanes_in_use}/{worker.lanes}",
-        worker.slots_in_use,
-        f"{worker.cpu:.0%}" if worker.cpu >= 0 else "?",
-        f"{worker.memory_bytes / 2**20:.0f} MiB" if worker.memory_bytes >= 0 else "?",
-        worker.version or "?",
-        _state_of(worker, registry_answered),
-        times.moment(worker.open_time),
-    )
-
-
-def _state_of(worker: Worker, registry_answered: bool) -> str:
-    if worker.HasField("silence"):
-        return f"silent for {times.span(times.seconds(worker.silence))}"
-    if worker.draining:
-        return "draining"
-    return "connected" if worker.registered or not registry_answered else "not in the registry"
+    from doctrain.v1.fleet_pb2 import GetQueueResponse
 
 
 @click.command()
@@ -63,6 +24,8 @@ async def queue(session: Session) -> None:
         output.print_message(present)
     else:
         _tell_queue(present)
+    if present.health_alarm:
+        click.echo(output.printable(present.health_alarm), err=True)
 
 
 def _tell_queue(present: GetQueueResponse) -> None:
@@ -95,4 +58,4 @@ async def dead_letters(session: Session, limit: int) -> None:
     output.print_table(("FOUND", "CAUSE", "SHARD", "WHAT IT MEANS"), rows, nothing="No dead letters.")
 
 
-COMMANDS: tuple[click.Command, ...] = (workers, queue, dead_letters)
+COMMANDS: tuple[click.Command, ...] = (queue, dead_letters)

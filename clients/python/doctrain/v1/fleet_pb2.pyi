@@ -23,6 +23,42 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _WorkerHealth:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WorkerHealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkerHealth.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WORKER_HEALTH_UNSPECIFIED: _WorkerHealth.ValueType  # 0
+    """Never sent."""
+    WORKER_HEALTH_FIT: _WorkerHealth.ValueType  # 1
+    """It does."""
+    WORKER_HEALTH_UNFIT: _WorkerHealth.ValueType  # 2
+    """It is not well, as its load or its lack of progress shows; it takes shards again once it has been well for a while."""
+    WORKER_HEALTH_CORDONED: _WorkerHealth.ValueType  # 3
+    """An operator said so (CordonWorker)."""
+    WORKER_HEALTH_DRAINING: _WorkerHealth.ValueType  # 4
+    """An operator said so, and it hands back what it has (DrainWorker)."""
+    WORKER_HEALTH_SPARED: _WorkerHealth.ValueType  # 5
+    """It is not well and takes shards all the same: without it too few would (`health_alarm`)."""
+
+class WorkerHealth(_WorkerHealth, metaclass=_WorkerHealthEnumTypeWrapper):
+    """Whether a worker takes new shards."""
+
+WORKER_HEALTH_UNSPECIFIED: WorkerHealth.ValueType  # 0
+"""Never sent."""
+WORKER_HEALTH_FIT: WorkerHealth.ValueType  # 1
+"""It does."""
+WORKER_HEALTH_UNFIT: WorkerHealth.ValueType  # 2
+"""It is not well, as its load or its lack of progress shows; it takes shards again once it has been well for a while."""
+WORKER_HEALTH_CORDONED: WorkerHealth.ValueType  # 3
+"""An operator said so (CordonWorker)."""
+WORKER_HEALTH_DRAINING: WorkerHealth.ValueType  # 4
+"""An operator said so, and it hands back what it has (DrainWorker)."""
+WORKER_HEALTH_SPARED: WorkerHealth.ValueType  # 5
+"""It is not well and takes shards all the same: without it too few would (`health_alarm`)."""
+Global___WorkerHealth: _TypeAlias = WorkerHealth  # noqa: Y015
+
 class _TenantState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -104,21 +140,27 @@ class ListWorkersResponse(_message.Message):
 
     WORKERS_FIELD_NUMBER: _builtins.int
     REGISTRY_ANSWERED_FIELD_NUMBER: _builtins.int
+    HEALTH_ALARM_FIELD_NUMBER: _builtins.int
     registry_answered: _builtins.bool
-    """False when the registry did not answer: `cpu`, `memory_bytes` and `registered` are then unknown."""
+    """False when the registry did not answer: `registered` and what workers say of their load are then unknown."""
+    health_alarm: _builtins.str
+    """Why workers that are not well are at work all the same: too few would be left. Empty when there is none such."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
-        """Ordered by `worker_id`; two sessions of one worker may be in it for a moment, the older one silent."""
+        """Ordered by `worker_id`; two sessions of one worker may be in it for a moment, the older one silent. Workers that are under an
+        order of an operator and not in session are in it as well.
+        """
 
     def __init__(
         self,
         *,
         workers: _abc.Iterable[Global___Worker] | None = ...,
         registry_answered: _builtins.bool = ...,
+        health_alarm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["registry_answered", b"registry_answered", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["health_alarm", b"health_alarm", "registry_answered", b"registry_answered", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -126,7 +168,7 @@ Global___ListWorkersResponse: _TypeAlias = ListWorkersResponse  # noqa: Y015
 
 @_typing.final
 class Worker(_message.Message):
-    """One worker in session."""
+    """One worker in session, or one that is under an order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,10 +184,19 @@ class Worker(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     REGISTERED_FIELD_NUMBER: _builtins.int
     SILENCE_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    HEALTH_REASON_FIELD_NUMBER: _builtins.int
+    BOOT_ID_FIELD_NUMBER: _builtins.int
+    MEMORY_SHARE_FIELD_NUMBER: _builtins.int
+    DISK_FREE_SHARE_FIELD_NUMBER: _builtins.int
+    LOOP_LAG_SECONDS_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    FAILURE_SHARE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """The worker's name, the same over its boots."""
     session_id: _builtins.int
-    """This boot's session."""
+    """This boot's session; 0: it is not in session, and nothing but its name and its health is known."""
     lanes: _builtins.int
     """Shards that it can run at once."""
     lanes_in_use: _builtins.int
@@ -162,6 +213,24 @@ class Worker(_message.Message):
     """Bytes of memory that its processes hold; negative while unknown."""
     registered: _builtins.bool
     """Whether it stands in the registry."""
+    health: Global___WorkerHealth.ValueType
+    """Whether it takes new shards."""
+    health_reason: _builtins.str
+    """Why it does not, or should not, in a sentence; empty when it is fit."""
+    boot_id: _builtins.str
+    """Word of its boot, another after each start of its main process; empty while unknown."""
+    memory_share: _builtins.float
+    """Share of the memory that its machine or its cgroup allows which is in use, 0 to 1; negative while unknown."""
+    disk_free_share: _builtins.float
+    """Share of the disk that is free where its temporary files lie, 0 to 1; negative while unknown."""
+    loop_lag_seconds: _builtins.float
+    """Seconds for which its main process was late with what was due, the longest of the last seconds; negative while unknown."""
+    children: _builtins.int
+    """Processes below its guardian; negative while unknown."""
+    documents_per_second: _builtins.float
+    """Documents a second that ended within the last minute; negative while unknown."""
+    failure_share: _builtins.float
+    """Of the tries that ended within the last minute, the share that crashed or reached a limit, 0 to 1; negative while unknown."""
     @_builtins.property
     def open_time(self) -> _timestamp_pb2.Timestamp:
         """When the session opened."""
@@ -187,14 +256,156 @@ class Worker(_message.Message):
         memory_bytes: _builtins.int = ...,
         registered: _builtins.bool = ...,
         silence: _duration_pb2.Duration | None = ...,
+        health: Global___WorkerHealth.ValueType = ...,
+        health_reason: _builtins.str = ...,
+        boot_id: _builtins.str = ...,
+        memory_share: _builtins.float = ...,
+        disk_free_share: _builtins.float = ...,
+        loop_lag_seconds: _builtins.float = ...,
+        children: _builtins.int = ...,
+        documents_per_second: _builtins.float = ...,
+        failure_share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["open_time", b"open_time", "silence", b"silence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "draining", b"draining", "lanes", b"lanes", "lanes_in_use", b"lanes_in_use", "memory_bytes", b"memory_bytes", "open_time", b"open_time", "registered", b"registered", "session_id", b"session_id", "silence", b"silence", "slots_in_use", b"slots_in_use", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_id", b"boot_id", "children", b"children", "cpu", b"cpu", "disk_free_share", b"disk_free_share", "documents_per_second", b"documents_per_second", "draining", b"draining", "failure_share", b"failure_share", "health", b"health", "health_reason", b"health_reason", "lanes", b"lanes", "lanes_in_use", b"lanes_in_use", "loop_lag_seconds", b"loop_lag_seconds", "memory_bytes", b"memory_bytes", "memory_share", b"memory_share", "open_time", b"open_time", "registered", b"registered", "session_id", b"session_id", "silence", b"silence", "slots_in_use", b"slots_in_use", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Worker: _TypeAlias = Worker  # noqa: Y015
+
+@_typing.final
+class CordonWorkerRequest(_message.Message):
+    """Which worker is to take no new shards, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Its name; it need not be in session."""
+    reason: _builtins.str
+    """Why, for people; at most 200 characters that can be shown."""
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonWorkerRequest: _TypeAlias = CordonWorkerRequest  # noqa: Y015
+
+@_typing.final
+class CordonWorkerResponse(_message.Message):
+    """Says that the order stands; it has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonWorkerResponse: _TypeAlias = CordonWorkerResponse  # noqa: Y015
+
+@_typing.final
+class UncordonWorkerRequest(_message.Message):
+    """Which worker may take shards again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonWorkerRequest: _TypeAlias = UncordonWorkerRequest  # noqa: Y015
+
+@_typing.final
+class UncordonWorkerResponse(_message.Message):
+    """Says that no order stands; it has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonWorkerResponse: _TypeAlias = UncordonWorkerResponse  # noqa: Y015
+
+@_typing.final
+class DrainWorkerRequest(_message.Message):
+    """Which worker is to be emptied, why, and how soon."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    """Its name; it need not be in session."""
+    reason: _builtins.str
+    """Why, for people; at most 200 characters that can be shown."""
+    @_builtins.property
+    def within(self) -> _duration_pb2.Duration:
+        """How long documents that run may take to end before they are stopped, to be run elsewhere; up to a day. Not set: the coordinator's
+        `DOCTRAIN_DRAIN_SECONDS`.
+        """
+
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        within: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["within", b"within"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "within", b"within", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainWorkerRequest: _TypeAlias = DrainWorkerRequest  # noqa: Y015
+
+@_typing.final
+class DrainWorkerResponse(_message.Message):
+    """Says that the order stands; it has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainWorkerResponse: _TypeAlias = DrainWorkerResponse  # noqa: Y015
 
 @_typing.final
 class GetQueueRequest(_message.Message):
@@ -226,6 +437,7 @@ class GetQueueResponse(_message.Message):
     BROKER_MESSAGES_FIELD_NUMBER: _builtins.int
     OLDEST_WAIT_FIELD_NUMBER: _builtins.int
     TENANTS_FIELD_NUMBER: _builtins.int
+    HEALTH_ALARM_FIELD_NUMBER: _builtins.int
     pending_shards: _builtins.int
     """Shards that wait for a grant."""
     dispatched_shards: _builtins.int
@@ -236,6 +448,8 @@ class GetQueueResponse(_message.Message):
     """Documents that have not ended, of trainings that have not ended."""
     broker_messages: _builtins.int
     """Messages that the broker has ready; negative when it did not answer."""
+    health_alarm: _builtins.str
+    """As in ListWorkersResponse."""
     @_builtins.property
     def oldest_wait(self) -> _duration_pb2.Duration:
         """Age of the oldest training that has a shard which could run and waits; not set when there is none. The shard itself may
@@ -256,10 +470,11 @@ class GetQueueResponse(_message.Message):
         broker_messages: _builtins.int = ...,
         oldest_wait: _duration_pb2.Duration | None = ...,
         tenants: _abc.Iterable[Global___TenantQueue] | None = ...,
+        health_alarm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_wait", b"oldest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_messages", b"broker_messages", "dispatched_shards", b"dispatched_shards", "oldest_wait", b"oldest_wait", "open_documents", b"open_documents", "pending_shards", b"pending_shards", "running_shards", b"running_shards", "tenants", b"tenants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_messages", b"broker_messages", "dispatched_shards", b"dispatched_shards", "health_alarm", b"health_alarm", "oldest_wait", b"oldest_wait", "open_documents", b"open_documents", "pending_shards", b"pending_shards", "running_shards", b"running_shards", "tenants", b"tenants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

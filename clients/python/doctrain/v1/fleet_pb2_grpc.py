@@ -43,6 +43,21 @@ class FleetServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListWorkersRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListWorkersResponse.FromString,
                 _registered_method=True)
+        self.CordonWorker = channel.unary_unary(
+                '/doctrain.v1.FleetService/CordonWorker',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.CordonWorkerRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.CordonWorkerResponse.FromString,
+                _registered_method=True)
+        self.UncordonWorker = channel.unary_unary(
+                '/doctrain.v1.FleetService/UncordonWorker',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.UncordonWorkerRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.UncordonWorkerResponse.FromString,
+                _registered_method=True)
+        self.DrainWorker = channel.unary_unary(
+                '/doctrain.v1.FleetService/DrainWorker',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.DrainWorkerRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.DrainWorkerResponse.FromString,
+                _registered_method=True)
         self.GetQueue = channel.unary_unary(
                 '/doctrain.v1.FleetService/GetQueue',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.SerializeToString,
@@ -140,6 +155,31 @@ class FleetServiceServicer(object):
     def ListWorkers(self, request, context):
         """The workers that Postgres knows to be in session, joined with what they say of themselves in the registry.
         Errors: DEPENDENCY_UNAVAILABLE (Postgres; without the registry the answer says so and goes on).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CordonWorker(self, request, context):
+        """Keeps a worker from new shards; those that it has go on. Holds over its boots until UncordonWorker, and for every session of its
+        name. Ends an order to drain. Safe to repeat; the last reason counts. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncordonWorker(self, request, context):
+        """Lets a worker take shards again, unless its health keeps it from them. Safe to repeat. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainWorker(self, request, context):
+        """Keeps a worker from new shards, as CordonWorker, and has it hand back those that it has: documents that run may end within a time,
+        what is left goes on elsewhere. Answers at once; the worker hears of it with its next heartbeat, and is empty when then
+        `lanes_in_use` and `slots_in_use` of ListWorkers are 0.
+        Safe to repeat; the last reason and time count. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,6 +325,21 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListWorkersRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.ListWorkersResponse.SerializeToString,
             ),
+            'CordonWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonWorker,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.CordonWorkerRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.CordonWorkerResponse.SerializeToString,
+            ),
+            'UncordonWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncordonWorker,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.UncordonWorkerRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.UncordonWorkerResponse.SerializeToString,
+            ),
+            'DrainWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainWorker,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.DrainWorkerRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.DrainWorkerResponse.SerializeToString,
+            ),
             'GetQueue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetQueue,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetQueueRequest.FromString,
@@ -402,6 +457,87 @@ class FleetService(object):
             '/doctrain.v1.FleetService/ListWorkers',
             doctrain_dot_v1_dot_fleet__pb2.ListWorkersRequest.SerializeToString,
             doctrain_dot_v1_dot_fleet__pb2.ListWorkersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/CordonWorker',
+            doctrain_dot_v1_dot_fleet__pb2.CordonWorkerRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.CordonWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncordonWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/UncordonWorker',
+            doctrain_dot_v1_dot_fleet__pb2.UncordonWorkerRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.UncordonWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/DrainWorker',
+            doctrain_dot_v1_dot_fleet__pb2.DrainWorkerRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.DrainWorkerResponse.FromString,
             options,
             channel_credentials,
             insecure,

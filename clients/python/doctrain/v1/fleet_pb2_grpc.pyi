@@ -41,6 +41,18 @@ class FleetServiceStub:
     """The workers that Postgres knows to be in session, joined with what they say of themselves in the registry.
     Errors: DEPENDENCY_UNAVAILABLE (Postgres; without the registry the answer says so and goes on).
     """
+    CordonWorker: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.CordonWorkerRequest, _fleet_pb2.CordonWorkerResponse]
+    """Keeps a worker from new shards; those that it has go on. Holds over its boots until UncordonWorker, and for every session of its
+    name. Ends an order to drain. Safe to repeat; the last reason counts. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
+    """
+    UncordonWorker: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.UncordonWorkerRequest, _fleet_pb2.UncordonWorkerResponse]
+    """Lets a worker take shards again, unless its health keeps it from them. Safe to repeat. Errors: INVALID_REQUEST, WORKER_NOT_FOUND."""
+    DrainWorker: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DrainWorkerRequest, _fleet_pb2.DrainWorkerResponse]
+    """Keeps a worker from new shards, as CordonWorker, and has it hand back those that it has: documents that run may end within a time,
+    what is left goes on elsewhere. Answers at once; the worker hears of it with its next heartbeat, and is empty when then
+    `lanes_in_use` and `slots_in_use` of ListWorkers are 0.
+    Safe to repeat; the last reason and time count. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
+    """
     GetQueue: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.GetQueueRequest, _fleet_pb2.GetQueueResponse]
     """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
     ListAllTrainings: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListAllTrainingsRequest, _fleet_pb2.ListAllTrainingsResponse]
@@ -110,6 +122,18 @@ class FleetServiceAsyncStub(FleetServiceStub):
     ListWorkers: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListWorkersRequest, _fleet_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """The workers that Postgres knows to be in session, joined with what they say of themselves in the registry.
     Errors: DEPENDENCY_UNAVAILABLE (Postgres; without the registry the answer says so and goes on).
+    """
+    CordonWorker: _aio.UnaryUnaryMultiCallable[_fleet_pb2.CordonWorkerRequest, _fleet_pb2.CordonWorkerResponse]  # type: ignore[assignment]
+    """Keeps a worker from new shards; those that it has go on. Holds over its boots until UncordonWorker, and for every session of its
+    name. Ends an order to drain. Safe to repeat; the last reason counts. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
+    """
+    UncordonWorker: _aio.UnaryUnaryMultiCallable[_fleet_pb2.UncordonWorkerRequest, _fleet_pb2.UncordonWorkerResponse]  # type: ignore[assignment]
+    """Lets a worker take shards again, unless its health keeps it from them. Safe to repeat. Errors: INVALID_REQUEST, WORKER_NOT_FOUND."""
+    DrainWorker: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DrainWorkerRequest, _fleet_pb2.DrainWorkerResponse]  # type: ignore[assignment]
+    """Keeps a worker from new shards, as CordonWorker, and has it hand back those that it has: documents that run may end within a time,
+    what is left goes on elsewhere. Answers at once; the worker hears of it with its next heartbeat, and is empty when then
+    `lanes_in_use` and `slots_in_use` of ListWorkers are 0.
+    Safe to repeat; the last reason and time count. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
     """
     GetQueue: _aio.UnaryUnaryMultiCallable[_fleet_pb2.GetQueueRequest, _fleet_pb2.GetQueueResponse]  # type: ignore[assignment]
     """How much work waits and runs, in all and by tenant. Errors: DEPENDENCY_UNAVAILABLE."""
@@ -183,6 +207,36 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_fleet_pb2.ListWorkersResponse, _abc.Awaitable[_fleet_pb2.ListWorkersResponse]]:
         """The workers that Postgres knows to be in session, joined with what they say of themselves in the registry.
         Errors: DEPENDENCY_UNAVAILABLE (Postgres; without the registry the answer says so and goes on).
+        """
+
+    @_abc_1.abstractmethod
+    def CordonWorker(
+        self,
+        request: _fleet_pb2.CordonWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.CordonWorkerResponse, _abc.Awaitable[_fleet_pb2.CordonWorkerResponse]]:
+        """Keeps a worker from new shards; those that it has go on. Holds over its boots until UncordonWorker, and for every session of its
+        name. Ends an order to drain. Safe to repeat; the last reason counts. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UncordonWorker(
+        self,
+        request: _fleet_pb2.UncordonWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.UncordonWorkerResponse, _abc.Awaitable[_fleet_pb2.UncordonWorkerResponse]]:
+        """Lets a worker take shards again, unless its health keeps it from them. Safe to repeat. Errors: INVALID_REQUEST, WORKER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def DrainWorker(
+        self,
+        request: _fleet_pb2.DrainWorkerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.DrainWorkerResponse, _abc.Awaitable[_fleet_pb2.DrainWorkerResponse]]:
+        """Keeps a worker from new shards, as CordonWorker, and has it hand back those that it has: documents that run may end within a time,
+        what is left goes on elsewhere. Answers at once; the worker hears of it with its next heartbeat, and is empty when then
+        `lanes_in_use` and `slots_in_use` of ListWorkers are 0.
+        Safe to repeat; the last reason and time count. Errors: INVALID_REQUEST, WORKER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

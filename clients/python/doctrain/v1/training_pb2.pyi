@@ -141,7 +141,7 @@ class _HoldRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldRule.Val
     HOLD_RULE_PAUSED: _HoldRule.ValueType  # 1
     """PauseTraining was called."""
     HOLD_RULE_NO_WORKER: _HoldRule.ValueType  # 2
-    """No worker is in session, or all of them drain."""
+    """No worker is in session, or all of them go away."""
     HOLD_RULE_PLAN_LIMIT: _HoldRule.ValueType  # 3
     """The plan's documents at once are all in use."""
     HOLD_RULE_FLEET_FULL: _HoldRule.ValueType  # 4
@@ -158,6 +158,8 @@ class _HoldRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldRule.Val
     """Nothing holds it: it is the next to be handed out."""
     HOLD_RULE_WORKER_LOST: _HoldRule.ValueType  # 10
     """A worker that it is counted for is not heard of any more: what it had goes on elsewhere once it is given up, about `until`."""
+    HOLD_RULE_NO_FIT_WORKER: _HoldRule.ValueType  # 11
+    """Workers are in session, and all of them are kept from new shards: an operator took them out of work, or they are not well."""
 
 class HoldRule(_HoldRule, metaclass=_HoldRuleEnumTypeWrapper):
     """A rule that can hold a training."""
@@ -167,7 +169,7 @@ HOLD_RULE_UNSPECIFIED: HoldRule.ValueType  # 0
 HOLD_RULE_PAUSED: HoldRule.ValueType  # 1
 """PauseTraining was called."""
 HOLD_RULE_NO_WORKER: HoldRule.ValueType  # 2
-"""No worker is in session, or all of them drain."""
+"""No worker is in session, or all of them go away."""
 HOLD_RULE_PLAN_LIMIT: HoldRule.ValueType  # 3
 """The plan's documents at once are all in use."""
 HOLD_RULE_FLEET_FULL: HoldRule.ValueType  # 4
@@ -184,6 +186,8 @@ HOLD_RULE_NEXT: HoldRule.ValueType  # 9
 """Nothing holds it: it is the next to be handed out."""
 HOLD_RULE_WORKER_LOST: HoldRule.ValueType  # 10
 """A worker that it is counted for is not heard of any more: what it had goes on elsewhere once it is given up, about `until`."""
+HOLD_RULE_NO_FIT_WORKER: HoldRule.ValueType  # 11
+"""Workers are in session, and all of them are kept from new shards: an operator took them out of work, or they are not well."""
 Global___HoldRule: _TypeAlias = HoldRule  # noqa: Y015
 
 @_typing.final
