@@ -21,11 +21,12 @@ RUN /build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . ./
 FROM python:3.11-slim-bookworm
 # bubblewrap shuts the children in that read documents; where the host forbids user namespaces, Landlock and a filter of system calls do.
 RUN apt-get update && apt-get install --yes --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /var/lib/doctrain --create-home doctrain \
+ && groupadd --system --gid 10001 doctrain && useradd --system --uid 10001 --gid doctrain --home-dir /var/lib/doctrain --create-home doctrain \
  && install --directory --owner doctrain --group doctrain /var/lib/doctrain/blobs
 COPY --from=build /opt/doctrain /opt/doctrain
 ENV PATH=/opt/doctrain/bin:$PATH PYTHONUNBUFFERED=1
-USER doctrain
+# By number: what starts containers can then tell that it is not root.
+USER 10001:10001
 WORKDIR /var/empty
 VOLUME /var/lib/doctrain/blobs
 ENTRYPOINT ["doctrain-server"]

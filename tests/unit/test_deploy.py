@@ -113,7 +113,10 @@ def test_the_collector_s_pipelines_name_parts_that_are_configured() -> None:
 
 def test_the_image_runs_as_nobody_special_and_holds_only_what_the_lock_names() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
-    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE)[-1] not in {"root", "0"}
+    last = dockerfile.rpartition("\nFROM ")[2]
+    (user,) = re.findall(r"^USER (.*)$", last, re.MULTILINE)
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    assert not re.findall(r"^(?:RUN|COPY|ADD) ", last.partition("\nUSER ")[2], re.MULTILINE), "nothing is done after it that root would do"
     installs = re.findall(r"pip install (.*)", dockerfile)
     assert installs
     assert all("--require-hashes" in install or "--no-index" in install for install in installs)
