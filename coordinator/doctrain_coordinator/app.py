@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from doctrain_coordinator import metrics
+from doctrain_coordinator import certificate, metrics
+from doctrain_coordinator.certificate import ServerCertificate
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Budgets
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
@@ -24,6 +25,7 @@ from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.fleet_tenants import TenantParts
 from doctrain_coordinator.rpc.search import SearchParts, SearchService
+from doctrain_coordinator.rpc.server import Served
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.tracker_stream import TrackerParts
 from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
@@ -76,9 +78,10 @@ SILENT_BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A coordinator that serves; ``dashboard`` is its URL, empty where there is none."""
+    """A coordinator that serves tenants and operators, and workers; ``dashboard`` is its URL, empty where there is none."""
 
     address: str
+    address_of_workers: str
     dashboard: str
     keys: Keys
     tenants: Tenants
@@ -91,18 +94,19 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     Raises ConfigurationError when it cannot listen with these settings, before anything is changed, and StoreUnavailableError when
     Postgres is away at the start; later it is waited for.
     """
+    served_with = certificate.opened(settings)
     rpc_server.check(settings)
     async with AsyncExitStack() as stack:
-        page = stack.enter_context(dashboard.opened(settings))
+        page = stack.enter_context(dashboard.opened(settings, served_with))
         await migrate(settings.database_url)
         held = await _Held.open(settings, stack)
         loops = await stack.enter_async_context(asyncio.TaskGroup())
-        coordinator = _Coordinator(settings, held, broker, registry, loops, page=page)
+        coordinator = _Coordinator(settings, held, broker, registry, loops, page=page, served_with=served_with)
         stack.callback(coordinator.end)
         stack.enter_context(coordinator.measured())
         coordinator.start()
-        address = await stack.enter_async_context(coordinator.serving())
-        yield Running(address, page.url if page else "", coordinator.keys, coordinator.tenants)
+        served = await stack.enter_async_context(coordinator.serving())
+        yield Running(served.address, served.address_of_workers, page.url if page else "", coordinator.keys, coordinator.tenants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,15 @@ class _Held:
 
 class _Coordinator:
     def __init__(
-        self, settings: Settings, held: _Held, broker: Broker, registry: Registry, loops: asyncio.TaskGroup, *, page: Dashboard | None
+        self,
+        settings: Settings,
+        held: _Held,
+        broker: Broker,
+        registry: Registry,
+        loops: asyncio.TaskGroup,
+        *,
+        page: Dashboard | None,
+        served_with: ServerCertificate | None,
     ) -> None:
         self._settings, self._registry, self._loops, self._page = settings, registry, loops, page
         self._tasks: list[asyncio.Task[None]] = []
@@ -219,7 +231,14 @@ class _Coordinator:
             )
         )
         self._served = rpc_server.build(
-            settings, self.keys, training=training, search=search, fleet=fleet, tracker=self._tracker, within=page.services if page else ""
+            settings,
+            self.keys,
+            served_with,
+            training=training,
+            search=search,
+            fleet=fleet,
+            tracker=self._tracker,
+            within=page.services if page else "",
         )
         self._background = {
             "changes": changes.run,
@@ -260,18 +279,16 @@ class _Coordinator:
         task.add_done_callback(self._asides.discard)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
+    async def serving(self) -> AsyncIterator[Served]:
         """Listens, tells the registry, and at the end drains."""
         await self._served.server.start()
-        host = self._settings.listen.rpartition(":")[0]
-        address = self._settings.advertise or f"{host}:{self._served.port}"
         async with AsyncExitStack() as leaving:
             if self._page is not None:
                 await leaving.enter_async_context(self._page.serving())
             leaving.push_async_callback(self._drain)
-            await leaving.enter_async_context(registered(self._registry, self._settings.process_name, address))
+            await leaving.enter_async_context(registered(self._registry, self._settings.process_name, self._served.address_of_workers))
             await self._served.ready()
-            yield address
+            yield self._served
 
     async def _drain(self) -> None:
         log.info("This coordinator drains: its workers and watchers are sent elsewhere.")

@@ -59,6 +59,8 @@ class Settings:
         secret=True,
     )
     registry_ca: str = _setting("", "File of the CA that signed etcd's certificate; empty: the system's.")
+    registry_certificate: str = _setting("", "File with the certificate chain (PEM) that is shown to etcd; empty: none.")
+    registry_key: str = _setting("", "File with its private key (PEM).")
     blob_url: str = _setting(
         "",
         "Where document bytes are kept: `file:///folder`, `s3://bucket/prefix` (another server than Amazon's in `AWS_ENDPOINT_URL`), "
@@ -121,13 +123,21 @@ class Settings:
 
     # Coordinator
     listen: str = _setting("127.0.0.1:7700", "Address the coordinator serves on, as `host:port`; port 0 takes a free one.")
-    advertise: str = _setting("", "Address that workers reach this coordinator at; empty: the one it listens on.")
+    advertise: str = _setting("", "Address that workers reach this coordinator at; empty: the one it listens on for them.")
     dashboard_listen: str = _setting(
         "", "Address the coordinator serves its dashboard on, as `host:port`, for browsers; empty: none. TLS as for the coordinator."
     )
     name: str = _setting("", "Name of this process in the registry, unique in the fleet; empty: host name and process id.")
-    tls_certificate: str = _setting("", "File with the server's certificate chain (PEM); empty: no TLS.")
-    tls_key: str = _setting("", "File with the server's private key (PEM).")
+    tls_certificate: str = _setting(
+        "",
+        "File with this process's certificate chain (PEM): a coordinator serves with it (empty: no TLS), a worker shows it to coordinators "
+        "that ask for one. A coordinator reads it again when it changes.",
+    )
+    tls_key: str = _setting("", "File with its private key (PEM).")
+    worker_listen: str = _setting(
+        "", "Address for workers alone, as `host:port`, on which they must show a certificate; empty: they come where tenants do."
+    )
+    tls_worker_ca: str = _setting("", "File of the CA that workers' certificates must come from; goes with `DOCTRAIN_WORKER_LISTEN`.")
     reflection: bool = _setting(True, "Whether the server describes its services (gRPC server reflection).")
     lease_seconds: float = _setting(10.0, "A session whose beat stands still for this long is taken back.", low=1, high=600)
     beat_seconds: float = _setting(1.0, "Time between a worker's heartbeats.", low=0.05, high=60)
@@ -274,9 +284,7 @@ def load(environment: Mapping[str, str] = os.environ, **overrides: Any) -> Setti
             "DOCTRAIN_LEASE_SECONDS must be larger than DOCTRAIN_FENCE_MARGIN_SECONDS and two beats together, "
             "else workers fence themselves while all is well."
         )
-    if bool(settings.tls_certificate) != bool(settings.tls_key):
-        given, lacking = ("CERTIFICATE", "KEY") if settings.tls_certificate else ("KEY", "CERTIFICATE")
-        raise ConfigurationError(f"DOCTRAIN_TLS_{given} is set, but DOCTRAIN_TLS_{lacking} is not set; a server with TLS needs both.")
+    _check_certificates(settings)
     _check_listens(settings)
     if settings.advertise and not addresses.is_endpoint(settings.advertise):
         raise ConfigurationError(f"DOCTRAIN_ADVERTISE is {settings.advertise!r}; it must be HOST:PORT, such as host-a:7700.")
@@ -302,12 +310,27 @@ def read_file(variable: str, file: str) -> bytes:
         raise ConfigurationError(f"{variable} names the file {file}, which cannot be read ({error.strerror}).") from error
 
 
+def _check_certificates(settings: Settings) -> None:
+    for one, other in (("tls_certificate", "tls_key"), ("registry_certificate", "registry_key"), ("worker_listen", "tls_worker_ca")):
+        given, lacking = (one, other) if getattr(settings, one) else (other, one)
+        if getattr(settings, given) and not getattr(settings, lacking):
+            raise ConfigurationError(
+                f"{PREFIX}{given.upper()} is set, but {PREFIX}{lacking.upper()} is not set; one is of no use without the other."
+            )
+    if settings.worker_listen and not settings.tls_certificate:
+        raise ConfigurationError(
+            "DOCTRAIN_WORKER_LISTEN is set, but DOCTRAIN_TLS_CERTIFICATE is not set; who asks for certificates needs one, too."
+        )
+
+
 def _check_listens(settings: Settings) -> None:
     given = [("DOCTRAIN_LISTEN (in `doctrain dev` --listen)", settings.listen, 7700)]
     if settings.dashboard_listen:
         given.append(("DOCTRAIN_DASHBOARD_LISTEN (in `doctrain dev` --dashboard)", settings.dashboard_listen, 7780))
     if settings.metrics_listen:
         given.append(("DOCTRAIN_METRICS_LISTEN", settings.metrics_listen, 9464))
+    if settings.worker_listen:
+        given.append(("DOCTRAIN_WORKER_LISTEN", settings.worker_listen, 7701))
     for variable, listen, usual in given:
         host, _, port = listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > LARGEST_PORT:

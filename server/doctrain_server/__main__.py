@@ -69,7 +69,7 @@ def healthcheck(address: str, ca: str) -> None:
     """Exit 0 when the coordinator at ADDRESS (127.0.0.1:7700) serves, else 1 (grpc.health.v1)."""
     from doctrain_server.healthcheck import fault
 
-    wrong = asyncio.run(fault(address, ca))
+    wrong = asyncio.run(fault(address, settings_module.Settings(tls_ca=ca)))
     if wrong is not None:
         raise click.ClickException(f"Coordinator {address}: {wrong}")
 

@@ -41,7 +41,8 @@ async def open_registry(settings: Settings) -> AsyncIterator[Registry]:
     elif scheme in {"etcd", "etcds"}:
         from doctrain_mesh.registry.etcd import EtcdRegistry
 
-        async with EtcdRegistry(settings.registry_url, ca_file=settings.registry_ca or None) as registry:
+        own = (settings.registry_certificate, settings.registry_key) if settings.registry_certificate else None
+        async with EtcdRegistry(settings.registry_url, ca_file=settings.registry_ca or None, own=own) as registry:
             yield registry
     else:
         raise ConfigurationError("DOCTRAIN_REGISTRY_URL must begin with etcd://, etcds:// or be memory:.")

@@ -1,8 +1,9 @@
-"""Commands that the server adds to ``doctrain``: ``dev`` and ``doctor``."""
+"""Commands that the server adds to ``doctrain``: ``dev``, ``doctor`` and ``certs``."""
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import sys
 from pathlib import Path
@@ -72,6 +73,37 @@ def doctor(data: Path, **_options: object) -> None:
         else:
             click.echo(f"{finding.verdict.value:<3}  {finding.subject}: {finding.sentence}")
     sys.exit(1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    default=("localhost", "127.0.0.1"),
+    show_default=True,
+    help="Host name or IP address at which coordinators are reached; may be repeated.",
+)
+@click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long they are valid.")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as JSON: `coordinator`, `worker`, `tenant`.")
+def certs(folder: Path, names: tuple[str, ...], days: int, **_options: object) -> None:
+    """Make certificates for trying TLS out.
+
+    A CA of its own, a certificate for coordinators and one for workers, in FOLDER. Nothing there is overwritten.
+    """
+    from doctrain_server import development_ca
+
+    with told("doctrain certs"):
+        made = development_ca.write(folder, names, days=days, now=datetime.datetime.now(datetime.UTC))
+    if json_wanted():
+        click.echo(json.dumps(made, indent=2))
+        return
+    for who, settings in made.items():
+        click.echo(f"# {who}")
+        for variable, value in settings.items():
+            click.echo(f"{variable}={value}")
+    click.echo(f"# Whoever has {folder / 'ca.key'} makes certificates that the mesh trusts: keep it off the machines that serve.")
 
 
 def _findings(data: Path) -> list[Finding]:

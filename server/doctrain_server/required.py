@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from doctrain_mesh import credentials
 from doctrain_mesh.embedding.choice import Kind
 from doctrain_mesh.errors import ConfigurationError
-from doctrain_mesh.settings import Settings, read_file
+from doctrain_mesh.settings import Settings
 
 STAND_IN = "memory:"
 ELSEWHERE = "the stand-in of `doctrain dev` alone, which no other process can share"
@@ -32,8 +33,7 @@ def check_worker(settings: Settings) -> None:
             f"The worker would find no coordinator: DOCTRAIN_REGISTRY_URL is {STAND_IN}, {ELSEWHERE}, and DOCTRAIN_COORDINATORS names "
             "none. Set DOCTRAIN_REGISTRY_URL to etcd://HOST:2379, or DOCTRAIN_COORDINATORS to HOST:PORT of each."
         )
-    if settings.tls_ca:
-        read_file("DOCTRAIN_TLS_CA", settings.tls_ca)
+    credentials.for_coordinators(settings)
     check_reading(settings)
 
 

@@ -22,7 +22,7 @@ CLOSED = grpc.ChannelConnectivity.SHUTDOWN
 @asynccontextmanager
 async def following(registry: MemoryRegistry, fixed: str = "") -> AsyncIterator[Coordinators]:
     """Coordinators that keep up with the registry."""
-    coordinators = Coordinators(fixed, "")
+    coordinators = Coordinators(fixed)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(coordinators.follow(registry))
         yield coordinators

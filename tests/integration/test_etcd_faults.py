@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ from doctrain_mesh.ports import Change
 from doctrain_mesh.registry import etcd
 from doctrain_mesh.registry.etcd import MOST_VALUE_BYTES, REGISTER_SECONDS, EtcdRegistry
 from doctrain_mesh.registry.etcd_endpoints import CALL_SECONDS
+from doctrain_mesh.settings import Settings
+from doctrain_server import adapters, development_ca
 from testkit.certificates import self_signed
 from testkit.etcd import EtcdServer
 from testkit.server import free_port, own_server
@@ -235,6 +238,21 @@ async def test_tls_with_the_right_authority_and_with_a_wrong_one(tmp_path: Path,
             await registry.register(key, b"1", TTL_SECONDS)
             assert await registry.list(key) == {key: b"1"}
         async with EtcdRegistry(server.url, ca_file=str(stranger)) as registry:
+            with pytest.raises(RegistryUnavailableError):
+                await registry.list(key)
+
+
+async def test_a_server_that_asks_for_certificates_is_shown_ours(tmp_path: Path, key: str) -> None:
+    development_ca.write(tmp_path / "certs", ["127.0.0.1"], days=2, now=datetime.datetime.now(datetime.UTC))
+    ca, certificate, private_key, shown, shown_key = (
+        tmp_path / "certs" / name for name in ("ca.pem", "coordinator.pem", "coordinator.key", "worker.pem", "worker.key")
+    )
+    with own_server(partial(EtcdServer, tls=(certificate, private_key), of_clients=ca), tmp_path) as server:
+        known = Settings(registry_url=server.url, registry_ca=str(ca), registry_certificate=str(shown), registry_key=str(shown_key))
+        async with adapters.open_registry(known) as registry:
+            await registry.register(key, b"1", TTL_SECONDS)
+            assert await registry.list(key) == {key: b"1"}
+        async with adapters.open_registry(Settings(registry_url=server.url, registry_ca=str(ca))) as registry:
             with pytest.raises(RegistryUnavailableError):
                 await registry.list(key)
 

@@ -59,10 +59,9 @@ class _Datetime(datetime):
 class _Served:
     """In place of a gRPC server: the tracker is on the network, the rest is called directly."""
 
-    port = 1
-
     def __init__(self, network: Network, address: str, training: TrainingService, tracker: TrackerService) -> None:
         self._network, self._address = network, address
+        self.address = self.address_of_workers = address
         self.training, self.tracker, self.server = training, tracker, self
         self._process: Process | None = None
 
@@ -120,7 +119,9 @@ def _idle(patch: pytest.MonkeyPatch, module: Any, names: Sequence[str]) -> None:
 def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network) -> Iterator[None]:
     """While open, what of the product is started on the loop is a part of the simulation."""
 
-    def serve(settings: Any, _keys: Any, *, training: TrainingService, tracker: TrackerService, **_others: Any) -> _Served:
+    def serve(
+        settings: Any, _keys: Any, _certificate: Any, *, training: TrainingService, tracker: TrackerService, **_others: Any
+    ) -> _Served:
         return _Served(network, settings.advertise, training, tracker)
 
     async def no_migration(_url: str) -> None:

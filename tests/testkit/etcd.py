@@ -11,13 +11,24 @@ from testkit.server import Server, free_port, unavailable
 
 
 class EtcdServer(Server):
-    """An etcd server on 127.0.0.1; with ``tls`` (certificate, key) it speaks nothing else to its clients."""
+    """An etcd server on 127.0.0.1.
+
+    With ``tls`` (certificate, key) it speaks nothing else to its clients; with ``of_clients`` (a CA) they need a certificate, too.
+    """
 
     name = "etcd"
 
-    def __init__(self, folder: Path, users_lock: Path, port: int | None = None, *, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        users_lock: Path,
+        port: int | None = None,
+        *,
+        tls: tuple[Path, Path] | None = None,
+        of_clients: Path | None = None,
+    ) -> None:
         super().__init__(folder, users_lock, port)
-        self.tls = tls
+        self.tls, self._of_clients = tls, of_clients
         self._peer_port, self._metrics_port = free_port(), free_port()
 
     @property
@@ -44,6 +55,8 @@ class EtcdServer(Server):
         ]
         if self.tls:
             arguments += [f"--cert-file={self.tls[0]}", f"--key-file={self.tls[1]}"]
+        if self._of_clients:
+            arguments += ["--client-cert-auth", f"--trusted-ca-file={self._of_clients}"]
         return [str(program), *arguments]
 
     def answers(self) -> bool:

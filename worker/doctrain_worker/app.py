@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from doctrain_mesh import credentials
 from doctrain_mesh.observability.metrics import Reading
 from doctrain_mesh.ports import Broker, Consumer, Registry
 from doctrain_mesh.settings import Settings
@@ -54,7 +55,7 @@ async def running(
     """Works while open; at the end it drains. Ready at once: a session opens as soon as there is a coordinator."""
     worker_id = settings.process_name
     tracker, gate, intake, tally = Tracker(), Gate(), Intake(), Tally()
-    coordinators = Coordinators(settings.coordinators, settings.tls_ca)
+    coordinators = Coordinators(settings.coordinators, credentials.for_coordinators(settings))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(coordinators.close)
         setup = ShardSetup(

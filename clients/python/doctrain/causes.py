@@ -7,6 +7,7 @@ import re
 NO_TLS = "this server speaks no TLS; leave out ca (--ca, DOCTRAIN_CA)"
 NEEDS_TLS = "this server speaks TLS; name its authority by ca (--ca, DOCTRAIN_CA)"
 OTHER_CERTIFICATE = "its certificate is not one that ca trusts for this address (--ca, DOCTRAIN_CA)"
+WANTS_CERTIFICATE = "it is for those who show a certificate, as the address of workers is; take the coordinator's other one"
 REFUSED = "nothing listens there (connection refused)"
 CLOSED = "it closed the connection at once"
 CUT_OFF = "it ended the call, as it does when it shuts down"

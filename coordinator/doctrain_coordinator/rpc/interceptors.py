@@ -30,6 +30,7 @@ from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROL
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import (
+    ConfigurationError,
     DoctrainError,
     InvalidRequestError,
     PermissionDeniedError,
@@ -48,6 +49,11 @@ METHOD: ContextVar[str] = ContextVar("doctrain_method", default="")
 """The call's method."""
 
 _MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
+_CERTIFICATE = "x509_pem_cert"
+_NO_WORKERS = (
+    "This address takes no workers. Theirs is the one of DOCTRAIN_WORKER_LISTEN, which the registry or DOCTRAIN_COORDINATORS names; "
+    "there they show the certificate of DOCTRAIN_TLS_CERTIFICATE."
+)
 FOR_TENANT = "doctrain-tenant"
 """Metadata with which an operator names the tenant that a call is made for."""
 KEY_SECONDS = 5.0
@@ -68,8 +74,9 @@ class _Doors:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, whatever its kind."""
 
-    def __init__(self, keys: Keys, gates: Gates, quotas: Quotas) -> None:
+    def __init__(self, keys: Keys, gates: Gates, quotas: Quotas, *, certified_workers: bool = False) -> None:
         self._doors = _Doors(keys, gates, quotas)
+        self._certified_workers = certified_workers
 
     async def intercept_service(
         self,
@@ -83,7 +90,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(handler_call_details.invocation_metadata or ())
         method = handler_call_details.method
         decoder = Decoder(handler.request_deserializer, MOST_BYTES.get(method))
-        call = _Call(self._doors, method, metadata, decoder)
+        certified = self._certified_workers and POLICIES.get(method) == ROLE_WORKER
+        call = _Call(self._doors, method, metadata, decoder, certified=certified)
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             streaming = call.streaming(behaviour, handler.request_streaming)
@@ -124,8 +132,8 @@ class _Asked:
 class _Call:
     """One call. Requests arrive as bytes and are decoded once the caller may call: gRPC's own word for bad ones is INTERNAL."""
 
-    def __init__(self, doors: _Doors, method: str, metadata: dict[str, Any], decoder: Decoder) -> None:
-        self._doors = doors
+    def __init__(self, doors: _Doors, method: str, metadata: dict[str, Any], decoder: Decoder, *, certified: bool) -> None:
+        self._doors, self._certified = doors, certified
         self._method, self._metadata, self._decoder = method, metadata, decoder
 
     def unary(self, behaviour: Any, request_streaming: bool) -> Any:
@@ -180,6 +188,8 @@ class _Call:
     async def _around(self, context: Any, asked: _Asked, answer: Callable[[Any], Awaitable[Any]]) -> Any:
         with calls.measured(self._method) as call, self._span() as span:
             try:
+                if self._certified and _CERTIFICATE not in context.auth_context():
+                    raise ConfigurationError(_NO_WORKERS)
                 caller = await self._authorised()
                 CALLER.set(caller)
                 METHOD.set(self._method)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from dataclasses import dataclass
 
 import grpc
@@ -11,6 +10,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc
+from doctrain_coordinator.certificate import ServerCertificate
 from doctrain_coordinator.rpc.fleet import FleetService
 from doctrain_coordinator.rpc.gates import Gates
 from doctrain_coordinator.rpc.interceptors import CallInterceptor
@@ -21,7 +21,7 @@ from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import ConfigurationError
-from doctrain_mesh.settings import Settings, read_file
+from doctrain_mesh.settings import Settings
 from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
 
 SERVICES = (
@@ -34,12 +34,13 @@ SERVICES = (
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that listens, and what its health says."""
+    """A server that listens, where tenants and where workers find it, and what its health says."""
 
     server: grpc.aio.Server
     health: health.aio.HealthServicer
     gates: Gates
-    port: int
+    address: str
+    address_of_workers: str
 
     async def ready(self) -> None:
         """All services answer."""
@@ -55,6 +56,7 @@ class Served:
 def build(
     settings: Settings,
     keys: Keys,
+    certificate: ServerCertificate | None,
     *,
     training: TrainingService,
     search: SearchService,
@@ -67,7 +69,8 @@ def build(
     Raises ConfigurationError when it cannot listen.
     """
     gates = Gates()
-    server = grpc.aio.server(interceptors=[CallInterceptor(keys, gates, Quotas())], options=rpc.server_options(settings.max_request_bytes))
+    interceptor = CallInterceptor(keys, gates, Quotas(), certified_workers=bool(settings.worker_listen))
+    server = grpc.aio.server(interceptors=[interceptor], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
     search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
@@ -77,26 +80,33 @@ def build(
     if settings.reflection:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
-    try:
-        if settings.tls_certificate:
-            port = server.add_secure_port(settings.listen, grpc.ssl_server_credentials([_pair(settings)]))
-        else:
-            port = server.add_insecure_port(settings.listen)
-        if within:
-            server.add_insecure_port(within)
-    except RuntimeError as error:
-        raise _cannot_listen(settings.listen, str(error)) from error
-    return Served(server, healthy, gates, port)
+    address = _bound(server, settings.listen, certificate.credentials() if certificate else None)
+    if settings.worker_listen and certificate:
+        bound = _bound(server, settings.worker_listen, certificate.credentials(of_workers=True))
+        of_workers = settings.advertise or bound
+    else:
+        address = of_workers = settings.advertise or address
+    if within:
+        server.add_insecure_port(within)
+    return Served(server, healthy, gates, address, of_workers)
 
 
 def check(settings: Settings) -> None:
-    """Reads the certificate and binds once before gRPC does, which says what is wrong in words for its own developers.
+    """Binds once before gRPC does, which says what is wrong in words for its own developers. Raises ConfigurationError."""
+    for listen in filter(None, (settings.listen, settings.worker_listen)):
+        _check(listen)
 
-    Raises ConfigurationError.
-    """
-    if settings.tls_certificate:
-        _pair(settings)
-    listen = settings.listen
+
+def _bound(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None) -> str:
+    """The address that the server took."""
+    try:
+        port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise _cannot_listen(listen, str(error)) from error
+    return f"{listen.rpartition(':')[0]}:{port}"
+
+
+def _check(listen: str) -> None:
     host, _, port = listen.rpartition(":")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
@@ -111,17 +121,5 @@ def check(settings: Settings) -> None:
 def _cannot_listen(listen: str, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"The coordinator cannot listen on {listen} ({why}); another mesh may run there. "
-        "Stop it, or choose a free address: --listen for `doctrain dev`, else DOCTRAIN_LISTEN."
+        "Stop it, or choose a free address: --listen for `doctrain dev`, else DOCTRAIN_LISTEN (of workers: DOCTRAIN_WORKER_LISTEN)."
     )
-
-
-def _pair(settings: Settings) -> tuple[bytes, bytes]:
-    """The server's key and certificate chain, looked at here: of wrong ones gRPC says that it cannot listen."""
-    key, chain = read_file("DOCTRAIN_TLS_KEY", settings.tls_key), read_file("DOCTRAIN_TLS_CERTIFICATE", settings.tls_certificate)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigurationError(
-            f"DOCTRAIN_TLS_CERTIFICATE and DOCTRAIN_TLS_KEY do not hold a certificate and its key, unencrypted, in PEM form ({error})."
-        ) from error
-    return key, chain

@@ -20,6 +20,7 @@ import grpc
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from doctrain_coordinator.certificate import ServerCertificate
 from doctrain_coordinator.web import borders, files
 from doctrain_coordinator.web.gateway import MOST_BYTES, Gateway
 from doctrain_mesh import rpc
@@ -75,12 +76,12 @@ class Dashboard:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Dashboard | None]:
+def opened(settings: Settings, certificate: ServerCertificate | None) -> Iterator[Dashboard | None]:
     """Takes its address, without answering yet; None where no dashboard is wanted. Raises ConfigurationError."""
     if not settings.dashboard_listen:
         yield None
         return
-    tls = _tls(settings)
+    tls = certificate.context() if certificate else None
     with _listener(settings.dashboard_listen) as listener, tempfile.TemporaryDirectory(prefix="doctrain-dashboard-") as folder:
         yield Dashboard(listener, f"unix:{Path(folder) / 'services'}", tls)
 
@@ -132,12 +133,3 @@ def _listener(listen: str) -> socket.socket:
             "else DOCTRAIN_DASHBOARD_LISTEN; an empty one is for no dashboard."
         ) from error
     return listener
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """The coordinator's certificate, which was looked at when gRPC took it."""
-    if not settings.tls_certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
-    return context

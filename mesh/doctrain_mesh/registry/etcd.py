@@ -43,10 +43,11 @@ class EtcdRegistry:
     Args:
         url: ``etcd://host:port[,host:port]``, with TLS ``etcds://``. One endpoint is used until it fails, then the next.
         ca_file: PEM file of the CA that signed the servers' certificates; None: those the system trusts.
+        own: PEM files of the certificate chain that the servers are shown and of its key, for those that ask; None: none.
     """
 
-    def __init__(self, url: str, *, ca_file: str | None = None) -> None:
-        self._servers = Servers(url, ca_file)
+    def __init__(self, url: str, *, ca_file: str | None = None, own: tuple[str, str] | None = None) -> None:
+        self._servers = Servers(url, ca_file, own)
         self._endpoints = Endpoints([], self._servers)
         self._tasks = asyncio.TaskGroup()
         self._keys: set[LeasedKey] = set()

@@ -52,9 +52,9 @@ class Stubs:
 class Servers:
     """Those that a URL names. Whoever calls one begins with the one that answered last, whichever half of grpc it uses."""
 
-    def __init__(self, url: str, ca_file: str | None) -> None:
+    def __init__(self, url: str, ca_file: str | None, own: tuple[str, str] | None) -> None:
         self._addresses, secure = _parse(url)
-        self._credentials = grpc.ssl_channel_credentials(_trusted(ca_file)) if secure else None
+        self._credentials = _credentials(ca_file, own) if secure else None
         self.index = 0
 
     def connect(self, half: Any) -> list[Stubs]:
@@ -131,9 +131,14 @@ def _parse(url: str) -> tuple[list[str], bool]:
     return [address if ":" in address else f"{address}:{DEFAULT_PORT}" for address in addresses], scheme == "etcds"
 
 
-def _trusted(ca_file: str | None) -> bytes | None:
-    """PEM certificates; None leaves the choice to gRPC, which brings a list of its own."""
-    file = ca_file or ssl.get_default_verify_paths().cafile
+def _credentials(ca_file: str | None, own: tuple[str, str] | None) -> grpc.ChannelCredentials:
+    """Without certificates to trust gRPC brings a list of its own."""
+    trusted = ca_file or ssl.get_default_verify_paths().cafile
+    chain, key = own or (None, None)
+    return grpc.ssl_channel_credentials(*(_content(file) for file in (trusted, key, chain)))
+
+
+def _content(file: str | None) -> bytes | None:
     try:
         return Path(file).read_bytes() if file else None
     except OSError as error:

@@ -67,7 +67,7 @@ async def embedded_mesh(
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
         keys = await _keys(folder / KEYS, served)
         tell(f"Starting {workers} worker{'s' if workers > 1 else ''} ...")
-        own = dataclasses.replace(settings, worker_key=keys["worker_key"], coordinators=served.address)
+        own = dataclasses.replace(settings, worker_key=keys["worker_key"], coordinators=served.address_of_workers)
         await stack.enter_async_context(kept_workers(workers, own, broker=broker, registry=registry))
         profile = folder / PROFILE
         _write_private(

@@ -171,5 +171,5 @@ def _transport(settings: Settings) -> list[Finding]:
 
 
 async def _coordinator(address: str, settings: Settings) -> Finding:
-    wrong = await fault(address, settings.tls_ca)
+    wrong = await fault(address, settings)
     return judged(f"coordinator {address}", wrong is None, wrong or "Serves.")

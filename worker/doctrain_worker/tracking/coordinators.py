@@ -13,7 +13,6 @@ from doctrain_mesh.errors import ConfigurationError
 from doctrain_mesh.ports import Registry
 from doctrain_mesh.registry import membership
 from doctrain_mesh.rpc import CHANNEL_OPTIONS
-from doctrain_mesh.settings import read_file
 
 log = logging.getLogger(__name__)
 MOST_REGISTERED = 100
@@ -28,9 +27,9 @@ OPTIONS = (
 
 
 class Coordinators:
-    """Addresses in the order in which they are to be tried; the one that failed last goes to the end."""
+    """Addresses in the order in which they are to be tried; the one that failed last goes to the end. Without credentials: no TLS."""
 
-    def __init__(self, fixed: str, ca_file: str) -> None:
+    def __init__(self, fixed: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         self._order = [address.strip() for address in fixed.split(",") if address.strip()]
         self._fixed = frozenset(self._order)
         self._by_key: dict[str, str] = {}
@@ -40,7 +39,7 @@ class Coordinators:
         self._users: Counter[str] = Counter()
         self._refusals: dict[str, str] = {}
         self._keyless: set[str] = set()
-        self._credentials = _credentials(ca_file)
+        self._credentials = credentials
 
     async def follow(self, registry: Registry) -> None:
         """Keeps up with the registry until cancelled."""
@@ -139,7 +138,3 @@ class Coordinators:
         """Closes every channel."""
         for channel in self._channels.values():
             await channel.close()
-
-
-def _credentials(ca_file: str) -> grpc.ChannelCredentials | None:
-    return grpc.ssl_channel_credentials(read_file("DOCTRAIN_TLS_CA", ca_file)) if ca_file else None
