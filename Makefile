@@ -16,7 +16,7 @@ KEEP ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate hostile quality demo bench bench-pipeline lock build clean distclean
+.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate hostile quality demo bench bench-pipeline lock audit build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ lock: setup ## Resolve the dependencies anew; keeps locked versions unless ARGS=
 	$(COMPILE) --group dev pyproject.toml -o requirements/dev.txt
 	$(COMPILE) -c requirements/dev.txt pyproject.toml -o requirements/server.txt
 	printf 'hatchling\neditables\n' | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
+
+audit: setup ## Known faults of the locked packages, and a list of them (SBOM) in dist/
+	$(BIN)/python scripts/audit.py
 
 build: setup ## Build both distributions into dist/
 	$(BIN)/python -m build --no-isolation --outdir dist .
