@@ -23,7 +23,7 @@ from doctrain.v1 import search_pb2, training_pb2, training_pb2_grpc
 from doctrain_coordinator.rpc.interceptors import FOR_TENANT
 from doctrain_coordinator.rpc.policies import POLICIES
 from doctrain_coordinator.rpc.server import SERVICES
-from doctrain_coordinator.tenants.keys import ROLE_TENANT
+from doctrain_coordinator.tenants.identity import ROLE_TENANT
 from testkit.coordinator import Coordinators, coordinators
 from testkit.indexing import indexing, train
 from testkit.waiting import wait_until
@@ -79,6 +79,7 @@ CASES: dict[str, list[Callable[[], Request]]] = {
         lambda: search_pb2.DeleteDocumentsRequest(training_task_id="ended"),
     ],
     "GetIndex": [search_pb2.GetIndexRequest],
+    "GetUsage": [T.GetUsageRequest],
 }
 
 
@@ -288,3 +289,10 @@ async def test_what_zebra_made_of_acmes_names_shows_nothing_of_acmes_when_it_is_
         documents = [document async for document in zebra.list_documents(name)]
         assert all("passage of acme" not in str(document) for document in documents)
     assert await zebra.search("passage of acme") == []
+
+
+async def test_who_did_nothing_finds_nothing(two: Two) -> None:
+    idle = await two.served.tenant("idle")
+    assert [training async for training in idle.list_trainings()] == []
+    assert await idle.search("herons on the river") == []
+    assert await idle.get_usage() == []
