@@ -56,3 +56,9 @@ def test_another_way_to_cut_is_another_recipe_but_no_other_way_to_read() -> None
     assert ours.of_reading(document) == theirs.of_reading(document)
     other = msgspec.structs.replace(LIMITS.reading, languages="fra")
     assert Recipes(Stages(), "minilm", other).of_reading(document) != Recipes(Stages(), "minilm", LIMITS.reading).of_reading(document)
+
+
+def test_where_the_bytes_of_an_upload_lie_changes_no_recipe_and_a_name_that_tells_a_type_does() -> None:
+    recipes = Recipes(Stages(), "minilm", LIMITS.reading)
+    alone, packed, named = (DocumentTask(0, "a", uri) for uri in ("blob://0f", "blob://1e/512/88", "s3://b/a.csv"))
+    assert recipes.of(alone) == recipes.of(packed) != recipes.of(named)

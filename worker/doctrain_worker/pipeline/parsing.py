@@ -48,12 +48,9 @@ class Parsing:
         Raises DocumentFailedError, ChildStartError, FencedError.
         """
         document = passage.document
-        name = document.uri.rpartition("/")[2]
-        if "." not in name:
-            name = document.document_id
         seen, blamed = list(kept), Blamed()
         while True:
-            task = ParseTask(content, document.media_type, name, self._limits.reading, seen, blamed.unread)
+            task = ParseTask(content, document.media_type, document.file_name, self._limits.reading, seen, blamed.unread)
             try:
                 async with self._parsers.calls() as calls:
                     return await self._read(calls, task, passage, store, keep)

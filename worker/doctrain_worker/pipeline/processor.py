@@ -119,6 +119,12 @@ class DocumentTask(msgspec.Struct, frozen=True, gc=False):
     media_type: str = ""
     metadata: str = ""
 
+    @property
+    def file_name(self) -> str:
+        """What may tell its type: the name in its URI, or its id where there is none, as in those of uploads."""
+        name = self.uri.rpartition("/")[2]
+        return name if "." in name else self.document_id
+
 
 @dataclass(frozen=True, slots=True)
 class Done:

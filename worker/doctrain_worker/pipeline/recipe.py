@@ -38,5 +38,5 @@ class Recipes:
 
 
 def _digest(how: tuple[object, ...], document: DocumentTask) -> bytes:
-    hints = document.media_type, document.uri.rpartition("/")[2], document.document_id
+    hints = document.media_type, document.file_name
     return hashlib.sha256(msgspec.msgpack.encode((*how, *hints))).digest()
