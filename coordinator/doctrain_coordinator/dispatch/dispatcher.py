@@ -180,7 +180,9 @@ class Term:
                 for g in sorted(grants, key=lambda g: g.shard)
                 if g.tenant in tenants and g.training in trainings
             ]
-            made = await self._c.fetchmany(SQL["grant"], rows) if rows else []
+            granted = await self._c.fetchmany(SQL["grant"], rows) if rows else []
+        places = {grant.shard: place for place, grant in enumerate(grants)}
+        made = sorted(granted, key=lambda shard: places[shard["id"]])  # locked by id, published in their turn
         log.debug("%d shards are granted.", len(made))
         now = time.monotonic()
         for shard in made:
@@ -189,7 +191,7 @@ class Term:
         self._publisher.submit(
             (shard["id"], messages.of_grant(_granted(shard, tenants[shard["tenant"]], trainings[shard["training"]]))) for shard in made
         )
-        return list(made)
+        return made
 
     async def _republish(self) -> None:
         rows = {(row["id"], row["number"]): row for row in await self._c.fetch(SQL["dispatched"])}
