@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -60,8 +61,9 @@ async def shown(operator: doctrain.AsyncClient, name: str) -> fleet_pb2.Worker:
 
 
 async def test_a_worker_that_says_that_it_is_overloaded_takes_no_new_work_until_it_is_well(
-    served: Coordinators, acme: doctrain.AsyncClient, operator: doctrain.AsyncClient
+    served: Coordinators, acme: doctrain.AsyncClient, operator: doctrain.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     ill, well = Documents(free=True), Documents(free=True)
     async with await named(served, "ill", ill) as one, await named(served, "well", well):
         record = await said(served, one, loop_lag_seconds=4.5)
@@ -73,6 +75,7 @@ async def test_a_worker_that_says_that_it_is_overloaded_takes_no_new_work_until_
             return (await shown(operator, "ill")).health == fleet_pb2.WORKER_HEALTH_FIT
 
         await wait_until(unfit)
+        await wait_until(lambda: "ill takes no new shards" in caplog.text)  # its next heartbeat tells it
         found = await shown(operator, "ill")
         assert found.health_reason == "Its main process was 4.5 s late; more than 1 s is too much."
         assert found.loop_lag_seconds == 4.5

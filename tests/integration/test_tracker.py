@@ -301,19 +301,20 @@ async def test_a_worker_works_on_while_tenants_calls_have_every_connection(
 ) -> None:
     monkeypatch.setattr(sizes, "CALLS", 2)
     async with serving(postgres, tmp_path) as served, stream(served) as worker, granted(served) as (_, ref, _):
-        plans = await asyncpg.connect(postgres)
+        rows = await asyncpg.connect(postgres)
         try:
-            async with grpc.aio.insecure_channel(served.address) as channel, plans.transaction():
+            async with grpc.aio.insecure_channel(served.address) as channel, rows.transaction():
                 stub = training_pb2_grpc.TrainingServiceStub(channel)
                 for tenant in ("b", "c"):
                     await served.core.tenant(tenant)
-                await plans.execute("lock table plan in access exclusive mode")
+                keys = [(await served.running.keys.create(1, tenant, "")).key for tenant in ("b", "b", "c")]
+                await rows.execute("select from tenant where name in ('b', 'c') for update")
                 calls = [
                     stub.StartTraining(
                         training_pb2.StartTrainingRequest(numbered=training_pb2.NumberedDocuments(uri_template="s3://bucket/{n}", count=1)),
-                        metadata=(("authorization", f"Bearer {(await served.running.keys.create(1, tenant, '')).key}"),),
+                        metadata=(("authorization", f"Bearer {key}"),),
                     )
-                    for tenant in ("b", "b", "c")
+                    for key in keys
                 ]
                 waiting = """
                     select count(*) from pg_stat_activity
@@ -329,7 +330,7 @@ async def test_a_worker_works_on_while_tenants_calls_have_every_connection(
                     assert another.welcome.session
                 assert not any(call.done() for call in calls)
         finally:
-            await plans.close()
+            await rows.close()
 
 
 async def test_a_goodbye_is_heard_though_its_stream_is_closed_right_behind_it(served: Served) -> None:
