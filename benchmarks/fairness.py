@@ -29,6 +29,8 @@ LANES = 4
 PLAN_SLOTS = 1_000
 FLOOD = 100_000
 IDLE_ROUNDS, FLOOD_ROUNDS = 5, 20
+APART_SECONDS = 0.37
+"""No part of a second, so that rounds meet heartbeats and documents at other moments."""
 SETTLE_SECONDS, MEASURED_SECONDS = 10.0, 40.0
 WEIGHTS = (1.0, 1.0, 2.0, 4.0)
 
@@ -92,7 +94,7 @@ async def flood(real: Servers) -> None:
         flooded = []
         for _ in range(FLOOD_ROUNDS):
             flooded.append(await _first_result(small))
-            await asyncio.sleep(0.37)
+            await asyncio.sleep(APART_SECONDS)
         before = statistics.median(idle)
         print(
             f"first result of a small tenant: idle {before:.2f} s; under a flood p50 {statistics.median(flooded):.2f} s, worst "

@@ -195,6 +195,7 @@ class Term:
 
     async def _republish(self) -> None:
         rows = {(row["id"], row["number"]): row for row in await self._c.fetch(SQL["dispatched"])}
+        self._preemptions.forget_others(rows)
         due = self._overdue.due(time.monotonic(), rows)
         metrics.REPUBLISHED.add(len(due))
         if due:

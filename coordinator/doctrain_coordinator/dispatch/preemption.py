@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, preempt
 from doctrain_coordinator.core.service import Service
@@ -37,6 +37,10 @@ class Preemptions:
             self._granted += 1
             self._places[key] = self._granted
 
+    def forget_others(self, dispatched: Collection[tuple[int, int]]) -> None:
+        """No other grant waits to be begun; else a fleet that is never full would have them all remembered."""
+        self._places = {key: place for key, place in self._places.items() if key in dispatched}
+
     async def make(self, lanes: int, used: Counter[int]) -> bool:
         """Makes room where a tenant misses lanes; answers whether that leaves other grants to be made.
 
@@ -57,6 +61,7 @@ class Preemptions:
 
     def _demands(self, now: float, shards: Sequence[Record], pending: Sequence[Record], used: Counter[int]) -> list[Demand]:
         plans = {row["tenant"]: row for row in (*shards, *pending)}
+        self._service.attend(plans)
         ready = {row["tenant"]: row["shards"] for row in pending}
         running: dict[int, list[Running]] = {tenant: [] for tenant in plans}
         waiting: dict[int, list[Waiting]] = {tenant: [] for tenant in plans}
