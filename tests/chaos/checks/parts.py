@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from chaos.evidence import Evidence
 from chaos.world import LEASE_SECONDS
 
 TAKE_BACK_SECONDS = 3.0
-"""A lapse is seen once a second, on a busy machine a little later, and what blocks a take-back is ended."""
+"""A lapse is seen once a second, and what blocks a take-back is ended; what the machine stood still for comes on top."""
 
 _MOST = {
     # Resident memory in MiB, descriptors, threads, children. A worker's main process tries its sandbox when it starts.
@@ -78,13 +80,22 @@ def frozen_workers_are_taken_back(evidence: Evidence) -> Iterator[str]:
     """A worker that stood still for longer than its lease has no session left before it wakes, whatever it was doing."""
     samples = evidence.of("samples")
     for fault in evidence.of("faults"):
-        late = fault["made"] + LEASE_SECONDS + TAKE_BACK_SECONDS
-        if "frozen past its lease" not in fault["kind"] or not fault["alone"] or fault["healed"] < late:
+        if "frozen past its lease" not in fault["kind"] or not fault["alone"]:
+            continue
+        allowed = LEASE_SECONDS + TAKE_BACK_SECONDS + _standstill(samples, fault["made"], fault["healed"])
+        late = fault["made"] + allowed
+        if fault["healed"] < late:
             continue
         before = [json.loads(line["live"]).get(fault["victim"]) for line in samples if line["at"] < fault["made"]]
         after = [json.loads(line["live"]).get(fault["victim"]) for line in samples if late < line["asked"] and line["at"] < fault["healed"]]
         if before and before[-1] is not None and before[-1] in after:
-            yield f"session {before[-1]} of {fault['victim']} was live {LEASE_SECONDS + TAKE_BACK_SECONDS:g} s after it froze"
+            yield f"session {before[-1]} of {fault['victim']} was live {allowed:.1f} s after it froze"
+
+
+def _standstill(samples: Sequence[dict[str, Any]], since: float, until: float) -> float:
+    """The longest time without a sample between two moments: the sampler asks for one ten times a second, if the machine lets it."""
+    asked: list[float] = [since, *(line["asked"] for line in samples if since < line["asked"] < until), until]
+    return max(after - before for before, after in itertools.pairwise(asked))
 
 
 def work_goes_on_after_each_fault(evidence: Evidence) -> Iterator[str]:
