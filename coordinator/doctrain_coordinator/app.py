@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from doctrain_coordinator import certificate, metrics
@@ -34,6 +35,7 @@ from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.search.vector_index import VectorIndex
+from doctrain_coordinator.store import session_numbers
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
@@ -100,6 +102,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
         page = stack.enter_context(dashboard.opened(settings, served_with))
         await migrate(settings.database_url)
         held = await _Held.open(settings, stack)
+        await session_numbers.go_on_from_now(held.api)
         loops = await stack.enter_async_context(asyncio.TaskGroup())
         coordinator = _Coordinator(settings, held, broker, registry, loops, page=page, served_with=served_with)
         stack.callback(coordinator.end)
@@ -113,6 +116,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 class _Held:
     """What is open as long as a coordinator runs; what each pool is for is told in ``doctrain_mesh.postgres.sizes``."""
 
+    database: postgres.Database
     heartbeats: postgres.Pool
     tracker: postgres.Pool
     api: postgres.Pool
@@ -123,9 +127,10 @@ class _Held:
     @classmethod
     async def open(cls, settings: Settings, stack: AsyncExitStack) -> _Held:
         """Opens all; ``stack`` closes it."""
+        database = postgres.Database(settings.database_url)
 
         async def pool(name: str, size: int, options: Mapping[str, str] | None = None) -> postgres.Pool:
-            made = await postgres.create_pool(settings.database_url, size=size, name=f"doctrain {name}", settings=options)
+            made = await database.create_pool(size=size, name=f"doctrain {name}", settings=options)
             stack.push_async_callback(postgres.close_pool, made)
             stack.enter_context(postgres.measured(made, name))
             return made
@@ -133,6 +138,7 @@ class _Held:
         model = QueryModel(lambda: open_embedder(settings))
         stack.push_async_callback(model.close)
         return cls(
+            database,
             await pool("heartbeats", sizes.HEARTBEATS),
             await pool("tracker", sizes.TRACKER),
             await pool("api", sizes.CALLS),
@@ -157,19 +163,19 @@ class _Coordinator:
         self._settings, self._registry, self._loops, self._page = settings, registry, loops, page
         self._tasks: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
-        url = settings.database_url
-        changes = Changes(url)
+        database = held.database
+        changes = Changes(database)
         sources, blobs = held.sources, held.sources.blobs
         budgets = Budgets(settings.loss_before_trial, settings.losses_on_trial)
         locks, tenants_locks = ShardLocks(held.tracker), ShardLocks(held.api)
         lost = LostSessions(held.tracker, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
         handbacks = HandBacks(locks, changes)
         self._publisher = publisher = Publisher(broker)
-        committer = Committer(url, changes)
+        committer = Committer(database, changes)
         heartbeats = Heartbeats(held.heartbeats, handbacks)
         dead_letters = DeadLetters(held.api, broker)
         bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
-        loaders = Loaders(url, tenants_locks, changes, sources=sources, bounds=bounds)
+        loaders = Loaders(database, tenants_locks, changes, sources=sources, bounds=bounds)
         accepting = Accepting(held.api, changes, loaders)
         silent_seconds = SILENT_BEATS * settings.beat_seconds
         trainings = Trainings(held.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
@@ -178,8 +184,8 @@ class _Coordinator:
         control = Control(tenants_locks, changes)
         suspensions, usage, uploads = Suspensions(held.api, control), Usage(held.api), Uploads(held.api, blobs)
         kept = Kept(settings.keep_trainings_days, settings.keep_uploads_days, settings.keep_audit_days)
-        removals = Removals(url, held.api, DeletedTenants(control, blobs), blobs, kept)
-        self._leadership = leadership = Leadership(url, dispatcher.lead)
+        removals = Removals(database, held.api, DeletedTenants(control, blobs), blobs, kept)
+        self._leadership = leadership = Leadership(database, dispatcher.lead)
         self._fleet = FleetMeasures(held.api, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
         self._hub = WatchHub(trainings, changes)
         limits = Limits(
@@ -240,7 +246,8 @@ class _Coordinator:
             tracker=self._tracker,
             within=page.services if page else "",
         )
-        self._background = {
+        self._background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "database": partial(database.watch, held.api),
             "changes": changes.run,
             "commits": committer.run,
             "heartbeats": heartbeats.run,
@@ -254,7 +261,7 @@ class _Coordinator:
             "suspensions": suspensions.run,
             "usage": usage.run,
             "removals": removals.run,
-            "vector index": VectorIndex(url, held.model).run,
+            "vector index": VectorIndex(database, held.model).run,
         }
         if settings.metrics_listen:
             self._background["fleet measures"] = self._fleet.run

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Connection, statements
+from doctrain_mesh.postgres import Connection, Database, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)
@@ -33,8 +33,8 @@ Listener = Callable[[frozenset[int] | None], None]
 class Changes:
     """One a coordinator. ``run`` is supervised by the application."""
 
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._listeners: set[Listener] = set()
         self._work = asyncio.Event()
         self._untold_trainings: set[int] = set()
@@ -83,7 +83,7 @@ class Changes:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _session(self) -> None:
-        connection = await postgres.connect(self._url, settings={"application_name": "doctrain changes"}, command_seconds=10)
+        connection = await self._database.connect(settings={"application_name": "doctrain changes"}, command_seconds=10)
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
         try:

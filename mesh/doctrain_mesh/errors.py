@@ -195,6 +195,10 @@ class StoreUnavailableError(UnavailableError):
     """Postgres did not answer."""
 
 
+class StoreRestoredError(StoreUnavailableError):
+    """Postgres is not where it was: what this process remembers of it may not be so."""
+
+
 class BrokerUnavailableError(UnavailableError):
     """The broker did not confirm: the outcome is unknown, not failed."""
 

@@ -14,10 +14,11 @@ from testkit.rabbitmq import QueuePlace
 
 
 @pytest.fixture
-async def real_mesh(postgres: str, rabbitmq: QueuePlace, own_etcd: EtcdServer, tmp_path: Path) -> AsyncIterator[Mesh]:
-    """No part started yet; servers migrated, an operator and a worker key made."""
-    environment = {
-        "DOCTRAIN_DATABASE_URL": postgres,
+def environment(rabbitmq: QueuePlace, own_etcd: EtcdServer, tmp_path: Path) -> dict[str, str]:
+    """What all parts of a mesh are told, but for the database."""
+    for folder in ("blobs", "documents"):
+        (tmp_path / folder).mkdir()
+    return {
         "DOCTRAIN_BROKER_URL": rabbitmq.url,
         "DOCTRAIN_BROKER_QUEUE": rabbitmq.queue,
         "DOCTRAIN_REGISTRY_URL": own_etcd.url,
@@ -26,7 +27,10 @@ async def real_mesh(postgres: str, rabbitmq: QueuePlace, own_etcd: EtcdServer, t
         "DOCTRAIN_LOG_LEVEL": "INFO",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])),
     }
-    for folder in ("blobs", "documents"):
-        (tmp_path / folder).mkdir()
-    async with mesh(tmp_path, environment) as running:
+
+
+@pytest.fixture
+async def real_mesh(postgres: str, environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Mesh]:
+    """No part started yet; servers migrated, an operator and a worker key made."""
+    async with mesh(tmp_path, {**environment, "DOCTRAIN_DATABASE_URL": postgres}) as running:
         yield running

@@ -51,7 +51,7 @@ async def one(postgres: str) -> AsyncIterator[Core]:
 @asynccontextmanager
 async def running(one: Core, sources: Scripted, *, patience_seconds: float = 3600) -> AsyncIterator[None]:
     bounds = Bounds(10**6, patience_seconds)
-    made = Loaders(one.url, one.locks, one.changes, sources=cast(Sources, sources), bounds=bounds)
+    made = Loaders(postgres_of_mesh.Database(one.url), one.locks, one.changes, sources=cast(Sources, sources), bounds=bounds)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(made.run())
         try:

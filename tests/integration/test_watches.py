@@ -94,7 +94,7 @@ async def test_a_watcher_is_told_the_state_that_a_restored_database_has(served: 
 
 
 async def test_what_could_not_be_told_is_told_on_the_next_connection(postgres: str) -> None:
-    here, there = Changes(postgres), Changes(postgres)
+    here, there = Changes(database_pool.Database(postgres)), Changes(database_pool.Database(postgres))
     heard: list[frozenset[int] | None] = []
     pool = await database_pool.create_pool(postgres, size=1, name="test")
     backends = "select pid from pg_stat_activity where application_name = 'doctrain changes' and datname = current_database()"

@@ -20,6 +20,7 @@ from doctrain_coordinator.core import sharding
 from doctrain_coordinator.rpc import server
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
+from doctrain_coordinator.store import session_numbers
 from doctrain_coordinator.trainings import chunks
 from doctrain_mesh import postgres
 from doctrain_mesh.network.uris import UriRules
@@ -115,6 +116,20 @@ def _idle(patch: pytest.MonkeyPatch, module: Any, names: Sequence[str]) -> None:
         patch.setattr(module, name, lambda *_, **__: _Idle())
 
 
+class _Database:
+    """One that is never restored."""
+
+    def __init__(self, store: StoreServer, url: str) -> None:
+        self.connect, self.create_pool = partial(store.connect, url), partial(store.create_pool, url)
+
+    async def watch(self, _pool: Any) -> None:
+        await virtual_loop().create_future()
+
+
+async def _ready(_store: Any) -> None:
+    """The tables are there, and no number is given out twice."""
+
+
 @contextmanager
 def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network) -> Iterator[None]:
     """While open, what of the product is started on the loop is a part of the simulation."""
@@ -123,9 +138,6 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         settings: Any, _keys: Any, _certificate: Any, *, training: TrainingService, tracker: TrackerService, **_others: Any
     ) -> _Served:
         return _Served(network, settings.advertise, training, tracker)
-
-    async def no_migration(_url: str) -> None:
-        """The tables are there."""
 
     async def unregistered(*_: Any, **__: Any) -> None:
         """Workers in the registry are for operators' eyes."""
@@ -147,9 +159,11 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
                         patch.setattr(module, attribute, clock if value is time else _Datetime)
         patch.setattr(connections, "OUTAGE", Outage("Postgres", loop.time))  # else a run would begin with what the one before left
         patch.setattr(postgres, "connect", store.connect)
+        patch.setattr(postgres, "Database", partial(_Database, store))
         patch.setattr(postgres, "create_pool", store.create_pool)
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
-        patch.setattr(coordinator, "migrate", no_migration)
+        patch.setattr(coordinator, "migrate", _ready)
+        patch.setattr(session_numbers, "go_on_from_now", _ready)
         patch.setattr(server, "build", serve)
         patch.setattr(server, "check", lambda _settings: None)
         patch.setattr(coordinator, "Sources", _Sources)

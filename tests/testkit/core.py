@@ -46,7 +46,8 @@ class Core:
 
     def __init__(self, url: str, pool: postgres.Pool, broker: MemoryBroker, lease_seconds: float) -> None:
         self.url, self.pool, self.broker = url, pool, broker
-        self.changes = Changes(url)
+        database = postgres.Database(url)
+        self.changes = Changes(database)
         self.loops: asyncio.TaskGroup | None = None
         self.asides: set[asyncio.Task[None]] = set()
         self.locks = ShardLocks(pool)
@@ -57,10 +58,10 @@ class Core:
         self.trials = Trials(pool)
         self.control = Control(self.locks, self.changes)
         self.heartbeats = Heartbeats(pool, self.handbacks)
-        self.committer = Committer(url, self.changes)
+        self.committer = Committer(database, self.changes)
         self.publisher = Publisher(broker)
         self.dispatcher = Dispatcher(self.changes, self.publisher, self.lost, self.spawn, lease_seconds=lease_seconds, lane_slots=5)
-        self.leadership = Leadership(url, self.dispatcher.lead)
+        self.leadership = Leadership(database, self.dispatcher.lead)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self.loops is not None, "made by ``core``, it runs what it starts"

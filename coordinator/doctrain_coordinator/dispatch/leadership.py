@@ -14,7 +14,7 @@ from doctrain_coordinator.store import planning
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import Connection, statements
+from doctrain_mesh.postgres import Connection, Database, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__, AdvisoryLock)
@@ -27,8 +27,8 @@ COMMAND_SECONDS = 15.0
 class Leadership:
     """Campaigns for the lock and runs ``lead`` while it holds; ``run`` is supervised by the application."""
 
-    def __init__(self, database_url: str, lead: Callable[[Connection], Awaitable[None]]) -> None:
-        self._url, self._lead = database_url, lead
+    def __init__(self, database: Database, lead: Callable[[Connection], Awaitable[None]]) -> None:
+        self._database, self._lead = database, lead
         self.leading = False
 
     async def run(self) -> None:
@@ -45,8 +45,7 @@ class Leadership:
             await asyncio.sleep(CAMPAIGN_SECONDS)
 
     async def _term(self) -> None:
-        connection = await postgres.connect(
-            self._url,
+        connection = await self._database.connect(
             settings={
                 "application_name": "doctrain leader",
                 "idle_session_timeout": f"{IDLE_SECONDS}s",

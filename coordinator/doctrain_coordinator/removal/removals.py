@@ -18,7 +18,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.documents.errors import BlobForbiddenError
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import OwnConnection, Pool, statements
+from doctrain_mesh.postgres import Database, OwnConnection, Pool, statements
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__, AdvisoryLock)
@@ -46,8 +46,8 @@ class Kept:
 class Removals:
     """Removes deleted tenants as soon as they are, and what is too old now and then."""
 
-    def __init__(self, url: str, pool: Pool, tenants: Tenants, blobs: BlobStore, kept: Kept) -> None:
-        self._url, self._pool, self._tenants, self._blobs, self._kept = url, pool, tenants, blobs, kept
+    def __init__(self, database: Database, pool: Pool, tenants: Tenants, blobs: BlobStore, kept: Kept) -> None:
+        self._database, self._pool, self._tenants, self._blobs, self._kept = database, pool, tenants, blobs, kept
         self._looked = float("-inf")
 
     async def run(self) -> None:
@@ -65,7 +65,7 @@ class Removals:
     async def _remove(self, *, old: bool) -> bool:
         """False while another coordinator removes."""
         settings = {"application_name": "doctrain removal", "idle_session_timeout": f"{IDLE_SECONDS:g}s"}
-        connection = await postgres.connect(self._url, settings=settings, command_seconds=STATEMENT_SECONDS)
+        connection = await self._database.connect(settings=settings, command_seconds=STATEMENT_SECONDS)
         try:
             async with postgres.available("removing what is deleted or old", connection):
                 if not await connection.fetchval(SQL["try_lock"]):

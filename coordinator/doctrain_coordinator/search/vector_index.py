@@ -14,7 +14,7 @@ from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import statements
+from doctrain_mesh.postgres import Database, statements
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__, AdvisoryLock)
@@ -35,8 +35,8 @@ def index_name(model: str) -> str:
 class VectorIndex:
     """The index of the model that queries are embedded with."""
 
-    def __init__(self, url: str, model: QueryModel) -> None:
-        self._url, self._model = url, model
+    def __init__(self, database: Database, model: QueryModel) -> None:
+        self._database, self._model = database, model
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -50,7 +50,7 @@ class VectorIndex:
 
     async def _make(self, model: str, dimensions: int) -> None:
         index = index_name(model)
-        connection = await postgres.connect(self._url, command_seconds=MAKING_SECONDS)
+        connection = await self._database.connect(command_seconds=MAKING_SECONDS)
         try:
             async with postgres.available("making the index of vectors", connection):
                 if await connection.fetchval(SQL["is_valid"], index) or not await connection.fetchval(SQL["try_lock"], index):

@@ -24,7 +24,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.observability import telemetry
 from doctrain_mesh.pacing import Pace, Pacer
-from doctrain_mesh.postgres import OwnConnection
+from doctrain_mesh.postgres import Database, OwnConnection
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ class _Whole:
 class Committer:
     """Owns one connection and the queue in front of it; ``run`` is supervised by the application."""
 
-    def __init__(self, database_url: str, changes: Changes, pace: Pace | None = None) -> None:
-        self._url = database_url
+    def __init__(self, database: Database, changes: Changes, pace: Pace | None = None) -> None:
+        self._database = database
         self._changes = changes
         self._pacer = Pacer(pace or Pace())
         self._items: list[Item] = []
@@ -148,8 +148,7 @@ class Committer:
 
     async def _connected(self) -> OwnConnection:
         if self._open is None:
-            self._open = await postgres.connect(
-                self._url,
+            self._open = await self._database.connect(
                 settings={"application_name": "doctrain commits", **planning.BY_INDEX, **postgres.ended_when_frozen()},
             )
         return self._open

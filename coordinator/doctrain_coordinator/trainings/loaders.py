@@ -19,7 +19,7 @@ from doctrain_coordinator.trainings.unfinished import Unfinished
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
-from doctrain_mesh.postgres import OwnConnection, sizes
+from doctrain_mesh.postgres import Database, OwnConnection, sizes
 
 log = logging.getLogger(__name__)
 SCAN_SECONDS = 5.0
@@ -50,8 +50,8 @@ class Bounds:
 class Loaders:
     """Runs at most ``sizes.LOADS`` loads, tenants in turn; ``run`` is supervised by the application."""
 
-    def __init__(self, database_url: str, locks: ShardLocks, changes: Changes, *, sources: Sources, bounds: Bounds) -> None:
-        self._url, self._locks, self._changes = database_url, locks, changes
+    def __init__(self, database: Database, locks: ShardLocks, changes: Changes, *, sources: Sources, bounds: Bounds) -> None:
+        self._database, self._locks, self._changes = database, locks, changes
         self._sources, self._bounds = sources, bounds
         self._poked = asyncio.Event()
         self._rota = Rota(RETRY_SECONDS, LONGEST_RETRY_SECONDS)
@@ -120,7 +120,7 @@ class Loaders:
             "idle_session_timeout": f"{IDLE_SECONDS:g}s",
             **postgres.ended_when_frozen(),
         }
-        connection = await postgres.connect(self._url, settings=settings, command_seconds=storing.COMMIT_SECONDS)
+        connection = await self._database.connect(settings=settings, command_seconds=storing.COMMIT_SECONDS)
         try:
             yield connection
         finally:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from asyncpg.exceptions._base import DataError as UnencodableError  # asyncpg.DataError is the server's
@@ -174,11 +174,17 @@ async def _leave_as_is(_connection: object) -> None:
 
 
 async def create_pool(
-    url: str, *, size: int, name: str, frozen_seconds: float = FROZEN_SECONDS, settings: Mapping[str, str] | None = None
+    url: str,
+    *,
+    size: int,
+    name: str,
+    frozen_seconds: float = FROZEN_SECONDS,
+    settings: Mapping[str, str] | None = None,
+    opened: Callable[[Connection], Coroutine[Any, Any, None]] | None = None,
 ) -> Pool:
     """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start.
 
-    A process that freezes within a transaction keeps its locks for ``frozen_seconds``.
+    A process that freezes within a transaction keeps its locks for ``frozen_seconds``. ``opened`` is called with each new connection.
     """
     async with _reaching(url, starting=True):
         return await asyncpg.create_pool(
@@ -188,6 +194,7 @@ async def create_pool(
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             reset=_leave_as_is,
+            init=opened,
             server_settings={"application_name": name, **_KEEPALIVE, **ended_when_frozen(frozen_seconds), **(settings or {})},
         )
 
