@@ -43,6 +43,23 @@ async def test_one_that_comes_to_a_full_fleet_is_next_and_a_shard_makes_room(ful
     await full.sums_hold(flood)
 
 
+async def test_one_that_has_slots_for_a_single_shard_takes_a_single_lane(full: Core) -> None:
+    large, small = await full.tenant("large", "paid"), await full.tenant("small", "free")
+    session = (await full.open("w", lanes=4)).session
+    flood = await full.training(large, "flood", 1_000)
+    async with full.broker.consume(100) as consumer:
+        for shard in (await drained(consumer))[:4]:
+            assert await full.begin(session, shard.shard, shard.number) is Begun.BEGUN
+        many = await full.training(small, "many", 1_000)
+        assert len(await full.shards(many)) > 4
+        (first, *_) = await drained(consumer)
+        assert (first.tenant_id, first.max_concurrency) == ("small", 5)
+        assert await full.begin(session, first.shard, first.number) is Begun.BEGUN
+        await drained(consumer)
+        assert sum(row["yields"] for row in await full.shards(flood)) == 1
+    await full.sums_hold(flood)
+
+
 async def test_of_tenants_that_have_nothing_the_one_is_next_that_was_worked_for_least(full: Core) -> None:
     first, second = await full.tenant("first"), await full.tenant("second")
     session = (await full.open("w", lanes=1)).session

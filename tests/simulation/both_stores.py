@@ -21,6 +21,7 @@ FAR = datetime(2100, 1, 1, tzinfo=UTC)
 DOCUMENTS, SHARD = 24, 4
 UNORDERED = {
     "in_flight",
+    "in_lanes",
     "held_shards",
     "held_by",
     "live_sessions",
@@ -127,7 +128,7 @@ async def same(url: str, script: Script) -> list[Any]:
     real = await on_postgres(url, script)
     simulated = await asyncio.to_thread(in_memory, script)
     for place, (theirs, ours) in enumerate(zip(real, simulated, strict=True)):
-        assert ours == theirs, f"answer {place}"
+        assert ours == theirs, f"answer {place}: {ours} is not {theirs}"
     return real
 
 

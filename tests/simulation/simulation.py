@@ -86,6 +86,7 @@ async def _run(outcome: Outcome, breaks: Break | None) -> None:
             await _close(mesh)
             outcome.seconds = loop.time() - START
     outcome.violations += [f"a process failed by itself: {crash}" for crash in mesh.crashes]
+    outcome.violations += [f"transactions waited for each other {lock}" for lock in mesh.store.database.locks.deadlocks]
 
 
 async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random, seed: int) -> None:

@@ -63,6 +63,17 @@ class Preemption:
     yielding: Sequence[tuple[int, int]] = ()
 
 
+def lanes_for(slots: int, widths: Iterable[int]) -> int:
+    """How many shards, each of which would be counted for a width, can be granted in their order while any of ``slots`` is free."""
+    lanes = 0
+    for width in widths:
+        if slots <= 0:
+            break
+        slots -= width
+        lanes += 1
+    return lanes
+
+
 def preempt(lanes: int, told: int, demands: Sequence[Demand]) -> Preemption:
     """What to take from whom so that every tenant gets its share of ``lanes``.
 

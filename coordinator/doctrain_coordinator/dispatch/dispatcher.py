@@ -100,8 +100,8 @@ class Term:
         self._overdue = Overdue()
         self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
         self._service = Service()
-        self._preemptions = Preemptions(connection, self._service)
-        self._lanes, self._used, self._crowded = 0, Counter[int](), False
+        self._preemptions = Preemptions(connection, self._service, lane_slots)
+        self._crowded_lanes = 0
         self._swept = self._forgot = float("-inf")
 
     async def round(self) -> float:
@@ -110,7 +110,7 @@ class Term:
         if delayed is not None and delayed <= 0:
             await self._c.execute(SQL["end_delays"], MOST_DELAYS)
             delayed = await self._grant_all()
-        if self._crowded and await self._preemptions.make(self._lanes, self._used):
+        if self._crowded_lanes and await self._preemptions.make(self._crowded_lanes):
             delayed = await self._grant_all()
         now = time.monotonic()
         if now - self._swept >= POLL_SECONDS:
@@ -135,7 +135,7 @@ class Term:
         lanes, to_start = fleet["lanes"], sum(row["to_start"] for row in in_flight) - fleet["to_start_aside"]
         used = _used(in_flight)
         self._service.observe(time.monotonic(), used)
-        self._lanes, self._used, self._crowded = lanes, used, 0 < lanes <= to_start
+        self._crowded_lanes = lanes if lanes <= to_start else 0
         room = min(admission.room_for(lanes, to_start, self._publisher.queued), MOST_GRANTS)
         if room <= 0:
             return False
@@ -147,13 +147,15 @@ class Term:
         self._service.forget_others(with_work)
         plans = await self._c.fetch(SQL["plans_of"], list({row["tenant"] for row in runnable}))
         places = 2 * lanes * self._lane_slots - (used.total() - fleet["used_aside"])
-        grants = admission.choose(self._claims(in_flight, runnable, plans), room, places, self._lane_slots)
+        grants = admission.choose(self._claims(in_flight, used, runnable, plans), room, places, self._lane_slots)
         if not grants:
             return False
         made = await self._make(grants)
         return bool(made) and (len(grants) == MOST_GRANTS or _looked_at_part(in_flight, runnable))
 
-    def _claims(self, in_flight: Sequence[Record], runnable: Sequence[Record], plans: Sequence[Record]) -> list[admission.Claim]:
+    def _claims(
+        self, in_flight: Sequence[Record], used: Counter[int], runnable: Sequence[Record], plans: Sequence[Record]
+    ) -> list[admission.Claim]:
         by_training = {(row["tenant"], row["training"]): row["used"] for row in in_flight}
         shards: dict[int, dict[int, list[admission.Pending]]] = {}
         for row in runnable:
@@ -163,7 +165,7 @@ class Term:
             admission.Claim(
                 plan["id"],
                 plan["slots"],
-                self._used[plan["id"]],
+                used[plan["id"]],
                 plan["weight"],
                 self._service.received(plan["id"], plan["weight"]),
                 [admission.Backlog(t, by_training.get((plan["id"], t), 0), pending) for t, pending in shards[plan["id"]].items()],

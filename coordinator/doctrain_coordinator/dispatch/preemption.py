@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, preempt
+from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, lanes_for, preempt
 from doctrain_coordinator.core.service import Service
 from doctrain_coordinator.core.states import ShardState
 from doctrain_mesh.postgres import Connection, Record, statements
@@ -25,8 +24,8 @@ GAP_SECONDS = 0.25
 class Preemptions:
     """Those of one leader's term."""
 
-    def __init__(self, connection: Connection, service: Service) -> None:
-        self._c, self._service = connection, service
+    def __init__(self, connection: Connection, service: Service, lane_slots: int) -> None:
+        self._c, self._service, self._lane_slots = connection, service, lane_slots
         self._granted, self._made = 0, float("-inf")
         self._places: dict[tuple[int, int], int] = {}
         self._seen: dict[tuple[int, int], float] = {}
@@ -41,28 +40,25 @@ class Preemptions:
         """No other grant waits to be begun; else a fleet that is never full would have them all remembered."""
         self._places = {key: place for key, place in self._places.items() if key in dispatched}
 
-    async def make(self, lanes: int, used: Counter[int]) -> bool:
-        """Makes room where a tenant misses lanes; answers whether that leaves other grants to be made.
-
-        ``used``: slots that each tenant is counted for.
-        """
+    async def make(self, lanes: int) -> bool:
+        """Makes room where a tenant misses some of the fleet's ``lanes``; answers whether that leaves other grants to be made."""
         now = time.monotonic()
         if now - self._made < GAP_SECONDS:
             return False
         shards = await self._c.fetch(SQL["in_lanes"])
-        pending = await self._c.fetch(SQL["pending"], lanes)
+        pending = await self._c.fetch(SQL["pending"], lanes, self._lane_slots)
         self._remember(now, shards)
-        demands = self._demands(now, shards, pending, used)
+        demands = self._demands(now, shards, pending)
         preemption = preempt(lanes, sum(row["yields"] for row in shards), demands)
         if not (preemption.withdrawn or preemption.yielding):
             return False
         self._made = now
         return await self._carry_out(preemption)
 
-    def _demands(self, now: float, shards: Sequence[Record], pending: Sequence[Record], used: Counter[int]) -> list[Demand]:
+    def _demands(self, now: float, shards: Sequence[Record], pending: Sequence[Record]) -> list[Demand]:
         plans = {row["tenant"]: row for row in (*shards, *pending)}
         self._service.attend(plans)
-        ready = {row["tenant"]: row["shards"] for row in pending}
+        ready = {row["tenant"]: lanes_for(row["slots"] - row["used"], row["widths"]) for row in pending}
         running: dict[int, list[Running]] = {tenant: [] for tenant in plans}
         waiting: dict[int, list[Waiting]] = {tenant: [] for tenant in plans}
         for row in shards:
@@ -78,7 +74,7 @@ class Preemptions:
                 self._service.received(tenant, plan["weight"]),
                 running[tenant],
                 waiting[tenant],
-                min(ready.get(tenant, 0), max(0, plan["slots"] - used[tenant])),
+                ready.get(tenant, 0),
             )
             for tenant, plan in plans.items()
         ]
@@ -89,6 +85,7 @@ class Preemptions:
 
     async def _carry_out(self, preemption: Preemption) -> bool:
         async with self._c.transaction():
+            await self._c.fetch(SQL["lock"], [shard for shard, _ in (*preemption.withdrawn, *preemption.yielding)])
             withdrawn = await self._c.fetchmany(SQL["withdraw"], preemption.withdrawn) if preemption.withdrawn else []
             told = await self._c.fetchmany(SQL["tell_to_yield"], preemption.yielding) if preemption.yielding else []
         log.debug("For tenants that miss lanes %d grants are withdrawn and %d shards told to yield.", len(withdrawn), len(told))

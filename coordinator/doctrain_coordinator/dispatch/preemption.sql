@@ -8,7 +8,8 @@ where shard.state = :ShardState.DISPATCHED
     or shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open and shard.holder in (select id from taking_session)
 
 -- name: pending
--- Of each tenant that has shards that may be granted: how many, $1 at most; one step of the index a tenant.
+-- Of each tenant that has shards that may be granted: the slots that it has in use, and what each of the first $1 of those shards would be
+-- counted for where $2 slots are a lane's; one step of the index a tenant.
 with recursive one as (
     (select tenant from shard where state = :ShardState.PENDING and not_before = '-infinity' order by tenant limit 1)
     union all
@@ -17,15 +18,21 @@ with recursive one as (
         where state = :ShardState.PENDING and not_before = '-infinity' and tenant > one.tenant order by tenant limit 1
     ) following
 )
-select one.tenant, tenant.weight, plan.slots, counted.shards
+select one.tenant, tenant.weight, plan.slots, ready.widths,
+    (select coalesce(sum(width), 0)::int from shard where shard.tenant = one.tenant and state in (:ShardState.IN_FLIGHT)) as used
 from one
 join tenant on tenant.id = one.tenant
 join plan on plan.name = tenant.plan
 cross join lateral (
-    select count(*)::int as shards from (
-        select from shard where state = :ShardState.PENDING and not_before = '-infinity' and tenant = one.tenant limit $1
-    ) ready
-) counted
+    select array_agg(width) as widths from (
+        select case when cardinality(suspects) > 0 then 1 else least(open, $2) end as width
+        from shard where state = :ShardState.PENDING and not_before = '-infinity' and tenant = one.tenant
+        order by training, shard_number limit $1
+    ) first_ones
+) ready
+
+-- name: lock
+select id from shard where id = any($1::bigint[]) order by id for no key update
 
 -- name: withdraw
 -- A message of a shard that is pending again finds its grant gone and is dropped.

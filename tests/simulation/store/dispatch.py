@@ -159,16 +159,34 @@ def _with_plan(tx: Transaction, key: int) -> Row:
 async def in_lanes(tx: Transaction) -> list[Row]:
     taking = {row["id"] for row in tx.scan("session") if row["state"] == 1 and takes(tx, row)}
     return [
-        {**columns(row, "id", "number", "yields"), **_with_plan(tx, row["tenant"]), "waiting": row["state"] == 1}
+        {**columns(row, "id", "number"), **_with_plan(tx, row["tenant"]), "waiting": row["state"] == 1, "yields": row["yields"]}
         for row in tx.scan("shard")
         if row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"] and row["holder"] in taking)
     ]
 
 
 @named("dispatch.preemption")
-async def pending(tx: Transaction, most: int) -> list[Row]:
-    ready = Counter(row["tenant"] for row in tx.scan("shard") if row["state"] == 0 and row["not_before"] == NEVER)
-    return [{**_with_plan(tx, tenant), "shards": min(most, shards)} for tenant, shards in sorted(ready.items())]
+async def pending(tx: Transaction, most: int, lane_slots: int) -> list[Row]:
+    ready: dict[int, list[Row]] = {}
+    for row in tx.scan("shard"):
+        if row["state"] == 0 and row["not_before"] == NEVER:
+            ready.setdefault(row["tenant"], []).append(row)
+    used = Counter(dict.fromkeys(ready, 0))
+    for row in tx.scan("shard"):
+        used[row["tenant"]] += row["width"] if row["state"] in (1, 2, 3) else 0
+    widths = {
+        tenant: [
+            1 if row["suspects"] else min(row["open"], lane_slots)
+            for row in sorted(rows, key=lambda row: (row["training"], row["shard_number"]))[:most]
+        ]
+        for tenant, rows in ready.items()
+    }
+    return [{**_with_plan(tx, tenant), "widths": widths[tenant], "used": used[tenant]} for tenant in sorted(ready)]
+
+
+@named("dispatch.preemption")
+async def lock(tx: Transaction, ids: list[int]) -> list[Row]:
+    return [columns(row, "id") for row in await tx.lock_rows("shard", tx.some("shard", ids), Mode.NO_KEY_UPDATE, lambda _: True)]
 
 
 async def _change(tx: Transaction, shard: int, number: int, state: int, change: Row) -> list[Row]:

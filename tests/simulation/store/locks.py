@@ -44,9 +44,10 @@ class _Wait:
 
 
 class Locks:
-    """All locks of one database."""
+    """All locks of one database; ``deadlocks`` tells which lock closed a circle."""
 
     def __init__(self) -> None:
+        self.deadlocks: list[str] = []
         self._holders: dict[Hashable, dict[int, Owner]] = {}
         self._queues: dict[Hashable, deque[_Wait]] = {}
 
@@ -58,6 +59,7 @@ class Locks:
         self._queues.setdefault(key, deque()).append(wait)
         try:
             if self._closes_a_circle(owner):
+                self.deadlocks.append(f"for {key}")
                 raise asyncpg.DeadlockDetectedError("deadlock detected")
             async with asyncio.timeout(owner.lock_timeout):
                 await wait.told
@@ -105,6 +107,7 @@ class Locks:
             if not self.try_take(wait.owner, key, wait.mode):
                 return
             queue.popleft()
+            wait.owner.waits = None  # it has the lock, though it goes on later: it is in nobody's circle
             wait.told.set_result(None)
 
     def _closes_a_circle(self, start: Owner) -> bool:

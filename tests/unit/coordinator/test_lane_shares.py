@@ -8,7 +8,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.lane_shares import KEPT_SECONDS, Demand, Preemption, Running, Waiting, preempt, share
+from doctrain_coordinator.core.lane_shares import KEPT_SECONDS, Demand, Preemption, Running, Waiting, lanes_for, preempt, share
 
 LONG = KEPT_SECONDS + 1
 
@@ -25,6 +25,11 @@ def _demand(tenant: int, running: int = 0, waiting: int = 0, pending: int = 0, *
         [Waiting(shard := next(shards), 1, shard) for _ in range(waiting)],
         pending,
     )
+
+
+def test_lanes_are_those_that_the_slots_are_enough_for() -> None:
+    assert [lanes_for(slots, [5, 5, 5]) for slots in (-1, 0, 1, 5, 6, 10, 99)] == [0, 0, 1, 1, 2, 2, 3]
+    assert lanes_for(5, [1] * 9) == 5
 
 
 @st.composite
