@@ -25,7 +25,7 @@ join tenant on tenant.id = one.tenant
 join plan on plan.name = tenant.plan
 cross join lateral (
     select array_agg(width) as widths from (
-        select case when cardinality(suspects) > 0 then 1 else least(open, $2) end as width
+        select least(open, case when cardinality(suspects) = 0 then $2 else 1 end) as width
         from shard where state = :ShardState.PENDING and not_before = '-infinity' and tenant = one.tenant
         order by training, shard_number limit $1
     ) first_ones
