@@ -22,6 +22,7 @@ DOCUMENTS, SHARD = 24, 4
 UNORDERED = {
     "in_flight",
     "in_lanes",
+    "workers",
     "held_shards",
     "held_by",
     "live_sessions",

@@ -219,6 +219,11 @@ async def message(consumer: Consumer, seconds: float = 10.0) -> ShardMessage:
     return ShardMessage.FromString(delivery.message.body)
 
 
+async def messages(consumer: Consumer, count: int) -> list[ShardMessage]:
+    """The next so many that the broker delivers."""
+    return [await message(consumer, 20) for _ in range(count)]
+
+
 async def drained(consumer: Consumer, quiet_seconds: float = 0.4) -> list[ShardMessage]:
     """What the broker delivers until it is quiet for that long."""
     found: list[ShardMessage] = []

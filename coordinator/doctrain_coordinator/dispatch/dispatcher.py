@@ -21,6 +21,7 @@ from doctrain_coordinator.core.overdue import Overdue
 from doctrain_coordinator.core.service import Service
 from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatch import messages
+from doctrain_coordinator.dispatch.balancing import Balancing
 from doctrain_coordinator.dispatch.preemption import Preemptions
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
@@ -101,6 +102,7 @@ class Term:
         self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
         self._service = Service()
         self._preemptions = Preemptions(connection, self._service, lane_slots)
+        self._balancing = Balancing(connection)
         self._crowded_lanes = 0
         self._swept = self._forgot = float("-inf")
 
@@ -117,6 +119,7 @@ class Term:
             self._swept = now
             await self._republish()
             await self._take_back()
+            await self._balance()
             await self._forget(now)
         until_sweep = max(0.0, self._swept + POLL_SECONDS - time.monotonic())
         return until_sweep if delayed is None else min(until_sweep, max(delayed, DELAYS_GAP_SECONDS))
@@ -207,6 +210,10 @@ class Term:
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SQL["live_sessions"])]
         self._lapses.take_back(self._observer.observe(time.monotonic(), live))
+
+    async def _balance(self) -> None:
+        if not self._crowded_lanes:
+            await self._balancing.make()
 
     async def _forget(self, now: float) -> None:
         if now - self._forgot >= FORGET_SECONDS:

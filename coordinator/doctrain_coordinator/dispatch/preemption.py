@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, lanes_for, preempt
 from doctrain_coordinator.core.service import Service
 from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.dispatch import yields
 from doctrain_mesh.postgres import Connection, Record, statements
 
 log = logging.getLogger(__name__)
@@ -87,8 +88,8 @@ class Preemptions:
         async with self._c.transaction():
             await self._c.fetch(SQL["lock"], [shard for shard, _ in (*preemption.withdrawn, *preemption.yielding)])
             withdrawn = await self._c.fetchmany(SQL["withdraw"], preemption.withdrawn) if preemption.withdrawn else []
-            told = await self._c.fetchmany(SQL["tell_to_yield"], preemption.yielding) if preemption.yielding else []
-        log.debug("For tenants that miss lanes %d grants are withdrawn and %d shards told to yield.", len(withdrawn), len(told))
+            told = await yields.tell(self._c, preemption.yielding)
+        log.debug("For tenants that miss lanes %d grants are withdrawn and %d shards told to yield.", len(withdrawn), told)
         return bool(withdrawn)
 
 

@@ -38,6 +38,3 @@ select id from shard where id = any($1::bigint[]) order by id for no key update
 -- A message of a shard that is pending again finds its grant gone and is dropped.
 update shard set state = :ShardState.PENDING where id = $1 and number = $2 and state = :ShardState.DISPATCHED
 returning id
-
--- name: tell_to_yield
-update shard set yields = true where id = $1 and number = $2 and state = :ShardState.RUNNING returning id

@@ -189,6 +189,25 @@ async def lock(tx: Transaction, ids: list[int]) -> list[Row]:
     return [columns(row, "id") for row in await tx.lock_rows("shard", tx.some("shard", ids), Mode.NO_KEY_UPDATE, lambda _: True)]
 
 
+@named("dispatch.balancing")
+async def workers(tx: Transaction) -> list[Row]:
+    return [columns(row, "id", "lanes") for row in tx.scan("session") if row["state"] == 1 and takes(tx, row) and row["lanes"] > 0]
+
+
+@named("dispatch.balancing", "in_lanes")
+async def lanes_of(tx: Transaction, sessions: list[int]) -> list[Row]:
+    return [
+        {**columns(row, "holder", "id", "number"), "left_open": row["open"] - len(row["running"])}
+        for row in tx.scan("shard")
+        if row["state"] == 2 and len(row["running"]) < row["open"] and row["holder"] in sessions
+    ]
+
+
+@named("dispatch.balancing")
+async def moving(tx: Transaction) -> list[Row]:
+    return [{"exists": any(row["state"] == 1 or (row["state"] == 2 and row["yields"]) for row in tx.scan("shard"))}]
+
+
 async def _change(tx: Transaction, shard: int, number: int, state: int, change: Row) -> list[Row]:
     changed = await tx.update("shard", shard, lambda row: row["number"] == number and row["state"] == state, lambda _: change)
     return [] if changed is None else [columns(changed, "id")]
@@ -199,6 +218,6 @@ async def withdraw(tx: Transaction, shard: int, number: int) -> list[Row]:
     return await _change(tx, shard, number, 1, {"state": 0})
 
 
-@named("dispatch.preemption")
+@named("dispatch.yields")
 async def tell_to_yield(tx: Transaction, shard: int, number: int) -> list[Row]:
     return await _change(tx, shard, number, 2, {"yields": True})

@@ -166,6 +166,9 @@ async def pause_shards(tx: Transaction, training: int, version: int) -> list[Row
 
 @named("trainings.control")
 async def resume_shards(tx: Transaction, training: int) -> list[Row]:
+    held = tx.get("training", training)
+    if held is not None and held["paused"]:
+        return []
     for shard in list(tx.shards(training)):
         await tx.update("shard", shard["id"], _held_back, lambda _: {"not_before": NEVER})
     return []

@@ -1,0 +1,58 @@
+"""Which shards go on at another worker, so that nobody stands idle beside one that has everything.
+
+A worker that joins, or comes back, finds the shards at those that were there before: within a tenant's limit nothing may be left to
+grant. Then shards of the fuller workers hand back what is left of them, and the queue gives it to whoever has lanes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SETTLED_SECONDS = 10.0
+"""For so long a shard is left where it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A shard in a lane with so many documents ``left`` to start, and for how long it has been seen there."""
+
+    shard: int
+    number: int
+    left: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One that takes new shards, and those that it has in its lanes."""
+
+    lanes: int
+    running: Sequence[Running]
+
+
+def balance(workers: Sequence[Worker]) -> list[tuple[int, int]]:
+    """Shards as (shard, number) that are to yield; sorted.
+
+    One after the other is moved, in thought, from the worker that has the most for its lanes to the one that has the least, the shard with
+    the most left first, as long as the one has no less than the other afterwards. So two workers of one size never differ by more than one,
+    and nothing is moved to and fro.
+    """
+    counts = [len(worker.running) for worker in workers]
+    movable = [_movable(worker) for worker in workers]
+    moved: list[tuple[int, int]] = []
+    while givers := [place for place, shards in enumerate(movable) if shards]:
+        giver = max(givers, key=lambda place: counts[place] / workers[place].lanes)
+        taker = min(range(len(workers)), key=lambda place: (counts[place] + 1) / workers[place].lanes)
+        if (counts[giver] - 1) / workers[giver].lanes < (counts[taker] + 1) / workers[taker].lanes:
+            break
+        shard = movable[giver].pop()
+        moved.append((shard.shard, shard.number))
+        counts[giver] -= 1
+        counts[taker] += 1
+    return sorted(moved)
+
+
+def _movable(worker: Worker) -> list[Running]:
+    """The one to move first is the last."""
+    return sorted((one for one in worker.running if one.seconds >= SETTLED_SECONDS), key=lambda one: (one.left, -one.shard))

@@ -1,0 +1,45 @@
+"""Shards of full workers go on at those that have free lanes (docs/protocol.md, "Balance"; decided in ``core.balance``).
+
+Only while nothing is on its way: what waits in the queue, or is about to, goes to free lanes by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from doctrain_coordinator.core.balance import Running, Worker, balance
+from doctrain_coordinator.core.states import ShardState
+from doctrain_coordinator.dispatch import yields
+from doctrain_mesh.postgres import Connection, Record, statements
+
+log = logging.getLogger(__name__)
+SQL = statements.of(__name__, ShardState)
+
+
+class Balancing:
+    """That of one leader's term."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+        self._seen: dict[tuple[int, int], float] = {}
+
+    async def make(self) -> None:
+        """Once in a while; what is read is no more than a look, so each order holds only if the shard is still what it was."""
+        now = time.monotonic()
+        workers = {row["id"]: row["lanes"] for row in await self._c.fetch(SQL["workers"])}
+        if len(workers) < 2:
+            return
+        shards = await self._c.fetch(SQL["in_lanes"], list(workers))
+        self._seen = {_key(row): self._seen.get(_key(row), now) for row in shards}
+        running: dict[int, list[Running]] = {session: [] for session in workers}
+        for row in shards:
+            running[row["holder"]].append(Running(*_key(row), row["left_open"], now - self._seen[_key(row)]))
+        moved = balance([Worker(lanes, running[session]) for session, lanes in workers.items()])
+        if not moved or await self._c.fetchval(SQL["moving"]):
+            return
+        log.info("%d shards go on at workers that have fewer.", await yields.tell(self._c, moved))
+
+
+def _key(row: Record) -> tuple[int, int]:
+    return row["id"], row["number"]
