@@ -59,3 +59,24 @@ async def test_a_rollback_after_an_overdue_statement_is_an_absent_store(pool: Po
     with pytest.raises(StoreUnavailableError):
         async with mesh_postgres.acquired(pool, "reading", seconds=0.1) as c, c.transaction():
             await c.execute("select pg_sleep(60)")
+
+
+async def test_transactions_that_wait_for_each_other_are_no_outage(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
+    one, other = [await mesh_postgres.connect(postgres) for _ in range(2)]
+    await one.execute("create table t (id int primary key)")
+    await one.execute("insert into t values (1), (2)")
+    has_one, has_two = asyncio.Event(), asyncio.Event()
+
+    async def both(c: Connection, first: int, second: int, mine: asyncio.Event, theirs: asyncio.Event) -> None:
+        async with mesh_postgres.available("waiting in a circle", c), c.transaction():
+            await c.execute("select from t where id = $1 for update", first)
+            mine.set()
+            await theirs.wait()
+            await c.execute("select from t where id = $1 for update", second)
+
+    ended = await asyncio.gather(both(one, 1, 2, has_one, has_two), both(other, 2, 1, has_two, has_one), return_exceptions=True)
+    assert [type(end) for end in ended if end is not None] == [StoreUnavailableError]
+    assert "undid a transaction that waited in a circle with another" in caplog.text
+    assert "away" not in caplog.text
+    for connection in (one, other):
+        await mesh_postgres.close_connection(connection)

@@ -91,7 +91,9 @@ async def available(operation: str, connection: Connection | None = None) -> Asy
     except (*_AWAY, OperationTimeoutError) as error:
         if task is not None and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
-        if isinstance(error, _OUR_OWN_DOING):
+        if isinstance(error, asyncpg.TransactionRollbackError):
+            log.warning("Postgres undid a transaction that waited in a circle with another (%s): %s", operation, cause(error))
+        elif isinstance(error, _OUR_OWN_DOING):
             log.info("A connection to Postgres was lost while this process stood still or gave up (%s): %s", operation, cause(error))
         else:
             OUTAGE.away(f"{operation}: {cause(error)}")
