@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from doctrain_coordinator.core import training_turns
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import ShardState
 from testkit.core import Core, core, drained, messages
@@ -73,3 +74,23 @@ async def test_of_tenants_that_have_nothing_the_one_is_next_that_was_worked_for_
         await full.training(first, "t2", 5)
         await full.training(second, "t", 5)
         assert next(shard.tenant_id for shard in await drained(consumer)) == "second"
+
+
+async def test_a_training_behind_a_large_one_of_its_own_tenant_gets_slots_before_a_shard_has_ended(
+    full: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_turns, "KEPT_SECONDS", 0.0)
+    tenant = await full.tenant("acme", "free")
+    session = (await full.open("w", lanes=4)).session
+    large = await full.training(tenant, "large", 1_000)
+    async with full.broker.consume(100) as consumer:
+        (shard,) = await messages(consumer, 1)
+        assert await full.begin(session, shard.shard, shard.number) is Begun.BEGUN
+        small = await full.training(tenant, "small", 1)
+        assert (await full.shards(small))[0]["state"] == ShardState.PENDING
+
+        async def told() -> list[int]:
+            return [row["id"] for row in await full.shards(large) if row["yields"]]
+
+        await wait_until(told, 30)
+        assert await told() == [shard.shard]

@@ -23,6 +23,7 @@ UNORDERED = {
     "in_flight",
     "in_lanes",
     "workers",
+    "running",
     "held_shards",
     "held_by",
     "live_sessions",

@@ -67,6 +67,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("preemption.lock", some),
             ("preemption.withdraw", shard, draw.randint(1, 2)),
             ("yields.tell_to_yield", shard, draw.randint(1, 2)),
+            ("training_turns.running",),
             ("balancing.workers",),
             ("balancing.in_lanes", [1, 2]),
             ("balancing.moving",),

@@ -24,6 +24,7 @@ from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.balancing import Balancing
 from doctrain_coordinator.dispatch.preemption import Preemptions
 from doctrain_coordinator.dispatch.publisher import Publisher
+from doctrain_coordinator.dispatch.training_turns import TrainingTurns
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
 from doctrain_coordinator.tracking.takeback import Guard
 from doctrain_mesh import postgres
@@ -102,7 +103,7 @@ class Term:
         self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
         self._service = Service()
         self._preemptions = Preemptions(connection, self._service, lane_slots)
-        self._balancing = Balancing(connection)
+        self._training_turns, self._balancing = TrainingTurns(connection), Balancing(connection)
         self._crowded_lanes = 0
         self._swept = self._forgot = float("-inf")
 
@@ -119,6 +120,7 @@ class Term:
             self._swept = now
             await self._republish()
             await self._take_back()
+            await self._training_turns.make()
             await self._balance()
             await self._forget(now)
         until_sweep = max(0.0, self._swept + POLL_SECONDS - time.monotonic())

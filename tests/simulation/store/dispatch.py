@@ -208,6 +208,31 @@ async def moving(tx: Transaction) -> list[Row]:
     return [{"exists": any(row["state"] == 1 or (row["state"] == 2 and row["yields"]) for row in tx.scan("shard"))}]
 
 
+@named("dispatch.training_turns")
+async def running(tx: Transaction) -> list[Row]:
+    shards = tx.scan("shard")
+    counted = [row for row in shards if in_flight(row)]
+    busy, yields = {row["training"] for row in counted}, {row["tenant"] for row in counted if row["yields"]}
+    used = Counter[int]()
+    for row in counted:
+        used[row["tenant"]] += row["width"]
+    held_back = {
+        row["tenant"]
+        for row in shards
+        if row["state"] == 0
+        and row["not_before"] == NEVER
+        and row["training"] not in busy
+        and (training := tx.get("training", row["training"])) is not None
+        and _startable(training)
+        and used[row["tenant"]] >= _with_plan(tx, row["tenant"])["slots"]
+    }
+    return [
+        columns(row, "tenant", "training", "id", "number", "width")
+        for row in shards
+        if row["state"] == 2 and len(row["running"]) < row["open"] and row["tenant"] in held_back - yields
+    ]
+
+
 async def _change(tx: Transaction, shard: int, number: int, state: int, change: Row) -> list[Row]:
     changed = await tx.update("shard", shard, lambda row: row["number"] == number and row["state"] == state, lambda _: change)
     return [] if changed is None else [columns(changed, "id")]

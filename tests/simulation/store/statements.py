@@ -14,7 +14,7 @@ from simulation.store.tables import Row, Transaction
 Statement = Callable[..., Awaitable[list[Row]]]
 
 MODULES = (
-    *(f"dispatch.{name}" for name in ("dispatcher", "leadership", "preemption", "balancing", "yields")),
+    *(f"dispatch.{name}" for name in ("dispatcher", "leadership", "preemption", "balancing", "training_turns", "yields")),
     *(
         f"tracking.{name}"
         for name in ("group_transaction", "recording", "training_rows", "sessions", "heartbeats", "lost_sessions", "takeback")

@@ -1,0 +1,34 @@
+"""Room for a tenant's trainings that wait behind its own (docs/protocol.md, "Turns of trainings"; decided in ``core.training_turns``)."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.core.training_turns import Running, choose
+from doctrain_coordinator.dispatch import yields
+from doctrain_mesh.postgres import Connection, statements
+
+log = logging.getLogger(__name__)
+SQL = statements.of(__name__, ShardState, TrainingState)
+
+
+class TrainingTurns:
+    """Those of one leader's term."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._c = connection
+        self._seen: dict[tuple[int, int], float] = {}
+
+    async def make(self) -> None:
+        """Once in a while; what is read is no more than a look, so each order holds only if the shard is still what it was."""
+        now = time.monotonic()
+        rows = await self._c.fetch(SQL["running"])
+        self._seen = {(row["id"], row["number"]): self._seen.get((row["id"], row["number"]), now) for row in rows}
+        running = [
+            Running(row["tenant"], row["training"], *key, row["width"], now - since)
+            for row, (key, since) in zip(rows, self._seen.items(), strict=True)
+        ]
+        if told := choose(running):
+            log.debug("%d shards make room for other trainings of their tenants.", await yields.tell(self._c, told))

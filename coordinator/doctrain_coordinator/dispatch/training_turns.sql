@@ -1,0 +1,22 @@
+-- name: running
+-- Of tenants that have all slots in use that they may, and a training that could start and has none: the shards that run and have
+-- documents to start. Not of tenants that have a shard which was told to yield.
+select shard.tenant, shard.training, shard.id, shard.number, shard.width
+from (
+    select tenant, sum(width) as used, bool_or(yields) as yields
+    from shard where state in (:ShardState.IN_FLIGHT) group by tenant
+) counted
+join tenant on tenant.id = counted.tenant
+join plan on plan.name = tenant.plan
+join shard on shard.tenant = counted.tenant and shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open
+where counted.used >= plan.slots and not counted.yields and exists (
+    select 1 from training
+    where training.tenant = counted.tenant and training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended
+        and exists (
+            select 1 from shard as waiting where waiting.tenant = counted.tenant and waiting.training = training.id
+                and waiting.state = :ShardState.PENDING and waiting.not_before = '-infinity'
+        )
+        and not exists (
+            select 1 from shard as busy where busy.training = training.id and busy.state in (:ShardState.IN_FLIGHT)
+        )
+)
