@@ -36,6 +36,7 @@ from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.search.vector_index import VectorIndex
 from doctrain_coordinator.store import session_numbers
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
@@ -116,7 +117,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 class _Held:
     """What is open as long as a coordinator runs; what each pool is for is told in ``doctrain_mesh.postgres.sizes``."""
 
-    database: postgres.Database
+    database: Database
     heartbeats: postgres.Pool
     tracker: postgres.Pool
     api: postgres.Pool
@@ -127,7 +128,7 @@ class _Held:
     @classmethod
     async def open(cls, settings: Settings, stack: AsyncExitStack) -> _Held:
         """Opens all; ``stack`` closes it."""
-        database = postgres.Database(settings.database_url)
+        database = Database(settings.database_url)
 
         async def pool(name: str, size: int, options: Mapping[str, str] | None = None) -> postgres.Pool:
             made = await database.create_pool(size=size, name=f"doctrain {name}", settings=options)

@@ -11,9 +11,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
+from doctrain_coordinator.store.database import Database
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Connection, Database, statements
+from doctrain_mesh.postgres import Connection, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)

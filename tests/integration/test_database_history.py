@@ -8,9 +8,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from doctrain_coordinator.store.database import Database
 from doctrain_mesh.errors import StoreRestoredError
-from doctrain_mesh.postgres import Database, close_connection
+from doctrain_mesh.postgres import close_connection
 from testkit.postgres import PostgresServer
+from testkit.server import free_port
+from testkit.waiting import wait_until
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -22,15 +25,21 @@ async def execute(url: str, *statements: str) -> None:
         await connection.close()
 
 
+TABLES = (
+    "create table session ()",
+    "create table mark (process bigint primary key, looks bigint not null, marked_at timestamptz not null default now())",
+)
+
+
 async def reach(database: Database) -> None:
     await close_connection(await database.connect())
 
 
 async def test_a_killed_postgres_comes_back_as_it_was(own_postgres: PostgresServer) -> None:
     async with own_postgres.database() as url:
+        await execute(url, *TABLES)
         database = Database(url)
         for _ in range(3):
-            await execute(url, "create table if not exists session ()")
             await reach(database)
             await own_postgres.restart()
         await reach(database)
@@ -38,6 +47,7 @@ async def test_a_killed_postgres_comes_back_as_it_was(own_postgres: PostgresServ
 
 async def test_an_earlier_state_is_told_at_the_next_connection(own_postgres: PostgresServer, tmp_path: Path) -> None:
     async with own_postgres.database() as url:
+        await execute(url, *TABLES)
         database = Database(url)
         await asyncio.to_thread(own_postgres.back_up, tmp_path / "backup")
         await execute(url, "create table more ()")
@@ -49,8 +59,41 @@ async def test_an_earlier_state_is_told_at_the_next_connection(own_postgres: Pos
         await reach(Database(url))
 
 
+async def test_an_earlier_state_whose_log_has_grown_is_told_too(own_postgres: PostgresServer, tmp_path: Path) -> None:
+    async with own_postgres.database() as url:
+        await execute(url, *TABLES)
+        database = Database(url)
+        pool = await database.create_pool(size=1, name="test")
+        await asyncio.to_thread(own_postgres.back_up, tmp_path / "backup")
+        watching = asyncio.create_task(database.watch(pool))
+
+        async def marked() -> bool:
+            async with asyncio.timeout(20):
+                connection = await asyncpg.connect(url)
+                try:
+                    return bool(await connection.fetchval("select count(*) from mark"))
+                finally:
+                    await connection.close()
+
+        await wait_until(marked)
+        await asyncio.to_thread(own_postgres.restore, tmp_path / "backup", start=False)
+        # Whoever restores works on it before it is opened to others.
+        known, own_postgres.port = own_postgres.port, free_port()
+        await asyncio.to_thread(own_postgres.start)
+        apart = own_postgres.url(url.rpartition("/")[2])
+        await execute(apart, *["create table more ()", "drop table more", "select pg_switch_wal()"] * 4)
+        own_postgres.kill()
+        own_postgres.port = known
+        await asyncio.to_thread(own_postgres.start)
+        with pytest.raises(StoreRestoredError):
+            async with asyncio.timeout(20):
+                await watching
+        pool.terminate()
+
+
 async def test_a_replica_that_was_promoted_is_not_what_it_replaced(own_postgres: PostgresServer) -> None:
     async with own_postgres.database() as url:
+        await execute(url, *TABLES)
         database = Database(url)
         await reach(database)
         own_postgres.kill()
@@ -63,7 +106,7 @@ async def test_a_replica_that_was_promoted_is_not_what_it_replaced(own_postgres:
 
 async def test_tables_that_were_restored_under_open_connections_are_noticed(own_postgres: PostgresServer) -> None:
     async with own_postgres.database() as url:
-        await execute(url, "create table session ()")
+        await execute(url, *TABLES)
         database = Database(url)
         pool = await database.create_pool(size=1, name="test")
         try:

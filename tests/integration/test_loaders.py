@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.trainings import chunks, loaders, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
@@ -51,7 +52,7 @@ async def one(postgres: str) -> AsyncIterator[Core]:
 @asynccontextmanager
 async def running(one: Core, sources: Scripted, *, patience_seconds: float = 3600) -> AsyncIterator[None]:
     bounds = Bounds(10**6, patience_seconds)
-    made = Loaders(postgres_of_mesh.Database(one.url), one.locks, one.changes, sources=cast(Sources, sources), bounds=bounds)
+    made = Loaders(Database(one.url), one.locks, one.changes, sources=cast(Sources, sources), bounds=bounds)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(made.run())
         try:

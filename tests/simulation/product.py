@@ -159,9 +159,9 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
                         patch.setattr(module, attribute, clock if value is time else _Datetime)
         patch.setattr(connections, "OUTAGE", Outage("Postgres", loop.time))  # else a run would begin with what the one before left
         patch.setattr(postgres, "connect", store.connect)
-        patch.setattr(postgres, "Database", partial(_Database, store))
         patch.setattr(postgres, "create_pool", store.create_pool)
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
+        patch.setattr(coordinator, "Database", partial(_Database, store))
         patch.setattr(coordinator, "migrate", _ready)
         patch.setattr(session_numbers, "go_on_from_now", _ready)
         patch.setattr(server, "build", serve)

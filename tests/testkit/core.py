@@ -15,6 +15,7 @@ from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tracking.commits import Committer
@@ -46,7 +47,7 @@ class Core:
 
     def __init__(self, url: str, pool: postgres.Pool, broker: MemoryBroker, lease_seconds: float) -> None:
         self.url, self.pool, self.broker = url, pool, broker
-        database = postgres.Database(url)
+        database = Database(url)
         self.changes = Changes(database)
         self.loops: asyncio.TaskGroup | None = None
         self.asides: set[asyncio.Task[None]] = set()

@@ -118,12 +118,13 @@ class PostgresServer(Server):
         subprocess.run(["cp", "-a", str(self.folder / "data"), str(folder)], check=True)
         self.start()
 
-    def restore(self, folder: Path) -> None:
-        """Kills the server and starts it on what was backed up."""
+    def restore(self, folder: Path, *, start: bool = True) -> None:
+        """Kills the server, puts back what was backed up and starts it on that."""
         self.kill()
         self.forget()
         subprocess.run(["cp", "-a", str(folder), str(self.folder / "data")], check=True)
-        self.start()
+        if start:
+            self.start()
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:

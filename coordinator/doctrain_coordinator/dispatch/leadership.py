@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 
 from doctrain_coordinator.store import planning
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
+from doctrain_coordinator.store.database import Database
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import Connection, Database, statements
+from doctrain_mesh.postgres import Connection, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__, AdvisoryLock)

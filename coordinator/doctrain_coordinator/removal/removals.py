@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from doctrain_coordinator.removal import trainings, uploads
 from doctrain_coordinator.removal.tenants import Tenants
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.tenants import audit
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.documents.errors import BlobForbiddenError
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import Database, OwnConnection, Pool, statements
+from doctrain_mesh.postgres import OwnConnection, Pool, statements
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__, AdvisoryLock)

@@ -12,9 +12,10 @@ import logging
 
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
+from doctrain_coordinator.store.database import Database
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import Database, statements
+from doctrain_mesh.postgres import statements
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__, AdvisoryLock)

@@ -273,6 +273,13 @@ select id, worker_id, lanes from session
 where state = 1 and not draining and (unfit is null or spared)
     and not exists (select 1 from worker_order where worker_order.worker_id = session.worker_id);
 
+-- What each coordinator leaves each second, to find it again: an earlier state of the database has it not, or an earlier one.
+create table mark (
+    process bigint primary key,
+    looks bigint not null,
+    marked_at timestamptz not null default now()
+) with (fillfactor = 50);
+
 -- Messages that the broker put aside, for operators; only the newest are kept.
 create table dead_letter (
     id bigint generated always as identity primary key,

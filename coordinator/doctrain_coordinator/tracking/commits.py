@@ -18,13 +18,14 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.blocks import halves, without_results
 from doctrain_coordinator.core.ledger import Recorded
 from doctrain_coordinator.store import planning
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.tracking.group_transaction import Batch, GroupTransaction
 from doctrain_coordinator.tracking.items import Begin, Item, Report
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.observability import telemetry
 from doctrain_mesh.pacing import Pace, Pacer
-from doctrain_mesh.postgres import Database, OwnConnection
+from doctrain_mesh.postgres import OwnConnection
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)

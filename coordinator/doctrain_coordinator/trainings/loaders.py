@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.core.turns import Rota, Turn
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings import endings, storing, unfinished
 from doctrain_coordinator.trainings.chunks import Chunk
@@ -19,7 +20,7 @@ from doctrain_coordinator.trainings.unfinished import Unfinished
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import BlobUnavailableError, InvalidRequestError, StoreUnavailableError, UnavailableError
-from doctrain_mesh.postgres import Database, OwnConnection, sizes
+from doctrain_mesh.postgres import OwnConnection, sizes
 
 log = logging.getLogger(__name__)
 SCAN_SECONDS = 5.0

@@ -17,12 +17,10 @@ from doctrain_mesh.postgres.connections import (
     ended_when_frozen,
     measured,
 )
-from doctrain_mesh.postgres.database import Database
 
 __all__ = [
     "Connection",
     "DataError",
-    "Database",
     "LockTimeoutError",
     "OwnConnection",
     "Pool",

@@ -1,45 +1,40 @@
 """The database of a process that remembers its rows: it may be away, but it may not come back as it was before.
 
 After a restore, and after a replica took over that had not received everything, numbers that this process knows are given out again, to
-others' rows. So each new connection, and every second one that is open, is asked where Postgres stands in its own history; once that does
-not follow what was seen before, nothing is done any more, and ``watch`` ends the process, which has to forget all it knows.
+others' rows. So each new connection, and every second one that is open, is asked where Postgres stands in its own history, and for a mark
+that this process leaves there each second: a log that has grown since the restore shows nothing. Once what is found does not follow what
+was seen before, nothing is done any more, and ``watch`` ends the process, which has to forget all it knows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreRestoredError, StoreUnavailableError
-from doctrain_mesh.postgres import connections
-from doctrain_mesh.postgres.connections import COMMAND_SECONDS, Connection, OwnConnection, Pool
+from doctrain_mesh.postgres import Connection, OwnConnection, Pool, statements
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
-# What is flushed survives a crash of Postgres, so a crash alone never goes back. The timeline is that of the next write: the one in the
-# last checkpoint lags behind a promotion.
-_WHERE = """
-select (select system_identifier from pg_control_system()) as system,
-    (select oid from pg_database where datname = current_database())::bigint as database,
-    to_regclass('session')::oid::bigint as schema,
-    substr(pg_walfile_name(flushed), 1, 8) as timeline,
-    (flushed - '0/0')::bigint as position
-from pg_current_wal_flush_lsn() as flushed
-"""
+COMMAND_SECONDS = 30.0
+SQL = statements.of(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in the history of a database: ``line`` names the history, ``position`` only grows along it."""
+    """A point in the history of a database: ``line`` names the history, along it ``position`` and the ``mark`` only grow."""
 
     line: tuple[object, ...]
     position: int
+    mark: int
 
     def follows(self, before: Moment) -> bool:
         """Whether everything that was there before is there."""
-        return self.line == before.line and self.position >= before.position
+        return self.line == before.line and self.position >= before.position and self.mark >= before.mark
 
 
 class Database:
@@ -47,14 +42,15 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._name = secrets.randbits(63)
         self._seen: Moment | None = None
         self._restored = asyncio.Event()
 
     async def connect(self, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS) -> OwnConnection:
-        """As ``connections.connect``."""
-        connection = await connections.connect(self._url, settings=settings, command_seconds=command_seconds)
+        """As ``doctrain_mesh.postgres.connect``."""
+        connection = await postgres.connect(self._url, settings=settings, command_seconds=command_seconds)
         try:
-            async with connections.available("opening a connection", connection):
+            async with postgres.available("opening a connection", connection):
                 await self._look(connection)
         except BaseException:
             connection.terminate()
@@ -62,14 +58,16 @@ class Database:
         return connection
 
     async def create_pool(self, *, size: int, name: str, settings: Mapping[str, str] | None = None) -> Pool:
-        """As ``connections.create_pool``."""
-        return await connections.create_pool(self._url, size=size, name=name, settings=settings, opened=self._look)
+        """As ``doctrain_mesh.postgres.create_pool``."""
+        return await postgres.create_pool(self._url, size=size, name=name, settings=settings, opened=self._look)
 
     async def watch(self, pool: Pool) -> None:
         """Looks, with connections of ``pool``, until cancelled. Raises StoreRestoredError once Postgres is not where it was."""
         while not self._restored.is_set():
             try:
-                async with connections.acquired(pool, "looking where Postgres stands", seconds=COMMAND_SECONDS) as connection:
+                async with postgres.acquired(pool, "looking where Postgres stands", seconds=COMMAND_SECONDS) as connection:
+                    await self._look(connection)
+                    await connection.execute(SQL["mark"], self._name)
                     await self._look(connection)
             except StoreRestoredError:
                 break
@@ -84,14 +82,14 @@ class Database:
 
     async def _look(self, connection: Connection) -> None:
         before = self._seen  # of several looks at once each is compared with what was seen before it was asked for
-        row = await connection.fetchrow(_WHERE)
+        row = await connection.fetchrow(SQL["look"], self._name)
         assert row is not None
-        moment = Moment((row["system"], row["database"], row["schema"], row["timeline"]), row["position"])
+        moment = Moment((row["system"], row["database"], row["schema"], row["timeline"]), row["position"], row["mark"])
         if before is not None and not moment.follows(before):
             self._restored.set()
         if self._restored.is_set():
             raise _restored()
-        if self._seen is None or moment.position > self._seen.position:
+        if self._seen is None or moment.follows(self._seen):  # a look that was overtaken by another tells nothing new
             self._seen = moment
 
 
