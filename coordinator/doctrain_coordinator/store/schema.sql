@@ -129,6 +129,8 @@ create index training_of_blob on training (tenant, substr(uri_template, 8, 64)) 
 -- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
 -- not_before is for pending shards: '-infinity' where one may be granted, 'infinity' while its training is paused, else until when it
 -- is delayed. The leader looks at those that may be granted only, however many others there are.
+-- narrow_to: its holder is told to run no more than so many at once; it becomes the width when the holder says that it does. resize counts
+-- the changes of a grant's width.
 -- fences: how many holders, one after the other, fenced themselves while fenced_open documents were open.
 -- yields: its holder is ordered to hand it back.
 -- counted: its documents have ended and stand in usage.
@@ -145,6 +147,8 @@ create table shard (
     number int not null default 0,
     holder bigint,
     width int not null default 0,
+    narrow_to int,
+    resize int not null default 0,
     yields boolean not null default false,
     not_before timestamptz not null default '-infinity',
     cool_downs int not null default 0,
