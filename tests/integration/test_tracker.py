@@ -103,8 +103,9 @@ class Worker:
         await self.say(blocks=[block])
         return (await self.hear(lambda r: list(r.blocks)))[0]  # type: ignore[no-any-return]
 
-    async def beat(self, *held: pb.ShardRef, sequence: int = 1, draining: bool = False) -> pb.HeartbeatAnswer:
-        await self.say(heartbeat=pb.Heartbeat(sequence=sequence, held=held, draining=draining))
+    async def beat(self, *held: pb.ShardRef, sequence: int = 1, draining: bool = False, resize: int = 0) -> pb.HeartbeatAnswer:
+        named = [pb.HeldShard(shard=ref.shard, number=ref.number, resize=resize) for ref in held]
+        await self.say(heartbeat=pb.Heartbeat(sequence=sequence, held=named, draining=draining))
         return await self.hear(lambda r: r.heartbeat if r.HasField("heartbeat") else None)  # type: ignore[no-any-return]
 
     async def ended(self) -> grpc.StatusCode:

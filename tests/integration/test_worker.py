@@ -79,7 +79,7 @@ async def test_a_later_grant_of_a_shard_ends_the_earlier_one_before_it_runs(brok
         await wait_until(lambda: documents.running == {0, 1})
         await broker.publish([message(1, 2)])
         await wait_until(lambda: len(documents.started) == 4)
-        assert running.holds.named() == [(1, 2)]
+        assert list(running.holds.named()) == [(1, 2)]
         documents.end_all()
         await wait_until(lambda: script.is_done((1, 2)) and not running.holds.named())
     assert documents.most == 2
@@ -97,7 +97,7 @@ async def test_a_number_that_the_tracker_does_not_know_ends_no_hold(broker: Memo
         script.answer_begins = False
         await broker.publish([message(1, 9)])
         await wait_until(lambda: (1, 9) in script.told("begin"))
-        assert running.holds.named() == [(1, 1)]
+        assert list(running.holds.named()) == [(1, 1)]
         tracker.send(pb.TrackResponse(begins=[pb.BeginAnswer(shard=pb.ShardRef(shard=1, number=9), outcome=pb.BEGIN_OUTCOME_NOT_YOURS)]))
         documents.end_all()
         await wait_until(lambda: script.is_done((1, 1)) and not running.holds.named())

@@ -124,7 +124,7 @@ async def test_copies_of_a_held_shard_leave_room_for_others(broker: MemoryBroker
         await wait_until(lambda: shards.of(1) and shards.of(2))
         shards.let_go(2, 3, 4, 5)
         await wait_until(lambda: all(script.is_done((n, 1)) for n in (2, 3, 4, 5)))
-        await wait_until(lambda: running.holds.named() == [(1, 1)])
+        await wait_until(lambda: list(running.holds.named()) == [(1, 1)])
         assert (await broker.depth()).ready == 0
     assert (await broker.depth()).ready == 1  # the newest copy was kept while the shard ran
     assert script.told("begin").count((1, 1)) == 1

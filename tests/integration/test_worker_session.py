@@ -287,7 +287,7 @@ async def test_a_worker_takes_no_message_before_its_first_coordinator_and_may_be
         await broker.publish([message(1, 1)])
         await wait_until(lambda: "refused the stream" in caplog.text)
         assert not running.session.opened.is_set()
-        assert running.holds.named() == []
+        assert not running.holds.named()
         assert (await broker.depth()).ready == 1
 
 

@@ -30,13 +30,13 @@ async def test_a_cordoned_worker_keeps_what_it_holds_and_lets_go_of_the_messages
         await broker.publish([message(2, 1)])
         documents.end_all()
         await wait_until(lambda: script.is_done((1, 1)))
-        await wait_until(lambda: running.holds.named() == [])
+        await wait_until(lambda: not running.holds.named())
         assert script.told("begin") == [(1, 1)]
         assert (await broker.depth()).ready == 2
         del script.shards[1, 1]
         script.cordoned = False
         await wait_until(lambda: script.is_done((2, 1)))
-        await wait_until(lambda: running.holds.named() == [])
+        await wait_until(lambda: not running.holds.named())
     assert sorted(documents.started) == [0, 0, 1, 2, 3]
     assert await settled(broker)
 

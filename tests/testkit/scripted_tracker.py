@@ -54,6 +54,7 @@ class Script:
 
     shards: dict[Key, pb.BeginAnswer] = field(default_factory=dict)
     orders: list[pb.Order] = field(default_factory=list)
+    resizes: list[pb.Resize] = field(default_factory=list)
     not_yours: list[Key] = field(default_factory=list)
     stale: set[Key] = field(default_factory=set)
     refused_trials: set[Key] = field(default_factory=set)
@@ -187,6 +188,7 @@ class TrackerServer(tracker_pb2_grpc.TrackerServiceServicer):
                         orders=script.orders,
                         not_yours=[pb.ShardRef(shard=s, number=n) for s, n in script.not_yours],
                         cordoned=script.cordoned,
+                        resizes=script.resizes,
                     )
                 )
         for begin in request.begins:

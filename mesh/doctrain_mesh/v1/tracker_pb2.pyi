@@ -417,14 +417,14 @@ class Heartbeat(_message.Message):
     draining: _builtins.bool
     """Whether the worker takes no new shards."""
     @_builtins.property
-    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldShard]:
         """The shards that the worker holds or is asking for. A shard of its own that it does not name is dispatched again."""
 
     def __init__(
         self,
         *,
         sequence: _builtins.int = ...,
-        held: _abc.Iterable[Global___ShardRef] | None = ...,
+        held: _abc.Iterable[Global___HeldShard] | None = ...,
         draining: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -434,6 +434,38 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class HeldShard(_message.Message):
+    """A shard that a worker holds or is asking for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RESIZE_FIELD_NUMBER: _builtins.int
+    shard: _builtins.int
+    """The shard's key."""
+    number: _builtins.int
+    """Its dispatch number."""
+    resize: _builtins.int
+    """The last change of its width that is in force: at most so many of its documents run or hold a slot for want of an answer, and no more
+    start. 0 while there was none since its grant, and from a worker that knows of none. Said in every heartbeat, not only once.
+    """
+    def __init__(
+        self,
+        *,
+        shard: _builtins.int = ...,
+        number: _builtins.int = ...,
+        resize: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "resize", b"resize", "shard", b"shard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeldShard: _TypeAlias = HeldShard  # noqa: Y015
 
 @_typing.final
 class HeartbeatAnswer(_message.Message):
@@ -446,6 +478,7 @@ class HeartbeatAnswer(_message.Message):
     ORDERS_FIELD_NUMBER: _builtins.int
     NOT_YOURS_FIELD_NUMBER: _builtins.int
     CORDONED_FIELD_NUMBER: _builtins.int
+    RESIZES_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The heartbeat answered."""
     session_lost: _builtins.bool
@@ -460,6 +493,10 @@ class HeartbeatAnswer(_message.Message):
     def not_yours(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardRef]:
         """Shards named that are not this session's (any more): stop them and ack their messages."""
 
+    @_builtins.property
+    def resizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resize]:
+        """Widths of held shards whose last change the heartbeat did not name; repeated until it does."""
+
     def __init__(
         self,
         *,
@@ -468,14 +505,49 @@ class HeartbeatAnswer(_message.Message):
         orders: _abc.Iterable[Global___Order] | None = ...,
         not_yours: _abc.Iterable[Global___ShardRef] | None = ...,
         cordoned: _builtins.bool = ...,
+        resizes: _abc.Iterable[Global___Resize] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cordoned", b"cordoned", "not_yours", b"not_yours", "orders", b"orders", "sequence", b"sequence", "session_lost", b"session_lost"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cordoned", b"cordoned", "not_yours", b"not_yours", "orders", b"orders", "resizes", b"resizes", "sequence", b"sequence", "session_lost", b"session_lost"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HeartbeatAnswer: _TypeAlias = HeartbeatAnswer  # noqa: Y015
+
+@_typing.final
+class Resize(_message.Message):
+    """How many documents of a held shard may run at once from now on. Nothing that runs is ended for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    RESIZE_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Documents at once, from 1."""
+    resize: _builtins.int
+    """Counts the changes of this grant's width, from 1. One that is not greater than the last that was heard, in the answer to the begin or
+    here, is late and changes nothing.
+    """
+    @_builtins.property
+    def shard(self) -> Global___ShardRef:
+        """Which shard."""
+
+    def __init__(
+        self,
+        *,
+        shard: Global___ShardRef | None = ...,
+        width: _builtins.int = ...,
+        resize: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resize", b"resize", "shard", b"shard", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resize: _TypeAlias = Resize  # noqa: Y015
 
 @_typing.final
 class Order(_message.Message):
@@ -548,6 +620,7 @@ class BeginAnswer(_message.Message):
     COOL_DOWNS_FIELD_NUMBER: _builtins.int
     INDEX_ORDER_FIELD_NUMBER: _builtins.int
     RETRAIN_FIELD_NUMBER: _builtins.int
+    RESIZE_FIELD_NUMBER: _builtins.int
     outcome: Global___BeginOutcome.ValueType
     """What came of it; the rest is set when BEGUN."""
     tenant: _builtins.int
@@ -559,7 +632,7 @@ class BeginAnswer(_message.Message):
     training_task_id: _builtins.str
     """The training's id."""
     width: _builtins.int
-    """Documents that may run at once."""
+    """Documents that may run at once, until a resize says otherwise."""
     traceparent: _builtins.str
     """W3C `traceparent` of the training; empty when not traced."""
     cool_downs: _builtins.int
@@ -570,6 +643,8 @@ class BeginAnswer(_message.Message):
     """
     retrain: _builtins.bool
     """Whether documents are read again although the index holds them already as they are now."""
+    resize: _builtins.int
+    """The change of its width that `width` is as of; 0: as it was granted."""
     @_builtins.property
     def shard(self) -> Global___ShardRef:
         """Which grant."""
@@ -598,10 +673,11 @@ class BeginAnswer(_message.Message):
         cool_downs: _builtins.int = ...,
         index_order: _builtins.int = ...,
         retrain: _builtins.bool = ...,
+        resize: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "shard", b"shard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_downs", b"cool_downs", "documents", b"documents", "index_order", b"index_order", "outcome", b"outcome", "retrain", b"retrain", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_downs", b"cool_downs", "documents", b"documents", "index_order", b"index_order", "outcome", b"outcome", "resize", b"resize", "retrain", b"retrain", "shard", b"shard", "suspects", b"suspects", "tenant", b"tenant", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "training", b"training", "training_task_id", b"training_task_id", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

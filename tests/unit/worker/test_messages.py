@@ -20,6 +20,7 @@ from doctrain_worker.tracking.exchange import (
     Hello,
     NotBegun,
     Order,
+    Resize,
     Said,
     Stopped,
     Trial,
@@ -60,12 +61,13 @@ def test_columns_are_found_across_gaps() -> None:
 
 def test_each_question_goes_where_the_tracker_looks_for_it() -> None:
     said = Said([Begin((1, 1)), Trial((2, 1), 7), Yield((3, 1), 1.5, "because"), Stopped((4, 1))])
-    made = messages.request(said, Heartbeat(9, [(1, 1)], draining=True), "the worker goes away")
+    made = messages.request(said, Heartbeat(9, {(1, 1): 3, (2, 1): 0}, draining=True), "the worker goes away")
     assert [begin.shard.shard for begin in made.begins] == [1]
     assert [(trial.shard.shard, trial.ordinal) for trial in made.trials] == [(2, 7)]
     assert [(back.shard.shard, back.delay_ms, back.reason) for back in made.yields] == [(3, 1500, "because")]
     assert [stopped.shard.shard for stopped in made.stopped] == [4]
-    assert (made.heartbeat.sequence, len(made.heartbeat.held), made.heartbeat.draining) == (9, 1, True)
+    assert (made.heartbeat.sequence, made.heartbeat.draining) == (9, True)
+    assert list(made.heartbeat.held) == [pb.HeldShard(shard=1, number=1, resize=3), pb.HeldShard(shard=2, number=1)]
     assert made.goodbye.reason == "the worker goes away"
     assert not messages.request(None, None, None).ByteSize()
 
@@ -114,12 +116,17 @@ def test_what_a_later_version_answers_beside_is_passed_over() -> None:
         pb.TrackResponse(
             begins=[pb.BeginAnswer(shard=REF), pb.BeginAnswer(shard=REF, outcome=pb.BEGIN_OUTCOME_SESSION_LOST)],
             blocks=[pb.BlockAnswer(sequence=1, outcome=9), pb.BlockAnswer(sequence=2, outcome=pb.BLOCK_OUTCOME_STALE)],  # type: ignore[arg-type]
-            heartbeat=pb.HeartbeatAnswer(sequence=7, orders=[pb.Order(shard=REF), pb.Order(shard=REF, kind=pb.ORDER_KIND_STOP)]),
+            heartbeat=pb.HeartbeatAnswer(
+                sequence=7,
+                orders=[pb.Order(shard=REF), pb.Order(shard=REF, kind=pb.ORDER_KIND_STOP)],
+                resizes=[pb.Resize(shard=REF, width=3, resize=1)],
+            ),
         )
     )
     assert [answer for _, answer in heard.begins] == [NotBegun.NOT_YOURS, NotBegun.SESSION_LOST]
     assert [answer.outcome for answer in heard.blocks] == [BlockOutcome.RECORDED, BlockOutcome.STALE]
-    assert heard.heartbeat == HeartbeatAnswer(7, session_lost=False, orders=[((5, 2), Order.STOP)], not_yours=[], cordoned=False)
+    orders, resizes = [((5, 2), Order.STOP)], [((5, 2), Resize(3, 1))]
+    assert heard.heartbeat == HeartbeatAnswer(7, session_lost=False, orders=orders, not_yours=[], cordoned=False, resizes=resizes)
 
 
 def test_a_message_that_is_no_shards_names_none() -> None:

@@ -53,14 +53,17 @@ class Holds:
         self._holds: dict[Key, _Hold] = {}
         self.draining = False
 
-    def named(self) -> list[Key]:
-        """What is held or asked for; of several grants of one shard, the newest that the tracker gave to this worker."""
+    def named(self) -> dict[Key, int]:
+        """What is held or asked for, each with the last resize that is in force, 0 for none.
+
+        Of several grants of one shard, the newest that the tracker gave to this worker.
+        """
         named: dict[int, _Hold] = {}
         for hold in self._holds.values():
             other = named.get(hold.key[0])
             if other is None or (hold.begun, hold.key) > (other.begun, other.key):
                 named[hold.key[0]] = hold
-        return [hold.key for hold in named.values()]
+        return {hold.key: 0 if hold.run is None else hold.run.resize_in_force() for hold in named.values()}
 
     @property
     def lanes_in_use(self) -> int:
@@ -132,6 +135,10 @@ class Holds:
                 hold.run.hand_back("the tracker asked for it")
             else:
                 hold.run.interrupt(End.STOPPED if order is Order.STOP else End.CUT)
+        for key, resize in answer.resizes:
+            hold = self._holds.get(key)
+            if hold is not None and hold.run is not None:
+                hold.run.resize(resize)
         for hold in self._holds.values():
             if hold.run is not None:
                 hold.run.beat()

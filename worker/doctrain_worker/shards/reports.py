@@ -47,6 +47,10 @@ class Reports:
         """Whether one of ``width`` slots is held neither by what runs nor by a result that is not answered."""
         return self.results.leaves_slot(now, width - len(self.running))
 
+    def within(self, now: float, width: int) -> bool:
+        """Whether no more than ``width`` slots are held."""
+        return self.leaves_slot(now, width + 1)
+
     @property
     def settled(self) -> bool:
         """Whether every result is answered."""

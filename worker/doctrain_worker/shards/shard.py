@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import filterfalse
 
 from doctrain_worker.core.retry import TryAgain
+from doctrain_worker.core.width import Width
 from doctrain_worker.core.window import Window
 from doctrain_worker.pipeline.processor import ShardContext, StageTiming, Tell
 from doctrain_worker.shards.attempts import COOL_DOWN_REASON, Attempts
@@ -16,7 +17,7 @@ from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.shards.slots import Slots
 from doctrain_worker.shards.spans import DocumentSpans
 from doctrain_worker.shards.trials import Trials
-from doctrain_worker.tracking.exchange import Begun, BlockAnswer, BlockOutcome, Key
+from doctrain_worker.tracking.exchange import Begun, BlockAnswer, BlockOutcome, Key, Resize
 from doctrain_worker.tracking.tracker import TrialRefusedError
 
 CUT_REASON = "its worker is taken out of work"
@@ -36,6 +37,7 @@ class ShardRun:
         self._began = setup.clock()
         self._orders = Orders(setup.gate, all_started)
         self._reports = Reports(self.key, setup.tracker, self._began, self._on_answer)
+        self._width = Width(begun.width, begun.resize)
         self._suspects = begun.suspects
         self._cool_downs = begun.cool_downs
         self._attempts = Attempts(
@@ -53,14 +55,25 @@ class ShardRun:
             attempts=self._attempts,
             reports=self._reports,
             orders=self._orders,
-            width=begun.width,
+            width=self._width,
             all_started=all_started,
         )
 
     @property
     def width(self) -> int:
         """Documents at once."""
-        return self._slots.width
+        return self._width.now
+
+    def resize(self, resize: Resize) -> None:
+        """Runs so many at once from now on; those that run end where they are."""
+        if self._width.change(resize.width, resize.resize):
+            self._orders.wake()
+
+    def resize_in_force(self) -> int:
+        """The last resize within which all is that runs or holds a slot for want of an answer; 0: there was none."""
+        if self._reports.within(self._setup.clock(), self._width.now):
+            self._width.settled()
+        return self._width.in_force
 
     @property
     def ended(self) -> asyncio.Event:

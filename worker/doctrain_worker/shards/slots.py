@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from doctrain_worker.core.width import Width
 from doctrain_worker.core.window import Window
 from doctrain_worker.shards.attempts import Attempts
 from doctrain_worker.shards.orders import Orders
@@ -15,8 +16,8 @@ from doctrain_worker.shards.setup import ShardSetup
 class Slots:
     """``width`` documents at once, in as many slots; a processor that answers at once has no use for more than one.
 
-    A document holds its slot until its result is answered, but for one report batch (``core.results``). ``all_started`` is
-    called, maybe more than once, when no document is left to start.
+    Where the width grows, slots are added; where it shrinks, those beyond it start nothing. A document holds its slot until its result is
+    answered, but for one report batch (``core.results``). ``all_started`` is called, maybe more than once, when none is left to start.
     """
 
     def __init__(
@@ -27,18 +28,29 @@ class Slots:
         attempts: Attempts,
         reports: Reports,
         orders: Orders,
-        width: int,
+        width: Width,
         all_started: Callable[[], None],
     ) -> None:
         self._setup, self._window, self._attempts, self._reports, self._orders = setup, window, attempts, reports, orders
         self._all_started = all_started
-        self.width = width
+        self._width = width
 
     async def run(self) -> None:
         """Returns when nothing runs, and nothing is left that may start."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(1 if self._attempts.at_once else self.width):
+            if self._attempts.at_once:
                 group.create_task(self._slot())
+                return
+            slots = 0
+            while not self._over:
+                for _ in range(slots, self._width.now):
+                    group.create_task(self._slot())
+                slots = max(slots, self._width.now)
+                await self._orders.changed()
+
+    @property
+    def _over(self) -> bool:
+        return self._orders.starts_no_more or self._nothing_left
 
     @property
     def _nothing_left(self) -> bool:
@@ -46,11 +58,11 @@ class Slots:
 
     async def _slot(self) -> None:
         setup, window, reports, orders = self._setup, self._window, self._reports, self._orders
-        while not (orders.starts_no_more or self._nothing_left):
+        while not self._over:
             now = setup.clock()
             if not setup.gate.admits(now):
                 await setup.gate.changed()
-            elif not reports.leaves_slot(now, self.width):
+            elif not reports.leaves_slot(now, self._width.now):
                 await orders.changed()
             elif not window.ready(now):
                 due = window.next_due
@@ -74,7 +86,7 @@ class Slots:
         """Turn after turn of the event loop, until it has to wait."""
         while not self._orders.starts_no_more:
             now = self._setup.clock()
-            if not (self._setup.gate.admits(now) and self._reports.leaves_slot(now, self.width) and self._window.ready(now)):
+            if not (self._setup.gate.admits(now) and self._reports.leaves_slot(now, self._width.now) and self._window.ready(now)):
                 return
             self._attempts.turn(self._window, now)
             if self._window.empty:

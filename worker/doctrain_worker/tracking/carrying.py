@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from doctrain_mesh.supervise import first_of
@@ -27,8 +27,8 @@ class Held(Protocol):
     def draining(self) -> bool:
         """Whether it takes no more."""
 
-    def named(self) -> Sequence[Key]:
-        """All of them, for heartbeats."""
+    def named(self) -> Mapping[Key, int]:
+        """All of them, for heartbeats, each with the last change of its width that is in force."""
 
     def orders(self, answer: HeartbeatAnswer) -> None:
         """A heartbeat was answered."""

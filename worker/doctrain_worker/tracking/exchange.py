@@ -32,10 +32,13 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The worker lives and ``held`` is all that it holds or asks for; while ``draining`` it takes no more."""
+    """The worker lives and ``held`` is all that it holds or asks for, each with the last resize that is in force, 0 where there was none.
+
+    While ``draining`` it takes no more.
+    """
 
     number: int
-    held: Sequence[Key]
+    held: Mapping[Key, int]
     draining: bool
 
 
@@ -131,6 +134,7 @@ class Begun:
     """The shard is the worker's, with these documents by their ordinals, ascending, ``width`` of them at once.
 
     Args:
+        resize: the change of its width that ``width`` is as of, 0 for none.
         suspects: those that may have killed whoever ran them.
         cool_downs: how often the shard went back for what is outside its documents.
         traceparent: W3C trace context; empty when it is not traced.
@@ -149,6 +153,7 @@ class Begun:
     suspects: Sequence[int]
     cool_downs: int
     traceparent: str
+    resize: int
 
 
 class NotBegun(Enum):
@@ -193,6 +198,14 @@ class Order(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """So many documents of a hold at once; of two, the one with the higher ``resize`` holds."""
+
+    width: int
+    resize: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatAnswer:
     """Of the heartbeat with that number: ``not_yours`` are shards that it named in vain; ``cordoned`` as in ``Welcome``."""
 
@@ -201,6 +214,7 @@ class HeartbeatAnswer:
     orders: Sequence[tuple[Key, Order]]
     not_yours: Sequence[Key]
     cordoned: bool
+    resizes: Sequence[tuple[Key, Resize]]
 
 
 @dataclass(frozen=True, slots=True)

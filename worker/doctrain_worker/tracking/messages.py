@@ -28,6 +28,7 @@ from doctrain_worker.tracking.exchange import (
     NotBegun,
     Order,
     Question,
+    Resize,
     Said,
     Stopped,
     Trial,
@@ -70,7 +71,7 @@ def request(said: Said | None, heartbeat: Heartbeat | None, goodbye: str | None)
             _ask(made, question)
         made.blocks.extend(map(_block, said.blocks))
     if heartbeat is not None:
-        named = map(_ref, heartbeat.held)
+        named = [pb.HeldShard(shard=shard, number=number, resize=resize) for (shard, number), resize in heartbeat.held.items()]
         made.heartbeat.CopyFrom(pb.Heartbeat(sequence=heartbeat.number, held=named, draining=heartbeat.draining))
     if goodbye is not None:
         made.goodbye.reason = goodbye
@@ -155,7 +156,8 @@ def _keys(refs: Iterable[pb.ShardRef]) -> list[Key]:
 
 def _heartbeat_answer(answer: pb.HeartbeatAnswer) -> HeartbeatAnswer:
     orders = [(_key(order.shard), _ORDERS[order.kind]) for order in answer.orders if order.kind in _ORDERS]
-    return HeartbeatAnswer(answer.sequence, answer.session_lost, orders, _keys(answer.not_yours), answer.cordoned)
+    resizes = [(_key(one.shard), Resize(one.width, one.resize)) for one in answer.resizes]
+    return HeartbeatAnswer(answer.sequence, answer.session_lost, orders, _keys(answer.not_yours), answer.cordoned, resizes)
 
 
 def _begun(answer: pb.BeginAnswer) -> Begun | NotBegun:
@@ -174,6 +176,7 @@ def _begun(answer: pb.BeginAnswer) -> Begun | NotBegun:
         list(answer.suspects),
         answer.cool_downs,
         answer.traceparent,
+        answer.resize,
     )
 
 
