@@ -59,6 +59,12 @@ CHARGES = Counter(
 TRIALS = Counter("doctrain.trials", "{document}", "Suspected documents that were let run alone.")
 DEAD_LETTERS = Counter("doctrain.dead_letters", "{message}", "Messages that RabbitMQ put aside.")
 REPUBLISHED = Counter("doctrain.grants.republished", "{shard}", "Granted shards that were not begun in time and were published again.")
+RESIZES = Counter(
+    "doctrain.resizes",
+    "{shard}",
+    "Changes of how many documents of a shard in flight may run at once: `wider`, or `narrower` as its worker is told.",
+    ["doctrain.direction"],
+)
 PUBLISHER_QUEUE = Gauge("doctrain.publisher.queue", "{message}", "Granted shards that RabbitMQ has not confirmed yet.")
 LEADING = Gauge("doctrain.leading", "{coordinator}", "1 where this coordinator leads, else 0.")
 

@@ -191,6 +191,23 @@ async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: 
         assert (await served.core.row("session", worker.welcome.session))["state"] == 2
 
 
+async def test_a_shard_is_as_wide_as_its_worker_is_told_and_counted_for_that_once_it_says_so(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, _):
+        assert (await worker.begin(ref)).width == 5
+        await served.core.pool.execute("update plan set slots = 3")
+
+        async def told() -> list[pb.Resize]:
+            return list((await worker.beat(ref)).resizes)
+
+        await wait_until(told)
+        assert await told() == [pb.Resize(shard=ref, width=3, resize=1)]
+        again = await worker.begin(ref)
+        assert (again.width, again.resize) == (3, 1)
+        assert (await served.core.shards(training))[0]["width"] == 5
+        assert not (await worker.beat(ref, resize=1)).resizes
+        assert (await served.core.shards(training))[0]["width"] == 3
+
+
 async def test_a_trial_is_answered_and_refused_for_what_is_no_suspect_or_not_held(served: Served) -> None:
     async with stream(served) as worker, granted(served) as (training, ref, _):
         await served.core.pool.execute("update shard set suspects = '{3, 4}' where training = $1", training)

@@ -42,7 +42,7 @@ TABLES = {
     "training": "id, state, paused, retry_of, sealed, loaded, load_offset, total, completed, failed, unchanged, version, reason",
     "session": "id, worker_id, state, beat, attached, lanes, draining, predecessor, unfit, spared, gone_at",
     "shard": "id, training, shard_number, first, count, open, state, number, holder, width, yields, not_before, cool_downs, running, "
-    "losses, fences, fenced_open, suspects, trial, version, yield_reason",
+    "narrow_to, resize, losses, fences, fenced_open, suspects, trial, version, yield_reason",
     "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, stages, unchanged, document_id",
 }
 

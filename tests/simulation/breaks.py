@@ -98,6 +98,25 @@ def grants_are_not_counted_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("simulation.simulation.of_seed", with_two_leaders)
 
 
+def narrowed_before_its_worker_says_so(patch: pytest.MonkeyPatch) -> None:
+    """A running shard is counted for less as soon as its worker is told to run less."""
+    statements.by_text()
+
+    async def at_once(tx: Transaction, shard: int, number: int, width: int) -> list[Row]:
+        def change(row: Row) -> Row:
+            return {"width": width, "resize": row["resize"] + 1}
+
+        await tx.update("shard", shard, lambda row: row["number"] == number and row["state"] in {1, 2} and row["width"] > width, change)
+        return []
+
+    patch.setitem(statements._FUNCTIONS, ("dispatch.resizing", "narrow"), at_once)
+
+
+def says_at_once_that_it_is_narrower(patch: pytest.MonkeyPatch) -> None:
+    """A worker confirms a narrower width while more still runs."""
+    patch.setattr(Reports, "within", lambda _self, _now, _width: True)
+
+
 def cancel_frees_slots_at_once(patch: pytest.MonkeyPatch) -> None:
     """A running shard of a cancelled training is CANCELLED before its worker has stopped it."""
     statements.by_text()
@@ -181,6 +200,8 @@ BROKEN: Mapping[str, Breaking] = {
         redelivery_moves_a_shard,
         records_what_is_recorded,
         grants_are_not_counted_again,
+        narrowed_before_its_worker_says_so,
+        says_at_once_that_it_is_narrower,
         cancel_frees_slots_at_once,
         publishes_once,
         closed_streams_lose_their_session_at_once,

@@ -15,6 +15,7 @@ FROZEN_SECONDS = (0.2, 12.0)
 CUT_SECONDS = (0.2, 8.0)
 AWAY_SECONDS = (0.2, 3.0)
 ORDER_PAUSE = 1.5
+PLAN_PAUSE = 2.0
 
 
 class Faults:
@@ -55,6 +56,17 @@ class Faults:
                 database.order(worker, None if order == "cordon" else draw.uniform(0.0, 2.0))
         for member in self._mesh.workers:
             database.end_order(member.name)
+
+    async def change_plans(self, draw: random.Random) -> None:
+        """An operator gives plans more or fewer slots, and in the end what they had, for as long as there are faults."""
+        loop, plans = virtual_loop(), self._mesh.store.database.plans
+        end = loop.time() + self._scenario.fault_seconds
+        while loop.time() < end:
+            await asyncio.sleep(draw.expovariate(1 / PLAN_PAUSE))
+            plan, slots = draw.choice(list(plans)), draw.choice([1, 2, 5, 12])
+            self._mesh.note("plan", plan, slots)
+            plans[plan] = slots
+        plans.update(self._scenario.slots)
 
     def _set_rates(self, rates: dict[str, float]) -> None:
         mesh = self._mesh

@@ -167,6 +167,10 @@ class Ledger:
             return
         if old["state"] != new["state"]:
             self._note("shard", change.key, new["state"], new["number"], new["holder"], new["width"], list(new["suspects"]), new["losses"])
+        if in_flight(old) and in_flight(new) and (old["width"], old["narrow_to"]) != (new["width"], new["narrow_to"]):
+            self._note("width", change.key, new["width"], new["narrow_to"], new["resize"])
+            if new["width"] > old["width"]:
+                self._check_plan(new)
         self._check_move(change.key, old, new)
         self._check_width(new)
         if new["open"] != self._open[change.key]:
@@ -191,11 +195,13 @@ class Ledger:
             if session["state"] != 1:
                 self.violated(f"shard {key} is begun by session {new['holder']}, which is lost")
 
-    def _check_plan(self, granted: Row) -> None:
-        tenant = self._database.tables["tenant"][granted["tenant"]]
+    def _check_plan(self, counted: Row) -> None:
+        """At a grant and a widening: a plan that is lowered meanwhile binds those whose tenant is locked afterwards."""
+        tenant = self._database.tables["tenant"][counted["tenant"]]
         used = sum(row["width"] for row in self._database.tables["shard"].values() if row["tenant"] == tenant["id"] and in_flight(row))
-        if used > self._database.plans[tenant["plan"]]:
-            self.violated(f"tenant {tenant['name']} has {used} slots in use, of {self._database.plans[tenant['plan']]} (I3)")
+        slots = max(self._database.plans[tenant["plan"]], self._database.limits.get(tenant["id"], 0))
+        if used > slots:
+            self.violated(f"tenant {tenant['name']} has {used} slots in use, of {slots} (I3)")
 
     def _training(self, change: Change) -> None:
         old, new = change.old, change.new

@@ -27,6 +27,10 @@ REST_SECONDS = 240.0
 UNWIND_SECONDS = 30.0
 ORDERED = 4
 """In one of so many seeds operators take workers out of work."""
+REPLANNED = 3
+"""In one of so many they change what plans allow, and shards last long enough to notice."""
+LONG = 0.5
+"""Documents of those seeds that take seconds."""
 
 Break = Callable[[Mesh, Scenario], None]
 """Breaks a rule of one run on purpose."""
@@ -97,6 +101,9 @@ async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random, seed: int
     faults = loop.outside(made.run(), name="faults")
     if seed % ORDERED == 0:
         work.append(loop.outside(made.order_workers(random.Random(seed)), name="orders"))  # of its own, so that no other seed changes
+    if seed % REPLANNED == 0:
+        mesh.habits.slow = LONG
+        work.append(loop.outside(made.change_plans(random.Random(f"plans of {seed}")), name="plans"))
     try:
         await _watch(mesh, wishers, [*work, faults], faults)
     finally:

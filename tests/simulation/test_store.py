@@ -71,6 +71,9 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("balancing.workers",),
             ("balancing.in_lanes", [1, 2]),
             ("balancing.moving",),
+            ("resizing.sized", draw.randint(1, 5)),
+            ("resizing.lock_tenants", [1, 2, 7]),
+            ("resizing.lock_shards", some),
             ("dispatcher.end_delays", draw.randint(1, 3)),
             ("dispatcher.next_delay_ends_in",),
             ("sessions.open_session", f"w{session}", 2, "1", draw.choice([None, 1]), secret),
@@ -176,6 +179,10 @@ LOCKS: list[tuple[Any, ...]] = [
     ("dispatcher.lock_tenants", [1]),
     ("preemption.lock", [2, 1]),
     ("dispatcher.end_delays", 9),
+    ("resizing.lock_shards", [1, 2]),
+    ("resizing.widen", 1, 1, 3, 1, 5),
+    ("resizing.narrow", 1, 1, 1),
+    ("heartbeats.confirm", 1, 1, 1, 1, 1),
     ("endings.lock_open_shards", 1),
     ("recording.record_done", 1, 0, 3, 1, BASE, "{1,1,1,1}", "{1,1,1,1}"),
     ("takeback.charge_document", 1, 2),
@@ -219,6 +226,46 @@ async def test_a_statement_that_waited_sees_the_locked_row_anew_and_the_rest_as_
 
     answers = await same(postgres, script)
     assert answers[0] is True
+
+
+def _resized(draw: random.Random, held: list[Any]) -> tuple[Any, ...]:
+    """A statement about the width of one of three shards, now and then one that changes what it is guarded by."""
+    resizes = {row[1]: row[-1] for row in held}
+    shard, number, session = draw.choice([1, 1, 2, 3]), draw.choice([1, 1, 1, 2]), draw.choice([1, 1, 1, 2])
+    if draw.random() < 0.15:
+        state, suspects = draw.choice([1, 2, 2, 2, 3]), draw.choice([[], [], [0]])
+        return "group_transaction.update_shard", shard, state, session, draw.randint(1, 4), [], suspects, None, 2
+    return draw.choice(
+        [
+            ("resizing.sized", draw.randint(2, 5)),
+            ("resizing.widen", shard, number, draw.randint(2, 5), 1, draw.choice([5, 7])),
+            ("resizing.narrow", shard, number, draw.randint(1, 2)),
+            *3 * [("heartbeats.confirm", shard, number, session, resizes.get(shard, 0) - (draw.random() < 0.2), draw.choice([1, 1, 2]))],
+            ("heartbeats.held_shards", [1, 2]),
+            ("group_transaction.lock_shards", [1, 2, 3]),
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_widths_are_changed_and_confirmed_the_same(postgres: str, seed: int) -> None:
+    async def script(store: Store) -> list[Any]:
+        draw, (speaker, _) = random.Random(seed), await _two(store)
+        await speaker.say("dispatcher.grant", 3, 1, 1, 5)
+        for shard in (1, 2, 3):
+            await speaker.say("group_transaction.update_shard", shard, 2, 1, 4, [], [], None, 2)
+        seen = set()
+        for _ in range(200):
+            held = await speaker.say("heartbeats.held_shards", [1, 2])
+            said = _resized(draw, held)
+            if await speaker.say(*said) and said[0] in {"resizing.widen", "resizing.narrow"}:
+                seen.add(said[0])
+            if said[0] == "heartbeats.confirm" and await speaker.say("heartbeats.held_shards", [1, 2]) != held:
+                seen.add(said[0])
+        return [sorted(seen), *speaker.answers]
+
+    answers = await same(postgres, script)
+    assert answers[0] == ["heartbeats.confirm", "resizing.narrow", "resizing.widen"]
 
 
 async def test_who_waits_briefly_gives_up_and_only_within_that_transaction(postgres: str) -> None:

@@ -141,10 +141,13 @@ class Core:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await asyncio.gather(*futures)
 
-    async def beat(self, attachment: Attachment, *held: tuple[int, int], asked: Iterable[int] = (), draining: bool = False) -> Standing:
+    async def beat(
+        self, attachment: Attachment, *held: tuple[int, int], asked: Iterable[int] = (), draining: bool = False, resize: int = 0
+    ) -> Standing:
         answers: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
         names = set(asked)
-        beat = Beat(attachment.session, attachment.attached, draining, dict(held), lambda: names, answers.set_result, lambda: False)
+        named = {shard: (number, resize) for shard, number in held}
+        beat = Beat(attachment.session, attachment.attached, draining, named, lambda: names, answers.set_result, lambda: False)
         self.heartbeats.submit(beat)
         async with asyncio.timeout(ANSWER_SECONDS):
             standing = await answers

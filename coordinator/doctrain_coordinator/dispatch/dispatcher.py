@@ -1,4 +1,4 @@
-"""What the leader does: grants shards, publishes overdue grants again, takes lost sessions back.
+"""What the leader does: grants shards, resizes those in flight, publishes overdue grants again, takes lost sessions back.
 
 Grants are decided from a snapshot by a pure function and then made under the tenants' locks, where they are counted
 again; commit first, publish after. The loop is woken by whoever frees a slot or loads work, with a slow poll behind.
@@ -24,6 +24,7 @@ from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.balancing import Balancing
 from doctrain_coordinator.dispatch.preemption import Preemptions
 from doctrain_coordinator.dispatch.publisher import Publisher
+from doctrain_coordinator.dispatch.resizing import Resizings
 from doctrain_coordinator.dispatch.training_turns import TrainingTurns
 from doctrain_coordinator.tracking.lost_sessions import LostSessions, Spawn
 from doctrain_coordinator.tracking.takeback import Guard
@@ -104,6 +105,7 @@ class Term:
         self._service = Service()
         self._preemptions = Preemptions(connection, self._service, lane_slots)
         self._training_turns, self._balancing = TrainingTurns(connection), Balancing(connection)
+        self._resizings = Resizings(connection, lane_slots)
         self._crowded_lanes = 0
         self._swept = self._forgot = float("-inf")
 
@@ -122,6 +124,7 @@ class Term:
             await self._take_back()
             await self._training_turns.make()
             await self._balance()
+            await self._resizings.make()
             await self._forget(now)
         until_sweep = max(0.0, self._swept + POLL_SECONDS - time.monotonic())
         return until_sweep if delayed is None else min(until_sweep, max(delayed, DELAYS_GAP_SECONDS))

@@ -56,7 +56,7 @@ where id = any($1::bigint[]) and state in (:TrainingState.OPEN) and not paused a
 
 -- name: grant
 update shard
-set state = :ShardState.DISPATCHED, number = number + 1, width = $2, holder = null, yields = false
+set state = :ShardState.DISPATCHED, number = number + 1, width = $2, narrow_to = null, resize = 0, holder = null, yields = false
 where id = $1 and state = :ShardState.PENDING and not_before = '-infinity'
     and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (:ShardState.IN_FLIGHT)) <= $4
 returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (

@@ -54,7 +54,11 @@ class Preemptions:
         if not (preemption.withdrawn or preemption.yielding):
             return False
         self._made = now
-        return await self._carry_out(preemption)
+        async with self._c.transaction():
+            await self._c.fetch(SQL["lock"], [shard for shard, _ in (*preemption.withdrawn, *preemption.yielding)])
+            withdrawn, told = await carry_out(self._c, preemption)
+        log.debug("For tenants that miss lanes %d grants are withdrawn and %d shards told to yield.", withdrawn, told)
+        return withdrawn > 0
 
     def _demands(self, now: float, shards: Sequence[Record], pending: Sequence[Record]) -> list[Demand]:
         plans = {row["tenant"]: row for row in (*shards, *pending)}
@@ -84,13 +88,11 @@ class Preemptions:
         self._seen = {_key(row): self._seen.get(_key(row), now) for row in shards if not row["waiting"]}
         self._places = {_key(row): self._places.get(_key(row), 0) for row in shards if row["waiting"]}
 
-    async def _carry_out(self, preemption: Preemption) -> bool:
-        async with self._c.transaction():
-            await self._c.fetch(SQL["lock"], [shard for shard, _ in (*preemption.withdrawn, *preemption.yielding)])
-            withdrawn = await self._c.fetchmany(SQL["withdraw"], preemption.withdrawn) if preemption.withdrawn else []
-            told = await yields.tell(self._c, preemption.yielding)
-        log.debug("For tenants that miss lanes %d grants are withdrawn and %d shards told to yield.", len(withdrawn), told)
-        return bool(withdrawn)
+
+async def carry_out(c: Connection, preemption: Preemption) -> tuple[int, int]:
+    """Within a transaction that has locked its shards: answers how many grants were withdrawn, and how many shards told to yield."""
+    withdrawn = await c.fetchmany(SQL["withdraw"], preemption.withdrawn) if preemption.withdrawn else []
+    return len(withdrawn), await yields.tell(c, preemption.yielding)
 
 
 def _key(row: Record) -> tuple[int, int]:

@@ -57,6 +57,7 @@ def begun(opened: Opened) -> pb.BeginAnswer:
         cool_downs=begun.cool_downs,
         traceparent=training.traceparent,
         retrain=training.retrain,
+        resize=begun.resize,
     )
 
 
@@ -83,13 +84,14 @@ def block(sequence: int, hold: tuple[int, int], outcome: Recorded, done: bool, i
 
 
 def heartbeat(sequence: int, standing: Standing) -> pb.HeartbeatAnswer:
-    """What stands of a session: orders, and shards that are not its own."""
+    """What stands of a session: orders, widths, and shards that are not its own."""
     return pb.HeartbeatAnswer(
         sequence=sequence,
         session_lost=standing.beat is None,
         orders=[pb.Order(shard=_ref((shard, number)), kind=_ORDERS[kind]) for shard, number, kind in standing.orders],
         not_yours=[_ref(hold) for hold in standing.not_yours],
         cordoned=standing.cordoned,
+        resizes=[pb.Resize(shard=_ref((shard, number)), width=width, resize=resize) for shard, number, width, resize in standing.resizes],
     )
 
 

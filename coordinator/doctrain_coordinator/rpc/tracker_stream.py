@@ -162,7 +162,7 @@ class Stream:
 
     def _beat(self, heartbeat: pb.Heartbeat) -> None:
         count, sequence = self._asked.heartbeat(), heartbeat.sequence
-        held = {ref.shard: ref.number for ref in heartbeat.held}
+        held = {ref.shard: (ref.number, ref.resize) for ref in heartbeat.held}
 
         def answer(standing: Standing) -> None:
             if standing.beat is not None:

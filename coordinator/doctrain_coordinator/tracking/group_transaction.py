@@ -82,7 +82,7 @@ class GroupTransaction:
     def _begun(self, shard: int, locked: _Locked) -> BegunShard:
         facts = self._facts[shard]
         row, training = locked.shards[shard], locked.trainings[facts.training]
-        return BegunShard(facts, training, row["number"], row["width"], row["open"], row["suspects"], row["cool_downs"])
+        return BegunShard(facts, training, row["number"], row["told_width"], row["resize"], row["open"], row["suspects"], row["cool_downs"])
 
     def _accepted(self, reports: Sequence[Report], ledger: Ledger, batch: Batch) -> list[Report]:
         """Those of a shard's holder; the others are answered that they are late, or that it is done already."""

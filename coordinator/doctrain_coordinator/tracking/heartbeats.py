@@ -28,6 +28,7 @@ GATHER_SECONDS = 0.02
 class Standing:
     """What stands of a session: None for ``beat`` when it is lost; orders as (shard, number, kind).
 
+    ``resizes`` are (shard, number, width, resize), of shards whose last change the heartbeat did not name.
     ``cordoned``: its worker is to take no messages.
     """
 
@@ -35,11 +36,14 @@ class Standing:
     orders: Sequence[tuple[int, int, Order]] = ()
     not_yours: Sequence[tuple[int, int]] = ()
     cordoned: bool = False
+    resizes: Sequence[tuple[int, int, int, int]] = ()
 
 
 @dataclass(slots=True)
 class Beat:
-    """One heartbeat. ``asked`` are shards begun since it was sent: they may be the session's without being named.
+    """One heartbeat. ``held`` are shards, each with its number and the last resize that is in force.
+
+    ``asked`` are shards begun since it was sent: they may be the session's without being named.
 
     ``over`` tells whether its stream has ended, so that nobody waits for the answer.
     """
@@ -47,7 +51,7 @@ class Beat:
     session: int
     attached: int
     draining: bool
-    held: Mapping[int, int]
+    held: Mapping[int, tuple[int, int]]
     asked: Callable[[], set[int]]
     answer: Callable[[Standing], None]
     over: Callable[[], bool]
@@ -96,6 +100,9 @@ class Heartbeats:
                 rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in locked)
                 alive = {row["id"]: row for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
             held = await c.fetch(SQL["held_shards"], list(alive))
+            settled = [(*hold, newest[shard["holder"]].attached) for shard in held if (hold := _narrowed(newest[shard["holder"]], shard))]
+            if settled:
+                await c.executemany(SQL["confirm"], sorted(settled))
         late = [beat for beat in (newest.pop(session) for session in held_up) if not beat.over()]
         if late:
             self._waiting[:0] = late  # in front: a newer heartbeat of the same stream comes after and counts
@@ -131,16 +138,26 @@ def _standing(beat: Beat, session: Record, shards: Sequence[Record]) -> Standing
     intake = Intake(session["intake"])
     own = {shard["id"]: shard["number"] for shard in shards}
     asked = beat.asked()
-    orders = []
+    orders, resizes = [], []
     for shard in shards:
-        if beat.held.get(shard["id"]) != shard["number"]:
+        number, resize = beat.held.get(shard["id"], (0, 0))
+        if number != shard["number"]:
             if shard["id"] not in asked:
                 beat.unnamed.append((shard["id"], shard["number"]))
             continue
+        if resize != shard["resize"]:
+            resizes.append((shard["id"], number, shard["told_width"], shard["resize"]))
         if (order := _order(shard, intake)) is not None:
             orders.append((shard["id"], shard["number"], order))
-    foreign = [(s, n) for s, n in beat.held.items() if own.get(s) != n and s not in asked]
-    return Standing(session["beat"], orders, foreign, cordoned=intake is not Intake.OPEN)
+    foreign = [(s, n) for s, (n, _) in beat.held.items() if own.get(s) != n and s not in asked]
+    return Standing(session["beat"], orders, foreign, cordoned=intake is not Intake.OPEN, resizes=resizes)
+
+
+def _narrowed(beat: Beat, shard: Record) -> tuple[int, int, int, int] | None:
+    """The hold, with its session and resize, of which the heartbeat says that no more runs than it was told."""
+    if not shard["narrows"] or beat.held.get(shard["id"]) != (shard["number"], shard["resize"]):
+        return None
+    return shard["id"], shard["number"], beat.session, shard["resize"]
 
 
 def _order(shard: Record, intake: Intake) -> Order | None:

@@ -17,5 +17,16 @@ returning id, beat, coalesce(
 ) as intake
 
 -- name: held_shards
-select holder, id, number, state, yields
+select holder, id, number, state, yields, least(width, narrow_to) as told_width, narrow_to is not null as narrows, resize
 from shard where holder = any($1::bigint[]) and state in (:ShardState.HELD)
+
+-- name: confirm
+-- The holder says that no more runs than it was told: what it was told before, or over an older stream, changes nothing. A shard that
+-- somebody else has locked is confirmed by the next heartbeat.
+with settled as (
+    select shard.id from shard join session on session.id = shard.holder
+    where shard.id = $1 and shard.number = $2 and shard.holder = $3 and shard.resize = $4 and shard.narrow_to is not null
+        and shard.state = :ShardState.RUNNING and session.state = :SessionState.LIVE and session.attached = $5
+    for no key update of shard skip locked
+)
+update shard set width = narrow_to, narrow_to = null from settled where shard.id = settled.id

@@ -34,12 +34,13 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True)
 class BegunShard:
-    """A shard that was begun, as it was when it was locked; ``suspects`` are ordinals."""
+    """A shard that was begun, as it was when it was locked; ``suspects`` are ordinals, ``width`` is as of that ``resize``."""
 
     facts: ShardFacts
     training: TrainingFacts
     number: int
     width: int
+    resize: int
     open: int
     suspects: Sequence[int]
     cool_downs: int

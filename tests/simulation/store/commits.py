@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, named
+from simulation.store.statements import columns, named, told_width
 from simulation.store.tables import Row, Transaction
 
 _TRAINING = (
@@ -23,7 +23,7 @@ _TRAINING = (
     "task_id",
     "retrain",
 )
-_SHARD = ("id", "training", "state", "number", "holder", "width", "open", "suspects", "trial", "cool_downs")
+_SHARD = ("id", "training", "state", "number", "holder", "resize", "open", "suspects", "trial", "cool_downs")
 
 
 @named("tracking.group_transaction")
@@ -46,7 +46,7 @@ async def lock_live_sessions(tx: Transaction, ids: list[int]) -> list[Row]:
 @named("tracking.group_transaction")
 async def lock_shards(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("shard", tx.some("shard", ids), Mode.NO_KEY_UPDATE, lambda _: True)
-    return [columns(row, *_SHARD) for row in locked]
+    return [columns(row, *_SHARD) | {"told_width": told_width(row)} for row in locked]
 
 
 def _array(text: str) -> list[int]:

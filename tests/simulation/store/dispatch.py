@@ -76,8 +76,10 @@ async def plans_of(tx: Transaction, ids: list[int]) -> list[Row]:
 
 @named("dispatch.dispatcher")
 async def lock_tenants(tx: Transaction, ids: list[int]) -> list[Row]:
+    plans = dict(tx.database.plans)
     locked = await tx.lock_rows("tenant", tx.some("tenant", ids), Mode.NO_KEY_UPDATE, lambda _: True)
-    return [{"id": row["id"], "tenant_name": row["name"], "plan": row["plan"], "slots": tx.database.plans[row["plan"]]} for row in locked]
+    tx.database.limits |= {row["id"]: plans[row["plan"]] for row in locked}
+    return [{"id": row["id"], "tenant_name": row["name"], "plan": row["plan"], "slots": plans[row["plan"]]} for row in locked]
 
 
 @named("dispatch.dispatcher")
@@ -106,7 +108,15 @@ async def grant(tx: Transaction, shard: int, width: int, tenant: int, slots: int
         "shard",
         shard,
         lambda row: row["state"] == 0 and row["not_before"] == NEVER and width + used <= slots,
-        lambda row: {"state": 1, "number": row["number"] + 1, "width": width, "holder": None, "yields": False},
+        lambda row: {
+            "state": 1,
+            "number": row["number"] + 1,
+            "width": width,
+            "narrow_to": None,
+            "resize": 0,
+            "holder": None,
+            "yields": False,
+        },
     )
     if granted is None:
         return []
@@ -246,3 +256,71 @@ async def withdraw(tx: Transaction, shard: int, number: int) -> list[Row]:
 @named("dispatch.yields")
 async def tell_to_yield(tx: Transaction, shard: int, number: int) -> list[Row]:
     return await _change(tx, shard, number, 2, {"yields": True})
+
+
+@named("dispatch.resizing")
+async def sized(tx: Transaction, lane_slots: int) -> list[Row]:
+    by_tenant: dict[int, list[Row]] = {}
+    waiting = set()
+    for row in tx.scan("shard"):
+        if in_flight(row):
+            by_tenant.setdefault(row["tenant"], []).append(row)
+        elif row["state"] == 0 and row["not_before"] == NEVER:
+            waiting.add(row["tenant"])
+    found: list[Row] = []
+    for tenant, rows in sorted(by_tenant.items()):
+        slots, used, waits = _with_plan(tx, tenant)["slots"], sum(row["width"] for row in rows), tenant in waiting
+        could_widen = any(_may_widen(row) and row["width"] < min(lane_slots, row["open"]) for row in rows)
+        if used > slots or (used < slots and could_widen and not waits):
+            found += (_sized(row) | {"slots": slots, "waits": waits} for row in sorted(rows, key=lambda row: row["id"]))
+    return found
+
+
+def _sized(row: Row) -> Row:
+    return {
+        **columns(row, "id", "number", "tenant", "width", "narrow_to", "open"),
+        "runs": row["state"] == 2,
+        "suspected": bool(row["suspects"]),
+        "leaving": row["yields"] or row["state"] == 3,
+    }
+
+
+def _may_widen(row: Row) -> bool:
+    return bool(row["state"] == 2 and row["narrow_to"] is None and not row["yields"] and not row["suspects"])
+
+
+@named("dispatch.resizing", "lock_tenants")
+async def lock_tenants_to_widen(tx: Transaction, ids: list[int]) -> list[Row]:
+    return [columns(row, "id", "slots") for row in await lock_tenants(tx, ids)]
+
+
+@named("dispatch.resizing", "lock_shards")
+async def lock_shards_to_resize(tx: Transaction, ids: list[int]) -> list[Row]:
+    return [columns(row, "id") for row in tx.lock_free("shard", tx.some("shard", sorted(ids)), Mode.NO_KEY_UPDATE)]
+
+
+@named("dispatch.resizing")
+async def widen(tx: Transaction, shard: int, number: int, width: int, tenant: int, slots: int) -> list[Row]:
+    used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == tenant and in_flight(row))
+    widened = await tx.update(
+        "shard",
+        shard,
+        lambda row: row["number"] == number and _may_widen(row) and row["width"] < width and width - row["width"] + used <= slots,
+        lambda row: {"width": width, "resize": row["resize"] + 1},
+    )
+    return [] if widened is None else [columns(widened, "id")]
+
+
+@named("dispatch.resizing")
+async def narrow(tx: Transaction, shard: int, number: int, width: int) -> list[Row]:
+    def change(row: Row) -> Row:
+        to = {"narrow_to": width} if row["state"] == 2 else {"width": width, "narrow_to": None}
+        return to | {"resize": row["resize"] + 1}
+
+    narrowed = await tx.update(
+        "shard",
+        shard,
+        lambda row: row["number"] == number and row["state"] in {1, 2} and row["narrow_to"] is None and row["width"] > width,
+        change,
+    )
+    return [] if narrowed is None else [columns(narrowed, "id")]

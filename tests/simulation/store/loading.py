@@ -210,6 +210,8 @@ def new_shard(key: int, **values: Any) -> Row:
         "number": 0,
         "holder": None,
         "width": 0,
+        "narrow_to": None,
+        "resize": 0,
         "yields": False,
         "fences": 0,
         "fenced_open": 0,

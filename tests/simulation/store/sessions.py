@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from doctrain_coordinator.core.states import Intake
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, cordoned, named, order_of
+from simulation.store.statements import columns, cordoned, named, order_of, told_width
 from simulation.store.tables import FOREVER, Row, Transaction, now
 
 
@@ -82,7 +82,22 @@ def _held(tx: Transaction, *holders: int) -> list[Row]:
 
 @named("tracking.heartbeats")
 async def held_shards(tx: Transaction, holders: list[int]) -> list[Row]:
-    return [columns(row, "holder", "id", "number", "state", "yields") for row in _held(tx, *holders)]
+    return [
+        columns(row, "holder", "id", "number", "state", "yields")
+        | {"told_width": told_width(row), "narrows": row["narrow_to"] is not None, "resize": row["resize"]}
+        for row in _held(tx, *holders)
+    ]
+
+
+@named("tracking.heartbeats")
+async def confirm(tx: Transaction, shard: int, number: int, holder: int, resize: int, attached: int) -> list[Row]:
+    session = tx.get("session", holder)
+    for row in tx.some("shard", [shard]):
+        is_so = (row["number"], row["holder"], row["resize"], row["state"]) == (number, holder, resize, 2) and row["narrow_to"] is not None
+        if is_so and session is not None and _live(session) and session["attached"] == attached:
+            for locked in tx.lock_free("shard", [row], Mode.NO_KEY_UPDATE):
+                tx.put("shard", shard, {**locked, "width": locked["narrow_to"], "narrow_to": None})
+    return []
 
 
 @named("dispatch.dispatcher")

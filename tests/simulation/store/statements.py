@@ -14,7 +14,7 @@ from simulation.store.tables import Row, Transaction
 Statement = Callable[..., Awaitable[list[Row]]]
 
 MODULES = (
-    *(f"dispatch.{name}" for name in ("dispatcher", "leadership", "preemption", "balancing", "training_turns", "yields")),
+    *(f"dispatch.{name}" for name in ("dispatcher", "leadership", "preemption", "balancing", "resizing", "training_turns", "yields")),
     *(
         f"tracking.{name}"
         for name in ("group_transaction", "recording", "training_rows", "sessions", "heartbeats", "lost_sessions", "takeback")
@@ -92,6 +92,12 @@ def cordoned(tx: Transaction, session: Row) -> bool:
 def takes(tx: Transaction, session: Row) -> bool:
     """Whether the worker of a live session takes new shards."""
     return not (session["draining"] or cordoned(tx, session))
+
+
+def told_width(row: Row) -> int:
+    """What the worker of a shard is told."""
+    width: int = row["width"]
+    return width if row["narrow_to"] is None else min(width, row["narrow_to"])
 
 
 def has_to_start(row: Row) -> bool:

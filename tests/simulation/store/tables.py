@@ -33,11 +33,12 @@ class Change:
 
 
 class Database:
-    """What is committed. ``plans`` are names and their slots."""
+    """What is committed. ``plans`` are names and their slots, ``limits`` what a tenant might use when its row was locked last."""
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Any, Row]] = {name: {} for name in TABLES}
         self.plans = {"free": 5, "paid": 30}
+        self.limits: dict[int, int] = {}
         self.locks = Locks()
         self.watchers: list[Callable[[list[Change]], None]] = []
         self.shards_of: dict[int, list[int]] = {}

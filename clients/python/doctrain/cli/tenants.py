@@ -156,7 +156,7 @@ async def list_plans(session: Session) -> None:
 @click.option("--upload-bytes", default=0, type=click.IntRange(min=0), help="Bytes that are kept for a tenant; 0: any number.")
 @connected(Access.OPERATOR)
 async def put_plan(session: Session, /, name: str, **limits: Any) -> None:
-    """Make or change a plan, for waiting work too.
+    """Make or change a plan, for what waits and what runs.
 
     A plan is put as a whole: a limit that is not given is its default, whatever it was before.
     """

@@ -1,0 +1,45 @@
+-- name: sized
+-- What is in flight of tenants that have more in use than they may, or less, with nothing to be granted and a shard that could use more,
+-- of at most $1 slots. No row while nothing is to change.
+select shard.id, shard.number, shard.tenant, shard.width, shard.narrow_to, shard.open, shard.state = :ShardState.RUNNING as runs,
+    cardinality(shard.suspects) > 0 as suspected, shard.yields or shard.state = :ShardState.STOPPING as leaving, plan.slots, ready.waits
+from (
+    select tenant, sum(width) as used, bool_or(
+        state = :ShardState.RUNNING and narrow_to is null and not yields and suspects = '{}' and width < least($1::int, open)
+    ) as could_widen
+    from shard where state in (:ShardState.IN_FLIGHT) group by tenant
+) held
+join tenant on tenant.id = held.tenant
+join plan on plan.name = tenant.plan
+cross join lateral (
+    select exists (
+        select from shard pending
+        where pending.state = :ShardState.PENDING and pending.not_before = '-infinity' and pending.tenant = held.tenant
+    ) as waits
+) ready
+join shard on shard.tenant = held.tenant and shard.state in (:ShardState.IN_FLIGHT)
+where held.used > plan.slots or (held.used < plan.slots and held.could_widen and not ready.waits)
+order by shard.tenant, shard.id
+
+-- name: lock_tenants
+select tenant.id, plan.slots from tenant join plan on plan.name = tenant.plan
+where tenant.id = any($1::bigint[]) and tenant.suspended_at is null order by tenant.id for no key update of tenant
+
+-- name: lock_shards
+-- One that somebody else has locked is left for the next round.
+select id from shard where id = any($1::bigint[]) order by id for no key update skip locked
+
+-- name: widen
+-- Counted before the worker hears of it.
+update shard set width = $3, resize = resize + 1
+where id = $1 and number = $2 and state = :ShardState.RUNNING and narrow_to is null and not yields and suspects = '{}' and width < $3
+    and $3 - width + (select coalesce(sum(width), 0) from shard other where other.tenant = $4 and other.state in (:ShardState.IN_FLIGHT)) <= $5
+returning id
+
+-- name: narrow
+-- What runs is counted for its width until its worker says that no more runs; of what was not begun nothing does.
+update shard
+set width = case when state = :ShardState.RUNNING then width else $3 end, narrow_to = case when state = :ShardState.RUNNING then $3 end,
+    resize = resize + 1
+where id = $1 and number = $2 and state in (:ShardState.DISPATCHED, :ShardState.RUNNING) and narrow_to is null and width > $3
+returning id
