@@ -220,7 +220,7 @@ async def moving(tx: Transaction) -> list[Row]:
 
 @named("dispatch.training_turns")
 async def running(tx: Transaction) -> list[Row]:
-    shards = tx.scan("shard")
+    shards = list(tx.scan("shard"))
     counted = [row for row in shards if in_flight(row)]
     busy, yields = {row["training"] for row in counted}, {row["tenant"] for row in counted if row["yields"]}
     used = Counter[int]()
