@@ -38,6 +38,7 @@ from doctrain_coordinator.search.vector_index import VectorIndex
 from doctrain_coordinator.store import session_numbers
 from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.store.migrate import migrate
+from doctrain_coordinator.tenants.concurrency import Concurrency
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tenants.uploads import Uploads
@@ -233,6 +234,7 @@ class _Coordinator:
                 records=records,
                 dead_letters=dead_letters,
                 orders=orders,
+                concurrency=Concurrency(held.api, changes),
                 silent_seconds=silent_seconds,
                 drain_seconds=settings.drain_seconds,
             )

@@ -17,7 +17,7 @@ QUIET_SECONDS = 25.0
 _IN_FLIGHT = "select count(*) from shard where state in (1, 2, 3)"
 _LIVE = "select worker_id, count(*) as sessions from session where state = 1 group by worker_id"
 _TABLES = {
-    "tenants": "select tenant.id, tenant.name, plan.slots from tenant join plan on plan.name = tenant.plan",
+    "tenants": "select tenant.id, tenant.name, tenant_limit.slots from tenant join tenant_limit on tenant_limit.tenant = tenant.id",
     "trainings": "select id, tenant, task_id, state, sealed, total, completed, failed, version, reason from training",
     "shards": "select id, training, shard_number, first, count, open, state, number, holder, losses, suspects from shard",
     "documents": "select training, ordinal, state, error_class, attempt, tries, losses, error_code, document_id from document",

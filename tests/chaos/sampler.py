@@ -20,9 +20,9 @@ ANSWER_SECONDS = 2.0
 # One statement, so one snapshot: what is counted for each tenant, and what its plan allows.
 _LOOK = """
 select (select coalesce(sum(completed + failed), 0)::bigint from training) as ended,
-    coalesce((select json_object_agg(tenant.name, json_build_array(counted.width, plan.slots)) from (
+    coalesce((select json_object_agg(tenant.name, json_build_array(counted.width, tenant_limit.slots)) from (
         select tenant, sum(width) as width from shard where state in (1, 2, 3) group by tenant) counted
-    join tenant on tenant.id = counted.tenant join plan on plan.name = tenant.plan), '{}')::text as slots,
+    join tenant on tenant.id = counted.tenant join tenant_limit on tenant_limit.tenant = tenant.id), '{}')::text as slots,
     coalesce((select json_object_agg(worker_id, id) from session where state = 1), '{}')::text as live
 """
 

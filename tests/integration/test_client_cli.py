@@ -178,7 +178,8 @@ async def test_holding_and_retrying_trainings(shell: Shell, service: ScriptedSer
     assert lines(await shell("resume", "t1", "--json"))[0]["paused"] is False
     assert (await shell("explain", "t1")).stdout.splitlines() == [
         "t1  processing: 0 of 9 documents ended",
-        "The plan allows 5 documents at once: 0 in use by this training, 5 by others.",
+        "Allowed are 5 documents at once: 0 in use by this training, 5 by others.",
+        "The plan guarantees 3; more are allowed while the machines bear it, up to 9.",
         "- The plan's 5 documents at once are all in use.",
         "  What to do: Wait.",
         "  other uses 5",
@@ -266,9 +267,9 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "There is no tenant 'nobody'." in (await shell("tenants", "update", "nobody", "--plan", "paid")).stderr
     assert len(lines(await shell("tenants", "list", "--json"))) == 1
     assert (await shell("plans", "list")).stdout == "No plans.\n"
-    (put,) = lines(await shell("plans", "put", "paid", "--slots", "30", "--trainings", "9", "--watches", "4", "--json"))
+    (put,) = lines(await shell("plans", "put", "paid", "--slots", "30", "--burst", "60", "--trainings", "9", "--watches", "4", "--json"))
     assert (put["name"], put["slots"], put["open_trainings"], put["watches"], put["upload_bytes"]) == ("paid", 30, 9, 4, "0")
-    assert (await shell("plans", "list")).stdout.splitlines()[1].split() == ["paid", "30", "9", "-", "-", "-", "4", "-"]
+    assert (await shell("plans", "list")).stdout.splitlines()[1].split() == ["paid", "30", "60", "9", "-", "-", "-", "4", "-"]
     assert (await shell("plans", "delete", "paid")).stdout == "Plan paid is deleted.\n"
     made = await shell("keys", "create", "--tenant", "acme", "--label", "laptop")
     assert made.stdout == "a-new-key\n", "the key alone, so that a script can take it"

@@ -317,7 +317,7 @@ async def test_trainings_that_may_not_run_cost_the_leader_nothing_however_many_t
 async def test_thousands_of_waiting_trainings_cost_a_round_what_a_few_do(postgres: str) -> None:
     async with core(postgres) as one:
         many, few = await one.tenant("many", "paid"), await one.tenant("few", "paid")
-        await one.pool.execute("update plan set slots = 1000 where name = 'paid'")
+        await one.pool.execute("update plan set slots = 1000, burst_slots = 1000, allowed = 1000 where name = 'paid'")
         await waiting_trainings(one, many, 2, paused=True, not_before="infinity")
         await waiting_trainings(one, many, 20_000)
         await waiting_trainings(one, few, 2, paused=True, not_before="infinity")

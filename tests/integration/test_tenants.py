@@ -146,6 +146,7 @@ async def test_nothing_is_left_of_a_deleted_tenant_whatever_dies_meanwhile(
             for client in (acme, other):
                 await train(client, {"a": "The harbour.", "b": "A harbour."})
             await acme.upload(b"never trained")
+            await fleet.cap_concurrency(3, tenant_id="acme")
             indexer.gates["slow"] = asyncio.Event()
             slow = pb.DocumentInput(document_id="slow", content=b"The slow harbour.")
             await acme.start_training([slow], training_task_id="runs")

@@ -84,10 +84,10 @@ def records_what_is_recorded(patch: pytest.MonkeyPatch) -> None:
 def grants_are_not_counted_again(patch: pytest.MonkeyPatch) -> None:
     """Two leaders at once trust what each counted before it had the tenant's lock."""
     statements.by_text()
-    counted, choose = dispatch.grant, scenarios.of_seed
+    choose = scenarios.of_seed
 
-    async def uncounted(tx: Transaction, shard: int, width: int, tenant: int, _slots: int) -> list[Row]:
-        return await counted(tx, shard, width, tenant, 10**6)
+    async def uncounted(tx: Transaction, shard: int, width: int, tenant: int) -> list[Row]:
+        return await dispatch.grant_within(tx, shard, width, tenant, 10**6)
 
     def with_two_leaders(draw: random.Random) -> Scenario:
         scenario = choose(draw)

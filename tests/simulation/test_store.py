@@ -36,7 +36,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             *3
             * [
                 ("recording.record_done", training, first, first + SHARD - 1, number, BASE, _text(started), _text([1] * SHARD)),
-                ("dispatcher.grant", shard, draw.randint(1, 5), draw.randint(1, 2), draw.choice([5, 30])),
+                ("dispatcher.grant", shard, draw.randint(1, 5), draw.randint(1, 2)),
                 ("group_transaction.update_shard", shard, draw.choice([1, 2, 2, 3, 4]), session, 2, [first], suspects, None, version),
                 ("heartbeats.beat", session, draw.randint(1, 2), draw.random() < 0.2),
             ],
@@ -158,9 +158,9 @@ async def _two(store: Store) -> tuple[Speaker, Speaker]:
     await one.load(1, 1, numbered=True)
     for worker in ("w1", "w2"):
         await one.say("sessions.open_session", worker, 2, "1", None, b"one")
-    await one.say("dispatcher.grant", 1, 2, 1, 5)
+    await one.say("dispatcher.grant", 1, 2, 1)
     await one.say("group_transaction.update_shard", 1, 2, 1, 4, [], [0], None, 2)
-    await one.say("dispatcher.grant", 2, 1, 1, 5)
+    await one.say("dispatcher.grant", 2, 1, 1)
     return one, other
 
 
@@ -180,7 +180,7 @@ LOCKS: list[tuple[Any, ...]] = [
     ("preemption.lock", [2, 1]),
     ("dispatcher.end_delays", 9),
     ("resizing.lock_shards", [1, 2]),
-    ("resizing.widen", 1, 1, 3, 1, 5),
+    ("resizing.widen", 1, 1, 3, 1),
     ("resizing.narrow", 1, 1, 1),
     ("heartbeats.confirm", 1, 1, 1, 1, 1),
     ("endings.lock_open_shards", 1),
@@ -217,8 +217,8 @@ async def test_a_statement_that_waited_sees_the_locked_row_anew_and_the_rest_as_
         one, other = await _two(store)
         await one.connection.execute("begin")
         await one.say("group_transaction.lock_shards", [4])
-        await one.say("dispatcher.grant", 3, 2, 1, 5)
-        task = asyncio.create_task(other.say("dispatcher.grant", 4, 2, 1, 5))
+        await one.say("dispatcher.grant", 3, 2, 1)
+        task = asyncio.create_task(other.say("dispatcher.grant", 4, 2, 1))
         waited = await waits(store, other.connection, task)
         await one.connection.execute("commit")
         await task
@@ -238,7 +238,7 @@ def _resized(draw: random.Random, held: list[Any]) -> tuple[Any, ...]:
     return draw.choice(
         [
             ("resizing.sized", draw.randint(2, 5)),
-            ("resizing.widen", shard, number, draw.randint(2, 5), 1, draw.choice([5, 7])),
+            ("resizing.widen", shard, number, draw.randint(2, 5), 1),
             ("resizing.narrow", shard, number, draw.randint(1, 2)),
             *3 * [("heartbeats.confirm", shard, number, session, resizes.get(shard, 0) - (draw.random() < 0.2), draw.choice([1, 1, 2]))],
             ("heartbeats.held_shards", [1, 2]),

@@ -21,6 +21,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from doctrain import has_ended
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc, usage_pb2
+from testkit.scripted_concurrency import ScriptedConcurrency
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,9 @@ UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "Postgres did not answer.", "
 Watch = Callable[[training_pb2.WatchStatusRequest, Any], AsyncIterator[training_pb2.WatchStatusResponse]]
 
 
-class ScriptedService(
-    training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc.SearchServiceServicer, fleet_pb2_grpc.FleetServiceServicer
-):
+class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc.SearchServiceServicer, ScriptedConcurrency):
     def __init__(self) -> None:
+        super().__init__()
         self.requests: list[Message] = []
         self.keys: set[str] = set()
         self.failures: defaultdict[str, list[Failure]] = defaultdict(list)
@@ -179,13 +179,16 @@ class ScriptedService(
     async def ExplainTraining(self, request: training_pb2.ExplainTrainingRequest, context: Any) -> training_pb2.ExplainTrainingResponse:
         await self._enter("ExplainTraining", request, context)
         training = await self._training(request.training_task_id, context)
+        reason = "The plan guarantees 3; more are allowed while the machines bear it, up to 9."
         hold = training_pb2.Hold(
             rule=training_pb2.HOLD_RULE_PLAN_LIMIT,
             message="The plan's 5 documents at once are all in use.",
             advice="Wait.",
             ahead=[training_pb2.TrainingAhead(training_task_id="other", slots=5)],
         )
-        return training_pb2.ExplainTrainingResponse(training=training, holds=[hold], plan_slots=5, slots_in_use_by_others=5)
+        return training_pb2.ExplainTrainingResponse(
+            training=training, holds=[hold], plan_slots=5, plan_slots_reason=reason, slots_in_use_by_others=5
+        )
 
     async def WatchStatus(self, request: training_pb2.WatchStatusRequest, context: Any) -> AsyncIterator[training_pb2.WatchStatusResponse]:
         await self._enter("WatchStatus", request, context)

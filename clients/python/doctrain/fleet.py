@@ -48,6 +48,32 @@ class AsyncFleet:
         request = fleet_pb2.GetQueueRequest()
         return await self._endpoints.call("read the queue", lambda e: e.fleet.GetQueue, request, seconds=self._seconds)
 
+    async def get_concurrency(self, *, decisions: int = 0) -> fleet_pb2.GetConcurrencyResponse:
+        """How many documents at once each plan's tenants may have now, the orders of that, and so many of the newest decisions (0: 50)."""
+        request = fleet_pb2.GetConcurrencyRequest(page_size=decisions)
+        return await self._endpoints.call("read the limits", lambda e: e.fleet.GetConcurrency, request, seconds=self._seconds)
+
+    async def pin_concurrency(self, slots: int, *, plan: str = "", tenant_id: str = "", reason: str = "") -> None:
+        """Lets each tenant of a plan, or one tenant, have exactly so many documents at once; in place of any order before.
+
+        Raises PlanNotFoundError, TenantNotFoundError.
+        """
+        await self._order(fleet_pb2.CONCURRENCY_ORDER_KIND_PIN, slots, plan, tenant_id, reason)
+
+    async def cap_concurrency(self, slots: int, *, plan: str = "", tenant_id: str = "", reason: str = "") -> None:
+        """The same with at most so many."""
+        await self._order(fleet_pb2.CONCURRENCY_ORDER_KIND_CAP, slots, plan, tenant_id, reason)
+
+    async def clear_concurrency(self, *, plan: str = "", tenant_id: str = "") -> None:
+        """Ends the order of a plan or a tenant; safe to repeat. Raises PlanNotFoundError, TenantNotFoundError."""
+        request = fleet_pb2.ClearConcurrencyRequest(subject=requests.concurrency_subject(plan, tenant_id))
+        await self._endpoints.call("end the order", lambda e: e.fleet.ClearConcurrency, request, seconds=self._seconds)
+
+    async def _order(self, kind: fleet_pb2.ConcurrencyOrderKind.ValueType, slots: int, plan: str, tenant_id: str, reason: str) -> None:
+        subject = requests.concurrency_subject(plan, tenant_id)
+        request = fleet_pb2.SetConcurrencyRequest(subject=subject, kind=kind, slots=slots, reason=reason)
+        await self._endpoints.call("order the limit", lambda e: e.fleet.SetConcurrency, request, seconds=self._seconds)
+
     async def list_all_trainings(self, *, open_only: bool = False, page_size: int = 0) -> AsyncGenerator[fleet_pb2.TenantTraining, None]:
         """The trainings of all tenants, newest first, page after page; with ``open_only`` those that have not ended."""
         request = fleet_pb2.ListAllTrainingsRequest(open_only=open_only, page_size=page_size)
@@ -121,6 +147,7 @@ class AsyncFleet:
         name: str,
         *,
         slots: int,
+        burst_slots: int = 0,
         open_trainings: int = 1_000,
         training_documents: int = 0,
         open_documents: int = 0,
@@ -128,10 +155,14 @@ class AsyncFleet:
         watches: int = 0,
         upload_bytes: int = 0,
     ) -> fleet_pb2.Plan:
-        """Makes a plan, or puts it in the place of the one of that name; ``Plan`` says what each limit means, and 0 is none."""
+        """Makes a plan, or puts it in the place of the one of that name; ``Plan`` says what each limit means, and 0 is none.
+
+        Without ``burst_slots`` its tenants never have more than ``slots``.
+        """
         plan = fleet_pb2.Plan(
             name=name,
             slots=slots,
+            burst_slots=burst_slots,
             open_trainings=open_trainings,
             training_documents=training_documents,
             open_documents=open_documents,

@@ -81,6 +81,13 @@ def key(
     return request
 
 
+def concurrency_subject(plan: str, tenant_id: str) -> fleet_pb2.ConcurrencySubject:
+    """Whom an order is for; raises UsageError unless it is one of them."""
+    if bool(plan) == bool(tenant_id):
+        raise UsageError("Name a plan or a tenant, and only one of them.")
+    return fleet_pb2.ConcurrencySubject(plan=plan) if plan else fleet_pb2.ConcurrencySubject(tenant_id=tenant_id)
+
+
 def unknown(answer: search_pb2.SearchResponse) -> list[Unknown]:
     """What a search's filter named in vain."""
     trainings = [Unknown("training_task_ids", one) for one in answer.unknown_training_task_ids]

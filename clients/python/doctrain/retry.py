@@ -33,6 +33,7 @@ _REPEATABLE = {
     "doctrain.v1.SearchService": ("Search", "DeleteDocuments", "GetIndex"),
     "doctrain.v1.FleetService": (
         *("ListWorkers", "CordonWorker", "UncordonWorker", "DrainWorker", "GetQueue", "ListAllTrainings", "ListDeadLetters"),
+        *("GetConcurrency", "SetConcurrency", "ClearConcurrency"),
         *("CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "ListPlans", "DeletePlan", "ListKeys", "RevokeKey"),
         *("SuspendTenant", "ResumeTenant", "DeleteTenant", "GetTenantUsage", "ListAuditLog"),
     ),

@@ -282,6 +282,22 @@ class Fleet:
         """See ``AsyncFleet.get_queue``."""
         return self._loop.run(self._fleet.get_queue())
 
+    def get_concurrency(self, *, decisions: int = 0) -> fleet_pb2.GetConcurrencyResponse:
+        """See ``AsyncFleet.get_concurrency``."""
+        return self._loop.run(self._fleet.get_concurrency(decisions=decisions))
+
+    def pin_concurrency(self, slots: int, *, plan: str = "", tenant_id: str = "", reason: str = "") -> None:
+        """See ``AsyncFleet.pin_concurrency``."""
+        self._loop.run(self._fleet.pin_concurrency(slots, plan=plan, tenant_id=tenant_id, reason=reason))
+
+    def cap_concurrency(self, slots: int, *, plan: str = "", tenant_id: str = "", reason: str = "") -> None:
+        """See ``AsyncFleet.cap_concurrency``."""
+        self._loop.run(self._fleet.cap_concurrency(slots, plan=plan, tenant_id=tenant_id, reason=reason))
+
+    def clear_concurrency(self, *, plan: str = "", tenant_id: str = "") -> None:
+        """See ``AsyncFleet.clear_concurrency``."""
+        self._loop.run(self._fleet.clear_concurrency(plan=plan, tenant_id=tenant_id))
+
     def list_all_trainings(self, *, open_only: bool = False, page_size: int = 0) -> Iterator[fleet_pb2.TenantTraining]:
         """See ``AsyncFleet.list_all_trainings``."""
         return self._loop.iterate(self._fleet.list_all_trainings(open_only=open_only, page_size=page_size))
@@ -327,6 +343,7 @@ class Fleet:
         name: str,
         *,
         slots: int,
+        burst_slots: int = 0,
         open_trainings: int = 1_000,
         training_documents: int = 0,
         open_documents: int = 0,
@@ -339,6 +356,7 @@ class Fleet:
             self._fleet.put_plan(
                 name,
                 slots=slots,
+                burst_slots=burst_slots,
                 open_trainings=open_trainings,
                 training_documents=training_documents,
                 open_documents=open_documents,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from doctrain_coordinator.core.limits import Limit
 from doctrain_coordinator.core.states import TrainingState
 
 
@@ -58,7 +59,7 @@ class Facts:
     in_flight: int
     running: int
     pending: bool
-    slots: int
+    limit: Limit
     slots_used: int
     own_slots: int
     lanes: int
@@ -106,7 +107,7 @@ def _holds(facts: Facts) -> Iterator[Hold]:
         yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
     elif facts.in_flight and not facts.running:
         yield _handed_out(facts)
-    if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.slots):
+    if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.limit.slots):
         yield _worker_lost(facts.lost)
     if facts.yield_reason is not None and (facts.yield_seconds or 0) > 0:
         seconds = facts.yield_seconds or 0.0
@@ -141,9 +142,9 @@ def _worker_lost(lost: Lost) -> Hold:
 
 
 def _not_granted(facts: Facts) -> Iterator[Hold]:
-    if facts.slots_used - facts.lost.slots >= facts.slots:
+    if facts.slots_used - facts.lost.slots >= facts.limit.slots:
         yield _plan_limit(facts)
-    elif facts.slots_used >= facts.slots:
+    elif facts.slots_used >= facts.limit.slots:
         return  # what lost workers hold was told
     elif 0 < facts.lanes <= facts.lanes_used:
         yield Hold(
@@ -154,11 +155,17 @@ def _not_granted(facts: Facts) -> Iterator[Hold]:
 
 
 def _plan_limit(facts: Facts) -> Hold:
-    at_once = "1 document at a time, which is" if facts.slots == 1 else f"{facts.slots} documents at once, all"
-    if facts.own_slots >= facts.slots:
-        sentence = f"The plan allows {at_once} in use by this training."
-        advice = "It runs as the plan allows. A larger plan makes it faster only while the workers have time to spare."
+    slots, ordered = facts.limit.slots, facts.limit.ordered
+    who = "An operator of the mesh" if ordered else "The plan"
+    at_once = "1 document at a time, which is" if slots == 1 else f"{slots} documents at once, all"
+    if facts.own_slots >= slots:
+        sentence = f"{who} allows {at_once} in use by this training."
+        advice = (
+            "Ask the operator, who set that."
+            if ordered
+            else "It runs as the plan allows. A larger plan makes it faster only while the workers have time to spare."
+        )
         return Hold(Rule.PLAN_LIMIT, sentence, advice)
     users = "the tenant's trainings, this one included" if facts.own_slots else "the tenant's other trainings"
-    advice = "Wait, pause or cancel another training, or ask for a larger plan."
-    return Hold(Rule.PLAN_LIMIT, f"The plan allows {at_once} in use by {users}.", advice)
+    instead = "ask the operator, who set that" if ordered else "ask for a larger plan"
+    return Hold(Rule.PLAN_LIMIT, f"{who} allows {at_once} in use by {users}.", f"Wait, pause or cancel another training, or {instead}.")

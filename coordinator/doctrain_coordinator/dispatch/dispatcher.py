@@ -186,7 +186,7 @@ class Term:
             tenants = {row["id"]: row for row in await self._c.fetch(SQL["lock_tenants"], list({g.tenant for g in grants}))}
             trainings = {row["id"]: row for row in await self._c.fetch(SQL["lock_startable_trainings"], list({g.training for g in grants}))}
             rows = [
-                (g.shard, g.width, g.tenant, tenants[g.tenant]["slots"])
+                (g.shard, g.width, g.tenant)
                 for g in sorted(grants, key=lambda g: g.shard)
                 if g.tenant in tenants and g.training in trainings
             ]

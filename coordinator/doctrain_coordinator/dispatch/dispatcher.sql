@@ -43,22 +43,23 @@ cross join lateral (
 order by pair.tenant, pair.training, pending.shard_number
 
 -- name: plans_of
-select tenant.id, plan.slots, tenant.weight from tenant join plan on plan.name = tenant.plan where tenant.id = any($1::bigint[])
+select tenant.id, tenant_limit.slots, tenant.weight from tenant join tenant_limit on tenant_limit.tenant = tenant.id
+where tenant.id = any($1::bigint[])
 
 -- name: lock_tenants
-select tenant.id, tenant.name as tenant_name, tenant.plan, plan.slots
-from tenant join plan on plan.name = tenant.plan
-where tenant.id = any($1::bigint[]) and tenant.suspended_at is null order by tenant.id for no key update of tenant
+select id, name as tenant_name, plan from tenant where id = any($1::bigint[]) and suspended_at is null order by id for no key update
 
 -- name: lock_startable_trainings
 select id, task_id, traceparent from training
 where id = any($1::bigint[]) and state in (:TrainingState.OPEN) and not paused and not suspended order by id for share
 
 -- name: grant
+-- The limit is read here, after the tenant's lock: a move to another plan, an order or a lowered plan that came before binds it.
 update shard
 set state = :ShardState.DISPATCHED, number = number + 1, width = $2, narrow_to = null, resize = 0, holder = null, yields = false
 where id = $1 and state = :ShardState.PENDING and not_before = '-infinity'
-    and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (:ShardState.IN_FLIGHT)) <= $4
+    and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (:ShardState.IN_FLIGHT))
+        <= (select slots from tenant_limit where tenant_limit.tenant = $3)
 returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (
     select nullif(coalesce(min(ordinal), first + count), first) - 1 from document
     where document.training = shard.training and ordinal between first and first + count - 1 and document.state = :DocumentState.OPEN

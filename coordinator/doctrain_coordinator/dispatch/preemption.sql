@@ -1,9 +1,9 @@
 -- name: in_lanes
 -- Shards that have a lane, of a worker that takes new shards, or wait for one in the queue, and those that were told to yield.
-select shard.id, shard.number, shard.tenant, tenant.weight, plan.slots, shard.state = :ShardState.DISPATCHED as waiting, shard.yields
+select shard.id, shard.number, shard.tenant, tenant.weight, tenant_limit.slots, shard.state = :ShardState.DISPATCHED as waiting, shard.yields
 from shard
 join tenant on tenant.id = shard.tenant
-join plan on plan.name = tenant.plan
+join tenant_limit on tenant_limit.tenant = tenant.id
 where shard.state = :ShardState.DISPATCHED
     or shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open and shard.holder in (select id from taking_session)
 
@@ -18,11 +18,11 @@ with recursive one as (
         where state = :ShardState.PENDING and not_before = '-infinity' and tenant > one.tenant order by tenant limit 1
     ) following
 )
-select one.tenant, tenant.weight, plan.slots, ready.widths,
+select one.tenant, tenant.weight, tenant_limit.slots, ready.widths,
     (select coalesce(sum(width), 0)::int from shard where shard.tenant = one.tenant and state in (:ShardState.IN_FLIGHT)) as used
 from one
 join tenant on tenant.id = one.tenant
-join plan on plan.name = tenant.plan
+join tenant_limit on tenant_limit.tenant = tenant.id
 cross join lateral (
     select array_agg(width) as widths from (
         select least(open, case when cardinality(suspects) = 0 then $2 else 1 end) as width

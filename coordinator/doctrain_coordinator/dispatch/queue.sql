@@ -13,9 +13,9 @@ where training.state in (:TrainingState.OPEN) and not training.paused and not tr
     and exists (select 1 from shard where shard.training = training.id and shard.state = :ShardState.PENDING and shard.not_before <= now())
 
 -- name: queue_by_tenant
-select tenant.name, plan.slots, count(*) filter (where shard.state = :ShardState.PENDING) as pending,
+select tenant.name, tenant_limit.slots, count(*) filter (where shard.state = :ShardState.PENDING) as pending,
     coalesce(sum(shard.width) filter (where shard.state in (:ShardState.IN_FLIGHT)), 0)::int as used
 from shard
 join tenant on tenant.id = shard.tenant
-join plan on plan.name = tenant.plan
-where shard.state < :ShardState.DONE group by tenant.name, plan.slots order by tenant.name limit 1000
+join tenant_limit on tenant_limit.tenant = tenant.id
+where shard.state < :ShardState.DONE group by tenant.name, tenant_limit.slots order by tenant.name limit 1000

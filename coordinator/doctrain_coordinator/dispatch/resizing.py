@@ -40,10 +40,10 @@ class Resizings:
 
     async def _change(self, decided: Resizing) -> tuple[int, int, int]:
         """Within a transaction: answers how many are wider now, how many are to be narrower, and how many go back."""
-        limits = await self._limits({tenant for _, _, _, tenant in decided.wider})
+        locked = await self._lock({tenant for _, _, _, tenant in decided.wider})
         changed = chain(decided.wider, decided.narrower, decided.back.withdrawn, decided.back.yielding)
         free = {row["id"] for row in await self._c.fetch(SQL["lock_shards"], [shard for shard, *_ in changed])}
-        wider = [(*change, limits[change[3]]) for change in decided.wider if change[0] in free and change[3] in limits]
+        wider = [change for change in decided.wider if change[0] in free and change[3] in locked]
         narrower = [change for change in decided.narrower if change[0] in free]
         made = await self._c.fetchmany(SQL["widen"], wider) if wider else []
         told = await self._c.fetchmany(SQL["narrow"], narrower) if narrower else []
@@ -51,11 +51,9 @@ class Resizings:
         yielding = [key for key in decided.back.yielding if key[0] in free]
         return len(made), len(told), sum(await preemption.carry_out(self._c, Preemption(withdrawn, yielding)))
 
-    async def _limits(self, tenants: Collection[int]) -> dict[int, int]:
-        """Slots that the tenants may use, whose rows are locked from here on; a tenant that is suspended gets no more."""
-        if not tenants:
-            return {}
-        return {row["id"]: row["slots"] for row in await self._c.fetch(SQL["lock_tenants"], list(tenants))}
+    async def _lock(self, tenants: Collection[int]) -> set[int]:
+        """The tenants whose rows are locked from here on; one that is suspended gets no more."""
+        return {row["id"] for row in await self._c.fetch(SQL["lock_tenants"], list(tenants))} if tenants else set()
 
 
 def _held(rows: Sequence[Record]) -> Iterator[Held]:

@@ -6,10 +6,9 @@ from (
     select tenant, sum(width) as used, bool_or(yields) as yields
     from shard where state in (:ShardState.IN_FLIGHT) group by tenant
 ) counted
-join tenant on tenant.id = counted.tenant
-join plan on plan.name = tenant.plan
+join tenant_limit on tenant_limit.tenant = counted.tenant
 join shard on shard.tenant = counted.tenant and shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open
-where counted.used >= plan.slots and not counted.yields and exists (
+where counted.used >= tenant_limit.slots and not counted.yields and exists (
     select 1 from training
     where training.tenant = counted.tenant and training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended
         and exists (

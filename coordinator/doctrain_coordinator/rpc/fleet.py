@@ -1,4 +1,4 @@
-"""FleetService: what operators see of the fleet, and (``fleet_tenants``) what they set."""
+"""FleetService: what operators see of the fleet, and (``fleet_tenants``, ``fleet_concurrency``) what they set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from doctrain_coordinator.core.load import Load
 from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
 from doctrain_coordinator.dispatch.queue import read_queue
 from doctrain_coordinator.rpc import deeds, shown_workers, tokens, translate
+from doctrain_coordinator.rpc.fleet_concurrency import ConcurrencyCalls
 from doctrain_coordinator.rpc.fleet_tenants import TenantCalls, TenantParts
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.tracker_requests import MAX_NAME
-from doctrain_coordinator.rpc.violations import page_size
+from doctrain_coordinator.rpc.violations import check_reason, page_size
+from doctrain_coordinator.tenants.concurrency import Concurrency
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
 from doctrain_coordinator.tracking.worker_records import WorkerRecords, of_session
 from doctrain_coordinator.tracking.workers import alarm, live_workers
@@ -28,7 +30,6 @@ from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
 ASIDE_SECONDS = 2.0
-MOST_REASON = 200
 MOST_DRAIN_SECONDS = 86_400
 
 
@@ -43,15 +44,17 @@ class FleetParts:
     records: WorkerRecords
     dead_letters: DeadLetters
     orders: WorkerOrders
+    concurrency: Concurrency
     silent_seconds: float
     drain_seconds: float
 
 
-class FleetService(TenantCalls):
+class FleetService(TenantCalls, ConcurrencyCalls):
     """What operators call."""
 
     def __init__(self, parts: FleetParts) -> None:
-        super().__init__(parts.tenants)
+        TenantCalls.__init__(self, parts.tenants)
+        ConcurrencyCalls.__init__(self, parts.pool, parts.concurrency)
         self._parts = parts
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
@@ -132,8 +135,7 @@ def _check_order(worker_id: str, reason: str) -> None:
     """Raises InvalidRequestError."""
     if not 1 <= len(worker_id) <= MAX_NAME or not worker_id.isprintable():
         raise invalid_field("worker_id", f"A worker's name has 1 to {MAX_NAME} characters that can be shown.")
-    if len(reason) > MOST_REASON or not reason.isprintable():
-        raise invalid_field("reason", f"A reason has at most {MOST_REASON} characters, all of which can be shown.")
+    check_reason(reason)
 
 
 def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:

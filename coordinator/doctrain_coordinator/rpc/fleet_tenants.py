@@ -177,6 +177,9 @@ def _checked_plan(plan: pb.Plan) -> Plan:
     check_name("plan.name", plan.name)
     if not 1 <= plan.slots <= MOST_SLOTS:
         raise invalid_field("plan.slots", f"A plan allows 1 to {MOST_SLOTS:,} documents at once.")
+    burst_slots = plan.burst_slots or plan.slots
+    if not plan.slots <= burst_slots <= MOST_SLOTS:
+        raise invalid_field("plan.burst_slots", f"A plan bursts up to {plan.slots:,} (its slots) to {MOST_SLOTS:,} documents at once.")
     open_trainings = plan.open_trainings or OPEN_TRAININGS
     if not 1 <= open_trainings <= MOST_OPEN_TRAININGS:
         raise invalid_field("plan.open_trainings", f"A plan allows 1 to {MOST_OPEN_TRAININGS:,} trainings that have not ended.")
@@ -188,7 +191,7 @@ def _checked_plan(plan: pb.Plan) -> Plan:
     if not 0 <= plan.watches <= MOST_WATCHES:
         raise invalid_field("plan.watches", f"A plan allows up to {MOST_WATCHES:,} watches at once; 0 means that many.")
     further = plan.training_documents, plan.open_documents, plan.requests_per_second, plan.watches, plan.upload_bytes
-    return Plan(plan.name, plan.slots, open_trainings, *further)
+    return Plan(plan.name, plan.slots, burst_slots, open_trainings, *further)
 
 
 def _check_note(field: str, text: str, most_bytes: int) -> None:
@@ -227,6 +230,7 @@ def _plan(plan: Plan) -> pb.Plan:
     return pb.Plan(
         name=plan.name,
         slots=plan.slots,
+        burst_slots=plan.burst_slots,
         open_trainings=plan.open_trainings,
         training_documents=plan.training_documents,
         open_documents=plan.open_documents,

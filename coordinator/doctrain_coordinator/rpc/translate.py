@@ -99,7 +99,8 @@ def explained(found: Explained) -> pb.ExplainTrainingResponse:
     """What holds a training; who is ahead is told with the rule that makes it wait for them."""
     response = pb.ExplainTrainingResponse(
         training=training(found.seen),
-        plan_slots=found.plan_slots,
+        plan_slots=found.limit.slots,
+        plan_slots_reason=found.limit.reason,
         slots_in_use=found.own_slots,
         slots_in_use_by_others=found.others_slots,
     )

@@ -7,6 +7,7 @@ import re
 from doctrain_mesh.errors import FieldViolation, InvalidRequestError, invalid_field
 
 MOST_VIOLATIONS = 100
+MOST_REASON = 200
 TASK_ID_FAULT = "An id has 1 to 128 characters: letters, digits and any of . _ : -"
 _TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -47,3 +48,9 @@ def check_name(field: str, name: str) -> None:
     """Raises InvalidRequestError for what is no name of a tenant or plan."""
     if not _NAME.fullmatch(name):
         raise invalid_field(field, "A name has 1 to 64 characters, lower-case letters, digits and -, and begins with a letter or digit.")
+
+
+def check_reason(reason: str) -> None:
+    """Raises InvalidRequestError for an operator's words that are too many or cannot be shown."""
+    if len(reason) > MOST_REASON or not reason.isprintable():
+        raise invalid_field("reason", f"A reason has at most {MOST_REASON} characters, all of which can be shown.")

@@ -7,11 +7,14 @@
 
 create extension if not exists vector;
 
--- What one tenant may have (doctrain.v1.Plan). slots: documents at once; open_trainings and open_documents: those that have not ended;
+-- What one tenant may have (doctrain.v1.Plan). slots: documents at once, for sure; burst_slots: at most, and allowed: now, while the leader
+-- finds that the machines bear it (core/concurrency.py); open_trainings and open_documents: those that have not ended;
 -- training_documents: of one training; upload_bytes: that are kept. requests_per_second and watches hold at each coordinator. 0: no limit.
 create table plan (
     name text primary key,
     slots int not null check (slots between 1 and 10000),
+    burst_slots int not null check (burst_slots between slots and 10000),
+    allowed int not null check (allowed between slots and burst_slots),
     open_trainings int not null check (open_trainings between 1 and 1000000),
     training_documents bigint not null default 0 check (training_documents >= 0),
     open_documents bigint not null default 0 check (open_documents >= 0),
@@ -20,7 +23,7 @@ create table plan (
     upload_bytes bigint not null default 0 check (upload_bytes >= 0)
 );
 
-insert into plan (name, slots, open_trainings) values ('free', 5, 1000), ('paid', 30, 10000);
+insert into plan (name, slots, burst_slots, allowed, open_trainings) values ('free', 5, 5, 5, 1000), ('paid', 30, 30, 30, 10000);
 
 -- A tenant that is suspended is not served; one that is being deleted is suspended, too, until nothing is left of it.
 create table tenant (
@@ -37,6 +40,40 @@ create table tenant (
 
 create index tenant_of_plan on tenant (plan);
 create index tenant_suspended on tenant (id) where suspended_at is not null;
+
+-- What operators ordered of the documents at once, of a plan's tenants or of one tenant: exactly so many (pins), or at most. ordered_by: a key.
+create table concurrency_order (
+    id bigint generated always as identity primary key,
+    plan text unique references plan (name) on delete cascade,
+    tenant bigint unique references tenant (id) on delete cascade,
+    pins boolean not null,
+    slots int not null check (slots between 1 and 10000),
+    reason text not null default '',
+    ordered_by bigint not null,
+    ordered_at timestamptz not null default now(),
+    check (num_nonnulls(plan, tenant) = 1)
+);
+
+-- Documents at once that each tenant may have now, which is what every grant is counted against. A pin of its own goes before its plan's,
+-- that before what the leader allows; a cap of its own always holds, that of its plan where the plan is not pinned.
+create view tenant_limit as
+select tenant.id as tenant,
+    case when own.pins then own.slots
+        else least(own.slots, case when of_plan.pins then of_plan.slots else least(of_plan.slots, plan.allowed) end) end as slots
+from tenant
+join plan on plan.name = tenant.plan
+left join concurrency_order own on own.tenant = tenant.id
+left join concurrency_order of_plan on of_plan.plan = plan.name;
+
+-- What the leader made of plans' allowed, and why; only the newest are kept.
+create table concurrency_decision (
+    id bigint generated always as identity primary key,
+    decided_at timestamptz not null default now(),
+    plan text not null,
+    slots_before int not null,
+    slots_after int not null,
+    reason text not null
+);
 
 -- Role: 1 tenant, 2 worker, 3 operator (doctrain.v1.Role).
 create table api_key (

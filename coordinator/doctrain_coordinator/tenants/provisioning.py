@@ -48,7 +48,8 @@ class Plan:
     """What a tenant of it may have; 0: no limit.
 
     Args:
-        slots: documents at once.
+        slots: documents at once, for sure.
+        burst_slots: documents at once while the machines bear it; no fewer.
         open_trainings: trainings that have not ended.
         training_documents: documents of one training.
         open_documents: documents that have not ended.
@@ -59,6 +60,7 @@ class Plan:
 
     name: str
     slots: int
+    burst_slots: int
     open_trainings: int
     training_documents: int = 0
     open_documents: int = 0
@@ -173,7 +175,7 @@ def _limits(plan: Plan) -> str:
         "bytes of uploads": plan.upload_bytes,
     }
     named = [
-        f"{plan.slots} slots",
+        f"{plan.slots} slots" + (f" (bursts up to {plan.burst_slots})" if plan.burst_slots > plan.slots else ""),
         f"{plan.open_trainings} open trainings",
         *(f"{most:g} {what}" for what, most in further.items() if most),
     ]

@@ -35,13 +35,15 @@ where $1::bigint = 0 or name > (select name from tenant where id = $1) order by 
 select exists (select 1 from tenant where id = $1)
 
 -- name: plan
-select name, slots, open_trainings, training_documents, open_documents, requests_per_second, watches, upload_bytes
+select name, slots, burst_slots, open_trainings, training_documents, open_documents, requests_per_second, watches, upload_bytes
 from plan where name = $1
 
 -- name: put_plan
-insert into plan (name, slots, open_trainings, training_documents, open_documents, requests_per_second, watches, upload_bytes)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
-on conflict (name) do update set slots = excluded.slots, open_trainings = excluded.open_trainings,
+-- What was allowed above what is guaranteed stays allowed, as far as the new plan may burst.
+insert into plan (name, slots, allowed, burst_slots, open_trainings, training_documents, open_documents, requests_per_second, watches, upload_bytes)
+values ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9)
+on conflict (name) do update set slots = excluded.slots, burst_slots = excluded.burst_slots,
+    allowed = least(excluded.burst_slots, excluded.slots + plan.allowed - plan.slots), open_trainings = excluded.open_trainings,
     training_documents = excluded.training_documents, open_documents = excluded.open_documents,
     requests_per_second = excluded.requests_per_second, watches = excluded.watches, upload_bytes = excluded.upload_bytes
 
@@ -55,5 +57,5 @@ select name from tenant where plan = $1 limit 1
 delete from plan where name = $1
 
 -- name: plans
-select name, slots, open_trainings, training_documents, open_documents, requests_per_second, watches, upload_bytes
+select name, slots, burst_slots, open_trainings, training_documents, open_documents, requests_per_second, watches, upload_bytes
 from plan order by name

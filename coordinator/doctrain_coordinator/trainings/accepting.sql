@@ -1,7 +1,7 @@
 -- name: standing
 -- The tenant's training of that id, if any, and what its plan allows and it has; trainings are counted no further than that. Of one that
 -- is being loaded all its documents count, as far as they are known.
-select known.id as known, known.request_hash, plan.name as plan, plan.slots, plan.open_trainings, plan.training_documents, plan.open_documents,
+select known.id as known, known.request_hash, plan.name as plan, tenant_limit.slots, plan.open_trainings, plan.training_documents, plan.open_documents,
     exists (
         select 1 from training where training.tenant = tenant.id and training.state in (:TrainingState.OPEN) offset plan.open_trainings - 1
     ) as all_used,
@@ -13,5 +13,6 @@ select known.id as known, known.request_hash, plan.name as plan, plan.slots, pla
     ) else 0 end::bigint as backlog
 from tenant
 join plan on plan.name = tenant.plan
+join tenant_limit on tenant_limit.tenant = tenant.id
 left join training known on known.tenant = tenant.id and known.task_id = $2
 where tenant.id = $1 and not tenant.deleting

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, Lost, holds, waiting_reason
+from doctrain_coordinator.core.limits import Limit
 from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, ShownState, TrainingState
 from doctrain_coordinator.trainings.views import DocumentView, TrainingView
 from doctrain_mesh import postgres
@@ -43,11 +44,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What holds a training, and who of its tenant uses how many of the plan's slots; ``ahead`` are (id, slots) of others."""
+    """What holds a training, and who of its tenant uses how many of the slots that it may have; ``ahead`` are (id, slots) of others."""
 
     seen: Seen
     holds: Sequence[Hold]
-    plan_slots: int
+    limit: Limit
     own_slots: int
     others_slots: int
     ahead: Sequence[tuple[str, int]]
@@ -114,7 +115,7 @@ class Trainings:
         return Explained(
             Seen(seen.training, waiting_reason(facts)),
             holds(facts),
-            waiting["slots"],
+            facts.limit,
             waiting["own_slots"],
             waiting["slots_used"] - waiting["own_slots"],
             [(row["task_id"], row["slots"]) for row in ahead],
@@ -194,7 +195,7 @@ def _facts(
         in_flight=training.in_flight,
         running=training.running,
         pending=waiting["pending"],
-        slots=waiting["slots"],
+        limit=Limit(waiting["slots"], waiting["allowed"], waiting["guaranteed"], waiting["burst"]),
         slots_used=waiting["slots_used"],
         own_slots=waiting["own_slots"],
         lanes=fleet["lanes"],

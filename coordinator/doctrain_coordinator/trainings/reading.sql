@@ -43,7 +43,7 @@ where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = an
 
 -- name: waiting
 -- What may hold trainings back.
-select g.id, plan.slots,
+select g.id, tenant_limit.slots, plan.allowed, plan.slots as guaranteed, plan.burst_slots as burst,
     (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (:ShardState.IN_FLIGHT))::int as slots_used,
     (select coalesce(sum(s.width), 0) from shard s where s.training = g.id and s.state in (:ShardState.IN_FLIGHT))::int as own_slots,
     exists (
@@ -53,6 +53,7 @@ select g.id, plan.slots,
 from training g
 join tenant on tenant.id = g.tenant
 join plan on plan.name = tenant.plan
+join tenant_limit on tenant_limit.tenant = tenant.id
 left join lateral (
     select s.yield_reason, s.not_before from shard s
     where s.state = :ShardState.PENDING and s.training = g.id and s.not_before > now() and s.not_before < 'infinity'

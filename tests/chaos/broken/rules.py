@@ -104,7 +104,7 @@ def _shared_lead(leadership: Any) -> None:
 def _no_tenant_lock(dispatcher: Any) -> None:
     """Grants count a tenant's slots without its lock."""
     _two_leaders(dispatcher)
-    lock = " for no key update of tenant"
+    lock = " for no key update"
     assert lock in dispatcher.SQL["lock_tenants"]
     dispatcher.SQL["lock_tenants"] = dispatcher.SQL["lock_tenants"].replace(lock, "")
 

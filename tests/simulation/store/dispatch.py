@@ -76,10 +76,8 @@ async def plans_of(tx: Transaction, ids: list[int]) -> list[Row]:
 
 @named("dispatch.dispatcher")
 async def lock_tenants(tx: Transaction, ids: list[int]) -> list[Row]:
-    plans = dict(tx.database.plans)
     locked = await tx.lock_rows("tenant", tx.some("tenant", ids), Mode.NO_KEY_UPDATE, lambda _: True)
-    tx.database.limits |= {row["id"]: plans[row["plan"]] for row in locked}
-    return [{"id": row["id"], "tenant_name": row["name"], "plan": row["plan"], "slots": plans[row["plan"]]} for row in locked]
+    return [{"id": row["id"], "tenant_name": row["name"], "plan": row["plan"]} for row in locked]
 
 
 @named("dispatch.dispatcher")
@@ -102,7 +100,19 @@ _PUBLISHED = ("id", "number", "tenant", "training", "first", "count", "width", "
 
 
 @named("dispatch.dispatcher")
-async def grant(tx: Transaction, shard: int, width: int, tenant: int, slots: int) -> list[Row]:
+async def grant(tx: Transaction, shard: int, width: int, tenant: int) -> list[Row]:
+    return await grant_within(tx, shard, width, tenant, _limit(tx, tenant))
+
+
+def _limit(tx: Transaction, tenant: int) -> int:
+    """What the tenant may use now; the ledger holds what is counted against it."""
+    slots: int = _with_plan(tx, tenant)["slots"]
+    tx.database.limits[tenant] = slots
+    return slots
+
+
+async def grant_within(tx: Transaction, shard: int, width: int, tenant: int, slots: int) -> list[Row]:
+    """What the statement does with that limit."""
     used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == tenant and in_flight(row))
     granted = await tx.update(
         "shard",
@@ -291,7 +301,7 @@ def _may_widen(row: Row) -> bool:
 
 @named("dispatch.resizing", "lock_tenants")
 async def lock_tenants_to_widen(tx: Transaction, ids: list[int]) -> list[Row]:
-    return [columns(row, "id", "slots") for row in await lock_tenants(tx, ids)]
+    return [columns(row, "id") for row in await lock_tenants(tx, ids)]
 
 
 @named("dispatch.resizing", "lock_shards")
@@ -300,7 +310,8 @@ async def lock_shards_to_resize(tx: Transaction, ids: list[int]) -> list[Row]:
 
 
 @named("dispatch.resizing")
-async def widen(tx: Transaction, shard: int, number: int, width: int, tenant: int, slots: int) -> list[Row]:
+async def widen(tx: Transaction, shard: int, number: int, width: int, tenant: int) -> list[Row]:
+    slots = _limit(tx, tenant)
     used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == tenant and in_flight(row))
     widened = await tx.update(
         "shard",

@@ -66,7 +66,7 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
         found.append(
             {
                 "id": training["id"],
-                "slots": tx.database.plans[tenant["plan"]],
+                **dict.fromkeys(("slots", "allowed", "guaranteed", "burst"), tx.database.plans[tenant["plan"]]),
                 "slots_used": used,
                 "own_slots": sum(row["width"] for row in tx.shards(training["id"]) if in_flight(row)),
                 "pending": any(row["not_before"] <= tx.now for row in pending),

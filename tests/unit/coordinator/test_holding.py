@@ -9,6 +9,7 @@ import pytest
 
 from doctrain_coordinator.core.dead_letters import Grant, explain
 from doctrain_coordinator.core.holding import Facts, Lost, Rule, holds, waiting_reason
+from doctrain_coordinator.core.limits import Limit
 from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.states import ShardState, TrainingState
 
@@ -20,7 +21,7 @@ IDLE = Facts(
     in_flight=0,
     running=0,
     pending=True,
-    slots=5,
+    limit=Limit(5, 5, 5, 5),
     slots_used=0,
     own_slots=0,
     lanes=12,

@@ -16,7 +16,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from doctrain import __version__
-from doctrain.cli import finding, operators, starting, tenants, trainings, usage, wording, workers
+from doctrain.cli import concurrency, finding, operators, starting, tenants, trainings, usage, wording, workers
 from doctrain.cli.session import USAGE, connection_options
 
 PLUGINS = "doctrain.commands"
@@ -103,6 +103,6 @@ def doctrain(**_options: object) -> None:
     """
 
 
-_MODULES = (starting, trainings, finding, usage, workers, operators, tenants)
+_MODULES = (starting, trainings, finding, usage, workers, operators, concurrency, tenants)
 for _command in (command for module in _MODULES for command in module.COMMANDS):
     doctrain.add_command(_command)

@@ -166,7 +166,9 @@ def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
     from doctrain.watch import has_ended
 
     used, others = explained.slots_in_use, explained.slots_in_use_by_others
-    yield f"The plan allows {count(explained.plan_slots)} at once: {used:,} in use by this training, {others:,} by others."
+    yield f"Allowed are {count(explained.plan_slots)} at once: {used:,} in use by this training, {others:,} by others."
+    if explained.plan_slots_reason:
+        yield printable(explained.plan_slots_reason)
     if not explained.holds:
         yield "It has ended." if has_ended(explained.training) else "Nothing holds it back."
     for hold in explained.holds:

@@ -145,6 +145,9 @@ async def list_plans(session: Session) -> None:
 @click.argument("name")
 @click.option("--slots", required=True, type=int, help="Documents at once over all trainings of a tenant.")
 @click.option(
+    "--burst", "burst_slots", default=0, type=int, help="Documents at once while the machines bear it; 0: never more than --slots."
+)
+@click.option(
     "--trainings", "open_trainings", default=1_000, show_default=True, type=int, help="Trainings of a tenant that have not ended."
 )
 @click.option("--training-documents", default=0, type=click.IntRange(min=0), help="Documents of one training; 0: any number.")
@@ -184,12 +187,12 @@ def _tell_plans(session: Session, found: list[Plan]) -> None:
         return
     rows = [
         (
-            *(plan.name, plan.slots, plan.open_trainings, _limit(plan.training_documents), _limit(plan.open_documents)),
+            *(plan.name, plan.slots, plan.burst_slots, plan.open_trainings, _limit(plan.training_documents), _limit(plan.open_documents)),
             *(_limit(plan.requests_per_second), _limit(plan.watches), output.size(plan.upload_bytes) if plan.upload_bytes else "-"),
         )
         for plan in found
     ]
-    headings = ("PLAN", "SLOTS", "TRAININGS", "DOCUMENTS EACH", "OPEN DOCUMENTS", "CALLS/S", "WATCHES", "UPLOADS")
+    headings = ("PLAN", "SLOTS", "BURST", "TRAININGS", "DOCUMENTS EACH", "OPEN DOCUMENTS", "CALLS/S", "WATCHES", "UPLOADS")
     output.print_table(headings, rows, nothing="No plans.")
 
 

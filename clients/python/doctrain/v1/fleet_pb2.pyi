@@ -59,6 +59,30 @@ WORKER_HEALTH_SPARED: WorkerHealth.ValueType  # 5
 """It is not well and takes shards all the same: without it too few would (`health_alarm`)."""
 Global___WorkerHealth: _TypeAlias = WorkerHealth  # noqa: Y015
 
+class _ConcurrencyOrderKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConcurrencyOrderKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConcurrencyOrderKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONCURRENCY_ORDER_KIND_UNSPECIFIED: _ConcurrencyOrderKind.ValueType  # 0
+    """Never sent."""
+    CONCURRENCY_ORDER_KIND_PIN: _ConcurrencyOrderKind.ValueType  # 1
+    """Exactly so many, whatever the machines bear, below what is guaranteed or beyond the burst."""
+    CONCURRENCY_ORDER_KIND_CAP: _ConcurrencyOrderKind.ValueType  # 2
+    """At most so many, below what is guaranteed, too."""
+
+class ConcurrencyOrderKind(_ConcurrencyOrderKind, metaclass=_ConcurrencyOrderKindEnumTypeWrapper):
+    """How an order is meant."""
+
+CONCURRENCY_ORDER_KIND_UNSPECIFIED: ConcurrencyOrderKind.ValueType  # 0
+"""Never sent."""
+CONCURRENCY_ORDER_KIND_PIN: ConcurrencyOrderKind.ValueType  # 1
+"""Exactly so many, whatever the machines bear, below what is guaranteed or beyond the burst."""
+CONCURRENCY_ORDER_KIND_CAP: ConcurrencyOrderKind.ValueType  # 2
+"""At most so many, below what is guaranteed, too."""
+Global___ConcurrencyOrderKind: _TypeAlias = ConcurrencyOrderKind  # noqa: Y015
+
 class _TenantState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -497,7 +521,7 @@ class TenantQueue(_message.Message):
     slots_in_use: _builtins.int
     """Documents at once that it is counted for now."""
     slots: _builtins.int
-    """Documents at once that its plan allows."""
+    """Documents at once that it may have now."""
     def __init__(
         self,
         *,
@@ -513,6 +537,316 @@ class TenantQueue(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TenantQueue: _TypeAlias = TenantQueue  # noqa: Y015
+
+@_typing.final
+class GetConcurrencyRequest(_message.Message):
+    """Asks for the limits on documents at once, and for the newest decisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many decisions at most: 0 means 50; more than 500 means 500; negative is INVALID_ARGUMENT."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConcurrencyRequest: _TypeAlias = GetConcurrencyRequest  # noqa: Y015
+
+@_typing.final
+class GetConcurrencyResponse(_message.Message):
+    """The limits as they stand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLANS_FIELD_NUMBER: _builtins.int
+    TENANT_ORDERS_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plans(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanConcurrency]:
+        """Ordered by `plan`."""
+
+    @_builtins.property
+    def tenant_orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConcurrencyOrder]:
+        """The orders that stand for tenants, ordered by `tenant_id`; at most 1,000."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConcurrencyDecision]:
+        """What was decided of plans, the newest first. The last 1,000 are kept."""
+
+    def __init__(
+        self,
+        *,
+        plans: _abc.Iterable[Global___PlanConcurrency] | None = ...,
+        tenant_orders: _abc.Iterable[Global___ConcurrencyOrder] | None = ...,
+        decisions: _abc.Iterable[Global___ConcurrencyDecision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "plans", b"plans", "tenant_orders", b"tenant_orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConcurrencyResponse: _TypeAlias = GetConcurrencyResponse  # noqa: Y015
+
+@_typing.final
+class PlanConcurrency(_message.Message):
+    """How many documents at once a plan's tenants may have, each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    BURST_SLOTS_FIELD_NUMBER: _builtins.int
+    ALLOWED_SLOTS_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    CURRENT_SLOTS_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    """The plan's name."""
+    slots: _builtins.int
+    """What they may always have."""
+    burst_slots: _builtins.int
+    """What they may have at most."""
+    allowed_slots: _builtins.int
+    """What they may have now by themselves: from `slots` to `burst_slots`, as the machines bear it."""
+    current_slots: _builtins.int
+    """What those have now that no order stands for, by `allowed_slots` and `order`."""
+    @_builtins.property
+    def order(self) -> Global___ConcurrencyOrder:
+        """What an operator ordered; not set when there is nothing."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        slots: _builtins.int = ...,
+        burst_slots: _builtins.int = ...,
+        allowed_slots: _builtins.int = ...,
+        order: Global___ConcurrencyOrder | None = ...,
+        current_slots: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_slots", b"allowed_slots", "burst_slots", b"burst_slots", "current_slots", b"current_slots", "order", b"order", "plan", b"plan", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanConcurrency: _TypeAlias = PlanConcurrency  # noqa: Y015
+
+@_typing.final
+class ConcurrencySubject(_message.Message):
+    """Whom an order is for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    """Each tenant of this plan."""
+    tenant_id: _builtins.str
+    """This tenant."""
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        tenant_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "tenant_id", b"tenant_id", "whom", b"whom"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "tenant_id", b"tenant_id", "whom", b"whom"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_whom: _TypeAlias = _typing.Literal["plan", "tenant_id"]  # noqa: Y015
+    _WhichOneofArgType_whom: _TypeAlias = _typing.Literal["whom", b"whom"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_whom) -> _WhichOneofReturnType_whom | None: ...
+
+Global___ConcurrencySubject: _TypeAlias = ConcurrencySubject  # noqa: Y015
+
+@_typing.final
+class ConcurrencyOrder(_message.Message):
+    """An operator's order that stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    ORDER_TIME_FIELD_NUMBER: _builtins.int
+    kind: Global___ConcurrencyOrderKind.ValueType
+    """How it is meant."""
+    slots: _builtins.int
+    """Documents at once, 1 to 10,000."""
+    reason: _builtins.str
+    """Why, in the operator's words; may be empty."""
+    key_id: _builtins.int
+    """Number of the key of the operator who gave it."""
+    @_builtins.property
+    def subject(self) -> Global___ConcurrencySubject:
+        """Whom it is for."""
+
+    @_builtins.property
+    def order_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        subject: Global___ConcurrencySubject | None = ...,
+        kind: Global___ConcurrencyOrderKind.ValueType = ...,
+        slots: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        key_id: _builtins.int = ...,
+        order_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order_time", b"order_time", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "kind", b"kind", "order_time", b"order_time", "reason", b"reason", "slots", b"slots", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConcurrencyOrder: _TypeAlias = ConcurrencyOrder  # noqa: Y015
+
+@_typing.final
+class ConcurrencyDecision(_message.Message):
+    """A change of what a plan's tenants may have by themselves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    SLOTS_BEFORE_FIELD_NUMBER: _builtins.int
+    SLOTS_AFTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    """The plan."""
+    slots_before: _builtins.int
+    """Documents at once before."""
+    slots_after: _builtins.int
+    """Documents at once from then on."""
+    reason: _builtins.str
+    """Why, in a sentence."""
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        plan: _builtins.str = ...,
+        slots_before: _builtins.int = ...,
+        slots_after: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "plan", b"plan", "reason", b"reason", "slots_after", b"slots_after", "slots_before", b"slots_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConcurrencyDecision: _TypeAlias = ConcurrencyDecision  # noqa: Y015
+
+@_typing.final
+class SetConcurrencyRequest(_message.Message):
+    """The order to give."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    kind: Global___ConcurrencyOrderKind.ValueType
+    """How it is meant."""
+    slots: _builtins.int
+    """Documents at once, 1 to 10,000."""
+    reason: _builtins.str
+    """Why, for people; at most 200 characters that can be shown."""
+    @_builtins.property
+    def subject(self) -> Global___ConcurrencySubject:
+        """Whom it is for."""
+
+    def __init__(
+        self,
+        *,
+        subject: Global___ConcurrencySubject | None = ...,
+        kind: Global___ConcurrencyOrderKind.ValueType = ...,
+        slots: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "reason", b"reason", "slots", b"slots", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetConcurrencyRequest: _TypeAlias = SetConcurrencyRequest  # noqa: Y015
+
+@_typing.final
+class SetConcurrencyResponse(_message.Message):
+    """Says that the order stands; it has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetConcurrencyResponse: _TypeAlias = SetConcurrencyResponse  # noqa: Y015
+
+@_typing.final
+class ClearConcurrencyRequest(_message.Message):
+    """Whose order to end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def subject(self) -> Global___ConcurrencySubject:
+        """Whom it is for."""
+
+    def __init__(
+        self,
+        *,
+        subject: Global___ConcurrencySubject | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearConcurrencyRequest: _TypeAlias = ClearConcurrencyRequest  # noqa: Y015
+
+@_typing.final
+class ClearConcurrencyResponse(_message.Message):
+    """Says that no order stands; it has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearConcurrencyResponse: _TypeAlias = ClearConcurrencyResponse  # noqa: Y015
 
 @_typing.final
 class ListAllTrainingsRequest(_message.Message):
@@ -666,10 +1000,11 @@ class Plan(_message.Message):
     REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
     WATCHES_FIELD_NUMBER: _builtins.int
     UPLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    BURST_SLOTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name: as a tenant's."""
     slots: _builtins.int
-    """Documents at once over all trainings of a tenant, 1 to 10,000."""
+    """Documents at once over all trainings of a tenant that it may always have, 1 to 10,000."""
     open_trainings: _builtins.int
     """Trainings of a tenant that have not ended, 1 to 1,000,000; 0 means 1,000. One more is refused with QUOTA_EXCEEDED. Calls
     that are made at the same time may pass the limit by as many as they are.
@@ -686,6 +1021,10 @@ class Plan(_message.Message):
     """WatchStatus streams that a tenant may have open at each coordinator; 0: 1,000, which is also the most."""
     upload_bytes: _builtins.int
     """Bytes of uploads and inline documents that may be kept for a tenant; 0: no limit."""
+    burst_slots: _builtins.int
+    """Documents at once that it may have while work waits and the machines bear it, from `slots` to 10,000; 0 means `slots`. Never 0 in
+    answers.
+    """
     def __init__(
         self,
         *,
@@ -697,10 +1036,11 @@ class Plan(_message.Message):
         requests_per_second: _builtins.float = ...,
         watches: _builtins.int = ...,
         upload_bytes: _builtins.int = ...,
+        burst_slots: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "open_documents", b"open_documents", "open_trainings", b"open_trainings", "requests_per_second", b"requests_per_second", "slots", b"slots", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst_slots", b"burst_slots", "name", b"name", "open_documents", b"open_documents", "open_trainings", b"open_trainings", "requests_per_second", b"requests_per_second", "slots", b"slots", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,21 @@ class FleetServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsResponse.FromString,
                 _registered_method=True)
+        self.GetConcurrency = channel.unary_unary(
+                '/doctrain.v1.FleetService/GetConcurrency',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.GetConcurrencyRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetConcurrencyResponse.FromString,
+                _registered_method=True)
+        self.SetConcurrency = channel.unary_unary(
+                '/doctrain.v1.FleetService/SetConcurrency',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.SetConcurrencyRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.SetConcurrencyResponse.FromString,
+                _registered_method=True)
+        self.ClearConcurrency = channel.unary_unary(
+                '/doctrain.v1.FleetService/ClearConcurrency',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.ClearConcurrencyRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.ClearConcurrencyResponse.FromString,
+                _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/doctrain.v1.FleetService/ListDeadLetters',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.ListDeadLettersRequest.SerializeToString,
@@ -195,6 +210,30 @@ class FleetServiceServicer(object):
     def ListAllTrainings(self, request, context):
         """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
         its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConcurrency(self, request, context):
+        """How many documents at once each plan's tenants may have now, what operators ordered of that, and what was decided of late and why.
+        Errors: INVALID_REQUEST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetConcurrency(self, request, context):
+        """Orders how many documents at once a plan's tenants, or one tenant, may have, for waiting work too, in place of any order before; what
+        runs already ends. Holds until ClearConcurrency. A tenant's pin goes before its plan's order, and a tenant's cap always holds. Safe to
+        repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearConcurrency(self, request, context):
+        """Ends the order of a plan or a tenant. Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -349,6 +388,21 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.ListAllTrainings,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsResponse.SerializeToString,
+            ),
+            'GetConcurrency': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConcurrency,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.GetConcurrencyRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.GetConcurrencyResponse.SerializeToString,
+            ),
+            'SetConcurrency': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetConcurrency,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.SetConcurrencyRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.SetConcurrencyResponse.SerializeToString,
+            ),
+            'ClearConcurrency': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearConcurrency,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.ClearConcurrencyRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.ClearConcurrencyResponse.SerializeToString,
             ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
@@ -592,6 +646,87 @@ class FleetService(object):
             '/doctrain.v1.FleetService/ListAllTrainings',
             doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsRequest.SerializeToString,
             doctrain_dot_v1_dot_fleet__pb2.ListAllTrainingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConcurrency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/GetConcurrency',
+            doctrain_dot_v1_dot_fleet__pb2.GetConcurrencyRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.GetConcurrencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetConcurrency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/SetConcurrency',
+            doctrain_dot_v1_dot_fleet__pb2.SetConcurrencyRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.SetConcurrencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearConcurrency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/ClearConcurrency',
+            doctrain_dot_v1_dot_fleet__pb2.ClearConcurrencyRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.ClearConcurrencyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,17 @@ class FleetServiceStub:
     """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
     its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
+    GetConcurrency: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.GetConcurrencyRequest, _fleet_pb2.GetConcurrencyResponse]
+    """How many documents at once each plan's tenants may have now, what operators ordered of that, and what was decided of late and why.
+    Errors: INVALID_REQUEST.
+    """
+    SetConcurrency: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.SetConcurrencyRequest, _fleet_pb2.SetConcurrencyResponse]
+    """Orders how many documents at once a plan's tenants, or one tenant, may have, for waiting work too, in place of any order before; what
+    runs already ends. Holds until ClearConcurrency. A tenant's pin goes before its plan's order, and a tenant's cap always holds. Safe to
+    repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND.
+    """
+    ClearConcurrency: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ClearConcurrencyRequest, _fleet_pb2.ClearConcurrencyResponse]
+    """Ends the order of a plan or a tenant. Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND."""
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListDeadLettersRequest, _fleet_pb2.ListDeadLettersResponse]
     """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
     Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
@@ -141,6 +152,17 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
     its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
+    GetConcurrency: _aio.UnaryUnaryMultiCallable[_fleet_pb2.GetConcurrencyRequest, _fleet_pb2.GetConcurrencyResponse]  # type: ignore[assignment]
+    """How many documents at once each plan's tenants may have now, what operators ordered of that, and what was decided of late and why.
+    Errors: INVALID_REQUEST.
+    """
+    SetConcurrency: _aio.UnaryUnaryMultiCallable[_fleet_pb2.SetConcurrencyRequest, _fleet_pb2.SetConcurrencyResponse]  # type: ignore[assignment]
+    """Orders how many documents at once a plan's tenants, or one tenant, may have, for waiting work too, in place of any order before; what
+    runs already ends. Holds until ClearConcurrency. A tenant's pin goes before its plan's order, and a tenant's cap always holds. Safe to
+    repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND.
+    """
+    ClearConcurrency: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ClearConcurrencyRequest, _fleet_pb2.ClearConcurrencyResponse]  # type: ignore[assignment]
+    """Ends the order of a plan or a tenant. Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND."""
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListDeadLettersRequest, _fleet_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Messages that the broker put aside, the newest first, with why and what became of their work. The last 1,000 are kept.
     Errors: INVALID_REQUEST, DEPENDENCY_UNAVAILABLE.
@@ -256,6 +278,35 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         """The trainings of all tenants, newest first. What else is to be seen of one, and done, is TrainingService's, which an operator calls for
         its tenant. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
+
+    @_abc_1.abstractmethod
+    def GetConcurrency(
+        self,
+        request: _fleet_pb2.GetConcurrencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.GetConcurrencyResponse, _abc.Awaitable[_fleet_pb2.GetConcurrencyResponse]]:
+        """How many documents at once each plan's tenants may have now, what operators ordered of that, and what was decided of late and why.
+        Errors: INVALID_REQUEST.
+        """
+
+    @_abc_1.abstractmethod
+    def SetConcurrency(
+        self,
+        request: _fleet_pb2.SetConcurrencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.SetConcurrencyResponse, _abc.Awaitable[_fleet_pb2.SetConcurrencyResponse]]:
+        """Orders how many documents at once a plan's tenants, or one tenant, may have, for waiting work too, in place of any order before; what
+        runs already ends. Holds until ClearConcurrency. A tenant's pin goes before its plan's order, and a tenant's cap always holds. Safe to
+        repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearConcurrency(
+        self,
+        request: _fleet_pb2.ClearConcurrencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ClearConcurrencyResponse, _abc.Awaitable[_fleet_pb2.ClearConcurrencyResponse]]:
+        """Ends the order of a plan or a tenant. Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, TENANT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListDeadLetters(

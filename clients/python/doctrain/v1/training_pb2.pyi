@@ -394,7 +394,7 @@ class TrainingSummary(_message.Message):
     documents: _builtins.int
     """Documents counted: all of them, or where `partial` is true those of the part of the manifest that was read so far."""
     max_concurrency: _builtins.int
-    """Documents at once that the tenant's plan allows over all its trainings."""
+    """Documents at once that the tenant may have now, over all its trainings."""
     plan: _builtins.str
     """The tenant's plan."""
     existed: _builtins.bool
@@ -1266,12 +1266,17 @@ class ExplainTrainingResponse(_message.Message):
     PLAN_SLOTS_FIELD_NUMBER: _builtins.int
     SLOTS_IN_USE_FIELD_NUMBER: _builtins.int
     SLOTS_IN_USE_BY_OTHERS_FIELD_NUMBER: _builtins.int
+    PLAN_SLOTS_REASON_FIELD_NUMBER: _builtins.int
     plan_slots: _builtins.int
-    """Documents at once that the tenant's plan allows."""
+    """Documents at once that the tenant may have now, over all its trainings."""
     slots_in_use: _builtins.int
     """Of those, in use by this training."""
     slots_in_use_by_others: _builtins.int
     """Of those, in use by the tenant's other trainings."""
+    plan_slots_reason: _builtins.str
+    """Why `plan_slots` is what it is, in a sentence: it is more than is guaranteed while the machines bear it, or an operator set it.
+    Empty when it is what the plan guarantees, and can be no more.
+    """
     @_builtins.property
     def training(self) -> Global___Training:
         """The training as it stands."""
@@ -1288,10 +1293,11 @@ class ExplainTrainingResponse(_message.Message):
         plan_slots: _builtins.int = ...,
         slots_in_use: _builtins.int = ...,
         slots_in_use_by_others: _builtins.int = ...,
+        plan_slots_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["training", b"training"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "plan_slots", b"plan_slots", "slots_in_use", b"slots_in_use", "slots_in_use_by_others", b"slots_in_use_by_others", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "plan_slots", b"plan_slots", "plan_slots_reason", b"plan_slots_reason", "slots_in_use", b"slots_in_use", "slots_in_use_by_others", b"slots_in_use_by_others", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
