@@ -14,6 +14,7 @@ from doctrain_coordinator import certificate, metrics
 from doctrain_coordinator.certificate import ServerCertificate
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Budgets
+from doctrain_coordinator.dispatch.concurrency import ConcurrencyControl, Dependencies, marks_of
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures
@@ -225,6 +226,16 @@ class _Coordinator:
         search = SearchService(SearchParts(held.api, Searching(held.search, held.model), Deleting(held.api, trainings, blobs, uploads)))
         records, orders = WorkerRecords(registry), WorkerOrders(held.api, changes)
         health = HealthWatch(held.api, records, orders, changes, limits=limits_of(settings), leads=lambda: leadership.leading)
+        dependencies = Dependencies(lambda: committer.latency_seconds, lambda: publisher.latency_seconds)
+        bursts = ConcurrencyControl(
+            held.api,
+            records,
+            changes,
+            dependencies,
+            marks=marks_of(settings),
+            lane_slots=settings.lane_slots,
+            leads=lambda: leadership.leading,
+        )
         fleet = FleetService(
             FleetParts(
                 pool=held.api,
@@ -260,6 +271,7 @@ class _Coordinator:
             "watch hub": self._hub.run,
             "leadership": leadership.run,
             "health": health.run,
+            "concurrency": bursts.run,
             "old artifacts": OldArtifacts(blobs.artifacts, settings.keep_slices_days).run,
             "suspensions": suspensions.run,
             "usage": usage.run,

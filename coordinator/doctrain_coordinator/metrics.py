@@ -58,6 +58,9 @@ CHARGES = Counter(
 )
 TRIALS = Counter("doctrain.trials", "{document}", "Suspected documents that were let run alone.")
 DEAD_LETTERS = Counter("doctrain.dead_letters", "{message}", "Messages that RabbitMQ put aside.")
+CONCURRENCY_DECISIONS = Counter(
+    "doctrain.concurrency.decisions", "{decision}", "Changes of what plans allow, by direction: `up` or `down`.", ["doctrain.direction"]
+)
 REPUBLISHED = Counter("doctrain.grants.republished", "{shard}", "Granted shards that were not begun in time and were published again.")
 RESIZES = Counter(
     "doctrain.resizes",
@@ -82,6 +85,13 @@ TENANT_SHARDS = Gauge(
     ["doctrain.tenant_id"],
 )
 TENANT_SLOTS = Gauge("doctrain.tenant.slots", "{slot}", "Slots that the same tenants use.", ["doctrain.tenant_id"])
+PLAN_SLOTS = Gauge(
+    "doctrain.plan.slots",
+    "{slot}",
+    "Documents at once that each tenant of a plan may have, of the first 100 plans by name: `guaranteed`, `burst` (at most) and `allowed` "
+    "(now, orders for the plan included).",
+    ["doctrain.plan", "doctrain.kind"],
+)
 LANES = Gauge("doctrain.lanes", "{lane}", "Lanes of workers that take new work: `used` or `free`.", ["doctrain.state"])
 SESSIONS = Gauge(
     "doctrain.sessions",

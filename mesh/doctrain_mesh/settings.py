@@ -173,6 +173,20 @@ class Settings:
         high=1,
     )
 
+    # When plans that may burst allow more documents at once than they guarantee
+    concurrency_wait_seconds: float = _setting(
+        10.0, "Age of a training with work that waits at its tenant's limit from which its plan may allow more.", low=0
+    )
+    concurrency_cpu_share: float = _setting(
+        0.9,
+        "Most of the workers' processors as a whole, 0 to 1, that may be in use; below four fifths of it more may be.",
+        low=0.01,
+        high=1,
+    )
+    concurrency_latency_seconds: float = _setting(
+        0.5, "How long a commit of results, or RabbitMQ's confirmation, may take; below four fifths of it more may be allowed.", low=0.001
+    )
+
     # Worker
     coordinators: str = _setting("", "Fixed list of coordinators, `host:port[,host:port]`, beside those the registry knows.")
     worker_key: str = _setting("", "API key of role worker.", secret=True)

@@ -168,7 +168,8 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(server, "check", lambda _settings: None)
         patch.setattr(coordinator, "Sources", _Sources)
         # No worker says anything of itself.
-        _idle(patch, coordinator, ("VectorIndex", "OldArtifacts", "Suspensions", "Usage", "Removals", "HealthWatch"))
+        others = "VectorIndex", "OldArtifacts", "Suspensions", "Usage", "Removals", "HealthWatch", "ConcurrencyControl"
+        _idle(patch, coordinator, others)
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)
         patch.setattr(worker, "Tracker", partial(Tracker, clock=loop.time))

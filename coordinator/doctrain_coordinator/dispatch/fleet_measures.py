@@ -30,17 +30,22 @@ LOOK_SECONDS = 1.0
 """How soon a coordinator that begins to lead reads."""
 READ_SECONDS = 10.0
 BROKER_SECONDS = 5.0
+PLAN_KINDS = ("guaranteed", "burst", "allowed")
 _STATES = (ShardState.PENDING, ShardState.DISPATCHED, ShardState.RUNNING, ShardState.STOPPING)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fleet:
-    """Shards and sessions by state, and the rest as the metrics of these names; ``broker`` is None while it does not answer."""
+    """Shards and sessions by state, (plan, kind, slots) of ``plans``, and the rest as the metrics of these names.
+
+    ``broker`` is None while it does not answer.
+    """
 
     shards: Mapping[ShardState, int]
     open_documents: int
     oldest_wait: float
     tenants: Sequence[Share]
+    plans: Sequence[tuple[str, str, int]]
     lanes: Mapping[str, int]
     sessions: Mapping[str, int]
     broker: QueueDepth | None
@@ -68,6 +73,7 @@ class FleetMeasures:
             metrics.OLDEST_WAIT: lambda fleet: [(fleet.oldest_wait, ())],
             metrics.TENANT_SHARDS: lambda fleet: ((share.pending, (share.name,)) for share in fleet.tenants),
             metrics.TENANT_SLOTS: lambda fleet: ((share.used, (share.name,)) for share in fleet.tenants),
+            metrics.PLAN_SLOTS: lambda fleet: ((slots, (plan, kind)) for plan, kind, slots in fleet.plans),
             metrics.LANES: lambda fleet: ((count, (state,)) for state, count in fleet.lanes.items()),
             metrics.SESSIONS: lambda fleet: ((count, (state,)) for state, count in fleet.sessions.items()),
             metrics.BROKER_MESSAGES: lambda fleet: [(fleet.broker.ready, ())] if fleet.broker else [],
@@ -86,6 +92,7 @@ class FleetMeasures:
             async with postgres.acquired(self._pool, "measuring the fleet", seconds=READ_SECONDS) as c:
                 by_state = {ShardState(row["state"]): row for row in await c.fetch(SQL["shards"])}
                 largest = [Share(**row) for row in await c.fetch(SQL["largest_tenants"], MOST_NAMED)]
+                plans = await c.fetch(SQL["plans"])
                 sessions = await c.fetchrow(SQL["sessions"], self._silent)
                 oldest = await read_oldest_wait(c)
         except UnavailableError as error:
@@ -101,6 +108,7 @@ class FleetMeasures:
             open_documents=sum(row["open"] for row in by_state.values()),
             oldest_wait=max(0.0, oldest or 0.0),
             tenants=shares(largest, pending=counts[ShardState.PENDING], used=used),
+            plans=[(row["name"], kind, row[kind]) for row in plans for kind in PLAN_KINDS],
             lanes={"used": min(busy, sessions["lanes"]), "free": max(0, sessions["lanes"] - busy)},
             sessions={"live": sessions["live"] - sum(ailing.values()), **ailing},
             broker=await self._depth(),

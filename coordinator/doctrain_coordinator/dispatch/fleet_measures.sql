@@ -15,6 +15,11 @@ from (
 join tenant on tenant.id = found.tenant
 order by found.shards desc, tenant.id
 
+-- name: plans
+select plan.name, plan.slots as guaranteed, plan.burst_slots as burst,
+    case when pins then concurrency_order.slots else least(plan.allowed, concurrency_order.slots) end as allowed
+from plan left join concurrency_order on concurrency_order.plan = plan.name order by plan.name limit 100
+
 -- name: sessions
 -- Silent after $1 seconds. ``lanes``: of workers that take new work.
 select count(*)::int as live,

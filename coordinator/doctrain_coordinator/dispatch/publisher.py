@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 
+from doctrain_coordinator.core.latency import Latency
 from doctrain_mesh.errors import BrokerUnavailableError, UnavailableError
 from doctrain_mesh.ports import Broker, Message
 from doctrain_mesh.supervise import deadline
@@ -31,6 +33,7 @@ class Publisher:
         self._waiting: dict[int, Message] = {}
         self._arrived = asyncio.Event()
         self._depth = self._published = 0
+        self._latency = Latency()
         self.broker_answers = True
 
     @property
@@ -42,6 +45,11 @@ class Publisher:
     def unconfirmed(self) -> int:
         """How many messages the broker has not confirmed."""
         return len(self._waiting)
+
+    @property
+    def latency_seconds(self) -> float | None:
+        """What a batch took lately until it was confirmed, its repetitions included; None: there was none."""
+        return self._latency.lately(time.monotonic())
 
     def submit(self, messages: Iterable[tuple[int, Message]]) -> None:
         """Queues (shard, message) pairs."""
@@ -75,6 +83,7 @@ class Publisher:
             await self._arrived.wait()
             batch = dict(list(self._waiting.items())[:BATCH])
             self._published += len(batch)  # a publication whose outcome is unknown may be there
+            self._latency.began(time.monotonic())
             try:
                 await self._broker.publish(list(batch.values()))
             except BrokerUnavailableError as error:
@@ -83,6 +92,7 @@ class Publisher:
                 self.broker_answers = False
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            self._latency.ended(time.monotonic())
             self.broker_answers = True
             for shard, message in batch.items():
                 if self._waiting.get(shard) is message:

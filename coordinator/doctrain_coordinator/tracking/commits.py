@@ -16,6 +16,7 @@ from dataclasses import replace
 from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.blocks import halves, without_results
+from doctrain_coordinator.core.latency import Latency
 from doctrain_coordinator.core.ledger import Recorded
 from doctrain_coordinator.store import planning
 from doctrain_coordinator.store.database import Database
@@ -63,6 +64,12 @@ class Committer:
         self._transaction = GroupTransaction()
         self._open: OwnConnection | None = None
         self._clock = time.monotonic
+        self._latency = Latency()
+
+    @property
+    def latency_seconds(self) -> float | None:
+        """What a batch took lately until it was committed, its repetitions included; None: there was none."""
+        return self._latency.lately(self._clock())
 
     def submit(self, items: Sequence[Item]) -> None:
         """Queues items for the next commit; their ``answer`` is called after it."""
@@ -87,7 +94,9 @@ class Committer:
                 self._hurry.clear()
                 self._urgent = False
                 self._pacer.started(self._clock())
+                self._latency.began(self._clock())
                 await self._commit_until_done(items)
+                self._latency.ended(self._clock())
         finally:
             if self._open is not None:
                 await postgres.close_connection(self._open)
