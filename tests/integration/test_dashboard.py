@@ -164,6 +164,42 @@ async def test_an_operator_makes_plans_tenants_and_keys_and_revokes_them(mesh: M
     await look(administer)
 
 
+async def test_an_operator_sees_what_plans_allow_and_why_and_orders_otherwise(mesh: Mesh, look: Look) -> None:
+    async with doctrain.AsyncClient([mesh.served.running[0].address], api_key=mesh.operator_key) as operator:
+        await operator.fleet.put_plan("team", slots=5, burst_slots=20)
+    database = await mesh.served.database()
+
+    def steer(page: Browser) -> None:
+        page.sign_in(mesh.operator_key)
+        page.press("Concurrency")
+        page.shows("Guaranteed", "team", "Nothing was decided yet.", "No orders.")
+        page.press("Order for plan team")
+        page.element("dialog [name=slots]").send_keys("0", Keys.ENTER)
+        page.shows("An order is for 1 to 10,000 documents at once")
+        page.element("dialog [name=slots]").send_keys(Keys.BACKSPACE, "3")
+        page.element("dialog [name=reason]").send_keys(MARKUP, Keys.ENTER)
+        page.shows("The order stands.", "capped at 3", MARKUP)
+        page.press("Order for a tenant …")
+        page.element("dialog [name=tenant_id]").send_keys("acme")
+        page.element("dialog [name=kind]").send_keys("exactly")
+        page.element("dialog [name=slots]").send_keys("7", Keys.ENTER)
+        page.shows("pinned to 7")
+        page.press("Clear tenant acme")
+        page.shows("The order is cleared.", "No orders.")
+        page.press("Clear plan team")
+        page.until(lambda: "capped at" not in page.text, "the order is gone")
+
+    def decided(page: Browser) -> None:
+        page.shows("5", "8", "Work waits.")
+
+    await look(steer)
+    await database.execute("update plan set allowed = 8 where name = 'team'")
+    await database.execute(
+        "insert into concurrency_decision (plan, slots_before, slots_after, reason) values ('team', 5, 8, 'Work waits.')"
+    )
+    await look(decided)
+
+
 async def test_a_tenant_sees_its_own_alone_and_is_offered_nothing_of_operators(mesh: Mesh, look: Look) -> None:
     await start(mesh.acme, "of-acme", {"secret.txt": "Only for acme."})
     await mesh.acme.wait("of-acme")
@@ -172,7 +208,7 @@ async def test_a_tenant_sees_its_own_alone_and_is_offered_nothing_of_operators(m
         page.sign_in(mesh.zebra_key)
         page.shows("Trainings", "No trainings.")
         assert page.texts("nav a") == ["Trainings", "Search"]
-        for view in ("fleet", "keys", "tenants", "dead-letters"):
+        for view in ("fleet", "keys", "tenants", "concurrency", "dead-letters"):
             page.go(view)
             page.until(lambda: page.driver.current_url.endswith("#/trainings"), "sent to what there is")
         for view in ("training?id=of-acme", "training?tenant=acme&id=of-acme"):
@@ -302,6 +338,7 @@ SHOWN = {
     "fleet": "works",
     "trainings": "t-long",
     "training?tenant=acme&id=t-" + "long-name-" * 11: "a.txt",
+    "concurrency": "Nothing was decided yet.",
     "tenants": "acme",
     "keys": "operator",
     "dead-letters": "No dead letters.",

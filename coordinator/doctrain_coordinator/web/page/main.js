@@ -3,6 +3,7 @@
 import { CallError, session } from "./api.js";
 import { h, render } from "./dom.js";
 import { trouble } from "./told.js";
+import { concurrency } from "./views/concurrency.js";
 import { letters } from "./views/letters.js";
 import { fleet } from "./views/fleet.js";
 import { keys } from "./views/keys.js";
@@ -18,6 +19,7 @@ const VIEWS = {
     fleet: { ...fleet, menu: "Fleet" },
     trainings: { ...trainings, menu: "Trainings" },
     training,
+    concurrency: { ...concurrency, menu: "Concurrency" },
     tenants: { ...tenants, menu: "Tenants and plans" },
     keys: { ...keys, menu: "Keys" },
     "dead-letters": { ...letters, menu: "Dead letters" },

@@ -29,8 +29,8 @@ export const tenants = {
         ]), "No tenants."),
         h("h2", null, "Plans"),
         button("Make a plan …", () => act(putPlan(), "The plan was made."), { class: "main" }),
-        table("Plans", ["Plan", "#Documents at once", "#Open trainings", ""], plans.map((plan) => [
-          plan.name, plan.name, number(plan.slots), number(plan.open_trainings),
+        table("Plans", ["Plan", "#Documents at once", "#Burst", "#Open trainings", ""], plans.map((plan) => [
+          plan.name, plan.name, number(plan.slots), number(plan.burst_slots), number(plan.open_trainings),
           button("Change …", () => act(putPlan(plan), "The plan was changed."), { "aria-label": `Change ${plan.name}` }),
         ]), "No plans."));
     };
@@ -64,6 +64,10 @@ function changeTenant({ tenant_id, plan, weight: now }, plans) {
 function putPlan(plan) {
   const fields = [
     { name: "slots", label: "Documents at once, over all trainings of a tenant", value: plan?.slots ?? "", type: "number", required: true },
+    {
+      name: "burst_slots", label: "Documents at once while the machines bear it", value: plan?.burst_slots > plan?.slots ? plan.burst_slots : "",
+      type: "number", hint: "Empty: never more.",
+    },
     { name: "open_trainings", label: "Trainings that have not ended", value: plan?.open_trainings ?? 1000, type: "number", required: true },
   ];
   return ask({
@@ -73,7 +77,13 @@ function putPlan(plan) {
     action: plan ? "Change it" : "Make it",
     act: (given) => call("FleetService", "PutPlan", {
       // A plan is put as a whole: what is not asked for here stays as it is.
-      plan: { ...plan, name: plan?.name ?? given.name, slots: Number(given.slots), open_trainings: Number(given.open_trainings) },
+      plan: {
+        ...plan,
+        name: plan?.name ?? given.name,
+        slots: Number(given.slots),
+        burst_slots: Number(given.burst_slots),
+        open_trainings: Number(given.open_trainings),
+      },
     }),
   });
 }
