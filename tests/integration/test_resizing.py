@@ -33,7 +33,7 @@ async def one(postgres: str) -> AsyncIterator[Core]:
 
 async def allow(one: Core, slots: int, plan: str = "free") -> None:
     """As an operator changes a plan."""
-    await one.pool.execute("update plan set slots = $1 where name = $2", slots, plan)
+    await one.pool.execute("update plan set slots = $1, burst_slots = $1, allowed = $1 where name = $2", slots, plan)
 
 
 async def begun(one: Core, attachment: Attachment, training: int) -> list[tuple[int, int]]:

@@ -194,7 +194,7 @@ async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: 
 async def test_a_shard_is_as_wide_as_its_worker_is_told_and_counted_for_that_once_it_says_so(served: Served) -> None:
     async with stream(served) as worker, granted(served) as (training, ref, _):
         assert (await worker.begin(ref)).width == 5
-        await served.core.pool.execute("update plan set slots = 3")
+        await served.core.pool.execute("update plan set slots = 3, burst_slots = 3, allowed = 3")
 
         async def told() -> list[pb.Resize]:
             return list((await worker.beat(ref)).resizes)
