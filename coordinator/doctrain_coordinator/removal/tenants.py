@@ -10,15 +10,15 @@ import logging
 
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.removal import trainings
+from doctrain_coordinator.tenants.uploads import ARRIVAL_SECONDS
 from doctrain_coordinator.trainings.control import Control
-from doctrain_mesh.documents.blobs import PUT_SECONDS, BlobStore
+from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.postgres import OwnConnection, statements
 
 SQL = statements.of(__name__, ShardState, TrainingState)
 TRAININGS_AT_ONCE = 100
 ROWS_AT_ONCE = 2_000
 PAUSE_SECONDS = 0.05
-LATE_SECONDS = 2 * PUT_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Tenants:
         while running := await c.fetch(SQL["open_trainings"], tenant, TRAININGS_AT_ONCE):
             for row in running:
                 await self._control.cancel(row["id"])
-        if await c.fetchval(SQL["in_flight"], tenant) or await c.fetchval(SQL["uploading"], tenant, LATE_SECONDS):
+        if await c.fetchval(SQL["in_flight"], tenant) or await c.fetchval(SQL["arriving"], tenant, ARRIVAL_SECONDS):
             return False
         while there := await c.fetch(SQL["trainings"], tenant, TRAININGS_AT_ONCE):
             for row in there:

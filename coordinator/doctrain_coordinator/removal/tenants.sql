@@ -20,10 +20,10 @@ delete from chunk where ctid = any(array(select ctid from chunk where tenant = $
 -- name: remove_indexed
 delete from indexed_document where ctid = any(array(select ctid from indexed_document where tenant = $1 limit $2))
 
--- name: uploading
--- Whether bytes may still be on their way into the store, as those may whose row is not complete and not $2 seconds old.
+-- name: arriving
+-- Whether bytes may still be on their way into the store; what is not there after $2 seconds does not come.
 select exists (
-    select 1 from upload where tenant = $1 and not complete and stored_at > now() - $2::float8 * interval '1 second'
+    select 1 from upload where tenant = $1 and arriving > 0 and stored_at > now() - $2::float8 * interval '1 second'
 )
 
 -- name: remove_uploads

@@ -243,12 +243,13 @@ create table removed_training (
     documents int not null
 );
 
--- The bytes that are kept for a tenant, by their SHA-256. A row is there before the bytes are; complete: they are there.
+-- The bytes that are kept for a tenant, by their SHA-256. A row is there before the bytes are. arriving: how many uploads of them are on
+-- their way into the store. What a dead process left of that count stays, so it is believed for minutes after stored_at only.
 create table upload (
     tenant bigint not null references tenant (id),
     sha256 text not null,
     bytes bigint not null,
-    complete boolean not null default false,
+    arriving int not null default 1,
     stored_at timestamptz not null default now(),
     primary key (tenant, sha256)
 );

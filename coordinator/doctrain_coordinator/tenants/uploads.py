@@ -5,17 +5,22 @@ What is about to be stored is written down first, so that nothing lies in the st
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_mesh import postgres
-from doctrain_mesh.documents.blobs import BlobStore, StoredBlob
-from doctrain_mesh.errors import QuotaExceededError, TenantSuspendedError
-from doctrain_mesh.network.uris import parse_blob
+from doctrain_mesh.documents.blobs import PUT_SECONDS, Admit, BlobStore, StoredBlob
+from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, QuotaExceededError, TenantSuspendedError
 from doctrain_mesh.postgres import Pool, statements
 
 SQL = statements.of(__name__)
 SECONDS = 10.0
+ARRIVAL_SECONDS = 2 * PUT_SECONDS
+"""How long after they were admitted bytes may still reach the store."""
+DELETED = "This tenant is being deleted."
 
 
 class Uploads:
@@ -31,15 +36,13 @@ class Uploads:
         """
         if not contents:
             return []
-        uris = await self._blobs.put_many(caller.tenant_id, contents, self._admitting(caller))
-        await self._complete(caller, sorted({key.sha256 for uri in uris if (key := parse_blob(uri)) is not None}))
-        return uris
+        async with self._admitting(caller) as admit:
+            return await self._blobs.put_many(caller.tenant_id, contents, admit)
 
     async def put_stream(self, caller: Identity, pieces: AsyncIterator[bytes], max_bytes: int) -> StoredBlob:
         """Stores bytes as they come. Raises what ``put_many`` does, BlobTooLargeError, and what ``pieces`` raises."""
-        stored = await self._blobs.put_stream(caller.tenant_id, pieces, max_bytes, self._admitting(caller))
-        await self._complete(caller, [stored.sha256])
-        return stored
+        async with self._admitting(caller) as admit:
+            return await self._blobs.put_stream(caller.tenant_id, pieces, max_bytes, admit)
 
     async def delete(self, caller: Identity, sha256s: Sequence[str]) -> None:
         """Forgets what was removed from the store. Raises StoreUnavailableError."""
@@ -47,28 +50,46 @@ class Uploads:
             async with postgres.acquired(self._pool, "forgetting uploads", seconds=SECONDS) as c:
                 await c.execute(SQL["forget"], caller.tenant, sha256s)
 
-    def _admitting(self, caller: Identity) -> Callable[[str, int], Awaitable[None]]:
+    @asynccontextmanager
+    async def _admitting(self, caller: Identity) -> AsyncIterator[Admit]:
+        """What is admitted within has arrived at its end; after a failure it may still arrive, so that is not said then."""
+        arriving = Counter[str]()
+
         async def admit(sha256: str, size: int) -> None:
             async with postgres.acquired(self._pool, "admitting an upload", seconds=SECONDS) as c:
-                if await c.fetchval(SQL["admit"], caller.tenant, sha256, size) is not None:
-                    return
-                limit = await c.fetchrow(SQL["limit"], caller.tenant)
-            if limit is None or limit["deleting"]:
-                raise TenantSuspendedError("This tenant is being deleted.")
-            raise QuotaExceededError(
-                f"The plan {limit['plan']} allows {limit['upload_bytes']:,} bytes of uploads, and {limit['kept']:,} are kept; this one has "
-                f"{size:,}. Delete documents, whose bytes are then removed, or ask the operator of the mesh.",
-                metadata={
-                    "subject": f"tenant:{caller.tenant_id}",
-                    "quota": "upload_bytes",
-                    "limit": str(limit["upload_bytes"]),
-                    "unit": "bytes",
-                },
-            )
+                if await c.fetchval(SQL["admit"], caller.tenant, sha256, size, ARRIVAL_SECONDS) is None:
+                    limit = await c.fetchrow(SQL["limit"], caller.tenant)
+                    raise _refusal(caller.tenant_id, size, dict(limit) if limit else None)
+            arriving[sha256] += 1
 
-        return admit
+        yield admit
+        await self._arrived(caller, arriving)
 
-    async def _complete(self, caller: Identity, sha256s: Sequence[str]) -> None:
-        if sha256s:
-            async with postgres.acquired(self._pool, "recording an upload", seconds=SECONDS) as c:
-                await c.execute(SQL["complete"], caller.tenant, sha256s)
+    async def _arrived(self, caller: Identity, arriving: Mapping[str, int]) -> None:
+        if not arriving:
+            return
+        async with postgres.acquired(self._pool, "recording an upload", seconds=SECONDS) as c:
+            rows = await c.fetch(SQL["arrived"], caller.tenant, list(arriving), list(arriving.values()))
+            deleted = len(rows) < len(arriving) and not await c.fetchval(SQL["kept"], caller.tenant)
+        gone = sorted(arriving.keys() - {row["sha256"] for row in rows})
+        if deleted:
+            for sha256 in gone:
+                await self._blobs.delete(caller.tenant_id, sha256)
+            raise TenantSuspendedError(DELETED)
+        if gone:
+            raise BlobUnavailableError("What was uploaded was removed before all of it was stored. Send it again.", retry_after_seconds=1.0)
+
+
+def _refusal(tenant_id: str, size: int, limit: Mapping[str, Any] | None) -> DoctrainError:
+    if limit is None or limit["deleting"]:
+        return TenantSuspendedError(DELETED)
+    return QuotaExceededError(
+        f"The plan {limit['plan']} allows {limit['upload_bytes']:,} bytes of uploads, and {limit['kept']:,} are kept; this one has "
+        f"{size:,}. Delete documents, whose bytes are then removed, or ask the operator of the mesh.",
+        metadata={
+            "subject": f"tenant:{tenant_id}",
+            "quota": "upload_bytes",
+            "limit": str(limit["upload_bytes"]),
+            "unit": "bytes",
+        },
+    )

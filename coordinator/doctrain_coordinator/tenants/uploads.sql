@@ -1,15 +1,17 @@
 -- name: admit
--- A row for bytes that are about to be stored. None where the plan allows no more of them, or for a tenant that is being deleted.
-insert into upload (tenant, sha256, bytes)
+-- A row for bytes that are about to be stored. None where the plan allows no more of them, or for a tenant that is being deleted. What
+-- was on its way $4 seconds ago is no more.
+insert into upload as known (tenant, sha256, bytes)
 select tenant.id, $2, $3
 from tenant join plan on plan.name = tenant.plan
 where tenant.id = $1 and not tenant.deleting and (
     plan.upload_bytes = 0
-    or exists (select 1 from upload known where known.tenant = $1 and known.sha256 = $2)
+    or exists (select 1 from upload same where same.tenant = $1 and same.sha256 = $2)
     or $3::bigint + (select coalesce(sum(kept.bytes), 0) from upload kept where kept.tenant = $1) <= plan.upload_bytes
 )
 for key share of tenant
-on conflict (tenant, sha256) do update set stored_at = now()
+on conflict (tenant, sha256) do update
+set arriving = 1 + case when known.stored_at > now() - $4::float8 * interval '1 second' then known.arriving else 0 end, stored_at = now()
 returning bytes
 
 -- name: limit
@@ -17,8 +19,19 @@ select tenant.deleting, plan.name as plan, plan.upload_bytes,
     (select coalesce(sum(bytes), 0) from upload where upload.tenant = tenant.id)::bigint as kept
 from tenant join plan on plan.name = tenant.plan where tenant.id = $1
 
--- name: complete
-update upload set complete = true, stored_at = now() where tenant = $1 and sha256 = any($2::text[])
+-- name: arrived
+-- Of each so many times as $3 says. Answers which of them are written down.
+with come as (
+    select upload.sha256, put.times
+    from unnest($2::text[], $3::int[]) as put (sha256, times) join upload on upload.tenant = $1 and upload.sha256 = put.sha256
+    order by upload.sha256 for no key update of upload
+)
+update upload set arriving = greatest(upload.arriving - come.times, 0), stored_at = now()
+from come where upload.tenant = $1 and upload.sha256 = come.sha256
+returning upload.sha256
+
+-- name: kept
+select exists (select 1 from tenant where id = $1 and not deleting)
 
 -- name: forget
 delete from upload where tenant = $1 and sha256 = any($2::text[])
