@@ -223,7 +223,7 @@ class _Coordinator:
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        search = SearchService(SearchParts(held.api, Searching(held.search, held.model), Deleting(held.api, trainings, blobs, uploads)))
+        search = SearchService(SearchParts(held.api, Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
         records, orders = WorkerRecords(registry), WorkerOrders(held.api, changes)
         health = HealthWatch(held.api, records, orders, changes, limits=limits_of(settings), leads=lambda: leadership.leading)
         dependencies = Dependencies(lambda: committer.latency_seconds, lambda: publisher.latency_seconds)

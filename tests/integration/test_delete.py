@@ -6,9 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
+import obstore
 import pytest
 
 import doctrain
@@ -16,6 +17,7 @@ from doctrain.errors import NothingToRetryError, TrainingNotEndedError, Training
 from doctrain.v1 import training_pb2
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_coordinator.trainings import chunks
+from doctrain_mesh.documents.blobs import BlobStore
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import Indexer, indexing, train
 from testkit.waiting import wait_until
@@ -50,6 +52,10 @@ async def upload(client: doctrain.AsyncClient, document_id: str, text: str) -> t
 
 async def started(client: doctrain.AsyncClient, *documents: training_pb2.DocumentInput) -> str:
     return (await client.start_training(documents)).training.training_task_id
+
+
+async def train_uploaded(client: doctrain.AsyncClient, document_id: str, text: str) -> None:
+    await client.wait(await started(client, await upload(client, document_id, text)))
 
 
 def blobs(served: Coordinators) -> list[tuple[str, str]]:
@@ -102,6 +108,52 @@ async def test_bytes_stay_while_another_document_has_them(served: Coordinators, 
     await acme.delete_documents(["two", "0"])
     assert blobs(served) == [("stranger", "The harbour.")]
     assert await found(stranger) == {"own"}
+
+
+async def test_bytes_that_come_again_while_they_are_removed_are_stored_anew(
+    served: Coordinators, acme: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await train_uploaded(acme, "a", "The harbour.")
+    removing, go_on, delete = asyncio.Event(), asyncio.Event(), BlobStore.delete
+
+    async def slowly(store: BlobStore, tenant_id: str, sha256: str) -> None:
+        removing.set()
+        await go_on.wait()
+        await delete(store, tenant_id, sha256)
+
+    monkeypatch.setattr(BlobStore, "delete", slowly)
+    database = await served.database()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(acme.delete_documents(["a"]))
+        await removing.wait()
+        again = group.create_task(acme.upload(b"The harbour."))
+        waits = "select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%insert into upload%')"
+        await wait_until(lambda: again.done() or database.fetchval(waits))
+        go_on.set()
+    assert blobs(served) == [("acme", "The harbour.")]
+    assert await database.fetchval("select array_agg(sha256) from upload") == [again.result().sha256]
+
+
+async def test_bytes_stay_that_are_on_their_way_again(
+    served: Coordinators, acme: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await train_uploaded(acme, "a", "The harbour.")
+    gate, put = asyncio.Event(), cast("Any", obstore.put_async)
+    coming = asyncio.Event()
+
+    async def slowly(*args: Any, **keywords: Any) -> Any:
+        coming.set()
+        await gate.wait()
+        return await put(*args, **keywords)
+
+    monkeypatch.setattr(obstore, "put_async", slowly)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(acme.upload(b"The harbour."))
+        await coming.wait()
+        assert await acme.delete_documents(["a"]) == 1
+        gate.set()
+    assert blobs(served) == [("acme", "The harbour.")]
+    assert await (await served.database()).fetchval("select count(*) from upload") == 1
 
 
 async def test_bytes_stay_while_a_numbered_training_has_them(served: Coordinators, acme: doctrain.AsyncClient, indexer: Indexer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,16 @@ async def test_old_uploads_go_that_no_training_names(served: Coordinators) -> No
     again = await acme.upload(b"unnamed")
     assert "unnamed" in stored(served)
     assert again.size == len(b"unnamed")
+
+
+async def test_what_is_left_of_old_uploads_that_broke_off_goes(served: Coordinators) -> None:
+    folder = Path(served.settings.blob_url.removeprefix("file://")) / "uploading" / "acme"
+    folder.mkdir(parents=True)
+    for name in ("whole", "half#1", "young", "young#2"):
+        (folder / name).write_bytes(b"...")
+        if not name.startswith("young"):
+            os.utime(folder / name, (0, 0))
+    await wait_until(lambda: {path.name for path in folder.iterdir()} == {"young", "young#2"})
 
 
 async def test_old_entries_of_the_audit_log_go(served: Coordinators) -> None:

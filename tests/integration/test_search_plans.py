@@ -98,7 +98,8 @@ async def test_counting_and_deleting_read_no_more_than_what_is_theirs(database: 
     marked = await plan(database, deleting.SQL["delete_documents"], [SMALL, ["d1"], 100, None, [None]])
     assert "document_by_id" in marked
     assert "hashed SubPlan" not in marked
-    unshared = await plan(database, deleting.SQL["unshared_blobs"], [SMALL, ["d1"], 100, [None]])
+    unshared = await plan(database, deleting.SQL["unshared"], [SMALL, ["0" * 64]])
+    assert "document_by_id" in await plan(database, deleting.SQL["blobs"], [SMALL, ["d1"], 100, [None]])
     assert "document_of_blob" in unshared
     assert "training_of_blob" in unshared
     assert "Seq Scan" not in unshared

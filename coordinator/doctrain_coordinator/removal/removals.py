@@ -25,7 +25,7 @@ from doctrain_mesh.supervise import forever
 SQL = statements.of(__name__, AdvisoryLock)
 LOOK_SECONDS = 2.0
 RETENTION_SECONDS = 3600.0
-"""How often it is looked for what is too old."""
+"""How often it is looked for what is too old, or broke off."""
 RETRY_SECONDS = 10.0
 STATEMENT_SECONDS = 300.0
 IDLE_SECONDS = 120.0
@@ -59,7 +59,7 @@ class Removals:
     async def _look(self) -> None:
         async with postgres.acquired(self._pool, "looking for what is to be removed") as c:
             wanted = await c.fetchval(SQL["wanted"])
-        old = any((self._kept.trainings, self._kept.uploads, self._kept.audit)) and time.monotonic() - self._looked >= RETENTION_SECONDS
+        old = time.monotonic() - self._looked >= RETENTION_SECONDS
         done = not (wanted or old) or await self._remove(old=old)
         await asyncio.sleep(LOOK_SECONDS if done else RETRY_SECONDS)
 
@@ -86,6 +86,8 @@ class Removals:
             log.info("%d trainings that ended more than %g days ago were removed.", count, kept.trainings)
         if kept.uploads and (count := await uploads.remove_old(c, self._blobs, kept.uploads)):
             log.info("%d uploads of more than %g days that no training names were removed.", count, kept.uploads)
+        if count := await uploads.remove_broken_off(self._blobs):
+            log.info("What was left of %d uploads that broke off was removed.", count)
         more = kept.audit > 0
         while more:
             more = await audit.forget(c, kept.audit, ENTRIES_AT_ONCE) == f"DELETE {ENTRIES_AT_ONCE}"

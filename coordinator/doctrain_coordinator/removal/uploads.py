@@ -1,18 +1,23 @@
-"""Removes uploads that no training names, once they are old: a client may store bytes long before it trains them."""
+"""Removes uploads that no training names, once they are old, and what is left of those that broke off.
+
+A client may store bytes long before it trains them.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.tenants.uploads import Owner, remove_unnamed
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.postgres import OwnConnection, statements
-from doctrain_mesh.supervise import for_each
 
 SQL = statements.of(__name__, TrainingState)
-AT_ONCE = 32
-"""Few, since their rows are locked until their bytes are gone."""
+AT_ONCE = 500
+BROKEN_OFF_SECONDS = 3600.0
+"""An upload that goes on has been written to since."""
 
 
 async def remove_old(c: OwnConnection, blobs: BlobStore, days: float) -> int:
@@ -20,11 +25,15 @@ async def remove_old(c: OwnConnection, blobs: BlobStore, days: float) -> int:
     count, tenant, sha256 = 0, 0, ""
     while old := await c.fetch(SQL["old"], tenant, sha256, days, AT_ONCE):
         for (key, name), rows in groupby(old, key=lambda row: (row["tenant"], row["name"])):
-            sha256s = [row["sha256"] for row in rows]
-            async with c.transaction():
-                unnamed = [row["sha256"] for row in await c.fetch(SQL["lock_unnamed"], key, sha256s, days)]
-                await for_each(unnamed, partial(blobs.delete, name), at_once=AT_ONCE)
-                await c.execute(SQL["remove"], key, unnamed)
-            count += len(unnamed)
+
+            async def unnamed(locked: Sequence[str], key: int = key) -> list[str]:
+                return [row["sha256"] for row in await c.fetch(SQL["unnamed"], key, locked, days)]
+
+            count += await remove_unnamed(c, blobs, Owner(key, name), [row["sha256"] for row in rows], unnamed)
         tenant, sha256 = old[-1]["tenant"], old[-1]["sha256"]
     return count
+
+
+async def remove_broken_off(blobs: BlobStore) -> int:
+    """Removes what is left of uploads whose process died; answers how many. Raises BlobUnavailableError, BlobForbiddenError."""
+    return await blobs.staging.remove_older(datetime.now(UTC) - timedelta(seconds=BROKEN_OFF_SECONDS))

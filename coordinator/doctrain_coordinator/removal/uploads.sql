@@ -5,9 +5,9 @@ from upload join tenant on tenant.id = upload.tenant
 where (upload.tenant, upload.sha256) > ($1, $2) and upload.stored_at < now() - $3::float8 * interval '1 day'
 order by upload.tenant, upload.sha256 limit $4
 
--- name: lock_unnamed
--- Of those, the ones that no training names. While a manifest of the tenant is loaded, its further lines may name any. Whoever stores the
--- same bytes again waits for this transaction, and then stores them anew.
+-- name: unnamed
+-- Of those that are locked, the ones that no training names and nobody stored again. While a manifest of the tenant is loaded, its further
+-- lines may name any.
 select sha256 from upload u
 where tenant = $1 and sha256 = any($2::text[]) and stored_at < now() - $3::float8 * interval '1 day'
     and not exists (
@@ -20,7 +20,3 @@ where tenant = $1 and sha256 = any($2::text[]) and stored_at < now() - $3::float
     and not exists (
         select 1 from training g where g.tenant = $1 and substr(g.uri_template, 8, 64) = u.sha256 and g.uri_template like 'blob://%'
     )
-order by sha256 for update
-
--- name: remove
-delete from upload where tenant = $1 and sha256 = any($2::text[])

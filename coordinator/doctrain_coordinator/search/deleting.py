@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.tenants.identity import Identity
-from doctrain_coordinator.tenants.uploads import Uploads
+from doctrain_coordinator.tenants.uploads import Owner, remove_unnamed
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import BlobStore
@@ -39,8 +39,8 @@ class Deleted:
 class Deleting:
     """Deletes documents of a tenant, and what doctrain stored for them. Raises UnavailableError; what was deleted stays so."""
 
-    def __init__(self, pool: Pool, trainings: Trainings, blobs: BlobStore, uploads: Uploads) -> None:
-        self._pool, self._trainings, self._blobs, self._uploads = pool, trainings, blobs, uploads
+    def __init__(self, pool: Pool, trainings: Trainings, blobs: BlobStore) -> None:
+        self._pool, self._trainings, self._blobs = pool, trainings, blobs
 
     async def documents(self, caller: Identity, document_ids: Sequence[str]) -> Deleted:
         """Those documents, whichever training put them into the index, and those that older trainings have open."""
@@ -93,9 +93,12 @@ class Deleting:
             while await c.fetchval(SQL["remembers_metadata"], caller.tenant, gone, place):
                 await c.execute(SQL["forget_metadata"], caller.tenant, gone, place)
                 await asyncio.sleep(PAUSE_SECONDS)
-            blobs = [row["sha256"] for row in await c.fetch(SQL["unshared_blobs"], caller.tenant, gone, place, _numbers(gone))]
-        await for_each(blobs, lambda sha256: self._blobs.delete(caller.tenant_id, sha256), at_once=AT_ONCE)
-        await self._uploads.delete(caller, blobs)
+
+            async def unshared(locked: Sequence[str]) -> list[str]:
+                return [row["sha256"] for row in await c.fetch(SQL["unshared"], caller.tenant, locked)]
+
+            blobs = [row["sha256"] for row in await c.fetch(SQL["blobs"], caller.tenant, gone, place, _numbers(gone))]
+            await remove_unnamed(c, self._blobs, Owner(caller.tenant, caller.tenant_id), blobs, unshared)
         await for_each(gone, lambda name: self._blobs.artifacts.remove_document(caller.tenant_id, name), at_once=AT_ONCE)
         return [row["document_id"] for row in there]
 

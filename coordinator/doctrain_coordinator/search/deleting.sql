@@ -59,19 +59,20 @@ select exists (
     where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.metadata is not null
 )
 
--- name: unshared_blobs
--- The SHA-256 of the bytes that the documents were ever trained from, without those of documents that are not deleted: $4 are the
--- numbers that ids are, in their order. None while a manifest is being loaded, whose further lines may name any of them.
-with blob as (
-    select substr(d.uri, 8, 64) as sha256
-    from training g join document d on d.training = g.id
-    where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.uri like 'blob://%'
-    union
-    select substr(g.uri_template, 8, 64)
-    from training g join unnest($4::bigint[]) as number on number - g.number_offset between 0 and g.load_count - 1
-    where g.tenant = $1 and g.id < $3 and g.uri_template like 'blob://%'
-)
-select sha256 from blob
+-- name: blobs
+-- The SHA-256 of the bytes that the documents were ever trained from: $4 are the numbers that ids are, in their order.
+select substr(d.uri, 8, 64) as sha256
+from training g join document d on d.training = g.id
+where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.uri like 'blob://%'
+union
+select substr(g.uri_template, 8, 64)
+from training g join unnest($4::bigint[]) as number on number - g.number_offset between 0 and g.load_count - 1
+where g.tenant = $1 and g.id < $3 and g.uri_template like 'blob://%'
+
+-- name: unshared
+-- Of those, the ones that no document needs that is not deleted. None while a manifest is being loaded, whose further lines may name any
+-- of them.
+select sha256 from unnest($2::text[]) as blob (sha256)
 where not exists (select 1 from training g where g.tenant = $1 and g.state in (:TrainingState.OPEN) and not g.sealed and g.manifest_uri is not null)
     and not exists (
         select 1 from document d join training g on g.id = d.training

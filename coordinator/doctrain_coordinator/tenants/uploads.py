@@ -1,26 +1,59 @@
 """The bytes that tenants store: bounded by their plans, and known by name, so that each can be found and removed.
 
-What is about to be stored is written down first, so that nothing lies in the store that no row names.
+What is about to be stored is written down first, so that nothing lies under the tenant's name that no row names. A long upload lies apart
+until its name is known (``doctrain_mesh.documents.staging``); what broke off there is removed after a while (``removal``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import PUT_SECONDS, Admit, BlobStore, StoredBlob
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, QuotaExceededError, TenantSuspendedError
-from doctrain_mesh.postgres import Pool, statements
+from doctrain_mesh.postgres import Connection, OwnConnection, Pool, statements
+from doctrain_mesh.supervise import for_each
+
+Unnamed: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+"""Answers which of some SHA-256 nothing names."""
 
 SQL = statements.of(__name__)
 SECONDS = 10.0
 ARRIVAL_SECONDS = 2 * PUT_SECONDS
 """How long after they were admitted bytes may still reach the store."""
+REMOVED_AT_ONCE = 32
+"""Few, since their rows are locked until their bytes are gone."""
 DELETED = "This tenant is being deleted."
+
+
+class Owner(NamedTuple):
+    """The tenant whose uploads they are: its row, its name."""
+
+    tenant: int
+    tenant_id: str
+
+
+async def remove_unnamed(c: Connection | OwnConnection, blobs: BlobStore, owner: Owner, sha256s: Sequence[str], unnamed: Unnamed) -> int:
+    """Removes those of a tenant's uploads that ``unnamed`` answers; how many.
+
+    It is asked once they are locked: whoever stores the same bytes waits until they are gone, and stores them anew. Those that are on their
+    way again stay. Raises BlobUnavailableError; what was not removed then is still written down.
+    """
+    count = 0
+    for start in range(0, len(sha256s), REMOVED_AT_ONCE):
+        async with c.transaction():
+            await c.execute(SQL["patiently"])
+            rows = await c.fetch(SQL["lock"], owner.tenant, sha256s[start : start + REMOVED_AT_ONCE], ARRIVAL_SECONDS)
+            gone = await unnamed([row["sha256"] for row in rows]) if rows else []
+            await for_each(gone, partial(blobs.delete, owner.tenant_id), at_once=REMOVED_AT_ONCE)
+            await c.execute(SQL["forget"], owner.tenant, gone)
+        count += len(gone)
+    return count
 
 
 class Uploads:
@@ -43,12 +76,6 @@ class Uploads:
         """Stores bytes as they come. Raises what ``put_many`` does, BlobTooLargeError, and what ``pieces`` raises."""
         async with self._admitting(caller) as admit:
             return await self._blobs.put_stream(caller.tenant_id, pieces, max_bytes, admit)
-
-    async def delete(self, caller: Identity, sha256s: Sequence[str]) -> None:
-        """Forgets what was removed from the store. Raises StoreUnavailableError."""
-        if sha256s:
-            async with postgres.acquired(self._pool, "forgetting uploads", seconds=SECONDS) as c:
-                await c.execute(SQL["forget"], caller.tenant, sha256s)
 
     @asynccontextmanager
     async def _admitting(self, caller: Identity) -> AsyncIterator[Admit]:

@@ -33,5 +33,15 @@ returning upload.sha256
 -- name: kept
 select exists (select 1 from tenant where id = $1 and not deleting)
 
+-- name: patiently
+-- What is said to an object store while rows are locked may take longer than a transaction says nothing otherwise.
+set local idle_in_transaction_session_timeout = '60s'
+
+-- name: lock
+-- Of those, the ones that are not on their way, as those are not that were $3 seconds ago. Whoever stores one of them waits.
+select sha256 from upload
+where tenant = $1 and sha256 = any($2::text[]) and (arriving = 0 or stored_at <= now() - $3::float8 * interval '1 second')
+order by sha256 for update
+
 -- name: forget
 delete from upload where tenant = $1 and sha256 = any($2::text[])

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import obstore
 
-from doctrain_mesh.documents.errors import BlobNotFoundError
-from doctrain_mesh.documents.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, reached, tenant_folder
+from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, listed, reached, remove, tenant_folder
 from doctrain_mesh.supervise import for_each
 
 if TYPE_CHECKING:
@@ -76,20 +74,11 @@ class Artifacts:
         await for_each(old, self._remove, at_once=_AT_ONCE)
         return len(old)
 
-    async def _listed(self, folder: str) -> AsyncIterator[ObjectMeta]:
-        pages = obstore.list(self._store, folder).__aiter__()
-        while True:
-            async with reached("listing artifacts", OPEN_SECONDS):
-                page = await anext(pages, None)
-            if page is None:
-                return
-            for meta in page:
-                yield meta
+    def _listed(self, folder: str) -> AsyncIterator[ObjectMeta]:
+        return listed(self._store, folder, "listing artifacts")
 
     async def _remove(self, path: str) -> None:
-        with suppress(BlobNotFoundError):
-            async with reached("removing an artifact", DISCARD_SECONDS):
-                await obstore.delete_async(self._store, path)
+        await remove(self._store, path, "removing an artifact")
 
 
 def _of_document(tenant_id: str, document_id: str) -> str:

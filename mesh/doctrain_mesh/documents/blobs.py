@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import obstore
 
+from doctrain_mesh.documents import object_store
 from doctrain_mesh.documents.artifacts import FOLDER as ARTIFACTS
 from doctrain_mesh.documents.artifacts import Artifacts
 from doctrain_mesh.documents.errors import BlobNotFoundError, BlobRangeError, BlobTooLargeError
-from doctrain_mesh.documents.object_store import DISCARD_SECONDS, OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
-from doctrain_mesh.errors import BlobUnavailableError, DoctrainError
+from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
+from doctrain_mesh.documents.staging import FOLDER as STAGING
+from doctrain_mesh.documents.staging import Staging
+from doctrain_mesh.errors import BlobUnavailableError
 from doctrain_mesh.network.uris import BlobKey, parse_blob
 from doctrain_mesh.supervise import for_each, unwrapped_group
 
@@ -46,8 +47,6 @@ MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]
 
 Admit: TypeAlias = Callable[[str, int], Awaitable[None]]
 """Told the SHA-256 and the size of what is about to be stored; what it raises keeps it from being stored."""
-
-log = logging.getLogger(__name__)
 
 
 async def unbounded(_count: int) -> None:
@@ -91,11 +90,12 @@ class BlobStore:
 
     Attributes:
         artifacts: what was made of documents, in the same store.
+        staging: where long uploads lie until their end, in the same store.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         self._store = open_store(url, **options)
-        self.artifacts = Artifacts(self._store)
+        self.artifacts, self.staging = Artifacts(self._store), Staging(self._store)
 
     async def look(self) -> None:
         """Asks for anything that it holds. Raises BlobUnavailableError."""
@@ -182,7 +182,7 @@ class BlobStore:
             async for piece in rest:
                 yield piece
 
-        staged = f"tenants/{tenant_folder(tenant_id)}/uploading/{uuid.uuid4().hex}"
+        staged = self.staging.place(tenant_id)
         try:
             async with reached("storing an upload", STREAM_SECONDS):
                 await obstore.put_async(self._store, staged, whole(), max_concurrency=_PARTS_AT_ONCE)
@@ -191,32 +191,24 @@ class BlobStore:
             async with reached("storing an upload", PUT_SECONDS):
                 await obstore.rename_async(self._store, staged, _path(tenant_id, sha256))
         except BaseException:
-            await asyncio.shield(self._discard(staged))
+            await asyncio.shield(self.staging.discard(staged))
             raise
         return StoredBlob(f"blob://{sha256}", size, sha256)
 
-    async def _discard(self, path: str) -> None:
-        """What came of an upload that failed; mostly nothing, since a store shows an object only when it is whole."""
-        try:
-            await self._remove(path)
-        except DoctrainError as error:
-            log.warning("%s may be left of an upload that failed: %s", path, error)
-
     async def _remove(self, path: str) -> None:
-        with suppress(BlobNotFoundError):
-            async with reached("deleting a blob", DISCARD_SECONDS):
-                await obstore.delete_async(self._store, path)
+        await object_store.remove(self._store, path, "deleting a blob")
 
     async def delete(self, tenant_id: str, sha256: str) -> None:
         """Removes a blob; one that is not there is as good. Raises BlobUnavailableError."""
         await self._remove(_path(tenant_id, sha256))
 
     async def some_of(self, tenant_id: str) -> list[str]:
-        """Where some objects lie that are kept for a tenant, uploads and what was made of documents; none: nothing is left.
+        """Where some objects lie that are kept for a tenant, or under way, and what was made of documents; none: nothing is left.
 
         Raises BlobUnavailableError.
         """
-        for folder in (f"tenants/{tenant_folder(tenant_id)}", f"{ARTIFACTS}/{tenant_folder(tenant_id)}"):
+        for kind in ("tenants", ARTIFACTS, STAGING):
+            folder = f"{kind}/{tenant_folder(tenant_id)}"
             async with reached("listing what a tenant stored", OPEN_SECONDS):
                 page = await anext(obstore.list(self._store, folder, chunk_size=_LISTED).__aiter__(), None)
             if page:

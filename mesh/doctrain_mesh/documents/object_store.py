@@ -6,11 +6,12 @@ import hashlib
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import obstore
 from obstore import exceptions as obstore_errors
 from obstore.store import LocalStore, ObjectStore, from_url
 
@@ -20,6 +21,9 @@ from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, Opera
 from doctrain_mesh.network import uris
 from doctrain_mesh.observability.outage import cause
 from doctrain_mesh.supervise import deadline
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
 
 OPEN_SECONDS = 20.0
 READ_SECONDS = 60.0
@@ -85,6 +89,25 @@ async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
         raise BlobUnavailableError(
             f"The object store did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
         ) from error
+
+
+async def listed(store: ObjectStore, folder: str, operation: str) -> AsyncIterator[ObjectMeta]:
+    """What lies below a folder. Raises what ``reached`` does."""
+    pages = obstore.list(store, folder).__aiter__()
+    while True:
+        async with reached(operation, OPEN_SECONDS):
+            page = await anext(pages, None)
+        if page is None:
+            return
+        for meta in page:
+            yield meta
+
+
+async def remove(store: ObjectStore, path: str, operation: str) -> None:
+    """Removes an object; one that is not there is as good. Raises what ``reached`` does."""
+    with suppress(BlobNotFoundError):
+        async with reached(operation, DISCARD_SECONDS):
+            await obstore.delete_async(store, path)
 
 
 def tenant_folder(tenant_id: str) -> str:
