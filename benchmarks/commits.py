@@ -61,7 +61,7 @@ async def measure(url: str, server: psutil.Process, documents: int) -> None:
     async with core(url) as one:
         tenant = await one.tenant("bench", "paid")
         new = storing.NewTraining(tenant, "bench", b"", "", size=500 * 4 * 12, uri_template="s3://b/{n}")
-        await storing.create(one.pool, new, Chunk(documents, 0, last=True))
+        await one.create(new, Chunk(documents, 0, last=True))
         await one.pool.execute("checkpoint")
         rows = await one.pool.fetch("update shard set state = 1, number = 1, width = 5 returning id, first, count")
         shards = [(row["id"], row["first"], row["count"]) for row in rows]

@@ -63,12 +63,12 @@ async def running(one: Core, sources: Scripted, *, patience_seconds: float = 360
 
 async def manifest(one: Core, tenant: int, name: str) -> int:
     new = storing.NewTraining(tenant, name, b"", "", size=1, manifest_uri="s3://bucket/m", load_etag="e", load_count=10)
-    return await storing.create(one.pool, new, Chunk(0, 0, last=False))
+    return await one.create(new, Chunk(0, 0, last=False))
 
 
 async def numbered(one: Core, tenant: int, name: str) -> int:
     new = storing.NewTraining(tenant, name, b"", "", size=10, uri_template="s3://b/{n}", load_count=20)
-    return await storing.create(one.pool, new, Chunk(10, 10, last=False))
+    return await one.create(new, Chunk(10, 10, last=False))
 
 
 async def sealed(one: Core, training: int) -> dict[str, Any] | None:

@@ -65,16 +65,21 @@ async def test_an_operator_sees_and_steers_a_training_for_the_tenant_that_it_nam
     watched = [message async for message in stub.WatchStatus(training_pb2.WatchStatusRequest(training_task_id="of-acme"), metadata=asked)]
     assert watched[-1].training.state == training_pb2.TRAINING_STATE_CANCELLED
     retry = training_pb2.RetryFailedDocumentsRequest(training_task_id="of-acme", new_training_task_id="again")
-    assert (await stub.RetryFailedDocuments(retry, metadata=asked)).training.retry_of == "of-acme"
+    for _ in range(2):
+        assert (await stub.RetryFailedDocuments(retry, metadata=asked)).training.retry_of == "of-acme"
     deeds = [record.getMessage() for record in caplog.records if record.name == "doctrain_coordinator.rpc.deeds"]
     assert any("(of-acme) was paused, by role operator for tenant acme with key" in deed for deed in deeds)
+    entries = [entry async for entry in (await served.client(await served.key(3))).fleet.list_audit_log(tenant_id="acme")]
+    retried = [(entry.role, entry.subject, entry.sentence) for entry in entries if entry.call == "RetryFailedDocuments"]
+    sentence = "Training 3 (again) was started, to train again what was not trained"
+    assert retried == [(fleet_pb2.ROLE_OPERATOR, "training again", sentence)], "once, by whom"
     with pytest.raises(grpc.aio.AioRpcError) as other:
         await stub.GetTraining(training_pb2.GetTrainingRequest(training_task_id="of-zebra"), metadata=asked)
     assert other.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.usefixtures("two_tenants")
-async def test_nobody_else_names_a_tenant_and_operators_start_nothing_in_its_name(
+async def test_nobody_else_names_a_tenant_and_operators_give_no_documents_in_its_name(
     served: Coordinators, stub: training_pb2_grpc.TrainingServiceAsyncStub
 ) -> None:
     start = training_pb2.StartTrainingRequest(numbered=numbered(1))

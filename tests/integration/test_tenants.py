@@ -237,6 +237,7 @@ async def test_the_audit_log_says_who_did_what_and_what_was_refused(served: Coor
         ("PutPlan", "plan gold", "OK", "Plan gold was set to 7 slots, 1000 open trainings and 2 watches"),
         ("CreateTenant", "tenant acme", "OK", "Tenant acme was made, of plan gold and weight 1"),
         ("CreateKey", f"key {made.key_id}", "OK", f"Key {made.key_id} of role tenant was made for tenant acme"),
+        ("StartTraining", "training t", "OK", "Training 1 (t) was started"),
         ("PauseTraining", "training t", "OK", "Training 1 (t) was paused"),
         ("ResumeTraining", "training t", "OK", "Training 1 (t) was resumed"),
         ("CancelTraining", "training t", "OK", "Training 1 (t) was cancelled"),

@@ -135,7 +135,7 @@ async def test_any_statements_one_after_another_answer_the_same(postgres: str, s
     async def script(store: Store) -> list[Any]:
         draw, speaker = random.Random(seed), Speaker(await store.connect())
         for tenant in (1, 2, 1):
-            ((training,),) = await speaker.say("storing.next_training")
+            ((training, _),) = await speaker.say("storing.begin_training")
             await speaker.load(training, tenant, numbered=training == 2)
         within = False
         for _ in range(250):
@@ -154,7 +154,7 @@ async def test_any_statements_one_after_another_answer_the_same(postgres: str, s
 async def _two(store: Store) -> tuple[Speaker, Speaker]:
     """Two connections; the first holds shard 1 as session 1, with shard 2 granted."""
     one, other = Speaker(await store.connect()), Speaker(await store.connect())
-    await one.say("storing.next_training")
+    await one.say("storing.begin_training")
     await one.load(1, 1, numbered=True)
     for worker in ("w1", "w2"):
         await one.say("sessions.open_session", worker, 2, "1", None, b"one")
@@ -317,7 +317,7 @@ async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(po
     async def script(store: Store) -> list[Any]:
         one, other = await _two(store)
         await one.connection.execute("begin")
-        await one.say("storing.next_training")
+        await one.say("storing.begin_training")
         await one.load(2, 2, numbered=False)
         await other.say("reading.by_task", 2, "t2")
         await other.say("dispatcher.runnable", 9, 2)

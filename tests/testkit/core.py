@@ -17,6 +17,8 @@ from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.store.migrate import migrate
+from doctrain_coordinator.tenants.audit import Deed
+from doctrain_coordinator.tenants.identity import ROLE_TENANT, Identity
 from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
@@ -79,10 +81,13 @@ class Core:
     async def training(self, tenant: int, task_id: str, count: int, *, sealed: bool = True) -> int:
         """Numbered documents in shards of ten."""
         new = storing.NewTraining(tenant, task_id, b"", "", size=1, uri_template="s3://b/{n}")
-        chunk = Chunk(count, 0, last=sealed)
-        training = await storing.create(self.pool, new, chunk)
+        training = await self.create(new, Chunk(count, 0, last=sealed))
         self.changes.work()
         return training
+
+    async def create(self, new: storing.NewTraining, first: Chunk) -> int:
+        """As a call of its tenant stores it."""
+        return await storing.create(self.pool, new, first, Deed(Identity(ROLE_TENANT, new.tenant), "StartTraining", ""))
 
     async def cancel(self, training: int) -> None:
         await self.control.cancel(training)

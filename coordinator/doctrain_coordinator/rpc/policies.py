@@ -77,7 +77,10 @@ FOR_TENANTS = frozenset(
     for path, role in POLICIES.items()
     if role == ROLE_TENANT and path.startswith("/doctrain.v1.TrainingService/") and not path.endswith(("/StartTraining", "/UploadDocument"))
 )
-"""What operators may call for a tenant, to help it: nothing that trains in its name, and nothing that shows what its documents say."""
+"""What operators may call for a tenant, to help it: nothing that gives it documents, and nothing that shows what they say.
+
+They may retry what failed, in its name and within its plan; like all that they change this stands in the audit log as theirs.
+"""
 NOT_SUSPENDED = {
     *(f"/doctrain.v1.TrainingService/{method}" for method in ("StartTraining", "RetryFailedDocuments", "ResumeTraining", "UploadDocument")),
     f"{_SEARCH}/Search",

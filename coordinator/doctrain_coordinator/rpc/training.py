@@ -61,9 +61,9 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         self._parts = parts
 
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> pb.StartTrainingResponse:
-        caller = CALLER.get()
         start = await training_requests.start(request, self._parts.limits, self._parts.uris)
-        accepted, standing = await self._parts.starting.start(caller, start)
+        async with self._deed(start.task_id) as deed:
+            accepted, standing = await self._parts.starting.start(start, deed)
         response = pb.StartTrainingResponse(
             summary=pb.TrainingSummary(
                 documents=accepted.documents,
@@ -138,7 +138,8 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def RetryFailedDocuments(self, request: pb.RetryFailedDocumentsRequest, context: Any) -> pb.RetryFailedDocumentsResponse:
         retry = training_requests.retry(request)
         source = await self._find(retry.source_task_id)
-        accepted = await self._parts.retrying.retry(CALLER.get(), source, retry)
+        async with self._deed(retry.task_id) as deed:
+            accepted = await self._parts.retrying.retry(source, retry, deed)
         return pb.RetryFailedDocumentsResponse(training=await self._as_it_stands(accepted.training))
 
     async def ExplainTraining(self, request: pb.ExplainTrainingRequest, context: Any) -> pb.ExplainTrainingResponse:

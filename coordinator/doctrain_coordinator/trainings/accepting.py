@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
+from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.chunks import Chunk
@@ -114,15 +115,15 @@ class Accepting:
         limits = {name: row[name] for name in ("slots", "open_trainings", "training_documents", "open_documents", "all_used", "backlog")}
         return Standing(known, caller.tenant_id, row["plan"], **limits)
 
-    async def store(self, caller: Identity, new: NewTraining, first: Chunk) -> Accepted:
-        """Stores the training with its first documents, or finds the one that was stored meanwhile; what is left is loaded on.
+    async def store(self, new: NewTraining, first: Chunk, deed: Deed) -> Accepted:
+        """Stores the training with its first documents and the deed, or finds the one that was stored meanwhile; what is left is loaded on.
 
         Raises TrainingExistsError, TrainingNotFoundError for a retry of one that is gone, TenantSuspendedError, StoreUnavailableError.
         """
         try:
-            training = await storing.create(self._pool, new, first)
+            training = await storing.create(self._pool, new, first, deed)
         except storing.ExistsError:
-            standing = await self.standing(caller, new.task_id, new.request_hash)
+            standing = await self.standing(deed.caller, new.task_id, new.request_hash)
             if standing.known is None:
                 raise TrainingNotFoundError("The training to retry was removed meanwhile.") from None
             return standing.known
@@ -131,7 +132,7 @@ class Accepting:
             self._loaders.poke()
         numbered = new.uri_template is not None
         documents, partial = new.size if numbered else first.count, not (first.last or numbered)
-        outcomes.tell_accepted(training, new.task_id, caller.tenant_id, documents, partial=partial)
+        outcomes.tell_accepted(training, new.task_id, deed.caller.tenant_id, documents, partial=partial)
         return Accepted(training, documents, partial=partial, lines=first.lines)
 
 

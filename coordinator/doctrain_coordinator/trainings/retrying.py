@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.tenants.identity import Identity
+from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.trainings import chunks, failed_documents
 from doctrain_coordinator.trainings.accepting import Accepted, Accepting, Standing, new_task_id, traceparent
 from doctrain_coordinator.trainings.chunks import Chunk
@@ -46,19 +46,19 @@ class Retrying:
     def __init__(self, pool: Pool, accepting: Accepting) -> None:
         self._pool, self._accepting = pool, accepting
 
-    async def retry(self, caller: Identity, source: int, retry: Retry) -> Accepted:
+    async def retry(self, source: int, retry: Retry, deed: Deed) -> Accepted:
         """Stores the training, or finds the one that the same request made before; what is not stored at once is loaded on.
 
         Raises TrainingExistsError, QuotaExceededError, NothingToRetryError, StoreUnavailableError.
         """
-        task_id = retry.task_id or new_task_id()
+        caller, task_id = deed.caller, retry.task_id or new_task_id()
         standing = await self._accepting.standing(caller, task_id, retry.request_hash)
         if standing.known is not None:
             return standing.known
         standing.check_trainings()
-        return await self._store(caller, source, retry, task_id, standing)
+        return await self._store(source, retry, task_id, standing, deed)
 
-    async def _store(self, caller: Identity, source: int, retry: Retry, task_id: str, standing: Standing) -> Accepted:
+    async def _store(self, source: int, retry: Retry, task_id: str, standing: Standing, deed: Deed) -> Accepted:
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
             retried = await c.fetchrow(SQL["retried"], source)
         if retried is None:
@@ -74,7 +74,7 @@ class Retrying:
         size = first.count if first.last else retried["untrained"]
         standing.check_documents(size)
         new = NewTraining(
-            caller.tenant,
+            deed.caller.tenant,
             task_id,
             retry.request_hash,
             traceparent(),
@@ -85,7 +85,7 @@ class Retrying:
             load_classes=failed.classes,
             retrain=retried["retrain"],
         )
-        return await self._accepting.store(caller, new, first)
+        return await self._accepting.store(new, first, deed)
 
     async def _first_chunk(self, failed: Failed, retried: Record, ids: Sequence[str]) -> Chunk:
         """The first documents, with only as much of the training looked through as it takes to find some."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
+from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_coordinator.tenants.uploads import Uploads
 from doctrain_coordinator.trainings import chunks
@@ -80,19 +81,19 @@ class Starting:
     def __init__(self, accepting: Accepting, sources: Sources, uploads: Uploads, *, most_documents: int) -> None:
         self._accepting, self._sources, self._uploads, self._most = accepting, sources, uploads, most_documents
 
-    async def start(self, caller: Identity, start: Start) -> tuple[Accepted, Standing]:
+    async def start(self, start: Start, deed: Deed) -> tuple[Accepted, Standing]:
         """Stores the training, or finds the one that the same request made before; also answers how the caller stands, with its plan.
 
         Raises InvalidRequestError, InvalidManifestError, TrainingExistsError, QuotaExceededError, UnavailableError.
         """
-        task_id = start.task_id or new_task_id()
+        caller, task_id = deed.caller, start.task_id or new_task_id()
         standing = await self._accepting.standing(caller, task_id, start.request_hash)
         if start.validate_only:
             return await self._dry_run(caller, start, existed=standing.known is not None), standing
         if standing.known is not None:
             return standing.known, standing
         standing.check_trainings()
-        return await self._store(caller, start, task_id, standing), standing
+        return await self._store(start, task_id, standing, deed), standing
 
     async def _dry_run(self, caller: Identity, start: Start, *, existed: bool) -> Accepted:
         if not start.manifest_uri:
@@ -103,7 +104,8 @@ class Starting:
         found = list(manifest.reader.duplicate_ids)[:MOST_DUPLICATES]
         return Accepted(0, chunk.count, existed, duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
 
-    async def _store(self, caller: Identity, start: Start, task_id: str, standing: Standing) -> Accepted:
+    async def _store(self, start: Start, task_id: str, standing: Standing, deed: Deed) -> Accepted:
+        caller = deed.caller
         new = NewTraining(caller.tenant, task_id, start.request_hash, traceparent(), retrain=start.retrain)
         if start.manifest_uri:
             new, first = await self._of_manifest(caller, start.manifest_uri, new)
@@ -115,7 +117,7 @@ class Starting:
             standing.check_documents(len(start.documents))
             rows = await self._rows(caller, start.documents)
             new, first = replace(new, size=len(rows)), Chunk(len(rows), 0, last=True, rows=rows)
-        return await self._accepting.store(caller, new, first)
+        return await self._accepting.store(new, first, deed)
 
     async def _of_manifest(self, caller: Identity, uri: str, new: NewTraining) -> tuple[NewTraining, Chunk]:
         async with self._manifest(caller, uri) as manifest:

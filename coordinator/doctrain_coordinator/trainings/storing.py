@@ -15,6 +15,7 @@ from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState, after_counts
+from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.manifests import fault
 from doctrain_mesh import postgres
@@ -50,17 +51,18 @@ class ExistsError(Exception):
     """Another call made a training of that id first."""
 
 
-async def create(pool: Pool, new: NewTraining, first: Chunk) -> int:
-    """Stores the training with its first documents in one transaction; answers its key.
+async def create(pool: Pool, new: NewTraining, first: Chunk, deed: Deed) -> int:
+    """Stores the training with its first documents, and the deed, in one transaction; answers its key.
 
     Raises ExistsError, StoreUnavailableError. That no id is there twice was seen before: nothing of the training is stored yet.
     """
     async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
-        lanes = await count_lanes(c)
-        training: int = await c.fetchval(SQL["next_training"])
+        training, lanes = await c.fetchrow(SQL["begin_training"]) or (0, 0)
         await _copy_documents(c, training, 0, first)
         await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
         await _insert(c, training, new, first)
+        again = "" if new.retry_of is None else ", to train again what was not trained"
+        await deed.write(c, f"Training {training} ({new.task_id}) was started{again}", subject=f"training {new.task_id}")
     return training
 
 

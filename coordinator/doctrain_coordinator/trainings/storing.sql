@@ -1,5 +1,7 @@
--- name: next_training
-select nextval(pg_get_serial_sequence('training', 'id'))
+-- name: begin_training
+-- Its key, and for how many lanes it is cut.
+select nextval(pg_get_serial_sequence('training', 'id')) as training,
+    (select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE) as lanes
 
 -- name: lanes
 select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE

@@ -11,13 +11,17 @@ from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
 @named("trainings.storing")
-async def next_training(tx: Transaction) -> list[Row]:
-    return [{"nextval": tx.database.next_id("training")}]
+async def begin_training(tx: Transaction) -> list[Row]:
+    return [{"training": tx.database.next_id("training"), "lanes": _lanes(tx)}]
 
 
 @named("trainings.storing")
 async def lanes(tx: Transaction) -> list[Row]:
-    return [{"lanes": sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1)}]
+    return [{"lanes": _lanes(tx)}]
+
+
+def _lanes(tx: Transaction) -> int:
+    return sum(row["lanes"] for row in tx.scan("session") if row["state"] == 1)
 
 
 @named("trainings.storing")
