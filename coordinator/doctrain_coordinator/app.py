@@ -223,7 +223,7 @@ class _Coordinator:
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        search = SearchService(SearchParts(held.api, Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
+        search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
         records, orders = WorkerRecords(registry), WorkerOrders(held.api, changes)
         health = HealthWatch(held.api, records, orders, changes, limits=limits_of(settings), leads=lambda: leadership.leading)
         dependencies = Dependencies(lambda: committer.latency_seconds, lambda: publisher.latency_seconds)
@@ -258,6 +258,7 @@ class _Coordinator:
             search=search,
             fleet=fleet,
             tracker=self._tracker,
+            pool=held.api,
             within=page.services if page else "",
         )
         self._background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {

@@ -97,6 +97,9 @@ async def test_nobody_else_names_a_tenant_and_operators_give_no_documents_in_its
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await call(request, metadata=metadata(key, tenant))
         assert refusal.value.code() is expected, (key, tenant)
+    entries = [entry async for entry in (await served.client(operator)).fleet.list_audit_log()]
+    refusals = [(entry.tenant_id, entry.call, entry.outcome) for entry in entries if entry.outcome != "OK"]
+    assert refusals == [("acme", "StartTraining", "PERMISSION_DENIED")], "of operators' calls that change something"
 
 
 async def test_an_operator_needs_no_tenant_for_the_fleet(served: Coordinators, acme: doctrain.AsyncClient) -> None:

@@ -230,6 +230,8 @@ async def test_the_audit_log_says_who_did_what_and_what_was_refused(served: Coor
         await change("t")
     await acme.delete_documents(["payroll"])
     await refused(fleet.delete_plan("gold"))
+    refusal = await refused(fleet.put_plan("gold", slots=-1))
+    await refused(anext(fleet.list_all_trainings(page_size=-1)))
     await refused(acme.fleet.delete_plan("gold"))
     await fleet.suspend_tenant("acme", reason="Test")
     entries = [entry async for entry in fleet.list_audit_log(page_size=3)][::-1]
@@ -241,18 +243,18 @@ async def test_the_audit_log_says_who_did_what_and_what_was_refused(served: Coor
         ("PauseTraining", "training t", "OK", "Training 1 (t) was paused"),
         ("ResumeTraining", "training t", "OK", "Training 1 (t) was resumed"),
         ("CancelTraining", "training t", "OK", "Training 1 (t) was cancelled"),
-        ("DeleteDocuments", "documents", "OK", "0 documents were deleted from the index"),
         (
             "DeletePlan",
             "plan gold",
             "PLAN_IN_USE",
             "The plan 'gold' is that of the tenant 'acme', and maybe of others; give them another one first.",
         ),
+        ("PutPlan", "", "INVALID_REQUEST", refusal.sentence),
         ("SuspendTenant", "tenant acme", "OK", "Tenant acme was suspended: Test"),
     ]
     operator = entries[0].key_id
     assert {(entry.role, entry.key_id) for entry in entries} == {(fleet_pb2.ROLE_OPERATOR, operator), (fleet_pb2.ROLE_TENANT, made.key_id)}
     assert not any(word in str(entries) for word in (made.key, "payroll", "secret"))
     of_acme = [entry.call async for entry in fleet.list_audit_log(tenant_id="acme")]
-    assert len(of_acme) == len(entries) - 2
+    assert len(of_acme) == len(entries) - 3
     assert (await refused(anext(acme.fleet.list_audit_log()))).reason == "PERMISSION_DENIED"

@@ -69,13 +69,13 @@ class FleetService(TenantCalls, ConcurrencyCalls):
 
     async def CordonWorker(self, request: pb.CordonWorkerRequest, context: Any) -> pb.CordonWorkerResponse:
         _check_order(request.worker_id, request.reason)
-        async with deeds.deed(self._parts.pool, f"worker {request.worker_id}") as deed:
+        with deeds.deed(f"worker {request.worker_id}") as deed:
             await self._parts.orders.cordon(request.worker_id, request.reason, CALLER.get().key_id, tell=deed.write)
         return pb.CordonWorkerResponse()
 
     async def UncordonWorker(self, request: pb.UncordonWorkerRequest, context: Any) -> pb.UncordonWorkerResponse:
         _check_order(request.worker_id, "")
-        async with deeds.deed(self._parts.pool, f"worker {request.worker_id}") as deed:
+        with deeds.deed(f"worker {request.worker_id}") as deed:
             await self._parts.orders.uncordon(request.worker_id, tell=deed.write)
         return pb.UncordonWorkerResponse()
 
@@ -84,7 +84,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
         within = request.within.ToTimedelta().total_seconds() if request.HasField("within") else self._parts.drain_seconds
         if not 0 <= within <= MOST_DRAIN_SECONDS:
             raise invalid_field("within", "A drain may take from 0 seconds to a day.")
-        async with deeds.deed(self._parts.pool, f"worker {request.worker_id}") as deed:
+        with deeds.deed(f"worker {request.worker_id}") as deed:
             await self._parts.orders.drain(request.worker_id, within, request.reason, CALLER.get().key_id, tell=deed.write)
         return pb.DrainWorkerResponse()
 

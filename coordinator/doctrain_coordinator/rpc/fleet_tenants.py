@@ -52,7 +52,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
     async def CreateTenant(self, request: pb.CreateTenantRequest, context: Any) -> pb.CreateTenantResponse:
         name, weight = _checked(request.tenant)
         check_name("tenant.plan", request.tenant.plan)
-        async with deeds.deed(self._of.pool, f"tenant {name}", tenant_id=name) as deed:
+        with deeds.deed(f"tenant {name}", tenant_id=name) as deed:
             tenant = await self._of.tenants.create(name, request.tenant.plan, weight or DEFAULT_WEIGHT, deed=deed)
         return pb.CreateTenantResponse(tenant=_tenant(tenant))
 
@@ -60,7 +60,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
         name, weight = _checked(request.tenant)
         if request.tenant.plan:
             check_name("tenant.plan", request.tenant.plan)
-        async with deeds.deed(self._of.pool, f"tenant {name}", tenant_id=name) as deed:
+        with deeds.deed(f"tenant {name}", tenant_id=name) as deed:
             tenant = await self._of.tenants.update(name, request.tenant.plan or None, weight, deed=deed)
         self._changed()
         return pb.UpdateTenantResponse(tenant=_tenant(tenant))
@@ -68,7 +68,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
     async def SuspendTenant(self, request: pb.SuspendTenantRequest, context: Any) -> pb.SuspendTenantResponse:
         check_name("tenant_id", request.tenant_id)
         _check_note("reason", request.reason, MAX_REASON_BYTES)
-        async with deeds.deed(self._of.pool, f"tenant {request.tenant_id}", tenant_id=request.tenant_id) as deed:
+        with deeds.deed(f"tenant {request.tenant_id}", tenant_id=request.tenant_id) as deed:
             tenant = await self._of.tenants.suspend(request.tenant_id, request.reason.rstrip(". "), deed=deed)
         self._changed()
         self._of.suspensions.poke()
@@ -76,7 +76,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
 
     async def ResumeTenant(self, request: pb.ResumeTenantRequest, context: Any) -> pb.ResumeTenantResponse:
         check_name("tenant_id", request.tenant_id)
-        async with deeds.deed(self._of.pool, f"tenant {request.tenant_id}", tenant_id=request.tenant_id) as deed:
+        with deeds.deed(f"tenant {request.tenant_id}", tenant_id=request.tenant_id) as deed:
             tenant = await self._of.tenants.resume(request.tenant_id, deed=deed)
         self._changed()
         self._of.suspensions.poke()
@@ -84,7 +84,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
 
     async def DeleteTenant(self, request: pb.DeleteTenantRequest, context: Any) -> pb.DeleteTenantResponse:
         check_name("tenant_id", request.tenant_id)
-        async with deeds.deed(self._of.pool, f"tenant {request.tenant_id}", tenant_id=request.tenant_id) as deed:
+        with deeds.deed(f"tenant {request.tenant_id}", tenant_id=request.tenant_id) as deed:
             tenant = await self._of.tenants.delete(request.tenant_id, deed=deed)
         self._changed()
         return pb.DeleteTenantResponse(tenant=_tenant(tenant))
@@ -98,14 +98,14 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
 
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
         plan = _checked_plan(request.plan)
-        async with deeds.deed(self._of.pool, f"plan {plan.name}") as deed:
+        with deeds.deed(f"plan {plan.name}") as deed:
             await self._of.tenants.put_plan(plan, deed=deed)
         self._changed()
         return pb.PutPlanResponse(plan=_plan(plan))
 
     async def DeletePlan(self, request: pb.DeletePlanRequest, context: Any) -> pb.DeletePlanResponse:
         check_name("name", request.name)
-        async with deeds.deed(self._of.pool, f"plan {request.name}") as deed:
+        with deeds.deed(f"plan {request.name}") as deed:
             await self._of.tenants.delete_plan(request.name, deed=deed)
         return pb.DeletePlanResponse()
 
@@ -119,7 +119,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
         if request.tenant_id:
             check_name("tenant_id", request.tenant_id)
         lifetime, until = _expiry(request)
-        async with deeds.deed(self._of.pool, "key", tenant_id=request.tenant_id) as deed:
+        with deeds.deed("key", tenant_id=request.tenant_id) as deed:
             made = await self._of.keys.create(
                 request.role, request.tenant_id, request.label, lifetime_seconds=lifetime, expires_at=until, deed=deed
             )
@@ -139,7 +139,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
         return pb.ListKeysResponse(keys=[_key(key) for key in keys], next_page_token=token)
 
     async def RevokeKey(self, request: pb.RevokeKeyRequest, context: Any) -> pb.RevokeKeyResponse:
-        async with deeds.deed(self._of.pool, f"key {request.key_id}") as deed:
+        with deeds.deed(f"key {request.key_id}") as deed:
             await self._of.keys.revoke(request.key_id, deed=deed)
         return pb.RevokeKeyResponse()
 

@@ -20,7 +20,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from doctrain_coordinator.rpc import calls
+from doctrain_coordinator.rpc import calls, refusals
 from doctrain_coordinator.rpc.gates import Gate, Gates
 from doctrain_coordinator.rpc.places import Heard, Place
 from doctrain_coordinator.rpc.policies import FOR_TENANTS, MOST_BYTES, NOT_SUSPENDED, POLICIES, PUBLIC, UNTRACED
@@ -40,6 +40,7 @@ from doctrain_mesh.errors import (
     UploadStalledError,
 )
 from doctrain_mesh.observability import telemetry
+from doctrain_mesh.postgres import Pool
 from doctrain_mesh.supervise import unwrapped_group
 
 log = logging.getLogger(__name__)
@@ -69,13 +70,14 @@ class _Doors:
     keys: Keys
     gates: Gates
     quotas: Quotas
+    pool: Pool
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, whatever its kind."""
 
-    def __init__(self, keys: Keys, gates: Gates, quotas: Quotas, *, certified_workers: bool = False) -> None:
-        self._doors = _Doors(keys, gates, quotas)
+    def __init__(self, keys: Keys, gates: Gates, quotas: Quotas, pool: Pool, *, certified_workers: bool = False) -> None:
+        self._doors = _Doors(keys, gates, quotas, pool)
         self._certified_workers = certified_workers
 
     async def intercept_service(
@@ -190,9 +192,8 @@ class _Call:
             try:
                 if self._certified and _CERTIFICATE not in context.auth_context():
                     raise ConfigurationError(_NO_WORKERS)
-                caller = await self._authorised()
-                CALLER.set(caller)
                 METHOD.set(self._method)
+                caller = await self._authorised()
                 if caller.role in (PUBLIC, ROLE_WORKER):
                     await asked.read()
                     return await answer(asked.request())
@@ -203,6 +204,8 @@ class _Call:
                 raise
             except DoctrainError as error:
                 refused = error
+                if (known := CALLER.get(None)) is not None:
+                    await refusals.tell(self._doors.pool, known, self._method, error)
             except Exception as error:
                 refused = rpc.internal(error, self._method)
                 span.set_status(Status(StatusCode.ERROR))
@@ -233,13 +236,16 @@ class _Call:
     async def _authorised(self) -> Identity:
         required = POLICIES.get(self._method)
         if required == PUBLIC:
-            return Identity(PUBLIC)
+            CALLER.set(Identity(PUBLIC))
+            return CALLER.get()
         kind, _, key = str(self._metadata.get("authorization", "")).partition(" ")
         if kind.lower() != "bearer" or not key.strip():
             raise UnauthenticatedError(_MISSING)
         identity = await self._doors.keys.identify(key.strip())
         trace.get_current_span().set_attribute("doctrain.role", ROLE_NAMES[identity.role])
+        CALLER.set(identity)
         identity = await self._acting(identity)
+        CALLER.set(identity)
         if identity.role != required and not (identity.tenant and self._method in FOR_TENANTS):
             wanted = ROLE_NAMES.get(required or 0, "nobody")
             raise PermissionDeniedError(

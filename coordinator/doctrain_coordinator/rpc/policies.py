@@ -87,6 +87,13 @@ NOT_SUSPENDED = {
 }
 """What is refused to a tenant that is suspended; it may still read, cancel and delete."""
 
+CHANGES = frozenset(
+    path
+    for path, role in POLICIES.items()
+    if role in (ROLE_TENANT, ROLE_OPERATOR) and not path.rpartition("/")[2].startswith(("Get", "List", "Watch", "Explain", "Search"))
+)
+"""What changes something."""
+
 UNTRACED = {method for method, role in POLICIES.items() if role == PUBLIC} | {
     "/doctrain.v1.TrainingService/WatchStatus",
     "/doctrain_mesh.v1.TrackerService/Track",

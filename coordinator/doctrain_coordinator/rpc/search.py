@@ -15,14 +15,12 @@ from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.search_requests import check_delete, wanted
 from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.searching import Hit, Searching
-from doctrain_mesh.postgres import Pool
 
 
 @dataclass(frozen=True, slots=True)
 class SearchParts:
     """What the service needs."""
 
-    pool: Pool
     searching: Searching
     deleting: Deleting
 
@@ -46,15 +44,16 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: Any) -> pb.DeleteDocumentsResponse:
         check_delete(request)
-        caller, deleting = CALLER.get(), self._parts.deleting
+        deleting = self._parts.deleting
         of = f" of training {request.training_task_id}" if request.training_task_id else ""
-        async with deeds.deed(self._parts.pool, f"documents{of}") as deed:
+        with deeds.deed(f"documents{of}") as deed:
             if request.training_task_id:
-                deleted = await deleting.of_training(caller, request.training_task_id)
+                deleted = await deleting.of_training(request.training_task_id, deed)
             else:
-                deleted = await deleting.documents(caller, request.document_ids)
-            rest = "" if deleted.complete else ", and more remain"
-            await deed.done(self._parts.pool, f"{deleted.count} documents{of} were deleted from the index{rest}")
+                deleted = await deleting.documents(request.document_ids, deed)
+            if deed.sentence:
+                rest = "" if deleted.complete else ", and more remain"
+                deed.sentence = f"{deleted.count} documents{of} were deleted from the index{rest}"
         return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete, deleted_document_ids=deleted.ids)
 
     async def GetIndex(self, request: pb.GetIndexRequest, context: Any) -> pb.GetIndexResponse:

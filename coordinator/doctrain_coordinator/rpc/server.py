@@ -21,6 +21,7 @@ from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_coordinator.tenants.keys import Keys
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import ConfigurationError
+from doctrain_mesh.postgres import Pool
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
 
@@ -62,6 +63,7 @@ def build(
     search: SearchService,
     fleet: FleetService,
     tracker: TrackerService,
+    pool: Pool,
     within: str,
 ) -> Served:
     """A server with every service, bound but not started; ``within`` is a further address for this process, without TLS; empty: none.
@@ -69,7 +71,7 @@ def build(
     Raises ConfigurationError when it cannot listen.
     """
     gates = Gates()
-    interceptor = CallInterceptor(keys, gates, Quotas(), certified_workers=bool(settings.worker_listen))
+    interceptor = CallInterceptor(keys, gates, Quotas(), pool, certified_workers=bool(settings.worker_listen))
     server = grpc.aio.server(interceptors=[interceptor], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
     search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -62,7 +62,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> pb.StartTrainingResponse:
         start = await training_requests.start(request, self._parts.limits, self._parts.uris)
-        async with self._deed(start.task_id) as deed:
+        with self._deed(start.task_id) as deed:
             accepted, standing = await self._parts.starting.start(start, deed)
         response = pb.StartTrainingResponse(
             summary=pb.TrainingSummary(
@@ -119,26 +119,26 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def CancelTraining(self, request: pb.CancelTrainingRequest, context: Any) -> pb.CancelTrainingResponse:
         training = await self._find(request.training_task_id)
-        async with self._deed(request.training_task_id) as deed:
+        with self._deed(request.training_task_id) as deed:
             await self._parts.control.cancel(training, deed=deed)
         return pb.CancelTrainingResponse(training=await self._as_it_stands(training))
 
     async def PauseTraining(self, request: pb.PauseTrainingRequest, context: Any) -> pb.PauseTrainingResponse:
         training = await self._find(request.training_task_id)
-        async with self._deed(request.training_task_id) as deed:
+        with self._deed(request.training_task_id) as deed:
             await self._parts.control.pause(training, deed=deed)
         return pb.PauseTrainingResponse(training=await self._as_it_stands(training))
 
     async def ResumeTraining(self, request: pb.ResumeTrainingRequest, context: Any) -> pb.ResumeTrainingResponse:
         training = await self._find(request.training_task_id)
-        async with self._deed(request.training_task_id) as deed:
+        with self._deed(request.training_task_id) as deed:
             await self._parts.control.resume(training, deed=deed)
         return pb.ResumeTrainingResponse(training=await self._as_it_stands(training))
 
     async def RetryFailedDocuments(self, request: pb.RetryFailedDocumentsRequest, context: Any) -> pb.RetryFailedDocumentsResponse:
         retry = training_requests.retry(request)
         source = await self._find(retry.source_task_id)
-        async with self._deed(retry.task_id) as deed:
+        with self._deed(retry.task_id) as deed:
             accepted = await self._parts.retrying.retry(source, retry, deed)
         return pb.RetryFailedDocumentsResponse(training=await self._as_it_stands(accepted.training))
 
@@ -155,8 +155,8 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         first, last = usage.days(request.period, datetime.now(UTC).date())
         return pb.GetUsageResponse(days=usage.messages(await self._parts.usage.read(CALLER.get().tenant, first, last)))
 
-    def _deed(self, task_id: str) -> AbstractAsyncContextManager[Deed]:
-        return deeds.deed(self._parts.pool, f"training {task_id}")
+    def _deed(self, task_id: str) -> AbstractContextManager[Deed]:
+        return deeds.deed(f"training {task_id}")
 
     async def _find(self, task_id: str) -> int:
         return await self._parts.trainings.find(CALLER.get().tenant, task_id)

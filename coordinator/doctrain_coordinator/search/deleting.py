@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.tenants.identity import Identity
+from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.uploads import Owner, remove_unnamed
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_mesh import postgres
@@ -42,23 +42,26 @@ class Deleting:
     def __init__(self, pool: Pool, trainings: Trainings, blobs: BlobStore) -> None:
         self._pool, self._trainings, self._blobs = pool, trainings, blobs
 
-    async def documents(self, caller: Identity, document_ids: Sequence[str]) -> Deleted:
-        """Those documents, whichever training put them into the index, and those that older trainings have open."""
+    async def documents(self, document_ids: Sequence[str], deed: Deed) -> Deleted:
+        """Those documents, whichever training put them into the index, and those that older trainings have open.
+
+        The deed is written with each batch, in its transaction.
+        """
         until = asyncio.get_running_loop().time() + CALL_SECONDS
         place, gone = await self._place(), list[str]()
         ids = sorted(set(document_ids))
         for start in range(0, len(ids), BATCH_DOCUMENTS):
             if asyncio.get_running_loop().time() > until:
                 return Deleted(len(gone), complete=False, ids=gone)
-            gone += await self._delete(caller, ids[start : start + BATCH_DOCUMENTS], place, None)
+            gone += await self._delete(deed, ids[start : start + BATCH_DOCUMENTS], place, None)
         return Deleted(len(gone), complete=True, ids=gone)
 
-    async def of_training(self, caller: Identity, task_id: str) -> Deleted:
-        """What a training put into the index and no newer one has replaced.
+    async def of_training(self, task_id: str, deed: Deed) -> Deleted:
+        """What a training put into the index and no newer one has replaced; the deed as in ``documents``.
 
         Raises TrainingNotFoundError, and TrainingNotEndedError: what still runs might index more.
         """
-        until = asyncio.get_running_loop().time() + CALL_SECONDS
+        caller, until = deed.caller, asyncio.get_running_loop().time() + CALL_SECONDS
         training = await self._trainings.find(caller.tenant, task_id)
         seen = await self._trainings.one(training)
         if not seen.training.state.ended:
@@ -71,7 +74,7 @@ class Deleting:
                 ids = [row["document_id"] for row in await c.fetch(SQL["documents_of"], caller.tenant, training, BATCH_DOCUMENTS)]
             if not ids:
                 return Deleted(count, complete=True)
-            count += len(await self._delete(caller, ids, place, training))
+            count += len(await self._delete(deed, ids, place, training))
         return Deleted(count, complete=False)
 
     async def _place(self) -> int:
@@ -79,8 +82,9 @@ class Deleting:
             place: int = await c.fetchval(SQL["next_place"])
         return place
 
-    async def _delete(self, caller: Identity, ids: Sequence[str], place: int, training: int | None) -> list[str]:
+    async def _delete(self, deed: Deed, ids: Sequence[str], place: int, training: int | None) -> list[str]:
         """Answers those that were in the index."""
+        caller = deed.caller
         async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c:
             async with c.transaction():
                 if await c.fetchval(SQL["keep_tenant"], caller.tenant) is None:
@@ -90,6 +94,8 @@ class Deleting:
                     row["document_id"] for row in await c.fetch(SQL["delete_documents"], caller.tenant, ids, place, training, _numbers(ids))
                 ]
                 await c.execute(SQL["delete_chunks"], caller.tenant, gone)
+                if there:
+                    await deed.write(c, f"{len(there)} {deed.subject} were deleted from the index")
             while await c.fetchval(SQL["remembers_metadata"], caller.tenant, gone, place):
                 await c.execute(SQL["forget_metadata"], caller.tenant, gone, place)
                 await asyncio.sleep(PAUSE_SECONDS)

@@ -90,8 +90,8 @@ create table api_key (
 
 create index api_key_of_tenant on api_key (tenant, id);
 
--- What operators and tenants changed, each row written by the transaction that made the change; role and key are the caller's, tenant is
--- the name of whom it concerns, so that it outlives the tenant.
+-- What operators and tenants changed, each row written by the transaction that made the change, and what operators were refused to change
+-- (outcome: why, else OK). Role and key are the caller's, tenant is the name of whom it concerns, so that it outlives the tenant.
 create table audit_entry (
     id bigint generated always as identity primary key,
     happened_at timestamptz not null default now(),

@@ -1,6 +1,7 @@
-"""The audit log: what operators and tenants changed, each entry written by the transaction that makes the change.
+"""The audit log: what operators and tenants changed, and what operators were refused to change.
 
-An entry says who, by role and number of the key, and what, in a sentence that holds no secret and nothing of documents.
+The transaction that makes a change writes its entry; what takes many has one of each. An entry says who, by role and number of the key, and
+what, in a sentence that holds no secret and nothing of documents.
 """
 
 from __future__ import annotations
@@ -41,11 +42,6 @@ class Deed:
         """Records that it is done, in the transaction that does it; raises what Postgres says."""
         self.subject, self.sentence = subject or self.subject, sentence
         await c.execute(SQL["write"], *self._row(DONE, sentence))
-
-    async def done(self, pool: Pool, sentence: str) -> None:
-        """Records what took many transactions, once they are over; raises StoreUnavailableError."""
-        async with postgres.acquired(pool, "writing the audit log", seconds=SECONDS) as c:
-            await self.write(c, sentence)
 
     async def refused(self, pool: Pool, reason: str, sentence: str) -> None:
         """Records that it was refused; raises StoreUnavailableError."""

@@ -1420,7 +1420,7 @@ class AuditEntry(_message.Message):
     call: _builtins.str
     """Name of the call, such as `SuspendTenant`."""
     subject: _builtins.str
-    """What it changed, such as `plan gold` or `key 12`."""
+    """What it changed, such as `plan gold` or `key 12`; empty for a call that was refused before that was known."""
     outcome: _builtins.str
     """`OK`, or the ErrorReason with which it was refused, without its prefix."""
     sentence: _builtins.str
