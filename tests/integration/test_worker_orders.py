@@ -12,6 +12,9 @@ import pytest
 import doctrain
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator import metrics
+from doctrain_coordinator.dispatch import fleet_measures
+from doctrain_mesh.observability.metrics import Gauge
 from doctrain_worker import app
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.waiting import wait_until
@@ -22,7 +25,7 @@ pytestmark = [pytest.mark.timeout(90)]
 
 @pytest.fixture
 async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Coordinators]:
-    async with coordinators(postgres, tmp_path, beat_seconds=0.1, lease_seconds=5.0) as running:
+    async with coordinators(postgres, tmp_path, beat_seconds=0.1, lease_seconds=5.0, metrics_listen="127.0.0.1:0") as running:
         yield running
 
 
@@ -39,6 +42,12 @@ async def named(served: Coordinators, name: str, documents: Documents, **setting
 
 def numbered(count: int) -> pb.NumberedDocuments:
     return pb.NumberedDocuments(uri_template="s3://test/{n}", first=0, count=count)
+
+
+def told(gauge: Gauge) -> dict[str, float]:
+    """What it tells, by state."""
+    gauge.sample()
+    return {str((observed.attributes or {})["doctrain.state"]): observed.value for observed in gauge._last}
 
 
 async def shown(operator: doctrain.AsyncClient, name: str) -> fleet_pb2.Worker:
@@ -132,6 +141,23 @@ async def test_a_busy_worker_that_is_cordoned_leaves_room_for_the_others(
         async with await named(served, "idle", idle, lanes=1):
             await other.start_training(numbered=numbered(30), training_task_id="small")
             assert (await other.wait("small")).completed == 30
+        busy.end_all()
+
+
+async def test_measures_count_what_takes_new_work_apart_from_what_does_not(
+    served: Coordinators, acme: doctrain.AsyncClient, operator: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_measures, "EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(fleet_measures, "LOOK_SECONDS", 0.1)
+    busy = Documents()
+    async with await named(served, "busy", busy, lanes=4):
+        await acme.start_training(numbered=numbered(2000), training_task_id="large")
+        await wait_until(lambda: len(busy.running) == 20)
+        await operator.fleet.cordon_worker("busy")
+        await acme.pause("large")  # so that nothing of it comes to the other one
+        async with await named(served, "idle", Documents(), lanes=6):
+            await wait_until(lambda: told(metrics.SESSIONS).get("cordoned") == told(metrics.SESSIONS).get("live") == 1, 40)
+            await wait_until(lambda: told(metrics.LANES) == {"used": 0, "free": 6}, 40)
         busy.end_all()
 
 

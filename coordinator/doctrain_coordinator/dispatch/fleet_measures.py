@@ -33,6 +33,8 @@ BROKER_SECONDS = 5.0
 PLAN_KINDS = ("guaranteed", "burst", "allowed")
 _STATES = (ShardState.PENDING, ShardState.DISPATCHED, ShardState.RUNNING, ShardState.STOPPING)
 
+_STANDS = ("live", "spared", "unfit", "cordoned", "draining", "silent", "lost")
+
 
 @dataclass(frozen=True, slots=True)
 class _Fleet:
@@ -93,24 +95,23 @@ class FleetMeasures:
                 by_state = {ShardState(row["state"]): row for row in await c.fetch(SQL["shards"])}
                 largest = [Share(**row) for row in await c.fetch(SQL["largest_tenants"], MOST_NAMED)]
                 plans = await c.fetch(SQL["plans"])
-                sessions = await c.fetchrow(SQL["sessions"], self._silent)
+                sessions = {row["stands"]: row["sessions"] for row in await c.fetch(SQL["sessions"], self._silent)}
+                lanes: int = await c.fetchval(SQL["lanes"])
                 oldest = await read_oldest_wait(c)
         except UnavailableError as error:
             log.warning("The fleet is not measured: %s", error)
             return None
-        assert sessions is not None
         counts = {state: by_state[state]["shards"] if state in by_state else 0 for state in _STATES}
         used = sum(row["used"] for row in by_state.values())
         busy = by_state[ShardState.RUNNING]["to_start"] if ShardState.RUNNING in by_state else 0
-        ailing = {state: sessions[state] for state in ("draining", "silent", "lost")}
         return _Fleet(
             shards=counts,
             open_documents=sum(row["open"] for row in by_state.values()),
             oldest_wait=max(0.0, oldest or 0.0),
             tenants=shares(largest, pending=counts[ShardState.PENDING], used=used),
             plans=[(row["name"], kind, row[kind]) for row in plans for kind in PLAN_KINDS],
-            lanes={"used": min(busy, sessions["lanes"]), "free": max(0, sessions["lanes"] - busy)},
-            sessions={"live": sessions["live"] - sum(ailing.values()), **ailing},
+            lanes={"used": min(busy, lanes), "free": max(0, lanes - busy)},
+            sessions={stands: sessions.get(stands, 0) for stands in _STANDS},
             broker=await self._depth(),
         )
 

@@ -1,8 +1,8 @@
 -- name: shards
--- ``to_start``: those that have documents to start, and so take a lane.
+-- ``to_start``: those that have documents to start, and so take a lane, at workers that take new work.
 select state, count(*)::int as shards, coalesce(sum(open), 0)::bigint as open,
     coalesce(sum(width) filter (where state in (:ShardState.IN_FLIGHT)), 0)::int as used,
-    (count(*) filter (where cardinality(running) < open))::int as to_start
+    (count(*) filter (where cardinality(running) < open and holder in (select id from taking_session)))::int as to_start
 from shard where state < :ShardState.DONE group by state
 
 -- name: largest_tenants
@@ -21,12 +21,18 @@ select plan.name, plan.slots as guaranteed, plan.burst_slots as burst,
 from plan left join concurrency_order on concurrency_order.plan = plan.name order by plan.name limit 100
 
 -- name: sessions
--- Silent after $1 seconds. ``lanes``: of workers that take new work.
-select count(*)::int as live,
-    (count(*) filter (where gone_at is not null))::int as lost,
-    (count(*) filter (where gone_at is null and silent))::int as silent,
-    (count(*) filter (where gone_at is null and not silent and draining))::int as draining,
-    (select coalesce(sum(lanes), 0) from taking_session)::int as lanes
-from (
-    select gone_at, draining, beaten_at < now() - $1 * interval '1 second' as silent from session where state = :SessionState.LIVE
-) known
+-- Those that have not ended, each by what is worst of it. Silent after $1 seconds.
+select case
+        when gone_at is not null then 'lost'
+        when beaten_at < now() - $1 * interval '1 second' then 'silent'
+        when draining then 'draining'
+        when exists (select 1 from worker_order where worker_order.worker_id = session.worker_id) then 'cordoned'
+        when unfit is not null then case when spared then 'spared' else 'unfit' end
+        else 'live'
+    end as stands,
+    count(*)::int as sessions
+from session where state = :SessionState.LIVE group by stands
+
+-- name: lanes
+-- Of workers that take new work.
+select coalesce(sum(lanes), 0)::int from taking_session
