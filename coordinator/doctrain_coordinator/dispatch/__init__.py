@@ -1,1 +1,1 @@
-"""What the leader does: who leads, which shards are granted, and their way to the broker and back from its dead letters."""
+"""The leader: which shards are granted, preempted and moved, and their way to the broker and back; the queue as others see it."""

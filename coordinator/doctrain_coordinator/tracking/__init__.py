@@ -1,1 +1,1 @@
-"""What workers report and hold: their sessions, the shards they begin, their results and what is taken back from them."""
+"""Workers: their sessions, their health and orders; the shards they begin, their results, and what is taken back from them."""
