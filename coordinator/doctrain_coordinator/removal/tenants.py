@@ -29,18 +29,11 @@ class Tenants:
     def __init__(self, control: Control, blobs: BlobStore) -> None:
         self._control, self._blobs = control, blobs
 
-    async def remove(self, c: OwnConnection) -> bool:
-        """Removes what can be removed now; answers whether something of a tenant is left, which then still runs or is on its way.
-
-        Raises UnavailableError.
-        """
-        left = False
+    async def remove(self, c: OwnConnection) -> None:
+        """Removes what can be removed now; the rest still runs or is on its way. Raises UnavailableError."""
         for row in await c.fetch(SQL["deleting"]):
             if await self._remove(c, row["id"], row["name"]):
                 log.info("Tenant %s is deleted: nothing is left of it.", row["name"])
-            else:
-                left = True
-        return left
 
     async def _remove(self, c: OwnConnection, tenant: int, name: str) -> bool:
         await c.execute(SQL["settle"], tenant)

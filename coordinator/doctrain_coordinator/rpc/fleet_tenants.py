@@ -11,7 +11,7 @@ from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.rpc import deeds, tokens, usage
-from doctrain_coordinator.rpc.violations import check_name, page_size
+from doctrain_coordinator.rpc.violations import check_name, check_reason, page_size
 from doctrain_coordinator.tenants import audit
 from doctrain_coordinator.tenants.audit import Entry
 from doctrain_coordinator.tenants.keys import Keys, ListedKey
@@ -27,7 +27,7 @@ MOST_WATCHES = 1_000
 MOST_REQUESTS = 1_000_000.0
 LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1_000
 DEFAULT_WEIGHT = 1.0
-MAX_LABEL_BYTES, MAX_REASON_BYTES = 128, 256
+MAX_LABEL_BYTES = 128
 LONGEST_LIFETIME_SECONDS = 10 * 366 * 86_400.0
 
 
@@ -67,7 +67,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
 
     async def SuspendTenant(self, request: pb.SuspendTenantRequest, context: Any) -> pb.SuspendTenantResponse:
         check_name("tenant_id", request.tenant_id)
-        _check_note("reason", request.reason, MAX_REASON_BYTES)
+        check_reason(request.reason)
         with deeds.deed(f"tenant {request.tenant_id}", tenant_id=request.tenant_id) as deed:
             tenant = await self._of.tenants.suspend(request.tenant_id, request.reason.rstrip(". "), deed=deed)
         self._changed()
@@ -115,7 +115,8 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Any) -> pb.CreateKeyResponse:
         if request.role not in (pb.ROLE_TENANT, pb.ROLE_WORKER, pb.ROLE_OPERATOR):
             raise invalid_field("role", "A key needs a role: tenant, worker or operator.")
-        _check_note("label", request.label, MAX_LABEL_BYTES)
+        if len(request.label.encode()) > MAX_LABEL_BYTES or not request.label.isprintable():
+            raise invalid_field("label", f"A label has at most {MAX_LABEL_BYTES} bytes, all of which can be shown.")
         if request.tenant_id:
             check_name("tenant_id", request.tenant_id)
         lifetime, until = _expiry(request)
@@ -192,11 +193,6 @@ def _checked_plan(plan: pb.Plan) -> Plan:
         raise invalid_field("plan.watches", f"A plan allows up to {MOST_WATCHES:,} watches at once; 0 means that many.")
     further = plan.training_documents, plan.open_documents, plan.requests_per_second, plan.watches, plan.upload_bytes
     return Plan(plan.name, plan.slots, burst_slots, open_trainings, *further)
-
-
-def _check_note(field: str, text: str, most_bytes: int) -> None:
-    if len(text.encode()) > most_bytes or (text and not text.isprintable()):
-        raise invalid_field(field, f"A {field} has at most {most_bytes} bytes and no control characters.")
 
 
 def _expiry(request: pb.CreateKeyRequest) -> tuple[float | None, datetime | None]:

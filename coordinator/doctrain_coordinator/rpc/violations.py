@@ -44,6 +44,12 @@ def is_task_id(text: str) -> bool:
     return _TASK_ID.fullmatch(text) is not None
 
 
+def check_reason(reason: str) -> None:
+    """Raises InvalidRequestError for what cannot be shown as a reason of an order or a suspension."""
+    if len(reason) > MOST_REASON or not reason.isprintable():
+        raise invalid_field("reason", f"A reason has at most {MOST_REASON} characters, all of which can be shown.")
+
+
 def check_name(field: str, name: str) -> None:
     """Raises InvalidRequestError for what is no name of a tenant or plan."""
     if not _NAME.fullmatch(name):

@@ -1153,7 +1153,9 @@ class SuspendTenantRequest(_message.Message):
     tenant_id: _builtins.str
     """Its name."""
     reason: _builtins.str
-    """Why, in a few words that the tenant is told with each refused call; at most 256 bytes. Empty: it is told to ask the operator."""
+    """Why, in a few words that the tenant is told with each refused call; at most 200 characters that can be
+    shown. Empty: it is told to ask the operator.
+    """
     def __init__(
         self,
         *,
