@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from doctrain_coordinator import metrics
+from doctrain_coordinator.core.named_tenants import MOST_NAMED, Share, shares
 from doctrain_coordinator.core.states import SessionState, ShardState
-from doctrain_coordinator.core.tenant_shares import MOST_NAMED, Share, shares
 from doctrain_coordinator.dispatch.queue import read_oldest_wait
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError

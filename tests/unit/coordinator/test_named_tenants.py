@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doctrain_coordinator.core.tenant_shares import MOST_NAMED, OTHERS, Share, shares
+from doctrain_coordinator.core.named_tenants import MOST_NAMED, OTHERS, Share, shares
 
 
 def test_a_few_tenants_are_named_and_the_others_are_one() -> None:
