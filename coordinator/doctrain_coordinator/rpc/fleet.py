@@ -54,7 +54,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
 
     def __init__(self, parts: FleetParts) -> None:
         TenantCalls.__init__(self, parts.tenants)
-        ConcurrencyCalls.__init__(self, parts.pool, parts.concurrency)
+        ConcurrencyCalls.__init__(self, parts.concurrency)
         self._parts = parts
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:

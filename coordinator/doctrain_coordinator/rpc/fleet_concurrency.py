@@ -11,14 +11,13 @@ from doctrain_coordinator.rpc.fleet_tenants import MOST_SLOTS
 from doctrain_coordinator.rpc.violations import check_name, check_reason, page_size
 from doctrain_coordinator.tenants.concurrency import Concurrency, Decision, Order, PlanLimits, Subject
 from doctrain_mesh.errors import invalid_field
-from doctrain_mesh.postgres import Pool
 
 
 class ConcurrencyCalls(fleet_pb2_grpc.FleetServiceServicer):
     """The part of FleetService that is about documents at once."""
 
-    def __init__(self, pool: Pool, concurrency: Concurrency) -> None:
-        self._audited, self._concurrency = pool, concurrency
+    def __init__(self, concurrency: Concurrency) -> None:
+        self._concurrency = concurrency
 
     async def GetConcurrency(self, request: pb.GetConcurrencyRequest, context: Any) -> pb.GetConcurrencyResponse:
         standing = await self._concurrency.standing(page_size(request.page_size, 50, 500))
@@ -36,13 +35,13 @@ class ConcurrencyCalls(fleet_pb2_grpc.FleetServiceServicer):
             raise invalid_field("slots", f"An order is for 1 to {MOST_SLOTS:,} documents at once; to stop a tenant, suspend it.")
         check_reason(request.reason)
         pins = request.kind == pb.CONCURRENCY_ORDER_KIND_PIN
-        async with deeds.deed(self._audited, str(subject), tenant_id=subject.tenant) as deed:
+        with deeds.deed(str(subject), tenant_id=subject.tenant) as deed:
             await self._concurrency.order(subject, request.slots, pins=pins, reason=request.reason, deed=deed)
         return pb.SetConcurrencyResponse()
 
     async def ClearConcurrency(self, request: pb.ClearConcurrencyRequest, context: Any) -> pb.ClearConcurrencyResponse:
         subject = _subject(request.subject)
-        async with deeds.deed(self._audited, str(subject), tenant_id=subject.tenant) as deed:
+        with deeds.deed(str(subject), tenant_id=subject.tenant) as deed:
             await self._concurrency.clear(subject, deed=deed)
         return pb.ClearConcurrencyResponse()
 

@@ -54,9 +54,3 @@ def check_name(field: str, name: str) -> None:
     """Raises InvalidRequestError for what is no name of a tenant or plan."""
     if not _NAME.fullmatch(name):
         raise invalid_field(field, "A name has 1 to 64 characters, lower-case letters, digits and -, and begins with a letter or digit.")
-
-
-def check_reason(reason: str) -> None:
-    """Raises InvalidRequestError for an operator's words that are too many or cannot be shown."""
-    if len(reason) > MOST_REASON or not reason.isprintable():
-        raise invalid_field("reason", f"A reason has at most {MOST_REASON} characters, all of which can be shown.")
