@@ -12,10 +12,13 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import usage_pb2
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
 from testkit.coordinator import Coordinators, coordinators, refused
+from testkit.pipelines import open_bench
+from testkit.postgres import PostgresServer
 from testkit.waiting import wait_until
 from testkit.worker import worker
 
 pytestmark = [pytest.mark.timeout(120)]
+TEXT = "Some words.\n"
 STAGES = (
     StageTiming("fetch", 0.0, 0.25, {"bytes": 100}),
     StageTiming("extract", 0.25, 0.5, {"bytes": 100, "pages": 3}),
@@ -79,6 +82,35 @@ async def test_every_document_is_counted_once_for_its_tenant(served: Coordinator
     for first, last in ((today(), since), (since - timedelta(days=400), since)):
         error = await refused(acme.get_usage(first_day=first, last_day=last))
         assert [violation.field for violation in error.violations] == ["period.first_day"]
+
+
+async def test_a_document_counts_the_pages_and_bytes_that_its_stages_tell(
+    served: Coordinators, shared_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """A text has no pages, and a fetch that failed has no bytes."""
+    async with open_bench(shared_postgres, tmp_path) as bench:
+        text = await bench.train("plain.txt", TEXT.encode())
+        missing = await bench.pipeline.process(DocumentTask(ordinal=0, document_id="0", uri="file:///nowhere.txt"), bench.shard)
+    outcomes = [text, missing]
+    assert isinstance(text, Done)
+    assert isinstance(missing, Failure)
+    assert [stage.name for stage in missing.stages] == ["fetch"]
+
+    class Recorded:
+        async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+            return outcomes[int(document.document_id)]
+
+    acme = await served.tenant("acme")
+    async with worker(served.broker, Recorded(), served.running[0].address, worker_key=await served.key(2)):
+        await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=2), training_task_id="t")
+        await acme.wait("t")
+    since = today() - timedelta(days=1)
+
+    async def counted() -> bool:
+        return sum(total(await acme.get_usage(first_day=since))[:3]) == 2
+
+    await wait_until(counted, 30)
+    assert total(await acme.get_usage(first_day=since)) == (1, 0, 1, 0, len(TEXT))
 
 
 async def test_what_ended_of_a_cancelled_training_is_counted_and_the_rest_is_not(served: Coordinators) -> None:

@@ -10,7 +10,7 @@ select id from shard where state in (:ShardState.ENDED) and not counted order by
 
 -- name: count
 -- By the day of a document's end, which is never after today: a worker's clock may be ahead. One that was lost with its worker has no times.
--- What one document says of itself counts up to 10^12, so that no sum overflows.
+-- What one document says of itself counts up to 10^12, so that no sum overflows; what it does not say counts as 0 (least() leaves nulls out).
 with ended as materialized (
     select s.tenant, (least(coalesce(d.started_at + d.took_ms * interval '1 millisecond', now()), now()) at time zone 'utc')::date as day,
         d.state, d.unchanged, d.stages
@@ -18,8 +18,8 @@ with ended as materialized (
     where s.id = any($1::bigint[]) and d.state <> :DocumentState.OPEN
 ), passed as materialized (
     select tenant, day, stage ->> 0 as name, least((stage ->> 2)::numeric, 1e12) as took_ms,
-        case when stage ->> 0 = 'extract' then least((stage -> 3 ->> 'pages')::numeric, 1e12) end as pages,
-        case when stage ->> 0 = 'fetch' then least((stage -> 3 ->> 'bytes')::numeric, 1e12) end as bytes
+        case when stage ->> 0 = 'extract' then least(coalesce((stage -> 3 ->> 'pages')::numeric, 0), 1e12) end as pages,
+        case when stage ->> 0 = 'fetch' then least(coalesce((stage -> 3 ->> 'bytes')::numeric, 0), 1e12) end as bytes
     from ended cross join lateral jsonb_array_elements(stages::jsonb) as stage
     where stages is not null
 ), documents as (

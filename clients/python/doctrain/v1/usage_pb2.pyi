@@ -69,7 +69,7 @@ class UsageDay(_message.Message):
     failed: _builtins.int
     """Documents that failed."""
     pages: _builtins.int
-    """Pages that were read, of documents that have pages."""
+    """Pages that were read, of documents that have pages, such as PDFs and pictures; others, such as texts and mails, count none."""
     bytes: _builtins.int
     """Bytes that were fetched."""
     @_builtins.property
@@ -104,7 +104,7 @@ class StageUsage(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """The stage's name, such as `fetch`, `read`, `chunk` or `embed`."""
+    """The stage's name, such as `fetch`, `extract`, `ocr`, `chunk`, `embed` or `index`."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """Its time over all documents, as workers measured it; documents run side by side, so a day may hold more than 24 hours."""
