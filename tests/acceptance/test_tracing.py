@@ -34,7 +34,7 @@ async def test_one_trace_connects_call_publish_shard_documents_stages_and_commit
         def names() -> set[str]:
             return {span.name for span in collector.trace(ended.trace_id)}
 
-        wanted = {"doctrain.v1.TrainingService/StartTraining", "shard publish", "shard", "document", "commit", "parse", *STAGES}
+        wanted = {"doctrain.v1.TrainingService/StartTraining", "shard publish", "shard", "document", "commit", *STAGES}
         await wait_until(lambda: wanted <= names(), 20, f"all of {wanted} arrive")
         spans = {span.span_id: span for span in collector.trace(ended.trace_id)}
     ancestry = {span.name: _ancestors(span.span_id, spans) for span in spans.values()}
@@ -42,7 +42,7 @@ async def test_one_trace_connects_call_publish_shard_documents_stages_and_commit
     assert ancestry["embed"] == ["document", "shard", "shard publish", root]
     assert ancestry["commit"][-1] == root
     assert not any("WatchStatus" in span.name or "Health" in span.name or "Track" in span.name for span in collector.spans)
-    assert ancestry["parse"] == ancestry["embed"], "where the document failed"
+    assert ancestry["extract"] == ancestry["embed"], "of the document that failed, too"
     told = [{fact.key: fact.value for fact in span.attributes} for span in spans.values() if span.name == "document"]
     done, failed = [[facts for facts in told if name in facts] for name in ("doctrain.chunks", "doctrain.error_code")]
     assert [(facts["doctrain.chunks"].int_value, facts["doctrain.superseded"].bool_value) for facts in done] == [(1, False)] * 3

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.timeout(120)]
 TEXT = "Some words.\n"
 STAGES = (
     StageTiming("fetch", 0.0, 0.25, {"bytes": 100}),
+    StageTiming("wait", 0.25, 7.0, {}),
     StageTiming("extract", 0.25, 0.5, {"bytes": 100, "pages": 3}),
 )
 
@@ -33,8 +34,8 @@ class Processor:
         if number % 2 == 0:
             return Done(chunks=1, stages=STAGES)
         if number % 5 == 0:
-            return Failure(ErrorClass.PERMANENT, "BROKEN", "It is broken.", stages=STAGES[:1])
-        return Done(unchanged=True, stages=STAGES[:1])
+            return Failure(ErrorClass.PERMANENT, "BROKEN", "It is broken.", stages=STAGES[:2])
+        return Done(unchanged=True, stages=STAGES[:2])
 
 
 @pytest.fixture

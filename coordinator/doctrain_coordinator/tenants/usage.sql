@@ -21,7 +21,7 @@ with ended as materialized (
         case when stage ->> 0 = 'extract' then least(coalesce((stage -> 3 ->> 'pages')::numeric, 0), 1e12) end as pages,
         case when stage ->> 0 = 'fetch' then least(coalesce((stage -> 3 ->> 'bytes')::numeric, 0), 1e12) end as bytes
     from ended cross join lateral jsonb_array_elements(stages::jsonb) as stage
-    where stages is not null
+    where stages is not null and stage ->> 0 <> 'wait'
 ), documents as (
     select tenant, day, count(*) filter (where state = :DocumentState.DONE and not unchanged) as trained,
         count(*) filter (where unchanged) as unchanged, count(*) filter (where state = :DocumentState.FAILED) as failed

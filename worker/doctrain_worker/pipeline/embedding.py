@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 from doctrain_mesh.supervise import unwrapped_group
 from doctrain_worker.pipeline.chunk_store import ChunkStore
@@ -42,7 +43,9 @@ class Embedding:
             if len(store) <= LONG_CHUNKS:
                 model = await self._all(store, passage, facts)
             else:
-                async with self._turns.turn(passage.shard.tenant):
+                async with AsyncExitStack() as stack:
+                    with passage.waiting():
+                        await stack.enter_async_context(self._turns.turn(passage.shard.tenant))
                     model = await self._all(store, passage, facts)
             facts["chunks"] = facts.pop("chunks_in_all")
         return model
@@ -53,8 +56,12 @@ class Embedding:
         if at_once <= 1:
             return await self._some(batches, store, passage, patient=False)
         async with unwrapped_group() as group:
-            runs = [group.create_task(self._some(batches, store, passage, patient=place > 0)) for place in range(at_once)]
+            runs = [group.create_task(self._part(batches, store, passage, patient=place > 0)) for place in range(at_once)]
         return next((model for model in (run.result() for run in runs) if model), "")
+
+    async def _part(self, batches: Iterator[int], store: ChunkStore, passage: Passage, *, patient: bool) -> str:
+        with passage.part():
+            return await self._some(batches, store, passage, patient=patient)
 
     async def _some(self, batches: Iterator[int], store: ChunkStore, passage: Passage, *, patient: bool) -> str:
         """Embeds batch after batch; answers the model's name, or nothing when there was none left."""

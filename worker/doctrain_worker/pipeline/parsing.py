@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
@@ -52,8 +53,11 @@ class Parsing:
         while True:
             task = ParseTask(content, document.media_type, document.file_name, self._limits.reading, seen, blamed.unread)
             try:
-                async with self._parsers.calls() as calls:
-                    return await self._read(calls, task, passage, store, keep)
+                async with AsyncExitStack() as stack:
+                    with passage.waiting():
+                        calls = await stack.enter_async_context(self._parsers.calls())
+                    with passage.timed_if_it_fails("extract"):
+                        return await self._read(calls, task, passage, store, keep)
             except _PartFailedError as failed:
                 log.warning("A child died of a part of document %d of training %s (%s).", *passage.named, failed.failure.code)
                 if not blamed.add(failed.part, failed.failure):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from doctrain_worker.pipeline.processor import DocumentTask, Failure, ShardContext, StageTiming
+from doctrain_worker.pipeline.stage_clock import StageClock
 from doctrain_worker.sandbox.shared.ends import Failed, Result, TimedOut
 
+WAIT = "wait"
+"""The stage that a document is in while it waits for others; usage does not count it."""
+LEAST_WAIT_SECONDS = 0.01
+"""A shorter one is not told."""
 Facts = dict[str, str | int | float]
 
 
@@ -20,6 +25,28 @@ class DocumentFailedError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.sentence)
         self.failure = failure
+
+
+@dataclass
+class _Stage:
+    """One that runs."""
+
+    name: str
+    facts: Facts
+    started: float = field(default_factory=time.time)
+    clock: StageClock = field(default_factory=StageClock)
+
+    def timings(self) -> list[StageTiming]:
+        """As it stands: how long it waited, where that is worth telling, and the rest."""
+        waited, worked = self.clock.read()
+        told = [StageTiming(WAIT, self.started, waited, {}), StageTiming(self.name, self.started + waited, worked, dict(self.facts))]
+        return [one for one in told if one.name != WAIT or one.seconds >= LEAST_WAIT_SECONDS]
+
+    def under_way(self) -> list[StageTiming]:
+        """Likewise, with what it does now last."""
+        waited, worked = self.clock.read()
+        stage = StageTiming(self.name, self.started, worked, dict(self.facts))
+        return [stage, StageTiming(WAIT, self.started, waited, {})] if self.clock.only_waits else [stage]
 
 
 @dataclass
@@ -34,7 +61,7 @@ class Passage:
     stages: list[StageTiming] = field(default_factory=list)
     worked_seconds: float = 0.0
     content_hash: bytes = b""
-    _running: Callable[[], StageTiming] | None = None
+    _stage: _Stage | None = None
 
     @property
     def named(self) -> tuple[int, str]:
@@ -43,19 +70,41 @@ class Passage:
 
     @contextlib.contextmanager
     def timed(self, name: str, facts: Facts) -> Iterator[None]:
-        """Adds the stage, also when it fails. While it runs, ``facts`` are told as they are at its begin and at each ``tell``."""
-        started, clock = time.time(), time.perf_counter()
-        self._running = lambda: StageTiming(name, started, time.perf_counter() - clock, dict(facts))
+        """Adds the stage, also when it fails, and before it how long it waited. While it runs, ``facts`` are told as they are then."""
+        with self._running(_Stage(name, facts)):
+            yield
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Only waits within, for a free child or for room: that is no time of the stage that runs, but of a stage ``wait``."""
+        if self._stage is None:
+            with self._running(_Stage(WAIT, {})):
+                yield
+            return
+        with self._stage.clock.waiting():
+            self.tell()
+            yield
+
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        """One of several parts of the stage goes on within: the stage waits when all of them do."""
+        assert self._stage is not None, "parts are of a stage"
+        with self._stage.clock.part():
+            yield
+
+    @contextlib.contextmanager
+    def _running(self, stage: _Stage) -> Iterator[None]:
+        self._stage = stage
         self.tell()
         try:
             yield
         finally:
-            self._running = None
-            self.stages.append(StageTiming(name, started, time.perf_counter() - clock, facts))
+            self._stage = None
+            self.stages += stage.timings()
 
     def tell(self, under_way: Sequence[StageTiming] = ()) -> None:
         """Tells of the stages so far: those that ended, and those that are under way, in children or here."""
-        running = [self._running()] if self._running is not None else []
+        running = self._stage.under_way() if self._stage is not None else []
         self.shard.tell(self.document.ordinal, [*self.stages, *running, *under_way])
 
     @contextlib.contextmanager
@@ -64,7 +113,7 @@ class Passage:
         started, clock = time.time(), time.perf_counter()
         try:
             yield
-        except DocumentFailedError:
+        except Exception:
             self.stages.append(StageTiming(name, started, time.perf_counter() - clock, {}))
             raise
 

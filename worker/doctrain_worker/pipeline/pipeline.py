@@ -138,8 +138,7 @@ class Pipeline:
             if claimed is not None:
                 return Done(chunks=claimed.chunks, stages=tuple(passage.stages), unchanged=claimed.unchanged)
             kept = await slices.found(len(content), share)
-            with passage.timed_if_it_fails("parse"):
-                return await self.parsing.parse(content, passage, store, kept=kept, keep=slices.keep)
+            return await self.parsing.parse(content, passage, store, kept=kept, keep=slices.keep)
 
     def _recipe(self, passage: Passage) -> bytes:
         return self.recipes.of(passage.document) if self.recipes is not None else b""
@@ -164,7 +163,8 @@ class Pipeline:
             if not share.take(count):
                 left = (limit.when() or 0.0) - loop.time()
                 limit.reschedule(None)
-                await share.wait(count)
+                with passage.waiting():
+                    await share.wait(count)
                 limit.reschedule(loop.time() + left)
 
         with passage.timed("fetch", facts):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Protocol
 
 from doctrain_mesh.embedding import Embedder
@@ -54,7 +55,10 @@ class ChildVectors:
         """See ``Vectors``."""
         left = _TRIES
         while True:
-            end = await self._children.run(texts, self._call_seconds, EMBED.answer, passage.shard.traceparent, patient=patient)
+            async with AsyncExitStack() as stack:
+                with passage.waiting():
+                    calls = await stack.enter_async_context(self._children.calls(patient=patient))
+                end = await calls.run(texts, self._call_seconds, EMBED.answer, passage.shard.traceparent)
             passage.note(end)
             if isinstance(end, Result):
                 model, vectors = end.value

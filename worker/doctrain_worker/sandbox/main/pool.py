@@ -64,9 +64,9 @@ class ChildSpec:
 class Calls:
     """Calls to one child; after one that it did not survive, the next goes to another. Made by ``ChildPool.calls``."""
 
-    def __init__(self, pool: ChildPool) -> None:
+    def __init__(self, pool: ChildPool, child: Child) -> None:
         self._pool = pool
-        self._child: Child | None = None
+        self._child: Child | None = child
         self._reply: frames.Reply | None = None
 
     async def run(self, task: Any, seconds: float, answer: Decoder[T], traceparent: str = "") -> Result[T] | Failed:
@@ -99,10 +99,10 @@ class Calls:
     async def end(self) -> None:
         """The child may serve others. One with which something of the calls was left is dead then."""
         child, reply = self._child, self._reply
-        if child is None or reply is None:
+        if child is None:
             return
         self._child = None
-        if reply.left:
+        if reply is not None and reply.left:
             log.info("child %d kept processes or files of its calls and is replaced", child.pid)
             child.kill()
             await _see_dead(child)
@@ -192,22 +192,28 @@ class ChildPool:
 
     @asynccontextmanager
     async def calls(self, *, patient: bool = False) -> AsyncIterator[Calls]:
-        """A child for several calls; waits for a free one without limit, with ``patient`` until nobody waits who is not."""
+        """A child for several calls; waits for a free one without limit, with ``patient`` until nobody waits who is not.
+
+        Raises FencedError, GuardianLostError, ChildStartError.
+        """
         if self._free > 0:
             self._free -= 1
         else:
             await self._wait_turn(self._patient if patient else self._queue)
-        calls = Calls(self)
         try:
-            yield calls
-        finally:
+            calls = Calls(self, await self.take())
             try:
-                await calls.end()
+                yield calls
             finally:
-                self._pass_on()
+                await calls.end()
+        finally:
+            self._pass_on()
 
-    def put_back(self, child: Child, reply: frames.Reply) -> None:
-        """A child is free again after this reply; one that is worn is ended."""
+    def put_back(self, child: Child, reply: frames.Reply | None) -> None:
+        """A child is free again after this reply, or unused; one that is worn is ended."""
+        if reply is None:
+            self._idle.append(child)
+            return
         spec = self.spec
         grown = reply.peak_rss_kb * 1024 > spec.recycle_rss_bytes
         if grown or child.calls >= spec.recycle_calls or not isinstance(reply.end, frames.Answered | Refused):
