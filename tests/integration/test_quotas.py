@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ async def test_bytes_that_are_kept(served: Coordinators, fleet: AsyncFleet) -> N
     await acme.upload(b"b" * 41)
 
 
-async def test_calls_a_second_and_watches(served: Coordinators, fleet: AsyncFleet) -> None:
+async def test_watches_at_once(served: Coordinators, fleet: AsyncFleet) -> None:
     await fleet.put_plan("small", slots=5, watches=1)
     acme = await served.tenant("acme", "small")
     await acme.start_training(numbered=numbered(1), training_task_id="t")
@@ -102,16 +103,38 @@ async def test_calls_a_second_and_watches(served: Coordinators, fleet: AsyncFlee
         return True
 
     await wait_until(watched)
-    await fleet.put_plan("small", slots=5, requests_per_second=5)
 
-    async def too_often() -> DoctrainError | None:
-        answers = await asyncio.gather(*(acme.get_training("t") for _ in range(15)), return_exceptions=True)
-        return next((error for error in answers if isinstance(error, QuotaExceededError)), None)
 
-    error = await wait_until(too_often)
-    assert which(error) == ("tenant:acme", "requests_per_second", "5", "calls a second")
-    assert error.retry_after_seconds <= 0.2
-    await fleet.put_plan("small", slots=5)
+async def test_a_client_waits_for_its_turn_where_a_plan_allows_few_calls(served: Coordinators, fleet: AsyncFleet, tmp_path: Path) -> None:
+    await fleet.put_plan("paced", slots=5, requests_per_second=20)
+    acme = await served.tenant("acme", "paced")
+    (tmp_path / "many").mkdir()
+    for number in range(60):
+        (tmp_path / "many" / f"{number}.txt").write_text(f"Document {number}.")
+    started = await acme.train_folder(tmp_path / "many", training_task_id="t")
+    assert started.training.total == 60
+    watching = acme.watch("t")
+    assert (await anext(watching)).training.total == 60
+    await watching.aclose()
+    answers = await asyncio.gather(*(acme.get_training("t") for _ in range(50)))
+    assert {answer.training_task_id for answer in answers} == {"t"}
+
+
+async def test_who_has_no_time_to_wait_for_a_turn_is_told_when_it_comes(served: Coordinators, fleet: AsyncFleet) -> None:
+    await fleet.put_plan("rare", slots=5, requests_per_second=0.01)
+    acme = await served.tenant("acme", "rare")
+    await acme.get_usage()
+    error = await refused(acme.get_usage())
+    assert which(error) == ("tenant:acme", "requests_per_second", "0.01", "calls a second")
+    assert error.retry_after_seconds is not None
+    assert 10 < error.retry_after_seconds <= 100
+    assert error.sentence.startswith("The plan rare allows 0.01 calls a second; call again in ")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"A stream can be sent once."
+
+    another = await served.tenant("acme", "rare")
+    assert which(await refused(another.upload(pieces())))[1] == "requests_per_second"
 
 
 async def test_limits_that_can_be_none_are_refused(fleet: AsyncFleet) -> None:

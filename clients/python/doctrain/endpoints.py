@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ import grpc
 import grpc.aio
 
 from doctrain import errors, probe, retry
+from doctrain.pace import Pace, kept
 from doctrain.tries import Tries
 from doctrain.v1 import fleet_pb2_grpc, search_pb2_grpc, training_pb2_grpc
 
@@ -48,6 +50,7 @@ class Endpoint:
     training: training_pb2_grpc.TrainingServiceAsyncStub
     search: search_pb2_grpc.SearchServiceAsyncStub
     fleet: fleet_pb2_grpc.FleetServiceAsyncStub
+    pace: Pace
 
 
 def parse_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
@@ -169,10 +172,12 @@ class Endpoints:
         turns: int,
         patience_seconds: float,
         seconds: float,
+        again: bool = True,
     ) -> Response:
         """Tries ``attempt`` at one address after the other while it ends as calls to a service that goes away do.
 
         At most ``turns`` times, and of a service that has been heard for ``patience_seconds`` after the first failure, if that is longer.
+        One that comes sooner than the tenant's plan allows is made ``again`` in its turn, within ``seconds``.
         """
         now = asyncio.get_running_loop().time
         end, give_up = now() + seconds, float("inf")
@@ -180,7 +185,7 @@ class Endpoints:
         for turn in itertools.count(1):
             endpoint = self.next(tries)
             try:
-                answer = await attempt(endpoint, end - now())
+                answer = await kept(endpoint.pace, partial(attempt, endpoint), seconds=end - now(), again=again)
                 self.heard = True
                 return answer
             except grpc.aio.AioRpcError as error:
@@ -223,4 +228,4 @@ class Endpoints:
             credentials = grpc.ssl_channel_credentials(root_certificates=self._roots)
             channel = grpc.aio.secure_channel(address, credentials, options=options, interceptors=self._interceptors)
         training, fleet = training_pb2_grpc.TrainingServiceStub(channel), fleet_pb2_grpc.FleetServiceStub(channel)
-        return Endpoint(address, channel, training, search_pb2_grpc.SearchServiceStub(channel), fleet)
+        return Endpoint(address, channel, training, search_pb2_grpc.SearchServiceStub(channel), fleet, Pace())

@@ -36,8 +36,10 @@ async def follow(
         now=now(),
         patience_seconds=patience_seconds,
     )
+    heard = now()
     while not watching.finished:
         endpoint = endpoints.next(tries)
+        await asyncio.sleep(endpoint.pace.turn(now(), heard + patience_seconds))
         call = endpoint.training.WatchStatus(watching.request(), metadata=endpoints.metadata)
         failure = None
         try:
@@ -47,6 +49,7 @@ async def follow(
                     if watching.interrupted:
                         on_interrupted(None)
                     tries.clear()
+                    heard = now()
                     update = watching.received(message, now())
                     if update is not None:
                         yield update
@@ -55,7 +58,10 @@ async def follow(
         finally:
             # A stream that is dropped without being cancelled would stay open at the service.
             call.cancel()
-        if failure is not None:
+        too_soon = endpoint.pace.refused(failure.details, now(), heard + patience_seconds) if failure is not None else None
+        if too_soon is not None:
+            await asyncio.sleep(too_soon)
+        elif failure is not None:
             endpoints.failed(endpoint)
             tries.add(endpoint.address, failure)
             try:

@@ -46,7 +46,9 @@ async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> tra
     patience = retry.PATIENCE_SECONDS if repeatable else 0.0
     turns = max(retry.ROUNDS, retry.turns(len(endpoints))) if repeatable else 1
     try:
-        return await endpoints.attempts(f"store {_name(source)}", attempt, turns=turns, patience_seconds=patience, seconds=seconds)
+        return await endpoints.attempts(
+            f"store {_name(source)}", attempt, turns=turns, patience_seconds=patience, seconds=seconds, again=repeatable
+        )
     except (InvalidRequestError, RequestTooLargeError) as error:
         if not isinstance(source, str | Path):
             raise

@@ -6,6 +6,7 @@ them all may have as much of each.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ class Quotas:
         wait = bucket.take(now, a_second=rate, most=most)
         if wait:
             raise QuotaExceededError(
-                f"The plan {caller.plan} allows {rate:g} calls a second; call again in {wait:.1f} s.",
+                f"The plan {caller.plan} allows {rate:g} calls a second; call again in {math.ceil(wait * 10) / 10:g} s.",
                 metadata=_which(caller, "requests_per_second", f"{rate:g}", "calls a second"),
                 retry_after_seconds=wait,
             )
