@@ -64,14 +64,16 @@ def bootstrap(again: bool) -> None:
 
 @cli.command()
 @click.argument("address", default="127.0.0.1:7700")
-@click.option("--ca", default="", envvar="DOCTRAIN_TLS_CA", show_envvar=True, help="File of the CA that signed its certificate.")
+@click.option(
+    "--ca", default="", envvar=["DOCTRAIN_TLS_CA", "DOCTRAIN_CA"], show_envvar=True, help="File of the CA that signed its certificate."
+)
 def healthcheck(address: str, ca: str) -> None:
     """Exit 0 when the coordinator at ADDRESS (127.0.0.1:7700) serves, else 1 (grpc.health.v1)."""
     from doctrain_server.healthcheck import fault
 
     wrong = asyncio.run(fault(address, settings_module.Settings(tls_ca=ca)))
     if wrong is not None:
-        raise click.ClickException(f"Coordinator {address}: {wrong}")
+        raise click.ClickException(f"Coordinator {address}: {wrong.sentence}")
 
 
 @cli.command()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +61,8 @@ def dev(data: Path, workers: int, listen: str, dashboard: str) -> None:
 def doctor(data: Path, **_options: object) -> None:
     """Say what is set, what answers, and what is unsafe.
 
-    `ok` is well, `BAD` is not, `?` cannot be told from here. Exits 1 when something is bad.
+    `ok` is well, `BAD` is not, `?` cannot be told from here. Exits 1 when something is bad. The CA of coordinators is DOCTRAIN_TLS_CA, as
+    for services, else DOCTRAIN_CA, as for clients.
     """
     from doctrain_mesh.observability import logs
     from doctrain_server.doctor.finding import Verdict
@@ -112,6 +115,8 @@ def _findings(data: Path) -> list[Finding]:
     from doctrain_server.doctor.finding import Finding, Verdict
 
     try:
-        return asyncio.run(examine_dev(data, settings_module.load()))
+        settings = settings_module.load()
+        settings = dataclasses.replace(settings, tls_ca=settings.tls_ca or os.environ.get("DOCTRAIN_CA", ""))
+        return asyncio.run(examine_dev(data, settings))
     except DoctrainError as error:
         return [Finding("settings", Verdict.BAD, error.sentence)]

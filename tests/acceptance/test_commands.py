@@ -314,7 +314,14 @@ async def test_a_health_check_says_that_the_coordinator_speaks_tls(postgres: str
         status, _, err = await run("healthcheck", mesh.address)
         assert (status, len(err)) == (1, 1)
         assert err[0].endswith("this server speaks TLS; name its authority by ca (--ca, DOCTRAIN_TLS_CA).")
-        assert await run("healthcheck", mesh.address, DOCTRAIN_TLS_CA=str(certificate)) == (0, [], [])
+        for variable in ("DOCTRAIN_TLS_CA", "DOCTRAIN_CA"):
+            assert await run("healthcheck", mesh.address, **{variable: str(certificate)}) == (0, [], [])
+        asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": served.blob_url, "DOCTRAIN_COORDINATORS": mesh.address}
+        _, out, _ = await run("doctor", **asked, **NO_BROKER)
+        unknown = "Does not answer: this server speaks TLS; name its authority by ca (DOCTRAIN_TLS_CA)."
+        assert f"?    coordinator {mesh.address}: {unknown}" in out
+        _, out, _ = await run("doctor", **asked, **NO_BROKER, DOCTRAIN_CA=str(certificate))
+        assert f"ok   coordinator {mesh.address}: Serves." in out
 
 
 @pytest.mark.parametrize("option", ["-h", "--help", "--version"])

@@ -89,7 +89,7 @@ async def test_workers_find_their_address_in_the_registry_and_the_doctor_calls_i
             assert await healthcheck.fault(address, Settings(**shown)) is None
         fault = await healthcheck.fault(address, Settings(tls_ca=certificates["worker"]["tls_ca"]))
         assert fault is not None
-        assert "those who show a certificate" in fault
+        assert "those who show a certificate" in fault.sentence
 
 
 async def test_a_certificate_that_changes_is_served_without_a_restart(

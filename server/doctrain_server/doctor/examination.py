@@ -171,5 +171,7 @@ def _transport(settings: Settings) -> list[Finding]:
 
 
 async def _coordinator(address: str, settings: Settings) -> Finding:
-    wrong = await fault(address, settings)
-    return judged(f"coordinator {address}", wrong is None, wrong or "Serves.")
+    wrong = await fault(address, settings, options="DOCTRAIN_TLS_CA")
+    if wrong is None:
+        return Finding(f"coordinator {address}", Verdict.OK, "Serves.")
+    return Finding(f"coordinator {address}", Verdict.BAD if wrong.certain else Verdict.UNKNOWN, wrong.sentence)
