@@ -92,6 +92,13 @@ class Running:
     tenants: Tenants
 
 
+def check_addresses(settings: Settings) -> None:
+    """Raises ConfigurationError when a coordinator could not listen with these settings."""
+    rpc_server.check(settings)
+    with dashboard.opened(settings, None):
+        pass
+
+
 @asynccontextmanager
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[Running]:
     """Serves while open; at the end workers and watchers are sent elsewhere before the server stops.

@@ -49,10 +49,11 @@ async def embedded_mesh(
 ) -> AsyncIterator[Embedded]:
     """Runs the mesh on ``folder`` while open; its data and keys stay there for the next time. ``tell`` hears what takes time.
 
-    Raises ConfigurationError when another process has the folder, or a stage or the model is not there.
+    Raises ConfigurationError when another process has the folder or the address, or a stage or the model is not there.
     """
     plugins.stages(settings)  # before a database is made for nothing
     required.check_model(settings)
+    coordinator.check_addresses(settings)
     folder = _prepared(folder)
     async with AsyncExitStack() as stack:
         ours = stack.enter_context(held(folder))
