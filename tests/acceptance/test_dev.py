@@ -112,6 +112,7 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
     async with dev(tmp_path) as first:
         await first.says("Ctrl-C stops it.")
         assert "Its dashboard is http://127.0.0.1:" in first.said
+        assert "In another terminal, in this folder:\n  doctrain train FOLDER" in first.said
         assert " INFO    doctrain_coordinator.dispatch.leadership: This coordinator leads." in first.said
         profile = (tmp_path / "doctrain-data/client.json").read_text()
         assert (tmp_path / "doctrain-data/.gitignore").read_text() == "*\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+from doctrain.cli.connection import DEFAULT_PROFILE
 from doctrain_mesh.observability import logs, metrics_endpoint, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server.dev.embedded import embedded_mesh
@@ -15,12 +17,12 @@ _WELCOME = """\
 doctrain is running on {address}; its data is in {folder}.
 {dashboard}{metrics}
 
-In another terminal, in this folder:
+In another terminal{where}
   doctrain train FOLDER --watch     train a folder of documents
   doctrain search WORDS             find what was trained
   doctrain list                     the trainings
   doctrain workers                  who works
-The keys are in {profile}; elsewhere: export DOCTRAIN_PROFILE={profile}
+The keys are in {profile}{elsewhere}
 
 Ctrl-C stops it."""
 
@@ -47,6 +49,15 @@ async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
             return
         dashboard = f"Its dashboard is {mesh.dashboard} (sign in with a key from {mesh.profile}).\n" if mesh.dashboard else ""
         metrics = f"Its metrics are at {measured}.\n" if measured else ""
-        tell(_WELCOME.format(address=mesh.address, dashboard=dashboard, metrics=metrics, folder=folder, profile=mesh.profile))
+        told = _how_to_find(mesh.profile)
+        tell(_WELCOME.format(address=mesh.address, dashboard=dashboard, metrics=metrics, folder=folder, profile=mesh.profile, **told))
         await stop.wait()
         tell("Stopping; Ctrl-C again does not wait.")
+
+
+def _how_to_find(profile: Path) -> dict[str, str]:
+    """The command line finds the profile of the default folder by itself, where that is; any other is to be named."""
+    export = f"export DOCTRAIN_PROFILE={shlex.quote(str(profile))}"
+    if profile == DEFAULT_PROFILE.resolve():
+        return {"where": ", in this folder:", "elsewhere": f"; elsewhere: {export}"}
+    return {"where": f":\n  {export}", "elsewhere": ""}
