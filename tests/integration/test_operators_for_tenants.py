@@ -11,6 +11,7 @@ import pytest
 import doctrain
 from doctrain.v1 import fleet_pb2, training_pb2, training_pb2_grpc
 from testkit.coordinator import Coordinators, refused
+from testkit.shell import Shell, lines
 
 
 def numbered(count: int) -> training_pb2.NumberedDocuments:
@@ -112,3 +113,27 @@ async def test_an_operator_needs_no_tenant_for_the_fleet(served: Coordinators, a
     await call(fleet_pb2.ListWorkersRequest(), metadata=metadata(await served.key(3), "acme"))
     with pytest.raises(grpc.aio.AioRpcError):
         await call(fleet_pb2.ListWorkersRequest(), metadata=metadata(await served.key(1, "acme"), "acme"))
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_the_command_line_takes_a_tenants_name_from_operators(served: Coordinators) -> None:
+    shell = Shell(served.running[0].address)
+    shell.environment["DOCTRAIN_API_KEY"] = await served.key(3)
+    listed = await shell("list", "--all-tenants")
+    assert [line.split()[:3] for line in listed.stdout.splitlines()] == [
+        ["TENANT", "ID", "STATE"],
+        ["zebra", "of-zebra", "queued"],
+        ["acme", "of-acme", "queued"],
+    ]
+    assert [one["tenant_id"] for one in lines(await shell("list", "--all-tenants", "--state", "queued", "--json"))] == ["zebra", "acme"]
+    assert [one["training_task_id"] for one in lines(await shell("list", "--tenant", "acme", "--json"))] == ["of-acme"]
+    for command in ("status", "documents", "explain", "pause", "resume", "cancel"):
+        assert (await shell(command, "of-acme", "--tenant", "acme")).exit_code == 0
+    assert (await shell("status", "of-acme", "--tenant", "zebra")).exit_code == 4
+    watched = await shell("watch", "of-acme", "--tenant", "acme")
+    assert (watched.exit_code, watched.stdout.startswith("Cancelled: 0 documents trained, 0 failed")) == (1, True)
+    retried = await shell("retry", "of-acme", "--tenant", "acme", "--id", "again")
+    assert retried.stdout.endswith("Follow it with: doctrain watch again --tenant acme\n")
+    assert (await shell("list", "--tenant", "acme", "--all-tenants")).exit_code == 2
+    shell.environment["DOCTRAIN_API_KEY"] = await served.key(1, "zebra")
+    assert (await shell("status", "of-acme", "--tenant", "acme")).exit_code == 5

@@ -42,11 +42,12 @@ class AsyncClient:
         api_key: sent with each call; white space around it is dropped.
         ca: file of the certificate authority that signed the service's certificates, or ``"system"`` for the public ones;
             None: a connection without TLS.
+        tenant: with an operator's key, the tenant whose trainings are read, held and retried; nothing is started or stored for it.
         timeouts: how long calls may take.
         interceptors: gRPC's, such as OpenTelemetry's, to be called around each call.
 
     Use it in ``async with``, or call ``close``. Every error of a call is a ``doctrain.errors.DoctrainError``, and so is what the
-    constructor raises for a wrong address, key or CA file: UsageError, which is a ValueError too. Beside these there are
+    constructor raises for a wrong address, key, CA file or tenant: UsageError, which is a ValueError too. Beside these there are
     OSError, for a file that ``upload`` cannot read, and RuntimeError, for a client that is closed.
     """
 
@@ -56,11 +57,12 @@ class AsyncClient:
         *,
         api_key: str,
         ca: str | Path | None = None,
+        tenant: str = "",
         timeouts: Timeouts | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
         self._timeouts = timeouts or Timeouts()
-        self._endpoints = Endpoints(addresses, api_key=api_key, ca=ca, interceptors=interceptors)
+        self._endpoints = Endpoints(addresses, api_key=api_key, ca=ca, tenant=tenant, interceptors=interceptors)
         self.fleet = AsyncFleet(self._endpoints, call_seconds=self._timeouts.call_seconds)
         """What operators call."""
 

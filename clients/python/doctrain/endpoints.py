@@ -78,6 +78,13 @@ def parse_key(api_key: str) -> str:
     return key
 
 
+def parse_tenant(tenant: str) -> str:
+    """A name that may be sent; raises UsageError."""
+    if not (tenant.isascii() and tenant.isprintable() and tenant == tenant.strip()):
+        raise errors.UsageError(f"{tenant!r} is no tenant's name; `doctrain tenants list` shows them.")
+    return tenant
+
+
 def read_authority(ca: str | Path | None) -> bytes | None:
     """The certificates of a CA file; None for no TLS and for the public authorities. Raises UsageError."""
     if ca is None or ca == SYSTEM_ROOTS:
@@ -100,6 +107,7 @@ class Endpoints:
         *,
         api_key: str,
         ca: str | Path | None,
+        tenant: str = "",
         interceptors: Sequence[grpc.aio.ClientInterceptor],
     ) -> None:
         self._addresses = parse_addresses(addresses)
@@ -111,7 +119,8 @@ class Endpoints:
         self._closed = False
         self.heard = False
         """Whether the service has ever answered: it is where it is looked for, and worth waiting for."""
-        self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {parse_key(api_key)}"),)
+        acting = (("doctrain-tenant", parse_tenant(tenant)),) if tenant else ()
+        self.metadata: tuple[tuple[str, str], ...] = (("authorization", f"Bearer {parse_key(api_key)}"), *acting)
 
     def __len__(self) -> int:
         return len(self._addresses)

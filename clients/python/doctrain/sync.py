@@ -37,10 +37,11 @@ class Client:
         *,
         api_key: str,
         ca: str | Path | None = None,
+        tenant: str = "",
         timeouts: Timeouts | None = None,
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
-        self._client = AsyncClient(addresses, api_key=api_key, ca=ca, timeouts=timeouts, interceptors=interceptors)
+        self._client = AsyncClient(addresses, api_key=api_key, ca=ca, tenant=tenant, timeouts=timeouts, interceptors=interceptors)
         self._loop = BackgroundLoop()
         self.fleet = Fleet(self._client.fleet, self._loop)
         """What operators call."""

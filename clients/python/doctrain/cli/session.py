@@ -32,6 +32,8 @@ CONNECTION = {
     "ca": ("--ca", "DOCTRAIN_CA", "PEM file of the service's CA, or `system`; without it: no TLS."),
 }
 """Options that every command takes, before its name and after it."""
+OF_TENANT, OF_ALL = "of_tenant", "of_all_tenants"
+"""What operators choose tenants by in commands that are tenants' otherwise."""
 
 
 @dataclass
@@ -40,6 +42,8 @@ class Session:
 
     connection: Connection
     as_json: bool
+    tenant: str = ""
+    """Whom an operator acts for."""
     interrupt_hint: str = "Interrupted."
     """What to say when the person presses Ctrl-C now."""
 
@@ -47,7 +51,11 @@ class Session:
         """A client of the service, to be used in ``async with``."""
         from doctrain.client import AsyncClient
 
-        return AsyncClient(self.connection.address, api_key=self.connection.api_key, ca=self.connection.ca)
+        return AsyncClient(self.connection.address, api_key=self.connection.api_key, ca=self.connection.ca, tenant=self.tenant)
+
+    def command(self, *words: str) -> str:
+        """Another command for the same tenant, to be typed by the person."""
+        return " ".join(("doctrain", *words, *(("--tenant", self.tenant) if self.tenant else ())))
 
     def tell(self, error: DoctrainError | OSError) -> int:
         """Says what went wrong, on standard error; answers the exit code that it deserves."""
@@ -78,29 +86,47 @@ def connection_options(*, variables: bool, hidden: bool = True) -> Callable[[Dec
 
 
 def connected(
-    access: Access,
+    access: Access, *, for_tenant: bool = False
 ) -> Callable[[Callable[Concatenate[Session, Arguments], Coroutine[Any, Any, int | None]]], Callable[..., None]]:
-    """Makes a command of a coroutine function that takes a Session first and returns its exit code (None: 0)."""
+    """Makes a command of a coroutine function that takes a Session first and returns its exit code (None: 0).
+
+    ``for_tenant``: operators may call it, too, with the name of a tenant.
+    """
 
     def decorate(function: Callable[Concatenate[Session, Arguments], Coroutine[Any, Any, int | None]]) -> Callable[..., None]:
         @connection_options(variables=True)
+        @_tenant_option(wanted=for_tenant)
         @functools.wraps(function)
         def command(
-            address: str | None, api_key: str | None, ca: str | None, as_json: bool, *args: Arguments.args, **kwargs: Arguments.kwargs
+            address: str | None,
+            api_key: str | None,
+            ca: str | None,
+            as_json: bool,
+            *args: Arguments.args,
+            **kwargs: Arguments.kwargs,
         ) -> None:
             os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C++ lines would stand before our sentence
+            tenant = str(kwargs.pop(OF_TENANT, "") or "")
             connection = resolve(
-                access,
+                Access.OPERATOR if tenant or kwargs.get(OF_ALL) else access,
                 address=_chosen("address", address),
                 api_key=_chosen("api_key", api_key),
                 ca=_chosen("ca", ca),
                 environment=os.environ,
                 folder=Path(),
             )
-            session = Session(connection, bool(_chosen("as_json", as_json)))
+            session = Session(connection, bool(_chosen("as_json", as_json)), tenant)
             sys.exit(_run(session, function(session, *args, **kwargs)))
 
         return command
+
+    return decorate
+
+
+def _tenant_option(*, wanted: bool) -> Callable[[Decorated], Decorated]:
+    def decorate(function: Decorated) -> Decorated:
+        option = click.option("--tenant", OF_TENANT, metavar="NAME", default="", help="As an operator: of this tenant.")
+        return option(function) if wanted else function
 
     return decorate
 

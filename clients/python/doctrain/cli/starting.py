@@ -154,11 +154,11 @@ def _tell_started(
     existed = " was started before" if summary.existed else ""
     click.echo(f"Training {training_task_id}{existed}: {output.count(summary.documents)}{so_far}, {limit}.")
     if not follow:
-        _tell_how_to_follow(training_task_id)
+        _tell_how_to_follow(session, training_task_id)
 
 
-def _tell_how_to_follow(training_task_id: str) -> None:
-    click.echo(f"Follow it with: doctrain watch {training_task_id}")
+def _tell_how_to_follow(session: Session, training_task_id: str) -> None:
+    click.echo(f"Follow it with: {session.command('watch', training_task_id)}")
 
 
 def _tell_dry_run(summary: TrainingSummary, limit: str, of: str) -> None:
@@ -179,7 +179,7 @@ async def _watch(client: AsyncClient, session: Session, training_task_id: str, *
     """Shows the training until it has ended; the exit code says whether it completed."""
     session.interrupt_hint = (
         "Stopped watching; the training goes on.\n"
-        f"Watch it again: doctrain watch {training_task_id}\nEnd it: doctrain cancel {training_task_id}"
+        f"Watch it again: {session.command('watch', training_task_id)}\nEnd it: {session.command('cancel', training_task_id)}"
     )
     last: Training | None = None
     with progress.following(as_json=session.as_json) as follower:
@@ -191,11 +191,11 @@ async def _watch(client: AsyncClient, session: Session, training_task_id: str, *
     from doctrain.v1.training_pb2 import TRAINING_STATE_COMPLETED
 
     if not session.as_json:
-        await _tell_end(client, last)
+        await _tell_end(client, session, last)
     return DONE if last.state == TRAINING_STATE_COMPLETED else NOT_COMPLETED
 
 
-async def _tell_end(client: AsyncClient, training: Training) -> None:
+async def _tell_end(client: AsyncClient, session: Session, training: Training) -> None:
     from doctrain.v1.training_pb2 import DOCUMENT_STATE_FAILED
 
     time = ""
@@ -214,13 +214,13 @@ async def _tell_end(client: AsyncClient, training: Training) -> None:
         if shown == FAILURES_SHOWN:
             break
     if training.failed > shown:
-        click.echo(f"All that failed: doctrain documents {training.training_task_id} --state failed")
+        click.echo(f"All that failed: {session.command('documents', training.training_task_id, '--state', 'failed')}")
 
 
 @click.command()
 @click.argument("training_task_id", metavar="ID")
 @click.option("--documents", "include_documents", is_flag=True, help="Also show each document as it ends.")
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def watch(session: Session, training_task_id: str, include_documents: bool) -> int:
     """Follow a training until it has ended.
 
@@ -236,7 +236,7 @@ async def watch(session: Session, training_task_id: str, include_documents: bool
 @click.option("--document", "document_ids", multiple=True, metavar="ID", help="Only this document; may be given more than once.")
 @click.option("--id", "retry_task_id", help="The new training's id. Without it: a random one.")
 @click.option("--watch", "follow", is_flag=True, help="Stay until the new training has ended; exit 1 unless it completed.")
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def retry(
     session: Session,
     *,
@@ -255,7 +255,7 @@ async def retry(
         if not follow:
             output.print_training(started, as_json=session.as_json)
             if not session.as_json:
-                _tell_how_to_follow(started.training_task_id)
+                _tell_how_to_follow(session, started.training_task_id)
             return DONE
         return await _watch(client, session, started.training_task_id, include_documents=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,18 @@ import click
 from doctrain.cli import output, times
 from doctrain.cli.choices import DOCUMENT_STATE, TRAINING_STATE
 from doctrain.cli.connection import Access
-from doctrain.cli.session import Session, connected
+from doctrain.cli.session import OF_ALL, Session, connected
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from doctrain.client import AsyncClient
     from doctrain.v1.training_pb2 import Training
 
 
 @click.command()
 @click.argument("training_task_ids", metavar="ID...", nargs=-1, required=True)
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def status(session: Session, training_task_ids: tuple[str, ...]) -> None:
     """Show where trainings stand and how fast they go.
 
@@ -36,7 +39,7 @@ async def status(session: Session, training_task_ids: tuple[str, ...]) -> None:
 
 @click.command()
 @click.argument("training_task_id", metavar="ID")
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def cancel(session: Session, training_task_id: str) -> None:
     """End a training that has not ended; what was trained stays."""
     async with session.client() as client:
@@ -46,7 +49,7 @@ async def cancel(session: Session, training_task_id: str) -> None:
 
 @click.command()
 @click.argument("training_task_id", metavar="ID")
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def pause(session: Session, training_task_id: str) -> None:
     """Start nothing more of a training for now.
 
@@ -59,7 +62,7 @@ async def pause(session: Session, training_task_id: str) -> None:
 
 @click.command()
 @click.argument("training_task_id", metavar="ID")
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def resume(session: Session, training_task_id: str) -> None:
     """Let a paused training go on."""
     async with session.client() as client:
@@ -80,7 +83,7 @@ def _tell_change(session: Session, training: Training, *, ended: bool) -> None:
 
 @click.command()
 @click.argument("training_task_id", metavar="ID")
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def explain(session: Session, training_task_id: str) -> None:
     """Say what holds a training back, and what to do."""
     async with session.client() as client:
@@ -96,23 +99,27 @@ async def explain(session: Session, training_task_id: str) -> None:
 @click.command("list")
 @click.option("--state", "states", multiple=True, type=TRAINING_STATE, help="Only those; may be given more than once.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(min=0), help="How many at most; 0: all.")
-@connected(Access.TENANT)
-async def list_trainings(session: Session, states: tuple[str, ...], limit: int) -> None:
+@click.option("--all-tenants", OF_ALL, is_flag=True, help="As an operator: of every tenant.")
+@connected(Access.TENANT, for_tenant=True)
+async def list_trainings(session: Session, states: tuple[str, ...], limit: int, of_all_tenants: bool) -> None:
     """List trainings, newest first."""
     from doctrain.watch import has_ended
 
-    trainings: list[Training] = []
+    if of_all_tenants and session.tenant:
+        raise click.UsageError("Give --tenant or --all-tenants, not both.")
+    trainings: list[tuple[str, Training]] = []
     async with session.client() as client:
-        async for training in client.list_trainings(states, page_size=min(limit, 500)):
+        async for message, tenant, training in _listed(client, states, min(limit, 500), of_all=of_all_tenants):
             if session.as_json:
-                output.print_message(training)
-            trainings.append(training)
+                output.print_message(message)
+            trainings.append((tenant, training))
             if len(trainings) == limit:
                 break
     if not session.as_json:
         now = datetime.now(UTC)
         rows = [
             (
+                *([tenant] if of_all_tenants else []),
                 *(
                     t.training_task_id,
                     output.training_state(t) + (", paused" if t.paused and not has_ended(t) else ""),
@@ -122,9 +129,25 @@ async def list_trainings(session: Session, states: tuple[str, ...], limit: int) 
                 times.moment(t.create_time),
                 _took(t, now),
             )
-            for t in trainings
+            for tenant, t in trainings
         ]
-        output.print_table(("ID", "STATE", "TRAINED", "FAILED", "ACCEPTED", "TOOK"), rows, nothing="No trainings.")
+        headings = ("ID", "STATE", "TRAINED", "FAILED", "ACCEPTED", "TOOK")
+        output.print_table(("TENANT", *headings) if of_all_tenants else headings, rows, nothing="No trainings.")
+
+
+async def _listed(
+    client: AsyncClient, states: tuple[str, ...], page_size: int, *, of_all: bool
+) -> AsyncIterator[tuple[Message, str, Training]]:
+    """Each message, with the name of its tenant, where all tenants' are listed, and its training."""
+    from doctrain.words import state_of
+
+    if not of_all:
+        async for training in client.list_trainings(states, page_size=page_size):
+            yield training, "", training
+        return
+    async for one in client.fleet.list_all_trainings(page_size=page_size):
+        if not states or state_of(one.training) in states:
+            yield one, one.tenant_id, one.training
 
 
 def _took(training: Training, now: datetime) -> str:
@@ -139,7 +162,7 @@ def _took(training: Training, now: datetime) -> str:
 @click.option("--state", "states", multiple=True, type=DOCUMENT_STATE, help="Only those; may be given more than once.")
 @click.option("--limit", default=0, show_default=True, type=click.IntRange(min=0), help="How many at most; 0: all.")
 @click.option("--stages", is_flag=True, help="Also show what each stage of a document took and did.")
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def documents(session: Session, training_task_id: str, states: tuple[str, ...], limit: int, stages: bool) -> None:
     """List a training's documents in their order.
 
