@@ -73,6 +73,15 @@ class Standing:
                 "documents",
                 waiting_helps=False,
             )
+        if self.open_documents and count > self.open_documents:
+            raise self._exceeded(
+                f"allows {self.open_documents:,} documents that have not ended, and this training has {count:,}, so it can never start; "
+                "split it, or ask the operator of the mesh for a larger plan.",
+                "open_documents",
+                self.open_documents,
+                "documents",
+                waiting_helps=False,
+            )
         if self.open_documents and self.backlog + count > self.open_documents:
             raise self._exceeded(
                 f"allows {self.open_documents:,} documents that have not ended, and {self.backlog:,} have not; "
@@ -80,7 +89,6 @@ class Standing:
                 "open_documents",
                 self.open_documents,
                 "documents",
-                waiting_helps=count <= self.open_documents,
             )
 
     def _exceeded(self, sentence: str, quota: str, limit: int, unit: str, *, waiting_helps: bool = True) -> QuotaExceededError:
