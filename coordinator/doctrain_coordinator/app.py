@@ -23,6 +23,7 @@ from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.registration import registered
 from doctrain_coordinator.removal.removals import Kept, Removals
 from doctrain_coordinator.removal.tenants import Tenants as DeletedTenants
+from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
 from doctrain_coordinator.rpc.fleet_tenants import TenantParts
@@ -223,6 +224,7 @@ class _Coordinator:
                 control=control,
                 hub=self._hub,
                 uploads=uploads,
+                unnamed=UnnamedUploads(held.api, blobs),
                 uris=sources.rules,
                 limits=limits,
                 broker=broker,

@@ -8,7 +8,7 @@ import pytest
 
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import ScriptedService
-from testkit.shell import Shell
+from testkit.shell import Shell, lines
 
 
 async def test_what_is_said_of_every_document_of_a_folder(shell: Shell, service: ScriptedService, folder: Path) -> None:
@@ -69,3 +69,17 @@ async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
 async def test_a_prefix_keeps_two_folders_apart(shell: Shell, service: ScriptedService, folder: Path) -> None:
     await shell("train", str(folder), "--pattern", "*.txt", "--prefix", "2026/")
     assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[0].documents] == ["2026/a.txt", "2026/b.txt"]
+
+
+async def test_an_order_that_leaves_no_worker_is_told(shell: Shell, service: ScriptedService) -> None:
+    service.has_workers = False
+    drained = await shell("workers", "drain", "worker-3")
+    assert "No worker is left that takes new work" in drained.stderr
+    assert drained.exit_code == 0
+
+
+async def test_what_no_training_names_is_shown_and_dropped(shell: Shell, service: ScriptedService) -> None:
+    service.blobs["a"] = b"12345"
+    assert "No training names 1 upload, 5 bytes; drop them with: doctrain uploads --drop" in (await shell("uploads")).stdout
+    assert "Dropped, since no training named them: 1 upload, 5 bytes." in (await shell("uploads", "--drop")).stdout
+    assert lines(await shell("uploads", "--json"))[0]["uploads"] == "0"

@@ -73,6 +73,7 @@ CASES: dict[str, list[Callable[[], Request]]] = {
     "ExplainTraining": [lambda: T.ExplainTrainingRequest(training_task_id="open")],
     "RetryFailedDocuments": [lambda: T.RetryFailedDocumentsRequest(training_task_id="ended", new_training_task_id=new())],
     "UploadDocument": [lambda: T.UploadDocumentRequest(chunk=b"a passage of acme's")],
+    "DropUploads": [T.DropUploadsRequest],
     "Search": [lambda: search_pb2.SearchRequest(query="herons on the river")],
     "DeleteDocuments": [
         lambda: search_pb2.DeleteDocumentsRequest(document_ids=["none"]),

@@ -39,6 +39,11 @@ async def test_documents_of_a_training_and_of_all_that_have_not_ended(served: Co
     large = await refused(acme.start_training(numbered=numbered(11)))
     assert which(large) == ("tenant:acme", "training_documents", "10", "documents")
     assert large.retry_after_seconds is None
+    await fleet.put_plan("few", slots=5, open_documents=10)
+    never = await refused((await served.tenant("third", "few")).start_training(numbered=numbered(150)))
+    assert which(never) == ("tenant:third", "open_documents", "10", "documents")
+    assert never.retry_after_seconds is None
+    assert "this training has 150, so it can never start; split it" in never.sentence
     await acme.start_training(numbered=numbered(10), training_task_id="first")
     many = await refused(acme.start_training(numbered=numbered(6), training_task_id="second"))
     assert which(many) == ("tenant:acme", "open_documents", "15", "documents")
@@ -83,6 +88,23 @@ async def test_bytes_that_are_kept(served: Coordinators, fleet: AsyncFleet) -> N
     await acme.cancel("t")
     await acme.delete_documents(["a"])
     await acme.upload(b"b" * 41)
+
+
+async def test_what_a_refused_training_has_stored_is_dropped_on_demand(served: Coordinators, fleet: AsyncFleet, tmp_path: Path) -> None:
+    await fleet.put_plan("small", slots=5, upload_bytes=100)
+    acme = await served.tenant("acme", "small")
+    named = await acme.upload(b"a" * 30)
+    await acme.start_training([pb.DocumentInput(document_id="a", uri=named.uri)], training_task_id="t")
+    for name in "bc":
+        (tmp_path / f"{name}.txt").write_text(name * 50)
+    assert which(await refused(acme.train_folder(tmp_path, "*.txt")))[1] == "upload_bytes"
+    seen = await acme.drop_uploads(validate_only=True)
+    assert (seen.uploads, seen.bytes, seen.kept_bytes, seen.limit_bytes) == (1, 50, 80, 100)
+    dropped = await acme.drop_uploads()
+    assert (dropped.uploads, dropped.bytes, dropped.kept_bytes) == (1, 50, 30)
+    assert kept_bytes(served) == 30
+    assert (await acme.drop_uploads()).uploads == 0
+    await acme.upload(b"d" * 70)
 
 
 async def test_watches_at_once(served: Coordinators, fleet: AsyncFleet) -> None:

@@ -80,7 +80,7 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc
         self.hits: list[search_pb2.SearchHit] = []
         self.unknown: dict[str, list[str]] = {}
         self.index = search_pb2.GetIndexResponse(model="a-model")
-        self.registry_answers = True
+        self.registry_answers = self.has_workers = True
         self.kept_out: dict[str, tuple[fleet_pb2.WorkerHealth.ValueType, str]] = {}
         self.deleted_at_once = 1000
         self.uploads_now = 0
@@ -219,6 +219,13 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc
         self.blobs[uri] = content
         return training_pb2.UploadDocumentResponse(uri=uri, size=len(content), sha256=digest)
 
+    async def DropUploads(self, request: training_pb2.DropUploadsRequest, context: Any) -> training_pb2.DropUploadsResponse:
+        await self._enter("DropUploads", request, context)
+        dropped = training_pb2.DropUploadsResponse(uploads=len(self.blobs), bytes=sum(map(len, self.blobs.values())), complete=True)
+        if not request.validate_only:
+            self.blobs.clear()
+        return dropped
+
     async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
         await self._enter("Search", request, context)
         return search_pb2.SearchResponse(hits=self.hits, **self.unknown)
@@ -243,7 +250,8 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc
             fleet_pb2.Worker(worker_id=name, session_id=9, lanes=6, health=health, health_reason=f"Ordered: {reason}")
             for name, (health, reason) in self.kept_out.items()
         ]
-        return fleet_pb2.ListWorkersResponse(workers=[worker, other, *kept_out], registry_answered=self.registry_answers)
+        workers = [worker, other, *kept_out] if self.has_workers else kept_out
+        return fleet_pb2.ListWorkersResponse(workers=workers, registry_answered=self.registry_answers)
 
     async def CordonWorker(self, request: fleet_pb2.CordonWorkerRequest, context: Any) -> fleet_pb2.CordonWorkerResponse:
         await self._enter("CordonWorker", request, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from doctrain.endpoints import Endpoints
-from doctrain.v1 import search_pb2
+from doctrain.v1 import search_pb2, training_pb2
 
 MOST_DELETED = 1000
 """Documents that one DeleteDocuments may name."""
@@ -27,3 +27,14 @@ async def delete(
         if document_id not in gone:
             on_missing(document_id)
     return count
+
+
+async def drop(endpoints: Endpoints, *, validate_only: bool, seconds: float) -> training_pb2.DropUploadsResponse:
+    """See ``AsyncClient.drop_uploads``; each call has ``seconds``, and what is dropped is made again while it has not come to the end."""
+    request, count, size = training_pb2.DropUploadsRequest(validate_only=validate_only), 0, 0
+    while True:
+        answer = await endpoints.call("drop uploads", lambda e: e.training.DropUploads, request, seconds=seconds)
+        count, size = count + answer.uploads, size + answer.bytes
+        if answer.complete or validate_only:
+            answer.uploads, answer.bytes = count, size
+            return answer

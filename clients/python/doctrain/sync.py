@@ -191,6 +191,10 @@ class Client:
         """See ``AsyncClient.upload``."""
         return self._loop.run(self._client.upload(source))
 
+    def drop_uploads(self, *, validate_only: bool = False) -> training_pb2.DropUploadsResponse:
+        """See ``AsyncClient.drop_uploads``."""
+        return self._loop.run(self._client.drop_uploads(validate_only=validate_only))
+
     def upload_folder(
         self,
         folder: str | Path | Scan,

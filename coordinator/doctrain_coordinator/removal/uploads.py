@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import groupby
 
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.tenants.uploads import Owner, remove_unnamed
 from doctrain_mesh.documents.blobs import BlobStore
-from doctrain_mesh.postgres import OwnConnection, statements
+from doctrain_mesh.postgres import Connection, OwnConnection, statements
 
 SQL = statements.of(__name__, TrainingState)
 AT_ONCE = 500
@@ -20,15 +21,17 @@ BROKEN_OFF_SECONDS = 3600.0
 """An upload that goes on has been written to since."""
 
 
+async def unnamed_of(c: Connection | OwnConnection, tenant: int, days: float, locked: Sequence[str]) -> list[str]:
+    """Those of a tenant's uploads that no training names and that were stored more than ``days`` ago."""
+    return [row["sha256"] for row in await c.fetch(SQL["unnamed"], tenant, locked, days)]
+
+
 async def remove_old(c: OwnConnection, blobs: BlobStore, days: float) -> int:
     """Removes those that were stored more than ``days`` ago; answers how many. Raises BlobUnavailableError."""
     count, tenant, sha256 = 0, 0, ""
     while old := await c.fetch(SQL["old"], tenant, sha256, days, AT_ONCE):
         for (key, name), rows in groupby(old, key=lambda row: (row["tenant"], row["name"])):
-
-            async def unnamed(locked: Sequence[str], key: int = key) -> list[str]:
-                return [row["sha256"] for row in await c.fetch(SQL["unnamed"], key, locked, days)]
-
+            unnamed = partial(unnamed_of, c, key, days)
             count += await remove_unnamed(c, blobs, Owner(key, name), [row["sha256"] for row in rows], unnamed)
         tenant, sha256 = old[-1]["tenant"], old[-1]["sha256"]
     return count

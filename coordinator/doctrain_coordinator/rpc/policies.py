@@ -31,6 +31,7 @@ POLICIES: dict[str, int] = {
             "RetryFailedDocuments",
             "ExplainTraining",
             "UploadDocument",
+            "DropUploads",
             "GetUsage",
         )
     },
@@ -75,9 +76,12 @@ POLICIES: dict[str, int] = {
 FOR_TENANTS = frozenset(
     path
     for path, role in POLICIES.items()
-    if role == ROLE_TENANT and path.startswith("/doctrain.v1.TrainingService/") and not path.endswith(("/StartTraining", "/UploadDocument"))
+    if role == ROLE_TENANT
+    and path.startswith("/doctrain.v1.TrainingService/")
+    and not path.endswith(("/StartTraining", "/UploadDocument", "/DropUploads"))
 )
-"""What operators may call for a tenant, to help it: nothing that gives it documents, and nothing that shows what they say.
+"""What operators may call for a tenant, to help it: nothing that gives it documents or drops what it uploaded, and nothing that
+shows what its documents say.
 
 They may retry what failed, in its name and within its plan; like all that they change this stands in the audit log as theirs.
 """

@@ -13,6 +13,7 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator import metrics
 from doctrain_coordinator.core.stages import restored_under_way
+from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
 from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads, usage
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.training_requests import Limits
@@ -47,6 +48,7 @@ class TrainingParts:
     control: Control
     hub: WatchHub
     uploads: Uploads
+    unnamed: UnnamedUploads
     uris: UriRules
     limits: Limits
     broker: Broker
@@ -150,6 +152,16 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         stored = await uploads.store(self._parts.uploads, CALLER.get(), request_iterator, self._parts.limits.document_bytes)
         metrics.UPLOADED.add(stored.size)
         return pb.UploadDocumentResponse(uri=stored.uri, size=stored.size, sha256=stored.sha256)
+
+    async def DropUploads(self, request: pb.DropUploadsRequest, context: Any) -> pb.DropUploadsResponse:
+        dropped = await self._parts.unnamed.drop(CALLER.get(), only_count=request.validate_only)
+        return pb.DropUploadsResponse(
+            uploads=dropped.uploads,
+            bytes=dropped.bytes,
+            kept_bytes=dropped.kept_bytes,
+            limit_bytes=dropped.limit_bytes,
+            complete=dropped.complete,
+        )
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
         first, last = usage.days(request.period, datetime.now(UTC).date())

@@ -112,7 +112,8 @@ def _refusal(tenant_id: str, size: int, limit: Mapping[str, Any] | None) -> Doct
         return TenantSuspendedError(DELETED)
     return QuotaExceededError(
         f"The plan {limit['plan']} allows {limit['upload_bytes']:,} bytes of uploads, and {limit['kept']:,} are kept; this one has "
-        f"{size:,}. Delete documents, whose bytes are then removed, or ask the operator of the mesh.",
+        f"{size:,}. Delete documents, whose bytes are then removed, drop what no training names (doctrain uploads --drop), or ask "
+        "the operator of the mesh.",
         metadata={
             "subject": f"tenant:{tenant_id}",
             "quota": "upload_bytes",

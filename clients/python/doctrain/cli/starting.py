@@ -286,4 +286,29 @@ async def upload(session: Session, files: tuple[Path, ...]) -> int:
     return code
 
 
-COMMANDS: tuple[click.Command, ...] = (train, watch, retry, upload)
+@click.command()
+@click.option(
+    "--drop", is_flag=True, help="Remove what no training names; a training that is about to start misses what was stored for it."
+)
+@connected(Access.TENANT)
+async def uploads(session: Session, drop: bool) -> None:
+    """Show how many bytes are kept.
+
+    With what of them no training names, as after a training that was refused.
+    """
+    async with session.client() as client:
+        told = await client.drop_uploads(validate_only=not drop)
+    if session.as_json:
+        output.print_message(told)
+        return
+    limit = f" of {told.limit_bytes:,} that the plan allows" if told.limit_bytes else ""
+    click.echo(f"Kept: {told.kept_bytes:,} bytes{limit}.")
+    more = "" if told.complete else " at least"
+    found = f"{output.count(told.uploads, 'upload')}, {told.bytes:,} bytes"
+    if drop:
+        click.echo(f"Dropped, since no training named them: {found}.")
+    elif told.uploads:
+        click.echo(f"No training names{more} {found}; drop them with: doctrain uploads --drop")
+
+
+COMMANDS: tuple[click.Command, ...] = (train, watch, retry, upload, uploads)

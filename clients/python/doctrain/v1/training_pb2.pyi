@@ -1080,6 +1080,66 @@ class UploadDocumentResponse(_message.Message):
 Global___UploadDocumentResponse: _TypeAlias = UploadDocumentResponse  # noqa: Y015
 
 @_typing.final
+class DropUploadsRequest(_message.Message):
+    """Whether to remove anything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Count what would be removed, and remove nothing."""
+    def __init__(
+        self,
+        *,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropUploadsRequest: _TypeAlias = DropUploadsRequest  # noqa: Y015
+
+@_typing.final
+class DropUploadsResponse(_message.Message):
+    """What was removed, or would be, and what is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    KEPT_BYTES_FIELD_NUMBER: _builtins.int
+    LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    uploads: _builtins.int
+    """Uploads that no training named."""
+    bytes: _builtins.int
+    """Their bytes."""
+    kept_bytes: _builtins.int
+    """Bytes that are kept for the tenant now."""
+    limit_bytes: _builtins.int
+    """Bytes that its plan allows; 0: any number."""
+    complete: _builtins.bool
+    """Whether all uploads were looked at; if not, call again for the rest."""
+    def __init__(
+        self,
+        *,
+        uploads: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        kept_bytes: _builtins.int = ...,
+        limit_bytes: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "complete", b"complete", "kept_bytes", b"kept_bytes", "limit_bytes", b"limit_bytes", "uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DropUploadsResponse: _TypeAlias = DropUploadsResponse  # noqa: Y015
+
+@_typing.final
 class PauseTrainingRequest(_message.Message):
     """Names the training to pause."""
 

@@ -100,6 +100,11 @@ class TrainingServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentResponse.FromString,
                 _registered_method=True)
+        self.DropUploads = channel.unary_unary(
+                '/doctrain.v1.TrainingService/DropUploads',
+                request_serializer=doctrain_dot_v1_dot_training__pb2.DropUploadsRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_training__pb2.DropUploadsResponse.FromString,
+                _registered_method=True)
         self.GetUsage = channel.unary_unary(
                 '/doctrain.v1.TrainingService/GetUsage',
                 request_serializer=doctrain_dot_v1_dot_training__pb2.GetUsageRequest.SerializeToString,
@@ -225,6 +230,17 @@ class TrainingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DropUploads(self, request, context):
+        """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+
+        Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
+        of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
+        Errors: DEPENDENCY_UNAVAILABLE (the blob store).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUsage(self, request, context):
         """What the caller's tenant used, by day. Errors: INVALID_REQUEST.
         """
@@ -289,6 +305,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.UploadDocument,
                     request_deserializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_training__pb2.UploadDocumentResponse.SerializeToString,
+            ),
+            'DropUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropUploads,
+                    request_deserializer=doctrain_dot_v1_dot_training__pb2.DropUploadsRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_training__pb2.DropUploadsResponse.SerializeToString,
             ),
             'GetUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUsage,
@@ -604,6 +625,33 @@ class TrainingService(object):
             '/doctrain.v1.TrainingService/UploadDocument',
             doctrain_dot_v1_dot_training__pb2.UploadDocumentRequest.SerializeToString,
             doctrain_dot_v1_dot_training__pb2.UploadDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.TrainingService/DropUploads',
+            doctrain_dot_v1_dot_training__pb2.DropUploadsRequest.SerializeToString,
+            doctrain_dot_v1_dot_training__pb2.DropUploadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -101,6 +101,13 @@ class TrainingServiceStub:
     first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
     DEPENDENCY_UNAVAILABLE (the blob store).
     """
+    DropUploads: _grpc.UnaryUnaryMultiCallable[_training_pb2.DropUploadsRequest, _training_pb2.DropUploadsResponse]
+    """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+
+    Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
+    of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
+    Errors: DEPENDENCY_UNAVAILABLE (the blob store).
+    """
     GetUsage: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]
     """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
 
@@ -176,6 +183,13 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
     first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
     DEPENDENCY_UNAVAILABLE (the blob store).
+    """
+    DropUploads: _aio.UnaryUnaryMultiCallable[_training_pb2.DropUploadsRequest, _training_pb2.DropUploadsResponse]  # type: ignore[assignment]
+    """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+
+    Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
+    of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
+    Errors: DEPENDENCY_UNAVAILABLE (the blob store).
     """
     GetUsage: _aio.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]  # type: ignore[assignment]
     """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
@@ -315,6 +329,19 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
         first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
         DEPENDENCY_UNAVAILABLE (the blob store).
+        """
+
+    @_abc_1.abstractmethod
+    def DropUploads(
+        self,
+        request: _training_pb2.DropUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.DropUploadsResponse, _abc.Awaitable[_training_pb2.DropUploadsResponse]]:
+        """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+
+        Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
+        of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
+        Errors: DEPENDENCY_UNAVAILABLE (the blob store).
         """
 
     @_abc_1.abstractmethod
