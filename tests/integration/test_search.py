@@ -98,6 +98,16 @@ async def test_a_rare_word_counts_for_more_than_those_that_are_everywhere(librar
     assert (await client.search("of the zeppelin", mode="words", page_size=1))[0].document_id == "rare"
 
 
+async def test_a_word_in_the_text_counts_for_more_than_in_the_headings_alone(library: Library) -> None:
+    client = await library.served.tenant("headings")
+    food, names = "It eats weed and snails. " * 60, "People call a duck by many names. " * 40
+    await train(client, {"duck.md": f"# Duck\n\n## Food\n\n{food}\n\n## Names\n\n{names}"})
+    hits = await client.search("duck", mode="words")
+    alone = [hit.score for hit in hits if "duck" not in hit.snippet.lower()]
+    assert alone
+    assert max(alone) < min(hit.score for hit in hits if "duck" in hit.snippet.lower())
+
+
 async def test_the_least_word_of_a_question_does_not_outweigh_what_it_means(library: Library) -> None:
     client = await library.served.tenant("questions")
     things = ("ships", "trains", "wagons", "lorries", "aeroplanes", "ferries", "trams", "lifts")

@@ -21,16 +21,17 @@ select document_id from indexed_document where tenant = $1 and document_id = any
 --
 -- What is near comes from one of the two statements below. A word counts the more the fewer chunks hold it; one that is in more
 -- chunks than are looked at says little, and counts only where there is none that is rarer. Chunks that hold equally much are in the
--- order of their vectors. A chunk's ctid names it within one statement. The score is that of reciprocal rank fusion, in which a place
+-- order of their vectors. A word that stands in a chunk's headings alone, which have a place and so no ``A``, counts half. A chunk's ctid names it within one statement. The score is that of reciprocal rank fusion, in which a place
 -- by words counts by the share of the query's weight that the chunk holds: what holds its least word only is first by words, too,
 -- where nothing holds more. A word that nothing holds weighs as the rarest. It is 1 for what is first in all $15 orders and holds all.
 with near as materialized (
     {near}
 ), holding as materialized (
-    select asked.place as word, found.id
+    select asked.place as word, found.id, found.in_text
     from unnest($8::text[]) with ordinality as asked (condition, place)
     cross join lateral (
-        select c.ctid as id from chunk c
+        select c.ctid as id, c.words @@ (asked.condition || case when asked.condition like '%*' then 'A' else ':A' end)::tsquery as in_text
+        from chunk c
         where c.words @@ asked.condition::tsquery and c.tenant = $1
             and ($9 or exists (
                 select 1 from indexed_document d
@@ -43,7 +44,7 @@ with near as materialized (
 ), weighed as (
     select word, ln(1 + greatest($11::float8, count(*)) / count(*)) as weight, count(*) >= $10 as common from holding group by word
 ), weighty as materialized (
-    select id, sum(weight) as weight
+    select id, sum(case when in_text then weight else weight / 2 end) as weight
     from holding join weighed using (word)
     where not common or not exists (select 1 from weighed where not common)
     group by id order by weight desc, id limit $10

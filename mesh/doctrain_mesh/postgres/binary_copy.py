@@ -19,6 +19,8 @@ _NUMBER = struct.Struct(">i")
 _INT = struct.Struct(">ii")
 _BIGINT = struct.Struct(">iq")
 _NOWHERE = b"\0" + _COUNT.pack(0)
+_FIRST = b"\0" + _COUNT.pack(1) + _COUNT.pack(1)
+"""At the first place, with the least weight (D)."""
 
 
 def row(*values: bytes) -> bytes:
@@ -57,7 +59,8 @@ def halfvec(halves: bytes) -> bytes:
     return value(struct.pack(">hh", len(halves) // 2, 0) + halves)
 
 
-def tsvector(lexemes: Iterable[str]) -> bytes:
-    """A ``tsvector`` of different lexemes without places, in any order."""
+def tsvector(lexemes: Iterable[str], beside: Iterable[str] = ()) -> bytes:
+    """A ``tsvector`` of different lexemes, in any order; those ``beside`` have a place, so that ``lexeme:A`` finds the others alone."""
     entries = [lexeme.encode() + _NOWHERE for lexeme in lexemes]
+    entries += [lexeme.encode() + _FIRST for lexeme in beside]
     return value(_NUMBER.pack(len(entries)) + b"".join(entries))

@@ -47,6 +47,22 @@ def test_a_heading_is_never_the_last_of_an_excerpt() -> None:
     assert [excerpt.text.split("\n")[-1] for excerpt in found] == ["a b c d e f g h i j k l m n o p q r", "its words follow here"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1)\n\n" + "word " * 20,
+        "word " * 20 + "\n\n1)\n",
+        "A sentence of six words here. " * 3 + "Nine words are in this sentence and it ends. 1)",
+        "many " * 19 + "ends.[41\n][42]",
+        "a wall " * 15 + "1)",
+    ],
+)
+def test_a_few_letters_are_no_excerpt_of_their_own(text: str) -> None:
+    found = excerpts(text)
+    assert all(sum(map(str.isalnum, excerpt.text)) >= 8 for excerpt in found), found
+    assert max(words([excerpt.text for excerpt in found])) <= MOST
+
+
 def test_a_heading_within_a_listing_is_none() -> None:
     (excerpt,) = excerpts("```sh\n# a comment\n\nls\n```\n")
     assert excerpt.heading == ""

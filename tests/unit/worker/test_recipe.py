@@ -26,7 +26,7 @@ DOCUMENTS = (
 READ = {1: "769c5e1fddeb0b0d"}
 """What each version of the stage ``read`` makes of them."""
 
-CUT = {(1, 1): "c148013b06ac5fff"}
+CUT = {(1, 1): "c148013b06ac5fff", (1, 2): "c148013b06ac5fff"}
 """What versions of ``read`` and ``chunk`` make of them together."""
 
 

@@ -164,10 +164,17 @@ async def _rows(shard: ShardContext, document_id: str, indexed: IndexedDocument)
             binary_copy.int4(chunk.end),
             model,
             binary_copy.halfvec(vector),
-            binary_copy.tsvector(lexeme(shard.tenant, word) for word in words(f"{chunk.heading}\n{chunk.text}")),
+            _words(shard.tenant, chunk.heading, chunk.text),
             binary_copy.text(chunk.text),
         )
         if len(ready) > _COPIED_BYTES:
             yield bytes(ready)
             ready.clear()
     yield bytes(ready + binary_copy.END)
+
+
+def _words(tenant: int, heading: str, text: str) -> bytes:
+    """Those of the text, and beside them those of its headings alone, which say less of it."""
+    own = words(text)
+    above = words(heading) - own
+    return binary_copy.tsvector((lexeme(tenant, word) for word in own), (lexeme(tenant, word) for word in above))

@@ -17,7 +17,7 @@ from doctrain_worker.pipeline.wire import ReadLimits
 READING = 1
 """The version of our stage ``read``: raised with each change of the slices that it makes of a document."""
 
-CUTTING = 1
+CUTTING = 2
 """The version of our stage ``chunk``: raised with each change of the chunks that it makes of slices."""
 
 

@@ -1,7 +1,8 @@
 """Puts the blocks of a text together to excerpts that a model takes whole. Pure.
 
 Blocks are put together until an excerpt is full. A heading begins a new excerpt unless the one before is still small, and
-never ends one. A block that is too large alone is cut (``text.cutting``). Every excerpt knows its place in the text, so
+never ends one. A block that is too large alone is cut (``text.cutting``), and so is one beside a few letters that would else stand
+alone. Every excerpt knows its place in the text, so
 nothing is lost and everything can be found again.
 
 Time is linear in the text and memory is bounded, whatever the text looks like: excerpts come as they are found, each part
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from doctrain_worker.text.blocks import Block
-from doctrain_worker.text.cutting import LONG_LETTERS, Cutter, Excerpt, Part, Sizes, Split, excerpt, measured
+from doctrain_worker.text.cutting import LONG_LETTERS, Cutter, Excerpt, Part, Sizes, Split, excerpt, is_crumb, measured
 
 HEADING_LETTERS = 160
 """A longer path of headings is cut from its outer end: the innermost says most."""
@@ -48,7 +49,7 @@ class _Packer:
     def add(self, part: Part) -> Iterator[Excerpt]:
         level = part.block.level
         far = bool(self.held) and part.block.end - self.held[0].block.start > LONG_LETTERS
-        full = far or self.total + part.size > self.most
+        full = far or (self.total + part.size > self.most and not self._is_beside_crumbs(part))
         if full or (level and self.total >= self.most * _SMALL_SHARE):
             yield from self.flush(keep_headings=True)
         if level:
@@ -57,6 +58,10 @@ class _Packer:
             self.path = heading_path([heading for _, heading in self.stack])
         self.held.append(part)
         self.total += part.size
+
+    def _is_beside_crumbs(self, part: Part) -> bool:
+        """Whether a block is cut up that has a few letters before it, or is those."""
+        return bool(self.held) and (is_crumb(self.held) or (not part.block.level and is_crumb([part])))
 
     def flush(self, *, keep_headings: bool = False) -> Iterator[Excerpt]:
         kept: list[Part] = []

@@ -12,6 +12,10 @@ from doctrain_worker.text.blocks import Block, Kind
 LONG_LETTERS = 4096
 """What is longer is too large without being measured. The splitter is given so much at a time."""
 
+LEAST_LETTERS = 8
+"""Letters and digits; what has fewer stands with what is beside it, where that has room."""
+
+_CRUMB_LENGTH = 64
 _BATCH_LETTERS = 32_768
 _BATCH_PARTS = 256
 
@@ -53,6 +57,13 @@ class Part:
     def text(self) -> str:
         """What it says."""
         return self.block.text[self.start : self.end]
+
+
+def is_crumb(parts: Sequence[Part]) -> bool:
+    """Whether they say so little that nobody looks for them alone, such as ``1)`` or ``][42]``."""
+    if sum(part.end - part.start for part in parts) > _CRUMB_LENGTH:
+        return False
+    return sum(character.isalnum() for part in parts for character in part.text) < LEAST_LETTERS
 
 
 _Finer = Callable[[Part], Iterable[Part]]
@@ -112,20 +123,55 @@ class Cutter:
     split: Split
 
     def excerpts(self, blocks: Sequence[Part], heading: str) -> Iterator[Excerpt]:
-        """As full as may be; a table's head stands in each of its excerpts. ``blocks`` are whole ones, the last is the large one."""
-        head = self._head(blocks[-1].block)
+        """As full as may be; a table's head stands in each of its excerpts. ``blocks`` are whole ones, one is the large one."""
+        head = self._head(next((part.block for part in reversed(blocks) if part.block.kind is Kind.TABLE), blocks[-1].block))
+        before: list[Part] = []
+        for held in self._groups(blocks, head):
+            before, after = self._evened(before, held)
+            if before:
+                yield self._excerpt(before, heading, head)
+            before = after
+        if before:
+            yield self._excerpt(before, heading, head)
+
+    def _groups(self, blocks: Sequence[Part], head: _Head) -> Iterator[list[Part]]:
         held: list[Part] = []
         room = self.most
         for part in self._fitting(self._lines(blocks), (self._sentences, self._split_up)):
             far = bool(held) and part.block.start + part.end - (held[0].block.start + held[0].start) > LONG_LETTERS
             if held and (part.size > room or part.alone or held[-1].alone or far):
-                yield self._excerpt(held, heading, head)
+                yield held
                 held = []
                 room = self.most - (head.size if _is_headless(part) else 0)
             held.append(part)
             room -= part.size
         if held:
-            yield self._excerpt(held, heading, head)
+            yield held
+
+    def _evened(self, before: list[Part], after: list[Part]) -> tuple[list[Part], list[Part]]:
+        """Two that follow one another; where one is but crumbs it gets what is beside it in the other, or half of that, if it fits."""
+        if not before or before[-1].alone or after[0].alone:
+            return before, after
+        if is_crumb(after):
+            rest, last = before[:-1], before[-1]
+            options = [(rest, [last, *after]), *(([*rest, first], [second, *after]) for first, second in self._halves(last))]
+        elif is_crumb(before):
+            options = [([*before, first], [second, *after[1:]]) for first, second in self._halves(after[0])]
+        else:
+            return before, after
+        return next((option for option in options if all(map(self._is_good, option))), (before, after))
+
+    def _is_good(self, parts: Sequence[Part]) -> bool:
+        near = bool(parts) and parts[-1].block.start + parts[-1].end - (parts[0].block.start + parts[0].start) <= LONG_LETTERS
+        return near and not is_crumb(parts) and sum(part.size for part in parts) <= self.most
+
+    def _halves(self, part: Part) -> Iterator[tuple[Part, Part]]:
+        """Cut at the space after its middle; nothing where there is none."""
+        space = part.block.text.find(" ", (part.start + part.end) // 2, part.end)
+        cut = [*_trimmed(part.block, part.start, space), *_trimmed(part.block, space, part.end)] if space > 0 else []
+        if len(cut) == 2:
+            first, second = measured(cut, self.sizes, self.most)
+            yield first, second
 
     def _excerpt(self, parts: Sequence[Part], heading: str, head: _Head) -> Excerpt:
         fits = _is_headless(parts[0]) and head.size + sum(part.size for part in parts) <= self.most
