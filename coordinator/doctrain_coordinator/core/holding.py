@@ -105,9 +105,9 @@ def _holds(facts: Facts) -> Iterator[Hold]:
     elif facts.lanes == 0:
         sentence = "No worker is connected; it starts as soon as one is."
         yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
-    elif facts.in_flight and not facts.running:
-        yield _handed_out(facts)
-    if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.limit.slots):
+    else:
+        yield from _handed_out(facts)
+    if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.slots):
         yield _worker_lost(facts.lost)
     if facts.yield_reason is not None and (facts.yield_seconds or 0) > 0:
         seconds = facts.yield_seconds or 0.0
@@ -125,11 +125,14 @@ def _no_fit_worker(kept_out: int) -> Hold:
     return Hold(Rule.NO_FIT_WORKER, sentence, "Ask the operator of the mesh to look at its workers, or to start others.")
 
 
-def _handed_out(facts: Facts) -> Hold:
-    if facts.broker_answers is False:
+def _handed_out(facts: Facts) -> Iterator[Hold]:
+    if facts.in_flight and facts.broker_answers is False:
         sentence = "It was handed out, but the message broker does not answer; it goes on when the broker is back."
-        return Hold(Rule.BROKER_AWAY, sentence, "Tell the operator of the mesh.")
-    return Hold(Rule.HANDED_OUT, "It was handed out, and no worker has taken it up yet.")
+        if facts.running:
+            sentence = "The message broker does not answer: what runs goes on, and what was handed out beside it waits for the broker."
+        yield Hold(Rule.BROKER_AWAY, sentence, "Tell the operator of the mesh.")
+    elif facts.in_flight and not facts.running:
+        yield Hold(Rule.HANDED_OUT, "It was handed out, and no worker has taken it up yet.")
 
 
 def _worker_lost(lost: Lost) -> Hold:
@@ -142,6 +145,8 @@ def _worker_lost(lost: Lost) -> Hold:
 
 
 def _not_granted(facts: Facts) -> Iterator[Hold]:
+    if facts.broker_answers is False:
+        return  # what is granted would wait for it, too
     if facts.slots_used - facts.lost.slots >= facts.limit.slots:
         yield _plan_limit(facts)
     elif facts.slots_used >= facts.limit.slots:

@@ -102,7 +102,8 @@ class Trainings:
     async def explain(self, training: int, broker_answers: Callable[[], Awaitable[bool]]) -> Explained:
         """What holds one training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
         seen = await self.one(training)
-        asked = await broker_answers() if _handed_out(seen) else None
+        waits = seen.training.in_flight > seen.training.running and not seen.training.state.ended
+        asked = await broker_answers() if waits else None
         async with postgres.acquired(self._pool, "explaining a training", seconds=READ_SECONDS) as c:
             waiting = await c.fetchrow(SQL["waiting"], [training])
             fleet = await c.fetchrow(SQL["fleet"])
