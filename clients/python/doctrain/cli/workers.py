@@ -33,7 +33,10 @@ def workers(context: click.Context, /, **_options: object) -> None:
 @workers.command("list")
 @connected(Access.OPERATOR)
 async def list_workers(session: Session) -> None:
-    """List the connected workers: what they run and how they are."""
+    """List the connected workers: what they run and how they are.
+
+    FAILING is the share of tries that lately crashed or reached a limit; `?` is what a worker has not told, as one without enough tries.
+    """
     async with session.client() as client:
         fleet = await client.fleet.list_workers()
     if session.as_json:
@@ -114,7 +117,8 @@ async def cordon(session: Session, worker_id: str, reason: str) -> None:
     """
     async with session.client() as client:
         await client.fleet.cordon_worker(worker_id, reason=reason)
-    _told(session, worker_id, "takes no new work; what it has goes on")
+        _told(session, worker_id, "takes no new work; what it has goes on")
+        _warn(await client.fleet.list_workers())
 
 
 @workers.command("uncordon")
@@ -139,7 +143,8 @@ async def drain(session: Session, worker_id: str, reason: str, within_seconds: f
     """
     async with session.client() as client:
         await client.fleet.drain_worker(worker_id, reason=reason, within_seconds=within_seconds)
-    _told(session, worker_id, "hands its work back and takes no more; `doctrain workers` shows when it has none")
+        _told(session, worker_id, "hands its work back and takes no more; `doctrain workers` shows when it has none")
+        _warn(await client.fleet.list_workers())
 
 
 def _told(session: Session, worker_id: str, what: str) -> None:
@@ -147,6 +152,18 @@ def _told(session: Session, worker_id: str, what: str) -> None:
         output.print_json({"worker_id": worker_id})
     else:
         click.echo(output.printable(f"{worker_id} {what}."))
+
+
+def _warn(fleet: ListWorkersResponse) -> None:
+    """An order is obeyed whoever else works: who gives it is to know when nobody does."""
+    from doctrain.v1 import fleet_pb2 as pb
+
+    kept_out = (pb.WORKER_HEALTH_UNFIT, pb.WORKER_HEALTH_CORDONED, pb.WORKER_HEALTH_DRAINING)
+    if all(not worker.session_id or worker.draining or worker.health in kept_out for worker in fleet.workers):
+        sentence = (
+            "No worker is left that takes new work: everything waits until one does (doctrain workers uncordon NAME, or start another)."
+        )
+        click.echo(sentence, err=True)
 
 
 COMMANDS: tuple[click.Command, ...] = (workers,)
