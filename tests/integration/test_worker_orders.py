@@ -171,7 +171,9 @@ async def test_only_known_workers_are_ordered_and_an_absent_one_may_be(served: C
     await operator.fleet.drain_worker("known", reason="it burnt")
     assert (await shown(operator, "known")).health == fleet_pb2.WORKER_HEALTH_DRAINING
     await operator.fleet.cordon_worker("known")
-    assert (await shown(operator, "known")).health == fleet_pb2.WORKER_HEALTH_CORDONED
+    cordoned = await shown(operator, "known")
+    assert cordoned.health == fleet_pb2.WORKER_HEALTH_CORDONED
+    assert "it burnt" in cordoned.health_reason, "the reason stands until another is given"
     await operator.fleet.uncordon_worker("known")
     assert list((await operator.fleet.list_workers()).workers) == []
     for wrong in ("", "a\x00b", "x" * 201):
