@@ -215,6 +215,8 @@ async def test_status_says_since_when_how_fast_and_how_long(shell: Shell, servic
     training.state = pb.TRAINING_STATE_COMPLETED
     assert (await shell("list")).stdout.rstrip().endswith("  10 s")
     assert (await shell("status", "t")).stdout.endswith(", took 10 s\n    4.0 documents/s\n")
+    training.unchanged = 40
+    assert (await shell("status", "t")).stdout.endswith(", took 10 s\n"), "nothing was read"
     as_json = lines(await shell("status", "t", "--json"))[0]
     assert list(as_json) == [field.name for field in pb.Training.DESCRIPTOR.fields], "the order of the proto, whatever has a value"
 
@@ -243,7 +245,9 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "The registry did not answer" in away.stderr
     assert "connected" in away.stdout.splitlines()[2]
     assert lines(await shell("workers", "--json"))[0]["worker_id"] == "worker-1"
-    assert "worker-3 takes no new work" in (await shell("workers", "cordon", "worker-3", "--reason", "a new disk")).stdout
+    cordoned = await shell("workers", "cordon", "worker-3", "--reason", "a new disk")
+    assert "worker-3 takes no new work" in cordoned.stdout
+    assert cordoned.stderr == ""
     row, reason = (await shell("workers")).stdout.splitlines()[3:]
     assert "cordoned" in row
     assert reason == "worker-3: Ordered: a new disk"
@@ -270,6 +274,10 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     (put,) = lines(await shell("plans", "put", "paid", "--slots", "30", "--burst", "60", "--trainings", "9", "--watches", "4", "--json"))
     assert (put["name"], put["slots"], put["open_trainings"], put["watches"], put["upload_bytes"]) == ("paid", 30, 9, 4, "0")
     assert (await shell("plans", "list")).stdout.splitlines()[1].split() == ["paid", "30", "60", "9", "-", "-", "-", "4", "-"]
+    (updated,) = lines(await shell("plans", "update", "paid", "--upload-bytes", "5000", "--json"))
+    assert (updated["slots"], updated["open_trainings"], updated["watches"], updated["upload_bytes"]) == (30, 9, 4, "5000")
+    assert (await shell("plans", "update", "paid")).exit_code == 2
+    assert "There is no plan 'none'" in (await shell("plans", "update", "none", "--slots", "3")).stderr
     assert (await shell("plans", "delete", "paid")).stdout == "Plan paid is deleted.\n"
     made = await shell("keys", "create", "--tenant", "acme", "--label", "laptop")
     assert made.stdout == "a-new-key\n", "the key alone, so that a script can take it"
@@ -296,6 +304,7 @@ async def test_operators_suspend_and_delete_tenants_and_see_usage_and_who_did_wh
     assert "acme" not in service.tenants
     await shell("keys", "create", "--tenant", "acme", "--days", "1.5")
     assert service.asked(fleet_pb2.CreateKeyRequest)[0].lifetime.seconds == 129_600
+    assert "'yesterday' is no day; write year, month and day, such as 2026-05-31." in (await shell("usage", "--from", "yesterday")).stderr
     assert (await shell("usage")).stdout == "Nothing was used in these days.\n"
     service.usage = [usage_pb2.UsageDay(day=f"2026-05-0{day}", trained=1_000, failed=2, pages=7, bytes=3_000_000) for day in (1, 2)]
     service.usage[0].stages.add(stage="read").duration.FromSeconds(125)

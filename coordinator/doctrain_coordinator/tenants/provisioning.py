@@ -177,7 +177,7 @@ def _limits(plan: Plan) -> str:
     named = [
         f"{plan.slots} slots" + (f" (bursts up to {plan.burst_slots})" if plan.burst_slots > plan.slots else ""),
         f"{plan.open_trainings} open trainings",
-        *(f"{most:g} {what}" for what, most in further.items() if most),
+        *(f"{most:,.10g} {what}" for what, most in further.items() if most),
     ]
     return f"{', '.join(named[:-1])} and {named[-1]}"
 

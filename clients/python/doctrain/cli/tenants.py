@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +17,17 @@ from doctrain.cli.usage import days, period_options, tell_usage
 if TYPE_CHECKING:
     from doctrain.v1.fleet_pb2 import Key, Plan, Tenant
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+_SLOTS = "Documents at once over all trainings of a tenant."
+_LIMITS = (
+    ("--burst", "burst_slots", click.IntRange(min=0), "Documents at once while the machines bear it; 0: never more than --slots."),
+    ("--trainings", "open_trainings", click.IntRange(min=1), "Trainings of a tenant that have not ended; a new plan: 1,000."),
+    ("--training-documents", "training_documents", click.IntRange(min=0), "Documents of one training; 0: any number."),
+    ("--open-documents", "open_documents", click.IntRange(min=0), "Documents that have not ended; 0: any number."),
+    ("--requests-per-second", "requests_per_second", click.FloatRange(min=0), "Calls a second, at each coordinator; 0: any number."),
+    ("--watches", "watches", click.IntRange(0, 1000), "Watches at once, at each coordinator; 0: 1,000."),
+    ("--upload-bytes", "upload_bytes", click.IntRange(min=0), "Bytes that are kept for a tenant; 0: any number."),
+)
 KEY_HEADINGS = ("ID", "ROLE", "TENANT", "LABEL", "MADE", "EXPIRES", "REVOKED")
 
 
@@ -141,30 +153,51 @@ async def list_plans(session: Session) -> None:
         _tell_plans(session, await client.fleet.list_plans())
 
 
+def _limit_options(function: Decorated) -> Decorated:
+    """The limits of a plan but its slots; None for one that is not given."""
+    for option, limit, kind, text in reversed(_LIMITS):
+        function = click.option(option, limit, type=kind, help=text)(function)
+    return function
+
+
 @plans.command("put")
 @click.argument("name")
-@click.option("--slots", required=True, type=int, help="Documents at once over all trainings of a tenant.")
-@click.option(
-    "--burst", "burst_slots", default=0, type=int, help="Documents at once while the machines bear it; 0: never more than --slots."
-)
-@click.option(
-    "--trainings", "open_trainings", default=1_000, show_default=True, type=int, help="Trainings of a tenant that have not ended."
-)
-@click.option("--training-documents", default=0, type=click.IntRange(min=0), help="Documents of one training; 0: any number.")
-@click.option("--open-documents", default=0, type=click.IntRange(min=0), help="Documents that have not ended; 0: any number.")
-@click.option(
-    "--requests-per-second", default=0.0, type=click.FloatRange(min=0), help="Calls a second, at each coordinator; 0: any number."
-)
-@click.option("--watches", default=0, type=click.IntRange(0, 1000), help="Watches at once, at each coordinator; 0: 1,000.")
-@click.option("--upload-bytes", default=0, type=click.IntRange(min=0), help="Bytes that are kept for a tenant; 0: any number.")
+@click.option("--slots", required=True, type=int, help=_SLOTS)
+@_limit_options
 @connected(Access.OPERATOR)
 async def put_plan(session: Session, /, name: str, **limits: Any) -> None:
     """Make or change a plan, for what waits and what runs.
 
-    A plan is put as a whole: a limit that is not given is its default, whatever it was before.
+    A plan is put as a whole: a limit that is not given is its default, whatever it was before. To change some: doctrain plans update.
     """
     async with session.client() as client:
-        _tell_plans(session, [await client.fleet.put_plan(name, **limits)])
+        _tell_plans(session, [await client.fleet.put_plan(name, **_given(limits))])
+
+
+@plans.command("update")
+@click.argument("name")
+@click.option("--slots", type=int, help=_SLOTS)
+@_limit_options
+@connected(Access.OPERATOR)
+async def update_plan(session: Session, /, name: str, **limits: Any) -> None:
+    """Change some limits of a plan, for waiting work too.
+
+    Those that are not given stay as they are.
+    """
+    if not _given(limits):
+        raise click.UsageError("Give at least one limit that is to change.")
+    async with session.client() as client:
+        known = next((plan for plan in await client.fleet.list_plans() if plan.name == name), None)
+        if known is None:
+            raise click.UsageError(f"There is no plan {name!r}; `doctrain plans list` shows them, and `doctrain plans put` makes one.")
+        kept = {limit: getattr(known, limit) for limit in limits}
+        if known.burst_slots <= known.slots:
+            kept["burst_slots"] = 0  # one that did not burst does not become one that does, nor one whose burst is too low
+        _tell_plans(session, [await client.fleet.put_plan(name, **{**kept, **_given(limits)})])
+
+
+def _given(limits: dict[str, Any]) -> dict[str, Any]:
+    return {limit: value for limit, value in limits.items() if value is not None}
 
 
 @plans.command("delete")

@@ -61,8 +61,10 @@ def course(training: Training, now: datetime) -> Iterator[str]:
         told.append(f"waiting for {span(elapsed)}")
     yield ", ".join(told)
     done = training.completed + training.failed
-    if ended and started and done and elapsed > 0:
-        yield f"{done / elapsed:,.1f} documents/s"
+    worked = done - training.unchanged
+    if ended and started:
+        if worked and elapsed > 0:
+            yield f"{worked / elapsed:,.1f} documents/s"
     elif training.documents_per_second > 0 and not training.paused:
         left = f", about {span((training.total - done) / training.documents_per_second)} left" if training.sealed else ""
         yield f"{training.documents_per_second:,.1f} documents/s{left}"

@@ -19,9 +19,20 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+class _Day(click.DateTime):
+    """A day, as a person writes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuses what is none in a sentence that says how to write one."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is no day; write year, month and day, such as 2026-05-31.", param, ctx)
+
+
 def period_options(function: Decorated) -> Decorated:
     """Which days: ``first_day`` and ``last_day``."""
-    day = click.DateTime(["%Y-%m-%d"])
+    day = _Day(["%Y-%m-%d"])
     function = click.option("--to", "last_day", type=day, metavar="DAY", help="The last day, such as 2026-05-31; without: today.")(function)
     return click.option("--from", "first_day", type=day, metavar="DAY", help="The first day; without: the first of the last day's month.")(
         function
