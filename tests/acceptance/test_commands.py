@@ -210,7 +210,7 @@ async def test_the_doctor_looks_into_a_bucket_and_says_why_it_does_not_answer(po
     _, out, _ = await run("doctor", DOCTRAIN_DATABASE_URL=postgres, DOCTRAIN_BLOB_URL="s3://bucket/blobs", **closed)
     (said,) = [line for line in out if "blobs" in line]
     assert said.startswith("BAD  blobs: s3://bucket/blobs: The object store did not answer")
-    assert said.endswith(": nothing listens there (connection refused).")
+    assert said.endswith(": connection refused: nothing listens there.")
     with serve() as site:
         answering = {**closed, "AWS_ENDPOINT": site.uri("")}
         asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "s3://bucket/blobs", **answering}
@@ -295,7 +295,7 @@ async def test_a_health_check_takes_an_address_and_says_when_nobody_serves_there
     assert (status, out, err) == (
         1,
         [],
-        ["Error: Coordinator 127.0.0.1:1: Does not answer: nothing listens there (connection refused)."],
+        ["Error: Coordinator 127.0.0.1:1: Does not answer: connection refused: nothing listens there."],
     )
     _, _, err = await run("healthcheck", "127.0.0.1:1", DOCTRAIN_TLS_CA="/none")
     assert err == ["Error: Coordinator 127.0.0.1:1: DOCTRAIN_TLS_CA names the file /none, which does not exist."]

@@ -112,5 +112,5 @@ async def test_wrong_usage_is_2_and_no_service_is_3(shell: Shell, folder: Path) 
     away = await shell("status", "t", "--address", "localhost:1,localhost:2")
     assert away.exit_code == 3
     assert "No doctrain service could be reached" in away.stderr
-    assert "localhost:1: nothing listens there" in away.stderr
-    assert "localhost:2: nothing listens there" in away.stderr
+    assert "localhost:1: connection refused" in away.stderr
+    assert "localhost:2: connection refused" in away.stderr

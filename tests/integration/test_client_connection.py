@@ -92,10 +92,10 @@ async def test_the_error_of_several_addresses_names_them_all_and_speaks_with_a_s
                 with pytest.raises(errors.UnavailableError) as caught:
                     await client.get_training("t")
             assert caught.value.reason == "DEPENDENCY_UNAVAILABLE"
-            assert str(caught.value) == ("Postgres did not answer. (Also tried: localhost:1: nothing listens there (connection refused).)")
+            assert str(caught.value) == ("Postgres did not answer. (Also tried: localhost:1: connection refused: nothing listens there.)")
     async with AsyncClient("localhost:1,no-such-host.invalid:2", api_key="secret") as client:
         for call in (client.get_training("t"), anext(client.watch("t", patience_seconds=0.5))):
             with pytest.raises(errors.UnavailableError) as caught:
                 await call
-            assert "localhost:1: nothing listens there (connection refused)" in str(caught.value)
+            assert "localhost:1: connection refused: nothing listens there" in str(caught.value)
             assert "no-such-host.invalid:2: there is no such host" in str(caught.value)

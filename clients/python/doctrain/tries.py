@@ -39,7 +39,8 @@ class Tries:
             told = next((failure for failure in reversed(self._failures.values()) if failure.reason), last)
         others = {address: failure for address, failure in self._failures.items() if failure is not told}
         if told.reason or isinstance(told, CallTimeoutError):
-            sentence = f"{told.sentence} (Also tried: {_listed(others)}.)"
+            others = {address: failure for address, failure in others.items() if failure.sentence != told.sentence}
+            sentence = f"{told.sentence} (Also tried: {_listed(others)}.)" if others else f"{told.sentence} (So it was at every address.)"
         else:
             sentence = f"No doctrain service could be reached to {self.operation}: {_listed(self._failures)}."
         return type(told)(sentence, status=told.status, details=told.details)

@@ -66,9 +66,9 @@ async def _train(client: doctrain.AsyncClient, documents: Path) -> pb.Training:
     async for update in client.watch(training.training_task_id, include_documents=True):
         for document in update.documents:
             click.echo(f"  {_outcome(document)}")
-        if update.training.version != training.version:
-            training = update.training
-            click.echo(f"  {training.message}")
+        if update.training.message != training.message:
+            click.echo(f"  {update.training.message}")
+        training = update.training
     click.echo(f"\nIt is training {training.training_task_id}, trace {training.trace_id}.")
     return training
 

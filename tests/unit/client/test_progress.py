@@ -12,7 +12,7 @@ from doctrain.cli.progress import Interruptions, PlainLines, StoringLines
 from doctrain.errors import UnavailableError
 from doctrain.v1 import training_pb2 as pb
 
-AWAY = UnavailableError("No doctrain service could be reached.", cause="nothing listens there (connection refused)")
+AWAY = UnavailableError("No doctrain service could be reached.", cause="connection refused: nothing listens there")
 
 
 class Clock:
@@ -45,7 +45,7 @@ def test_a_service_that_is_away_for_a_while_is_told_once_and_so_is_its_return() 
     told.take(None)
     away, back = follower.said
     assert re.fullmatch(
-        r"The service does not answer \(nothing listens there \(connection refused\)\); trying again until \d\d:\d\d:\d\d\..*", away
+        r"The service does not answer \(connection refused: nothing listens there\); trying again until \d\d:\d\d:\d\d\..*", away
     )
     assert back == "The service answers again."
 

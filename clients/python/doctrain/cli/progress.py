@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from doctrain.storing import Stored
     from doctrain.watch import Interruption, Update
 
-LINE_SECONDS = 1.0
-LINE_SHARE = 0.05
+LINE_SECONDS = 5.0
+LINE_SHARE = 0.1
 """Plain lines come no faster than that, and the longer a watch lasts the fewer: each waits for that share of its time."""
 STORING_SECONDS = 5.0
 """Storing tells how far it is that often where no bar can."""
@@ -49,13 +49,14 @@ class JsonLines:
 
 
 class PlainLines:
-    """A sentence at each change of state, and in between at most one a second, later fewer."""
+    """A sentence at each change of state, and in between, where it says something else, one in some seconds, later fewer."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = clock()
         self._state = 0
         self._told = float("-inf")
+        self._sentences: list[str] = []
 
     def show(self, update: Update) -> None:
         from doctrain.watch import has_ended
@@ -68,9 +69,11 @@ class PlainLines:
         pause = max(LINE_SECONDS, LINE_SHARE * (now - self._began))
         if update.training.state != self._state or now - self._told >= pause:
             self._state, self._told = update.training.state, now
-            click.echo(output.training_sentence(update.training))
-            for document in update.under_way:
-                click.echo(f"  {output.under_way_sentence(document)}")
+            long = [f"  {output.under_way_sentence(document)}" for document in update.under_way]
+            sentences = [output.training_sentence(update.training), *long]
+            if sentences != self._sentences:
+                self._sentences = sentences
+                click.echo("\n".join(sentences))
 
     def say(self, sentence: str) -> None:
         click.echo(sentence, err=True)
