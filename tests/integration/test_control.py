@@ -132,9 +132,9 @@ async def test_what_failed_is_trained_again_as_a_training_of_its_own(served: Coo
         assert [d.document_id async for d in acme.list_documents(every.training_task_id)] == ["1", "2", "3", "11", "12", "13"]
         after = await acme.get_training("t")
         assert (after.completed, after.failed, after.version) == (first.completed, first.failed, first.version)
-        with pytest.raises(NothingToRetryError, match="There is nothing to retry"):
+        with pytest.raises(NothingToRetryError, match=f"no document failed or was cancelled in '{every.training_task_id}'"):
             await acme.retry_failed(every.training_task_id)
-        with pytest.raises(NothingToRetryError, match="that were asked for"):
+        with pytest.raises(NothingToRetryError, match="each is none that was asked for"):
             await acme.retry_failed("t", document_ids=["4"])
         with pytest.raises(TrainingExistsError):
             await acme.retry_failed("t", retry_task_id="some")

@@ -66,11 +66,7 @@ class Retrying:
         failed = Failed(source, retry.classes)
         first = await self._first_chunk(failed, retried, retry.document_ids)
         if first.last and not first.count:
-            asked = "none of the documents that were asked for" if retry.classes or retry.document_ids else "no document"
-            raise NothingToRetryError(
-                f"There is nothing to retry: {asked} failed or was cancelled in {retry.source_task_id!r}, "
-                "or a later training has indexed those since, or they were deleted."
-            )
+            raise NothingToRetryError(f"There is nothing to retry: {_why_nothing(retry, retried['untrained'])}.")
         size = first.count if first.last else retried["untrained"]
         standing.check_documents(size)
         new = NewTraining(
@@ -101,3 +97,14 @@ class Retrying:
             if chunk.count or chunk.last or time.monotonic() >= until:
                 return chunk
             offset = chunk.offset
+
+
+def _why_nothing(retry: Retry, untrained: int) -> str:
+    since = "a later training has indexed since, or was deleted"
+    if not untrained:
+        return f"no document failed or was cancelled in {retry.source_task_id!r}"
+    if retry.classes or retry.document_ids:
+        return (
+            f"of the {untrained:,} that failed or were cancelled in {retry.source_task_id!r}, each is none that was asked for, or {since}"
+        )
+    return f"{untrained:,} failed or were cancelled in {retry.source_task_id!r}, and each of them {since}"
