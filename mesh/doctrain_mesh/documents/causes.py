@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
+NO_CREDENTIALS = "the mesh has no credentials for it (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role of the machine)"
+
 _CAUSES = (
-    (
-        "169\\.254\\.169\\.254|/latest/api/token|metadata\\.google|NoCredentials",
-        "the mesh has no credentials for it (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role of the machine)",
-    ),
+    ("169\\.254\\.169\\.254|/latest/api/token|metadata\\.google|NoCredentials", NO_CREDENTIALS),
     ("dns error", "there is no such host"),
-    ("ConnectionRefused|Connection refused", "nothing listens there (connection refused)"),
+    ("ConnectionRefused|Connection refused", "connection refused: nothing listens there"),
     ("certificate", "its certificate is not trusted"),
     ("status: 40[13]", "it does not accept the mesh's credentials, or they lack the right to list"),
     ("status: 404", "it has no such bucket"),

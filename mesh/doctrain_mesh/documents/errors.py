@@ -13,6 +13,10 @@ class BlobForbiddenError(InvalidRequestError):
     """What is there may not be read: by its owner's rules, or by ours (an address, a link that leaves the root)."""
 
 
+class BlobCredentialsError(BlobForbiddenError):
+    """The mesh has no credentials for the object store: its operator is to give it some."""
+
+
 class BlobChangedError(InvalidRequestError):
     """It was replaced while it was being read; what was read so far belongs to what is no longer there."""
 

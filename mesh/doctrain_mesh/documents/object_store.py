@@ -16,7 +16,7 @@ from obstore import exceptions as obstore_errors
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from doctrain_mesh.documents import causes
-from doctrain_mesh.documents.errors import BlobChangedError, BlobForbiddenError, BlobNotFoundError
+from doctrain_mesh.documents.errors import BlobChangedError, BlobCredentialsError, BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, OperationTimeoutError
 from doctrain_mesh.network import uris
 from doctrain_mesh.observability.outage import cause
@@ -86,6 +86,8 @@ async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
     except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
         log.info("The object store did not answer (%s): %s", operation, causes.for_the_log(error))
         why = causes.in_words(error)
+        if why == causes.NO_CREDENTIALS:
+            raise BlobCredentialsError(f"The object store cannot be asked: {why}. Ask the operator of the mesh.") from error
         raise BlobUnavailableError(
             f"The object store did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
         ) from error

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.documents.errors import (
+    BlobCredentialsError,
+    BlobForbiddenError,
+    BlobNotFoundError,
+    BlobRangeError,
+    BlobTooLargeError,
+)
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, InvalidRequestError, OperationTimeoutError
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.processor import ErrorClass
@@ -19,6 +25,7 @@ from doctrain_worker.sandbox.shared import ends
         (BlobTooLargeError(5), ErrorClass.RESOURCE, "TOO_LARGE"),
         (BlobNotFoundError("Not there."), ErrorClass.PERMANENT, "NOT_FOUND"),
         (BlobForbiddenError("Not yours."), ErrorClass.PERMANENT, "FORBIDDEN"),
+        (BlobCredentialsError("No credentials."), ErrorClass.PERMANENT, "NO_CREDENTIALS"),
         (BlobRangeError(100, 5, 5), ErrorClass.PERMANENT, "INVALID_RANGE"),
         (InvalidRequestError("Not so."), ErrorClass.PERMANENT, "INVALID_URI"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
+from doctrain_mesh.documents.errors import BlobCredentialsError, BlobForbiddenError, BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.errors import DoctrainError, InvalidRequestError, UnavailableError
 from doctrain_worker.pipeline.processor import ErrorClass, Failure, StageTiming
 from doctrain_worker.sandbox.shared import ends
@@ -21,7 +21,8 @@ def of_error(error: DoctrainError) -> Failure:
     if isinstance(error, BlobNotFoundError):
         return Failure(ErrorClass.PERMANENT, "NOT_FOUND", f"The document was not found. {error.sentence}")
     if isinstance(error, BlobForbiddenError):
-        return Failure(ErrorClass.PERMANENT, "FORBIDDEN", error.sentence)
+        code = "NO_CREDENTIALS" if isinstance(error, BlobCredentialsError) else "FORBIDDEN"
+        return Failure(ErrorClass.PERMANENT, code, error.sentence)
     if isinstance(error, BlobRangeError):
         return Failure(ErrorClass.PERMANENT, "INVALID_RANGE", error.sentence)
     code = "INVALID_URI" if isinstance(error, InvalidRequestError) else error.reason
