@@ -107,7 +107,7 @@ def _holds(facts: Facts) -> Iterator[Hold]:
         yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
     else:
         yield from _handed_out(facts)
-    if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.slots):
+    if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.limit.slots):
         yield _worker_lost(facts.lost)
     if facts.yield_reason is not None and (facts.yield_seconds or 0) > 0:
         seconds = facts.yield_seconds or 0.0

@@ -10,7 +10,7 @@ import pytest
 
 from doctrain import AsyncClient, Client, retry
 from doctrain.fleet import AsyncFleet
-from doctrain.sync import Fleet
+from doctrain.sync_fleet import Fleet
 from doctrain.v1 import fleet_pb2, search_pb2, training_pb2
 
 
