@@ -322,6 +322,24 @@ async def test_operators_suspend_and_delete_tenants_and_see_usage_and_who_did_wh
     assert lines(await shell("audit", "--json"))[0]["sentence"] == "Plan gold was set"
 
 
+async def test_a_tenant_is_told_its_limits_and_what_of_them_is_in_use(shell: Shell, service: ScriptedService) -> None:
+    service.limits = pb.GetLimitsResponse(
+        plan="team",
+        slots=pb.Allowance(used=2, limit=30),
+        upload_bytes=pb.Allowance(used=3_000_000),
+        requests_per_second=2_000_000,
+        suspended=True,
+        suspend_reason="Unpaid",
+    )
+    told = (await shell("limits")).stdout.splitlines()
+    assert told[0] == "Plan team, suspended: Unpaid."
+    assert told[2].split()[-2:] == ["2", "30"]
+    assert told[5].split() == ["uploads", "3.0", "MB", "any"]
+    assert told[7].split()[-2:] == ["-", "2,000,000"]
+    assert told[8].split()[-1] == "1,000"
+    assert lines(await shell("limits", "--json"))[0]["slots"] == {"used": "2", "limit": "30"}
+
+
 async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service: ScriptedService) -> None:
     async def forever(request: pb.WatchStatusRequest, context: object) -> AsyncIterator[pb.WatchStatusResponse]:
         yield pb.WatchStatusResponse(training=pb.Training(training_task_id="t", total=3, version=1), resume_position="1")

@@ -81,6 +81,7 @@ CASES: dict[str, list[Callable[[], Request]]] = {
     ],
     "GetIndex": [search_pb2.GetIndexRequest],
     "GetUsage": [T.GetUsageRequest],
+    "GetLimits": [T.GetLimitsRequest],
 }
 
 

@@ -88,6 +88,7 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc
         self.tenants: dict[str, fleet_pb2.Tenant] = {}
         self.plans: dict[str, fleet_pb2.Plan] = {}
         self.usage: list[usage_pb2.UsageDay] = []
+        self.limits = training_pb2.GetLimitsResponse()
         self.audit_log: list[fleet_pb2.AuditEntry] = []
         self.api_keys: dict[int, fleet_pb2.Key] = {}
         self.watch: Watch | None = None
@@ -355,6 +356,10 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc
     async def GetUsage(self, request: training_pb2.GetUsageRequest, context: Any) -> training_pb2.GetUsageResponse:
         await self._enter("GetUsage", request, context)
         return training_pb2.GetUsageResponse(days=self.usage)
+
+    async def GetLimits(self, request: training_pb2.GetLimitsRequest, context: Any) -> training_pb2.GetLimitsResponse:
+        await self._enter("GetLimits", request, context)
+        return self.limits
 
     async def ListAuditLog(self, request: fleet_pb2.ListAuditLogRequest, context: Any) -> fleet_pb2.ListAuditLogResponse:
         await self._enter("ListAuditLog", request, context)

@@ -245,6 +245,11 @@ class AsyncClient:
         request, seconds = training_pb2.GetUsageRequest(period=requests.period(first_day, last_day)), self._timeouts.call_seconds
         return list((await self._endpoints.call("read the usage", lambda e: e.training.GetUsage, request, seconds=seconds)).days)
 
+    async def get_limits(self) -> training_pb2.GetLimitsResponse:
+        """What the tenant's plan allows, and how much of it is in use."""
+        request, seconds = training_pb2.GetLimitsRequest(), self._timeouts.call_seconds
+        return await self._endpoints.call("read the limits", lambda e: e.training.GetLimits, request, seconds=seconds)
+
     async def search(
         self,
         query: str,

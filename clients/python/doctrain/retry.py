@@ -28,7 +28,7 @@ HOP_PAUSE_SECONDS = 0.05
 _REPEATABLE = {
     "doctrain.v1.TrainingService": (
         *("StartTraining", "GetTraining", "ListTrainings", "ListDocuments", "CancelTraining", "PauseTraining", "ResumeTraining"),
-        *("RetryFailedDocuments", "ExplainTraining", "DropUploads", "GetUsage"),
+        *("RetryFailedDocuments", "ExplainTraining", "DropUploads", "GetUsage", "GetLimits"),
     ),
     "doctrain.v1.SearchService": ("Search", "DeleteDocuments", "GetIndex"),
     "doctrain.v1.FleetService": (

@@ -151,6 +151,10 @@ class Client:
         """See ``AsyncClient.get_usage``."""
         return self._loop.run(self._client.get_usage(first_day=first_day, last_day=last_day))
 
+    def get_limits(self) -> training_pb2.GetLimitsResponse:
+        """See ``AsyncClient.get_limits``."""
+        return self._loop.run(self._client.get_limits())
+
     def search(
         self,
         query: str,

@@ -33,6 +33,7 @@ POLICIES: dict[str, int] = {
             "UploadDocument",
             "DropUploads",
             "GetUsage",
+            "GetLimits",
         )
     },
     **{f"{_SEARCH}/{method}": ROLE_TENANT for method in ("Search", "DeleteDocuments", "GetIndex")},

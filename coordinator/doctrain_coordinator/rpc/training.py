@@ -19,6 +19,7 @@ from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.rpc.violations import page_size
 from doctrain_coordinator.rpc.watching import Watching
+from doctrain_coordinator.tenants import limits
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.uploads import Uploads
 from doctrain_coordinator.tenants.usage import Usage
@@ -166,6 +167,21 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
         first, last = usage.days(request.period, datetime.now(UTC).date())
         return pb.GetUsageResponse(days=usage.messages(await self._parts.usage.read(CALLER.get().tenant, first, last)))
+
+    async def GetLimits(self, request: pb.GetLimitsRequest, context: Any) -> pb.GetLimitsResponse:
+        found = await limits.read(self._parts.pool, CALLER.get().tenant)
+        return pb.GetLimitsResponse(
+            plan=found.plan,
+            slots=pb.Allowance(used=found.slots_used, limit=found.slots),
+            open_trainings=pb.Allowance(used=found.open_trainings_used, limit=found.open_trainings),
+            open_documents=pb.Allowance(used=found.open_documents_used, limit=found.open_documents),
+            upload_bytes=pb.Allowance(used=found.upload_bytes_used, limit=found.upload_bytes),
+            training_documents=found.training_documents,
+            requests_per_second=found.requests_per_second,
+            watches=found.watches,
+            suspended=found.suspended,
+            suspend_reason=found.suspend_reason,
+        )
 
     def _deed(self, task_id: str) -> AbstractContextManager[Deed]:
         return deeds.deed(f"training {task_id}")

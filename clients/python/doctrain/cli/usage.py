@@ -1,4 +1,4 @@
-"""What was used and what was changed: ``usage`` for tenants, ``audit`` for operators."""
+"""What was used and what was changed: ``usage`` and ``limits`` for tenants, ``audit`` for operators."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from doctrain.cli.session import Session, connected
 
 if TYPE_CHECKING:
     from doctrain.v1.fleet_pb2 import AuditEntry
+    from doctrain.v1.training_pb2 import Allowance, GetLimitsResponse
     from doctrain.v1.usage_pb2 import UsageDay
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -76,6 +77,40 @@ def _row(name: str, found: Sequence[UsageDay]) -> tuple[object, ...]:
 
 
 @click.command()
+@connected(Access.TENANT)
+async def limits(session: Session) -> None:
+    """Show what the plan allows, and how much of it is in use."""
+    async with session.client() as client:
+        found = await client.get_limits()
+    if session.as_json:
+        output.print_message(found)
+        return
+    click.echo(output.printable(f"Plan {found.plan}{_suspended(found)}."))
+    rows = [
+        ("slots: documents at once", *_allowance(found.slots)),
+        ("trainings that have not ended", *_allowance(found.open_trainings)),
+        ("documents that have not ended", *_allowance(found.open_documents)),
+        ("uploads", *_allowance(found.upload_bytes, output.size)),
+        ("documents of one training", "-", _or_any(found.training_documents)),
+        ("calls a second, at each coordinator", "-", _or_any(found.requests_per_second)),
+        ("watches at once, at each coordinator", "-", f"{found.watches or 1_000:,}"),
+    ]
+    output.print_table(("LIMIT", "USED", "ALLOWED"), rows, nothing="")
+
+
+def _suspended(found: GetLimitsResponse) -> str:
+    return f", suspended{f': {found.suspend_reason}' if found.suspend_reason else ''}" if found.suspended else ""
+
+
+def _allowance(one: Allowance, told: Callable[[int], str] = "{:,}".format) -> tuple[str, str]:
+    return told(one.used), told(one.limit) if one.limit else "any"
+
+
+def _or_any(limit: float) -> str:
+    return f"{limit:,.10g}" if limit else "any"
+
+
+@click.command()
 @click.option("--tenant", "tenant_id", default="", help="Only what concerns this tenant.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(min=0), help="How many at most; 0: all.")
 @connected(Access.OPERATOR)
@@ -101,4 +136,4 @@ def _who(entry: AuditEntry) -> str:
     return f"{whose} (key {entry.key_id})"
 
 
-COMMANDS: tuple[click.Command, ...] = (usage, audit)
+COMMANDS: tuple[click.Command, ...] = (usage, limits, audit)

@@ -1478,3 +1478,112 @@ class GetUsageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015
+
+@_typing.final
+class GetLimitsRequest(_message.Message):
+    """Asks for the limits of the caller's tenant; there is nothing to choose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitsRequest: _TypeAlias = GetLimitsRequest  # noqa: Y015
+
+@_typing.final
+class GetLimitsResponse(_message.Message):
+    """What the tenant may, and what of it is in use. docs/reference/limits.md says when each is looked at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    OPEN_TRAININGS_FIELD_NUMBER: _builtins.int
+    OPEN_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    UPLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    TRAINING_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    WATCHES_FIELD_NUMBER: _builtins.int
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    SUSPEND_REASON_FIELD_NUMBER: _builtins.int
+    plan: _builtins.str
+    """The plan whose limits hold."""
+    training_documents: _builtins.int
+    """Documents of one training; 0: no limit."""
+    requests_per_second: _builtins.float
+    """Calls a second, at each coordinator; 0: no limit."""
+    watches: _builtins.int
+    """WatchStatus streams at once, at each coordinator; 0: 1,000."""
+    suspended: _builtins.bool
+    """Whether the tenant is suspended."""
+    suspend_reason: _builtins.str
+    """Why, in the operator's words; empty when none were given, and while it is not."""
+    @_builtins.property
+    def slots(self) -> Global___Allowance:
+        """Documents at once, over all its trainings."""
+
+    @_builtins.property
+    def open_trainings(self) -> Global___Allowance:
+        """Trainings that have not ended."""
+
+    @_builtins.property
+    def open_documents(self) -> Global___Allowance:
+        """Documents that have not ended; of a manifest with what of it is read."""
+
+    @_builtins.property
+    def upload_bytes(self) -> Global___Allowance:
+        """Bytes of uploads and inline documents that are kept."""
+
+    def __init__(
+        self,
+        *,
+        plan: _builtins.str = ...,
+        slots: Global___Allowance | None = ...,
+        open_trainings: Global___Allowance | None = ...,
+        open_documents: Global___Allowance | None = ...,
+        upload_bytes: Global___Allowance | None = ...,
+        training_documents: _builtins.int = ...,
+        requests_per_second: _builtins.float = ...,
+        watches: _builtins.int = ...,
+        suspended: _builtins.bool = ...,
+        suspend_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["open_documents", b"open_documents", "open_trainings", b"open_trainings", "slots", b"slots", "upload_bytes", b"upload_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_documents", b"open_documents", "open_trainings", b"open_trainings", "plan", b"plan", "requests_per_second", b"requests_per_second", "slots", b"slots", "suspend_reason", b"suspend_reason", "suspended", b"suspended", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitsResponse: _TypeAlias = GetLimitsResponse  # noqa: Y015
+
+@_typing.final
+class Allowance(_message.Message):
+    """One limit, and how much of it is in use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    used: _builtins.int
+    """How much is in use; it may be more than the limit, for a limit that was lowered takes nothing away."""
+    limit: _builtins.int
+    """How much there may be; 0: no limit."""
+    def __init__(
+        self,
+        *,
+        used: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Allowance: _TypeAlias = Allowance  # noqa: Y015

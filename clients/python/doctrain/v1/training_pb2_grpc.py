@@ -110,6 +110,11 @@ class TrainingServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_training__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_training__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.GetLimits = channel.unary_unary(
+                '/doctrain.v1.TrainingService/GetLimits',
+                request_serializer=doctrain_dot_v1_dot_training__pb2.GetLimitsRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_training__pb2.GetLimitsResponse.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer(object):
@@ -248,6 +253,13 @@ class TrainingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLimits(self, request, context):
+        """The plan of the caller's tenant: its limits, and how much of them is in use. Errors: DEPENDENCY_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -315,6 +327,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.GetUsage,
                     request_deserializer=doctrain_dot_v1_dot_training__pb2.GetUsageRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_training__pb2.GetUsageResponse.SerializeToString,
+            ),
+            'GetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLimits,
+                    request_deserializer=doctrain_dot_v1_dot_training__pb2.GetLimitsRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_training__pb2.GetLimitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -679,6 +696,33 @@ class TrainingService(object):
             '/doctrain.v1.TrainingService/GetUsage',
             doctrain_dot_v1_dot_training__pb2.GetUsageRequest.SerializeToString,
             doctrain_dot_v1_dot_training__pb2.GetUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.TrainingService/GetLimits',
+            doctrain_dot_v1_dot_training__pb2.GetLimitsRequest.SerializeToString,
+            doctrain_dot_v1_dot_training__pb2.GetLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -110,6 +110,8 @@ class TrainingServiceStub:
     """
     GetUsage: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]
     """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
+    GetLimits: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetLimitsRequest, _training_pb2.GetLimitsResponse]
+    """The plan of the caller's tenant: its limits, and how much of them is in use. Errors: DEPENDENCY_UNAVAILABLE."""
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -193,6 +195,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """
     GetUsage: _aio.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]  # type: ignore[assignment]
     """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
+    GetLimits: _aio.UnaryUnaryMultiCallable[_training_pb2.GetLimitsRequest, _training_pb2.GetLimitsResponse]  # type: ignore[assignment]
+    """The plan of the caller's tenant: its limits, and how much of them is in use. Errors: DEPENDENCY_UNAVAILABLE."""
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """What tenants call: start the training of documents, follow it, read what came of it.
@@ -351,5 +355,13 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_training_pb2.GetUsageResponse, _abc.Awaitable[_training_pb2.GetUsageResponse]]:
         """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
+
+    @_abc_1.abstractmethod
+    def GetLimits(
+        self,
+        request: _training_pb2.GetLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.GetLimitsResponse, _abc.Awaitable[_training_pb2.GetLimitsResponse]]:
+        """The plan of the caller's tenant: its limits, and how much of them is in use. Errors: DEPENDENCY_UNAVAILABLE."""
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,51 @@
+"""What a tenant's plan allows and what of it is in use, as the tenant is told."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from doctrain.v1 import training_pb2 as pb
+from testkit.coordinator import coordinators
+from testkit.indexing import indexing
+from testkit.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(90)]
+
+
+async def test_a_tenant_sees_its_limits_and_what_of_them_is_in_use(postgres: str, tmp_path: Path) -> None:
+    async with coordinators(postgres, tmp_path) as served, indexing(served) as indexer:
+        operator = await served.client(await served.key(3))
+        await operator.fleet.put_plan(
+            "team", slots=3, open_trainings=7, open_documents=50, training_documents=20, requests_per_second=100.5, upload_bytes=1_000
+        )
+        acme, other = await served.tenant("acme", "team"), await served.tenant("other", "team")
+        indexer.gates = {name: asyncio.Event() for name in ("a", "b")}
+        documents = [pb.DocumentInput(document_id=name, content=b"Said by " + name.encode()) for name in ("a", "b", "c")]
+        await acme.start_training(documents, training_task_id="t")
+
+        async def waits() -> bool:
+            return indexer.at_gate == {"a", "b"} and (await acme.get_training("t")).completed == 1
+
+        await wait_until(waits)
+        assert await acme.get_limits() == pb.GetLimitsResponse(
+            plan="team",
+            slots=pb.Allowance(used=3, limit=3),
+            open_trainings=pb.Allowance(used=1, limit=7),
+            open_documents=pb.Allowance(used=2, limit=50),
+            upload_bytes=pb.Allowance(used=27, limit=1_000),
+            training_documents=20,
+            requests_per_second=100.5,
+        )
+        unused = await other.get_limits()
+        assert [one.used for one in (unused.slots, unused.open_trainings, unused.open_documents, unused.upload_bytes)] == [0] * 4
+        for gate in indexer.gates.values():
+            gate.set()
+        await acme.wait("t")
+        left = await acme.get_limits()
+        assert (left.slots.used, left.open_trainings.used, left.open_documents.used, left.upload_bytes.used) == (0, 0, 0, 27)
+        await operator.fleet.suspend_tenant("acme", reason="Unpaid")
+        told = await acme.get_limits()
+        assert (told.suspended, told.suspend_reason) == (True, "Unpaid")
