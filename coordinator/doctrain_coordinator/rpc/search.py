@@ -9,6 +9,7 @@ from typing import Any
 
 from doctrain.v1 import search_pb2 as pb
 from doctrain.v1 import search_pb2_grpc
+from doctrain_coordinator.core.common_words import telling
 from doctrain_coordinator.core.snippets import snippet
 from doctrain_coordinator.rpc import deeds
 from doctrain_coordinator.rpc.interceptors import CALLER
@@ -35,7 +36,7 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
         tenant, asked, searching = CALLER.get().tenant, wanted(request), self._parts.searching
         found = await searching.search(tenant, asked)
         unknown = await searching.unknown(tenant, asked.filter)
-        words = frozenset(found.words)
+        words = frozenset(telling(found.words))
         return pb.SearchResponse(
             hits=[_hit(hit, words) for hit in found.hits],
             unknown_training_task_ids=unknown.task_ids,

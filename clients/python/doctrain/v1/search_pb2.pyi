@@ -246,7 +246,9 @@ class SearchHit(_message.Message):
     """What the document was detected to be, such as `application/pdf`."""
     @_builtins.property
     def snippet_matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextRange]:
-        """Where the query's words stand in `snippet`, in order; empty when it was found by meaning alone."""
+        """Where the query's words stand in `snippet`, in order; words such as `who` and `the` only where the query has no others. Empty
+        when it was found by meaning alone.
+        """
 
     @_builtins.property
     def range(self) -> Global___TextRange:
