@@ -69,7 +69,7 @@ def _row(worker: Worker, registry_answered: bool) -> tuple[object, ...]:
         f"{worker.lanes_in_use}/{worker.lanes}",
         worker.slots_in_use,
         _share(worker.cpu),
-        f"{worker.memory_bytes / 2**20:.0f} MiB" if worker.memory_bytes >= 0 else "?",
+        output.size(worker.memory_bytes) if worker.memory_bytes >= 0 else "?",
         _share(worker.memory_share),
         _share(worker.disk_free_share),
         f"{worker.loop_lag_seconds:.1f} s" if worker.loop_lag_seconds >= 0 else "?",
