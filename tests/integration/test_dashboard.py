@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,9 @@ from selenium.webdriver.common.keys import Keys
 
 import doctrain
 from doctrain.v1 import training_pb2
-from testkit.chromium import Browser, browser
-from testkit.coordinator import Coordinators, coordinators
-from testkit.indexing import Indexer, indexing, train
+from testkit.chromium import Browser
+from testkit.dashboard import Look, Mesh, dashboard_mesh, looking
+from testkit.indexing import train
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dashboard")]
 
@@ -40,43 +38,16 @@ return [...document.querySelectorAll("body *")].filter((element) =>
 """
 
 
-@dataclass
-class Mesh:
-    """A coordinator with its dashboard, a worker that indexes texts, and two tenants."""
-
-    served: Coordinators
-    indexer: Indexer
-    acme: doctrain.AsyncClient
-    zebra: doctrain.AsyncClient
-    operator_key: str
-    acme_key: str
-    zebra_key: str
-
-
 @pytest.fixture
 async def mesh(postgres: str, tmp_path: Path) -> AsyncIterator[Mesh]:
-    async with AsyncExitStack() as stack:
-        served = await stack.enter_async_context(coordinators(postgres, tmp_path, dashboard_listen="127.0.0.1:0"))
-        indexer = await stack.enter_async_context(indexing(served))
-        acme, zebra = await served.tenant("acme"), await served.tenant("zebra")
-        keys = [await served.key(3), await served.key(1, "acme"), await served.key(1, "zebra")]
-        yield Mesh(served, indexer, acme, zebra, *keys)
+    async with dashboard_mesh(postgres, tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
-async def look(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Callable[[Callable[[Browser], None]], asyncio.Future[None]]]:
-    """Runs what a person does in a thread, in the one browser of the test, which must not complain."""
-    loop = asyncio.get_running_loop()
-    with browser(mesh.served.running[0].dashboard, tmp_path) as opened:
-
-        def run(act: Callable[[Browser], None]) -> asyncio.Future[None]:
-            return loop.run_in_executor(None, act, opened)
-
+async def look(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Look]:
+    async with looking(mesh.served, tmp_path) as run:
         yield run
-        assert await asyncio.to_thread(opened.complaints) == []
-
-
-Look = Callable[[Callable[[Browser], None]], asyncio.Future[None]]
 
 
 async def start(client: doctrain.AsyncClient, name: str, documents: dict[str, str]) -> None:
@@ -89,7 +60,7 @@ async def test_an_operator_sees_a_training_come_and_go_to_its_end_without_a_relo
 
     def sign_in(page: Browser) -> None:
         page.sign_in(mesh.operator_key)
-        page.shows("Fleet", "Operator", "Every training has ended.", "works")
+        page.shows("Fleet", "Operator", "Every training has ended.", "connected")
         page.driver.execute_script("window.loadedOnce = true")
 
     def running(page: Browser) -> None:
@@ -102,7 +73,7 @@ async def test_an_operator_sees_a_training_come_and_go_to_its_end_without_a_relo
         page.until(lambda: "processing" not in page.texts("#documents summary")[1], "both documents have ended")
         page.press("Fleet")
         page.shows("Every training has ended.")
-        page.until(lambda: page.driver.execute_script("return document.querySelector('polyline').points.length > 1"), "a line")
+        page.until(lambda: page.driver.execute_script("return document.querySelector('polyline')?.points.length > 1"), "a line")
         assert page.driver.execute_script("return window.loadedOnce")
 
     await look(sign_in)
@@ -207,8 +178,8 @@ async def test_a_tenant_sees_its_own_alone_and_is_offered_nothing_of_operators(m
     def peek(page: Browser) -> None:
         page.sign_in(mesh.zebra_key)
         page.shows("Trainings", "No trainings.")
-        assert page.texts("nav a") == ["Trainings", "Search"]
-        for view in ("fleet", "keys", "tenants", "concurrency", "dead-letters"):
+        assert page.texts("nav a") == ["Trainings", "Search", "Limits", "Usage"]
+        for view in ("fleet", "keys", "tenants", "concurrency", "audit", "dead-letters"):
             page.go(view)
             page.until(lambda: page.driver.current_url.endswith("#/trainings"), "sent to what there is")
         for view in ("training?id=of-acme", "training?tenant=acme&id=of-acme"):
@@ -235,6 +206,7 @@ async def test_a_tenant_watches_and_searches_and_what_documents_say_is_text(mesh
         page.shows("completed", "2 of 2", MARKUP)
         page.element("#documents summary").click()
         page.shows("<b>bold</b>")
+        assert page.texts("#documents details[open] h3") == ["Metadata"]
         page.press("Search")
         page.shows("of 2 documents")
         page.element("#query").send_keys("coral limestone", Keys.ENTER)
@@ -309,37 +281,47 @@ async def test_all_is_done_with_the_keyboard_alone_and_the_focus_is_seen(mesh: M
 
 
 async def test_it_is_legible_in_the_light_in_the_dark_and_on_a_small_screen(mesh: Mesh, look: Look) -> None:
-    await start(mesh.acme, "t-" + "long-name-" * 11, {"a.txt": "Short.", "b" * 400: "Long name."})
-    await mesh.acme.wait("t-" + "long-name-" * 11)
+    await start(mesh.acme, TRAINING, {"a.txt": "Short.", "b" * 400: "Long name."})
+    await mesh.acme.wait(TRAINING)
 
     def views(page: Browser) -> None:
-        page.sign_in(mesh.operator_key)
         grounds = set()
-        for scheme in ("light", "dark"):
-            page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-            grounds.add(page.driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
-            for view, shown in SHOWN.items():
+        for role, key in (("operator", mesh.operator_key), ("tenant", mesh.acme_key)):
+            page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+            page.sign_in(key)
+            for scheme in ("light", "dark"):
+                page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+                grounds.add(page.driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
+                for view, shown in SHOWN[role].items():
+                    page.go(view)
+                    page.shows(shown)
+                    assert page.driver.execute_script(CONTRAST) == [], (scheme, view)
+                    assert len(page.texts("h1")) == 1
+            screen = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+            page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+            for view, shown in SHOWN[role].items():
                 page.go(view)
                 page.shows(shown)
-                assert page.driver.execute_script(CONTRAST) == [], (scheme, view)
-                assert len(page.texts("h1")) == 1
+                assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 360, view
+            page.press("Sign out")
+            page.shows("API key")
         assert len(grounds) == 2
-        screen = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-        for view, shown in SHOWN.items():
-            page.go(view)
-            page.shows(shown)
-            assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 360, view
 
     await look(views)
 
 
+TRAINING = "t-" + "long-name-" * 11
 SHOWN = {
-    "fleet": "works",
-    "trainings": "t-long",
-    "training?tenant=acme&id=t-" + "long-name-" * 11: "a.txt",
-    "concurrency": "Nothing was decided yet.",
-    "tenants": "acme",
-    "keys": "operator",
-    "dead-letters": "No dead letters.",
+    "operator": {
+        "fleet": "connected",
+        "trainings": "t-long",
+        f"training?tenant=acme&id={TRAINING}": "a.txt",
+        "concurrency": "Nothing was decided yet.",
+        "tenants": "acme",
+        "usage": "acme",
+        "keys": "operator",
+        "audit": "Nothing was changed.",
+        "dead-letters": "No dead letters.",
+    },
+    "tenant": {"search": "of 2 documents", "limits": "paid", "usage": "First day"},
 }

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import doctrain
 from doctrain.v1 import training_pb2
@@ -19,7 +20,7 @@ from doctrain_mesh.errors import DoctrainError
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.index import IndexedDocument, index
-from doctrain_worker.pipeline.processor import DocumentTask, Done, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DocumentTask, Done, Outcome, ShardContext, StageTiming
 from doctrain_worker.pipeline.wire import Chunk
 from doctrain_worker.text.chunking import embedded_text
 from testkit.coordinator import Coordinators
@@ -36,13 +37,15 @@ def model_of_tests() -> OnnxModel:
 class Indexer:
     """A processor. A document is passages with an empty line between; a line ``# Heading`` and one ``page 3`` may come before.
 
-    ``model`` is the name that is written with the vectors. Documents wait at ``gates`` of their id before they are indexed.
+    ``model`` is the name that is written with the vectors. Documents wait at ``gates`` of their id before they are indexed,
+    and tell their ``stages`` there.
     """
 
     pool: postgres.Pool
     blobs: BlobStore
     model: str = minilm.NAME
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    stages: dict[str, list[StageTiming]] = field(default_factory=dict)
     at_gate: set[str] = field(default_factory=set)
 
     async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
@@ -54,6 +57,7 @@ class Indexer:
         vectors = await asyncio.to_thread(_vectors, chunks)
         if gate := self.gates.get(document.document_id):
             self.at_gate.add(document.document_id)
+            shard.tell(document.ordinal, self.stages.get(document.document_id, ()))
             await gate.wait()
         with ChunkStore() as store:
             if chunks:
@@ -86,13 +90,13 @@ def _vectors(chunks: list[Chunk]) -> bytes:
 
 
 @asynccontextmanager
-async def indexing(served: Coordinators) -> AsyncIterator[Indexer]:
-    """A worker of these coordinators."""
+async def indexing(served: Coordinators, **chosen: Any) -> AsyncIterator[Indexer]:
+    """A worker of these coordinators; ``chosen`` are arguments of ``worker``."""
     pool = await postgres.create_pool(served.settings.database_url, size=4, name="doctrain worker")
     try:
         indexer = Indexer(pool, BlobStore(served.settings.blob_url))
         addresses = [one.address for one in served.running]
-        async with worker(served.broker, indexer, *addresses, worker_key=await served.key(2)):
+        async with worker(served.broker, indexer, *addresses, worker_key=await served.key(2), **chosen):
             yield indexer
     finally:
         await postgres.close_pool(pool)

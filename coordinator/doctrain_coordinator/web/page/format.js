@@ -1,9 +1,12 @@
 // Values as people read them: the words, times and sizes of the command line.
 
 const ENDED = new Set(["COMPLETED", "COMPLETED_WITH_FAILURES", "FAILED", "CANCELLED"]);
-const LOOKS = { COMPLETED: "good", COMPLETED_WITH_FAILURES: "bad", FAILED: "bad", QUEUED: "wait", PAUSED: "wait", CANCELLED: "wait" };
+const LOOKS = {
+  ACTIVE: "good", SUSPENDED: "wait", DELETING: "bad",
+  CONNECTED: "good", UNFIT: "bad", CORDONED: "wait", DRAINING: "wait", DRAINED: "wait", "NOT CONNECTED": "wait", "IN FORCE": "good", EXPIRED: "bad", REVOKED: "wait",
+  COMPLETED: "good", COMPLETED_WITH_FAILURES: "bad", FAILED: "bad", QUEUED: "wait", PAUSED: "wait", CANCELLED: "wait" };
 const NUMBER = new Intl.NumberFormat("en");
-const ONE_DIGIT = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+export const ONE_DIGIT = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 /** 64-bit numbers come as strings. */
 export const number = (value) => NUMBER.format(Number(value));
@@ -40,11 +43,15 @@ export function moment(timestamp) {
 }
 
 export function size(bytes) {
+  bytes = Number(bytes);
   for (const [unit, factor] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
     if (bytes >= factor) return `${ONE_DIGIT.format(bytes / factor)} ${unit}`;
   }
   return `${number(bytes)} bytes`;
 }
+
+/** A share of one, as a percentage; a question mark where it is not known. */
+export const share = (value) => (value < 0 ? "?" : `${Math.round(100 * value)} %`);
 
 /** How long a training has run since it started, or took. */
 export function took(training, now = Date.now()) {

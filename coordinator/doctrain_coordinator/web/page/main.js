@@ -2,16 +2,19 @@
 
 import { CallError, session } from "./api.js";
 import { h, render } from "./dom.js";
-import { trouble } from "./told.js";
+import { tell, trouble } from "./told.js";
+import { audit } from "./views/audit.js";
 import { concurrency } from "./views/concurrency.js";
 import { letters } from "./views/letters.js";
 import { fleet } from "./views/fleet.js";
 import { keys } from "./views/keys.js";
+import { limits } from "./views/limits.js";
 import { search } from "./views/search.js";
 import { signIn } from "./views/signin.js";
 import { tenants } from "./views/tenants.js";
 import { training } from "./views/training.js";
 import { trainings } from "./views/trainings.js";
+import { usage } from "./views/usage.js";
 
 // A view is `{title(parameters), start(place, {signal, parameters, refused})}`; `menu` is its name there.
 const VIEWS = {
@@ -21,13 +24,17 @@ const VIEWS = {
     training,
     concurrency: { ...concurrency, menu: "Concurrency" },
     tenants: { ...tenants, menu: "Tenants and plans" },
+    usage: { ...usage, menu: "Usage" },
     keys: { ...keys, menu: "Keys" },
+    audit: { ...audit, menu: "Audit log" },
     "dead-letters": { ...letters, menu: "Dead letters" },
   },
   tenant: {
     trainings: { ...trainings, menu: "Trainings" },
     training,
     search: { ...search, menu: "Search" },
+    limits: { ...limits, menu: "Limits" },
+    usage: { ...usage, menu: "Usage" },
   },
 };
 
@@ -43,6 +50,7 @@ function open() {
   leaving.abort();
   leaving = new AbortController();
   trouble("");
+  tell("");
   const main = document.getElementById("main");
   const views = VIEWS[session.role];
   if (!session.key || !views) {

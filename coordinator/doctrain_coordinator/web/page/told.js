@@ -1,6 +1,6 @@
 // Two places where something is said: what was done, politely, and what is the matter, until it is over.
 
-/** Says what was done; it stays for some seconds. */
+/** Says what was done; it stays for some seconds, or until another view comes, which says an empty sentence. */
 let fading = 0;
 export function tell(sentence) {
   const place = document.getElementById("told");

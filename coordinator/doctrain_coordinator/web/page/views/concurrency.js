@@ -20,7 +20,7 @@ export const concurrency = {
       if (signal.aborted) return;
       const act = (asked) => asked.then((said) => said && draw()).catch(refused);
       render(place,
-        h("p", null, "A plan guarantees some documents at once, and may burst while work waits and the machines bear it."),
+        h("p", null, "A plan guarantees slots (documents at once), and may burst while work waits and the machines bear it."),
         h("h2", null, "Plans"),
         plans(found.plans, act),
         h("h2", null, "Orders for tenants"),
@@ -77,7 +77,7 @@ async function order({ plan, tenant, standing }) {
     text: "It holds at once, for waiting work too, until it is cleared.",
     fields: [
       ...whom,
-      { name: "kind", label: "Documents at once", value: standing?.kind ?? CAP, options: [[CAP, "at most"], [PIN, "exactly"]] },
+      { name: "kind", label: "Slots", value: standing?.kind ?? CAP, options: [[CAP, "at most"], [PIN, "exactly"]] },
       { name: "slots", label: "How many", value: standing?.slots ?? "", type: "number", required: true },
       { name: "reason", label: "Why, for people", value: standing?.reason ?? "" },
     ],

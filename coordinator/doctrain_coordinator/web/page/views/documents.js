@@ -3,7 +3,7 @@
 import { call } from "../api.js";
 import { h } from "../dom.js";
 import { moment, number, seconds, span, stateName } from "../format.js";
-import { button, state } from "../parts.js";
+import { pages, state } from "../parts.js";
 
 const STATES = ["QUEUED", "PROCESSING", "COMPLETED", "FAILED", "CANCELLED"];
 const PAGE = 50;
@@ -40,10 +40,7 @@ export class Documents {
       this.#page && (this.#page.documents.length
         ? h("div", { id: "documents" }, this.#page.documents.map((one) => documentRow(one)))
         : h("p", { class: "quiet" }, "No documents here.")),
-      h("div", { class: "row" },
-        this.#tokens.length > 1 && button("Back", () => this.#turn(this.#state, this.#tokens.slice(0, -1)), { key: "back" }),
-        this.#page?.next_page_token && button(
-          "Further", () => this.#turn(this.#state, [...this.#tokens, this.#page.next_page_token]), { key: "further" })));
+      pages(this.#tokens, this.#page?.next_page_token, (tokens) => this.#turn(this.#state, tokens), ["Back", "Further"]));
   }
 
   async #turn(state, tokens) {
@@ -57,20 +54,31 @@ export class Documents {
 /** One document, to be unfolded. */
 export function documentRow(one) {
   const name = stateName(one.state);
+  const metadata = Object.entries(one.metadata ?? {});
   return h("details", { key: one.document_id, class: "hit" },
     h("summary", null,
       state(name), " ", h("span", { class: "mono" }, one.document_id),
       one.duration ? ` ${span(seconds(one.duration))}` : "",
       one.tries > 1 ? ` ${one.tries} tries` : "",
       one.unchanged ? " unchanged" : "",
+      !one.duration && one.stages.length > 0 && h("span", { class: "quiet far" }, ` ${far(one.stages)}`),
       one.error && h("span", { class: "error" }, ` ${one.error.code}: ${one.error.message}`)),
     h("dl", { class: "quiet" },
       pair("Where its bytes are", one.uri),
       one.start_time && pair("Last try began", moment(one.start_time)),
       one.losses > 0 && pair("Workers lost while it ran alone", number(one.losses)),
-      one.trace_id && pair("Trace", one.trace_id),
-      Object.entries(one.metadata ?? {}).map(([key, value]) => pair(key, value))),
-    one.stages.length > 0 && stages(one));
+      one.trace_id && pair("Trace", one.trace_id)),
+    one.stages.length > 0 && [h("h3", null, "Stages"), stages(one)],
+    metadata.length > 0 && [h("h3", null, "Metadata"), h("dl", { class: "quiet" }, metadata.map(([key, value]) => pair(key, value)))]);
+}
+
+/** How far a document is that has run for a while: its stage, and how much of what there is. */
+function far(passed) {
+  const counted = passed.flatMap(({ counts }) => Object.keys(counts).filter((name) => name.endsWith("_in_all")).map((name) => {
+    const kind = name.replace(/_in_all$/, "");
+    return `${number(counts[kind] ?? 0)} of ${number(counts[name])} ${kind}`;
+  }));
+  return [passed.at(-1).name, ...counted.slice(-1)].join(", ");
 }
 
 function pair(name, value) {

@@ -3,9 +3,10 @@
 import { call } from "../api.js";
 import { Throughput } from "../chart.js";
 import { h, render } from "../dom.js";
-import { moment, number, seconds, size, span } from "../format.js";
-import { cards, progress, state, table, trainingLink, trainingState } from "../parts.js";
+import { number, seconds, span } from "../format.js";
+import { cards, of, progress, said, table, trainingLink, trainingState } from "../parts.js";
 import { poll } from "../poll.js";
+import { workers } from "./workers.js";
 
 const SHOWN = 20;
 
@@ -25,13 +26,17 @@ export const fleet = {
       ]));
       if (signal.aborted) return;
       render(place,
-        summary(fleet.workers, queue),
+        fleet.health_alarm && h("p", { id: "alarm", class: "box error", role: "alert", key: "alarm" }, fleet.health_alarm),
+        summary(fleet.workers),
         h("h2", null, "Throughput"),
         throughput.drawn(),
         h("h2", null, "Workers"),
-        !fleet.registry_answered && h("p", { class: "quiet" }, "The registry does not answer: load and memory are not known."),
-        workers(fleet.workers),
+        !fleet.registry_answered && h("p", { class: "quiet" }, "The registry does not answer: loads are not known. Work goes on without it."),
+        workers(fleet, refused),
+        h("h2", null, "Queue"),
+        waiting(queue),
         h("h2", null, "Queue by tenant"),
+        h("p", { class: "quiet" }, "A slot is room for one document at once; a tenant's plan says how many it has."),
         tenants(queue.tenants),
         h("h2", null, "Trainings that have not ended"),
         running(open.trainings),
@@ -40,49 +45,38 @@ export const fleet = {
   },
 };
 
-function summary(workers, queue) {
-  const sum = (field) => workers.reduce((total, worker) => total + worker[field], 0);
-  const silent = workers.filter((worker) => worker.silence).length;
+function summary(workers) {
+  const there = workers.filter((worker) => worker.session_id !== "0");
+  const sum = (field) => there.reduce((total, worker) => total + worker[field], 0);
+  const silent = there.filter((worker) => worker.silence).length;
+  const out = there.filter((worker) => ["UNFIT", "CORDONED", "DRAINING"].includes(worker.health.replace("WORKER_HEALTH_", ""))).length;
   return cards([
-    ["Workers", silent ? `${workers.length}, ${silent} silent` : number(workers.length)],
-    ["Lanes in use", `${number(sum("lanes_in_use"))} of ${number(sum("lanes"))}`],
+    ["Workers", [number(there.length), silent > 0 && `, ${silent} silent`]],
+    ["Kept from new work", number(out)],
+    ["Lanes in use", of(sum("lanes_in_use"), sum("lanes"))],
+    ["Slots in use", number(sum("slots_in_use"))],
+  ], "Fleet");
+}
+
+const beside = (figure, said) => [figure, h("span", { class: "beside quiet" }, said)];
+
+/** The broker's figures stand beside ours: a shard that is handed out is a message there until a worker has taken it up. */
+function waiting(queue) {
+  return cards([
     ["Documents open", number(queue.open_documents)],
     ["Shards waiting", number(queue.pending_shards)],
-    ["Shards handed out", number(queue.dispatched_shards)],
-    ["Shards running", number(queue.running_shards)],
     ["Oldest wait", queue.oldest_wait ? span(seconds(queue.oldest_wait)) : "nothing waits", !queue.oldest_wait],
-    ["Messages at the broker", Number(queue.broker_messages) < 0 ? "not known" : number(queue.broker_messages)],
-  ]);
-}
-
-function workers(found) {
-  const rows = found.map((worker) => [
-    worker.session_id,
-    worker.worker_id,
-    health(worker),
-    `${worker.lanes_in_use} of ${worker.lanes}`,
-    number(worker.slots_in_use),
-    worker.cpu < 0 ? "–" : `${Math.round(100 * worker.cpu)} %`,
-    Number(worker.memory_bytes) < 0 ? "–" : size(Number(worker.memory_bytes)),
-    worker.version || "–",
-    worker.session_id,
-    moment(worker.open_time),
-  ]);
-  const columns = ["Worker", "State", "#Lanes", "#Documents", "#CPU", "#Memory", "Version", "#Session", "Since"];
-  return table("Workers", columns, rows, "No worker is in session: nothing is trained until one is started.");
-}
-
-function health(worker) {
-  if (worker.silence) return [h("span", { class: "state bad" }, "silent"), ` for ${span(seconds(worker.silence))}`];
-  if (worker.draining) return h("span", { class: "state wait" }, "draining");
-  return [state("works"), worker.registered ? "" : h("span", { class: "quiet" }, " not in the registry")];
+    ["Shards handed out", beside(number(queue.dispatched_shards), Number(queue.broker_messages) < 0
+      ? "the broker did not answer" : `${number(queue.broker_messages)} ready at the broker`)],
+    ["Shards running", number(queue.running_shards)],
+  ], "Queue");
 }
 
 function tenants(found) {
   const rows = found.map((tenant) => [
-    tenant.tenant_id, tenant.tenant_id, number(tenant.pending_shards), `${number(tenant.slots_in_use)} of ${number(tenant.slots)}`,
+    tenant.tenant_id, tenant.tenant_id, number(tenant.pending_shards), of(tenant.slots_in_use, tenant.slots),
   ]);
-  return table("Queue by tenant", ["Tenant", "#Shards waiting", "#Documents at once"], rows, "No tenant has open work.");
+  return table("Queue by tenant", ["Tenant", "#Shards waiting", "#Slots"], rows, "No tenant has open work.");
 }
 
 function running(found) {
@@ -93,7 +87,7 @@ function running(found) {
     trainingState(training),
     progress(training),
     number(training.failed),
-    training.waiting_reason || "",
+    training.waiting_reason ? said(training.waiting_reason) : "",
   ]);
   const columns = ["Training", "Tenant", "State", "Progress", "#Failed", "Why it waits"];
   return table("Trainings that have not ended", columns, rows, "Every training has ended.");

@@ -2,20 +2,24 @@
 
 import { call } from "../api.js";
 import { ask, show } from "../dialog.js";
-import { h, render } from "../dom.js";
+import { render } from "../dom.js";
 import { moment } from "../format.js";
-import { button, table } from "../parts.js";
+import { button, pages, state, table, when } from "../parts.js";
+import { poll } from "../poll.js";
 import { listed } from "../tenants.js";
 import { tell } from "../told.js";
 
+const SECONDS = 10;
+const DAY_SECONDS = 86_400;
 const ROLES = ["tenant", "worker", "operator"];
 
 export const keys = {
   title: () => "Keys",
-  async start(place, { signal, refused }) {
+  start(place, { signal, refused }) {
     let tokens = [""];
     const draw = async () => {
       const page = await call("FleetService", "ListKeys", { page_size: 200, page_token: tokens.at(-1) }, { signal });
+      if (signal.aborted) return;
       const act = (asked) => asked.then((done) => done && draw()).catch(refused);
       const turn = (pages) => {
         tokens = pages;
@@ -23,17 +27,21 @@ export const keys = {
       };
       render(place,
         button("Make a key …", () => act(make(signal)), { class: "main" }),
-        table("Keys", ["Number", "Role", "Tenant", "Label", "Made", "Revoked", ""], page.keys.map((key) => [
-          key.key_id, key.key_id, role(key), key.tenant_id || "–", key.label || "–", moment(key.create_time), moment(key.revoke_time),
+        table("Keys", ["Number", "State", "Role", "Tenant", "Label", "Made", "Expires", "Revoked", "Change"], page.keys.map((key) => [
+          key.key_id, key.key_id, state(stateOf(key)), role(key), key.tenant_id || "–", key.label || "–",
+          when(key.create_time), when(key.expire_time), when(key.revoke_time),
           !key.revoke_time && button("Revoke …", () => act(revoke(key)), { class: "danger", "aria-label": `Revoke key ${key.key_id}` }),
         ]), "No keys."),
-        h("div", { class: "row" },
-          tokens.length > 1 && button("Older", () => turn(tokens.slice(0, -1)), { key: "older" }),
-          page.next_page_token && button("Newer", () => turn([...tokens, page.next_page_token]), { key: "newer" })));
+        pages(tokens, page.next_page_token, turn, ["Older", "Newer"]));
     };
-    await draw();
+    return poll(signal, refused, draw, SECONDS);
   },
 };
+
+function stateOf(key) {
+  if (key.revoke_time) return "REVOKED";
+  return key.expire_time && Date.parse(key.expire_time) <= Date.now() ? "EXPIRED" : "IN FORCE";
+}
 
 const role = (key) => key.role.replace("ROLE_", "").toLowerCase();
 
@@ -45,12 +53,16 @@ async function make(signal) {
       { name: "role", label: "What it may do", options: ROLES.map((name) => [name, name]) },
       { name: "tenant_id", label: "Whose, for role tenant", options: [["", "–"], ...tenants] },
       { name: "label", label: "A note for people" },
+      { name: "days", label: "Days until it expires", type: "number", hint: "Empty: it holds until it is revoked." },
     ],
     action: "Make it",
-    act: (key) => call("FleetService", "CreateKey", { ...key, role: `ROLE_${key.role.toUpperCase()}` }),
+    act: ({ days, ...key }) => call("FleetService", "CreateKey", {
+      ...key, role: `ROLE_${key.role.toUpperCase()}`, ...(days ? { lifetime: `${Math.round(days * DAY_SECONDS)}s` } : {}),
+    }),
   });
   if (made) {
-    await show({ title: `Key ${made.key_id}`, text: "Keep it: it is shown this once.", value: made.key });
+    const until = made.expire_time ? ` It expires ${moment(made.expire_time)}.` : "";
+    await show({ title: `Key ${made.key_id}`, text: `Keep it: it is shown this once.${until}`, value: made.key });
   }
   return made;
 }

@@ -2,8 +2,7 @@
 
 import { call } from "../api.js";
 import { render } from "../dom.js";
-import { moment } from "../format.js";
-import { table } from "../parts.js";
+import { said, table, when } from "../parts.js";
 import { poll } from "../poll.js";
 
 const SECONDS = 10;
@@ -15,7 +14,7 @@ export const letters = {
       const { dead_letters: found } = await call("FleetService", "ListDeadLetters", { page_size: 200 }, { signal });
       if (signal.aborted) return;
       render(place, table("Dead letters", ["Found", "Cause", "Shard", "What it means"], found.map((letter, at) => [
-        `${letter.found_time} ${at}`, moment(letter.found_time), letter.cause, letter.shard === "0" ? "–" : letter.shard, letter.explanation,
+        `${letter.found_time} ${at}`, when(letter.found_time), letter.cause, letter.shard === "0" ? "–" : letter.shard, said(letter.explanation),
       ]), "No dead letters."));
     }, SECONDS);
   },

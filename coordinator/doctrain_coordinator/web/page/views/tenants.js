@@ -1,18 +1,22 @@
-// Tenants and plans: who may do how much.
+// Tenants and plans: who is served, and who may do how much.
 
-import { call } from "../api.js";
+import { call, CallError } from "../api.js";
 import { ask } from "../dialog.js";
 import { h, render } from "../dom.js";
-import { moment, number } from "../format.js";
-import { button, table } from "../parts.js";
+import { acts, button, state, table, when } from "../parts.js";
+import { poll } from "../poll.js";
 import { listed } from "../tenants.js";
 import { tell } from "../told.js";
+import { putPlan, plansTable } from "./plans.js";
+
+const SECONDS = 5;
 
 export const tenants = {
   title: () => "Tenants and plans",
-  async start(place, { signal, refused }) {
+  start(place, { signal, refused }) {
     const draw = async () => {
       const [found, { plans }] = await Promise.all([listed(signal), call("FleetService", "ListPlans", {}, { signal })]);
+      if (signal.aborted) return;
       const after = async (asked, said) => {
         if (!(await asked)) return;
         tell(said);
@@ -22,21 +26,46 @@ export const tenants = {
       render(place,
         h("h2", null, "Tenants"),
         button("Make a tenant …", () => act(makeTenant(plans), "The tenant was made. It needs a key, too."), { class: "main" }),
-        table("Tenants", ["Tenant", "Plan", "#Weight", "Made", "Trainings", ""], found.map((tenant) => [
-          tenant.tenant_id, tenant.tenant_id, tenant.plan, String(tenant.weight), moment(tenant.create_time),
-          h("a", { href: `#/trainings?${new URLSearchParams({ tenant: tenant.tenant_id })}`, "aria-label": `Trainings of ${tenant.tenant_id}` }, "Show"),
-          button("Change …", () => act(changeTenant(tenant, plans), "The tenant was changed."), { "aria-label": `Change ${tenant.tenant_id}` }),
+        table("Tenants", ["Tenant", "State", "Plan", "#Weight", "Made", "See", "Change"], found.map((tenant) => [
+          tenant.tenant_id, tenant.tenant_id, standing(tenant), tenant.plan, String(tenant.weight), when(tenant.create_time),
+          links(tenant), changes(tenant, plans, act),
         ]), "No tenants."),
         h("h2", null, "Plans"),
         button("Make a plan …", () => act(putPlan(), "The plan was made."), { class: "main" }),
-        table("Plans", ["Plan", "#Documents at once", "#Burst", "#Open trainings", ""], plans.map((plan) => [
-          plan.name, plan.name, number(plan.slots), number(plan.burst_slots), number(plan.open_trainings),
-          button("Change …", () => act(putPlan(plan), "The plan was changed."), { "aria-label": `Change ${plan.name}` }),
-        ]), "No plans."));
+        plansTable(plans, act));
     };
-    await draw();
+    return poll(signal, refused, draw, SECONDS);
   },
 };
+
+const stateOf = (tenant) => tenant.state.replace("TENANT_STATE_", "");
+
+function standing(tenant) {
+  const name = stateOf(tenant);
+  return [
+    state(name),
+    tenant.suspend_reason && `: ${tenant.suspend_reason}`,
+    tenant.suspend_time && h("span", { class: "why quiet" }, "since ", when(tenant.suspend_time)),
+  ];
+}
+
+function links({ tenant_id }) {
+  const query = new URLSearchParams({ tenant: tenant_id });
+  return h("div", { class: "acts" }, [["trainings", "Trainings"], ["usage", "Usage"], ["audit", "Audit log"]].map(([view, name]) =>
+    h("a", { key: view, href: `#/${view}?${query}`, "aria-label": `${name} of ${tenant_id}` }, name)));
+}
+
+function changes(tenant, plans, act) {
+  const name = tenant.tenant_id;
+  const active = stateOf(tenant) === "ACTIVE";
+  if (stateOf(tenant) === "DELETING") return h("span", { class: "quiet" }, "being removed");
+  return acts(`Change ${name}`,
+    button("Change …", () => act(changeTenant(tenant, plans), "The tenant was changed."), { "aria-label": `Change ${name}`, key: "change" }),
+    active
+      ? button("Suspend …", () => act(suspend(name), `${name} is suspended.`), { "aria-label": `Suspend ${name}`, key: "service" })
+      : button("Resume …", () => act(resume(name), `${name} is served again.`), { "aria-label": `Resume ${name}`, key: "service" }),
+    button("Delete …", () => act(remove(name), `${name} is being deleted.`), { "aria-label": `Delete ${name}`, key: "delete", class: "danger" }));
+}
 
 const planChoice = (plans, value) => ({ name: "plan", label: "Plan", value, options: plans.map((plan) => [plan.name, plan.name]) });
 const weight = (value) => ({ name: "weight", label: "Weight", value, type: "number", hint: "Its share when tenants compete, 0.001 to 1,000." });
@@ -61,29 +90,36 @@ function changeTenant({ tenant_id, plan, weight: now }, plans) {
   });
 }
 
-function putPlan(plan) {
-  const fields = [
-    { name: "slots", label: "Documents at once, over all trainings of a tenant", value: plan?.slots ?? "", type: "number", required: true },
-    {
-      name: "burst_slots", label: "Documents at once while the machines bear it", value: plan?.burst_slots > plan?.slots ? plan.burst_slots : "",
-      type: "number", hint: "Empty: never more.",
-    },
-    { name: "open_trainings", label: "Trainings that have not ended", value: plan?.open_trainings ?? 1000, type: "number", required: true },
-  ];
+function suspend(tenant_id) {
   return ask({
-    title: plan ? `Change the plan ${plan.name}` : "Make a plan",
-    text: plan ? "It holds at once, for waiting work too." : "A plan of that name is replaced.",
-    fields: plan ? fields : [{ name: "name", label: "Name", required: true }, ...fields],
-    action: plan ? "Change it" : "Make it",
-    act: (given) => call("FleetService", "PutPlan", {
-      // A plan is put as a whole: what is not asked for here stays as it is.
-      plan: {
-        ...plan,
-        name: plan?.name ?? given.name,
-        slots: Number(given.slots),
-        burst_slots: Number(given.burst_slots),
-        open_trainings: Number(given.open_trainings),
-      },
-    }),
+    title: `Suspend ${tenant_id}?`,
+    text: "Its new trainings, uploads and searches are refused, and what it has running is paused. Its keys still read, cancel and delete.",
+    fields: [{ name: "reason", label: "Why", hint: "The tenant is told with each refused call." }],
+    action: "Suspend it",
+    danger: true,
+    act: ({ reason }) => call("FleetService", "SuspendTenant", { tenant_id, reason }),
+  });
+}
+
+function resume(tenant_id) {
+  return ask({
+    title: `Serve ${tenant_id} again?`,
+    text: "What was paused with it goes on; what the tenant had paused itself stays so.",
+    action: "Resume it",
+    act: () => call("FleetService", "ResumeTenant", { tenant_id }),
+  });
+}
+
+function remove(tenant_id) {
+  return ask({
+    title: `Delete ${tenant_id} for good?`,
+    text: "Its trainings are cancelled, and its index, uploads, usage and keys removed, in the background. Nothing brings it back.",
+    fields: [{ name: "confirm", label: `The tenant's name, to delete it: ${tenant_id}`, required: true }],
+    action: "Delete it for good",
+    danger: true,
+    act: ({ confirm }) => {
+      if (confirm !== tenant_id) throw new CallError({ code: "UNCONFIRMED", message: `The name typed is not ${tenant_id}; nothing was deleted.` });
+      return call("FleetService", "DeleteTenant", { tenant_id });
+    },
   });
 }

@@ -3,7 +3,7 @@
 import { call, CallError, session, stream } from "../api.js";
 import { h, render } from "../dom.js";
 import { hasEnded, left, moment, number, rate, took } from "../format.js";
-import { cards, progress, trainingLink, trainingState } from "../parts.js";
+import { cards, progress, trainingLink, trainingState, when, whole } from "../parts.js";
 import { pause, poll } from "../poll.js";
 import { trouble } from "../told.js";
 import { actions } from "./actions.js";
@@ -70,12 +70,12 @@ function overview({ training }, tenant) {
       ...(tenant ? [["Tenant", tenant]] : []),
       ["Trained", number(training.completed)],
       ["Failed", number(training.failed)],
-      ["In hand", number(training.in_progress)],
+      ["Running", number(training.in_progress)],
       ["Unchanged", number(training.unchanged)],
-      ["Speed", training.documents_per_second > 0 ? rate(training.documents_per_second) : "–", true],
+      ["Speed", training.documents_per_second > 0 ? whole(rate(training.documents_per_second)) : "–", true],
       ["Time", [took(training), left(training) && `, ${left(training)}`], true],
-      ["Accepted", moment(training.create_time), true],
-      ["Ended", moment(training.end_time), true],
+      ["Accepted", when(training.create_time), true],
+      ["Ended", when(training.end_time), true],
       ["Trace", h("span", { class: "mono" }, training.trace_id || "not traced"), true],
       ...(training.retry_of ? [["Retry of", trainingLink(training.retry_of, tenant), true]] : []),
     ]));
@@ -86,8 +86,9 @@ function holds({ training, explained }) {
   return h("section", { "aria-label": "What holds it", key: "holds" },
     h("h2", null, "What holds it"),
     h("p", { class: "quiet" },
-      `The plan allows ${number(explained.plan_slots)} documents at once: ${number(explained.slots_in_use)} in use by this training, `,
-      `${number(explained.slots_in_use_by_others)} by the tenant's others.`),
+      `The plan allows ${number(explained.plan_slots)} slots, which is documents at once: this training holds ${number(explained.slots_in_use)}, `,
+      `the tenant's others ${number(explained.slots_in_use_by_others)}. `,
+      "A shard holds its slots from when it is handed out until it ends, so that fewer documents may run than slots are held."),
     explained.holds.length
       ? h("ul", null, explained.holds.map((hold) => h("li", { key: hold.rule },
         hold.message, hold.until ? ` Until ${moment(hold.until)}.` : "", hold.advice && h("span", { class: "quiet" }, ` ${hold.advice}`),

@@ -2,8 +2,8 @@
 
 import { call, session } from "../api.js";
 import { h, render } from "../dom.js";
-import { moment, number, took } from "../format.js";
-import { button, progress, table, trainingLink, trainingState } from "../parts.js";
+import { number, took } from "../format.js";
+import { pages, progress, table, tenantChoice, trainingLink, trainingState, when, whole } from "../parts.js";
 import { poll } from "../poll.js";
 import { listed } from "../tenants.js";
 
@@ -19,6 +19,7 @@ export const trainings = {
     let openOnly = false;
     let tokens = [""];
     let again = () => {};
+    const choose = (name) => (location.hash = name ? `#/trainings?${new URLSearchParams({ tenant: name })}` : "#/trainings");
     const turned = (pages) => {
       tokens = pages;
       again();
@@ -30,15 +31,13 @@ export const trainings = {
       if (signal.aborted || token !== tokens.at(-1)) return;
       render(place,
         h("div", { class: "row" },
-          operates && tenantChoice(names, tenant),
+          operates && tenantChoice(names, tenant, "All tenants", choose),
           h("label", { class: "check" }, h("input", {
             type: "checkbox",
             on: { change: (event) => { openOnly = event.target.checked; turned([""]); } },
           }), "Only those that have not ended")),
         list(page.trainings, operates),
-        h("div", { class: "row" },
-          tokens.length > 1 && button("Newer", () => turned(tokens.slice(0, -1)), { key: "newer" }),
-          page.next_page_token && button("Older", () => turned([...tokens, page.next_page_token]), { key: "older" })));
+        pages(tokens, page.next_page_token, turned, ["Newer", "Older"]));
     });
   },
 };
@@ -52,15 +51,6 @@ async function read(operates, tenant, openOnly, page_token, signal) {
   return { ...page, trainings: page.trainings.map((training) => ({ tenant_id: tenant, training })) };
 }
 
-function tenantChoice(names, tenant) {
-  const choose = (event) => {
-    location.hash = event.target.value ? `#/trainings?${new URLSearchParams({ tenant: event.target.value })}` : "#/trainings";
-  };
-  return h("label", null, h("span", null, "Tenant"), h("select", { id: "tenant", on: { change: choose } },
-    h("option", { value: "", selected: !tenant }, "All tenants"),
-    names.map((name) => h("option", { value: name, selected: name === tenant, key: name }, name))));
-}
-
 function list(found, operates) {
   const rows = found.map(({ tenant_id, training }) => [
     `${tenant_id} ${training.training_task_id}`,
@@ -69,8 +59,8 @@ function list(found, operates) {
     trainingState(training),
     progress(training),
     number(training.failed),
-    moment(training.create_time),
-    took(training),
+    when(training.create_time),
+    whole(took(training)),
   ]);
   const columns = ["Training", ...(operates ? ["Tenant"] : []), "State", "Progress", "#Failed", "Accepted", "Took"];
   return table("Trainings", columns, rows, "No trainings.");
