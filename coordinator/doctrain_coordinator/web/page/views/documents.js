@@ -93,6 +93,7 @@ function stages(one) {
     h("td", { class: "number" }, `${(seconds(stage.duration) ?? 0).toFixed(2)} s`),
     h("td", null, Object.entries(stage.counts).sort().map(([name, count]) => `${number(count)} ${name.replaceAll("_", " ")}`).join(", "))));
   return h("div", { class: "scroll" }, h("table", null,
-    h("thead", null, h("tr", null, ["Stage", "Began", "Took", "Did"].map((column) => h("th", { scope: "col" }, column)))),
+    h("thead", null, h("tr", null, ["Stage", "Began", "Took", "Did"].map((column, at) =>
+      h("th", { scope: "col", class: at === 1 || at === 2 ? "number" : null }, column)))),
     h("tbody", null, rows)));
 }

@@ -30,8 +30,8 @@ export const limits = {
           `This tenant is suspended${found.suspend_reason ? `: ${found.suspend_reason}` : "; ask the operator of the mesh"}. `
           + "New trainings, uploads and searches are refused."),
         h("p", null, "The plan is ", h("strong", null, found.plan), "."),
-        h("div", { class: "narrow" }, table("Limits in use", ["Limit", "In use", "#Used", "#Left"], USED.map(([field, name, told]) => [
-          field, name, meter(name, found[field]), of(found[field].used, found[field].limit, told), whole(left(found[field], told)),
+        h("div", { class: "narrow" }, table("Limits in use", ["Limit", "#Used", "#Left", "In use"], USED.map(([field, name, told]) => [
+          field, name, of(found[field].used, found[field].limit, told), whole(left(found[field], told)), meter(name, found[field]),
         ]), "")),
         h("h2", null, "Others"),
         h("div", { class: "narrow" }, table("Other limits", ["Limit", "#Allowed"], OTHERS.map(([field, name]) => [

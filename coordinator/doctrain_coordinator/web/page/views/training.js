@@ -86,7 +86,7 @@ function holds({ training, explained }) {
   return h("section", { "aria-label": "What holds it", key: "holds" },
     h("h2", null, "What holds it"),
     h("p", { class: "quiet" },
-      `The plan allows ${number(explained.plan_slots)} slots, which is documents at once: this training holds ${number(explained.slots_in_use)}, `,
+      `The plan allows ${number(explained.plan_slots)} slots (documents at once): this training holds ${number(explained.slots_in_use)}, `,
       `the tenant's others ${number(explained.slots_in_use_by_others)}. `,
       "A shard holds its slots from when it is handed out until it ends, so that fewer documents may run than slots are held."),
     explained.holds.length
