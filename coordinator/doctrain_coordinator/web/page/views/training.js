@@ -88,7 +88,7 @@ function holds({ training, explained }) {
     h("p", { class: "quiet" },
       `The plan allows ${number(explained.plan_slots)} slots (documents at once): this training holds ${number(explained.slots_in_use)}, `,
       `the tenant's others ${number(explained.slots_in_use_by_others)}. `,
-      "A shard holds its slots from when it is handed out until it ends, so that fewer documents may run than slots are held."),
+      "A shard holds slots for what it may run, from when it is handed out, so that fewer documents may run than slots are held."),
     explained.holds.length
       ? h("ul", null, explained.holds.map((hold) => h("li", { key: hold.rule },
         hold.message, hold.until ? ` Until ${moment(hold.until)}.` : "", hold.advice && h("span", { class: "quiet" }, ` ${hold.advice}`),
