@@ -320,7 +320,7 @@ SHOWN = {
         "tenants": "acme",
         "usage": "acme",
         "keys": "operator",
-        "audit": "Nothing was changed.",
+        "audit": "was started",
         "dead-letters": "No dead letters.",
     },
     "tenant": {"search": "of 2 documents", "limits": "paid", "usage": "First day"},

@@ -20,8 +20,9 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from doctrain import has_ended
-from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2, search_pb2_grpc, training_pb2, training_pb2_grpc, usage_pb2
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, search_pb2_grpc, training_pb2, training_pb2_grpc, usage_pb2
 from testkit.scripted_concurrency import ScriptedConcurrency
+from testkit.scripted_search import ScriptedSearch
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,18 @@ UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, "Postgres did not answer.", "
 Watch = Callable[[training_pb2.WatchStatusRequest, Any], AsyncIterator[training_pb2.WatchStatusResponse]]
 
 
-class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc.SearchServiceServicer, ScriptedConcurrency):
+class ScriptedService(training_pb2_grpc.TrainingServiceServicer, ScriptedSearch, ScriptedConcurrency):
     def __init__(self) -> None:
-        super().__init__()
+        ScriptedSearch.__init__(self)
+        ScriptedConcurrency.__init__(self)
         self.requests: list[Message] = []
         self.keys: set[str] = set()
         self.failures: defaultdict[str, list[Failure]] = defaultdict(list)
         self.trainings: dict[str, training_pb2.Training] = {}
         self.documents: list[training_pb2.Document] = []
         self.blobs: dict[str, bytes] = {}
-        self.hits: list[search_pb2.SearchHit] = []
-        self.unknown: dict[str, list[str]] = {}
-        self.index = search_pb2.GetIndexResponse(model="a-model")
         self.registry_answers = self.has_workers = True
         self.kept_out: dict[str, tuple[fleet_pb2.WorkerHealth.ValueType, str]] = {}
-        self.deleted_at_once = 1000
         self.uploads_now = 0
         self.most_uploads = 0
         self.tenants: dict[str, fleet_pb2.Tenant] = {}
@@ -226,21 +224,6 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, search_pb2_grpc
         if not request.validate_only:
             self.blobs.clear()
         return dropped
-
-    async def Search(self, request: search_pb2.SearchRequest, context: Any) -> search_pb2.SearchResponse:
-        await self._enter("Search", request, context)
-        return search_pb2.SearchResponse(hits=self.hits, **self.unknown)
-
-    async def DeleteDocuments(self, request: search_pb2.DeleteDocumentsRequest, context: Any) -> search_pb2.DeleteDocumentsResponse:
-        await self._enter("DeleteDocuments", request, context)
-        count = min(self.index.document_count, self.deleted_at_once)
-        self.index.document_count -= count
-        complete, gone = not self.index.document_count, request.document_ids[:count]
-        return search_pb2.DeleteDocumentsResponse(deleted_count=count, complete=complete, deleted_document_ids=gone)
-
-    async def GetIndex(self, request: search_pb2.GetIndexRequest, context: Any) -> search_pb2.GetIndexResponse:
-        await self._enter("GetIndex", request, context)
-        return self.index
 
     async def ListWorkers(self, request: fleet_pb2.ListWorkersRequest, context: Any) -> fleet_pb2.ListWorkersResponse:
         await self._enter("ListWorkers", request, context)
