@@ -122,3 +122,72 @@ async def test_what_ended_of_a_cancelled_training_is_counted_and_the_rest_is_not
     database = await served.database()
     await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
     assert await acme.get_usage(first_day=today() - timedelta(days=1)) == []
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        StageTiming("fe\0tch", 0.0, 1.0, {"bytes": 5}),
+        StageTiming("fetch", 0.0, 1.0, {"by\0tes": 5, "pages": 2}),
+        StageTiming("extract", 0.0, 1.0),
+    ],
+)
+async def test_stages_that_no_database_stores_end_no_coordinator(served: Coordinators, stage: StageTiming) -> None:
+    class Strange:
+        async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+            return Done(chunks=1, stages=(stage,))
+
+    acme = await served.tenant("acme")
+    async with worker(served.broker, Strange(), *(one.address for one in served.running), worker_key=await served.key(2)):
+        numbered = pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=1)
+        await acme.start_training(numbered=numbered, training_task_id="t")
+        await acme.wait("t")
+        database = await served.database()
+        await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
+    assert total(await acme.get_usage(first_day=today() - timedelta(days=1))) == (1, 0, 0, 0, 0)
+    assert {stage.name async for document in acme.list_documents("t") for stage in document.stages} <= {"fe\ufffdtch", "fetch", "extract"}
+
+
+async def test_a_shard_whose_stages_cannot_be_counted_is_counted_without_them_and_its_neighbours_with_them(
+    served: Coordinators, caplog: pytest.LogCaptureFixture
+) -> None:
+    acme = await served.tenant("acme")
+    async with worker(served.broker, Processor(), *(one.address for one in served.running), worker_key=await served.key(2)):
+        for name in ("bad", "worse", "good"):
+            numbered = pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=1)
+            await acme.start_training(numbered=numbered, training_task_id=name)
+            await acme.wait(name)
+    database = await served.database()
+    await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
+    async with database.transaction():
+        await database.execute("delete from usage")
+        for name, stages in (("bad", '[["fe\\u0000tch",0,1,{"bytes":5}]]'), ("worse", '{"no": "array"}')):
+            await database.execute(
+                "update document set stages = $2 where training = (select id from training where task_id = $1)", name, stages
+            )
+        await database.execute("update shard set counted = false")
+    await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
+    assert total(await acme.get_usage(first_day=today() - timedelta(days=1))) == (3, 0, 0, 3, 100)
+    told = [record for record in caplog.records if "cannot be counted" in record.message]
+    assert len(told) == 2
+
+
+async def test_what_is_counted_ends_at_a_bound_instead_of_overflowing(served: Coordinators) -> None:
+    acme = await served.tenant("acme")
+    async with worker(served.broker, Processor(), *(one.address for one in served.running), worker_key=await served.key(2)):
+        numbered = pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=1)
+        await acme.start_training(numbered=numbered, training_task_id="t")
+        await acme.wait("t")
+    database = await served.database()
+    await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
+    async with database.transaction():
+        await database.execute("update usage set bytes = 10^18::bigint, pages = 10^18::bigint")
+        await database.execute("update stage_usage set took_ms = 10^14::bigint")
+        await database.execute(
+            "update document set stages = $1", '[["fetch",0,-5,{"bytes":-9223372036854775808}],["fetch",0,9,{"bytes":9223372036854775807}]]'
+        )
+        await database.execute("update shard set counted = false")
+    await wait_until(lambda: database.fetchval("select bool_and(counted) from shard"))
+    days = await acme.get_usage(first_day=today() - timedelta(days=1))
+    assert total(days) == (2, 0, 0, 10**18, 10**18)
+    assert {stage.duration.ToMilliseconds() for stage in days[0].stages} == {10**14}

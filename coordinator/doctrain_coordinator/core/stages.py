@@ -15,6 +15,8 @@ MOST_STAGES = 32
 MOST_COUNTS = 16
 MOST_LETTERS = 64
 """Of a name."""
+MOST_COUNTED = 10**12
+"""By one stage: no sum over a tenant's documents overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,12 @@ def stored(stages: Iterable[Stage]) -> str:
 
 
 def _row(stage: Stage) -> list[object]:
-    counts = {name[:MOST_LETTERS]: count for name, count in islice(sorted(stage.counts.items()), MOST_COUNTS)}
-    return [stage.name[:MOST_LETTERS], max(0, stage.start_ms), max(0, stage.took_ms), counts]
+    counts = {_name(name): min(max(0, count), MOST_COUNTED) for name, count in sorted(stage.counts.items())}
+    return [_name(stage.name), max(0, stage.start_ms), max(0, stage.took_ms), dict(islice(sorted(counts.items()), MOST_COUNTS))]
+
+
+def _name(said: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in said[:MOST_LETTERS])
 
 
 def restored(text: str | None) -> Iterator[Stage]:

@@ -7,14 +7,15 @@ counted once, whichever coordinator does it and whatever dies. Coordinators leav
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from doctrain_coordinator.core.states import DocumentState, ShardState
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import Pool, statements
+from doctrain_mesh.postgres import Connection, Pool, statements
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__, DocumentState, ShardState)
@@ -25,6 +26,8 @@ LOOK_SECONDS = 2.0
 PAUSE_SECONDS = 0.02
 """Between two batches: what is to be recorded goes first."""
 RETRY_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +71,19 @@ class Usage:
         async with postgres.acquired(self._pool, "counting usage", seconds=COUNT_SECONDS) as c, c.transaction():
             shards = [row["id"] for row in await c.fetch(SQL["ended_shards"], SHARDS_AT_ONCE)]
             if shards:
-                await c.execute(SQL["count"], shards)
+                await _count(c, shards)
         return len(shards) == SHARDS_AT_ONCE
+
+
+async def _count(c: Connection, shards: Sequence[int]) -> None:
+    """Counts all at once; where Postgres refuses what is stored of their stages, each alone, and the one at fault without them."""
+    try:
+        async with c.transaction():
+            await c.execute(SQL["count"], shards, True)
+    except postgres.DataError as error:
+        if len(shards) > 1:
+            for shard in shards:
+                await _count(c, [shard])
+            return
+        log.warning("The stages of shard %d cannot be counted, and its documents count without them: %s", shards[0], error)
+        await c.execute(SQL["count"], shards, False)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain_coordinator.core.stages import (
+    MOST_COUNTED,
     MOST_COUNTS,
     MOST_DOCUMENTS,
     MOST_LETTERS,
@@ -19,7 +20,9 @@ from doctrain_coordinator.core.stages import (
 )
 
 INTS = st.integers(-(2**31), 2**31 - 1)
-STAGES = st.builds(Stage, st.text(max_size=80), INTS, INTS, st.dictionaries(st.text(max_size=80), st.integers(0, 2**63 - 1), max_size=20))
+STAGES = st.builds(
+    Stage, st.text(max_size=80), INTS, INTS, st.dictionaries(st.text(max_size=80), st.integers(-(2**63), 2**63 - 1), max_size=20)
+)
 
 
 def test_stages_come_back_as_they_were() -> None:
@@ -28,17 +31,22 @@ def test_stages_come_back_as_they_were() -> None:
     assert list(restored(None)) == []
 
 
+def test_what_no_database_could_count_is_mended() -> None:
+    said = [Stage("fe\0tch\n", 0, 1, {"by\0tes": -(2**63), "pages": 2**63 - 1})]
+    assert list(restored(stored(said))) == [Stage("fe\ufffdtch\ufffd", 0, 1, {"by\ufffdtes": 0, "pages": MOST_COUNTED})]
+
+
 @given(st.lists(STAGES, max_size=40))
 def test_any_stages_are_stored_within_bounds_as_text_that_postgres_takes(stages: list[Stage]) -> None:
     text = stored(stages)
     assert text.isascii()
-    assert "\x00" not in text
     found = list(restored(text))
     assert len(found) == min(len(stages), MOST_STAGES)
     for stage in found:
         assert min(stage.start_ms, stage.took_ms) >= 0
         assert len(stage.counts) <= MOST_COUNTS
-        assert all(len(name) <= MOST_LETTERS for name in (stage.name, *stage.counts))
+        assert all(len(name) <= MOST_LETTERS and name.isprintable() for name in (stage.name, *stage.counts))
+        assert all(0 <= count <= MOST_COUNTED for count in stage.counts.values())
     assert stored(found) == text
 
 

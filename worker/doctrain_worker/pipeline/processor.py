@@ -47,7 +47,10 @@ class ErrorClass(enum.IntEnum):
 Seconds = Annotated[float, Meta(ge=0, le=2**33)]
 """What a span can hold as nanoseconds."""
 
-_Fact = Annotated[str, Meta(max_length=2000)]
+STORABLE = r"^[^\x00]*$"
+"""Postgres stores no NUL."""
+
+_Fact = Annotated[str, Meta(pattern=STORABLE, max_length=2000)]
 
 
 class StageTiming(msgspec.Struct, frozen=True, array_like=True):
@@ -60,7 +63,7 @@ class StageTiming(msgspec.Struct, frozen=True, array_like=True):
         attributes: small facts, such as ``pages``.
     """
 
-    name: Annotated[str, Meta(max_length=50)]
+    name: Annotated[str, Meta(pattern=STORABLE, max_length=50)]
     start: Seconds
     seconds: Seconds
     attributes: Annotated[dict[_Fact, _Fact | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float], Meta(max_length=50)] = {}

@@ -6,21 +6,18 @@ from typing import Annotated
 
 import msgspec
 
-from doctrain_worker.pipeline.processor import StageTiming
+from doctrain_worker.pipeline.processor import STORABLE, StageTiming
 from doctrain_worker.text.blocks import Block
 
 CHUNKS_A_CALL = 256
 
-_STORABLE = r"^[^\x00]*$"
-"""Postgres stores no NUL."""
-
 Place = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 """A place in a text, or a page's number."""
 
-ShortWord = Annotated[str, msgspec.Meta(pattern=_STORABLE, max_length=200)]
+ShortWord = Annotated[str, msgspec.Meta(pattern=STORABLE, max_length=200)]
 """A name."""
 
-Text = Annotated[str, msgspec.Meta(pattern=_STORABLE, max_length=100_000)]
+Text = Annotated[str, msgspec.Meta(pattern=STORABLE, max_length=100_000)]
 """More than any model takes."""
 
 
