@@ -19,6 +19,8 @@ DOMAIN = "doctrain.dev"
 # Clients refuse more than 8 KiB of trailers, in base64, sentence included.
 MOST_VIOLATION_BYTES = 2_048
 LONGEST_STATUS = 500
+MOST_RETRY_SECONDS = 86_400.0
+"""Longest that a client is told to wait."""
 DETAILS_KEY = "grpc-status-details-bin"
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
@@ -52,7 +54,7 @@ def details(error: DoctrainError) -> list[Message]:
         found.append(_bad_request(error))
     if error.retry_after_seconds is not None:
         delay = Duration()
-        delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
+        delay.FromMilliseconds(int(min(error.retry_after_seconds, MOST_RETRY_SECONDS) * 1000))
         found.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if error.status is grpc.StatusCode.RESOURCE_EXHAUSTED:
         violation = error_details_pb2.QuotaFailure.Violation(subject=error.metadata.get("subject", ""), description=error.sentence)

@@ -122,6 +122,32 @@ async def test_what_is_no_request_is_told_so(page: Browser, tenant_key: str, bod
     assert answer["error"]["message"].startswith("The request is not the JSON of a ListTrainingsRequest")
 
 
+async def said(page: Browser, request: bytes) -> bytes:
+    """All that is answered to it."""
+    host, _, port = page.url.removeprefix("http://").rstrip("/").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\nno number\r\n",
+    ],
+)
+async def test_a_body_that_is_not_what_its_headers_say_is_told_so(page: Browser, caplog: pytest.LogCaptureFixture, body: bytes) -> None:
+    head = b"POST /api/FleetService/ListWorkers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    assert (await said(page, head + body)).split(b" ")[1] == b"400"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_what_no_page_of_ours_would_send_is_refused(page: Browser, tenant_key: str) -> None:
     status, answer = await page.call("TrainingService/ListTrainings", b"x" * (MOST_BYTES + 1), key=tenant_key)
     assert (status, reason(answer)) == (413, "REQUEST_TOO_LARGE")

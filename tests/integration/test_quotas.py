@@ -160,9 +160,25 @@ async def test_who_has_no_time_to_wait_for_a_turn_is_told_when_it_comes(served: 
 
 
 async def test_limits_that_can_be_none_are_refused(fleet: AsyncFleet) -> None:
-    for wrong in ({"watches": 1001}, {"open_documents": -1}, {"requests_per_second": float("nan")}, {"upload_bytes": -1}):
+    for wrong in (
+        {"watches": 1001},
+        {"open_documents": -1},
+        {"requests_per_second": float("nan")},
+        {"requests_per_second": 1e-300},
+        {"upload_bytes": -1},
+    ):
         error = await refused(fleet.put_plan("small", slots=5, **wrong))
         assert [violation.field for violation in error.violations] == [f"plan.{name}" for name in wrong]
+
+
+async def test_a_wait_that_no_message_holds_is_told_as_a_day(served: Coordinators, fleet: AsyncFleet) -> None:
+    await fleet.put_plan("small", slots=5, requests_per_second=1)
+    database = await served.database()
+    await database.execute("update plan set requests_per_second = 1e-300 where name = 'small'")
+    acme = await served.tenant("acme", "small")
+    await acme.get_index()
+    error = await refused(acme.get_index())
+    assert (which(error)[1], error.retry_after_seconds) == ("requests_per_second", 86_400)
 
 
 def test_the_type_of_the_error_is_public() -> None:

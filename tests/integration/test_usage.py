@@ -80,6 +80,7 @@ async def test_every_document_is_counted_once_for_its_tenant(served: Coordinator
     assert await fleet.get_tenant_usage("acme", first_day=since - timedelta(days=9), last_day=since - timedelta(days=2)) == []
     assert (await refused(acme.fleet.get_tenant_usage("other"))).reason == "PERMISSION_DENIED"
     assert (await refused(fleet.get_tenant_usage("nobody"))).reason == "TENANT_NOT_FOUND"
+    assert await acme.get_usage(last_day=date.max) == []
     for first, last in ((today(), since), (since - timedelta(days=400), since)):
         error = await refused(acme.get_usage(first_day=first, last_day=last))
         assert [violation.field for violation in error.violations] == ["period.first_day"]

@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 import doctrain
-from doctrain.v1 import fleet_pb2
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import metrics
 from doctrain_coordinator.dispatch import fleet_measures
@@ -181,6 +183,14 @@ async def test_only_known_workers_are_ordered_and_an_absent_one_may_be(served: C
     assert (await refused(operator.fleet.cordon_worker("known", reason="\n"))).reason == "INVALID_REQUEST"
     for seconds in (-1, 86_401):
         assert (await refused(operator.fleet.drain_worker("known", within_seconds=seconds))).reason == "INVALID_REQUEST"
+    stub: Any = fleet_pb2_grpc.FleetServiceStub(await served.channel())
+    for seconds in (-(2**63), 2**63 - 1):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.DrainWorker(
+                fleet_pb2.DrainWorkerRequest(worker_id="known", within=Duration(seconds=seconds)),
+                metadata=(("authorization", f"Bearer {await served.key(3)}"),),
+            )
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_two_sessions_of_one_name_are_under_the_same_order(

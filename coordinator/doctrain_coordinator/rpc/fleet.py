@@ -81,7 +81,8 @@ class FleetService(TenantCalls, ConcurrencyCalls):
 
     async def DrainWorker(self, request: pb.DrainWorkerRequest, context: Any) -> pb.DrainWorkerResponse:
         _check_order(request.worker_id, request.reason)
-        within = request.within.ToTimedelta().total_seconds() if request.HasField("within") else self._parts.drain_seconds
+        given = request.within
+        within = given.seconds + given.nanos / 1e9 if request.HasField("within") else self._parts.drain_seconds
         if not 0 <= within <= MOST_DRAIN_SECONDS:
             raise invalid_field("within", "A drain may take from 0 seconds to a day.")
         with deeds.deed(f"worker {request.worker_id}") as deed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +23,7 @@ from doctrain_mesh.postgres import Pool
 MOST_SLOTS = 10_000
 MOST_OPEN_TRAININGS, OPEN_TRAININGS = 1_000_000, 1_000
 MOST_WATCHES = 1_000
-MOST_REQUESTS = 1_000_000.0
+LEAST_REQUESTS, MOST_REQUESTS = 0.001, 1_000_000.0
 LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1_000
 DEFAULT_WEIGHT = 1.0
 MAX_LABEL_BYTES = 128
@@ -187,8 +186,9 @@ def _checked_plan(plan: pb.Plan) -> Plan:
     for field in ("training_documents", "open_documents", "upload_bytes"):
         if getattr(plan, field) < 0:
             raise invalid_field(f"plan.{field}", "A limit must not be negative; 0 is none.")
-    if not (math.isfinite(plan.requests_per_second) and 0 <= plan.requests_per_second <= MOST_REQUESTS):
-        raise invalid_field("plan.requests_per_second", f"A plan allows 0 (any number) to {MOST_REQUESTS:,.0f} calls a second.")
+    if plan.requests_per_second and not LEAST_REQUESTS <= plan.requests_per_second <= MOST_REQUESTS:  # NaN is neither
+        sentence = f"A plan allows {LEAST_REQUESTS} to {MOST_REQUESTS:,.0f} calls a second; 0 is no limit."
+        raise invalid_field("plan.requests_per_second", sentence)
     if not 0 <= plan.watches <= MOST_WATCHES:
         raise invalid_field("plan.watches", f"A plan allows up to {MOST_WATCHES:,} watches at once; 0 means that many.")
     further = plan.training_documents, plan.open_documents, plan.requests_per_second, plan.watches, plan.upload_bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date
 
 from doctrain.v1 import usage_pb2 as pb
 from doctrain_coordinator.tenants.usage import Day
@@ -16,7 +16,7 @@ def days(period: pb.UsagePeriod, today: date) -> tuple[date, date]:
     """The first and the last day that are asked for; raises InvalidRequestError."""
     last = _day("period.last_day", period.last_day) or today
     first = _day("period.first_day", period.first_day) or last.replace(day=1)
-    if not first <= last <= first + timedelta(days=MOST_DAYS):
+    if not 0 <= (last - first).days <= MOST_DAYS:
         raise invalid_field("period.first_day", f"The first day must not be after the last, nor more than {MOST_DAYS} days before it.")
     return first, last
 

@@ -30,7 +30,7 @@ from doctrain_mesh.settings import Settings
 log = logging.getLogger(__name__)
 http_log = logging.getLogger(f"{__name__}.http")
 """What the server of HTTP says, but not of those who speak no HTTP: anybody may, and it is no fault of ours."""
-http_log.addFilter(lambda record: not isinstance(record.exc_info and record.exc_info[1], HttpProcessingError))
+http_log.addFilter(lambda record: not isinstance(record.exc_info and record.exc_info[1], HttpProcessingError | web.RequestPayloadError))
 MOST_CONNECTIONS = 512
 """One more is closed at once: who floods the dashboard takes no file from the coordinator."""
 IDLE_SECONDS = 30.0
@@ -62,6 +62,7 @@ class Dashboard:
                 access_log=None,
                 logger=http_log,
                 handler_cancellation=True,
+                auto_decompress=False,
                 keepalive_timeout=IDLE_SECONDS,
                 shutdown_timeout=STOP_SECONDS,
             )

@@ -103,6 +103,8 @@ def _metadata(request: web.Request) -> list[tuple[str, str]]:
 async def _body(request: web.Request) -> bytes:
     if request.content_type != "application/json":  # which no page of another origin may send unasked
         raise InvalidRequestError("The request must be JSON; send it with Content-Type: application/json.")
+    if "Content-Encoding" in request.headers:
+        raise InvalidRequestError("The request must be JSON as it is; send it without Content-Encoding.")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
@@ -111,6 +113,8 @@ async def _body(request: web.Request) -> bytes:
             f"A request may have at most {MOST_BYTES:,} bytes here; larger ones go over gRPC.",
             metadata={"limit": str(MOST_BYTES), "unit": "bytes"},
         ) from error
+    except web.RequestPayloadError as error:
+        raise InvalidRequestError("The request's body is not what its headers say; send it with its Content-Length.") from error
     except TimeoutError as error:
         raise UploadStalledError(f"The request did not arrive within {BODY_SECONDS:g} s. Send it again.") from error
 

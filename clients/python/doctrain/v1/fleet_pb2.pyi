@@ -1016,7 +1016,7 @@ class Plan(_message.Message):
     was read when it is accepted, so it may pass this limit by what is read later.
     """
     requests_per_second: _builtins.float
-    """Calls that a tenant may make a second, at each coordinator; twice as many at once after a pause. 0: no limit."""
+    """Calls that a tenant may make a second, at each coordinator; twice as many at once after a pause. 0.001 to 1,000,000; 0: no limit."""
     watches: _builtins.int
     """WatchStatus streams that a tenant may have open at each coordinator; 0: 1,000, which is also the most."""
     upload_bytes: _builtins.int
