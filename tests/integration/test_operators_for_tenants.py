@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 import doctrain
-from doctrain.v1 import fleet_pb2, training_pb2, training_pb2_grpc
+from doctrain.v1 import fleet_pb2, fleet_pb2_grpc, training_pb2, training_pb2_grpc
 from testkit.coordinator import Coordinators, refused
 from testkit.shell import Shell, lines
 
@@ -137,3 +137,21 @@ async def test_the_command_line_takes_a_tenants_name_from_operators(served: Coor
     assert (await shell("list", "--tenant", "acme", "--all-tenants")).exit_code == 2
     shell.environment["DOCTRAIN_API_KEY"] = await served.key(1, "zebra")
     assert (await shell("status", "of-acme", "--tenant", "acme")).exit_code == 5
+
+
+async def test_what_an_operator_sets_is_filed_under_no_tenant_that_it_names(served: Coordinators, acme: doctrain.AsyncClient) -> None:
+    stub: Any = fleet_pb2_grpc.FleetServiceStub(await served.channel())
+    asked = metadata(await served.key(3), "acme")
+    plan = fleet_pb2.Plan(name="gold", slots=5)
+    await stub.PutPlan(fleet_pb2.PutPlanRequest(plan=plan), metadata=asked)
+    made = await stub.CreateKey(fleet_pb2.CreateKeyRequest(role=fleet_pb2.ROLE_WORKER), metadata=asked)
+    await stub.RevokeKey(fleet_pb2.RevokeKeyRequest(key_id=made.key_id), metadata=asked)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.DeletePlan(fleet_pb2.DeletePlanRequest(name="paid"), metadata=asked)
+    entries = (await stub.ListAuditLog(fleet_pb2.ListAuditLogRequest(), metadata=asked)).entries
+    assert [(entry.call, entry.tenant_id) for entry in entries[::-1]] == [
+        ("PutPlan", ""),
+        ("CreateKey", ""),
+        ("RevokeKey", ""),
+        ("DeletePlan", ""),
+    ]
