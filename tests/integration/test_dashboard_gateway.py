@@ -124,8 +124,7 @@ async def test_what_is_no_request_is_told_so(page: Browser, tenant_key: str, bod
 
 async def said(page: Browser, request: bytes) -> bytes:
     """All that is answered to it."""
-    host, _, port = page.url.removeprefix("http://").rstrip("/").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await opened(page)
     writer.write(request)
     async with asyncio.timeout(20):
         answer = await reader.read()
@@ -216,18 +215,18 @@ async def test_a_watch_whose_browser_leaves_ends_and_one_of_a_revoked_key_says_w
 ) -> None:
     await page.call("TrainingService/StartTraining", NUMBERED, key=tenant_key)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {tenant_key}"}
-    opened = [
+    watches = [
         await page.http.post(f"{page.url}api/TrainingService/WatchStatus", data=b'{"training_task_id":"t"}', headers=headers)
         for _ in range(2)
     ]
-    for answer in opened:
+    for answer in watches:
         await answer.content.readline()
-    opened[0].close()
+    watches[0].close()
     _, listed = await page.call("FleetService/ListKeys", {"tenant_id": "acme"}, key=operator_key)
     for key in listed["keys"]:
         await page.call("FleetService/RevokeKey", {"key_id": key["key_id"]}, key=operator_key)
     async with asyncio.timeout(30):
-        *_, last = [line async for line in opened[1].content]
+        *_, last = [line async for line in watches[1].content]
     assert reason(json.loads(last)) == "UNAUTHENTICATED"
 
 
@@ -270,21 +269,33 @@ async def test_a_trace_goes_on_through_the_gateway(page: Browser, tenant_key: st
     assert started["training"]["trace_id"] == trace
 
 
-async def test_a_connection_too_many_is_closed_and_the_others_are_served(
-    page: Browser, operator_key: str, monkeypatch: pytest.MonkeyPatch
+async def opened(page: Browser) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = page.url.removeprefix("http://").rstrip("/").rpartition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def test_a_connection_too_many_is_closed_where_all_others_wait_for_an_answer(
+    page: Browser, tenant_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 2)
-    host, _, port = page.url.removeprefix("http://").rstrip("/").rpartition(":")
-    held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
-    reader, writer = await asyncio.open_connection(host, int(port))
+    await page.call("TrainingService/StartTraining", NUMBERED, key=tenant_key)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {tenant_key}"}
+    watches = [
+        await page.http.post(f"{page.url}api/TrainingService/WatchStatus", data=b'{"training_task_id":"t"}', headers=headers)
+        for _ in range(2)
+    ]
+    for watch in watches:
+        await watch.content.readline()
+    reader, writer = await opened(page)
     assert await reader.read() == b""
-    for _, open_writer in (*held, (reader, writer)):
-        open_writer.close()
-        await open_writer.wait_closed()
+    for watch in watches:
+        watch.close()
+    writer.close()
+    await writer.wait_closed()
 
     async def served() -> bool:
         try:
-            return (await page.call("FleetService/ListWorkers", key=operator_key))[0] == 200
+            return (await page.call("TrainingService/ListTrainings", key=tenant_key))[0] == 200
         except aiohttp.ClientConnectionError:
             return False
 
@@ -292,11 +303,29 @@ async def test_a_connection_too_many_is_closed_and_the_others_are_served(
 
 
 @pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST /api/FleetService/ListWorkers HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+)
+async def test_who_sends_no_whole_request_gives_its_place_to_who_comes(
+    page: Browser, operator_key: str, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(dashboard, "MOST_CONNECTIONS", 2)
+    held = [await opened(page) for _ in range(2)]
+    for _, writer in held:
+        writer.write(sent.replace(b"\r\n\r\n", b"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{"))
+        await writer.drain()
+    for _ in range(2):
+        assert (await page.call("FleetService/ListWorkers", key=operator_key, Connection="close"))[0] == 200
+    async with asyncio.timeout(5):
+        assert await held[0][0].read() == b"", "the oldest"
+    for _, writer in held:
+        writer.close()
+
+
+@pytest.mark.parametrize(
     "sent", [b"\x16\x03\x01\x02garbage\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n", b"GET / HTT", b""]
 )
 async def test_what_is_no_http_ends_without_a_word_in_the_log(page: Browser, caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
-    host, _, port = page.url.removeprefix("http://").rstrip("/").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await opened(page)
     writer.write(sent)
     writer.write_eof()
     async with asyncio.timeout(20):

@@ -11,9 +11,10 @@ import logging
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -32,8 +33,10 @@ http_log = logging.getLogger(f"{__name__}.http")
 """What the server of HTTP says, but not of those who speak no HTTP: anybody may, and it is no fault of ours."""
 http_log.addFilter(lambda record: not isinstance(record.exc_info and record.exc_info[1], HttpProcessingError | web.RequestPayloadError))
 MOST_CONNECTIONS = 512
-"""One more is closed at once: who floods the dashboard takes no file from the coordinator."""
-IDLE_SECONDS = 30.0
+"""One more takes the place of the oldest that waits for no answer; where there is none it is closed at once: who floods the dashboard
+takes no file from the coordinator."""
+IDLE_SECONDS = 10.0
+"""Longest time for a TLS handshake, and for a request's headers after the connection was opened or the answer before."""
 STOP_SECONDS = 2.0
 
 
@@ -57,8 +60,9 @@ class Dashboard:
         """Answers browsers while open; the services must answer by then."""
         host = self.listener.getsockname()[0]
         async with grpc.aio.insecure_channel(self.services, options=rpc.CHANNEL_OPTIONS) as channel:
+            gateway = Gateway(channel)
             runner = web.AppRunner(
-                _application(channel, host),
+                _application(gateway, host),
                 access_log=None,
                 logger=http_log,
                 handler_cancellation=True,
@@ -67,7 +71,12 @@ class Dashboard:
                 shutdown_timeout=STOP_SECONDS,
             )
             await runner.setup()
-            server = await asyncio.get_running_loop().create_server(_protocols(runner), sock=self.listener, ssl=self.tls)
+            server = await asyncio.get_running_loop().create_server(
+                partial(_made, runner, gateway),
+                sock=self.listener,
+                ssl=self.tls,
+                ssl_handshake_timeout=IDLE_SECONDS if self.tls else None,
+            )
             try:
                 log.info("The dashboard is on %s", self.url)
                 yield
@@ -94,20 +103,23 @@ class _TooMany(asyncio.Protocol):
         transport.close()
 
 
-def _protocols(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
+def _made(runner: web.AppRunner, gateway: Gateway) -> asyncio.BaseProtocol:
+    """What serves one connection more."""
     served = runner.server
     assert served is not None
+    there = [one for one in served.connections if one.transport is not None]
+    if len(there) >= MOST_CONNECTIONS:
+        idle = next((one for one in there if not gateway.answers(one)), None)
+        if idle is None:
+            return _TooMany()
+        idle.force_close()
+    return served()
 
-    def made() -> asyncio.BaseProtocol:
-        return served() if len(served.connections) < MOST_CONNECTIONS else _TooMany()
 
-    return made
-
-
-def _application(channel: grpc.aio.Channel, host: str) -> web.Application:
+def _application(gateway: Gateway, host: str) -> web.Application:
     application = web.Application(client_max_size=MOST_BYTES, middlewares=[borders.errors_as_json, borders.only_as_this_machine(host)])
     application.on_response_prepare.append(borders.add_headers)
-    application.router.add_post("/api/{service}/{method}", Gateway(channel).call)
+    application.router.add_post("/api/{service}/{method}", gateway.call)
     for path, file in files.read().items():
 
         async def answer(request: web.Request, file: files.File = file) -> web.Response:

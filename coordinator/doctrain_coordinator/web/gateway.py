@@ -40,6 +40,11 @@ class Gateway:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
+        self._answered: set[web.RequestHandler] = set()
+
+    def answers(self, connection: web.RequestHandler) -> bool:
+        """Whether a call of it is under way, whose request is here as a whole."""
+        return connection in self._answered
 
     async def call(self, request: web.Request) -> web.StreamResponse:
         """Answers one call, or the lines of a stream: an object each, the last one ``{"error": …}`` where it ended in one."""
@@ -49,7 +54,11 @@ class Gateway:
             return answers.refusal(unknown, HTTPStatus.NOT_FOUND)
         metadata = _metadata(request)
         message = _parsed(method, await _body(request))
-        return await (self._stream if method.streams else self._unary)(request, method, message, metadata)
+        self._answered.add(request.protocol)
+        try:
+            return await (self._stream if method.streams else self._unary)(request, method, message, metadata)
+        finally:
+            self._answered.discard(request.protocol)
 
     async def _unary(self, _: web.Request, method: Method, message: Message, metadata: list[tuple[str, str]]) -> web.StreamResponse:
         call = self._channel.unary_unary(

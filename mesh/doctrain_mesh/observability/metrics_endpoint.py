@@ -1,7 +1,8 @@
 """Where Prometheus reads a process's metrics: ``GET /metrics`` over HTTP, in threads beside the event loop.
 
-Whoever asks can do the process no harm: a few are answered at once and the others are hung up on, each has seconds in all, and what
-goes wrong with one is told in the log at DEBUG. It tells of all tenants and asks for no key, so it belongs on a closed network.
+Whoever asks can do the process no harm: a few are answered at once, who has not asked yet gives its place to who comes, each has seconds
+in all, and what goes wrong with one is told in the log at DEBUG. It tells of all tenants and asks for no key, so it belongs on a closed
+network.
 """
 
 from __future__ import annotations
@@ -92,18 +93,41 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, family: socket.AddressFamily, address: Any, exposition: Callable[[], bytes]) -> None:
         self.address_family = family
         self.exposition = exposition
-        self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._lock = threading.Lock()
+        self._held: dict[socket.socket, bool] = {}
+        """The connections in the order in which they came, and whether they have asked."""
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
+        if not self._admits(request):
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._places.release()
+            self._leaves(request)
             raise
+
+    def _admits(self, connection: socket.socket) -> bool:
+        with self._lock:
+            if len(self._held) >= MOST_AT_ONCE:
+                silent = next((one for one, asked in self._held.items() if not asked), None)
+                if silent is None:
+                    return False
+                del self._held[silent]
+                _hang_up(silent)
+            self._held[connection] = False
+            return True
+
+    def _leaves(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._held.pop(connection, None)
+
+    def asks(self, connection: socket.socket) -> None:
+        """It has sent its request and keeps its place."""
+        with self._lock:
+            if connection in self._held:
+                self._held[connection] = True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         limit = threading.Timer(ANSWER_SECONDS, _hang_up, [request])
@@ -113,7 +137,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().process_request_thread(request, client_address)
         finally:
             limit.cancel()
-            self._places.release()
+            self._leaves(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("A request for metrics was not answered.", exc_info=True)
@@ -134,6 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        self.server.asks(self.connection)
         if self.path.partition("?")[0] != PATH:
             self.send_error(HTTPStatus.NOT_FOUND, explain=f"Metrics are at {PATH}.")
             return

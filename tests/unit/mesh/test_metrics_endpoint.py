@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 
 import pytest
 
@@ -48,12 +49,37 @@ async def hanging(url: str) -> list[tuple[asyncio.StreamReader, asyncio.StreamWr
     return [await asyncio.open_connection(host, int(port)) for _ in range(MOST_AT_ONCE)]
 
 
-async def test_more_clients_than_are_served_at_once_are_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clients_that_ask_for_nothing_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Handler, "timeout", 60)
     monkeypatch.setattr(metrics_endpoint, "ANSWER_SECONDS", 60)
     async with serving("127.0.0.1:0", service="test", instance="one") as url:
         clients = await hanging(url)
+        for _ in range(MOST_AT_ONCE + 1):
+            assert await is_served(url)
+        async with asyncio.timeout(5):
+            assert await clients[0][0].read() == b"", "the oldest gave its place"
+        for _, writer in clients:
+            writer.close()
+
+
+async def test_more_clients_than_are_served_at_once_are_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    asked = threading.Semaphore(0)
+
+    def answer_late(handler: _Handler) -> None:
+        handler.server.asks(handler.connection)
+        asked.release()
+        release.wait(60)
+
+    monkeypatch.setattr(_Handler, "do_GET", answer_late)
+    async with serving("127.0.0.1:0", service="test", instance="one") as url:
+        clients = await hanging(url)
+        for _, writer in clients:
+            writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+            await asyncio.to_thread(asked.acquire)
         assert not await is_served(url)
+        monkeypatch.undo()
+        release.set()
         for _, writer in clients:
             writer.close()
         await wait_until(lambda: is_served(url))
