@@ -113,6 +113,11 @@ def files(served: Coordinators) -> set[str]:
     return {path.relative_to(root).parts[1] for path in root.rglob("*") if path.is_file()}
 
 
+def folders(served: Coordinators, tenant: str) -> list[Path]:
+    """Those of a tenant in the store, empty ones too."""
+    return list(Path(served.settings.blob_url.removeprefix("file://")).glob(f"*/{tenant}"))
+
+
 async def rows(database: asyncpg.Connection[Any], tenant: int, trainings: list[int]) -> dict[str, int]:
     """How many rows each table holds of a tenant, whichever column says so."""
     columns = await database.fetch(
@@ -147,6 +152,7 @@ async def test_nothing_is_left_of_a_deleted_tenant_whatever_dies_meanwhile(
                 await train(client, {"a": "The harbour.", "b": "A harbour."})
             await acme.upload(b"never trained")
             await fleet.cap_concurrency(3, tenant_id="acme")
+            await acme.upload(b"large" * (2 << 20))
             indexer.gates["slow"] = asyncio.Event()
             slow = pb.DocumentInput(document_id="slow", content=b"The slow harbour.")
             await acme.start_training([slow], training_task_id="runs")
@@ -166,6 +172,7 @@ async def test_nothing_is_left_of_a_deleted_tenant_whatever_dies_meanwhile(
         assert (await listed(fleet))["acme"].state == fleet_pb2.TENANT_STATE_DELETING
         assert (await refused(fleet.create_tenant("acme", plan="free"))).reason == "ALREADY_EXISTS"
         assert (await refused(fleet.resume_tenant("acme"))).reason == "TENANT_SUSPENDED"
+        assert (await refused(fleet.create_key("tenant", tenant_id="acme"))).reason == "TENANT_SUSPENDED"
     monkeypatch.undo()  # the coordinator died in the middle; another one goes on
     async with coordinators(postgres, tmp_path, beat_seconds=0.2) as served:
         fleet = (await served.client(await served.key(3))).fleet
@@ -177,6 +184,7 @@ async def test_nothing_is_left_of_a_deleted_tenant_whatever_dies_meanwhile(
         await wait_until(gone, 60)
         assert {table: count for table, count in (await rows(database, tenant, trainings)).items() if count} == {}
         assert files(served) == {"other"}
+        assert folders(served, "acme") == []
         after = await rows(database, tenant + 1, [])
         assert after | {"api_key.tenant": 0} == kept | {"api_key.tenant": 0}
         entries = [entry.sentence async for entry in fleet.list_audit_log(tenant_id="acme")]

@@ -54,6 +54,7 @@ class Tenants:
         while paths := await self._blobs.some_of(name):
             await self._blobs.remove(paths)
             await c.execute("select 1")  # shows Postgres that the holder of the lock lives
+        await self._blobs.remove_folders(name)
         async with c.transaction():
             await c.execute(SQL["settle"], tenant)
             await c.execute(SQL["remove_uploads"], tenant)

@@ -12,7 +12,7 @@ from datetime import datetime
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_TENANT, Identity
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, UnauthenticatedError, invalid_field
+from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, TenantSuspendedError, UnauthenticatedError, invalid_field
 from doctrain_mesh.postgres import Connection, Pool, Record, statements
 from doctrain_mesh.supervise import deadline
 
@@ -127,7 +127,8 @@ class Keys:
     ) -> MadeKey:
         """Makes a key, in force for a while, until a moment, or without end.
 
-        Raises TenantNotFoundError, and InvalidRequestError, also for a moment that is over.
+        Raises TenantNotFoundError, TenantSuspendedError for one that is being deleted, and InvalidRequestError, also for a moment that is
+        over.
         """
         if role == ROLE_TENANT and not tenant_id:
             raise invalid_field("tenant_id", "A key of role tenant needs the name of its tenant.")
@@ -136,6 +137,8 @@ class Keys:
         key = f"dt_{ROLE_NAMES[role]}_{secrets.token_urlsafe(32)}"
         async with postgres.acquired(self._pool, "making an API key", seconds=READ_SECONDS) as c, c.transaction():
             tenant = await _tenant(c, tenant_id)
+            if tenant is not None and await c.fetchval(SQL["lock_tenant"], tenant) is not False:
+                raise TenantSuspendedError(f"The tenant {tenant_id!r} is being deleted; no key of it is made any more.")
             row = await c.fetchrow(SQL["create"], _hash(key), role, tenant, label, lifetime_seconds, expires_at)
             if row is None:
                 raise invalid_field("expire_time", "The time at which the key expires is over; give one in the future.")

@@ -11,6 +11,10 @@ where api_key.hash = $1 and api_key.revoked_at is null
 -- name: tenant_by_name
 select id from tenant where name = $1
 
+-- name: lock_tenant
+-- Who deletes it takes its keys out of force: before this transaction, or once it has ended.
+select deleting from tenant where id = $1 for share
+
 -- name: create
 -- None with an end that is over.
 insert into api_key (hash, role, tenant, label, expires_at)

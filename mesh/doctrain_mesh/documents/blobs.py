@@ -19,7 +19,7 @@ from doctrain_mesh.documents import object_store
 from doctrain_mesh.documents.artifacts import FOLDER as ARTIFACTS
 from doctrain_mesh.documents.artifacts import Artifacts
 from doctrain_mesh.documents.errors import BlobNotFoundError, BlobRangeError, BlobTooLargeError
-from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached, tenant_folder
+from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached, remove_empty_folders, tenant_folder
 from doctrain_mesh.documents.staging import FOLDER as STAGING
 from doctrain_mesh.documents.staging import Staging
 from doctrain_mesh.errors import BlobUnavailableError
@@ -207,8 +207,7 @@ class BlobStore:
 
         Raises BlobUnavailableError.
         """
-        for kind in ("tenants", ARTIFACTS, STAGING):
-            folder = f"{kind}/{tenant_folder(tenant_id)}"
+        for folder in _folders(tenant_id):
             async with reached("listing what a tenant stored", OPEN_SECONDS):
                 page = await anext(obstore.list(self._store, folder, chunk_size=_LISTED).__aiter__(), None)
             if page:
@@ -218,6 +217,11 @@ class BlobStore:
     async def remove(self, paths: Sequence[str]) -> None:
         """Removes what ``some_of`` answered. Raises BlobUnavailableError."""
         await for_each(paths, self._remove, at_once=_AT_ONCE)
+
+    async def remove_folders(self, tenant_id: str) -> None:
+        """Removes what is left of a tenant of which nothing is kept: on a disk, empty folders."""
+        for folder in _folders(tenant_id):
+            await asyncio.to_thread(remove_empty_folders, self._store, folder)
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
         """The bytes behind a ``blob://`` URI of this tenant's.
@@ -329,6 +333,11 @@ def _packs(small: Sequence[int], contents: Sequence[bytes]) -> list[list[int]]:
         packs[-1].append(i)
         room -= len(contents[i])
     return packs
+
+
+def _folders(tenant_id: str) -> list[str]:
+    folder = tenant_folder(tenant_id)
+    return [f"{kind}/{folder}" for kind in ("tenants", ARTIFACTS, STAGING)]
 
 
 def _key(uri: str) -> BlobKey:

@@ -117,3 +117,13 @@ def tenant_folder(tenant_id: str) -> str:
     if _PLAIN_NAME.fullmatch(tenant_id):
         return tenant_id
     return f".{hashlib.sha256(tenant_id.encode()).hexdigest()}"
+
+
+def remove_empty_folders(store: ObjectStore, folder: str) -> None:
+    """Removes a folder with those below it, as far as they are empty; only a disk has such. Blocks."""
+    if not isinstance(store, LocalStore) or store.prefix is None:
+        return
+    top = Path(store.prefix) / folder
+    for path in (*sorted(top.rglob("*"), reverse=True), top):
+        with suppress(OSError):
+            path.rmdir()

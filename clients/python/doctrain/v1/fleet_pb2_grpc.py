@@ -334,7 +334,7 @@ class FleetServiceServicer(object):
     def CreateKey(self, request, context):
         """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
         side, so a key is rotated by making the next one before the old one expires or is revoked.
-        Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+        Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED for a tenant that is being deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

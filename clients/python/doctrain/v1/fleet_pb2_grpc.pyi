@@ -110,7 +110,7 @@ class FleetServiceStub:
     CreateKey: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.CreateKeyRequest, _fleet_pb2.CreateKeyResponse]
     """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
     side, so a key is rotated by making the next one before the old one expires or is revoked.
-    Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+    Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED for a tenant that is being deleted.
     """
     ListKeys: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListKeysRequest, _fleet_pb2.ListKeysResponse]
     """All keys, revoked ones included, in the order in which they were made: what each may do, never the key itself.
@@ -203,7 +203,7 @@ class FleetServiceAsyncStub(FleetServiceStub):
     CreateKey: _aio.UnaryUnaryMultiCallable[_fleet_pb2.CreateKeyRequest, _fleet_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
     side, so a key is rotated by making the next one before the old one expires or is revoked.
-    Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+    Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED for a tenant that is being deleted.
     """
     ListKeys: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListKeysRequest, _fleet_pb2.ListKeysResponse]  # type: ignore[assignment]
     """All keys, revoked ones included, in the order in which they were made: what each may do, never the key itself.
@@ -425,7 +425,7 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_fleet_pb2.CreateKeyResponse, _abc.Awaitable[_fleet_pb2.CreateKeyResponse]]:
         """Makes an API key and answers it once: only its hash is kept. Every call makes another key, and all of a tenant's are in force side by
         side, so a key is rotated by making the next one before the old one expires or is revoked.
-        Errors: INVALID_REQUEST, TENANT_NOT_FOUND.
+        Errors: INVALID_REQUEST, TENANT_NOT_FOUND, TENANT_SUSPENDED for a tenant that is being deleted.
         """
 
     @_abc_1.abstractmethod
