@@ -1013,7 +1013,8 @@ class Plan(_message.Message):
     """Documents of one training; 0: no limit but the mesh's own (DOCTRAIN_MAX_MANIFEST_DOCUMENTS)."""
     open_documents: _builtins.int
     """Documents of a tenant that have not ended, those of the new training included; 0: no limit. A manifest counts with what of it
-    was read when it is accepted, so it may pass this limit by what is read later.
+    was read when it is accepted, so it may pass this limit by what is read later; calls that are made at the same time may pass it
+    by what they start.
     """
     requests_per_second: _builtins.float
     """Calls that a tenant may make a second, at each coordinator; twice as many at once after a pause. 0.001 to 1,000,000; 0: no limit."""
