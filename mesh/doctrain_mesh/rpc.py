@@ -29,13 +29,18 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+LARGEST_OF_WORKERS = 16 * 2**20
+"""Bytes that a worker's message may have."""
+ROOM_BYTES = 2**20
+
+
 def server_options(max_request_bytes: int) -> list[tuple[str, int]]:
-    """Room for the largest request and a little more, so that one that is too large is told so by us and not by gRPC.
+    """Room for the largest message and a little more, so that one that is a little too large is told so by us and not by gRPC.
 
     Of a request that nobody reads yet at most a MiB is taken in. A connection whose other end is gone is closed after half a minute.
     """
     return [
-        ("grpc.max_receive_message_length", 2 * max_request_bytes),
+        ("grpc.max_receive_message_length", max(max_request_bytes, LARGEST_OF_WORKERS) + ROOM_BYTES),
         ("grpc.max_send_message_length", -1),
         ("grpc.http2.lookahead_bytes", 2**20),
         ("grpc.http2.bdp_probe", 0),

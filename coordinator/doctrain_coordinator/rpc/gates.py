@@ -2,16 +2,19 @@
 
 A request that is not read waits at its client: what a call costs in memory, time and connections begins behind its gate. It is read in
 its tenant's turn, on one of so many places in all (`places.py`), and served in the turn in all: who sends nothing keeps its own turns only.
+
+gRPC takes a message in whole, up to the largest of any method, before it can be refused as too large for its own: so many places, so many
+of the largest requests in memory. Who shows no key has few, in the turn of its machine.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from doctrain_coordinator.rpc.places import Place, Places
+from doctrain_coordinator.rpc.places import Place, Places, Whose
 from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, Identity
 from doctrain_mesh.errors import QuotaExceededError, ShuttingDownError
 
@@ -20,6 +23,8 @@ ELSEWHERE_SECONDS = 0.1
 """When to call again a coordinator that shuts down: another one may be behind the same address."""
 REQUEST_PATIENCE_SECONDS = 5.0
 """How long a request may keep others from being read."""
+SMALL_PATIENCE_SECONDS = 1.0
+"""How long a request that comes with its call may keep others from being read."""
 UPLOAD_PATIENCE_SECONDS = 15.0
 """How long an upload may keep others waiting while less comes than ``places.SLOWEST_BYTES_A_SECOND``."""
 
@@ -36,20 +41,32 @@ class Gate:
     """Reads and serves ``of_tenant`` calls of one tenant at once; of one tenant ``waiting`` more may wait.
 
     Of everybody ``in_all`` are served at once and ``at_hand`` have a place, on which their request is read and kept until it is answered.
+    With ``to_read`` a place is for the reading alone and there is no turn: for requests that are small, of calls that last. Of one tenant
+    ``of_tenant`` are read at once.
     """
 
     def __init__(
-        self, *, of_tenant: int, in_all: int, at_hand: int, waiting: int, patience_seconds: float = REQUEST_PATIENCE_SECONDS
+        self,
+        *,
+        of_tenant: int,
+        in_all: int,
+        at_hand: int,
+        waiting: int,
+        patience_seconds: float = REQUEST_PATIENCE_SECONDS,
+        to_read: bool = False,
     ) -> None:
-        self._of_tenant, self._waiting = of_tenant, waiting
+        self._of_tenant, self._waiting, self._to_read = of_tenant, waiting, to_read
         self.turns = asyncio.Semaphore(in_all)
         """Held while a call is served, once its request is read."""
-        self._places = Places(at_hand, patience_seconds)
-        self._lines: dict[int, _Line] = {}
+        self._places = Places(at_hand, patience_seconds, of_one=of_tenant)
+        self._lines: dict[Whose, _Line] = {}
 
     @asynccontextmanager
-    async def place(self, tenant: int) -> AsyncIterator[Place]:
-        """Open while the call's request is read and the call served; raises QuotaExceededError where too many wait before it."""
+    async def place(self, tenant: Whose) -> AsyncIterator[Place]:
+        """Open while the call's request is read, of which it is told, and the call served.
+
+        Raises QuotaExceededError where too many wait before it.
+        """
         line = self._lines.setdefault(tenant, _Line(asyncio.Semaphore(self._of_tenant)))
         most = self._of_tenant + self._waiting
         if line.calls >= most:
@@ -60,7 +77,12 @@ class Gate:
             )
         line.calls += 1
         try:
-            async with line.turns, self._places.one(tenant) as place:
+            async with AsyncExitStack() as held:
+                if not self._to_read:
+                    await held.enter_async_context(line.turns)
+                place = await held.enter_async_context(self._places.one(tenant))
+                if self._to_read:
+                    place.leave = held.aclose
                 yield place
         finally:
             line.calls -= 1
@@ -83,8 +105,12 @@ class Gates:
         self._uploads = Gate(of_tenant=4, in_all=16, at_hand=16, waiting=60, patience_seconds=UPLOAD_PATIENCE_SECONDS)
         # A search keeps a core of Postgres busy, and before that the model, which serves one at a time.
         self._searches = Gate(of_tenant=4, in_all=12, at_hand=24, waiting=28)
-        # A watch that waits for its turn would be silent.
-        self._watches = Gate(of_tenant=1_000, in_all=10_000, at_hand=10_000, waiting=0)
+        # A watch that waits for its turn would be silent: it waits to be read only.
+        self._watches = _to_read(of_tenant=4, at_hand=16, calls=1_000)
+        self.public = _to_read(of_tenant=4, at_hand=8, calls=1_000)
+        """Of calls without a key, by the machine that they come from; open to the end, as health is told to the end."""
+        self.workers = _to_read(of_tenant=7, at_hand=8, calls=10_000)
+        """Of the first messages of workers' streams, by their key."""
         self._of = {
             "/doctrain.v1.TrainingService/StartTraining": self._storing,
             "/doctrain.v1.TrainingService/RetryFailedDocuments": self._storing,
@@ -107,3 +133,15 @@ class Gates:
     def close(self) -> None:
         """Lets nobody in any more; calls that are in, or in line, are served. One that gRPC's own end meets would read CANCELLED."""
         self._closed = True
+
+
+def _to_read(*, of_tenant: int, at_hand: int, calls: int) -> Gate:
+    """For ``calls`` at once of one tenant, which are served at once and read in turn."""
+    return Gate(
+        of_tenant=of_tenant,
+        in_all=10_000,
+        at_hand=at_hand,
+        waiting=calls - of_tenant,
+        patience_seconds=SMALL_PATIENCE_SECONDS,
+        to_read=True,
+    )

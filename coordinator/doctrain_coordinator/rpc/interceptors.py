@@ -22,8 +22,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.rpc import calls, refusals
 from doctrain_coordinator.rpc.gates import Gate, Gates
-from doctrain_coordinator.rpc.places import Heard, Place
-from doctrain_coordinator.rpc.policies import FOR_TENANTS, MOST_BYTES, NOT_SUSPENDED, POLICIES, PUBLIC, UNTRACED
+from doctrain_coordinator.rpc.places import Heard, Place, Whose
+from doctrain_coordinator.rpc.policies import FOR_TENANTS, NOT_SUSPENDED, POLICIES, PUBLIC, UNTRACED, most_bytes
 from doctrain_coordinator.rpc.quotas import Quotas
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_WORKER, Identity
@@ -34,6 +34,7 @@ from doctrain_mesh.errors import (
     DoctrainError,
     InvalidRequestError,
     PermissionDeniedError,
+    RequestTooLargeError,
     StoreUnavailableError,
     TenantSuspendedError,
     UnauthenticatedError,
@@ -91,7 +92,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return None
         metadata = dict(handler_call_details.invocation_metadata or ())
         method = handler_call_details.method
-        decoder = Decoder(handler.request_deserializer, MOST_BYTES.get(method))
+        decoder = Decoder(handler.request_deserializer, most_bytes(method))
         certified = self._certified_workers and POLICIES.get(method) == ROLE_WORKER
         call = _Call(self._doors, method, metadata, decoder, certified=certified)
         if handler.response_streaming:
@@ -105,30 +106,49 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 class _Asked:
     """What a client asks: one request, or a stream of them."""
 
-    def __init__(self, requests: AsyncIterator[bytes], streaming: bool, decoder: Decoder) -> None:
+    def __init__(self, requests: AsyncIterator[bytes], streaming: bool, decoder: Decoder, stream: StreamContext | None = None) -> None:
         self._requests, self._streaming, self._decoder = requests, streaming, decoder
         self._data = b""
+        self.stream = stream
+        """What a handler that answers with a stream reads and writes."""
 
-    async def read(self, place: Place | None = None) -> None:
-        """Waits for the one request, whose client may lose its place; a stream is read by its handler."""
-        if place is not None:
-            self._requests = Heard(place, self._requests)
+    async def read(self, place: Place) -> None:
+        """Waits for the one request, whose client may lose its place; a stream is read by its handler, on that place.
+
+        Nothing keeps its bytes once it is decoded. Raises InvalidRequestError for none, RequestTooLargeError, UploadStalledError.
+        """
         if self._streaming:
+            self._requests = Heard(place, self._requests)
             return
+        self._data = await self._one(place)
+        try:
+            self._decoder.check(len(self._data))
+        except RequestTooLargeError:
+            self._data = b""
+            raise
+        await place.was_read()
+
+    async def _one(self, place: Place) -> bytes:
+        coming = aiter(self._requests)
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                self._data = await anext(aiter(self._requests))
+                return await place.hear(coming)
         except StopAsyncIteration as error:
             raise InvalidRequestError("The call carries no request.") from error
         except TimeoutError as error:
             raise UploadStalledError(
                 f"The request did not arrive within {REQUEST_SECONDS:g} s. Send it again, or upload its documents and name them."
             ) from error
-        self._decoder.check(self._data)
+        finally:
+            if isinstance(coming, AsyncGenerator):
+                await coming.aclose()  # it would keep the request for as long as the call lasts
 
     def request(self) -> Any:
-        """Decoded; raises InvalidRequestError for what is none."""
-        return self._decoder.stream(self._requests) if self._streaming else self._decoder.message(self._data)
+        """Decoded, once; raises InvalidRequestError for what is none."""
+        if self._streaming:
+            return self._decoder.stream(self._requests)
+        data, self._data = self._data, b""
+        return self._decoder.message(data)
 
 
 class _Call:
@@ -158,7 +178,7 @@ class _Call:
                     async for response in responses:
                         await stream.write(response)
 
-            asked = _Asked(requests, request_streaming, self._decoder)
+            asked = _Asked(requests, request_streaming, self._decoder, stream)
             try:
                 await self._around(context, asked, lambda request: self._while_in_force(answer(request), stream))
             except StalledError as stalled:
@@ -194,12 +214,14 @@ class _Call:
                     raise ConfigurationError(_NO_WORKERS)
                 METHOD.set(self._method)
                 caller = await self._authorised()
-                if caller.role in (PUBLIC, ROLE_WORKER):
-                    await asked.read()
+                if caller.role == PUBLIC:
+                    return await self._in_turn(self._doors.gates.public, context.peer().rpartition(":")[0], asked, answer)
+                if caller.role == ROLE_WORKER and asked.stream is not None:
+                    asked.stream.place_of_first = self._doors.gates.workers.place(caller.key_id)
                     return await answer(asked.request())
                 gate = self._doors.gates.of(self._method, caller)
                 with self._doors.quotas.call(self._method, caller):
-                    return await self._in_turn(gate, caller, asked, answer)
+                    return await self._in_turn(gate, caller.tenant, asked, answer)
             except (asyncio.CancelledError, grpc.aio.AbortError, StalledError):
                 raise
             except DoctrainError as error:
@@ -213,8 +235,8 @@ class _Call:
             span.set_attribute("rpc.grpc.status_code", refused.status.value[0])
             return await rpc.abort(context, refused)
 
-    async def _in_turn(self, gate: Gate, caller: Identity, asked: _Asked, answer: Callable[[Any], Awaitable[Any]]) -> Any:
-        async with gate.place(caller.tenant) as place:
+    async def _in_turn(self, gate: Gate, whose: Whose, asked: _Asked, answer: Callable[[Any], Awaitable[Any]]) -> Any:
+        async with gate.place(whose) as place:
             await asked.read(place)
             async with gate.turns:
                 return await answer(asked.request())

@@ -7,7 +7,7 @@ waiting for longest beyond its patience gives it up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self
@@ -16,6 +16,8 @@ from doctrain_mesh.errors import UploadStalledError
 
 SLOWEST_BYTES_A_SECOND = 1024.0
 """A client that sends as much keeps its place, whoever waits."""
+Whose = int | str
+"""A tenant's number, or the machine of a client without a key."""
 _LOOKS = 5
 """How often who waits looks for a slow client, in the time of one patience."""
 
@@ -48,8 +50,10 @@ class Patience:
 class Place:
     """One call's, from when it asks for it until it ends."""
 
-    def __init__(self, tenant: int, patience_seconds: float) -> None:
+    def __init__(self, tenant: Whose, patience_seconds: float) -> None:
         self.tenant = tenant
+        self.leave: Callable[[], Awaitable[None]] | None = None
+        """Gives it back before the call ends, where it is for the reading alone."""
         self.admitted = asyncio.Event()
         self._patience = Patience(patience_seconds)
         self._limit: asyncio.Timeout | None = None
@@ -71,6 +75,11 @@ class Place:
             self._limit = None
             self._patience.came(loop.time(), len(data))
         return data
+
+    async def was_read(self) -> None:
+        """The call's request is read."""
+        if self.leave is not None:
+            await self.leave()
 
     def left(self, now: float) -> float:
         """Seconds of its client's patience; infinity when nothing is waited for."""
@@ -97,15 +106,15 @@ class Heard:
 
 
 class Places:
-    """``count`` of them, given in the order of asking; the last free one only to a tenant that has none."""
+    """``count`` of them, given in the order of asking, ``of_one`` to a tenant at most; the last free one only to one that has none."""
 
-    def __init__(self, count: int, patience_seconds: float) -> None:
-        self._count, self._patience = count, patience_seconds
+    def __init__(self, count: int, patience_seconds: float, *, of_one: int | None = None) -> None:
+        self._count, self._patience, self._of_one = count, patience_seconds, of_one or count
         self._held: set[Place] = set()
         self._waiting: dict[Place, None] = {}
 
     @asynccontextmanager
-    async def one(self, tenant: int) -> AsyncIterator[Place]:
+    async def one(self, tenant: Whose) -> AsyncIterator[Place]:
         """A place for as long as this is open, once there is one."""
         loop = asyncio.get_running_loop()
         place = Place(tenant, self._patience)
@@ -117,7 +126,7 @@ class Places:
                     async with asyncio.timeout(self._patience / _LOOKS):
                         await place.admitted.wait()
                         break
-                self._displace(loop.time())
+                self._displace(place, loop.time())
             yield place
         finally:
             self._waiting.pop(place, None)
@@ -129,12 +138,18 @@ class Places:
             free = self._count - len(self._held)
             if not free:
                 return
-            if free > 1 or all(held.tenant != place.tenant for held in self._held):
+            its = self._held_by(place.tenant)
+            if not its or (free > 1 and its < self._of_one):
                 del self._waiting[place]
                 self._held.add(place)
                 place.admitted.set()
 
-    def _displace(self, now: float) -> None:
-        slowest = min(self._held, key=lambda held: held.left(now), default=None)
+    def _held_by(self, tenant: Whose) -> int:
+        return sum(held.tenant == tenant for held in self._held)
+
+    def _displace(self, waiting: Place, now: float) -> None:
+        own_only = self._held_by(waiting.tenant) >= self._of_one
+        in_its_way = (held for held in self._held if not own_only or held.tenant == waiting.tenant)
+        slowest = min(in_its_way, key=lambda held: held.left(now), default=None)
         if slowest is not None and slowest.left(now) <= 0:
             slowest.give_up(now)

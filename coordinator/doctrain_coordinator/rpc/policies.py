@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
+from doctrain_mesh import rpc
 
 PUBLIC = 0
 """Answered without a key: health and reflection tell nothing of tenants."""
 
 _SEARCH = "/doctrain.v1.SearchService"
 
-MOST_BYTES = {
-    "/doctrain_mesh.v1.TrackerService/Track": 16 * 2**20,
-    f"{_SEARCH}/Search": 2**20,
-    f"{_SEARCH}/DeleteDocuments": 2**20,
+_MOST_BYTES = {
+    "/doctrain.v1.TrainingService/StartTraining": None,
+    "/doctrain.v1.TrainingService/RetryFailedDocuments": 2**23,
+    "/doctrain.v1.TrainingService/UploadDocument": 2**20 + 2**10,
+    "/doctrain.v1.TrainingService/WatchStatus": 2**16,
+    "/doctrain_mesh.v1.TrackerService/Track": rpc.LARGEST_OF_WORKERS,
 }
-"""The largest request of methods whose requests are small; the others take what the server takes."""
+_MOST_BYTES_OF_OTHERS = 2**20
+_MOST_BYTES_WITHOUT_A_KEY = 2**16
 
 POLICIES: dict[str, int] = {
     **{
@@ -73,6 +77,13 @@ POLICIES: dict[str, int] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": PUBLIC,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": PUBLIC,
 }
+
+
+def most_bytes(method: str) -> int | None:
+    """The largest message that a client may send to a method; None for one that takes what the server takes."""
+    others = _MOST_BYTES_WITHOUT_A_KEY if POLICIES.get(method) == PUBLIC else _MOST_BYTES_OF_OTHERS
+    return _MOST_BYTES.get(method, others)
+
 
 FOR_TENANTS = frozenset(
     path

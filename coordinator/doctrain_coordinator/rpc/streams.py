@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
-from doctrain_mesh.errors import InvalidRequestError
+from doctrain_coordinator.rpc.places import Heard, Place
+from doctrain_mesh.errors import InvalidRequestError, RequestTooLargeError
 
 STALL_SECONDS = 30.0
 
@@ -20,24 +23,31 @@ class StalledError(Exception):
 class Decoder:
     """Reads a method's requests; None stands for one that takes bytes as they are.
 
-    ``most_bytes`` is for methods whose requests are small: what is larger is refused before it is decoded.
+    What is larger than ``most_bytes`` is refused before it is decoded. Fields that the method does not know are dropped: a stream would
+    keep them for as long as it is open.
     """
 
     def __init__(self, decode: Callable[[bytes], Any] | None, most_bytes: int | None = None) -> None:
         self._decode, self._most = decode, most_bytes
 
-    def check(self, data: bytes) -> None:
-        """Raises InvalidRequestError for what is larger than the method's requests are."""
-        if self._most is not None and len(data) > self._most:
-            raise InvalidRequestError(f"A message of this method has at most {self._most:,} bytes.")
+    def check(self, size: int) -> None:
+        """Raises RequestTooLargeError for more bytes than the method's requests have."""
+        if self._most is not None and size > self._most:
+            raise RequestTooLargeError(
+                f"A message of this method has at most {self._most:,} bytes, and this one {size:,}; send less.",
+                metadata={"limit": str(self._most), "unit": "bytes"},
+            )
 
     def message(self, data: bytes) -> Any:
-        """The request; raises InvalidRequestError for what is none."""
-        self.check(data)
+        """The request; raises InvalidRequestError for what is none, RequestTooLargeError for what is too large."""
+        self.check(len(data))
         if self._decode is None:
             return data
         try:
-            return self._decode(data)
+            message = self._decode(data)
+            if isinstance(message, Message):
+                message.DiscardUnknownFields()
+            return message
         except Exception as error:  # protobuf's implementations do not share one class for it
             raise InvalidRequestError("The request is not a message of this method; was it made from other protos?") from error
 
@@ -56,11 +66,22 @@ class StreamContext:
     def __init__(self, context: Any, decoder: Decoder) -> None:
         self._context, self._decoder = context, decoder
         self.ended_here = False
+        self.place_of_first: AbstractAsyncContextManager[Place] | None = None
+        """Within which the first request is read."""
 
     async def read(self) -> Any:
         """The next request, or ``grpc.aio.EOF``."""
-        data = await self._context.read()
+        if self.place_of_first is None:
+            data = await self._context.read()
+        else:
+            place_of_first, self.place_of_first = self.place_of_first, None
+            async with place_of_first as place:
+                data = await anext(Heard(place, self._messages()), grpc.aio.EOF)
         return data if data is grpc.aio.EOF else self._decoder.message(data)
+
+    async def _messages(self) -> AsyncIterator[bytes]:
+        while (data := await self._context.read()) is not grpc.aio.EOF:
+            yield data
 
     async def write(self, response: Any) -> None:
         """Sends one response; raises StalledError when the client takes nothing for ``STALL_SECONDS``."""
