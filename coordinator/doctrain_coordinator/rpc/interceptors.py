@@ -35,9 +35,9 @@ from doctrain_mesh.errors import (
     InvalidRequestError,
     PermissionDeniedError,
     RequestTooLargeError,
-    StoreUnavailableError,
     TenantSuspendedError,
     UnauthenticatedError,
+    UnavailableError,
     UploadStalledError,
 )
 from doctrain_mesh.observability import telemetry
@@ -201,7 +201,7 @@ class _Call:
             await asyncio.sleep(KEY_SECONDS)
             try:
                 await self._authorised()
-            except StoreUnavailableError:
+            except UnavailableError:
                 continue
             except DoctrainError:
                 stream.ended_here = True

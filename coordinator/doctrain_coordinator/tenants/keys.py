@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 import time
 from dataclasses import dataclass, replace
@@ -12,7 +13,14 @@ from datetime import datetime
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_TENANT, Identity
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import KeyNotFoundError, TenantNotFoundError, TenantSuspendedError, UnauthenticatedError, invalid_field
+from doctrain_mesh.errors import (
+    KeyNotFoundError,
+    OperationTimeoutError,
+    TenantNotFoundError,
+    TenantSuspendedError,
+    UnauthenticatedError,
+    invalid_field,
+)
 from doctrain_mesh.postgres import Connection, Pool, Record, statements
 from doctrain_mesh.supervise import deadline
 
@@ -22,7 +30,12 @@ REMEMBERED_SECONDS = 4.0
 UNKNOWN_SECONDS = 1.0
 """How long a key that is not known is refused without asking Postgres again."""
 MOST_REMEMBERED = 10_000
+"""Keys in force, and as many others."""
 LOOK_UPS_AT_ONCE = 2
+"""Of keys that were found before, and as many of others."""
+RETRY_SECONDS = 1.0
+FORM = re.compile(rf"dt_(?:{'|'.join(ROLE_NAMES.values())})_[A-Za-z0-9_-]{{43}}")
+"""What every key looks like."""
 UNKNOWN = "The API key is not known or was revoked."
 EXPIRED = "The API key expired on {day:%Y-%m-%d at %H:%M} UTC; use a newer one, or ask the operator of the mesh for it."
 
@@ -64,37 +77,61 @@ class _Found:
 class Keys:
     """Keys in Postgres. A revoked key is out of force everywhere within ``REMEMBERED_SECONDS``.
 
-    Few are looked up at once: who has no key takes no connections from those who have one.
+    Few are looked up at once, and what was never found apart from what was: who has no key takes no connections from those who have one,
+    nor their turn.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._remembered: dict[bytes, _Found] = {}
+        self._in_force: dict[bytes, _Found | None] = {}
+        self._refused: dict[bytes, _Found | None] = {}
+        self._look_ups_again = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
         self._look_ups = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
 
     async def identify(self, key: str) -> Identity:
-        """Whose key it is; raises UnauthenticatedError, StoreUnavailableError."""
+        """Whose key it is; raises UnauthenticatedError, StoreUnavailableError, OperationTimeoutError where too many ask."""
+        if FORM.fullmatch(key) is None:
+            raise UnauthenticatedError(UNKNOWN)
         digest = _hash(key)
         found = self._recall(digest)
         if found is None:
-            async with postgres.available("reading an API key"), deadline("Reading an API key", READ_SECONDS), self._look_ups:
-                found = self._recall(digest) or await self._look_up(digest)
+            found = await (self._read_again(digest) if digest in self._in_force else self._read_first(digest))
         if found.identity is None:
             raise UnauthenticatedError(found.refusal)
         return found.identity
 
     def _recall(self, digest: bytes) -> _Found | None:
-        found = self._remembered.get(digest)
+        found = self._in_force.get(digest) or self._refused.get(digest)
         return found if found is not None and found.until > time.monotonic() else None
+
+    async def _read_again(self, digest: bytes) -> _Found:
+        async with postgres.available("reading an API key"), deadline("Reading an API key", READ_SECONDS), self._look_ups_again:
+            return self._recall(digest) or await self._look_up(digest)
+
+    async def _read_first(self, digest: bytes) -> _Found:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await self._look_ups.acquire()
+        except TimeoutError as error:
+            sentence = "More API keys than can be looked up at once are asked for here; call again later, or another coordinator."
+            raise OperationTimeoutError(sentence, retry_after_seconds=RETRY_SECONDS) from error
+        try:
+            async with postgres.available("reading an API key"), deadline("Reading an API key", READ_SECONDS):
+                return self._recall(digest) or await self._look_up(digest)
+        finally:
+            self._look_ups.release()
 
     async def _look_up(self, digest: bytes) -> _Found:
         now = time.monotonic()
         async with postgres.acquired(self._pool, "reading an API key", seconds=READ_SECONDS) as c:
             row = await c.fetchrow(SQL["identify"], digest)
         found = _found(row, now)
-        if len(self._remembered) >= MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[digest] = found
+        self._in_force.pop(digest, None)
+        self._refused.pop(digest, None)
+        memory = self._refused if found.identity is None else self._in_force
+        if len(memory) >= MOST_REMEMBERED:
+            del memory[next(iter(memory))]
+        memory[digest] = found
         return found
 
     async def for_tenant(self, operator: Identity, tenant_id: str) -> Identity:
@@ -113,7 +150,8 @@ class Keys:
 
     def forget(self) -> None:
         """What is remembered of tenants and keys is asked for again: something of theirs was changed here."""
-        self._remembered.clear()
+        self._in_force = dict.fromkeys(self._in_force)
+        self._refused.clear()
 
     async def create(
         self,
