@@ -32,18 +32,24 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 LARGEST_OF_WORKERS = 16 * 2**20
 """Bytes that a worker's message may have."""
 ROOM_BYTES = 2**20
+IDLE_CONNECTION_MS = 60_000
+GREETING_MS = 20_000
+"""How long a connection may take until it is one: TLS, and the first settings of HTTP/2."""
 
 
 def server_options(max_request_bytes: int) -> list[tuple[str, int]]:
     """Room for the largest message and a little more, so that one that is a little too large is told so by us and not by gRPC.
 
-    Of a request that nobody reads yet at most a MiB is taken in. A connection whose other end is gone is closed after half a minute.
+    Of a request that nobody reads yet at most a MiB is taken in. A connection whose other end is gone is closed after half a minute, and
+    one without a call, however alive, after ``IDLE_CONNECTION_MS``: each takes a file.
     """
     return [
         ("grpc.max_receive_message_length", max(max_request_bytes, LARGEST_OF_WORKERS) + ROOM_BYTES),
         ("grpc.max_send_message_length", -1),
         ("grpc.http2.lookahead_bytes", 2**20),
         ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_connection_idle_ms", IDLE_CONNECTION_MS),
+        ("grpc.server_handshake_timeout_ms", GREETING_MS),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),

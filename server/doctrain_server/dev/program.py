@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from doctrain.cli.connection import DEFAULT_PROFILE
+from doctrain_mesh import open_files
 from doctrain_mesh.observability import logs, metrics_endpoint, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server.dev.embedded import embedded_mesh
@@ -30,6 +31,7 @@ Ctrl-C stops it."""
 async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
     """Runs until it is told to stop, also while it still starts."""
     logs.configure(settings.log_level, settings.log_format, libraries=settings.dependency_log_level, process=NAME)
+    open_files.take_all()
 
     def tell(sentence: str) -> None:
         with suppress(BrokenPipeError):  # whoever read it has gone; that ends no mesh

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from doctrain_mesh import open_files
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import DoctrainError
 from doctrain_mesh.network.addresses import is_loopback
@@ -25,6 +26,7 @@ from doctrain_server.healthcheck import fault
 from doctrain_worker.sandbox.main import isolation
 
 log = logging.getLogger(__name__)
+FEWEST_FILES = 4_096
 STAND_IN = "In-process stand-in"
 
 
@@ -40,6 +42,7 @@ async def examine(settings: Settings, *, alone: bool = False, documents: bool = 
     mesh = Mesh(max(1, len(listed.coordinators)), max(1, listed.workers), settings.children_or_cores)
     findings = [await asyncio.to_thread(examine_sandbox, settings)] if documents else []
     findings += [
+        _open_files(),
         *await examine_database(settings, mesh),
         *await examine_embedding(settings),
         await _blobs(settings),
@@ -89,6 +92,13 @@ def examine_sandbox(settings: Settings) -> Finding:
     except isolation.IsolationUnavailableError as error:
         return Finding("sandbox", Verdict.BAD, str(error))
     return judged("sandbox", chosen.strong, chosen.describe())
+
+
+def _open_files() -> Finding:
+    most = open_files.most()
+    needed = f"a coordinator needs one for each client and worker: allow {FEWEST_FILES:,} or more (LimitNOFILE= of systemd, `ulimit -Hn`)"
+    told = "A process may have {:,} files and connections open at once{}."
+    return judged("open files", most >= FEWEST_FILES, told.format(most, "" if most >= FEWEST_FILES else f"; {needed}"))
 
 
 def _hold(settings: Settings) -> Finding:
