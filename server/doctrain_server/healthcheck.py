@@ -32,7 +32,7 @@ async def fault(address: str, settings: Settings, *, options: str = "--ca, DOCTR
     try:
         trusted = credentials.for_coordinators(settings)
     except ConfigurationError as error:
-        return Fault(error.sentence, certain=False)
+        return Fault(error.sentence)
     async with grpc.aio.secure_channel(address, trusted) if trusted else grpc.aio.insecure_channel(address) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",

@@ -13,6 +13,7 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.store.database import Database
+from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.trainings import watchers
 from doctrain_mesh import postgres as database_pool
 from testkit.coordinator import Coordinators, coordinators
@@ -95,6 +96,7 @@ async def test_a_watcher_is_told_the_state_that_a_restored_database_has(served: 
 
 
 async def test_what_could_not_be_told_is_told_on_the_next_connection(postgres: str) -> None:
+    await migrate(postgres)
     here, there = Changes(Database(postgres)), Changes(Database(postgres))
     heard: list[frozenset[int] | None] = []
     pool = await database_pool.create_pool(postgres, size=1, name="test")
