@@ -329,3 +329,18 @@ async def test_a_guardian_starts_its_main_process_again_and_names_the_session_th
         guardian.terminate()
         assert await asyncio.to_thread(guardian.wait, 10) == 0
         assert marked(mark) == []
+
+
+async def test_owners_of_calls_take_turns(pool: ChildPool) -> None:
+    served: list[str] = []
+
+    async def call(owner: str, name: str) -> None:
+        async with pool.calls(owner=owner):
+            served.append(name)
+
+    async with asyncio.TaskGroup() as group, pool.calls(), pool.calls():
+        for name in ("flood 1", "flood 2", "flood 3", "small 1"):
+            group.create_task(call(name.split()[0], name))
+        await asyncio.sleep(0)
+        assert served == []
+    assert served.index("small 1") < served.index("flood 2")

@@ -44,7 +44,7 @@ class ChildProcessor:
             "metadata": document.metadata,
         }
         try:
-            end = await self._pool.run(task, self._limits.call_seconds, _ANYTHING, shard.traceparent)
+            end = await self._pool.run(task, self._limits.call_seconds, _ANYTHING, shard.traceparent, owner=shard.tenant)
         except ChildStartError as error:
             return failures.transient("NO_CHILD", f"No process for the document could be started. {error}")
         return DONE if isinstance(end, Result) else failures.of_call(end, "processing")

@@ -55,7 +55,7 @@ class Parsing:
             try:
                 async with AsyncExitStack() as stack:
                     with passage.waiting():
-                        calls = await stack.enter_async_context(self._parsers.calls())
+                        calls = await stack.enter_async_context(self._parsers.calls(owner=passage.shard.tenant))
                     with passage.timed_if_it_fails("extract"):
                         return await self._read(calls, task, passage, store, keep)
             except _PartFailedError as failed:

@@ -57,7 +57,7 @@ class ChildVectors:
         while True:
             async with AsyncExitStack() as stack:
                 with passage.waiting():
-                    calls = await stack.enter_async_context(self._children.calls(patient=patient))
+                    calls = await stack.enter_async_context(self._children.calls(owner=passage.shard.tenant, patient=patient))
                 end = await calls.run(texts, self._call_seconds, EMBED.answer, passage.shard.traceparent)
             passage.note(end)
             if isinstance(end, Result):

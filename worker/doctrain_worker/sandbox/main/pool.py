@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from msgspec.msgpack import Decoder
 
 from doctrain_worker import metrics
+from doctrain_worker.core.line import Line
 from doctrain_worker.sandbox.main.channel import Child, ChildBrokenError
 from doctrain_worker.sandbox.main.isolation import Isolation
 from doctrain_worker.sandbox.main.link import Guardian, GuardianLostError
@@ -168,8 +168,8 @@ class ChildPool:
         self._isolation = shut_in
         self._idle: list[Child] = []
         self._free = size
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._patient: deque[asyncio.Future[None]] = deque()
+        self._queue: Line[asyncio.Future[None]] = Line()
+        self._patient: Line[asyncio.Future[None]] = Line()
         self.running: set[Child] = set()
 
     @classmethod
@@ -184,22 +184,23 @@ class ChildPool:
             pool._end_all()
 
     async def run(
-        self, task: Any, seconds: float, answer: Decoder[T], traceparent: str = "", *, patient: bool = False
+        self, task: Any, seconds: float, answer: Decoder[T], traceparent: str = "", *, owner: Hashable = None, patient: bool = False
     ) -> Result[T] | Failed:
         """Calls the function once in a child: see ``calls`` and ``Calls.run``."""
-        async with self.calls(patient=patient) as calls:
+        async with self.calls(owner=owner, patient=patient) as calls:
             return await calls.run(task, seconds, answer, traceparent)
 
     @asynccontextmanager
-    async def calls(self, *, patient: bool = False) -> AsyncIterator[Calls]:
+    async def calls(self, *, owner: Hashable = None, patient: bool = False) -> AsyncIterator[Calls]:
         """A child for several calls; waits for a free one without limit, with ``patient`` until nobody waits who is not.
 
+        Whose calls are many (``owner``: a tenant) keeps those of others waiting for one of them at a time.
         Raises FencedError, GuardianLostError, ChildStartError.
         """
         if self._free > 0:
             self._free -= 1
         else:
-            await self._wait_turn(self._patient if patient else self._queue)
+            await self._wait_turn(self._patient if patient else self._queue, owner)
         try:
             calls = Calls(self, await self.take())
             try:
@@ -221,9 +222,9 @@ class ChildPool:
         else:
             self._idle.append(child)
 
-    async def _wait_turn(self, queue: deque[asyncio.Future[None]]) -> None:
+    async def _wait_turn(self, line: Line[asyncio.Future[None]], owner: Hashable) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(turn)
+        line.join(owner, turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -233,8 +234,8 @@ class ChildPool:
 
     def _pass_on(self) -> None:
         """Gives a slot to the next who waits, else back."""
-        while queue := self._queue or self._patient:
-            turn = queue.popleft()
+        while line := self._queue or self._patient:
+            turn = line.next()
             if not turn.done():
                 turn.set_result(None)
                 return
