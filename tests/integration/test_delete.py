@@ -315,3 +315,18 @@ async def test_wrong_requests_name_their_fields(acme: doctrain.AsyncClient) -> N
         assert error.violations[0].field.startswith("document_ids")
     assert (await refused(acme.delete_documents(training_task_id="no spaces"))).violations[0].field == "training_task_id"
     assert await acme.delete_documents([f"{number}" for number in range(2500)]) == 0  # in three calls
+
+
+async def test_bytes_that_come_with_a_training_stay_for_it_while_another_document_of_them_is_deleted(
+    served: Coordinators, acme: doctrain.AsyncClient
+) -> None:
+    await train(acme, {"one": "The harbour."})
+    holding, asking = await served.database(), await served.database()
+    waits = "select exists (select 1 from pg_locks where relation = 'training'::regclass and not granted)"
+    async with holding.transaction():
+        await holding.execute("lock table training in share mode")
+        starting = asyncio.create_task(started(acme, training_pb2.DocumentInput(document_id="two", content=b"The harbour.")))
+        await wait_until(lambda: asking.fetchval(waits))
+        assert await acme.delete_documents(["one"]) == 1
+    assert (await acme.wait(await starting)).completed == 1
+    assert await found(acme) == {"two"}

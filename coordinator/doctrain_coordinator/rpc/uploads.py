@@ -22,7 +22,7 @@ MOST_CHUNK_BYTES = 2**20
 async def store(uploads: Uploads, caller: Identity, requests: AsyncIterator[pb.UploadDocumentRequest], max_bytes: int) -> StoredBlob:
     """Stores what a client sends.
 
-    Raises InvalidRequestError, RequestTooLargeError, UploadStalledError, BlobTooLargeError, and what ``Uploads.put_many`` does.
+    Raises InvalidRequestError, RequestTooLargeError, UploadStalledError, BlobTooLargeError, and what ``Uploads.put_stream`` does.
     """
     try:
         async with asyncio.timeout(UPLOAD_SECONDS) as limit:

@@ -62,18 +62,20 @@ class Uploads:
     def __init__(self, pool: Pool, blobs: BlobStore) -> None:
         self._pool, self._blobs = pool, blobs
 
-    async def put_many(self, caller: Identity, contents: Sequence[bytes]) -> list[str]:
-        """Stores the documents of one request; answers their URIs in order.
+    @asynccontextmanager
+    async def stored(self, caller: Identity, contents: Sequence[bytes]) -> AsyncIterator[list[str]]:
+        """Stores the documents of one request; their URIs in order. No delete takes the bytes while open: within, a training names them.
 
         Raises QuotaExceededError, TenantSuspendedError, BlobUnavailableError, StoreUnavailableError.
         """
         if not contents:
-            return []
+            yield []
+            return
         async with self._admitting(caller) as admit:
-            return await self._blobs.put_many(caller.tenant_id, contents, admit)
+            yield await self._blobs.put_many(caller.tenant_id, contents, admit)
 
     async def put_stream(self, caller: Identity, pieces: AsyncIterator[bytes], max_bytes: int) -> StoredBlob:
-        """Stores bytes as they come. Raises what ``put_many`` does, BlobTooLargeError, and what ``pieces`` raises."""
+        """Stores bytes as they come. Raises what ``stored`` does, BlobTooLargeError, and what ``pieces`` raises."""
         async with self._admitting(caller) as admit:
             return await self._blobs.put_stream(caller.tenant_id, pieces, max_bytes, admit)
 

@@ -115,8 +115,8 @@ class Starting:
             new, first = _of_numbers(start.numbered, new)
         else:
             standing.check_documents(len(start.documents))
-            rows = await self._rows(caller, start.documents)
-            new, first = replace(new, size=len(rows)), Chunk(len(rows), 0, last=True, rows=rows)
+            async with self._rows(caller, start.documents) as rows:
+                return await self._accepting.store(replace(new, size=len(rows)), Chunk(len(rows), 0, last=True, rows=rows), deed)
         return await self._accepting.store(new, first, deed)
 
     async def _of_manifest(self, caller: Identity, uri: str, new: NewTraining) -> tuple[NewTraining, Chunk]:
@@ -137,10 +137,12 @@ class Starting:
         except (BlobNotFoundError, BlobForbiddenError) as error:
             raise invalid_field("manifest_uri", f"The manifest cannot be read: {error}") from error
 
-    async def _rows(self, caller: Identity, documents: Sequence[Document]) -> list[Row]:
+    @asynccontextmanager
+    async def _rows(self, caller: Identity, documents: Sequence[Document]) -> AsyncIterator[list[Row]]:
         inline = [document.content for document in documents if document.content is not None]
-        stored = iter(await self._uploads.put_many(caller, inline))
-        return [(d.document_id, d.uri if d.content is None else next(stored), d.media_type, d.metadata) for d in documents]
+        async with self._uploads.stored(caller, inline) as uris:
+            stored = iter(uris)
+            yield [(d.document_id, d.uri if d.content is None else next(stored), d.media_type, d.metadata) for d in documents]
 
 
 def _of_numbers(numbered: Numbered, new: NewTraining) -> tuple[NewTraining, Chunk]:
