@@ -183,7 +183,7 @@ async def test_queries_that_are_empty_or_too_long_are_refused(library: Library) 
         assert "say it in words" in str(await refused(library.client.search(nothing)))
     assert "4,096" in str(await refused(library.client.search("word " * 1000)))
     assert (await refused(library.client.search("x" * 2**19))).status is grpc.StatusCode.INVALID_ARGUMENT
-    assert (await refused(library.client.search("x" * 2**21))).reason == "INVALID_REQUEST"
+    assert (await refused(library.client.search("x" * 2**21))).reason == "REQUEST_TOO_LARGE"
     await library.client.search("water " * 682)  # 4,092 bytes, far beyond what the model takes
 
 
