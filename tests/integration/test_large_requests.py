@@ -91,8 +91,10 @@ async def test_large_requests_without_a_key_are_read_a_few_at_once(served: Coord
             await asyncio.sleep(0.005)
 
     looking = asyncio.create_task(look())
-    said, _ = await flood.communicate()
-    looking.cancel()
+    try:
+        said, _ = await flood.communicate()
+    finally:
+        looking.cancel()
     assert said.decode().strip() == "{'RESOURCE_EXHAUSTED'}"
     assert peak - before < 12 * size, "twenty at once would hold twenty"
 

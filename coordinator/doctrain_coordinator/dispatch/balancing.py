@@ -9,6 +9,7 @@ import logging
 import time
 
 from doctrain_coordinator.core.balance import Running, Worker, balance
+from doctrain_coordinator.core.first_seen import FirstSeen
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import yields
 from doctrain_mesh.postgres import Connection, Record, statements
@@ -22,7 +23,7 @@ class Balancing:
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection
-        self._seen: dict[tuple[int, int], float] = {}
+        self._seen = FirstSeen()
 
     async def make(self) -> None:
         """Once in a while; what is read is no more than a look, so each order holds only if the shard is still what it was."""
@@ -31,10 +32,10 @@ class Balancing:
         if len(workers) < 2:
             return
         shards = await self._c.fetch(SQL["in_lanes"], list(workers))
-        self._seen = {_key(row): self._seen.get(_key(row), now) for row in shards}
+        ages = self._seen.ages(now, map(_key, shards))
         running: dict[int, list[Running]] = {session: [] for session in workers}
         for row in shards:
-            running[row["holder"]].append(Running(*_key(row), row["left_open"], now - self._seen[_key(row)]))
+            running[row["holder"]].append(Running(*_key(row), row["left_open"], ages[_key(row)]))
         moved = balance([Worker(lanes, running[session]) for session, lanes in workers.items()])
         if not moved or await self._c.fetchval(SQL["moving"]):
             return

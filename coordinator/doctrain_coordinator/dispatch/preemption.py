@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
 
+from doctrain_coordinator.core.first_seen import FirstSeen
 from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, lanes_for, preempt
 from doctrain_coordinator.core.service import Service
 from doctrain_coordinator.core.states import ShardState
@@ -29,7 +30,7 @@ class Preemptions:
         self._c, self._service, self._lane_slots = connection, service, lane_slots
         self._granted, self._made = 0, float("-inf")
         self._places: dict[tuple[int, int], int] = {}
-        self._seen: dict[tuple[int, int], float] = {}
+        self._seen = FirstSeen()
 
     def granted(self, shards: Iterable[tuple[int, int]]) -> None:
         """These shards were granted and published in this order, under these numbers."""
@@ -48,7 +49,7 @@ class Preemptions:
             return False
         shards = await self._c.fetch(SQL["in_lanes"])
         pending = await self._c.fetch(SQL["pending"], lanes, self._lane_slots)
-        self._remember(now, shards)
+        self._places = {_key(row): self._places.get(_key(row), 0) for row in shards if row["waiting"]}
         demands = self._demands(now, shards, pending)
         preemption = preempt(lanes, sum(row["yields"] for row in shards), demands)
         if not (preemption.withdrawn or preemption.yielding):
@@ -66,12 +67,13 @@ class Preemptions:
         ready = {row["tenant"]: lanes_for(row["slots"] - row["used"], row["widths"]) for row in pending}
         running: dict[int, list[Running]] = {tenant: [] for tenant in plans}
         waiting: dict[int, list[Waiting]] = {tenant: [] for tenant in plans}
+        ages = self._seen.ages(now, (_key(row) for row in shards if not row["waiting"]))
         for row in shards:
             key = _key(row)
             if row["waiting"]:
                 waiting[row["tenant"]].append(Waiting(*key, self._places[key]))
             elif not row["yields"]:
-                running[row["tenant"]].append(Running(*key, now - self._seen[key]))
+                running[row["tenant"]].append(Running(*key, ages[key]))
         return [
             Demand(
                 tenant,
@@ -83,10 +85,6 @@ class Preemptions:
             )
             for tenant, plan in plans.items()
         ]
-
-    def _remember(self, now: float, shards: Sequence[Record]) -> None:
-        self._seen = {_key(row): self._seen.get(_key(row), now) for row in shards if not row["waiting"]}
-        self._places = {_key(row): self._places.get(_key(row), 0) for row in shards if row["waiting"]}
 
 
 async def carry_out(c: Connection, preemption: Preemption) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from doctrain_coordinator.core.first_seen import FirstSeen
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.core.training_turns import Running, choose
 from doctrain_coordinator.dispatch import yields
@@ -19,16 +20,14 @@ class TrainingTurns:
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection
-        self._seen: dict[tuple[int, int], float] = {}
+        self._seen = FirstSeen()
 
     async def make(self) -> None:
         """Once in a while; what is read is no more than a look, so each order holds only if the shard is still what it was."""
-        now = time.monotonic()
         rows = await self._c.fetch(SQL["running"])
-        self._seen = {(row["id"], row["number"]): self._seen.get((row["id"], row["number"]), now) for row in rows}
+        ages = self._seen.ages(time.monotonic(), ((row["id"], row["number"]) for row in rows))
         running = [
-            Running(row["tenant"], row["training"], *key, row["width"], now - since)
-            for row, (key, since) in zip(rows, self._seen.items(), strict=True)
+            Running(row["tenant"], row["training"], *key, row["width"], age) for row, (key, age) in zip(rows, ages.items(), strict=True)
         ]
         if told := choose(running):
             log.debug("%d shards make room for other trainings of their tenants.", await yields.tell(self._c, told))
