@@ -37,7 +37,7 @@ from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.search.vector_index import VectorIndex
-from doctrain_coordinator.store import session_numbers
+from doctrain_coordinator.store import planning, session_numbers
 from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.concurrency import Concurrency
@@ -131,6 +131,7 @@ class _Held:
     heartbeats: postgres.Pool
     tracker: postgres.Pool
     api: postgres.Pool
+    views: postgres.Pool
     search: postgres.Pool
     sources: Sources
     model: QueryModel
@@ -153,6 +154,7 @@ class _Held:
             await pool("heartbeats", sizes.HEARTBEATS),
             await pool("tracker", sizes.TRACKER),
             await pool("api", sizes.CALLS),
+            await pool("views", sizes.VIEWS, planning.ONCE),
             await pool("search", sizes.SEARCHES, CONNECTION_SETTINGS),
             stack.enter_context(Sources.of(settings)),
             model,
@@ -189,7 +191,7 @@ class _Coordinator:
         loaders = Loaders(database, tenants_locks, changes, sources=sources, bounds=bounds)
         accepting = Accepting(held.api, changes, loaders)
         silent_seconds = SILENT_BEATS * settings.beat_seconds
-        trainings = Trainings(held.api, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
+        trainings = Trainings(held.views, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
         self.keys, self.tenants = Keys(held.tracker), Tenants(held.api)
         control = Control(tenants_locks, changes)

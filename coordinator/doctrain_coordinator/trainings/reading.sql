@@ -7,7 +7,9 @@ select g.id, g.tenant, g.task_id, g.state, g.paused, g.suspended, (select task_i
     g.sealed, g.total, g.completed, g.failed, g.unchanged, g.version, g.created_at, g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
     coalesce(flight.documents, 0)::int as in_progress,
     flight.shards::int as in_flight, flight.running::int as running,
-    prefix.ordinal as first_open, last.document_id as last_id,
+    prefix.ordinal as first_open,
+    -- Not joined: a plan made while the table is empty would read all documents of the training for one of them.
+    (select document_id from document where training = g.id and ordinal = coalesce(prefix.ordinal, g.total) - 1) as last_id,
     (
         select json_agg(json_build_array(s.running, s.under_way::json))::text from shard s
         where s.training = g.id and s.state = :ShardState.RUNNING and s.under_way is not null
@@ -34,7 +36,6 @@ left join lateral (
         and d.ordinal between coalesce(open_shard.first, left_shard.first)
             and coalesce(open_shard.first, left_shard.first) + coalesce(open_shard.count, left_shard.count) - 1
 ) prefix on true
-left join document last on last.training = g.id and last.ordinal = coalesce(prefix.ordinal, g.total) - 1
 where g.id = any($1::bigint[])
 
 -- name: list
