@@ -161,6 +161,12 @@ create index training_loading_from on training (load_source) where load_source i
 -- Whose numbered documents share an upload's bytes, as document_of_blob.
 create index training_of_blob on training (tenant, substr(uri_template, 8, 64)) where uri_template like 'blob://%';
 
+-- Trainings that count against their plan, and how many documents of each: of one that is being loaded all, as far as they are known.
+create view open_training as
+select tenant,
+    case when sealed or manifest_uri is not null then total else greatest(total, load_count) end - completed - failed as documents
+from training where state in (1, 2);
+
 -- State: 0 PENDING, 1 DISPATCHED, 2 RUNNING, 3 STOPPING, 4 DONE, 5 CANCELLED.
 -- number is the dispatch number and the attempt; version is the training's version of the shard's last change.
 -- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
@@ -253,6 +259,10 @@ create table upload (
     stored_at timestamptz not null default now(),
     primary key (tenant, sha256)
 );
+
+-- What counts against a plan's bytes.
+create view kept_of_tenant as
+select tenant.id as tenant, (select coalesce(sum(bytes), 0) from upload where upload.tenant = tenant.id)::bigint as bytes from tenant;
 
 -- What a tenant used on a day of UTC (docs/adr/0024), and what each stage took of its documents, in milliseconds.
 create table usage (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doctrain_coordinator.core.states import ShardState, TrainingState
+from doctrain_coordinator.core.states import ShardState
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import TenantNotFoundError
 from doctrain_mesh.postgres import Pool, statements
 
-SQL = statements.of(__name__, ShardState, TrainingState)
+SQL = statements.of(__name__, ShardState)
 SECONDS = 10.0
 
 

@@ -7,7 +7,7 @@ from tenant join plan on plan.name = tenant.plan
 where tenant.id = $1 and not tenant.deleting and (
     plan.upload_bytes = 0
     or exists (select 1 from upload same where same.tenant = $1 and same.sha256 = $2)
-    or $3::bigint + (select coalesce(sum(kept.bytes), 0) from upload kept where kept.tenant = $1) <= plan.upload_bytes
+    or $3::bigint + (select bytes from kept_of_tenant where kept_of_tenant.tenant = tenant.id) <= plan.upload_bytes
 )
 for key share of tenant
 on conflict (tenant, sha256) do update
@@ -15,9 +15,8 @@ set arriving = 1 + case when known.stored_at > now() - $4::float8 * interval '1 
 returning bytes
 
 -- name: limit
-select tenant.deleting, plan.name as plan, plan.upload_bytes,
-    (select coalesce(sum(bytes), 0) from upload where upload.tenant = tenant.id)::bigint as kept
-from tenant join plan on plan.name = tenant.plan where tenant.id = $1
+select tenant.deleting, plan.name as plan, plan.upload_bytes, kept_of_tenant.bytes as kept
+from tenant join plan on plan.name = tenant.plan join kept_of_tenant on kept_of_tenant.tenant = tenant.id where tenant.id = $1
 
 -- name: arrived
 -- Of each so many times as $3 says. Answers which of them are written down.

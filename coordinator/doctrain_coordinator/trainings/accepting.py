@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_coordinator.trainings import storing
@@ -20,7 +19,7 @@ from doctrain_mesh.errors import QuotaExceededError, TenantSuspendedError, Train
 from doctrain_mesh.observability import telemetry
 from doctrain_mesh.postgres import Pool, statements
 
-SQL = statements.of(__name__, TrainingState)
+SQL = statements.of(__name__)
 READ_SECONDS = 10.0
 RETRY_SECONDS = 10.0
 """When to ask again where a training or some documents have to end first."""

@@ -1,15 +1,11 @@
 -- name: standing
--- The tenant's training of that id, if any, and what its plan allows and it has; trainings are counted no further than that. Of one that
--- is being loaded all its documents count, as far as they are known.
+-- The tenant's training of that id, if any, and what its plan allows and it has; trainings are counted no further than that.
 select known.id as known, known.request_hash, plan.name as plan, tenant_limit.slots, plan.open_trainings, plan.training_documents, plan.open_documents,
     exists (
-        select 1 from training where training.tenant = tenant.id and training.state in (:TrainingState.OPEN) offset plan.open_trainings - 1
+        select 1 from open_training where open_training.tenant = tenant.id offset plan.open_trainings - 1
     ) as all_used,
     case when plan.open_documents > 0 then (
-        select coalesce(sum(
-            case when sealed or manifest_uri is not null then total else greatest(total, load_count) end - completed - failed
-        ), 0)
-        from training where training.tenant = tenant.id and training.state in (:TrainingState.OPEN)
+        select coalesce(sum(documents), 0) from open_training where open_training.tenant = tenant.id
     ) else 0 end::bigint as backlog
 from tenant
 join plan on plan.name = tenant.plan
