@@ -35,7 +35,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one tenant may have (``slots``), has (``used``), had (``received``, as in ``core.service``) and wants (``backlogs``)."""
+    """What one tenant may have (``slots``), has (``used``), had (``received``: ``core.received_service``) and wants (``backlogs``)."""
 
     tenant: int
     slots: int

@@ -39,7 +39,7 @@ class Demand:
     """What one tenant has of the fleet, and whether it wants more: ``pending`` shards that its plan leaves room for.
 
     Args:
-        received: slot-seconds that the fleet has worked for it, for its weight (``core.service``).
+        received: slot-seconds that the fleet has worked for it, for its weight (``core.received_service``).
     """
 
     tenant: int

@@ -18,7 +18,7 @@ from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
-from doctrain_coordinator.core.service import Service
+from doctrain_coordinator.core.received_service import ReceivedService
 from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.balancing import Balancing
@@ -102,7 +102,7 @@ class Term:
         self._c, self._publisher, self._lapses, self._lane_slots = connection, publisher, lapses, lane_slots
         self._overdue = Overdue()
         self._observer = Observer(lease_seconds, max_gap=2.5 * POLL_SECONDS)
-        self._service = Service()
+        self._service = ReceivedService()
         self._preemptions = Preemptions(connection, self._service, lane_slots)
         self._training_turns, self._balancing = TrainingTurns(connection), Balancing(connection)
         self._resizings = Resizings(connection, lane_slots)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from doctrain_coordinator.core.first_seen import FirstSeen
 from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, lanes_for, preempt
-from doctrain_coordinator.core.service import Service
+from doctrain_coordinator.core.received_service import ReceivedService
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import yields
 from doctrain_mesh.postgres import Connection, Record, statements
@@ -26,7 +26,7 @@ GAP_SECONDS = 0.25
 class Preemptions:
     """Those of one leader's term."""
 
-    def __init__(self, connection: Connection, service: Service, lane_slots: int) -> None:
+    def __init__(self, connection: Connection, service: ReceivedService, lane_slots: int) -> None:
         self._c, self._service, self._lane_slots = connection, service, lane_slots
         self._granted, self._made = 0, float("-inf")
         self._places: dict[tuple[int, int], int] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 
-class Service:
+class ReceivedService:
     """What one leader has seen. Times in seconds of one monotonic clock."""
 
     def __init__(self) -> None:
