@@ -107,7 +107,7 @@ async def test_no_request_gets_an_internal_error(postgres: str, tmp_path: Path) 
             for method in descriptor_pool.Default().FindServiceByName(service).methods:
                 path = f"/{service}/{method.name}"
                 for _ in range(ROUNDS):
-                    status, sentence = await call(channel, method, path, draw, keys[POLICIES[path]])
+                    status, sentence = await call(channel, method, path, draw, keys[POLICIES[path].role])
                     # gRPC's own word where a stream is refused while its client still writes
                     if status in {"INTERNAL", "UNKNOWN"} and sentence != "Internal error from Core":
                         wrong.append((path, status, sentence))
@@ -124,7 +124,7 @@ async def test_bytes_that_are_no_message_are_the_callers_mistake_and_only_told_t
         for service in SERVICES:
             for method in descriptor_pool.Default().FindServiceByName(service).methods:
                 path = f"/{service}/{method.name}"
-                for key, expected in ((keys[POLICIES[path]], "INVALID_ARGUMENT"), ("unknown", "UNAUTHENTICATED")):
+                for key, expected in ((keys[POLICIES[path].role], "INVALID_ARGUMENT"), ("unknown", "UNAUTHENTICATED")):
                     status, sentence = await garbage(channel, method, path, key)
                     assert status == expected, path
                     assert "protos" in sentence or "key" in sentence

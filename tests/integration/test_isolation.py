@@ -21,7 +21,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 import doctrain
 from doctrain.v1 import search_pb2, training_pb2, training_pb2_grpc
 from doctrain_coordinator.rpc.interceptors import FOR_TENANT
-from doctrain_coordinator.rpc.policies import POLICIES
+from doctrain_coordinator.rpc.policies import policy_of
 from doctrain_coordinator.rpc.server import SERVICES
 from doctrain_coordinator.tenants.identity import ROLE_TENANT
 from testkit.coordinator import Coordinators, coordinators
@@ -44,7 +44,7 @@ def methods() -> dict[str, Any]:
     return {f"/{service}/{method.name}": method for service in PUBLIC for method in pool.FindServiceByName(service).methods}
 
 
-OF_TENANTS = {path.rpartition("/")[2]: path for path in methods() if POLICIES.get(path) == ROLE_TENANT}
+OF_TENANTS = {path.rpartition("/")[2]: path for path in methods() if policy_of(path).role == ROLE_TENANT}
 
 
 def numbered() -> training_pb2.NumberedDocuments:
@@ -262,7 +262,7 @@ async def test_no_tenant_acts_for_another_or_makes_the_calls_of_operators(two: T
         asked = [case() for case in CASES[method.name]] if method.name in CASES else [request()]
         for one in asked:
             assert (await two.ask(path, one, **{FOR_TENANT: "acme"}))[0] == "PERMISSION_DENIED", path
-        if POLICIES[path] == ROLE_TENANT:
+        if policy_of(path).role == ROLE_TENANT:
             continue
         for way in places(method.input_type):
             for value in two.numbers if way[-1].type in INTEGERS else [name for name, _ in two.names]:

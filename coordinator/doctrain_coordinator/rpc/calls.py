@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from doctrain_coordinator import metrics
-from doctrain_coordinator.rpc.policies import UNTRACED
+from doctrain_coordinator.rpc.policies import policy_of
 
 
 @dataclass(slots=True)
@@ -29,6 +29,6 @@ def measured(method: str) -> Iterator[Call]:
         call.status = "CANCELLED"
         raise
     finally:
-        if method not in UNTRACED:
+        if policy_of(method).traced:
             service, _, name = method.lstrip("/").partition("/")
             metrics.CALLS.record(time.monotonic() - began, service, name, call.status)

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from doctrain_coordinator.rpc.places import Place, Places, Whose
+from doctrain_coordinator.rpc.policies import Cost
 from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, Identity
 from doctrain_mesh.errors import QuotaExceededError, ShuttingDownError
 
@@ -95,12 +96,13 @@ class Gates:
 
     def __init__(self) -> None:
         self._closed = False
-        # Quick calls have a connection each, of a pool that is smaller than ``in_all``.
+        # Quick calls have a connection each, of pools that are smaller than ``in_all``.
         self._quick = Gate(of_tenant=4, in_all=32, at_hand=64, waiting=252)
         # Operators count as one tenant, whom nobody else's calls keep waiting.
         self._operators = Gate(of_tenant=32, in_all=8, at_hand=33, waiting=224)
-        # One that stores or deletes documents holds up to the largest request in memory, and a connection for as long as that takes.
-        self._storing = Gate(of_tenant=2, in_all=8, at_hand=12, waiting=254)
+        # One that stores or deletes documents holds up to the largest request in memory, and a connection for as long as that takes: in all
+        # fewer than calls have connections.
+        self._storing = Gate(of_tenant=2, in_all=6, at_hand=12, waiting=254)
         # An upload holds some 20 MiB until it ends.
         self._uploads = Gate(of_tenant=4, in_all=16, at_hand=16, waiting=60, patience_seconds=UPLOAD_PATIENCE_SECONDS)
         # A search keeps a core of Postgres busy, and before that the model, which serves one at a time.
@@ -112,22 +114,20 @@ class Gates:
         self.workers = _to_read(of_tenant=7, at_hand=8, calls=10_000)
         """Of the first messages of workers' streams, by their key."""
         self._of = {
-            "/doctrain.v1.TrainingService/StartTraining": self._storing,
-            "/doctrain.v1.TrainingService/RetryFailedDocuments": self._storing,
-            "/doctrain.v1.TrainingService/UploadDocument": self._uploads,
-            "/doctrain.v1.SearchService/Search": self._searches,
-            "/doctrain.v1.SearchService/GetIndex": self._searches,
-            "/doctrain.v1.SearchService/DeleteDocuments": self._storing,
-            "/doctrain.v1.TrainingService/WatchStatus": self._watches,
+            Cost.QUICK: self._quick,
+            Cost.STORING: self._storing,
+            Cost.UPLOAD: self._uploads,
+            Cost.SEARCH: self._searches,
+            Cost.WATCH: self._watches,
         }
 
-    def of(self, method: str, caller: Identity) -> Gate:
-        """The gate of a method for a tenant or an operator; raises ShuttingDownError once they are closed."""
+    def of(self, cost: Cost, caller: Identity) -> Gate:
+        """The gate of such a call for a tenant or an operator; raises ShuttingDownError once they are closed."""
         if self._closed:
             raise ShuttingDownError(
                 "This coordinator shuts down; call another one, or this one again later.", retry_after_seconds=ELSEWHERE_SECONDS
             )
-        gate = self._of.get(method, self._quick)
+        gate = self._of[cost]
         return self._operators if caller.role == ROLE_OPERATOR and gate is not self._watches else gate
 
     def close(self) -> None:

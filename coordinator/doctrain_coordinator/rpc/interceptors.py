@@ -23,7 +23,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from doctrain_coordinator.rpc import calls, refusals
 from doctrain_coordinator.rpc.gates import Gate, Gates
 from doctrain_coordinator.rpc.places import Heard, Place, Whose
-from doctrain_coordinator.rpc.policies import FOR_TENANTS, NOT_SUSPENDED, POLICIES, PUBLIC, UNTRACED, most_bytes
+from doctrain_coordinator.rpc.policies import PUBLIC, policy_of
 from doctrain_coordinator.rpc.quotas import Quotas
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_WORKER, Identity
@@ -92,8 +92,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return None
         metadata = dict(handler_call_details.invocation_metadata or ())
         method = handler_call_details.method
-        decoder = Decoder(handler.request_deserializer, most_bytes(method))
-        certified = self._certified_workers and POLICIES.get(method) == ROLE_WORKER
+        policy = policy_of(method)
+        decoder = Decoder(handler.request_deserializer, policy.most_bytes)
+        certified = self._certified_workers and policy.role == ROLE_WORKER
         call = _Call(self._doors, method, metadata, decoder, certified=certified)
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
@@ -156,7 +157,7 @@ class _Call:
 
     def __init__(self, doors: _Doors, method: str, metadata: dict[str, Any], decoder: Decoder, *, certified: bool) -> None:
         self._doors, self._certified = doors, certified
-        self._method, self._metadata, self._decoder = method, metadata, decoder
+        self._method, self._policy, self._metadata, self._decoder = method, policy_of(method), metadata, decoder
 
     def unary(self, behaviour: Any, request_streaming: bool) -> Any:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> Any:
@@ -219,8 +220,8 @@ class _Call:
                 if caller.role == ROLE_WORKER and asked.stream is not None:
                     asked.stream.place_of_first = self._doors.gates.workers.place(caller.key_id)
                     return await answer(asked.request())
-                gate = self._doors.gates.of(self._method, caller)
-                with self._doors.quotas.call(self._method, caller):
+                gate = self._doors.gates.of(self._policy.cost, caller)
+                with self._doors.quotas.call(self._policy.cost, caller):
                     return await self._in_turn(gate, caller.tenant, asked, answer)
             except (asyncio.CancelledError, grpc.aio.AbortError, StalledError):
                 raise
@@ -243,7 +244,7 @@ class _Call:
 
     def _span(self) -> AbstractContextManager[Span]:
         """None for what is asked again and again, or lasts as long as somebody looks: it would hide the traces that tell something."""
-        if self._method in UNTRACED:
+        if not self._policy.traced:
             return trace.use_span(trace.INVALID_SPAN)
         parent = propagate.extract(self._metadata)
         service, _, name = self._method.lstrip("/").partition("/")
@@ -256,7 +257,7 @@ class _Call:
         )
 
     async def _authorised(self) -> Identity:
-        required = POLICIES.get(self._method)
+        required = self._policy.role
         if required == PUBLIC:
             CALLER.set(Identity(PUBLIC))
             return CALLER.get()
@@ -268,13 +269,13 @@ class _Call:
         CALLER.set(identity)
         identity = await self._acting(identity)
         CALLER.set(identity)
-        if identity.role != required and not (identity.tenant and self._method in FOR_TENANTS):
-            wanted = ROLE_NAMES.get(required or 0, "nobody")
+        if identity.role != required and not (identity.tenant and self._policy.for_tenants):
+            wanted = ROLE_NAMES.get(required, "nobody")
             raise PermissionDeniedError(
                 f"A key of role {ROLE_NAMES[identity.role]} may not call this; it needs one of role {wanted}.",
                 metadata={"role": ROLE_NAMES[identity.role], "required": wanted},
             )
-        if identity.suspended and self._method in NOT_SUSPENDED:
+        if identity.suspended and not self._policy.while_suspended:
             raise TenantSuspendedError(identity.suspended)
         if identity.tenant_id:
             trace.get_current_span().set_attribute("doctrain.tenant_id", identity.tenant_id)
@@ -290,6 +291,6 @@ class _Call:
                 f"A key of role {ROLE_NAMES[identity.role]} acts for no other tenant; leave {FOR_TENANT} out.",
                 metadata={"role": ROLE_NAMES[identity.role], "required": ROLE_NAMES[ROLE_OPERATOR]},
             )
-        if POLICIES.get(self._method) == ROLE_OPERATOR:
+        if self._policy.role == ROLE_OPERATOR:
             return identity
         return await self._doors.keys.for_tenant(identity, named)

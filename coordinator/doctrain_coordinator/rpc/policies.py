@@ -1,117 +1,124 @@
-"""Who may call what: every method has a role, and a method without one is nobody's."""
+"""Who may call what, and how it is served: every method has a policy, and a method without one is nobody's."""
 
 from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, ROLE_TENANT, ROLE_WORKER
 from doctrain_mesh import rpc
 
 PUBLIC = 0
 """Answered without a key: health and reflection tell nothing of tenants."""
+_NOBODY = -1
 
-_SEARCH = "/doctrain.v1.SearchService"
 
-_MOST_BYTES = {
-    "/doctrain.v1.TrainingService/StartTraining": None,
-    "/doctrain.v1.TrainingService/RetryFailedDocuments": 2**23,
-    "/doctrain.v1.TrainingService/UploadDocument": 2**20 + 2**10,
-    "/doctrain.v1.TrainingService/WatchStatus": 2**16,
-    "/doctrain_mesh.v1.TrackerService/Track": rpc.LARGEST_OF_WORKERS,
+class Cost(enum.Enum):
+    """What a call costs, which says behind which gate it waits (``gates.py``)."""
+
+    QUICK = enum.auto()
+    STORING = enum.auto()
+    """It stores or deletes documents."""
+    UPLOAD = enum.auto()
+    SEARCH = enum.auto()
+    WATCH = enum.auto()
+    """It lasts as long as somebody looks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """That of one method.
+
+    Args:
+        role: of the keys that may call it.
+        cost: behind which gate it waits.
+        most_bytes: the largest message that a client may send; None: what the server takes.
+        changes: it changes something, which the audit log tells of.
+        for_tenants: operators may call it for a tenant, to help it: nothing that gives it documents or drops what it uploaded, and nothing
+            that shows what its documents say. They may retry what failed, in its name and within its plan; like all that they change
+            this stands in the audit log as theirs.
+        while_suspended: a tenant that is suspended may still call it: to read, to cancel and to delete.
+        traced: a call is a span and is measured.
+    """
+
+    role: int
+    cost: Cost = Cost.QUICK
+    most_bytes: int | None = 2**20
+    changes: bool = False
+    for_tenants: bool = False
+    while_suspended: bool = True
+    traced: bool = True
+
+
+_TRAINING = Policy(role=ROLE_TENANT, for_tenants=True)
+_SEARCH = Policy(role=ROLE_TENANT, cost=Cost.SEARCH)
+_FLEET = Policy(role=ROLE_OPERATOR)
+_CHANGES_FLEET = replace(_FLEET, changes=True)
+_PUBLIC = Policy(role=PUBLIC, most_bytes=2**16, traced=False)
+
+POLICIES: Mapping[str, Policy] = {
+    f"/{service}/{method}": policy
+    for service, policies in {
+        "doctrain.v1.TrainingService": {
+            "StartTraining": Policy(role=ROLE_TENANT, cost=Cost.STORING, most_bytes=None, changes=True, while_suspended=False),
+            "GetTraining": _TRAINING,
+            "ListTrainings": _TRAINING,
+            "ListDocuments": _TRAINING,
+            "WatchStatus": replace(_TRAINING, cost=Cost.WATCH, most_bytes=2**16, traced=False),
+            "CancelTraining": replace(_TRAINING, changes=True),
+            "PauseTraining": replace(_TRAINING, changes=True),
+            "ResumeTraining": replace(_TRAINING, changes=True, while_suspended=False),
+            "RetryFailedDocuments": replace(_TRAINING, cost=Cost.STORING, most_bytes=2**23, changes=True, while_suspended=False),
+            "ExplainTraining": _TRAINING,
+            "UploadDocument": Policy(role=ROLE_TENANT, cost=Cost.UPLOAD, most_bytes=2**20 + 2**10, changes=True, while_suspended=False),
+            "DropUploads": Policy(role=ROLE_TENANT, changes=True),
+            "GetUsage": _TRAINING,
+            "GetLimits": _TRAINING,
+        },
+        "doctrain.v1.SearchService": {
+            "Search": replace(_SEARCH, while_suspended=False),
+            "DeleteDocuments": Policy(role=ROLE_TENANT, cost=Cost.STORING, changes=True),
+            "GetIndex": _SEARCH,
+        },
+        "doctrain.v1.FleetService": {
+            "ListWorkers": _FLEET,
+            "CordonWorker": _CHANGES_FLEET,
+            "UncordonWorker": _CHANGES_FLEET,
+            "DrainWorker": _CHANGES_FLEET,
+            "GetQueue": _FLEET,
+            "GetConcurrency": _FLEET,
+            "SetConcurrency": _CHANGES_FLEET,
+            "ClearConcurrency": _CHANGES_FLEET,
+            "ListAllTrainings": _FLEET,
+            "ListDeadLetters": _FLEET,
+            "CreateTenant": _CHANGES_FLEET,
+            "UpdateTenant": _CHANGES_FLEET,
+            "SuspendTenant": _CHANGES_FLEET,
+            "ResumeTenant": _CHANGES_FLEET,
+            "DeleteTenant": _CHANGES_FLEET,
+            "ListTenants": _FLEET,
+            "GetTenantUsage": _FLEET,
+            "ListAuditLog": _FLEET,
+            "PutPlan": _CHANGES_FLEET,
+            "DeletePlan": _CHANGES_FLEET,
+            "ListPlans": _FLEET,
+            "CreateKey": _CHANGES_FLEET,
+            "ListKeys": _FLEET,
+            "RevokeKey": _CHANGES_FLEET,
+        },
+        "doctrain_mesh.v1.TrackerService": {"Track": Policy(role=ROLE_WORKER, most_bytes=rpc.LARGEST_OF_WORKERS, traced=False)},
+        "grpc.health.v1.Health": {"Check": _PUBLIC, "List": _PUBLIC, "Watch": _PUBLIC},
+        "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": _PUBLIC},
+        "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo": _PUBLIC},
+    }.items()
+    for method, policy in policies.items()
 }
-_MOST_BYTES_OF_OTHERS = 2**20
-_MOST_BYTES_WITHOUT_A_KEY = 2**16
+"""By the path of the method in gRPC."""
 
-POLICIES: dict[str, int] = {
-    **{
-        f"/doctrain.v1.TrainingService/{method}": ROLE_TENANT
-        for method in (
-            "StartTraining",
-            "GetTraining",
-            "ListTrainings",
-            "ListDocuments",
-            "WatchStatus",
-            "CancelTraining",
-            "PauseTraining",
-            "ResumeTraining",
-            "RetryFailedDocuments",
-            "ExplainTraining",
-            "UploadDocument",
-            "DropUploads",
-            "GetUsage",
-            "GetLimits",
-        )
-    },
-    **{f"{_SEARCH}/{method}": ROLE_TENANT for method in ("Search", "DeleteDocuments", "GetIndex")},
-    **{
-        f"/doctrain.v1.FleetService/{method}": ROLE_OPERATOR
-        for method in (
-            "ListWorkers",
-            "CordonWorker",
-            "UncordonWorker",
-            "DrainWorker",
-            "GetQueue",
-            "GetConcurrency",
-            "SetConcurrency",
-            "ClearConcurrency",
-            "ListAllTrainings",
-            "ListDeadLetters",
-            "CreateTenant",
-            "UpdateTenant",
-            "SuspendTenant",
-            "ResumeTenant",
-            "DeleteTenant",
-            "ListTenants",
-            "GetTenantUsage",
-            "ListAuditLog",
-            "PutPlan",
-            "DeletePlan",
-            "ListPlans",
-            "CreateKey",
-            "ListKeys",
-            "RevokeKey",
-        )
-    },
-    "/doctrain_mesh.v1.TrackerService/Track": ROLE_WORKER,
-    "/grpc.health.v1.Health/Check": PUBLIC,
-    "/grpc.health.v1.Health/List": PUBLIC,
-    "/grpc.health.v1.Health/Watch": PUBLIC,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": PUBLIC,
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": PUBLIC,
-}
+_NOBODYS = Policy(role=_NOBODY)
 
 
-def most_bytes(method: str) -> int | None:
-    """The largest message that a client may send to a method; None for one that takes what the server takes."""
-    others = _MOST_BYTES_WITHOUT_A_KEY if POLICIES.get(method) == PUBLIC else _MOST_BYTES_OF_OTHERS
-    return _MOST_BYTES.get(method, others)
-
-
-FOR_TENANTS = frozenset(
-    path
-    for path, role in POLICIES.items()
-    if role == ROLE_TENANT
-    and path.startswith("/doctrain.v1.TrainingService/")
-    and not path.endswith(("/StartTraining", "/UploadDocument", "/DropUploads"))
-)
-"""What operators may call for a tenant, to help it: nothing that gives it documents or drops what it uploaded, and nothing that
-shows what its documents say.
-
-They may retry what failed, in its name and within its plan; like all that they change this stands in the audit log as theirs.
-"""
-NOT_SUSPENDED = {
-    *(f"/doctrain.v1.TrainingService/{method}" for method in ("StartTraining", "RetryFailedDocuments", "ResumeTraining", "UploadDocument")),
-    f"{_SEARCH}/Search",
-}
-"""What is refused to a tenant that is suspended; it may still read, cancel and delete."""
-
-CHANGES = frozenset(
-    path
-    for path, role in POLICIES.items()
-    if role in (ROLE_TENANT, ROLE_OPERATOR) and not path.rpartition("/")[2].startswith(("Get", "List", "Watch", "Explain", "Search"))
-)
-"""What changes something."""
-
-UNTRACED = {method for method, role in POLICIES.items() if role == PUBLIC} | {
-    "/doctrain.v1.TrainingService/WatchStatus",
-    "/doctrain_mesh.v1.TrackerService/Track",
-}
-"""Calls without a span of their own."""
+def policy_of(method: str) -> Policy:
+    """That of ``/service/method``."""
+    return POLICIES.get(method, _NOBODYS)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from doctrain_coordinator.core.rates import Bucket
+from doctrain_coordinator.rpc.policies import Cost
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_mesh.errors import QuotaExceededError
 
@@ -20,7 +21,6 @@ BURST_SECONDS = 2.0
 """After a pause so many seconds' calls may come at once."""
 WATCH_RETRY_SECONDS = 5.0
 MOST_BUCKETS = 10_000
-WATCH = "/doctrain.v1.TrainingService/WatchStatus"
 
 
 class Quotas:
@@ -32,11 +32,11 @@ class Quotas:
         self._watches: Counter[int] = Counter()
 
     @contextmanager
-    def call(self, method: str, caller: Identity) -> Iterator[None]:
+    def call(self, cost: Cost, caller: Identity) -> Iterator[None]:
         """Open while the call is served; raises QuotaExceededError that says when to call again."""
         if caller.requests_per_second:
             self._take(caller)
-        if method != WATCH:
+        if cost is not Cost.WATCH:
             yield
             return
         if caller.watches and self._watches[caller.tenant] >= caller.watches:

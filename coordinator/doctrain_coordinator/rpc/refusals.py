@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 from opentelemetry import trace
 
-from doctrain_coordinator.rpc.policies import CHANGES
+from doctrain_coordinator.rpc.policies import policy_of
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import ROLE_OPERATOR, Identity
 from doctrain_mesh.errors import DoctrainError, StoreUnavailableError, UnavailableError
@@ -30,7 +30,7 @@ def trace_id() -> str:
 
 async def tell(pool: Pool, caller: Identity, method: str, error: DoctrainError) -> None:
     """What the audit log has to be told of a call that ended with an error."""
-    if caller.role != ROLE_OPERATOR or method not in CHANGES or isinstance(error, UnavailableError):
+    if caller.role != ROLE_OPERATOR or not policy_of(method).changes or isinstance(error, UnavailableError):
         return
     deed = DEED.get() or Deed(caller, method.rpartition("/")[2], trace_id())
     try:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain_coordinator.core.rates import Bucket
-from doctrain_coordinator.rpc.quotas import WATCH, Quotas
+from doctrain_coordinator.rpc.policies import Cost
+from doctrain_coordinator.rpc.quotas import Quotas
 from doctrain_coordinator.tenants.identity import ROLE_TENANT, Identity
 from doctrain_mesh.errors import QuotaExceededError
 
@@ -32,7 +33,7 @@ def test_a_tenant_that_calls_too_often_is_told_when_to_call_again_and_delays_nob
     other = Identity(ROLE_TENANT, 2, "other", 2, plan="small", requests_per_second=2.0)
 
     def calls(caller: Identity) -> None:
-        with quotas.call("/doctrain.v1.TrainingService/GetTraining", caller):
+        with quotas.call(Cost.QUICK, caller):
             pass
 
     for _ in range(4):
@@ -50,8 +51,8 @@ def test_a_watch_that_ends_makes_room_for_another() -> None:
     quotas = Quotas()
     acme = Identity(ROLE_TENANT, 1, "acme", 1, plan="small", watches=1)
     for _ in range(2):
-        with quotas.call(WATCH, acme):
-            with pytest.raises(QuotaExceededError, match="1 watches at once"), quotas.call(WATCH, acme):
+        with quotas.call(Cost.WATCH, acme):
+            with pytest.raises(QuotaExceededError, match="1 watches at once"), quotas.call(Cost.WATCH, acme):
                 pass
-            with quotas.call("/doctrain.v1.TrainingService/GetTraining", acme):
+            with quotas.call(Cost.QUICK, acme):
                 pass
