@@ -74,7 +74,7 @@ class Broker(Protocol):
         """What of the server endangers work, each a sentence. Raises BrokerUnavailableError."""
 
     async def depth(self) -> QueueDepth:
-        """How full the shard queue is. Raises BrokerUnavailableError."""
+        """How full the shard queue is, within seconds. Raises BrokerUnavailableError."""
 
     async def close(self) -> None: ...
 

@@ -116,6 +116,34 @@ async def test_a_frozen_server_costs_a_publication_its_time_limit_and_no_more(ow
         assert (await receive(consumer, b"after")).message.body == b"after"
 
 
+async def test_a_question_that_is_given_up_costs_no_publication_its_confirm(
+    own_rabbitmq: RabbitMQServer, place: QueuePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq, "PUBLISH_SECONDS", 60.0)
+    broker = RabbitMQBroker(place.url, queue=place.queue, heartbeat_seconds=60)
+    try:
+        assert (await broker.depth()).ready == 0
+        await broker.publish([Message(b"before")])
+        own_rabbitmq.freeze()
+        publication = asyncio.create_task(broker.publish([Message(b"waits for its confirm")]))
+        with pytest.raises(BrokerUnavailableError, match="asking for the queue's length"):
+            await broker.depth()
+        cut = asyncio.create_task(broker.depth())
+        await asyncio.sleep(0)
+        cut.cancel()
+        await asyncio.gather(cut, return_exceptions=True)
+        own_rabbitmq.thaw()
+        await publication
+        await wait_until(lambda: _depth_is(broker, 2))
+    finally:
+        own_rabbitmq.ensure_started()
+        await broker.close()
+
+
+async def _depth_is(broker: RabbitMQBroker, count: int) -> bool:
+    return (await broker.depth()).ready == count
+
+
 async def test_a_silent_connection_is_given_up_and_cancels_nobody(
     own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

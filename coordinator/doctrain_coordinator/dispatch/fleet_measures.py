@@ -21,7 +21,6 @@ from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.observability.metrics import Gauge, Reading
 from doctrain_mesh.ports import Broker, QueueDepth
 from doctrain_mesh.postgres import Pool, statements
-from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__, SessionState, ShardState)
@@ -29,7 +28,6 @@ EVERY_SECONDS = 15.0
 LOOK_SECONDS = 1.0
 """How soon a coordinator that begins to lead reads."""
 READ_SECONDS = 10.0
-BROKER_SECONDS = 5.0
 PLAN_KINDS = ("guaranteed", "burst", "allowed")
 _STATES = (ShardState.PENDING, ShardState.DISPATCHED, ShardState.RUNNING, ShardState.STOPPING)
 
@@ -117,8 +115,7 @@ class FleetMeasures:
 
     async def _depth(self) -> QueueDepth | None:
         try:
-            async with deadline("Measuring the broker's queue", BROKER_SECONDS):
-                return await self._broker.depth()
+            return await self._broker.depth()
         except UnavailableError as error:
             log.warning("The broker's queue is not measured: %s", error)
             return None

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from doctrain_coordinator.core.latency import Latency
 from doctrain_mesh.errors import BrokerUnavailableError, UnavailableError
 from doctrain_mesh.ports import Broker, Message
-from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
@@ -22,7 +21,6 @@ BATCH = 256
 LOOK_SECONDS = 0.1
 LOOK_FROM = 200
 """So many messages that may be in the queue are not looked for."""
-DEPTH_SECONDS = 2.0
 
 
 class Publisher:
@@ -38,7 +36,10 @@ class Publisher:
 
     @property
     def queued(self) -> int:
-        """How many messages may be in the queue or wait to be published, those of grants that are over included; never too few."""
+        """How many messages may be in the queue or wait to be published, those of grants that are over included.
+
+        Never too few of what this process published; what another one did is counted from the first look at the queue.
+        """
         return self._depth + self._published + len(self._waiting)
 
     @property
@@ -71,8 +72,7 @@ class Publisher:
                 continue
             published = self._published
             try:
-                async with deadline("Reading the broker's queue", DEPTH_SECONDS):
-                    self._depth = (await self._broker.depth()).ready
+                self._depth = (await self._broker.depth()).ready
             except UnavailableError:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

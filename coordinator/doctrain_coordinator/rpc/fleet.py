@@ -26,10 +26,8 @@ from doctrain_coordinator.trainings.all_trainings import AllTrainings
 from doctrain_mesh.errors import UnavailableError, invalid_field
 from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
-from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
-ASIDE_SECONDS = 2.0
 MOST_DRAIN_SECONDS = 86_400
 
 
@@ -113,8 +111,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
 
     async def _depth(self) -> int:
         try:
-            async with deadline("Reading the broker's queue", ASIDE_SECONDS):
-                return (await self._parts.broker.depth()).ready
+            return (await self._parts.broker.depth()).ready
         except UnavailableError as error:
             log.warning("The queue is shown without the broker's: %s", error)
             return -1

@@ -1,8 +1,9 @@
 """RabbitMQ behind the broker's port: a quorum queue, manual acks, publisher confirms, a dead-letter queue.
 
 Connections are plain ones, opened anew here when they are lost, and every new one declares the topology, so a broker that
-comes back empty is put right by whoever comes first. Publishing and consuming have a connection each: a broker that runs
-short of memory or disk stops reading those that publish, and an ack on one of them would never arrive.
+comes back empty is put right by whoever comes first. Publishing, asking and consuming have a connection each: a broker that runs
+short of memory or disk stops reading those that publish, where an ack would never arrive; and a question that is refused, or whose asker
+does not wait for its answer, costs its channel, on which publications may wait for their confirms.
 
 What is unknown stays unknown: a publication that was not confirmed in time may still arrive, so publish raises
 BrokerUnavailableError and the caller publishes again; two deliveries of one grant are harmless (docs/architecture.md).
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 PUBLISH_SECONDS = 5.0
+ASK_SECONDS = 2.0
 CALL_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
@@ -60,14 +62,12 @@ class RabbitMQBroker:
         self._url = url
         self.queue = queue
         self._heartbeat_seconds = heartbeat_seconds
-        self._link: _Link | None = None
-        self._opening = asyncio.Lock()
-        self._closed = False
+        self._publications, self._questions = _Kept(self, "publish"), _Kept(self, "ask")
 
     async def publish(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
-        async with self._publishing("publishing", PUBLISH_SECONDS) as link:
+        async with self._publications.used("publishing", PUBLISH_SECONDS) as link:
             exchange = link.channel.default_exchange
             outcomes = await asyncio.gather(
                 *(exchange.publish(_encode(message), routing_key=self.queue, mandatory=True) for message in messages),
@@ -98,7 +98,7 @@ class RabbitMQBroker:
             await asyncio.gather(task, return_exceptions=True)  # what ended it early was raised by the iterator
 
     async def faults(self) -> list[str]:
-        async with self._publishing("looking at the server", CALL_SECONDS) as link:
+        async with self._questions.used("looking at the server", CALL_SECONDS) as link:
             transport = link.connection.transport
             said = transport.connection.server_properties.get("version", b"") if transport is not None else b""
         version = said.decode() if isinstance(said, bytes) else str(said)
@@ -107,19 +107,16 @@ class RabbitMQBroker:
         return []
 
     async def depth(self) -> QueueDepth:
-        async with self._publishing("asking for the queue's length", CALL_SECONDS) as link:
-            found = (await _declare(link.inquiries, self.queue)).declaration_result
+        async with self._questions.used("asking for the queue's length", ASK_SECONDS) as link:
+            found = (await _declare(link.channel, self.queue)).declaration_result
             return QueueDepth(found.message_count or 0, found.consumer_count or 0)
 
     async def close(self) -> None:
-        self._closed = True
-        async with self._opening:  # what is being opened would be left behind
-            link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        await self._publications.close()
+        await self._questions.close()
 
     async def open_link(self, purpose: str) -> _Link:
-        """A new connection, its channels, and the topology declared."""
+        """A new connection, its channel, and the topology declared."""
         async with _available("connecting"), deadline("Connecting to RabbitMQ", CONNECT_SECONDS):
             url = aio_pika.connection.make_url(self._url, heartbeat=self._heartbeat_seconds)
             connection = aio_pika.Connection(url, client_properties={"connection_name": f"doctrain {purpose}"})
@@ -128,23 +125,32 @@ class RabbitMQBroker:
             except BaseException:
                 await connection.close()  # else it is closed when it is forgotten, where nothing may await
                 raise
-            link = _Link(connection, connection.channel(on_return_raises=True), connection.channel(publisher_confirms=False))
+            link = _Link(connection, connection.channel(on_return_raises=True))
             try:
                 await link.channel.initialize()
-                await link.inquiries.initialize()
-                await _declare(link.inquiries, self.queue)
+                await _declare(link.channel, self.queue)
             except BaseException:
                 await link.close()
                 raise
             return link
 
+
+class _Kept:
+    """The connection for one purpose, opened when it is first used, and again after one that was lost or failed."""
+
+    def __init__(self, broker: RabbitMQBroker, purpose: str) -> None:
+        self._broker, self._purpose = broker, purpose
+        self._link: _Link | None = None
+        self._opening = asyncio.Lock()
+        self._closed = False
+
     @asynccontextmanager
-    async def _publishing(self, operation: str, seconds: float) -> AsyncIterator[_Link]:
-        """The connection for publishing, for one operation. One that failed is not used again."""
+    async def used(self, operation: str, seconds: float) -> AsyncIterator[_Link]:
+        """The connection for one operation; one that failed is not used again. Raises BrokerUnavailableError."""
         link = None
         try:
             async with _available(operation), deadline(operation.capitalize(), seconds):
-                link = await self._publishing_link()
+                link = await self._usable()
                 yield link
         except Exception:
             if link is not None:
@@ -153,7 +159,15 @@ class RabbitMQBroker:
                 await link.close()
             raise
 
-    async def _publishing_link(self) -> _Link:
+    async def close(self) -> None:
+        """Ends it; who uses it afterwards gets a BrokerUnavailableError."""
+        self._closed = True
+        async with self._opening:  # what is being opened would be left behind
+            link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    async def _usable(self) -> _Link:
         async with self._opening:
             if self._closed:
                 raise BrokerUnavailableError("The connection to RabbitMQ was closed by this process.")
@@ -161,21 +175,20 @@ class RabbitMQBroker:
                 old, self._link = self._link, None
                 if old is not None:
                     await old.close()
-                self._link = await self.open_link("publish")
+                self._link = await self._broker.open_link(self._purpose)
             return self._link
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Link:
-    """A connection with a channel for messages and one for questions: a refused question closes its channel."""
+    """A connection with its channel."""
 
     connection: AbstractConnection
     channel: AbstractChannel
-    inquiries: AbstractChannel
 
     @property
     def usable(self) -> bool:
-        return not (self.channel.is_closed or self.inquiries.is_closed)
+        return not self.channel.is_closed
 
     async def close(self) -> None:
         """Ends it in order, or drops it after CLOSE_SECONDS.
