@@ -193,7 +193,7 @@ class _Coordinator:
         silent_seconds = SILENT_BEATS * settings.beat_seconds
         trainings = Trainings(held.views, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
-        self.keys, self.tenants = Keys(held.tracker), Tenants(held.api)
+        self.keys, self.tenants = Keys(held.tracker, held.api), Tenants(held.api)
         control = Control(tenants_locks, changes)
         suspensions, usage, uploads = Suspensions(held.api, control), Usage(held.api), Uploads(held.api, blobs)
         kept = Kept(settings.keep_trainings_days, settings.keep_uploads_days, settings.keep_audit_days)

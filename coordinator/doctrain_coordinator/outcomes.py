@@ -21,7 +21,9 @@ LONGEST_CODE = 64
 def tell_accepted(training: int, task_id: str, tenant_id: str, documents: int, *, partial: bool = False) -> None:
     """A training is stored; ``partial``: more of its documents follow."""
     metrics.TRAININGS_ACCEPTED.add(1)
-    log.info("Training %d was accepted: %s of tenant %s; documents%s: %d.", training, task_id, tenant_id, " so far" * partial, documents)
+    log.info(
+        "Training %d was accepted: %s of tenant %s; documents%s: %d.", training, task_id, tenant_id, " so far" if partial else "", documents
+    )
 
 
 def tell_ended(training: int, task_id: str, state: TrainingState, *, total: int, completed: int, failed: int) -> None:

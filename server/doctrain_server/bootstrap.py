@@ -25,7 +25,7 @@ async def first_keys(settings: Settings, *, again: bool = False) -> dict[str, st
                     "There is an operator's key already; with it, `doctrain keys create` makes further ones. "
                     "If it is lost: doctrain-server bootstrap --again."
                 )
-        keys = Keys(pool)
+        keys = Keys(pool, pool)
         operator, worker = await keys.create(ROLE_OPERATOR, "", "bootstrap"), await keys.create(ROLE_WORKER, "", "bootstrap")
     finally:
         await postgres.close_pool(pool)

@@ -134,7 +134,7 @@ async def test_what_failed_is_trained_again_as_a_training_of_its_own(served: Coo
         assert (after.completed, after.failed, after.version) == (first.completed, first.failed, first.version)
         with pytest.raises(NothingToRetryError, match=f"no document failed or was cancelled in '{every.training_task_id}'"):
             await acme.retry_failed(every.training_task_id)
-        with pytest.raises(NothingToRetryError, match="each is none that was asked for"):
+        with pytest.raises(NothingToRetryError, match="none is left: each was not asked for"):
             await acme.retry_failed("t", document_ids=["4"])
         with pytest.raises(TrainingExistsError):
             await acme.retry_failed("t", retry_task_id="some")

@@ -27,7 +27,7 @@ class TrainingTurns:
         rows = await self._c.fetch(SQL["running"])
         ages = self._seen.ages(time.monotonic(), ((row["id"], row["number"]) for row in rows))
         running = [
-            Running(row["tenant"], row["training"], *key, row["width"], age) for row, (key, age) in zip(rows, ages.items(), strict=True)
+            Running(row["tenant"], row["training"], row["id"], row["number"], row["width"], ages[row["id"], row["number"]]) for row in rows
         ]
         if told := choose(running):
             log.debug("%d shards make room for other trainings of their tenants.", await yields.tell(self._c, told))

@@ -1,7 +1,7 @@
 """Numbers of sessions that are not given out twice, even if Postgres is restored to an earlier state.
 
 A worker may still be at work in a session that was opened after that state. Every coordinator ends when it notices a restore
-(``doctrain_mesh.postgres.database``), and where one starts the numbers go on from the time, in seconds, which has passed since.
+(``store.database``), and where one starts the numbers go on from the time, in seconds, which has passed since.
 """
 
 from __future__ import annotations

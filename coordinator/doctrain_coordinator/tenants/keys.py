@@ -79,10 +79,14 @@ class Keys:
 
     Few are looked up at once, and what was never found apart from what was: who has no key takes no connections from those who have one,
     nor their turn.
+
+    Args:
+        pool: for the look-ups, for which workers' streams and everybody's calls wait.
+        calls: for what operators' calls do with keys and tenants.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, calls: Pool) -> None:
+        self._pool, self._calls = pool, calls
         self._in_force: dict[bytes, _Found | None] = {}
         self._refused: dict[bytes, _Found | None] = {}
         self._look_ups_again = asyncio.Semaphore(LOOK_UPS_AT_ONCE)
@@ -136,7 +140,7 @@ class Keys:
 
     async def for_tenant(self, operator: Identity, tenant_id: str) -> Identity:
         """The same operator, who acts for this tenant; raises TenantNotFoundError, StoreUnavailableError."""
-        async with postgres.acquired(self._pool, "reading a tenant", seconds=READ_SECONDS) as c:
+        async with postgres.acquired(self._calls, "reading a tenant", seconds=READ_SECONDS) as c:
             tenant = await _tenant(c, tenant_id)
         return replace(operator, tenant=tenant or 0, tenant_id=tenant_id)
 
@@ -173,7 +177,7 @@ class Keys:
         if role != ROLE_TENANT and tenant_id:
             raise invalid_field("tenant_id", f"A key of role {ROLE_NAMES[role]} belongs to no tenant; leave the tenant out.")
         key = f"dt_{ROLE_NAMES[role]}_{secrets.token_urlsafe(32)}"
-        async with postgres.acquired(self._pool, "making an API key", seconds=READ_SECONDS) as c, c.transaction():
+        async with postgres.acquired(self._calls, "making an API key", seconds=READ_SECONDS) as c, c.transaction():
             tenant = await _tenant(c, tenant_id)
             if tenant is not None and await c.fetchval(SQL["lock_tenant"], tenant) is not False:
                 raise TenantSuspendedError(f"The tenant {tenant_id!r} is being deleted; no key of it is made any more.")
@@ -189,7 +193,7 @@ class Keys:
 
     async def revoke(self, key_id: int, *, deed: Deed | None = None) -> None:
         """Takes a key out of force; one that was revoked before stays so. Raises KeyNotFoundError."""
-        async with postgres.acquired(self._pool, "revoking an API key", seconds=READ_SECONDS) as c, c.transaction():
+        async with postgres.acquired(self._calls, "revoking an API key", seconds=READ_SECONDS) as c, c.transaction():
             found = await c.fetchrow(SQL["revoke"], key_id)
             if found is None:
                 raise KeyNotFoundError(f"There is no key {key_id}.")
@@ -200,7 +204,7 @@ class Keys:
 
     async def page(self, after: int, tenant_id: str, size: int) -> list[ListedKey]:
         """Keys with numbers above ``after``, of one tenant or (empty) of all; raises TenantNotFoundError."""
-        async with postgres.acquired(self._pool, "listing API keys", seconds=READ_SECONDS) as c:
+        async with postgres.acquired(self._calls, "listing API keys", seconds=READ_SECONDS) as c:
             tenant = await _tenant(c, tenant_id)
             return [ListedKey(**row) for row in await c.fetch(SQL["list"], after, tenant, size)]
 

@@ -83,7 +83,7 @@ class TakeBacks:
                 continue
         if taken is None:
             return None
-        log.info("Session %d of %s was taken back (%s, %s).", guard.session, taken.worker_id, why, SAID[blame])
+        log.info("Session %d of %s was taken back (%s, %s).", guard.session, taken.worker_id, why, SAID[taken.blame])
         metrics.TAKE_BACKS.add(1, taken.blame.name.lower())
         for kind, count in taken.charges.items():
             metrics.CHARGES.add(count, kind)

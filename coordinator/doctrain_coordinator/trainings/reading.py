@@ -91,7 +91,7 @@ class Trainings:
         """That training as it stands; raises TrainingNotFoundError for one that was removed since it was found."""
         for seen in await self.read([training]):
             return seen
-        raise TrainingNotFoundError("The training was removed, for its age or with its tenant.")
+        raise _removed()
 
     async def get(self, tenant: int, task_id: str, broker_answers: Callable[[], Awaitable[bool]]) -> Seen:
         """One training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
@@ -109,7 +109,8 @@ class Trainings:
             fleet = await c.fetchrow(SQL["fleet"])
             silent = await c.fetchrow(SQL["held_by_silent"], seen.training.tenant, training, self._silent_seconds)
             ahead = await c.fetch(SQL["ahead"], seen.training.tenant, training, MOST_AHEAD)
-        assert waiting is not None
+        if waiting is None:
+            raise _removed()
         assert fleet is not None
         assert silent is not None
         facts = _facts(seen.training, waiting, fleet, broker_answers=asked, lost=self._lost(silent))
@@ -146,6 +147,10 @@ class Trainings:
         if found.cut or len(found.documents) == size:
             return Page(seen.training, found.documents, found.documents[-1].ordinal)
         return Page(seen.training, found.documents, until if until < seen.training.total - 1 else None)
+
+
+def _removed() -> TrainingNotFoundError:
+    return TrainingNotFoundError("The training was removed, for its age or with its tenant.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,11 +100,9 @@ class Retrying:
 
 
 def _why_nothing(retry: Retry, untrained: int) -> str:
-    since = "a later training has indexed since, or was deleted"
+    failed, since = f"failed or were cancelled in {retry.source_task_id!r}", "was indexed by a later training since, or was deleted"
     if not untrained:
         return f"no document failed or was cancelled in {retry.source_task_id!r}"
     if retry.classes or retry.document_ids:
-        return (
-            f"of the {untrained:,} that failed or were cancelled in {retry.source_task_id!r}, each is none that was asked for, or {since}"
-        )
-    return f"{untrained:,} failed or were cancelled in {retry.source_task_id!r}, and each of them {since}"
+        return f"of the {untrained:,} that {failed} none is left: each was not asked for, or {since}"
+    return f"{untrained:,} {failed}, and each of them {since}"

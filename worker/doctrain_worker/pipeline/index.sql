@@ -1,5 +1,5 @@
 -- name: fence
--- State 2 is RUNNING. KEY SHARE: a take-back waits for it, a group commit does not.
+-- KEY SHARE: a take-back waits for it, a group commit does not.
 select 1 from shard where id = $1 and number = $2 and holder = $3 and state = :ShardState.RUNNING for key share
 
 -- name: replace_document

@@ -124,7 +124,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_WORKER: _Role.ValueType  # 2
     """Calls TrackerService."""
     ROLE_OPERATOR: _Role.ValueType  # 3
-    """Calls FleetService, and for a tenant that it names TrainingService but to start."""
+    """Calls FleetService, and for a tenant that it names TrainingService but to start a training, to upload and to drop uploads."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """Who may use a key."""
@@ -136,7 +136,7 @@ ROLE_TENANT: Role.ValueType  # 1
 ROLE_WORKER: Role.ValueType  # 2
 """Calls TrackerService."""
 ROLE_OPERATOR: Role.ValueType  # 3
-"""Calls FleetService, and for a tenant that it names TrainingService but to start."""
+"""Calls FleetService, and for a tenant that it names TrainingService but to start a training, to upload and to drop uploads."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
@@ -1660,7 +1660,7 @@ class CreateKeyRequest(_message.Message):
 
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
-        """From now on."""
+        """From now on, from a second to ten years."""
 
     def __init__(
         self,

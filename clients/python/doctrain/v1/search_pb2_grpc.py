@@ -31,7 +31,8 @@ class SearchServiceStub(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and
+    Search, for a suspended tenant, and DeleteDocuments, for one that is being deleted, TENANT_SUSPENDED.
     """
 
     def __init__(self, channel):
@@ -63,7 +64,8 @@ class SearchServiceServicer(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and
+    Search, for a suspended tenant, and DeleteDocuments, for one that is being deleted, TENANT_SUSPENDED.
     """
 
     def Search(self, request, context):
@@ -143,7 +145,8 @@ class SearchService(object):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and
+    Search, for a suspended tenant, and DeleteDocuments, for one that is being deleted, TENANT_SUSPENDED.
     """
 
     @staticmethod

@@ -32,7 +32,8 @@ class SearchServiceStub:
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and
+    Search, for a suspended tenant, and DeleteDocuments, for one that is being deleted, TENANT_SUSPENDED.
     """
 
     @_typing.overload
@@ -79,7 +80,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and
+    Search, for a suspended tenant, and DeleteDocuments, for one that is being deleted, TENANT_SUSPENDED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -122,7 +124,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it, and
     nothing of another tenant's is searched, counted or deleted. Every error carries a `google.rpc.ErrorInfo` (see ErrorReason).
     Clients retry UNAVAILABLE only. Beside the errors that are named with a call, any call may end UNAUTHENTICATED,
-    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT, SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and
+    Search, for a suspended tenant, and DeleteDocuments, for one that is being deleted, TENANT_SUSPENDED.
     """
 
     @_abc_1.abstractmethod

@@ -483,7 +483,7 @@ class Training(_message.Message):
     trace_id: _builtins.str
     """The trace of its StartTraining, 32 hexadecimal digits; empty when the call was not traced."""
     paused: _builtins.bool
-    """Whether PauseTraining holds it."""
+    """Whether PauseTraining holds it, or its tenant's suspension."""
     retry_of: _builtins.str
     """The first training of these documents, when RetryFailedDocuments started this one; else empty."""
     documents_per_second: _builtins.float

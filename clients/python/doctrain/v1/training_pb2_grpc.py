@@ -29,12 +29,12 @@ class TrainingServiceStub(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    With an operator's key all but StartTraining, UploadDocument and DropUploads may be called for the tenant that the metadata
     `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
 
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and those that start, retry, resume or upload TENANT_SUSPENDED.
 
     Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
@@ -121,12 +121,12 @@ class TrainingServiceServicer(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    With an operator's key all but StartTraining, UploadDocument and DropUploads may be called for the tenant that the metadata
     `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
 
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and those that start, retry, resume or upload TENANT_SUSPENDED.
 
     Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
@@ -345,12 +345,12 @@ class TrainingService(object):
     """What tenants call: start the training of documents, follow it, read what came of it.
 
     The tenant is the one whose API key the call carries (metadata `authorization: Bearer KEY`); no request names it.
-    With an operator's key all but StartTraining and UploadDocument may be called for the tenant that the metadata
+    With an operator's key all but StartTraining, UploadDocument and DropUploads may be called for the tenant that the metadata
     `doctrain-tenant: NAME` names (TENANT_NOT_FOUND), and are answered as the tenant's own calls are.
 
     Every error carries a `google.rpc.ErrorInfo` (see ErrorReason). Clients retry UNAVAILABLE only. Beside the errors that are
     named with a call, any call may end UNAUTHENTICATED, PERMISSION_DENIED, DEPENDENCY_UNAVAILABLE (Postgres), TIMEOUT,
-    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL.
+    SHUTTING_DOWN, QUOTA_EXCEEDED or INTERNAL; and those that start, retry, resume or upload TENANT_SUSPENDED.
 
     Of a tenant's calls a few are served at once and some hundreds wait for their turn; those beyond end QUOTA_EXCEEDED.
     """
