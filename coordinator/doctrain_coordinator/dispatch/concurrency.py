@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.concurrency import ConcurrencyPolicy, Decision, Fleet, Marks, Plan
 from doctrain_coordinator.core.load import Load
 from doctrain_coordinator.core.states import ShardState
-from doctrain_coordinator.tracking.worker_records import WorkerRecords
+from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.observability import telemetry
@@ -98,17 +98,10 @@ class ConcurrencyControl:
                 demand = {row["plan"]: row for row in await c.fetch(SQL["demand"])}
                 workers = await c.fetch(SQL["workers"])
                 busy = await c.fetchval(SQL["busy"])
-        loads = await self._loads()
+        loads = await self._records.known()
         deprived = sum(row["deprived"] for row in demand.values())
         fleet = _fleet(workers, loads, self._dependencies, busy=busy, deprived=deprived)
         return fleet, [_plan(plan, demand.get(plan["name"])) for plan in bursting]
-
-    async def _loads(self) -> Mapping[str, Load]:
-        try:
-            return await self._records.read()
-        except UnavailableError as error:
-            log.debug("How loaded the workers are is not known: %s", error)
-            return {}
 
     async def _carry_out(self, decision: Decision) -> None:
         change = decision.plan, decision.before, decision.after
@@ -129,8 +122,8 @@ def _plan(plan: Record, demand: Record | None) -> Plan:
     return Plan(**plan, **seen)
 
 
-def _fleet(workers: Sequence[Record], loads: Mapping[str, Load], dependencies: Dependencies, *, busy: int, deprived: int) -> Fleet:
-    said = [(worker["lanes"], _of_session(worker, loads)) for worker in workers]
+def _fleet(workers: Sequence[Record], loads: Loads, dependencies: Dependencies, *, busy: int, deprived: int) -> Fleet:
+    said = [(worker["lanes"], loads.of(worker["worker_id"], worker["id"]) or Load()) for worker in workers]
     of_cpu = [(count, load.cpu) for count, load in said if load.cpu is not None]
     return Fleet(
         lanes=sum(count for count, _ in said),
@@ -143,9 +136,3 @@ def _fleet(workers: Sequence[Record], loads: Mapping[str, Load], dependencies: D
         confirmation=dependencies.confirmation(),
         deprived=deprived,
     )
-
-
-def _of_session(worker: Record, loads: Mapping[str, Load]) -> Load:
-    """What the worker says of itself in that session; nothing, if its record is of another one."""
-    load = loads.get(worker["worker_id"])
-    return load if load is not None and load.session == worker["id"] else Load()

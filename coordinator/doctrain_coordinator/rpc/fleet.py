@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from doctrain.v1 import fleet_pb2 as pb
-from doctrain_coordinator.core.load import Load
 from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
 from doctrain_coordinator.dispatch.queue import read_queue
 from doctrain_coordinator.rpc import deeds, shown_workers, tokens, translate
@@ -20,7 +18,7 @@ from doctrain_coordinator.rpc.tracker_requests import MAX_NAME
 from doctrain_coordinator.rpc.violations import check_reason, page_size
 from doctrain_coordinator.tenants.concurrency import Concurrency
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
-from doctrain_coordinator.tracking.worker_records import WorkerRecords, of_session
+from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
 from doctrain_coordinator.tracking.workers import alarm, live_workers
 from doctrain_coordinator.trainings.all_trainings import AllTrainings
 from doctrain_mesh.errors import UnavailableError, invalid_field
@@ -58,12 +56,13 @@ class FleetService(TenantCalls, ConcurrencyCalls):
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         sessions = await live_workers(self._parts.pool)
         orders = {order.worker_id: order for order in await self._parts.orders.list()}
-        records, silent = await self._read_records(), self._parts.silent_seconds
-        workers = [shown_workers.worker(one, of_session(one, records or {}), orders.get(one.worker_id), silent) for one in sessions]
+        loads, silent = await self._read_loads(), self._parts.silent_seconds
+        said = {one.id: loads.named(one.worker_id) if loads and one.newest else None for one in sessions}
+        workers = [shown_workers.worker(one, said[one.id], orders.get(one.worker_id), silent) for one in sessions]
         workers += [shown_workers.absent(orders[name]) for name in orders.keys() - {one.worker_id for one in sessions}]
         workers.sort(key=lambda worker: (worker.worker_id, worker.session_id))
         alarmed = alarm([(one.worker_id, one.verdict) for one in sessions])
-        return pb.ListWorkersResponse(workers=workers, registry_answered=records is not None, health_alarm=alarmed)
+        return pb.ListWorkersResponse(workers=workers, registry_answered=loads is not None, health_alarm=alarmed)
 
     async def CordonWorker(self, request: pb.CordonWorkerRequest, context: Any) -> pb.CordonWorkerResponse:
         _check_order(request.worker_id, request.reason)
@@ -87,7 +86,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
             await self._parts.orders.drain(request.worker_id, within, request.reason, CALLER.get().key_id, tell=deed.write)
         return pb.DrainWorkerResponse()
 
-    async def _read_records(self) -> Mapping[str, Load] | None:
+    async def _read_loads(self) -> Loads | None:
         try:
             return await self._parts.records.read()
         except UnavailableError as error:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.health import HealthPolicy, Limits, Sight, Verdict
-from doctrain_coordinator.core.load import Load
 from doctrain_coordinator.core.states import SessionState
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
-from doctrain_coordinator.tracking.worker_records import WorkerRecords, of_session
+from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
 from doctrain_coordinator.tracking.workers import LiveSession, alarm, live_workers
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
@@ -65,7 +64,7 @@ class HealthWatch:
             return
         workers = [worker for worker in await live_workers(self._pool) if worker.newest and not (worker.draining or worker.gone)]
         ordered_out = {order.worker_id for order in await self._orders.list()}
-        loads = await self._loads()
+        loads = await self._records.known()
         fleet = [_sight(worker, loads, ordered_out=worker.worker_id in ordered_out) for worker in workers]
         verdicts = self._policy.judge(time.monotonic(), fleet)
         changed = [(sight, verdicts[sight.session]) for sight in fleet if verdicts[sight.session] != sight.standing]
@@ -74,13 +73,6 @@ class HealthWatch:
         for sight, verdict in changed:
             _tell(sight, verdict)
         self._tell_alarm(alarm([(sight.worker_id, verdicts[sight.session]) for sight in fleet]))
-
-    async def _loads(self) -> Mapping[str, Load]:
-        try:
-            return await self._records.read()
-        except UnavailableError as error:
-            log.debug("The workers' health stays as it is: %s", error)
-            return {}
 
     async def _write(self, verdicts: Mapping[int, Verdict]) -> None:
         rows = [(session, verdict.unfit, verdict.spared) for session, verdict in sorted(verdicts.items())]
@@ -94,11 +86,8 @@ class HealthWatch:
         self._alarmed = bool(sentence)
 
 
-def _sight(worker: LiveSession, loads: Mapping[str, Load], *, ordered_out: bool) -> Sight:
-    load = of_session(worker, loads)
-    if load is not None and load.session != worker.id:  # of a session before or after
-        load = None
-    return Sight(worker.worker_id, worker.id, worker.verdict, ordered_out, load)
+def _sight(worker: LiveSession, loads: Loads, *, ordered_out: bool) -> Sight:
+    return Sight(worker.worker_id, worker.id, worker.verdict, ordered_out, loads.of(worker.worker_id, worker.id))
 
 
 def _tell(sight: Sight, verdict: Verdict) -> None:
