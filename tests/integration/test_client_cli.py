@@ -177,7 +177,7 @@ async def test_holding_and_retrying_trainings(shell: Shell, service: ScriptedSer
     assert lines(await shell("resume", "t1", "--json"))[0]["paused"] is False
     assert (await shell("explain", "t1")).stdout.splitlines() == [
         "t1  processing: 0 of 9 documents ended",
-        "Allowed are 5 documents at once: 0 in use by this training, 5 by others.",
+        "Allowed are 5 documents at once: handed out are 0 of this training, 5 of others.",
         "The plan guarantees 3; more are allowed while the machines bear it, up to 9.",
         "- The plan's 5 documents at once are all in use.",
         "  What to do: Wait.",

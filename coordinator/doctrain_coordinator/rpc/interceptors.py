@@ -271,8 +271,10 @@ class _Call:
         CALLER.set(identity)
         if identity.role != required and not (identity.tenant and self._policy.for_tenants):
             wanted = ROLE_NAMES.get(required, "nobody")
+            named = ", or the name of the tenant that it is for (doctrain-tenant; --tenant on the command line)"
             raise PermissionDeniedError(
-                f"A key of role {ROLE_NAMES[identity.role]} may not call this; it needs one of role {wanted}.",
+                f"A key of role {ROLE_NAMES[identity.role]} may not call this; it needs one of role {wanted}"
+                f"{named if self._policy.for_tenants and identity.role == ROLE_OPERATOR else ''}.",
                 metadata={"role": ROLE_NAMES[identity.role], "required": wanted},
             )
         if identity.suspended and not self._policy.while_suspended:
@@ -288,7 +290,7 @@ class _Call:
             return identity
         if identity.role != ROLE_OPERATOR:
             raise PermissionDeniedError(
-                f"A key of role {ROLE_NAMES[identity.role]} acts for no other tenant; leave {FOR_TENANT} out.",
+                f"A key of role {ROLE_NAMES[identity.role]} acts for no other tenant; leave {FOR_TENANT} (--tenant) out.",
                 metadata={"role": ROLE_NAMES[identity.role], "required": ROLE_NAMES[ROLE_OPERATOR]},
             )
         if self._policy.role == ROLE_OPERATOR:

@@ -59,7 +59,8 @@ class Standing:
     def check_trainings(self) -> None:
         """Raises QuotaExceededError when the plan allows no more trainings that have not ended."""
         if self.all_used:
-            allowed = f"allows {self.open_trainings:,} trainings that have not ended"
+            not_ended = "training that has not ended" if self.open_trainings == 1 else "trainings that have not ended"
+            allowed = f"allows {self.open_trainings:,} {not_ended}"
             raise self._exceeded(f"{allowed}; wait until one ends, or cancel one.", "open_trainings", self.open_trainings, "trainings")
 
     def check_documents(self, count: int) -> None:

@@ -60,9 +60,9 @@ class Outage:
 
 
 def cause(error: BaseException) -> str:
-    """What an error says, in a line."""
+    """What an error says, in a line, without the stop at its end."""
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

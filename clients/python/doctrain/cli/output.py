@@ -150,7 +150,8 @@ def under_way_sentence(document: Document) -> str:
         for stage in document.stages
         for kind, number in ((name.removesuffix("_in_all"), number) for name, number in stage.counts.items() if name.endswith("_in_all"))
     ]
-    return printable(f"{document.document_id}: {', '.join([*(stage.name for stage in document.stages[-1:]), *far[-1:]])}")
+    doing = ["waits for a free child" if stage.name == "wait" else stage.name for stage in document.stages[-1:]]
+    return printable(f"{document.document_id}: {', '.join([*doing, *far[-1:]])}")
 
 
 def stage_lines(document: Document) -> Iterator[str]:
@@ -166,7 +167,8 @@ def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
     from doctrain.watch import has_ended
 
     used, others = explained.slots_in_use, explained.slots_in_use_by_others
-    yield f"Allowed are {count(explained.plan_slots)} at once: {used:,} in use by this training, {others:,} by others."
+    allowed = f"{'Allowed is' if explained.plan_slots == 1 else 'Allowed are'} {count(explained.plan_slots)} at once"
+    yield f"{allowed}: handed out are {used:,} of this training, {others:,} of others."
     if explained.plan_slots_reason:
         yield printable(explained.plan_slots_reason)
     if not explained.holds:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LINE_SECONDS = 5.0
 LINE_SHARE = 0.1
 """Plain lines come no faster than that, and the longer a watch lasts the fewer: each waits for that share of its time."""
+MOST_UNDER_WAY = 3
+"""Long documents that plain lines name at once."""
 STORING_SECONDS = 5.0
 """Storing tells how far it is that often where no bar can."""
 QUIET_SECONDS = 3.0
@@ -69,8 +71,9 @@ class PlainLines:
         pause = max(LINE_SECONDS, LINE_SHARE * (now - self._began))
         if update.training.state != self._state or now - self._told >= pause:
             self._state, self._told = update.training.state, now
-            long = [f"  {output.under_way_sentence(document)}" for document in update.under_way]
-            sentences = [output.training_sentence(update.training), *long]
+            long = [f"  {output.under_way_sentence(document)}" for document in update.under_way[:MOST_UNDER_WAY]]
+            more = [f"  and {len(update.under_way) - MOST_UNDER_WAY:,} more"] if len(update.under_way) > MOST_UNDER_WAY else []
+            sentences = [output.training_sentence(update.training), *long, *more]
             if sentences != self._sentences:
                 self._sentences = sentences
                 click.echo("\n".join(sentences))

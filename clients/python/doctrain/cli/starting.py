@@ -203,7 +203,8 @@ async def _tell_end(client: AsyncClient, session: Session, training: Training) -
         elapsed = (training.end_time.ToNanoseconds() - training.create_time.ToNanoseconds()) / 1e9
         time = f" in {times.span(elapsed)}"
     reason = f" {output.printable(training.reason)}" if training.reason else ""
-    trained = f"{output.count(training.completed)} trained, {training.failed:,} failed"
+    unchanged = f" ({training.unchanged:,} unchanged)" if training.unchanged else ""
+    trained = f"{output.count(training.completed)} trained{unchanged}, {training.failed:,} failed"
     click.echo(f"{output.training_state(training).capitalize()}: {trained}{time}.{reason}")
     if not training.failed:
         return

@@ -87,7 +87,7 @@ async def limits(session: Session) -> None:
         return
     click.echo(output.printable(f"Plan {found.plan}{_suspended(found)}."))
     rows = [
-        ("slots: documents at once", *_allowance(found.slots)),
+        ("slots: documents at once, handed-out ones", *_allowance(found.slots)),
         ("trainings that have not ended", *_allowance(found.open_trainings)),
         ("documents that have not ended", *_allowance(found.open_documents)),
         ("uploads", *_allowance(found.upload_bytes, output.size)),
