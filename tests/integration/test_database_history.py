@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from doctrain_coordinator.store.database import Database
-from doctrain_mesh.errors import StoreRestoredError
+from doctrain_mesh.errors import StoreRestoredError, StoreUnavailableError
 from doctrain_mesh.postgres import close_connection
 from testkit.postgres import PostgresServer
 from testkit.server import free_port
@@ -89,6 +89,23 @@ async def test_an_earlier_state_whose_log_has_grown_is_told_too(own_postgres: Po
             async with asyncio.timeout(20):
                 await watching
         pool.terminate()
+
+
+async def test_a_replica_that_was_not_promoted_is_no_database(own_postgres: PostgresServer) -> None:
+    async with own_postgres.database() as url:
+        await execute(url, *TABLES)
+        own_postgres.kill()
+        (own_postgres.folder / "data/standby.signal").touch(mode=0o644)
+        await own_postgres.restart()
+        database = Database(url)
+        try:
+            with pytest.raises(StoreUnavailableError, match="was not promoted"):
+                await reach(database)
+            with pytest.raises(StoreUnavailableError, match="was not promoted"):
+                await database.create_pool(size=1, name="test")
+        finally:
+            await execute(url, "select pg_promote()")
+        await reach(database)
 
 
 async def test_a_replica_that_was_promoted_is_not_what_it_replaced(own_postgres: PostgresServer) -> None:

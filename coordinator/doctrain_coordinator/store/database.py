@@ -38,7 +38,10 @@ class Moment:
 
 
 class Database:
-    """The one at ``url``. Its connections raise StoreRestoredError instead of being opened once it is not what it was."""
+    """The one at ``url``. Its connections raise StoreRestoredError instead of being opened once it is not what it was.
+
+    Those to a replica, which may be behind, raise StoreUnavailableError until it is promoted.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -84,6 +87,8 @@ class Database:
         before = self._seen  # of several looks at once each is compared with what was seen before it was asked for
         row = await connection.fetchrow(SQL["look"], self._name)
         assert row is not None
+        if row["position"] is None:
+            raise StoreUnavailableError("Postgres is a replica that was not promoted; what it shows may be old.", retry_after_seconds=1.0)
         moment = Moment((row["system"], row["database"], row["schema"], row["timeline"]), row["position"], row["mark"])
         if before is not None and not moment.follows(before):
             self._restored.set()
