@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.trainings import watchers
+from doctrain_coordinator.trainings.reading import Seen, Trainings
 from doctrain_mesh import postgres as database_pool
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
@@ -33,10 +34,11 @@ async def start(acme: doctrain.AsyncClient, name: str) -> None:
     await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=5), training_task_id=name)
 
 
-async def watch(served: Coordinators, name: str) -> AsyncIterator[pb.WatchStatusResponse]:
-    stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
+async def watch(served: Coordinators, name: str, position: str = "", *, at: int = 0) -> AsyncIterator[pb.WatchStatusResponse]:
+    stub = training_pb2_grpc.TrainingServiceStub(await served.channel(at))
     key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
-    async for response in stub.WatchStatus(pb.WatchStatusRequest(training_task_id=name), metadata=key):
+    request = pb.WatchStatusRequest(training_task_id=name, resume_position=position)
+    async for response in stub.WatchStatus(request, metadata=key):
         yield response
 
 
@@ -93,6 +95,35 @@ async def test_a_watcher_is_told_the_state_that_a_restored_database_has(served: 
         while (response := await anext(watching)).heartbeat:
             pass
     assert not response.training.paused
+
+
+async def test_a_watcher_that_comes_from_another_coordinator_is_told_nothing_that_was_read_before_it_came(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, was_read, is_told = Trainings.read, asyncio.Event(), asyncio.Event()
+
+    async def first_one_late(trainings: Trainings, ids: Collection[int]) -> list[Seen]:
+        found = await read(trainings, ids)
+        if not was_read.is_set():
+            was_read.set()
+            await is_told.wait()
+        return found
+
+    async with coordinators(postgres, tmp_path, count=2, watch_heartbeat_seconds=HEARTBEAT_SECONDS) as served, asyncio.timeout(20):
+        acme = await served.tenant("acme")
+        await start(acme, "moved")
+        monkeypatch.setattr(Trainings, "read", first_one_late)
+        early = asyncio.ensure_future(anext(watch(served, "moved")))
+        await was_read.wait()
+        await acme.pause("moved")
+        there = await anext(watch(served, "moved", at=1))
+        here = watch(served, "moved", there.resume_position)
+        assert (await anext(here)).heartbeat, "it waits for its first state"
+        is_told.set()
+        moved, stayed = (await anext(here)).training, (await early).training
+    assert stayed.version < there.training.version, "what was read before the change"
+    assert moved.version == there.training.version
+    assert moved.paused
 
 
 async def test_what_could_not_be_told_is_told_on_the_next_connection(postgres: str) -> None:

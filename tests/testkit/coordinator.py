@@ -45,9 +45,9 @@ class Coordinators:
         addresses = [one.address for one in self.running]
         return await self.stack.enter_async_context(doctrain.AsyncClient(addresses, api_key=key))
 
-    async def channel(self) -> grpc.aio.Channel:
-        """A bare channel to the first one."""
-        return await self.stack.enter_async_context(grpc.aio.insecure_channel(self.running[0].address))
+    async def channel(self, to: int = 0) -> grpc.aio.Channel:
+        """A bare channel to one of them."""
+        return await self.stack.enter_async_context(grpc.aio.insecure_channel(self.running[to].address))
 
     async def database(self) -> asyncpg.Connection[Any]:
         """A connection to look into the tables."""

@@ -2,6 +2,9 @@
 
 A watcher that is slow finds, when it comes back, the newest state and none of those between. Woken by ``Changes``, with a
 slow poll behind it for what a lost NOTIFY would have told.
+
+A watcher may have seen a state at another coordinator just before it came. So it gets nothing but what was read after that,
+which is no earlier: all coordinators read one Postgres, and one read follows the other here.
 """
 
 from __future__ import annotations
@@ -31,10 +34,9 @@ class Mailbox:
         self.closed = False
 
     def put(self, seen: Seen) -> None:
-        """Replaces what is there, unless it is newer."""
-        if self._latest is None or seen.training.version >= self._latest.training.version:
-            self._latest = seen
-            self._arrived.set()
+        """Replaces what is there."""
+        self._latest = seen
+        self._arrived.set()
 
     def close(self) -> None:
         """The hub goes away."""
@@ -65,7 +67,7 @@ class WatchHub:
 
     @contextlib.contextmanager
     def watching(self, training: int) -> Iterator[Mailbox]:
-        """A mailbox that gets the present state soon and every later one, while open."""
+        """A mailbox that gets the present state soon and every later one, while open; nothing that was read before."""
         mailbox = Mailbox()
         if self._closed:
             mailbox.close()
@@ -114,6 +116,7 @@ class WatchHub:
             self._woken.set()
 
     async def _deliver(self, wanted: set[int]) -> None:
+        waiting = {training: tuple(self._mailboxes[training]) for training in wanted}  # whoever comes during the read waits for the next
         try:
             found = await self._trainings.read(wanted)
         except StoreUnavailableError as error:
@@ -122,5 +125,5 @@ class WatchHub:
             await asyncio.sleep(RETRY_SECONDS)
             return
         for seen in found:
-            for mailbox in self._mailboxes.get(seen.training.id, ()):
+            for mailbox in waiting[seen.training.id]:
                 mailbox.put(seen)
