@@ -1,4 +1,4 @@
-"""A watch goes on over servers that die, fall silent or lag behind."""
+"""A watch goes on over servers that die or fall silent, and over a database that is restored."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ async def test_it_goes_on_at_another_server_when_one_dies_and_counts_never_fall(
             yield state(version)
         await asyncio.Event().wait()
 
-    async def behind_then_on(request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
-        for version in (3, 4, 5, 5, 6, *range(7, TOTAL + 1)):
+    async def on(request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
+        for version in (5, 5, *range(6, TOTAL + 1)):
             yield state(version)
 
     one.watch = two.watch = until_death
@@ -57,7 +57,7 @@ async def test_it_goes_on_at_another_server_when_one_dies_and_counts_never_fall(
         await at_five.wait()
         serves = (one, first) if one.asked(pb.WatchStatusRequest) else (two, second)
         other = two if serves[0] is one else one
-        other.watch = behind_then_on
+        other.watch = on
         killed = asyncio.get_running_loop().time()
         await serves[1].die()
         await following
@@ -87,6 +87,24 @@ async def test_it_outlasts_a_time_without_any_server() -> None:
         shown = [update.training.completed async for update in client.watch("t")]
     assert shown == list(range(1, TOTAL + 1))
     assert [request.resume_position for request in service.asked(pb.WatchStatusRequest)] == ["", "", "", "after 3", "after 11"]
+
+
+async def test_it_ends_with_a_training_that_took_fewer_changes_after_a_restore() -> None:
+    service = ScriptedService()
+    ended = state(TOTAL)
+    ended.training.version = 4
+
+    async def restored(request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
+        if not request.resume_position:
+            yield state(5)
+            await UNAVAILABLE.abort(context)
+        yield state(3)
+        yield ended
+
+    service.watch = restored
+    async with serving(service) as now, AsyncClient(now.address, api_key="secret") as client, asyncio.timeout(20):
+        assert [update.training.completed async for update in client.watch("t")] == [5, 3, TOTAL]
+        assert await client.wait("t") == ended.training
 
 
 async def test_a_silent_stream_is_left_and_heartbeats_keep_one() -> None:

@@ -218,7 +218,8 @@ class AsyncClient:
     ) -> AsyncGenerator[Update, None]:
         """Yields the present state, then every change, and ends after the last one.
 
-        Goes on by itself, at another address if there is one, when a stream breaks or falls silent; counts never fall.
+        Goes on by itself, at another address if there is one, when a stream breaks or falls silent. Counts never fall, unless the
+        service's database was restored to an earlier state: then the watch shows that state and tells its documents anew.
         Raises the failure when none could be opened for ``patience_seconds`` (for 10 s at the beginning); ``on_interrupted`` is
         told of each try that failed before, and None once the service answers again. With ``include_documents`` each document
         that has ended is told once, also those that ended before the watch began: of a training that has ended, all of them.

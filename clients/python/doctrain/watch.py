@@ -3,11 +3,12 @@
 Pure: no clock, no network, no randomness of its own; ``doctrain.following`` reads the streams. What holds, whatever
 coordinators come and go:
 
-- versions shown never fall, and so neither do counts: a coordinator that is behind is not listened to;
+- versions shown never fall, and so neither do counts, unless Postgres was restored to an earlier state: no coordinator is ever
+  behind another one, so an earlier state is the truth;
 - the last state is always shown, or an error raised;
 - each document, when asked for, is told once: a stream that goes on after a break tells some again, and those are recognised
   by their id. The last ``REMEMBERED_DOCUMENTS`` that were told are remembered, which bounds the memory; what a stream repeats
-  are documents of shards that were at work when the one before broke, far fewer than that.
+  are documents of shards that were at work when the one before broke, far fewer than that. After a restore all are told anew.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ _BROKEN_ON_THE_WAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A state of the training, later than every one shown before, or the same one with more documents."""
+    """A state of the training, later than every one shown before, or the same one with more documents.
+
+    It is an earlier one once, when the service's database was restored to an earlier state.
+    """
 
     training: training_pb2.Training
     documents: tuple[training_pb2.Document, ...] = ()
@@ -97,7 +101,6 @@ class Watching:
         self._patience_seconds = patience_seconds
         self._position = ""
         self._last: training_pb2.Training | None = None
-        self._behind = False
         self._heard: float | None = None
         self._began = now
         self._failures = 0
@@ -107,7 +110,6 @@ class Watching:
 
     def request(self) -> training_pb2.WatchStatusRequest:
         """What to open the next stream with."""
-        self._behind = False
         return training_pb2.WatchStatusRequest(
             training_task_id=self._training_task_id,
             resume_position=self._position,
@@ -118,14 +120,11 @@ class Watching:
         """Takes one message; returns what to show, if it says anything new."""
         self._heard = now
         self._failures = 0
-        news = False
-        if message.HasField("training"):
-            known = self._last.version if self._last is not None else -1
-            self._behind = message.training.version < known
-            news = message.training.version > known
-        if message.resume_position and not self._behind:
-            self._position = message.resume_position
+        self._position = message.resume_position or self._position
+        news = message.HasField("training") and self._is_news(message.training)
         if news:
+            if self._last is not None and message.training.version <= self._last.version:
+                self._told.clear()  # restored: what was told may be trained again
             self._last = message.training
         # The end may be told before the last documents are; then the stream's own end is waited for.
         if self._last is not None and has_ended(self._last) and not self._include_documents:
@@ -136,6 +135,10 @@ class Watching:
             return None
         documents, self._early = [*self._early, *documents], []
         return Update(self._last, tuple(documents), tuple(message.under_way) if news else ()) if news or documents else None
+
+    def _is_news(self, training: training_pb2.Training) -> bool:
+        """Whether it is not the state shown last: after a restore another one may have the same version."""
+        return self._last is None or (training.version, training.state) != (self._last.version, self._last.state)
 
     def _untold(self, documents: Iterable[training_pb2.Document]) -> list[training_pb2.Document]:
         """Those that were not told before."""

@@ -42,17 +42,34 @@ def test_heartbeats_are_consumed_and_move_the_position() -> None:
     assert watch.request().resume_position == "later"
 
 
-def test_a_coordinator_that_is_behind_is_not_listened_to() -> None:
+def test_an_earlier_state_is_the_truth_of_a_restored_database() -> None:
     watch = watching()
     watch.received(message(7, 40), 0.0)
     watch.pause_after(AWAY, 1.0, 0.5)
     assert watch.request().resume_position == "p7"
-    assert watch.received(message(5, 30), 1.0) is None
-    assert watch.received(pb.WatchStatusResponse(heartbeat=True, resume_position="p5"), 1.0) is None
-    assert watch.request().resume_position == "p7", "a position of the past would tell documents again"
-    caught_up = watch.received(message(8, 41), 1.0)
-    assert caught_up is not None
-    assert caught_up.training.completed == 41
+    restored = watch.received(message(5, 30), 1.0)
+    assert restored is not None
+    assert restored.training.completed == 30
+    assert watch.request().resume_position == "p5"
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_a_training_that_ends_sooner_after_a_restore_ends_its_watch(version: int) -> None:
+    watch = watching()
+    watch.received(message(7, 40), 0.0)
+    ended = watch.received(message(version, 41, pb.TRAINING_STATE_COMPLETED), 1.0)
+    assert ended is not None
+    assert has_ended(ended.training)
+    assert watch.finished
+
+
+def test_documents_that_are_trained_again_after_a_restore_are_told_again() -> None:
+    watch = watching(include_documents=True)
+    watch.received(message(7, 2, documents=("a", "b")), 0.0)
+    watch.received(message(5, 1), 1.0)
+    again = watch.received(message(documents=("a", "b")), 1.0)
+    assert again is not None
+    assert [document.document_id for document in again.documents] == ["a", "b"]
 
 
 def test_it_ends_after_the_final_state() -> None:

@@ -169,7 +169,8 @@ class TrainingServiceServicer(object):
 
         A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
         again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
-        `include_documents` every document that ended in it.
+        `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
+        one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
         Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

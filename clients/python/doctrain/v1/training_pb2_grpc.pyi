@@ -64,7 +64,8 @@ class TrainingServiceStub:
 
     A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
     again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
-    `include_documents` every document that ended in it.
+    `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
+    one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
     Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
     CancelTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.CancelTrainingRequest, _training_pb2.CancelTrainingResponse]
@@ -149,7 +150,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
 
     A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
     again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
-    `include_documents` every document that ended in it.
+    `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
+    one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
     Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
     CancelTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.CancelTrainingRequest, _training_pb2.CancelTrainingResponse]  # type: ignore[assignment]
@@ -261,7 +263,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
         again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
-        `include_documents` every document that ended in it.
+        `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
+        one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
         Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
 
