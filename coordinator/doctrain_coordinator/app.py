@@ -35,6 +35,7 @@ from doctrain_coordinator.rpc.training import TrainingParts, TrainingService
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.query_model import QueryModel
+from doctrain_coordinator.search.remains import Remains
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, Searching
 from doctrain_coordinator.search.vector_index import VectorIndex
 from doctrain_coordinator.store import planning, session_numbers
@@ -234,7 +235,8 @@ class _Coordinator:
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, blobs)))
+        remains = Remains(held.api, blobs)
+        search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, remains)))
         records, orders = WorkerRecords(registry), WorkerOrders(held.api, changes)
         health = HealthWatch(held.api, records, orders, changes, limits=limits_of(settings), leads=lambda: leadership.leading)
         dependencies = Dependencies(lambda: committer.latency_seconds, lambda: publisher.latency_seconds)
@@ -288,6 +290,7 @@ class _Coordinator:
             "suspensions": suspensions.run,
             "usage": usage.run,
             "removals": removals.run,
+            "remains of documents": remains.run,
             "vector index": VectorIndex(database, held.model).run,
         }
         if settings.metrics_listen:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
-from doctrain_coordinator.search import deleting
+from doctrain_coordinator.search import deleting, remains
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, MOST_COUNTED, SQL, statement
 from doctrain_coordinator.search.vector_index import SQL as VECTOR_INDEX
 from doctrain_coordinator.search.vector_index import index_name
@@ -98,12 +99,15 @@ async def test_counting_and_deleting_read_no_more_than_what_is_theirs(database: 
     marked = await plan(database, deleting.SQL["delete_documents"], [SMALL, ["d1"], 100, None, [None]])
     assert "document_by_id" in marked
     assert "hashed SubPlan" not in marked
-    unshared = await plan(database, deleting.SQL["unshared"], [SMALL, ["0" * 64]])
-    assert "document_by_id" in await plan(database, deleting.SQL["blobs"], [SMALL, ["d1"], 100, [None]])
+    unshared = await plan(database, remains.SQL["unshared"], [SMALL, ["0" * 64], datetime.now(UTC)])
+    assert "document_by_id" in await plan(database, remains.SQL["blobs"], [SMALL, ["d1"], 100, [None]])
     assert "document_of_blob" in unshared
     assert "training_of_blob" in unshared
     assert "Seq Scan" not in unshared
-    assert "document_by_id" in await plan(database, deleting.SQL["forget_metadata"], [SMALL, ["d1"], 100])
+    assert "indexed_document_pkey" in unshared
+    assert "deleted_document_pkey" in unshared
+    assert "deleted_document_due" in await plan(database, remains.SQL["take_due"], [50, 600.0])
+    assert "document_by_id" in await plan(database, remains.SQL["forget_metadata"], [SMALL, ["d1"], 100])
     assert "chunk_pkey" in await plan(database, deleting.SQL["delete_chunks"], [SMALL, ["d1"]])
 
 

@@ -161,6 +161,8 @@ async def test_nothing_is_left_of_a_deleted_tenant_whatever_dies_meanwhile(
             trainings = [row["id"] for row in await database.fetch("select id from training where tenant = $1", tenant)]
             await wait_until(lambda: database.fetchval("select count(distinct tenant) = 2 from usage"))
             await database.execute("insert into stage_usage values ($1, now(), 'read', 5)", tenant)  # which this worker does not tell
+            broken_off = "insert into deleted_document values ($1, 'c', 1, now(), $2, 'infinity')"
+            await database.execute(broken_off, tenant, trainings[0])
             before = await rows(database, tenant, trainings)
             assert {table for table, count in before.items() if not count} == {"removed_training"}
             kept = await rows(database, tenant + 1, [])

@@ -46,7 +46,7 @@ class Tenants:
             for row in there:
                 await trainings.remove(c, row["id"])
             await trainings.finish(c)
-        for statement in ("remove_chunks", "remove_indexed"):
+        for statement in ("remove_chunks", "remove_indexed", "remove_deleted"):
             done = ""
             while done != "DELETE 0":
                 done = await c.execute(SQL[statement], tenant, ROWS_AT_ONCE)

@@ -20,6 +20,9 @@ delete from chunk where ctid = any(array(select ctid from chunk where tenant = $
 -- name: remove_indexed
 delete from indexed_document where ctid = any(array(select ctid from indexed_document where tenant = $1 limit $2))
 
+-- name: remove_deleted
+delete from deleted_document where ctid = any(array(select ctid from deleted_document where tenant = $1 limit $2))
+
 -- name: arriving
 -- Whether bytes may still be on their way into the store; what is not there after $2 seconds does not come.
 select exists (

@@ -1,13 +1,17 @@
 -- name: next_place
 -- A delete's place in the order of trainings: it is newer than all that were started before.
-select nextval(pg_get_serial_sequence('training', 'id'))
+select nextval(pg_get_serial_sequence('training', 'id')) as place, now() as called_at
 
 -- name: keep_tenant
 -- None for a tenant that is being deleted; any other is there until this transaction ends.
 select id from tenant where id = $1 and not deleting for key share
 
 -- name: documents_of
-select document_id from indexed_document where tenant = $1 and training = $2 and not deleted order by document_id limit $3
+-- Those in the index, then those that a call which broke off has taken out of it.
+(select document_id from indexed_document where tenant = $1 and training = $2 and not deleted order by document_id limit $3)
+union all
+(select document_id from deleted_document where tenant = $1 and training = $2 order by document_id limit $3)
+limit $3
 
 -- name: lock_documents
 -- Those that the delete takes out of the index; whoever writes one now is waited for.
@@ -42,62 +46,3 @@ returning document_id
 
 -- name: delete_chunks
 delete from chunk where tenant = $1 and document_id = any($2::text[])
-
--- name: forget_metadata
--- In the record of trainings. A row that a group commit has now is passed over, so that neither waits for the other with rows locked.
-with held as (
-    select d.training, d.ordinal
-    from training g join document d on d.training = g.id
-    where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.metadata is not null
-    for no key update of d skip locked
-)
-update document d set metadata = null from held where d.training = held.training and d.ordinal = held.ordinal
-
--- name: remembers_metadata
-select exists (
-    select 1 from training g join document d on d.training = g.id
-    where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.metadata is not null
-)
-
--- name: blobs
--- The SHA-256 of the bytes that the documents were ever trained from: $4 are the numbers that ids are, in their order.
-select substr(d.uri, 8, 64) as sha256
-from training g join document d on d.training = g.id
-where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.uri like 'blob://%'
-union
-select substr(g.uri_template, 8, 64)
-from training g join unnest($4::bigint[]) as number on number - g.number_offset between 0 and g.load_count - 1
-where g.tenant = $1 and g.id < $3 and g.uri_template like 'blob://%'
-
--- name: unshared
--- Of those, the ones that no document needs that is not deleted. None while a manifest is being loaded, whose further lines may name any
--- of them.
-select sha256 from unnest($2::text[]) as blob (sha256)
-where not exists (select 1 from training g where g.tenant = $1 and g.state in (:TrainingState.OPEN) and not g.sealed and g.manifest_uri is not null)
-    and not exists (
-        select 1 from document d join training g on g.id = d.training
-        where substr(d.uri, 8, 64) = blob.sha256 and d.uri like 'blob://%' and g.tenant = $1
-            and not exists (
-                select 1 from indexed_document i
-                where i.tenant = $1 and i.document_id = d.document_id and i.deleted and i.index_order > coalesce(g.retry_of, g.id)
-            )
-    )
-    and not exists (
-        select 1 from training g
-        where g.tenant = $1 and substr(g.uri_template, 8, 64) = blob.sha256 and g.uri_template like 'blob://%'
-            and (
-                (g.state in (:TrainingState.OPEN) and not g.sealed)
-                -- What the index has of it says so at once, where looking through its documents may take long.
-                or exists (select 1 from indexed_document i where i.tenant = $1 and i.training = g.id and not i.deleted offset 0)
-                or exists (
-                    select 1 from document d
-                    where d.training = g.id
-                        and not exists (
-                            select 1 from indexed_document i
-                            where i.tenant = $1 and i.document_id = (d.ordinal + g.number_offset)::text and i.deleted and i.index_order > g.id
-                            offset 0
-                        )
-                    offset 0
-                )
-            )
-    )

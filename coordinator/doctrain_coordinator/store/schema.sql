@@ -366,6 +366,28 @@ create table indexed_document (
 create index indexed_document_of_training on indexed_document (tenant, training) where not deleted;
 create index indexed_document_metadata on indexed_document using gin (metadata jsonb_path_ops) with (fastupdate = off);
 
+-- Documents that a delete took out of the index and of which something may be left elsewhere: metadata in the record of trainings, bytes,
+-- artifacts. It holds for all that older trainings have of them, also where a newer one has put them into the index since. place: the
+-- delete's in the order of trainings; called_at: when it was called: bytes that were stored since are not its. training: where all of that
+-- one is deleted, and its call has not come to the end with this document. due_at: from when whoever looks goes on with it.
+create table deleted_document (
+    tenant bigint not null,
+    document_id text not null,
+    place bigint not null,
+    called_at timestamptz not null,
+    training bigint,
+    due_at timestamptz not null,
+    primary key (tenant, document_id)
+);
+
+create index deleted_document_due on deleted_document (due_at);
+
+-- Deletes that hold: what trainings before that place have of the document is not needed.
+create view document_delete as
+select tenant, document_id, index_order as place from indexed_document where deleted
+union all
+select tenant, document_id, place from deleted_document;
+
 -- words: of heading and text (doctrain_mesh.words), each with its tenant before it, so that what the index holds of one word is one
 -- tenant's. Vectors of different models have different lengths and never meet: each model has an index of its own, made by the
 -- coordinators (search/vector_index.py).

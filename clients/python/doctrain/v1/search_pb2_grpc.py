@@ -89,8 +89,8 @@ class SearchServiceServicer(object):
         - while a document that is not deleted has the same ones, or others of the same upload (`blob://KEY/OFFSET/LENGTH`, numbered
         documents);
         - of small documents that came in one request, until the last of these is deleted: they are kept together, as one upload;
-        - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. Name the
-        documents in another call after that to have their bytes removed; a call by `training_task_id` finds them no more.
+        - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. They go by
+        themselves within minutes after that.
 
         The record of the trainings stays: ListDocuments still says that there was a document of this id and how it ended.
 
@@ -100,7 +100,9 @@ class SearchServiceServicer(object):
 
         Safe to repeat; documents that are not in the index are passed over. Errors: INVALID_REQUEST, TRAINING_NOT_FOUND,
         TRAINING_NOT_ENDED (cancel it first, or name the documents), DEPENDENCY_UNAVAILABLE (Postgres or the blob store: what was
-        deleted so far stays deleted; make the same call again).
+        deleted so far stays deleted; make the same call again). What a call that broke off took out of the index and did not come to
+        remove elsewhere is removed by the same call made again, before it is `complete`, and by itself within minutes where nobody
+        makes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

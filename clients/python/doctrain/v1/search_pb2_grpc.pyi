@@ -57,8 +57,8 @@ class SearchServiceStub:
     - while a document that is not deleted has the same ones, or others of the same upload (`blob://KEY/OFFSET/LENGTH`, numbered
       documents);
     - of small documents that came in one request, until the last of these is deleted: they are kept together, as one upload;
-    - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. Name the
-      documents in another call after that to have their bytes removed; a call by `training_task_id` finds them no more.
+    - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. They go by
+      themselves within minutes after that.
 
     The record of the trainings stays: ListDocuments still says that there was a document of this id and how it ended.
 
@@ -68,7 +68,9 @@ class SearchServiceStub:
 
     Safe to repeat; documents that are not in the index are passed over. Errors: INVALID_REQUEST, TRAINING_NOT_FOUND,
     TRAINING_NOT_ENDED (cancel it first, or name the documents), DEPENDENCY_UNAVAILABLE (Postgres or the blob store: what was
-    deleted so far stays deleted; make the same call again).
+    deleted so far stays deleted; make the same call again). What a call that broke off took out of the index and did not come to
+    remove elsewhere is removed by the same call made again, before it is `complete`, and by itself within minutes where nobody
+    makes it.
     """
     GetIndex: _grpc.UnaryUnaryMultiCallable[_search_pb2.GetIndexRequest, _search_pb2.GetIndexResponse]
     """How much the tenant's index holds, and whether all of it can be found by meaning. Errors: DEPENDENCY_UNAVAILABLE."""
@@ -102,8 +104,8 @@ class SearchServiceAsyncStub(SearchServiceStub):
     - while a document that is not deleted has the same ones, or others of the same upload (`blob://KEY/OFFSET/LENGTH`, numbered
       documents);
     - of small documents that came in one request, until the last of these is deleted: they are kept together, as one upload;
-    - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. Name the
-      documents in another call after that to have their bytes removed; a call by `training_task_id` finds them no more.
+    - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. They go by
+      themselves within minutes after that.
 
     The record of the trainings stays: ListDocuments still says that there was a document of this id and how it ended.
 
@@ -113,7 +115,9 @@ class SearchServiceAsyncStub(SearchServiceStub):
 
     Safe to repeat; documents that are not in the index are passed over. Errors: INVALID_REQUEST, TRAINING_NOT_FOUND,
     TRAINING_NOT_ENDED (cancel it first, or name the documents), DEPENDENCY_UNAVAILABLE (Postgres or the blob store: what was
-    deleted so far stays deleted; make the same call again).
+    deleted so far stays deleted; make the same call again). What a call that broke off took out of the index and did not come to
+    remove elsewhere is removed by the same call made again, before it is `complete`, and by itself within minutes where nobody
+    makes it.
     """
     GetIndex: _aio.UnaryUnaryMultiCallable[_search_pb2.GetIndexRequest, _search_pb2.GetIndexResponse]  # type: ignore[assignment]
     """How much the tenant's index holds, and whether all of it can be found by meaning. Errors: DEPENDENCY_UNAVAILABLE."""
@@ -156,8 +160,8 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
         - while a document that is not deleted has the same ones, or others of the same upload (`blob://KEY/OFFSET/LENGTH`, numbered
           documents);
         - of small documents that came in one request, until the last of these is deleted: they are kept together, as one upload;
-        - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. Name the
-          documents in another call after that to have their bytes removed; a call by `training_task_id` finds them no more.
+        - while the tenant has a training whose manifest is still being loaded, since its further lines may name them. They go by
+          themselves within minutes after that.
 
         The record of the trainings stays: ListDocuments still says that there was a document of this id and how it ended.
 
@@ -167,7 +171,9 @@ class SearchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Safe to repeat; documents that are not in the index are passed over. Errors: INVALID_REQUEST, TRAINING_NOT_FOUND,
         TRAINING_NOT_ENDED (cancel it first, or name the documents), DEPENDENCY_UNAVAILABLE (Postgres or the blob store: what was
-        deleted so far stays deleted; make the same call again).
+        deleted so far stays deleted; make the same call again). What a call that broke off took out of the index and did not come to
+        remove elsewhere is removed by the same call made again, before it is `complete`, and by itself within minutes where nobody
+        makes it.
         """
 
     @_abc_1.abstractmethod
