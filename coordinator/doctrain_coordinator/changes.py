@@ -32,7 +32,7 @@ Listener = Callable[[frozenset[int] | None], None]
 
 
 class Changes:
-    """One a coordinator. ``run`` is supervised by the application."""
+    """Tells a coordinator's parts what changed; it has one. ``run`` is supervised by the application."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

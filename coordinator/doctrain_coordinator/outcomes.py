@@ -43,15 +43,15 @@ class Outcomes:
         self._done = self._unchanged = self._retries = 0
 
     def done(self, documents: int) -> None:
-        """So many documents are trained, those included that were found to be trained already."""
+        """Counts documents that are trained, those included that were found to be trained already."""
         self._done += documents
 
     def unchanged(self, documents: int) -> None:
-        """So many of these were."""
+        """Counts those among the trained documents that were trained already."""
         self._unchanged += documents
 
     def retried(self, tries: int) -> None:
-        """So many tries of documents failed before their last."""
+        """Counts tries of documents that failed before their last one."""
         self._retries += tries
 
     def failed(self, training: int, ordinal: int, error_class: int, code: str) -> None:
@@ -59,7 +59,7 @@ class Outcomes:
         self._failed.setdefault((training, error_class, code), []).append(ordinal)
 
     def ended(self, rows: Iterable[TrainingRow]) -> None:
-        """Those of the rows that the transaction ended; they are all that it locked."""
+        """The outcomes of the trainings that the transaction ended, given its rows; they are all that it locked."""
         for row in rows:
             self._task_ids[row.id] = row.task_id
             if row.ended:

@@ -61,7 +61,7 @@ class AsyncFleet:
         await self._order(fleet_pb2.CONCURRENCY_ORDER_KIND_PIN, slots, plan, tenant_id, reason)
 
     async def cap_concurrency(self, slots: int, *, plan: str = "", tenant_id: str = "", reason: str = "") -> None:
-        """The same with at most so many."""
+        """Caps a plan or a tenant at so many documents at once."""
         await self._order(fleet_pb2.CONCURRENCY_ORDER_KIND_CAP, slots, plan, tenant_id, reason)
 
     async def clear_concurrency(self, *, plan: str = "", tenant_id: str = "") -> None:

@@ -141,7 +141,7 @@ class Watching:
         return self._last is None or (training.version, training.state) != (self._last.version, self._last.state)
 
     def _untold(self, documents: Iterable[training_pb2.Document]) -> list[training_pb2.Document]:
-        """Those that were not told before."""
+        """The documents that were not told before."""
         fresh = []
         for document in documents:
             if document.document_id not in self._told:

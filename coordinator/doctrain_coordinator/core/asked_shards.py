@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class AskedShards:
-    """Of one stream. Heartbeats are told apart by their count, so that no clock is asked."""
+    """The shards whose begins one stream has not answered yet. Heartbeats are told apart by their count, so that no clock is asked."""
 
     def __init__(self) -> None:
         # The heartbeat (counted) after which the begin was answered, None while it is not.
@@ -20,7 +20,7 @@ class AskedShards:
         self._answered[shard] = None
 
     def answered(self, shard: int) -> None:
-        """It is answered now."""
+        """Notes that a shard's begin is answered now."""
         self._answered[shard] = self._heartbeats
 
     def heartbeat(self) -> int:
@@ -30,5 +30,5 @@ class AskedShards:
         return self._heartbeats
 
     def unnamed(self, heartbeat: int) -> set[int]:
-        """Those that the heartbeat of that count need not name: not answered yet, or only since the heartbeat before it came."""
+        """The shards that the heartbeat of that count need not name: not answered yet, or only since the heartbeat before it came."""
         return {shard for shard, at in self._answered.items() if at is None or at >= heartbeat - 1}

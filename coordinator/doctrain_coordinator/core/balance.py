@@ -25,7 +25,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One that takes new shards, and those that it has in its lanes."""
+    """A worker that takes new shards, with the shards in its lanes."""
 
     lanes: int
     running: Sequence[Running]

@@ -26,5 +26,5 @@ COMMON = frozenset(" ".join((_ENGLISH, _GERMAN, _FRENCH, _SPANISH)).split())
 
 
 def telling(words: Sequence[str]) -> Sequence[str]:
-    """Those of a query's words that say something; all of them where none does."""
+    """The words of a query that say something; all of them where none does."""
     return [word for word in words if word not in COMMON] or words

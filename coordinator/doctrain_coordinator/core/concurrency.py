@@ -116,7 +116,10 @@ class _Course:
 
 
 class ConcurrencyPolicy:
-    """Of one leader, which looks every few seconds; ``now`` is on one monotonic clock, ``lane_slots`` is what a lane runs at once."""
+    """What plans allow, as one leader decides it, which looks every few seconds.
+
+    ``now`` is on one monotonic clock, ``lane_slots`` is what a lane runs at once.
+    """
 
     def __init__(self, marks: Marks, lane_slots: int) -> None:
         self._marks, self._lane_slots = marks, lane_slots

@@ -15,6 +15,6 @@ class FirstSeen:
         self._since: dict[Key, float] = {}
 
     def ages(self, now: float, keys: Iterable[Key]) -> Mapping[Key, float]:
-        """Of what is seen now, how long ago it was seen first; everything else is forgotten."""
+        """How long ago each thing that is seen now was seen first; everything else is forgotten."""
         self._since = {key: self._since.get(key, now) for key in keys}
         return {key: now - since for key, since in self._since.items()}

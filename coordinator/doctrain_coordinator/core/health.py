@@ -88,7 +88,7 @@ class _Course:
 
 
 class HealthPolicy:
-    """Of one leader, which looks at the fleet every few seconds; ``now`` is on one monotonic clock."""
+    """Judges workers for one leader, which looks at the fleet every few seconds; ``now`` is on one monotonic clock."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

@@ -20,7 +20,7 @@ class Latency:
             self._began = now
 
     def ended(self, now: float) -> None:
-        """It is done."""
+        """Notes that it is done."""
         if self._began is not None:
             self._ended.append((now, now - self._began))
         self._began = None

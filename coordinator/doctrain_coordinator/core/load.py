@@ -12,7 +12,10 @@ MOST_BOOT_ID = 64
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of one boot in one session. Shares are 0 to 1; ``failure_share`` is of the tries that ended in the last minute."""
+    """What a worker says of itself, in one boot and one session.
+
+    Shares are 0 to 1; ``failure_share`` is of the tries that ended in the last minute.
+    """
 
     boot_id: str = ""
     session: int | None = None
@@ -30,7 +33,7 @@ class Load:
 
 
 def read(said: Mapping[str, object]) -> Load:
-    """Of a record: any worker may write what it likes there."""
+    """The load that a record tells: any worker may write what it likes there."""
     boot = said.get("boot_id")
     return Load(
         boot if isinstance(boot, str) and len(boot) <= MOST_BOOT_ID and boot.isprintable() else "",

@@ -8,7 +8,7 @@ from doctrain_coordinator.core.states import TrainingState
 def sentence(
     state: TrainingState, *, total: int, completed: int, failed: int, sealed: bool, paused: bool = False, unchanged: int = 0
 ) -> str:
-    """Such as "Processing 41 of 120 documents."; the number counts the documents that have ended."""
+    """Where a training stands, such as "Processing 41 of 120 documents."; the number counts the documents that have ended."""
     documents = f"{total:,} document{'' if total == 1 else 's'}{'' if sealed else ' read so far'}"
     ended = completed + failed
     with_failures = (f"; {failed:,} failed" if failed else "") + (f"; {unchanged:,} unchanged" if unchanged else "")

@@ -25,7 +25,7 @@ class ReceivedService:
             self._received[tenant] += slots * seconds
 
     def attend(self, tenants: Collection[int]) -> None:
-        """These have work, too."""
+        """Counts these tenants among those that have work."""
         least = min(self._received.values(), default=0.0)
         for tenant in tenants:
             self._received.setdefault(tenant, least)

@@ -83,7 +83,7 @@ def resize(tenants: Iterable[Held], lane_slots: int) -> Resizing:
 
 
 def _too_many(staying: Sequence[Sized], slots: int) -> list[Sized]:
-    """Those for which there is not even one slot each: first what no worker has begun, then the youngest."""
+    """The shards for which there is not even one slot each: first what no worker has begun, then the youngest."""
     last_first = sorted(staying, key=lambda shard: (shard.runs, -shard.shard))
     return last_first[: max(0, len(staying) - slots)]
 

@@ -26,7 +26,10 @@ class TrainingState(IntEnum):
 
 
 class ShardState(IntEnum):
-    """Those IN_FLIGHT count with their width against the tenant's plan; those HELD are a session's; of those ENDED no document changes."""
+    """The states of a shard.
+
+    Those IN_FLIGHT count with their width against the tenant's plan; those HELD are a session's; of those ENDED no document changes.
+    """
 
     PENDING = 0
     DISPATCHED = 1
@@ -58,7 +61,7 @@ class ShownState(IntEnum):
 
 
 class ErrorClass(IntEnum):
-    """Of what kind a failure is; newer workers may know more of them."""
+    """The kinds of failures; newer workers may know more of them."""
 
     TRANSIENT = 1
     PERMANENT = 2

@@ -27,7 +27,7 @@ class Running:
 
 
 def choose(running: Sequence[Running]) -> list[tuple[int, int]]:
-    """One shard of each tenant at most, as (shard, number), sorted, given those of tenants that are held back.
+    """The shards that make room, one of each tenant at most, as (shard, number), sorted, given those of tenants that are held back.
 
     It is of the training with the most slots the one that ran longest.
     """

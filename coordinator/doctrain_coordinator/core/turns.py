@@ -105,7 +105,7 @@ class Rota:
         return [training for training, _ in chosen]
 
     def ended(self, training: int, now: float) -> None:
-        """Its turn did."""
+        """Notes that the turn of a load has ended."""
         del self._tenants[training]
         self._last[training] = now
 
@@ -115,7 +115,7 @@ class Rota:
         self._until.pop(training, None)
 
     def rest(self, training: int, until: float) -> None:
-        """It is not chosen until then, for no fault of its own."""
+        """Keeps a load from being chosen until then, for no fault of its own."""
         self._until[training] = until
 
     def failed(self, training: int, now: float) -> Failure:

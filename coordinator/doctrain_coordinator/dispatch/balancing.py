@@ -19,7 +19,7 @@ SQL = statements.of(__name__, ShardState)
 
 
 class Balancing:
-    """That of one leader's term."""
+    """Moves shards to workers that joined, during one leader's term."""
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection

@@ -54,7 +54,10 @@ class Dependencies:
 
 
 class ConcurrencyControl:
-    """One a coordinator; ``run`` is supervised by the application. ``leads`` tells whether this one decides."""
+    """Moves what plans allow; each coordinator has one.
+
+    ``run`` is supervised by the application. ``leads`` tells whether this one decides.
+    """
 
     def __init__(
         self,

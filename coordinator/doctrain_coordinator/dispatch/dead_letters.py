@@ -41,7 +41,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """One a coordinator; ``run`` is supervised by the application."""
+    """Takes in what the broker put aside; each coordinator has one. ``run`` is supervised by the application."""
 
     def __init__(self, pool: Pool, broker: Broker) -> None:
         self._pool, self._broker = pool, broker

@@ -52,7 +52,10 @@ class _Fleet:
 
 
 class FleetMeasures:
-    """One a coordinator; ``run`` is supervised by the application. A session is silent ``silent_seconds`` after its last heartbeat."""
+    """Measures the fleet for the metrics; each coordinator has one.
+
+    ``run`` is supervised by the application. A session is silent ``silent_seconds`` after its last heartbeat.
+    """
 
     def __init__(self, pool: Pool, broker: Broker, leads: Callable[[], bool], *, silent_seconds: float) -> None:
         self._pool, self._broker, self._leads, self._silent = pool, broker, leads, silent_seconds

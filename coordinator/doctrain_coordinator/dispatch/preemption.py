@@ -24,7 +24,7 @@ GAP_SECONDS = 0.25
 
 
 class Preemptions:
-    """Those of one leader's term."""
+    """Takes lanes back for tenants that wait, during one leader's term."""
 
     def __init__(self, connection: Connection, service: ReceivedService, lane_slots: int) -> None:
         self._c, self._service, self._lane_slots = connection, service, lane_slots
@@ -33,7 +33,7 @@ class Preemptions:
         self._seen = FirstSeen()
 
     def granted(self, shards: Iterable[tuple[int, int]]) -> None:
-        """These shards were granted and published in this order, under these numbers."""
+        """Notes that these shards were granted and published in this order, under these numbers."""
         for key in shards:
             self._granted += 1
             self._places[key] = self._granted

@@ -47,7 +47,7 @@ async def read_oldest_wait(c: Connection) -> float | None:
 
 
 async def read_queue(pool: Pool) -> Queue:
-    """As it stands; raises StoreUnavailableError."""
+    """The queue as it stands; raises StoreUnavailableError."""
     async with postgres.acquired(pool, "reading the queue", seconds=READ_SECONDS) as c:
         in_all = await c.fetchrow(SQL["queue"])
         oldest = await read_oldest_wait(c)

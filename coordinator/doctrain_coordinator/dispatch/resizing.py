@@ -22,7 +22,7 @@ SQL = statements.of(__name__, ShardState)
 
 
 class Resizings:
-    """Those of one leader's term. ``lane_slots`` is the most documents at once within a shard."""
+    """Widens and narrows shards that run, during one leader's term. ``lane_slots`` is the most documents at once within a shard."""
 
     def __init__(self, connection: Connection, lane_slots: int) -> None:
         self._c, self._lane_slots = connection, lane_slots

@@ -16,7 +16,7 @@ SQL = statements.of(__name__, ShardState, TrainingState)
 
 
 class TrainingTurns:
-    """Those of one leader's term."""
+    """Lets trainings of one tenant take turns, during one leader's term."""
 
     def __init__(self, connection: Connection) -> None:
         self._c = connection

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Tenants:
-    """Those that are being deleted."""
+    """Removes the tenants that are being deleted."""
 
     def __init__(self, control: Control, blobs: BlobStore) -> None:
         self._control, self._blobs = control, blobs

@@ -22,7 +22,7 @@ BROKEN_OFF_SECONDS = 3600.0
 
 
 async def unnamed_of(c: Connection | OwnConnection, tenant: int, days: float, locked: Sequence[str]) -> list[str]:
-    """Those of a tenant's uploads that no training names and that were stored more than ``days`` ago."""
+    """The uploads of a tenant that no training names and that were stored more than ``days`` ago."""
     return [row["sha256"] for row in await c.fetch(SQL["unnamed"], tenant, locked, days)]
 
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def deed(subject: str, *, tenant_id: str = "") -> Iterator[Deed]:
-    """That of the call that runs, to write where it is done; ``subject``: what it changes, ``tenant_id``: whom it concerns."""
+    """The deed of the call that runs, to write where it is done; ``subject``: what it changes, ``tenant_id``: whom it concerns."""
     made = Deed(CALLER.get(), METHOD.get().rpartition("/")[2], trace_id(), tenant_id, subject)
     DEED.set(made)
     yield made

@@ -28,7 +28,7 @@ class Cost(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """That of one method.
+    """The rules of one method.
 
     Args:
         role: of the keys that may call it.
@@ -120,5 +120,5 @@ _NOBODYS = Policy(role=_NOBODY)
 
 
 def policy_of(method: str) -> Policy:
-    """That of ``/service/method``."""
+    """The policy of ``/service/method``; nobody may call a method that has none."""
     return POLICIES.get(method, _NOBODYS)

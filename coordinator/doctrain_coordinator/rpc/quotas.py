@@ -24,7 +24,7 @@ MOST_BUCKETS = 10_000
 
 
 class Quotas:
-    """Those of one coordinator. ``clock``: seconds, monotonic."""
+    """The quotas that one coordinator counts. ``clock``: seconds, monotonic."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def trace_id() -> str:
-    """Of the call that runs; empty when it is not traced."""
+    """The trace of the call that runs; empty when it is not traced."""
     span = trace.get_current_span().get_span_context()
     return f"{span.trace_id:032x}" if span.is_valid else ""
 

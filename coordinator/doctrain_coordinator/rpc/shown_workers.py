@@ -13,7 +13,7 @@ NOTHING_SAID = Load()
 
 
 def worker(session: LiveSession, record: Load | None, order: WorkerOrder | None, silent_seconds: float) -> pb.Worker:
-    """One in session; ``record`` is what the registry has of it."""
+    """A worker in session; ``record`` is what the registry has of it."""
     said = record or NOTHING_SAID
     health, reason = _health(session, order)
     shown = pb.Worker(
@@ -44,7 +44,7 @@ def worker(session: LiveSession, record: Load | None, order: WorkerOrder | None,
 
 
 def absent(order: WorkerOrder) -> pb.Worker:
-    """One under an order that is not in session."""
+    """A worker under an order that is not in session."""
     health, reason = _ordered(order)
     return pb.Worker(
         worker_id=order.worker_id,

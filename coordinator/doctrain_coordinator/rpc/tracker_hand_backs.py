@@ -19,7 +19,10 @@ MOST_DELAY_MS = 24 * 3600 * 1000
 
 
 class HandBackQueue:
-    """One stream's, done in the order in which they came; beside its reader, as one may wait for locks and heartbeats must not."""
+    """The hand-backs of one stream, done in the order in which they came.
+
+    They are done beside its reader, as one may wait for locks and heartbeats must not.
+    """
 
     def __init__(self, session: int, outbox: Outbox, handbacks: HandBacks, trials: Trials, sessions: Sessions) -> None:
         self._session, self._outbox = session, outbox

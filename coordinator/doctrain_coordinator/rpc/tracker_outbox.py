@@ -58,11 +58,11 @@ class Outbox:
         self._wakeup.set()
 
     def yielded(self, shard: pb.ShardRef) -> None:
-        """That hold is released."""
+        """Tells the worker that the hold is released."""
         self._next.yields.append(shard)
         self._wakeup.set()
 
     def stopped(self, shards: Iterable[pb.ShardRef]) -> None:
-        """Those holds are released: nothing of them ran any more."""
+        """Tells the worker that the holds are released: nothing of them ran any more."""
         self._next.stopped.extend(shards)
         self._wakeup.set()

@@ -142,7 +142,7 @@ def _refuse_duplicates(request: pb.StartTrainingRequest, twice: Collection[str])
 
 
 def _start_hash(request: pb.StartTrainingRequest, documents: Sequence[Document]) -> bytes:
-    """The same for requests of the same content: order counts, the order of metadata does not."""
+    """A hash that is equal for requests of the same content: order counts, the order of metadata does not."""
     digest = hashlib.sha256()
 
     def add(*parts: bytes) -> None:

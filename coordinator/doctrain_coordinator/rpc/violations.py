@@ -20,7 +20,7 @@ class Violations:
         self._found: list[FieldViolation] = []
 
     def add(self, field: str, description: str) -> None:
-        """One field is wrong."""
+        """Adds a field that is wrong."""
         if len(self._found) < MOST_VIOLATIONS:
             self._found.append(FieldViolation(field, description))
 

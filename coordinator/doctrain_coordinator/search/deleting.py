@@ -41,7 +41,7 @@ class Deleting:
         self._pool, self._trainings, self._remains = pool, trainings, remains
 
     async def documents(self, document_ids: Sequence[str], deed: Deed) -> Deleted:
-        """Those documents, whichever training put them into the index, and those that older trainings have open.
+        """Deletes documents by their ids, whichever training put them into the index, and those that older trainings have open.
 
         The deed is written with each batch, in its transaction.
         """

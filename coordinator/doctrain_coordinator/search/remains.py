@@ -46,7 +46,7 @@ class Delete(NamedTuple):
 
 
 class Remains:
-    """Those of every tenant's deleted documents."""
+    """Removes what deleted documents leave outside the index, for every tenant."""
 
     def __init__(self, pool: Pool, blobs: BlobStore) -> None:
         self._pool, self._blobs = pool, blobs

@@ -50,7 +50,7 @@ class Database:
         self._restored = asyncio.Event()
 
     async def connect(self, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS) -> OwnConnection:
-        """As ``doctrain_mesh.postgres.connect``."""
+        """Opens a connection, as ``doctrain_mesh.postgres.connect`` does."""
         connection = await postgres.connect(self._url, settings=settings, command_seconds=command_seconds)
         try:
             async with postgres.available("opening a connection", connection):
@@ -61,7 +61,7 @@ class Database:
         return connection
 
     async def create_pool(self, *, size: int, name: str, settings: Mapping[str, str] | None = None) -> Pool:
-        """As ``doctrain_mesh.postgres.create_pool``."""
+        """Opens a pool, as ``doctrain_mesh.postgres.create_pool`` does."""
         return await postgres.create_pool(self._url, size=size, name=name, settings=settings, opened=self._look)
 
     async def watch(self, pool: Pool) -> None:

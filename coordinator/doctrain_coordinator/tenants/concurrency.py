@@ -32,7 +32,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """That they have exactly (``pins``), or at most, so many documents at once. ``ordered_by`` is a key's number."""
+    """An order that a plan or a tenant has exactly (``pins``), or at most, so many documents at once. ``ordered_by`` is a key's number."""
 
     subject: Subject
     pins: bool
@@ -44,7 +44,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class PlanLimits:
-    """Of each tenant of a plan, in documents at once: always, at most, as the leader allows, and with the order that stands."""
+    """The limits of each tenant of a plan, in documents at once: always, at most, as the leader allows, and with the order that stands."""
 
     name: str
     slots: int

@@ -34,7 +34,7 @@ class TenantLimits:
 
 
 async def read(pool: Pool, tenant: int) -> TenantLimits:
-    """As they stand now. Raises TenantNotFoundError, StoreUnavailableError."""
+    """The limits of a tenant as they stand now. Raises TenantNotFoundError, StoreUnavailableError."""
     async with postgres.acquired(pool, "reading a tenant's limits", seconds=SECONDS) as c:
         row = await c.fetchrow(SQL["limits"], tenant)
     if row is None:

@@ -56,7 +56,7 @@ class _Locked:
 
 
 class GroupTransaction:
-    """One a committer: remembers what of shards never changes."""
+    """The transaction that commits many reports; a committer has one, which remembers what of shards never changes."""
 
     def __init__(self) -> None:
         self._facts: dict[int, ShardFacts] = {}
@@ -85,7 +85,7 @@ class GroupTransaction:
         return BegunShard(facts, training, row["number"], row["told_width"], row["resize"], row["open"], row["suspects"], row["cool_downs"])
 
     def _accepted(self, reports: Sequence[Report], ledger: Ledger, batch: Batch) -> list[Report]:
-        """Those of a shard's holder; the others are answered that they are late, or that it is done already."""
+        """The reports of a shard's holder; the others are answered that they are late, or that it is done already."""
         accepted = []
         for report in reports:
             if ledger.accepts(report.session, report.shard, report.number):

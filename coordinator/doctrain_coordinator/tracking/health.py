@@ -43,7 +43,10 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class HealthWatch:
-    """One a coordinator; ``run`` is supervised by the application. ``leads`` tells whether this one judges."""
+    """Watches the workers' health; each coordinator has one.
+
+    ``run`` is supervised by the application. ``leads`` tells whether this one judges.
+    """
 
     def __init__(
         self, pool: Pool, records: WorkerRecords, orders: WorkerOrders, changes: Changes, *, limits: Limits, leads: Callable[[], bool]

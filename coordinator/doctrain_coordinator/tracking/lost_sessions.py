@@ -34,7 +34,10 @@ Spawn = Callable[[Coroutine[Any, Any, None]], None]
 
 @dataclass(frozen=True, slots=True)
 class _Circumstances:
-    """Of one loss: ``age`` seconds ago, how far ``apart`` from it others were, and whether a charge is more than a count."""
+    """The circumstances of one loss.
+
+    It was ``age`` seconds ago, others were so far ``apart`` from it, and ``at_stake`` says whether a charge is more than a count.
+    """
 
     age: float
     apart: Sequence[float]
@@ -52,7 +55,7 @@ class _Circumstances:
 
 
 class LostSessions:
-    """One a coordinator. ``before_trial`` is how many losses put a shard's documents on trial."""
+    """Takes lost sessions back; each coordinator has one. ``before_trial`` is how many losses put a shard's documents on trial."""
 
     def __init__(self, pool: Pool, takebacks: TakeBacks, spawn: Spawn, *, before_trial: int) -> None:
         self._pool, self._takebacks, self._spawn, self._before_trial = pool, takebacks, spawn, before_trial

@@ -74,7 +74,7 @@ class OpenDocuments:
 
 
 async def open_ordinals(c: Connection, training: int, first: int, last: int) -> list[int]:
-    """Of a training's open documents, those within a range, in order."""
+    """The open documents of a training within a range, in order."""
     return [row["ordinal"] for row in await c.fetch(SQL["open_ordinals"], training, first, last)]
 
 

@@ -96,5 +96,5 @@ async def _record_failed(c: Connection, recordings: Sequence[Recording], outcome
 
 
 def _array(numbers: Sequence[int]) -> str:
-    """As Postgres reads an array."""
+    """The text that Postgres reads as an array."""
     return f"{{{','.join(map(str, numbers))}}}"

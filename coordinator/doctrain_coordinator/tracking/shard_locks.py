@@ -45,7 +45,10 @@ async def lock_shards(c: Connection, shards: Sequence[int], statement: str, *arg
 
 
 class ShardLocks:
-    """One a coordinator: bounds how many such transactions run at once, so that others find connections."""
+    """Runs transactions that lock shards; a coordinator has one for each pool.
+
+    It bounds how many such transactions run at once, so that others find connections.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

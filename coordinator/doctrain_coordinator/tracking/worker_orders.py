@@ -20,7 +20,7 @@ ORDER_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerOrder:
-    """One that stands: to take no new shards, and where it ``drains`` to hand back the others. ``ordered_by`` is a key's number."""
+    """An order that stands: to take no new shards, and where it ``drains`` to hand back the others. ``ordered_by`` is a key's number."""
 
     worker_id: str
     drains: bool
@@ -40,11 +40,14 @@ class WorkerOrders:
         self._pool, self._changes = pool, changes
 
     async def cordon(self, worker_id: str, reason: str, key_id: int, *, tell: Tell) -> None:
-        """It takes no new shards, and keeps those that it has; in place of any order before."""
+        """Orders that a worker takes no new shards, and keeps those that it has; in place of any order before."""
         await self._put(worker_id, None, reason, key_id, done=f"Worker {worker_id} was cordoned", tell=tell)
 
     async def drain(self, worker_id: str, within_seconds: float, reason: str, key_id: int, *, tell: Tell) -> None:
-        """It takes no new shards and hands the others back: at once what has not started, and the rest in that time at the latest."""
+        """Orders that a worker takes no new shards and hands the others back.
+
+        What has not started goes back at once, and the rest in that time at the latest.
+        """
         done = f"Worker {worker_id} was told to drain within {within_seconds:g} s"
         await self._put(worker_id, within_seconds, reason, key_id, done=done, tell=tell)
 
@@ -57,7 +60,7 @@ class WorkerOrders:
         self._changes.work()
 
     async def list(self) -> Sequence[WorkerOrder]:
-        """Those that stand, by worker."""
+        """The orders that stand, by worker."""
         async with postgres.acquired(self._pool, "listing the workers' orders", seconds=ORDER_SECONDS) as c:
             return [WorkerOrder(**row) for row in await c.fetch(SQL["list"])]
 

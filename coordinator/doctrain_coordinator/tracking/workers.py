@@ -39,7 +39,7 @@ class LiveSession:
 
     @property
     def verdict(self) -> Verdict:
-        """On its health."""
+        """What was last judged of its health."""
         return Verdict(self.unfit, self.spared)
 
 

@@ -150,5 +150,5 @@ def new_task_id() -> str:
 
 
 def traceparent() -> str:
-    """Of the call that starts a training; empty where none is traced."""
+    """The trace context of the call that starts a training; empty where none is traced."""
     return telemetry.headers().get("traceparent", "")

@@ -17,7 +17,7 @@ class AllTrainings:
         self._pool, self._trainings = pool, trainings
 
     async def page(self, before: int, size: int, *, open_only: bool) -> list[tuple[str, Seen]]:
-        """Those with keys below ``before``, newest first, each with the name of its tenant."""
+        """The trainings with keys below ``before``, newest first, each with the name of its tenant."""
         statement = SQL["open"] if open_only else SQL["all"]
         async with postgres.acquired(self._pool, "listing all trainings", seconds=READ_SECONDS) as c:
             tenants: dict[int, str] = {row["id"]: row["tenant_id"] for row in await c.fetch(statement, before, size)}

@@ -29,7 +29,10 @@ class ChangedDocuments:
         self._told.clear()
 
     async def since(self, version: int, seen: Seen) -> AsyncIterator[Sequence[DocumentView]]:
-        """Those that ended after the training had that version, in batches; ``seen`` is how it stands. Raises StoreUnavailableError."""
+        """The documents that ended after the training had that version, in batches.
+
+        ``seen`` is how it stands. Raises StoreUnavailableError.
+        """
         async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
             shards = await c.fetch(SQL["changed_shards"], self._training, version)
         for shard in shards:

@@ -42,6 +42,6 @@ class Chunk:
 
 
 def numbered(loaded: int, count: int, most: int) -> Chunk:
-    """Of ``count`` documents that differ by number only, the next ``most`` after those that are loaded."""
+    """Given ``count`` documents that differ by number only, the next ``most`` after those that are loaded."""
     after = min(loaded + most, count)
     return Chunk(after - loaded, after, after == count)

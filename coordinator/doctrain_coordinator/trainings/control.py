@@ -31,15 +31,15 @@ class Control:
         await self._hold(training, "pause_training", "pausing a training", deed)
 
     async def resume(self, training: int, *, deed: Deed | None = None) -> None:
-        """Its shards may be granted again, unless its tenant is suspended."""
+        """Lets a training's shards be granted again, unless its tenant is suspended."""
         await self._let_go(training, "resume_training", "resuming a training", deed)
 
     async def suspend(self, training: int) -> None:
-        """It stands still as if it were paused, whatever its tenant wants, until it is let go."""
+        """Makes a training stand still as if it were paused, whatever its tenant wants, until it is let go."""
         await self._hold(training, "suspend_training", "suspending a training", None)
 
     async def let_go(self, training: int) -> None:
-        """Its tenant is suspended no more: it goes on, unless it is paused."""
+        """Lets a training go on whose tenant is suspended no more, unless it is paused."""
         await self._let_go(training, "unsuspend_training", "letting a training go on", None)
 
     async def _hold(self, training: int, statement: str, operation: str, deed: Deed | None) -> None:

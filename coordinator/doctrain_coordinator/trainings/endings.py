@@ -34,7 +34,7 @@ async def end_early(locks: ShardLocks, training: int, state: TrainingState, reas
 
 
 async def lock_training(c: Connection, training: int) -> TrainingRow | None:
-    """Its row, locked; None when there is none."""
+    """The row of a training, locked; None when there is none."""
     row = await c.fetchrow(SQL["lock_for_end"], training)
     if row is None:
         return None

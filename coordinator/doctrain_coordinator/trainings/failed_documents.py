@@ -46,7 +46,7 @@ async def remaining(c: OwnConnection, failed: Failed, offset: int) -> AsyncItera
 
 
 async def named_chunk(c: Connection, failed: Failed, ids: Sequence[str], number_offset: int | None) -> Chunk:
-    """Those with one of the ids; ``number_offset`` is that of a training whose documents differ by number only."""
+    """The documents with one of the ids; ``number_offset`` is that of a training whose documents differ by number only."""
     ordinals = [] if number_offset is None else list(_ordinals(ids, number_offset))
     rows = await c.fetch(SQL["failed_by_id"], failed.training, ids if number_offset is None else [], ordinals, failed.classes)
     return _chunk(failed, [row["ordinal"] for row in rows], 0, last=True)

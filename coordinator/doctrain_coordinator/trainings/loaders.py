@@ -128,7 +128,7 @@ class Loaders:
             await postgres.close_connection(connection)
 
     async def _load(self, training: int) -> bool:
-        """One turn; False when there was nothing to do for this coordinator. The connection holds the claim."""
+        """Loads for one turn; False when there was nothing to do for this coordinator. The connection holds the claim."""
         async with self._connected() as c:
             claimed = await unfinished.claim(c, training)
             if claimed is None:

@@ -22,7 +22,7 @@ class LongDocuments:
         self._known: dict[int, DocumentView] = {}
 
     async def first(self, seen: Seen) -> list[tuple[DocumentView, UnderWay]]:
-        """Those that began first, without their metadata, each with how far it is. Raises StoreUnavailableError."""
+        """The running documents that began first, without their metadata, each with how far it is. Raises StoreUnavailableError."""
         found = restored_under_way(seen.training.under_way)
         first = sorted(found, key=lambda ordinal: found[ordinal].began_ms)[:MOST]
         if not self._known.keys() >= set(first):

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class OldArtifacts:
-    """Those that were made more than ``days`` ago."""
+    """Removes artifacts that were made more than ``days`` ago."""
 
     def __init__(self, artifacts: Artifacts, days: float) -> None:
         self._artifacts, self._age = artifacts, timedelta(days=days)

@@ -79,7 +79,7 @@ class Trainings:
         return training
 
     async def read(self, ids: Collection[int]) -> list[Seen]:
-        """Those trainings as they stand, in no order; unknown ones are left out."""
+        """The trainings as they stand, in no order; unknown ones are left out."""
         async with postgres.acquired(self._pool, "reading trainings", seconds=READ_SECONDS) as c:
             found = [_view(row) for row in await c.fetch(SQL["progress"], list(ids))]
             idle = [training.id for training in found if not training.state.ended and not training.running]
@@ -88,7 +88,7 @@ class Trainings:
         return [Seen(training, _waiting(training, waiting.get(training.id), fleet)) for training in found]
 
     async def one(self, training: int) -> Seen:
-        """That training as it stands; raises TrainingNotFoundError for one that was removed since it was found."""
+        """A training as it stands; raises TrainingNotFoundError for one that was removed since it was found."""
         for seen in await self.read([training]):
             return seen
         raise _removed()

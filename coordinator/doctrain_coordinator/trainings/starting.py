@@ -28,7 +28,7 @@ MOST_DUPLICATES = 100
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One that came with the request: at a URI or, with ``content``, itself. ``metadata`` is JSON."""
+    """A document that came with the request: at a URI or, with ``content``, itself. ``metadata`` is JSON."""
 
     document_id: str
     uri: str
@@ -68,7 +68,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class _Manifest:
-    """One that is open at its beginning; ``size`` in bytes."""
+    """A manifest that is open at its beginning; ``size`` in bytes."""
 
     reader: ManifestReader
     etag: str

@@ -56,7 +56,7 @@ class Mailbox:
 
 
 class WatchHub:
-    """One a coordinator. ``run`` is supervised by the application."""
+    """Reads trainings for all who watch them; each coordinator has one. ``run`` is supervised by the application."""
 
     def __init__(self, trainings: Trainings, changes: Changes) -> None:
         self._trainings, self._changes = trainings, changes

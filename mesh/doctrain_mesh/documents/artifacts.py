@@ -55,7 +55,7 @@ class Artifacts:
         return dict(sorted([(meta["path"].rpartition("/")[2], meta["size"]) async for meta in self._listed(origin.path)]))
 
     async def get(self, origin: Origin, name: str) -> bytes:
-        """One of them. Raises BlobNotFoundError."""
+        """The bytes of one artifact. Raises BlobNotFoundError."""
         async with reached("reading an artifact", READ_SECONDS):
             return bytes(await (await obstore.get_async(self._store, f"{origin.path}/{name}")).bytes_async())
 

@@ -18,7 +18,7 @@ class BlobCredentialsError(BlobForbiddenError):
 
 
 class BlobChangedError(InvalidRequestError):
-    """It was replaced while it was being read; what was read so far belongs to what is no longer there."""
+    """The object was replaced while it was being read; what was read so far belongs to what is no longer there."""
 
 
 class BlobRangeError(InvalidRequestError):

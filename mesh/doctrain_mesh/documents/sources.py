@@ -53,7 +53,7 @@ class Sources:
     @classmethod
     @contextmanager
     def of(cls, settings: Settings) -> Iterator[Sources]:
-        """Those of a process, closed at the end."""
+        """The sources of a process, closed at the end."""
         rules = UriRules(file_root=settings.file_root, allow_private_addresses=settings.allow_private_addresses, blob_url=settings.blob_url)
         sources = cls(BlobStore(settings.blob_url), rules)
         try:

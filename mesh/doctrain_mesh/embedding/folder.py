@@ -102,14 +102,14 @@ def _check_graph(session: Any, file: Path) -> None:
 
 
 def _dimensions(session: Any, model: OnnxModel) -> int:
-    """As the graph says, else as a sentence shows."""
+    """The length of the vectors, as the graph says, else as a sentence shows."""
     output = output_of(session)
     told = next(one.shape[-1] for one in session.get_outputs() if one.name == output)
     return told if isinstance(told, int) else model.dimensions_shown()
 
 
 def _name(folder: Path, file: Path, recipe: Recipe) -> str:
-    """Of what makes the vectors, not of where it lies: a folder may be at different places on different machines."""
+    """A name of what makes the vectors, not of where it lies: a folder may be at different places on different machines."""
     digest = hashlib.sha256(repr(recipe).encode())
     weights = {*file.parent.glob(f"{file.name}*"), *file.parent.glob("*.data")}
     for part in (*sorted(weights), folder / "tokenizer.json"):

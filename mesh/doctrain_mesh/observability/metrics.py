@@ -69,7 +69,7 @@ class Counter(_Instrument):
             self._counter.add(0)
 
     def add(self, amount: float, *values: str) -> None:
-        """So much more, with a value for each attribute; an empty one is left out."""
+        """Adds to the sum, with a value for each attribute; an empty one is left out."""
         if amount:
             self._counter.add(amount, self._named(values))
 
@@ -82,12 +82,12 @@ class UpDownCounter(_Instrument):
         self._counter = _METER.create_up_down_counter(name, unit, meaning)
 
     def add(self, amount: float, *values: str) -> None:
-        """So many more, or fewer."""
+        """Adds to the count, or takes away."""
         self._counter.add(amount, self._named(values))
 
     @contextmanager
     def one(self, *values: str) -> Iterator[None]:
-        """One more while open."""
+        """Counts one more while it is open."""
         self.add(1, *values)
         try:
             yield
@@ -103,7 +103,7 @@ class Histogram(_Instrument):
         self._histogram = _METER.create_histogram(name, unit, meaning, explicit_bucket_boundaries_advisory=buckets)
 
     def record(self, value: float, *values: str) -> None:
-        """One value, with a value for each attribute."""
+        """Records a value, with a value for each attribute."""
         self._histogram.record(value, self._named(values))
 
 

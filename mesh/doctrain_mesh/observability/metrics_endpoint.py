@@ -124,7 +124,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._held.pop(connection, None)
 
     def asks(self, connection: socket.socket) -> None:
-        """It has sent its request and keeps its place."""
+        """Notes that it has sent its request and keeps its place."""
         with self._lock:
             if connection in self._held:
                 self._held[connection] = True

@@ -28,7 +28,7 @@ RESERVED = 3
 
 
 def worker(children: int) -> int:
-    """Of a worker with so many children of each kind: they write, others claim unchanged documents or look for deletes."""
+    """The connections of a worker with so many children of each kind: they write, others claim unchanged documents or look for deletes."""
     return children + 2
 
 

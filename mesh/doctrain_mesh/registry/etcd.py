@@ -131,7 +131,7 @@ class EtcdRegistry:
         return {change.key: change.value for change in changes if change.value is not None}, answer.header.revision
 
     def _change(self, key: bytes, value: bytes | None) -> Change:
-        """As a watcher is told of it: any bytes may be a key, and what is too large for a record of ours is not there."""
+        """The change as a watcher is told of it: any bytes may be a key, and what is too large for a record of ours is not there."""
         name = key.decode(errors="backslashreplace")
         if value is not None and len(value) > MOST_VALUE_BYTES:
             if name not in self._told and len(self._told) < MOST_TOLD:

@@ -50,7 +50,7 @@ class Stubs:
 
 
 class Servers:
-    """Those that a URL names. Whoever calls one begins with the one that answered last, whichever half of grpc it uses."""
+    """The servers that a URL names. Whoever calls one begins with the one that answered last, whichever half of grpc it uses."""
 
     def __init__(self, url: str, ca_file: str | None, own: tuple[str, str] | None) -> None:
         self._addresses, secure = _parse(url)
@@ -85,7 +85,7 @@ class Servers:
 
 
 class Endpoints:
-    """Those of one loop: sends each call to the endpoint that answered last, and moves on to the next when it does not."""
+    """The endpoints of one event loop: sends each call to the endpoint that answered last, and moves on to the next when it does not."""
 
     def __init__(self, all_stubs: list[Stubs], servers: Servers) -> None:
         self._all, self._servers = all_stubs, servers

@@ -57,7 +57,7 @@ class MemoryRegistry:
             self._tell(Change(key, value))
 
     def remove(self, owner: _MemoryRegistration, key: str) -> None:
-        """Likewise."""
+        """Takes a key away; does nothing for a registration that does not own it."""
         if self._owners.get(key) is owner:
             del self._owners[key], self._values[key]
             self._tell(Change(key, None))

@@ -220,7 +220,7 @@ def _wheels_server(folder: Path) -> PostgresServer:
 
 @asynccontextmanager
 async def _by_the_wheel(folder: Path, tell: Callable[[str], None]) -> AsyncIterator[str]:
-    """As the system user ``pgserver``. Killed, we leave it running; the next start on the folder takes it over and ends it."""
+    """Runs it as the system user ``pgserver``. Killed, we leave it running; the next start on the folder takes it over and ends it."""
     tell("Starting Postgres as the system user pgserver, which is made for it: it refuses to run as root ...")
     async with deadline("Starting the embedded Postgres", INIT_SECONDS):
         server = await asyncio.to_thread(_wheels_server, folder)

@@ -36,7 +36,7 @@ async def kept_workers(count: int, settings: Settings, *, broker: Broker, regist
 
 
 class _Kept:
-    """One of them; ``opened`` is set once it had a session."""
+    """A worker that is kept; ``opened`` is set once it had a session."""
 
     def __init__(self, settings: Settings, broker: Broker, registry: Registry, over: asyncio.Event) -> None:
         self._settings, self._broker, self._registry, self._over = settings, broker, registry, over

@@ -62,7 +62,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 
 @contextmanager
 def _guardian_lost_told(name: str) -> Iterator[None]:
-    """One error for all that finds out that the guardian is gone."""
+    """Makes one error of all that finds out that the guardian is gone."""
     lost = False
     try:
         yield

@@ -50,7 +50,7 @@ class Columns:
 
 
 class Results:
-    """Those of a hold that began at ``began``; its length is how many are unanswered."""
+    """The results of a hold that began at ``began``; its length is how many are unanswered."""
 
     __slots__ = ("_began", "_ended", "_failed", "_ordinals", "_passed", "_sent", "_started", "_tries", "_unchanged")
 

@@ -25,13 +25,16 @@ class Tally:
     broken: int = 0
 
     def copy(self) -> Tally:
-        """As it stands."""
+        """A copy of it as it stands."""
         return Tally(self.done, self.failed, self.missed, self.broken)
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Of the last minute: documents that ended a second, tries that ended, and the share of these that broke, None without any."""
+    """The rates of the last minute.
+
+    Documents that ended a second, tries that ended, and the share of these that broke, None without any.
+    """
 
     documents_per_second: float
     tries: int
@@ -45,7 +48,7 @@ class Minute:
         self._seen = deque([(now, tally.copy())])
 
     def rates(self, now: float, tally: Tally) -> Rates:
-        """As of now; ask again and again, in the order of time."""
+        """The rates as of now; ask again and again, in the order of time."""
         self._seen.append((now, tally.copy()))
         while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW_SECONDS:
             self._seen.popleft()

@@ -91,7 +91,7 @@ class Tenure:
         self._asking = True
 
     def missed(self, *, told: bool) -> Step:
-        """That coordinator did not welcome it; ``told``: it may have been asked all the same."""
+        """Notes that the coordinator did not welcome it; ``told``: it may have been asked all the same."""
         if told or self._doubted:
             return Step.REATTACH
         self._asking = False

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 
 class Width:
-    """Of one hold. ``now``: so many may run when one is to start. ``in_force``: the last change that holds for those that run, too."""
+    """How many documents of one hold may run at once.
+
+    ``now``: so many may run when one is to start. ``in_force``: the last change that holds for those that run, too.
+    """
 
     def __init__(self, width: int, resize: int) -> None:
         self.now = width

@@ -20,7 +20,7 @@ from doctrain_worker.pipeline.processor import DocumentTask, NotHeldError, Shard
 
 
 class ShardState(IntEnum):
-    """Of the coordinator's states of a shard, the one in which its holder may write."""
+    """The one of the coordinator's states of a shard in which its holder may write."""
 
     RUNNING = 2
 
@@ -174,7 +174,7 @@ async def _rows(shard: ShardContext, document_id: str, indexed: IndexedDocument)
 
 
 def _words(tenant: int, heading: str, text: str) -> bytes:
-    """Those of the text, and beside them those of its headings alone, which say less of it."""
+    """The words of the text, and beside them those of its headings alone, which say less of it."""
     own = words(text)
     above = words(heading) - own
     return binary_copy.tsvector((lexeme(tenant, word) for word in own), (lexeme(tenant, word) for word in above))

@@ -9,7 +9,7 @@ from doctrain_worker.pipeline.wire import ReadLimits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """One a worker, for all of its documents.
+    """The limits that a worker has for all of its documents.
 
     Args:
         children: processes of each kind that compute at once.

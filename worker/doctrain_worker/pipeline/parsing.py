@@ -105,7 +105,7 @@ class Blamed:
         self._deaths: Counter[str] = Counter()
 
     def add(self, part: str, failure: Failure) -> bool:
-        """One more died; whether the document is worth another try."""
+        """Counts a child that died; whether the document is worth another try."""
         self._deaths[part] += 1
         if self._deaths[part] >= DEATHS_OF_A_PART:
             self.unread.append(UnreadPart(part, failure.code, failure.sentence))

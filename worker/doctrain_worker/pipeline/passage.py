@@ -29,7 +29,7 @@ class DocumentFailedError(Exception):
 
 @dataclass
 class _Stage:
-    """One that runs."""
+    """A stage that runs."""
 
     name: str
     facts: Facts
@@ -37,13 +37,13 @@ class _Stage:
     clock: StageClock = field(default_factory=StageClock)
 
     def timings(self) -> list[StageTiming]:
-        """As it stands: how long it waited, where that is worth telling, and the rest."""
+        """Its timings as they stand: how long it waited, where that is worth telling, and the rest."""
         waited, worked = self.clock.read()
         told = [StageTiming(WAIT, self.started, waited, {}), StageTiming(self.name, self.started + waited, worked, dict(self.facts))]
         return [one for one in told if one.name != WAIT or one.seconds >= LEAST_WAIT_SECONDS]
 
     def under_way(self) -> list[StageTiming]:
-        """Likewise, with what it does now last."""
+        """The timings as they stand, with what it does now last."""
         waited, worked = self.clock.read()
         stage = StageTiming(self.name, self.started, worked, dict(self.facts))
         return [stage, StageTiming(WAIT, self.started, waited, {})] if self.clock.only_waits else [stage]

@@ -22,7 +22,7 @@ CUTTING = 2
 
 
 class Recipes:
-    """Those of one worker. A stage of the operator's own counts by its name: what it does may change unseen."""
+    """The recipes of one worker. A stage of the operator's own counts by its name: what it does may change unseen."""
 
     def __init__(self, stages: Stages, model: str, limits: ReadLimits) -> None:
         self._all = (READING, CUTTING, stages.read, stages.chunk, model, msgspec.to_builtins(limits))

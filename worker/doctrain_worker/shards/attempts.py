@@ -39,7 +39,7 @@ COOL_DOWN_REASON = "its documents failed for a reason outside them, as when a se
 
 
 class Attempts:
-    """Those of one hold."""
+    """The attempts of one hold."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class _Hold:
 
 
 class Holds:
-    """One a worker; ``draining`` once it takes no more."""
+    """The shards that a worker holds; ``draining`` once it takes no more."""
 
     def __init__(self, setup: ShardSetup, session: Session, lanes: int, worker: str, trace_share: float) -> None:
         self._setup, self._session, self._worker, self._trace_share = setup, session, worker, trace_share

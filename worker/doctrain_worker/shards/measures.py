@@ -13,7 +13,7 @@ _CLASSES: dict[int, str] = {known: known.name.lower() for known in ErrorClass}
 
 
 def reported(ended: int, columns: Columns) -> None:
-    """So many documents ended and are told of in these columns."""
+    """Counts documents that ended and are told of in these columns."""
     if not ended:
         return
     failed, unchanged = len(columns.failed), len(columns.unchanged)

@@ -22,7 +22,7 @@ class End(Enum):
 
 
 class Orders:
-    """Those of one hold, whoever gives them: the tracker, the worker, or what became of its documents.
+    """The orders of one hold, whoever gives them: the tracker, the worker, or what became of its documents.
 
     ``starts_no_more``: what runs may end, if it was not interrupted, and nothing else may start. ``yielded`` says why and
     for how many seconds the rest goes back. ``all_started`` is called when nothing more is to start, maybe more than once.

@@ -87,7 +87,7 @@ class Reports:
         return Block(sequence, self._key, self._base_ms, results, running, under_way)
 
     def _under_way(self) -> list[UnderWay]:
-        """Those that run for long; one that has ended since has told its stages with its result."""
+        """The documents that run for long; one that has ended since has told its stages with its result."""
         return [
             UnderWay(ordinal, int((one.started - self._began) * 1000), passed(stages, one.began))
             for ordinal, stages in self._told_long
@@ -115,5 +115,5 @@ def passed(stages: Sequence[StageTiming], began: float) -> list[Stage]:
 
 
 def _milliseconds(seconds: float) -> int:
-    """As a report holds them: none below 0, 24 days at most."""
+    """Milliseconds as a report holds them: none below 0, 24 days at most."""
     return min(max(0, int(seconds * 1000)), 2**31 - 1)

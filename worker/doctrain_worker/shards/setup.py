@@ -17,7 +17,7 @@ from doctrain_worker.tracking.tracker import Tracker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSetup:
-    """One a worker.
+    """What all shards of a worker share; it has one.
 
     Args:
         tracker: what the worker has to say to coordinators.

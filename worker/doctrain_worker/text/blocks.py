@@ -64,7 +64,7 @@ class Block(msgspec.Struct, array_like=True):
 
     @property
     def level(self) -> int:
-        """Of a heading, 1 for the outermost; 0 for anything else."""
+        """The level of a heading, 1 for the outermost; 0 for anything else."""
         return len(self.text) - len(self.text.lstrip("#")) if self.kind is Kind.HEADING else 0
 
 

@@ -123,7 +123,7 @@ class Cutter:
     split: Split
 
     def excerpts(self, blocks: Sequence[Part], heading: str) -> Iterator[Excerpt]:
-        """As full as may be; a table's head stands in each of its excerpts. ``blocks`` are whole ones, one is the large one."""
+        """Excerpts as full as may be; a table's head stands in each of its excerpts. ``blocks`` are whole ones, one is the large one."""
         head = self._head(next((part.block for part in reversed(blocks) if part.block.kind is Kind.TABLE), blocks[-1].block))
         before: list[Part] = []
         for held in self._groups(blocks, head):

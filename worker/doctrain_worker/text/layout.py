@@ -74,7 +74,7 @@ class Page:
 
     @property
     def lines(self) -> list[Line]:
-        """Those that are in no table."""
+        """The lines that are in no table."""
         return [found for found in self.content if isinstance(found, Line)]
 
 

@@ -18,5 +18,5 @@ class Budget:
         return size <= self._left
 
     def spend(self, size: int) -> None:
-        """So many more are."""
+        """Spends so many more."""
         self._left -= size

@@ -18,12 +18,12 @@ _slice = Decoder(Slice)
 
 
 def name_of(one: ReadSlice) -> str:
-    """The same for the same place of a document."""
+    """A name that is equal for the same place of a document."""
     return hashlib.sha256(f"{one.part}\n{one.first_page}".encode()).hexdigest()[:32]
 
 
 def packed(one: ReadSlice) -> bytes:
-    """As it is stored."""
+    """The bytes of it that are stored."""
     return _encoder.encode(one)
 
 

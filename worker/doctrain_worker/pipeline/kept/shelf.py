@@ -18,7 +18,7 @@ IsDeleted = Callable[[Passage], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Of a document on its way, once its bytes are there. Every method raises what ``Artifacts`` does.
+    """The artifacts of a document on its way, once its bytes are there. Every method raises what ``Artifacts`` does.
 
     Args:
         artifacts: what it is a part of.
@@ -43,7 +43,7 @@ class Shelf:
         return await self.artifacts.sizes(self._origin)
 
     async def get(self, name: str) -> ReadSlice | None:
-        """One of them; None when it is not sound."""
+        """One of its artifacts; None when it is not sound."""
         return form.read(await self.artifacts.get(self._origin, name))
 
     async def put(self, one: ReadSlice) -> None:

@@ -21,7 +21,7 @@ LEAST_DOCUMENT_BYTES = 8 << 10
 
 
 class DocumentSlices:
-    """Those of one document; without a shelf, none. Made by ``KeptSlices.of``."""
+    """The kept slices of one document; without a shelf, none. Made by ``KeptSlices.of``."""
 
     def __init__(self, shelf: Shelf | None) -> None:
         self._shelf = shelf
@@ -53,7 +53,7 @@ class DocumentSlices:
 
 @dataclass(frozen=True, slots=True)
 class KeptSlices:
-    """Those of a worker's documents.
+    """The kept slices of a worker's documents.
 
     Args:
         artifacts: where they are; none: nowhere.
@@ -67,7 +67,7 @@ class KeptSlices:
 
     @asynccontextmanager
     async def of(self, passage: Passage) -> AsyncIterator[DocumentSlices]:
-        """Those of a document on its way. At its end, well or not, what waits is stored; when it is cancelled, it is not."""
+        """The slices of a document on its way. At its end, well or not, what waits is stored; when it is cancelled, it is not."""
         slices = DocumentSlices(Shelf(self.artifacts, self.recipes, self.is_deleted, passage) if self.artifacts is not None else None)
         try:
             try:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Storing:
-    """Of one document. Begins with the first slice; ``settle`` or ``stop`` ends it."""
+    """Stores the slices of one document. Begins with the first slice; ``settle`` or ``stop`` ends it."""
 
     def __init__(self, shelf: Shelf, budget: Budget) -> None:
         self._shelf, self._budget = shelf, budget

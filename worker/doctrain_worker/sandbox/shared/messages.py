@@ -92,12 +92,12 @@ _NAMES = {kind: name for name, kind in [*_ORDERS.items(), *_EVENTS.items()]}
 
 
 def packed_order(order: Order) -> bytes:
-    """As it is sent."""
+    """The bytes of it that are sent."""
     return json.dumps({"order": _NAMES[type(order)], **asdict(order)}).encode()
 
 
 def packed_event(event: Event) -> bytes:
-    """As it is sent."""
+    """The bytes of it that are sent."""
     return json.dumps({"event": _NAMES[type(event)], **asdict(event)}).encode()
 
 
