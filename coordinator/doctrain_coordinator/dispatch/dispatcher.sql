@@ -3,8 +3,8 @@
 select (select coalesce(sum(lanes), 0) from taking_session)::int as lanes,
     count(*) filter (where shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open)::int as to_start_aside,
     coalesce(sum(shard.width), 0)::int as used_aside
-from session join shard on shard.holder = session.id and shard.state in (:ShardState.HELD)
-where session.state = :SessionState.LIVE and not exists (select 1 from taking_session where taking_session.id = session.id)
+from session_intake join shard on shard.holder = session_intake.id and shard.state in (:ShardState.HELD)
+where not session_intake.takes
 
 -- name: in_flight
 -- ``to_start``: shards that have documents to start, and so take a lane or wait for one.

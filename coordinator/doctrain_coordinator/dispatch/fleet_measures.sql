@@ -25,13 +25,14 @@ from plan left join concurrency_order on concurrency_order.plan = plan.name orde
 select case
         when gone_at is not null then 'lost'
         when beaten_at < now() - $1 * interval '1 second' then 'silent'
-        when draining then 'draining'
-        when exists (select 1 from worker_order where worker_order.worker_id = session.worker_id) then 'cordoned'
-        when unfit is not null then case when spared then 'spared' else 'unfit' end
+        when session_intake.draining then 'draining'
+        when cordoned then 'cordoned'
+        when session_intake.unfit then 'unfit'
+        when session.unfit is not null then 'spared'
         else 'live'
     end as stands,
     count(*)::int as sessions
-from session where state = :SessionState.LIVE group by stands
+from session join session_intake on session_intake.id = session.id where session.state = :SessionState.LIVE group by stands
 
 -- name: lanes
 -- Of workers that take new work.

@@ -1,9 +1,10 @@
 """Gives an empty database this program's schema, and refuses one that has another; safe to run from every coordinator at once.
 
-The schema is one file, ``schema.sql`` beside this module. What made a database stands in its table ``schema_version``: the version, which
-is 1 until the first release, and a hash of the file, since until then the file changes without a new version. So there are three cases:
+The schema is ``schema.sql`` beside this module, the tables, and ``views.sql``, what stands upon them. What made a database stands in its
+table ``schema_version``: the version, which is 1 until the first release, and a hash of both, since until then they change without a new
+version. So there are three cases:
 
-- no row: the file is run, and the row is written in the same transaction;
+- no row: both are run, and the row is written in the same transaction;
 - this version and this hash: nothing to do;
 - anything else: refused with a sentence that says what to do, for nothing carries such a database forward. With the first release the hash
   gives way to migrations.
@@ -81,4 +82,4 @@ def fingerprint() -> str:
 
 
 def _schema() -> str:
-    return resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    return "".join(resources.files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("schema.sql", "views.sql"))

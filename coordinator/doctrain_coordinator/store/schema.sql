@@ -1,4 +1,5 @@
--- The tables of doctrain. docs/states.md draws the states; docs/architecture.md gives the rules that the columns serve.
+-- The tables of doctrain; views.sql has what stands upon them. docs/states.md draws the states; docs/architecture.md gives the rules that the
+-- columns serve.
 --
 -- Locks are taken in one order everywhere: tenant, training, session, shard, document, each sorted by id.
 -- Counts are counted, never kept: slots in use are the sum of width over the shards in flight.
@@ -53,17 +54,6 @@ create table concurrency_order (
     ordered_at timestamptz not null default now(),
     check (num_nonnulls(plan, tenant) = 1)
 );
-
--- Documents at once that each tenant may have now, which is what every grant is counted against. A pin of its own goes before its plan's,
--- that before what the leader allows; a cap of its own always holds, that of its plan where the plan is not pinned.
-create view tenant_limit as
-select tenant.id as tenant,
-    case when own.pins then own.slots
-        else least(own.slots, case when of_plan.pins then of_plan.slots else least(of_plan.slots, plan.allowed) end) end as slots
-from tenant
-join plan on plan.name = tenant.plan
-left join concurrency_order own on own.tenant = tenant.id
-left join concurrency_order of_plan on of_plan.plan = plan.name;
 
 -- What the leader made of plans' allowed, and why; only the newest are kept.
 create table concurrency_decision (
@@ -161,12 +151,6 @@ create index training_loading_from on training (load_source) where load_source i
 -- Whose numbered documents share an upload's bytes, as document_of_blob.
 create index training_of_blob on training (tenant, substr(uri_template, 8, 64)) where uri_template like 'blob://%';
 
--- Trainings that count against their plan, and how many documents of each: of one that is being loaded all, as far as they are known.
-create view open_training as
-select tenant,
-    case when sealed or manifest_uri is not null then total else greatest(total, load_count) end - completed - failed as documents
-from training where state in (1, 2);
-
 -- State: 0 PENDING, 1 DISPATCHED, 2 RUNNING, 3 STOPPING, 4 DONE, 5 CANCELLED.
 -- number is the dispatch number and the attempt; version is the training's version of the shard's last change.
 -- cool_downs: how often, one after the other, its holders handed it back for a while because its documents failed transiently.
@@ -260,10 +244,6 @@ create table upload (
     primary key (tenant, sha256)
 );
 
--- What counts against a plan's bytes.
-create view kept_of_tenant as
-select tenant.id as tenant, (select coalesce(sum(bytes), 0) from upload where upload.tenant = tenant.id)::bigint as bytes from tenant;
-
 -- What a tenant used on a day of UTC (docs/adr/0024), and what each stage took of its documents, in milliseconds.
 create table usage (
     tenant bigint not null references tenant (id) on delete cascade,
@@ -318,12 +298,6 @@ create table worker_order (
     ordered_by bigint not null,
     ordered_at timestamptz not null default now()
 );
-
--- The sessions whose workers take new shards.
-create view taking_session as
-select id, worker_id, lanes from session
-where state = 1 and not draining and (unfit is null or spared)
-    and not exists (select 1 from worker_order where worker_order.worker_id = session.worker_id);
 
 -- What each coordinator leaves each second, to find it again: an earlier state of the database has it not, or an earlier one.
 create table mark (

@@ -94,11 +94,11 @@ class Heartbeats:
         newest = {beat.session: beat for beat in sorted(beats, key=lambda b: b.attached)}
         async with postgres.acquired(self._pool, "committing heartbeats", seconds=BEAT_SECONDS) as c:
             async with c.transaction():
-                locked = {row["id"] for row in await c.fetch(SQL["lock_for_beats"], list(newest))}
-                rest = newest.keys() - locked
+                intakes = {row["id"]: Intake(row["intake"]) for row in await c.fetch(SQL["lock_for_beats"], list(newest))}
+                rest = newest.keys() - intakes.keys()
                 held_up = {row["id"] for row in await c.fetch(SQL["known_sessions"], list(rest))} if rest else set()
-                rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in locked)
-                alive = {row["id"]: row for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
+                rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in intakes)
+                alive = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
             held = await c.fetch(SQL["held_shards"], list(alive))
             settled = [(*hold, newest[shard["holder"]].attached) for shard in held if (hold := _narrowed(newest[shard["holder"]], shard))]
             if settled:
@@ -111,8 +111,10 @@ class Heartbeats:
         for shard in held:
             by_holder.setdefault(shard["holder"], []).append(shard)
         for beat in newest.values():
-            session = alive.get(beat.session)
-            beat.answer(Standing(None) if session is None else _standing(beat, session, by_holder.get(beat.session, [])))
+            standing = Standing(None)
+            if (counted := alive.get(beat.session)) is not None:
+                standing = _standing(beat, counted, intakes[beat.session], by_holder.get(beat.session, []))
+            beat.answer(standing)
             if beat.unnamed:
                 self._unnamed[beat.session] = beat
                 self._forgotten.set()
@@ -134,8 +136,7 @@ class Heartbeats:
             log.warning("They are released after a later heartbeat: %s", error)
 
 
-def _standing(beat: Beat, session: Record, shards: Sequence[Record]) -> Standing:
-    intake = Intake(session["intake"])
+def _standing(beat: Beat, counted: int, intake: Intake, shards: Sequence[Record]) -> Standing:
     own = {shard["id"]: shard["number"] for shard in shards}
     asked = beat.asked()
     orders, resizes = [], []
@@ -150,7 +151,7 @@ def _standing(beat: Beat, session: Record, shards: Sequence[Record]) -> Standing
         if (order := _order(shard, intake)) is not None:
             orders.append((shard["id"], shard["number"], order))
     foreign = [(s, n) for s, (n, _) in beat.held.items() if own.get(s) != n and s not in asked]
-    return Standing(session["beat"], orders, foreign, cordoned=intake is not Intake.OPEN, resizes=resizes)
+    return Standing(counted, orders, foreign, cordoned=intake is not Intake.OPEN, resizes=resizes)
 
 
 def _narrowed(beat: Beat, shard: Record) -> tuple[int, int, int, int] | None:

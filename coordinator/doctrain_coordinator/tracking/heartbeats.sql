@@ -1,6 +1,13 @@
 -- name: lock_for_beats
 -- One that somebody else has locked is left out, whatever its state, and beats the next time.
-select id from session where id = any($1::bigint[]) order by id for no key update skip locked
+select session.id, case
+    when drain_until > now() then :Intake.DRAINING
+    when drain_until is not null then :Intake.CUT
+    when cordoned or session_intake.unfit then :Intake.CORDONED
+    else :Intake.OPEN
+end as intake
+from session left join session_intake on session_intake.id = session.id
+where session.id = any($1::bigint[]) order by session.id for no key update of session skip locked
 
 -- name: known_sessions
 select id from session where id = any($1::bigint[])
@@ -8,13 +15,7 @@ select id from session where id = any($1::bigint[])
 -- name: beat
 update session set beat = beat + 1, draining = $3, gone_at = null, beaten_at = now()
 where id = $1 and state = :SessionState.LIVE and attached = $2
-returning id, beat, coalesce(
-    (
-        select case when drain_until is null then :Intake.CORDONED when drain_until > now() then :Intake.DRAINING else :Intake.CUT end
-        from worker_order where worker_order.worker_id = session.worker_id
-    ),
-    case when unfit is null or spared then :Intake.OPEN else :Intake.CORDONED end
-) as intake
+returning id, beat
 
 -- name: held_shards
 select holder, id, number, state, yields, least(width, narrow_to) as told_width, narrow_to is not null as narrows, resize

@@ -88,8 +88,7 @@ select (select coalesce(sum(lanes), 0) from taking_session)::int as lanes,
         )
     )::int as lanes_used,
     (
-        select count(*) from session
-        where state = :SessionState.LIVE and not draining and not exists (select 1 from taking_session where taking_session.id = session.id)
+        select count(*) from session_intake where not draining and not takes
     )::int as kept_out
 
 -- name: running_ordinals

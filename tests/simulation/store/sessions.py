@@ -50,7 +50,8 @@ async def attach_session(tx: Transaction, session: int, worker: str, lanes: int,
 
 @named("tracking.heartbeats")
 async def lock_for_beats(tx: Transaction, ids: list[int]) -> list[Row]:
-    return [{"id": row["id"]} for row in tx.lock_free("session", tx.some("session", sorted(ids)), Mode.NO_KEY_UPDATE)]
+    locked = tx.lock_free("session", tx.some("session", sorted(ids)), Mode.NO_KEY_UPDATE)
+    return [{"id": row["id"], "intake": _intake(tx, row)} for row in locked]
 
 
 @named("tracking.heartbeats")
@@ -66,10 +67,12 @@ async def beat(tx: Transaction, session: int, attached: int, draining: bool) -> 
         lambda row: _live(row) and row["attached"] == attached,
         lambda row: {"beat": row["beat"] + 1, "draining": draining, "gone_at": None},
     )
-    return [columns(row, "id", "beat") | {"intake": _intake(tx, row)}] if row else []
+    return [columns(row, "id", "beat")] if row else []
 
 
 def _intake(tx: Transaction, row: Row) -> Intake:
+    if not _live(row):
+        return Intake.OPEN
     order = order_of(tx, row)
     if order is None or order["drain_until"] is None:
         return Intake.CORDONED if cordoned(tx, row) else Intake.OPEN

@@ -1,0 +1,34 @@
+-- Rules that several statements go by, each once. Postgres plans a statement as if they were written out in it, so it keeps its indexes.
+
+-- Documents at once that each tenant may have now, which is what every grant is counted against. A pin of its own goes before its plan's,
+-- that before what the leader allows; a cap of its own always holds, that of its plan where the plan is not pinned.
+create view tenant_limit as
+select tenant.id as tenant,
+    case when own.pins then own.slots
+        else least(own.slots, case when of_plan.pins then of_plan.slots else least(of_plan.slots, plan.allowed) end) end as slots
+from tenant
+join plan on plan.name = tenant.plan
+left join concurrency_order own on own.tenant = tenant.id
+left join concurrency_order of_plan on of_plan.plan = plan.name;
+
+-- Trainings that count against their plan, and how many documents of each: of one that is being loaded all, as far as they are known.
+create view open_training as
+select tenant,
+    case when sealed or manifest_uri is not null then total else greatest(total, load_count) end - completed - failed as documents
+from training where state in (1, 2);
+
+-- What counts against a plan's bytes.
+create view kept_of_tenant as
+select tenant.id as tenant, (select coalesce(sum(bytes), 0) from upload where upload.tenant = tenant.id)::bigint as bytes from tenant;
+
+-- Live sessions: whether their workers take new shards, and what keeps them from it, each by itself: the worker is going away (draining), it
+-- is under an order of operators (cordoned; drain_until: what it has is to be handed back by then), or it is not well and not spared (unfit).
+create view session_intake as
+select session.id, session.worker_id, session.lanes, session.draining,
+    worker_order.worker_id is not null as cordoned, worker_order.drain_until,
+    session.unfit is not null and not session.spared as unfit,
+    not session.draining and worker_order.worker_id is null and (session.unfit is null or session.spared) as takes
+from session left join worker_order on worker_order.worker_id = session.worker_id
+where session.state = 1;
+
+create view taking_session as select id, worker_id, lanes from session_intake where takes;
