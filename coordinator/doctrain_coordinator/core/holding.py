@@ -109,8 +109,8 @@ def _holds(facts: Facts) -> Iterator[Hold]:
         yield from _handed_out(facts)
     if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.limit.slots):
         yield _worker_lost(facts.lost)
-    if facts.yield_reason is not None and (facts.yield_seconds or 0) > 0:
-        seconds = facts.yield_seconds or 0.0
+    if facts.yield_reason is not None:
+        seconds = max(0.0, facts.yield_seconds or 0.0)
         advice = "Make sure that what its documents need is reachable again; nothing is lost meanwhile."
         yield Hold(Rule.RETRY_LATER, f"It is tried again in {seconds:.0f} s: {facts.yield_reason}", advice, seconds)
     if facts.pending:

@@ -13,21 +13,13 @@ set local enable_seqscan = off
 -- Of the tenants of each plan that have work. ``deprived`` have fewer than their plan guarantees and work that waits; the others are told
 -- of those that no order of their own stands for: ``held_back`` have all that they may and work that waits, the ``backlog`` is counted to
 -- 100 shards of each.
-with recursive ready as (
-    (select tenant from shard where state = :ShardState.PENDING and not_before = '-infinity' order by tenant limit 1)
-    union all
-    select following.tenant from ready, lateral (
-        select tenant from shard
-        where state = :ShardState.PENDING and not_before = '-infinity' and tenant > ready.tenant order by tenant limit 1
-    ) following
-),
-used as (
+with used as (
     select tenant, sum(width)::int as slots from shard where state in (:ShardState.IN_FLIGHT) group by tenant
 ),
 working as (
     select tenant.id, tenant.plan, ready.tenant is not null as ready, coalesce(used.slots, 0) as used, tenant_limit.slots as may,
         least(tenant_limit.slots, plan.slots) as guaranteed, concurrency_order.id is null as by_plan
-    from ready full join used on used.tenant = ready.tenant
+    from ready_tenant ready full join used on used.tenant = ready.tenant
     join tenant on tenant.id = coalesce(ready.tenant, used.tenant)
     join plan on plan.name = tenant.plan
     join tenant_limit on tenant_limit.tenant = tenant.id
@@ -42,15 +34,11 @@ select working.plan,
 from working
 left join lateral (
     select (
-            select count(*) from (
-                select from shard
-                where state = :ShardState.PENDING and not_before = '-infinity' and tenant = working.id limit 100
-            ) counted
+            select count(*) from (select from ready_shard where ready_shard.tenant = working.id limit 100) counted
         ) as shards,
         (
             select created_at from training where training.id = (
-                select training from shard
-                where state = :ShardState.PENDING and not_before = '-infinity' and tenant = working.id order by training limit 1
+                select training from ready_shard where ready_shard.tenant = working.id order by training limit 1
             )
         ) as oldest
 ) waiting on ready and used >= may and by_plan

@@ -25,9 +25,8 @@ with recursive pair as (
             + (not exists (select 1 from shard where training = following.training and state in (:ShardState.IN_FLIGHT)))::int
     from pair,
         lateral (
-            select tenant, training from shard
-            where state = :ShardState.PENDING and not_before = '-infinity'
-                and (tenant, training) > (pair.tenant, case when pair.idle < $2 then pair.training else 9223372036854775807 end)
+            select tenant, training from ready_shard
+            where (tenant, training) > (pair.tenant, case when pair.idle < $2 then pair.training else 9223372036854775807 end)
             order by tenant, training limit 1
         ) following
 )
@@ -36,8 +35,8 @@ from pair
 join training on training.id = pair.training and training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended
 cross join lateral (
     select id, open, cardinality(suspects) > 0 as suspected, shard_number
-    from shard
-    where state = :ShardState.PENDING and not_before = '-infinity' and tenant = pair.tenant and training = pair.training
+    from ready_shard
+    where ready_shard.tenant = pair.tenant and ready_shard.training = pair.training
     order by shard_number limit $1
 ) pending
 order by pair.tenant, pair.training, pending.shard_number
@@ -55,9 +54,9 @@ where id = any($1::bigint[]) and state in (:TrainingState.OPEN) and not paused a
 
 -- name: grant
 -- The limit is read here, after the tenant's lock: a move to another plan, an order or a lowered plan that came before binds it.
-update shard
+update ready_shard shard
 set state = :ShardState.DISPATCHED, number = number + 1, width = $2, narrow_to = null, resize = 0, holder = null, yields = false
-where id = $1 and state = :ShardState.PENDING and not_before = '-infinity'
+where id = $1
     and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (:ShardState.IN_FLIGHT))
         <= (select slots from tenant_limit where tenant_limit.tenant = $3)
 returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (

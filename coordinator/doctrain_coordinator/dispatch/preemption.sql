@@ -9,24 +9,16 @@ where shard.state = :ShardState.DISPATCHED
 
 -- name: pending
 -- Of each tenant that has shards that may be granted: the slots that it has in use, and what each of the first $1 of those shards would be
--- counted for where $2 slots are a lane's; one step of the index a tenant.
-with recursive one as (
-    (select tenant from shard where state = :ShardState.PENDING and not_before = '-infinity' order by tenant limit 1)
-    union all
-    select following.tenant from one, lateral (
-        select tenant from shard
-        where state = :ShardState.PENDING and not_before = '-infinity' and tenant > one.tenant order by tenant limit 1
-    ) following
-)
-select one.tenant, tenant.weight, tenant_limit.slots, ready.widths,
-    (select coalesce(sum(width), 0)::int from shard where shard.tenant = one.tenant and state in (:ShardState.IN_FLIGHT)) as used
-from one
-join tenant on tenant.id = one.tenant
+-- counted for where $2 slots are a lane's.
+select tenant.id as tenant, tenant.weight, tenant_limit.slots, ready.widths,
+    (select coalesce(sum(width), 0)::int from shard where shard.tenant = tenant.id and state in (:ShardState.IN_FLIGHT)) as used
+from ready_tenant
+join tenant on tenant.id = ready_tenant.tenant
 join tenant_limit on tenant_limit.tenant = tenant.id
 cross join lateral (
     select array_agg(width) as widths from (
         select least(open, case when cardinality(suspects) = 0 then $2 else 1 end) as width
-        from shard where state = :ShardState.PENDING and not_before = '-infinity' and tenant = one.tenant
+        from ready_shard where ready_shard.tenant = tenant.id
         order by training, shard_number limit $1
     ) first_ones
 ) ready

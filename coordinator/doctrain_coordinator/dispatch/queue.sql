@@ -10,7 +10,7 @@ from shard where state < :ShardState.DONE
 select extract(epoch from now() - min(training.created_at))::float8
 from training
 where training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended
-    and exists (select 1 from shard where shard.training = training.id and shard.state = :ShardState.PENDING and shard.not_before <= now())
+    and exists (select 1 from ready_shard where ready_shard.tenant = training.tenant and ready_shard.training = training.id)
 
 -- name: queue_by_tenant
 select tenant.name, tenant_limit.slots, count(*) filter (where shard.state = :ShardState.PENDING) as pending,

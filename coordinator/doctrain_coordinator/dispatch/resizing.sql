@@ -11,10 +11,7 @@ from (
 ) held
 join tenant_limit on tenant_limit.tenant = held.tenant
 cross join lateral (
-    select exists (
-        select from shard pending
-        where pending.state = :ShardState.PENDING and pending.not_before = '-infinity' and pending.tenant = held.tenant
-    ) as waits
+    select exists (select from ready_shard where ready_shard.tenant = held.tenant) as waits
 ) ready
 join shard on shard.tenant = held.tenant and shard.state in (:ShardState.IN_FLIGHT)
 where held.used > tenant_limit.slots or (held.used < tenant_limit.slots and held.could_widen and not ready.waits)

@@ -12,8 +12,7 @@ where counted.used >= tenant_limit.slots and not counted.yields and exists (
     select 1 from training
     where training.tenant = counted.tenant and training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended
         and exists (
-            select 1 from shard as waiting where waiting.tenant = counted.tenant and waiting.training = training.id
-                and waiting.state = :ShardState.PENDING and waiting.not_before = '-infinity'
+            select 1 from ready_shard where ready_shard.tenant = counted.tenant and ready_shard.training = training.id
         )
         and not exists (
             select 1 from shard as busy where busy.training = training.id and busy.state in (:ShardState.IN_FLIGHT)

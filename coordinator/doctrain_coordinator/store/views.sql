@@ -32,3 +32,18 @@ from session left join worker_order on worker_order.worker_id = session.worker_i
 where session.state = 1;
 
 create view taking_session as select id, worker_id, lanes from session_intake where takes;
+
+-- Shards that may be granted. A delay that is over is ended by the leader first.
+create view ready_shard as
+select * from shard where state = 0 and not_before = '-infinity';
+
+-- Tenants that have such shards, found in one step of the index each, however many shards there are.
+create view ready_tenant as
+with recursive one as (
+    (select tenant from ready_shard order by tenant limit 1)
+    union all
+    select following.tenant from one, lateral (
+        select tenant from ready_shard where ready_shard.tenant > one.tenant order by tenant limit 1
+    ) following
+)
+select tenant from one;

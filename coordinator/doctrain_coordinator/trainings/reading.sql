@@ -47,9 +47,7 @@ where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = an
 select g.id, tenant_limit.slots, plan.allowed, plan.slots as guaranteed, plan.burst_slots as burst,
     (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (:ShardState.IN_FLIGHT))::int as slots_used,
     (select coalesce(sum(s.width), 0) from shard s where s.training = g.id and s.state in (:ShardState.IN_FLIGHT))::int as own_slots,
-    exists (
-        select 1 from shard s where s.state = :ShardState.PENDING and s.training = g.id and s.not_before <= now()
-    ) as pending,
+    exists (select 1 from ready_shard where ready_shard.tenant = g.tenant and ready_shard.training = g.id) as pending,
     delayed.yield_reason, extract(epoch from delayed.not_before - now())::float8 as yield_seconds
 from training g
 join tenant on tenant.id = g.tenant
@@ -57,7 +55,7 @@ join plan on plan.name = tenant.plan
 join tenant_limit on tenant_limit.tenant = tenant.id
 left join lateral (
     select s.yield_reason, s.not_before from shard s
-    where s.state = :ShardState.PENDING and s.training = g.id and s.not_before > now() and s.not_before < 'infinity'
+    where s.state = :ShardState.PENDING and s.training = g.id and s.not_before > '-infinity' and s.not_before < 'infinity'
     order by s.not_before limit 1
 ) delayed on true
 where g.id = any($1::bigint[])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, has_to_start, in_flight, named, open_ordinals, takes
+from simulation.store.statements import columns, has_to_start, in_flight, is_ready, named, open_ordinals, takes
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
@@ -49,7 +49,7 @@ async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
     pending: dict[tuple[int, int], list[Row]] = {}
     flying = set()
     for row in tx.scan("shard"):
-        if row["state"] == 0 and row["not_before"] == NEVER:
+        if is_ready(row):
             pending.setdefault((row["tenant"], row["training"]), []).append(row)
         elif in_flight(row):
             flying.add(row["training"])
@@ -117,7 +117,7 @@ async def grant_within(tx: Transaction, shard: int, width: int, tenant: int, slo
     granted = await tx.update(
         "shard",
         shard,
-        lambda row: row["state"] == 0 and row["not_before"] == NEVER and width + used <= slots,
+        lambda row: is_ready(row) and width + used <= slots,
         lambda row: {
             "state": 1,
             "number": row["number"] + 1,
@@ -189,7 +189,7 @@ async def in_lanes(tx: Transaction) -> list[Row]:
 async def pending(tx: Transaction, most: int, lane_slots: int) -> list[Row]:
     ready: dict[int, list[Row]] = {}
     for row in tx.scan("shard"):
-        if row["state"] == 0 and row["not_before"] == NEVER:
+        if is_ready(row):
             ready.setdefault(row["tenant"], []).append(row)
     used = Counter(dict.fromkeys(ready, 0))
     for row in tx.scan("shard"):
@@ -239,8 +239,7 @@ async def running(tx: Transaction) -> list[Row]:
     held_back = {
         row["tenant"]
         for row in shards
-        if row["state"] == 0
-        and row["not_before"] == NEVER
+        if is_ready(row)
         and row["training"] not in busy
         and (training := tx.get("training", row["training"])) is not None
         and _startable(training)
@@ -275,7 +274,7 @@ async def sized(tx: Transaction, lane_slots: int) -> list[Row]:
     for row in tx.scan("shard"):
         if in_flight(row):
             by_tenant.setdefault(row["tenant"], []).append(row)
-        elif row["state"] == 0 and row["not_before"] == NEVER:
+        elif is_ready(row):
             waiting.add(row["tenant"])
     found: list[Row] = []
     for tenant, rows in sorted(by_tenant.items()):

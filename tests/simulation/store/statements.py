@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Awaitable, Callable
 
-from simulation.store.tables import Row, Transaction
+from simulation.store.tables import NEVER, Row, Transaction
 
 Statement = Callable[..., Awaitable[list[Row]]]
 
@@ -71,6 +71,11 @@ def unknown() -> list[str]:
 
 class UnknownStatementError(Exception):
     """The product ran a statement that the simulation does not know; it is to be added to ``simulation.store``."""
+
+
+def is_ready(row: Row) -> bool:
+    """Whether a shard may be granted."""
+    return bool(row["state"] == 0 and row["not_before"] == NEVER)
 
 
 def in_flight(row: Row) -> bool:

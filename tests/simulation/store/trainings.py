@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, has_to_start, in_flight, named, open_ordinals, takes
+from simulation.store.statements import columns, has_to_start, in_flight, is_ready, named, open_ordinals, takes
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 OPEN_TRAININGS = {"free": 1_000, "paid": 10_000}
@@ -62,14 +62,14 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
         assert tenant is not None
         used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == training["tenant"] and in_flight(row))
         pending = [row for row in tx.shards(training["id"]) if row["state"] == 0]
-        delayed = sorted((row for row in pending if tx.now < row["not_before"] < FOREVER), key=lambda row: row["not_before"])
+        delayed = sorted((row for row in pending if NEVER < row["not_before"] < FOREVER), key=lambda row: row["not_before"])
         found.append(
             {
                 "id": training["id"],
                 **dict.fromkeys(("slots", "allowed", "guaranteed", "burst"), tx.database.plans[tenant["plan"]]),
                 "slots_used": used,
                 "own_slots": sum(row["width"] for row in tx.shards(training["id"]) if in_flight(row)),
-                "pending": any(row["not_before"] <= tx.now for row in pending),
+                "pending": any(map(is_ready, pending)),
                 "yield_reason": delayed[0]["yield_reason"] if delayed else None,
                 "yield_seconds": (delayed[0]["not_before"] - tx.now).total_seconds() if delayed else None,
             }

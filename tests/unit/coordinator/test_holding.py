@@ -49,6 +49,7 @@ IDLE = Facts(
         ({"in_flight": 2, "running": 1, "slots_used": 5, "own_slots": 5, "broker_answers": False}, [Rule.BROKER_AWAY]),
         ({"in_flight": 2, "running": 1, "slots_used": 5, "own_slots": 5, "broker_answers": True}, [Rule.PLAN_LIMIT]),
         ({"pending": False, "yield_reason": "a store is down", "yield_seconds": 8.0}, [Rule.RETRY_LATER]),
+        ({"pending": False, "yield_reason": "a store is down", "yield_seconds": -0.4}, [Rule.RETRY_LATER]),  # over, and not yet ended
         ({"pending": False, "sealed": False}, [Rule.LOADING]),
         ({"in_flight": 2, "running": 2, "slots_used": 5, "own_slots": 5}, [Rule.PLAN_LIMIT]),
         ({"in_flight": 2, "running": 2, "pending": False}, []),
