@@ -16,9 +16,8 @@ join tenant on tenant.id = found.tenant
 order by found.shards desc, tenant.id
 
 -- name: plans
-select plan.name, plan.slots as guaranteed, plan.burst_slots as burst,
-    case when pins then concurrency_order.slots else least(plan.allowed, concurrency_order.slots) end as allowed
-from plan left join concurrency_order on concurrency_order.plan = plan.name order by plan.name limit 100
+select plan.name, plan.slots as guaranteed, plan.burst_slots as burst, plan_limit.slots as allowed
+from plan join plan_limit on plan_limit.plan = plan.name order by plan.name limit 100
 
 -- name: sessions
 -- Those that have not ended, each by what is worst of it. Silent after $1 seconds.

@@ -1,15 +1,17 @@
 -- Rules that several statements go by, each once. Postgres plans a statement as if they were written out in it, so it keeps its indexes.
 
--- Documents at once that each tenant may have now, which is what every grant is counted against. A pin of its own goes before its plan's,
--- that before what the leader allows; a cap of its own always holds, that of its plan where the plan is not pinned.
+-- Documents at once that each tenant of a plan may have now without an order of its own: the plan's pin, else what the leader allows, no more
+-- than the plan's cap.
+create view plan_limit as
+select plan.name as plan, case when pins then concurrency_order.slots else least(plan.allowed, concurrency_order.slots) end as slots
+from plan left join concurrency_order on concurrency_order.plan = plan.name;
+
+-- What every grant is counted against: a tenant's own pin, else its plan's limit, no more than its own cap.
 create view tenant_limit as
-select tenant.id as tenant,
-    case when own.pins then own.slots
-        else least(own.slots, case when of_plan.pins then of_plan.slots else least(of_plan.slots, plan.allowed) end) end as slots
+select tenant.id as tenant, case when own.pins then own.slots else least(own.slots, plan_limit.slots) end as slots
 from tenant
-join plan on plan.name = tenant.plan
-left join concurrency_order own on own.tenant = tenant.id
-left join concurrency_order of_plan on of_plan.plan = plan.name;
+join plan_limit on plan_limit.plan = tenant.plan
+left join concurrency_order own on own.tenant = tenant.id;
 
 -- Trainings that count against their plan, and how many documents of each: of one that is being loaded all, as far as they are known.
 create view open_training as

@@ -1,9 +1,9 @@
 -- name: plans
 -- Each with its order; ``current``: what its tenants have without an order of their own.
-select plan.name, plan.slots, plan.burst_slots, plan.allowed,
-    case when pins then concurrency_order.slots else least(plan.allowed, concurrency_order.slots) end as current,
+select plan.name, plan.slots, plan.burst_slots, plan.allowed, plan_limit.slots as current,
     pins, concurrency_order.slots as ordered, reason, ordered_by, ordered_at
-from plan left join concurrency_order on concurrency_order.plan = plan.name order by plan.name
+from plan join plan_limit on plan_limit.plan = plan.name
+left join concurrency_order on concurrency_order.plan = plan.name order by plan.name
 
 -- name: tenant_orders
 select tenant.name, pins, slots as ordered, reason, ordered_by, ordered_at
