@@ -9,4 +9,4 @@ select id, lanes from taking_session where lanes > 0
 
 -- name: in_lanes
 select holder, id, number, open - cardinality(running) as left_open
-from shard where state = :ShardState.RUNNING and cardinality(running) < open and holder = any($1::bigint[])
+from shard where has_lane(shard) and holder = any($1::bigint[])

@@ -49,12 +49,7 @@ select id, worker_id, lanes from taking_session
 
 -- name: busy
 -- Shards that have a lane of these workers or wait for one.
-select (
-    select count(*) from shard where state = :ShardState.DISPATCHED
-) + (
-    select count(*) from shard
-    where state = :ShardState.RUNNING and cardinality(running) < open and holder in (select id from taking_session)
-)
+select count(*) from laned_shard
 
 -- name: allow
 -- Unless the plan is another one meanwhile.

@@ -1,7 +1,7 @@
 -- name: room
 -- Lanes of the workers that take new work. What the others hold is aside: ``to_start`` and ``used`` as in the next statement.
 select (select coalesce(sum(lanes), 0) from taking_session)::int as lanes,
-    count(*) filter (where shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open)::int as to_start_aside,
+    count(*) filter (where has_lane(shard))::int as to_start_aside,
     coalesce(sum(shard.width), 0)::int as used_aside
 from session_intake join shard on shard.holder = session_intake.id and shard.state in (:ShardState.HELD)
 where not session_intake.takes
@@ -9,7 +9,7 @@ where not session_intake.takes
 -- name: in_flight
 -- ``to_start``: shards that have documents to start, and so take a lane or wait for one.
 select tenant, training, sum(width)::int as used,
-    (count(*) filter (where state = :ShardState.DISPATCHED or state = :ShardState.RUNNING and cardinality(running) < open))::int as to_start
+    (count(*) filter (where state = :ShardState.DISPATCHED or has_lane(shard)))::int as to_start
 from shard where state in (:ShardState.IN_FLIGHT) group by tenant, training
 
 -- name: runnable

@@ -104,7 +104,7 @@ class FleetMeasures:
             return None
         counts = {state: by_state[state]["shards"] if state in by_state else 0 for state in _STATES}
         used = sum(row["used"] for row in by_state.values())
-        busy = by_state[ShardState.RUNNING]["to_start"] if ShardState.RUNNING in by_state else 0
+        busy = sum(row["in_lanes"] for row in by_state.values())
         return _Fleet(
             shards=counts,
             open_documents=sum(row["open"] for row in by_state.values()),

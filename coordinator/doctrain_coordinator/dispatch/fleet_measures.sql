@@ -1,8 +1,8 @@
 -- name: shards
--- ``to_start``: those that have documents to start, and so take a lane, at workers that take new work.
+-- ``in_lanes``: those that have a lane of a worker that takes new work.
 select state, count(*)::int as shards, coalesce(sum(open), 0)::bigint as open,
     coalesce(sum(width) filter (where state in (:ShardState.IN_FLIGHT)), 0)::int as used,
-    (count(*) filter (where cardinality(running) < open and holder in (select id from taking_session)))::int as to_start
+    (count(*) filter (where has_lane(shard) and holder in (select id from taking_session)))::int as in_lanes
 from shard where state < :ShardState.DONE group by state
 
 -- name: largest_tenants

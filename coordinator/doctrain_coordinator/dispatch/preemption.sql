@@ -1,11 +1,9 @@
 -- name: in_lanes
--- Shards that have a lane, of a worker that takes new shards, or wait for one in the queue, and those that were told to yield.
+-- The shards that have a lane or wait for one, also those that were told to yield.
 select shard.id, shard.number, shard.tenant, tenant.weight, tenant_limit.slots, shard.state = :ShardState.DISPATCHED as waiting, shard.yields
-from shard
+from laned_shard shard
 join tenant on tenant.id = shard.tenant
 join tenant_limit on tenant_limit.tenant = tenant.id
-where shard.state = :ShardState.DISPATCHED
-    or shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open and shard.holder in (select id from taking_session)
 
 -- name: pending
 -- Of each tenant that has shards that may be granted: the slots that it has in use, and what each of the first $1 of those shards would be

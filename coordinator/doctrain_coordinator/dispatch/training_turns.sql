@@ -1,13 +1,13 @@
 -- name: running
--- Of tenants that have all slots in use that they may, and a training that could start and has none: the shards that run and have
--- documents to start. Not of tenants that have a shard which was told to yield.
+-- Of tenants that have all slots in use that they may, and a training that could start and has none: the shards that have
+-- a lane. Not of tenants that have a shard which was told to yield.
 select shard.tenant, shard.training, shard.id, shard.number, shard.width
 from (
     select tenant, sum(width) as used, bool_or(yields) as yields
     from shard where state in (:ShardState.IN_FLIGHT) group by tenant
 ) counted
 join tenant_limit on tenant_limit.tenant = counted.tenant
-join shard on shard.tenant = counted.tenant and shard.state = :ShardState.RUNNING and cardinality(shard.running) < shard.open
+join shard on shard.tenant = counted.tenant and has_lane(shard)
 where counted.used >= tenant_limit.slots and not counted.yields and exists (
     select 1 from training
     where training.tenant = counted.tenant and training.state in (:TrainingState.OPEN) and not training.paused and not training.suspended

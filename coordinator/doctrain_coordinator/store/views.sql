@@ -49,3 +49,11 @@ with recursive one as (
     ) following
 )
 select tenant from one;
+
+-- Whether a shard has a lane at its holder: it runs and has documents to start. One that has none left gave its lane back.
+create function has_lane(shard) returns boolean language sql immutable parallel safe
+return $1.state = 2 and cardinality($1.running) < $1.open;
+
+-- Shards that have a lane of a worker that takes new shards, or wait for one in the queue.
+create view laned_shard as
+select * from shard where state = 1 or has_lane(shard) and holder in (select id from taking_session);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, has_to_start, in_flight, is_ready, named, open_ordinals, takes
+from simulation.store.statements import columns, has_lane, in_flight, is_ready, laned_shards, named, open_ordinals, takes
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 
@@ -22,7 +22,7 @@ async def room(tx: Transaction) -> list[Row]:
     return [
         {
             "lanes": sum(row["lanes"] for row in live if takes(tx, row)),
-            "to_start_aside": sum(map(has_to_start, aside)),
+            "to_start_aside": sum(map(has_lane, aside)),
             "used_aside": sum(row["width"] for row in aside),
         }
     ]
@@ -35,7 +35,7 @@ async def in_flight_shards(tx: Transaction) -> list[Row]:
         if in_flight(row):
             groups.setdefault((row["tenant"], row["training"]), []).append(row)
     return [
-        {"tenant": tenant, "training": training, "used": sum(row["width"] for row in rows), "to_start": sum(map(has_to_start, rows))}
+        {"tenant": tenant, "training": training, "used": sum(row["width"] for row in rows), "to_start": sum(row["state"] == 1 or has_lane(row) for row in rows)}
         for (tenant, training), rows in sorted(groups.items())
     ]
 
@@ -177,11 +177,9 @@ def _with_plan(tx: Transaction, key: int) -> Row:
 
 @named("dispatch.preemption")
 async def in_lanes(tx: Transaction) -> list[Row]:
-    taking = {row["id"] for row in tx.scan("session") if row["state"] == 1 and takes(tx, row)}
     return [
         {**columns(row, "id", "number"), **_with_plan(tx, row["tenant"]), "waiting": row["state"] == 1, "yields": row["yields"]}
-        for row in tx.scan("shard")
-        if row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"] and row["holder"] in taking)
+        for row in laned_shards(tx)
     ]
 
 
@@ -219,7 +217,7 @@ async def lanes_of(tx: Transaction, sessions: list[int]) -> list[Row]:
     return [
         {**columns(row, "holder", "id", "number"), "left_open": row["open"] - len(row["running"])}
         for row in tx.scan("shard")
-        if row["state"] == 2 and len(row["running"]) < row["open"] and row["holder"] in sessions
+        if has_lane(row) and row["holder"] in sessions
     ]
 
 
@@ -248,7 +246,7 @@ async def running(tx: Transaction) -> list[Row]:
     return [
         columns(row, "tenant", "training", "id", "number", "width")
         for row in shards
-        if row["state"] == 2 and len(row["running"]) < row["open"] and row["tenant"] in held_back - yields
+        if has_lane(row) and row["tenant"] in held_back - yields
     ]
 
 

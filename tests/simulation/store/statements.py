@@ -105,9 +105,15 @@ def told_width(row: Row) -> int:
     return width if row["narrow_to"] is None else min(width, row["narrow_to"])
 
 
-def has_to_start(row: Row) -> bool:
-    """Whether a shard takes a lane, or waits for one."""
-    return bool(row["state"] == 1 or (row["state"] == 2 and len(row["running"]) < row["open"]))
+def has_lane(row: Row) -> bool:
+    """Whether it runs and has documents to start."""
+    return bool(row["state"] == 2 and len(row["running"]) < row["open"])
+
+
+def laned_shards(tx: Transaction) -> list[Row]:
+    """Those that have a lane of a worker that takes new shards, or wait for one."""
+    taking = {row["id"] for row in tx.scan("session") if row["state"] == 1 and takes(tx, row)}
+    return [row for row in tx.scan("shard") if row["state"] == 1 or (has_lane(row) and row["holder"] in taking)]
 
 
 def columns(row: Row, *names: str) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, has_to_start, in_flight, is_ready, named, open_ordinals, takes
+from simulation.store.statements import columns, in_flight, is_ready, laned_shards, named, open_ordinals, takes
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 OPEN_TRAININGS = {"free": 1_000, "paid": 10_000}
@@ -80,9 +80,8 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
 @named("trainings.reading")
 async def fleet(tx: Transaction) -> list[Row]:
     staying = [row for row in tx.scan("session") if row["state"] == 1 and not row["draining"]]
-    taking = {row["id"]: row["lanes"] for row in staying if takes(tx, row)}
-    used = sum(has_to_start(row) and (row["state"] == 1 or row["holder"] in taking) for row in tx.scan("shard"))
-    return [{"lanes": sum(taking.values()), "lanes_used": used, "kept_out": len(staying) - len(taking)}]
+    taking = [row["lanes"] for row in staying if takes(tx, row)]
+    return [{"lanes": sum(taking), "lanes_used": len(laned_shards(tx)), "kept_out": len(staying) - len(taking)}]
 
 
 @named("trainings.endings")
