@@ -19,7 +19,7 @@ from doctrain_coordinator.core.charging import Blame
 from doctrain_coordinator.core.observation import Lapse, Observer, Sighting
 from doctrain_coordinator.core.overdue import Overdue
 from doctrain_coordinator.core.received_service import ReceivedService
-from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, TrainingState
+from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState
 from doctrain_coordinator.dispatch import messages
 from doctrain_coordinator.dispatch.balancing import Balancing
 from doctrain_coordinator.dispatch.preemption import Preemptions
@@ -34,7 +34,7 @@ from doctrain_mesh.postgres import Connection, Record, statements
 from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
-SQL = statements.of(__name__, DocumentState, SessionState, ShardState, TrainingState)
+SQL = statements.of(__name__, SessionState, ShardState, TrainingState)
 POLL_SECONDS = 1.0
 FORGET_SECONDS = 600.0
 MOST_FORGOTTEN = 1_000

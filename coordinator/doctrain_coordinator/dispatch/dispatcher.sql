@@ -59,21 +59,16 @@ set state = :ShardState.DISPATCHED, number = number + 1, width = $2, narrow_to =
 where id = $1
     and $2 + (select coalesce(sum(width), 0) from shard other where other.tenant = $3 and other.state in (:ShardState.IN_FLIGHT))
         <= (select slots from tenant_limit where tenant_limit.tenant = $3)
-returning id, number, tenant, training, first, count, width, shard_number, case when open = count then -1 else (
-    select nullif(coalesce(min(ordinal), first + count), first) - 1 from document
-    where document.training = shard.training and ordinal between first and first + count - 1 and document.state = :DocumentState.OPEN
-) end as last_processed
+returning id, number, tenant, training, first, count, width, shard_number,
+    (select last from ended_prefix where ended_prefix.shard = shard.id) as last_processed
 
 -- name: dispatched
 select shard.id, shard.number, shard.tenant, shard.training, shard.first, shard.count, shard.width, shard.shard_number,
-    case when shard.open = shard.count then -1 else (
-        select nullif(coalesce(min(ordinal), shard.first + shard.count), shard.first) - 1 from document
-        where document.training = shard.training and ordinal between shard.first and shard.first + shard.count - 1
-            and document.state = :DocumentState.OPEN
-    ) end as last_processed, tenant.name as tenant_name, tenant.plan, training.task_id, training.traceparent
+    ended_prefix.last as last_processed, tenant.name as tenant_name, tenant.plan, training.task_id, training.traceparent
 from shard
 join training on training.id = shard.training
 join tenant on tenant.id = shard.tenant
+join ended_prefix on ended_prefix.shard = shard.id
 where shard.state = :ShardState.DISPATCHED
 
 -- name: end_delays

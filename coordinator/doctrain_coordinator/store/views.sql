@@ -57,3 +57,11 @@ return $1.state = 2 and cardinality($1.running) < $1.open;
 -- Shards that have a lane of a worker that takes new shards, or wait for one in the queue.
 create view laned_shard as
 select * from shard where state = 1 or has_lane(shard) and holder in (select id from taking_session);
+
+-- The last ordinal of a shard's documents up to which all have ended; null where its first one is open.
+create view ended_prefix as
+select id as shard, case when open < count then (
+    select nullif(coalesce(min(ordinal), first + count), first) - 1 from document
+    where document.training = shard.training and ordinal between first and first + count - 1 and document.state = 0
+) end as last
+from shard;

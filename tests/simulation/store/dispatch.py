@@ -35,7 +35,12 @@ async def in_flight_shards(tx: Transaction) -> list[Row]:
         if in_flight(row):
             groups.setdefault((row["tenant"], row["training"]), []).append(row)
     return [
-        {"tenant": tenant, "training": training, "used": sum(row["width"] for row in rows), "to_start": sum(row["state"] == 1 or has_lane(row) for row in rows)}
+        {
+            "tenant": tenant,
+            "training": training,
+            "used": sum(row["width"] for row in rows),
+            "to_start": sum(row["state"] == 1 or has_lane(row) for row in rows),
+        }
         for (tenant, training), rows in sorted(groups.items())
     ]
 
@@ -87,9 +92,9 @@ async def lock_startable_trainings(tx: Transaction, ids: list[int]) -> list[Row]
 
 
 def last_processed(tx: Transaction, shard: Row) -> int | None:
-    """The last of the contiguous ended prefix; -1 or None: none has ended."""
+    """The last of the contiguous ended prefix; None: none has ended."""
     if shard["open"] == shard["count"]:
-        return -1
+        return None
     first, end = shard["first"], shard["first"] + shard["count"]
     still_open = open_ordinals(tx, shard["training"], first, end - 1)
     lowest = still_open[0] if still_open else end
