@@ -99,6 +99,24 @@ async def test_a_boot_that_died_is_shown_as_silent_beside_its_successor(served: 
     assert await shown() == [(dead.session, False, True), (present.session, True, False)]
 
 
+async def test_a_shard_that_has_no_document_left_to_start_is_in_no_lane(
+    served: Coordinators, acme: doctrain.AsyncClient, workers: Core
+) -> None:
+    operator = await served.client(await served.key(3))
+    attachment = await workers.open("worker-1", lanes=1)
+    await acme.start_training(numbered=numbered(5), training_task_id="t")
+    shard, number = await handed_out(workers)
+    assert await workers.begin(attachment.session, shard, number) is Begun.BEGUN
+
+    async def in_use() -> tuple[int, int]:
+        (worker,) = (await operator.fleet.list_workers()).workers
+        return worker.lanes_in_use, worker.slots_in_use
+
+    assert await in_use() == (1, 5)
+    await workers.pool.execute("update shard set running = '{0, 1, 2, 3, 4}' where id = $1", shard)
+    assert await in_use() == (0, 5)
+
+
 async def test_a_broker_that_is_away_is_named_by_status_too(
     served: Coordinators, acme: doctrain.AsyncClient, workers: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 -- name: room
 -- Lanes of the workers that take new work. What the others hold is aside: ``to_start`` and ``used`` as in the next statement.
-select (select coalesce(sum(lanes), 0) from taking_session)::int as lanes,
+select (select taking from fleet_lanes) as lanes,
     count(*) filter (where has_lane(shard))::int as to_start_aside,
     coalesce(sum(shard.width), 0)::int as used_aside
 from session_intake join shard on shard.holder = session_intake.id and shard.state in (:ShardState.HELD)

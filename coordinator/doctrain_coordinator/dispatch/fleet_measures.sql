@@ -34,5 +34,4 @@ select case
 from session join session_intake on session_intake.id = session.id where session.state = :SessionState.LIVE group by stands
 
 -- name: lanes
--- Of workers that take new work.
-select coalesce(sum(lanes), 0)::int from taking_session
+select taking from fleet_lanes

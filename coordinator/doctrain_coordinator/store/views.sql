@@ -35,6 +35,10 @@ where session.state = 1;
 
 create view taking_session as select id, worker_id, lanes from session_intake where takes;
 
+-- Lanes of the workers that take new shards, and of all that are in session.
+create view fleet_lanes as
+select coalesce(sum(lanes) filter (where takes), 0)::int as taking, coalesce(sum(lanes), 0)::int as in_session from session_intake;
+
 -- Shards that may be granted. A delay that is over is ended by the leader first.
 create view ready_shard as
 select * from shard where state = 0 and not_before = '-infinity';

@@ -17,7 +17,7 @@ READ_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class LiveSession:
-    """A live session, with what it holds and for how many seconds it has been silent.
+    """A live session, with the lanes and slots that what it holds takes and for how many seconds it has been silent.
 
     ``newest``: of its worker's sessions, so its present boot; ``gone``: it was seen to be lost and is not taken back yet. ``unfit``:
     why it is not well, None where it is; one that is ``spared`` works all the same.
@@ -34,7 +34,7 @@ class LiveSession:
     newest: bool
     silence: float
     gone: bool
-    shards: int
+    lanes_in_use: int
     slots: int
 
     @property

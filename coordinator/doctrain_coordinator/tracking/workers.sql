@@ -3,11 +3,11 @@
 select session.id, session.worker_id, session.lanes, session.draining, session.opened_at, session.version, session.unfit, session.spared,
     session.id = max(session.id) over (partition by session.worker_id) as newest,
     extract(epoch from now() - session.beaten_at)::float8 as silence, session.gone_at is not null as gone,
-    coalesce(held.shards, 0)::int as shards, coalesce(held.slots, 0)::int as slots
+    held.lanes_in_use::int, coalesce(held.slots, 0)::int as slots
 from session
-left join lateral (
-    select count(*) as shards, sum(width) as slots from shard where holder = session.id and state in (:ShardState.HELD)
-) held on true
+cross join lateral (
+    select count(*) filter (where has_lane(shard)) as lanes_in_use, sum(width) as slots from shard where holder = session.id and state in (:ShardState.HELD)
+) held
 where session.state = :SessionState.LIVE order by session.worker_id, session.id
 
 -- name: spared

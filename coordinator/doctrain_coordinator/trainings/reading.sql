@@ -78,7 +78,7 @@ group by training.task_id order by slots desc, training.task_id limit $3
 
 -- name: fleet
 -- Lanes that take new shards and the shards that want one of them; the workers that stay and are kept from new shards.
-select (select coalesce(sum(lanes), 0) from taking_session)::int as lanes,
+select (select taking from fleet_lanes) as lanes,
     (select count(*) from laned_shard)::int as lanes_used,
     (select count(*) from session_intake where not draining and not takes)::int as kept_out
 

@@ -14,7 +14,7 @@ from doctrain_coordinator import outcomes
 from doctrain_coordinator.core.documents import duplicate_id
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.sharding import cut
-from doctrain_coordinator.core.states import SessionState, ShardState, TrainingState, after_counts
+from doctrain_coordinator.core.states import ShardState, TrainingState, after_counts
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.manifests import fault
@@ -22,7 +22,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, OwnConnection, Pool, binary_copy, statements
 from doctrain_mesh.supervise import deadline
 
-SQL = statements.of(__name__, SessionState, ShardState, TrainingState)
+SQL = statements.of(__name__, ShardState, TrainingState)
 COMMIT_SECONDS = 120.0
 ROWS_AT_ONCE = 4_096
 

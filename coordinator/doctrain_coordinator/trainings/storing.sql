@@ -1,10 +1,9 @@
 -- name: begin_training
--- Its key, and for how many lanes it is cut.
-select nextval(pg_get_serial_sequence('training', 'id')) as training,
-    (select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE) as lanes
+-- Its key, and for how many lanes it is cut: also for those that take no shards at the moment.
+select nextval(pg_get_serial_sequence('training', 'id')) as training, in_session as lanes from fleet_lanes
 
 -- name: lanes
-select coalesce(sum(lanes), 0)::int from session where state = :SessionState.LIVE
+select in_session from fleet_lanes
 
 -- name: insert_training
 -- The row that others may wait on comes last in its transaction. There is none for a tenant that is being deleted, nor for a retry whose

@@ -222,9 +222,9 @@ class Worker(_message.Message):
     session_id: _builtins.int
     """This boot's session; 0: it is not in session, and nothing but its name and its health is known."""
     lanes: _builtins.int
-    """Shards that it can run at once."""
+    """Shards with documents to start that it can run at once."""
     lanes_in_use: _builtins.int
-    """Shards that it runs."""
+    """Shards that it runs and that have documents to start. One that has none left has given its lane back and counts in `slots_in_use` alone."""
     slots_in_use: _builtins.int
     """Documents that its shards are counted for."""
     draining: _builtins.bool
