@@ -183,6 +183,9 @@ async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, t
     _, out, _ = await run("doctor", **{**asked, **mended})
     assert {"ok   worker key: Is known, of role worker.", f"ok   blobs: Kept in {tmp_path}."} <= set(out)
     assert not any(line.startswith("BAD  transport") for line in out)
+    _, out, _ = await run("doctor", **{**asked, **mended, "DOCTRAIN_BLOB_URL": (tmp_path / "a" / "b").as_uri()})
+    made = "the first service that starts makes it. It must be one that all services reach."
+    assert f"BAD  blobs: There is no folder {tmp_path / 'a' / 'b'} yet; {made}" in out
 
 
 async def test_the_doctor_tells_that_pgvector_is_to_be_added_by_a_superuser(postgres: str) -> None:

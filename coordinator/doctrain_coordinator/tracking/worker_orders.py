@@ -52,7 +52,7 @@ class WorkerOrders:
         await self._put(worker_id, within_seconds, reason, key_id, done=done, tell=tell)
 
     async def uncordon(self, worker_id: str, *, tell: Tell) -> None:
-        """No order stands."""
+        """Ends whatever order of a worker stands."""
         async with postgres.acquired(self._pool, "ending a worker's order", seconds=ORDER_SECONDS) as c, c.transaction():
             await _check_known(c, worker_id)
             await c.execute(SQL["remove"], worker_id)
@@ -68,7 +68,7 @@ class WorkerOrders:
         async with postgres.acquired(self._pool, "ordering something of a worker", seconds=ORDER_SECONDS) as c, c.transaction():
             await _check_known(c, worker_id)
             await c.execute(SQL["put"], worker_id, within_seconds, reason, key_id)
-            await tell(c, done)
+            await tell(c, f"{done}{f': {reason}' if reason else ''}")
 
 
 async def _check_known(c: Connection, worker_id: str) -> None:

@@ -126,6 +126,10 @@ async def _blobs(settings: Settings) -> Finding:
 
 
 def _blob_folder(folder: Path) -> Finding:
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not folder.exists() and os.access(above, os.W_OK | os.X_OK):
+        said = f"There is no folder {folder} yet; the first service that starts makes it. It must be one that all services reach."
+        return Finding("blobs", Verdict.BAD, said)
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         said = f"{folder} is no folder that this user may write to; make it, or set DOCTRAIN_BLOB_URL to one."
         return Finding("blobs", Verdict.BAD, said)
