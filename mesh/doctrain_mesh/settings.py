@@ -78,7 +78,8 @@ class Settings:
     )
     max_document_pages: int = _setting(5000, "Most pages of a document; each that has no text takes a second or two to recognise.", low=1)
     read_archives: bool = _setting(
-        False, "Whether archives (ZIP, tar) are read, member by member; one whose media type says `unpack` is read anyway."
+        False,
+        "Whether archives (ZIP, tar) and compressed files are read, member by member; one whose media type says `unpack` is read anyway.",
     )
     ocr_languages: str = _setting(
         "eng+deu",

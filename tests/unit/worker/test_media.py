@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import tarfile
 
 import pytest
 
-from doctrain_worker.pipeline.child import encoding, media
+from doctrain_worker.pipeline.child import media
 from doctrain_worker.sandbox.child.refusal import Refusal
 from testkit import documents, office_documents, outlook
 from testkit.office_documents import archive
 
 DOCX = office_documents.docx("")
+PDF = documents.pdf([["x"]])
 RTF = rb"{\rtf1\ansi x\par}"
 
 
@@ -21,10 +24,12 @@ def repr_of(value: bytes | str) -> str:
     return repr(value[:4])
 
 
-def tar(compressed: str = "") -> bytes:
+def tar(compressed: str = "", content: bytes = b"", kind: int = tarfile.GNU_FORMAT) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=f"w:{compressed}") as made:  # type: ignore[call-overload]
-        made.addfile(tarfile.TarInfo("a.txt"), io.BytesIO())
+    with tarfile.open(fileobj=out, mode=f"w:{compressed}", format=kind) as made:  # type: ignore[call-overload]
+        member = tarfile.TarInfo("a.txt")
+        member.size = len(content)
+        made.addfile(member, io.BytesIO(content))
     return out.getvalue()
 
 
@@ -32,7 +37,23 @@ def tar(compressed: str = "") -> bytes:
     ("content", "claimed", "name", "kind"),
     [
         (documents.pdf([["x"]]), "text/plain", "x.txt", media.PDF),
-        (b"junk before\n" + documents.pdf([["x"]]), "", "", media.PDF),
+        (b"\xef\xbb\xbf\r\n \n" + PDF, "", "", media.PDF),
+        (b"\0\x05PDF\0" + bytes(120) + PDF, "", "", media.PDF),
+        (b"\x1b%-12345X@PJL JOB\r\n@PJL ENTER LANGUAGE = PDF\r\n" + PDF, "", "", media.PDF),
+        (b"# Heads of files\n\nEach begins with `%PDF-1.7` or %PDF-2.0.\n", "", "a.md", media.MARKDOWN),
+        (b'HEAD = b"%PDF-1.7"\n', "", "a.py", media.PLAIN),
+        (b"<html><p>%PDF-1.7</p>", "", "", media.HTML),
+        (b"From: a@b\nMIME-Version: 1.0\n\n" + PDF, "", "", media.MAIL),
+        (b"From: a@b\nMIME-Version: 1.0\n\n" + PDF + bytes(99), "", "", media.MAIL),
+        (b"<?xml version='1.0'?><!-- x --><!DOCTYPE html>\n<html lang='en'><p>x</p></html>", "", "", media.HTML),
+        (b"<?xml version='1.0'?><!DOCTYPE html [<!ENTITY a 'b'>]><html><p>x</p></html>", "", "", media.HTML),
+        (b"<?xml version='1.0'?>" + b"<!---->" * 500 + b"<note>x</note>", "", "", media.XML),
+        (b"<?xml version='1.0'?><note><![CDATA[<html>]]></note>", "", "", media.XML),
+        (b" \n" * 3000 + b"Words far below.", "", "", media.PLAIN),
+        (b"MZ-700 manual. The machine of Sharp.", "", "", media.PLAIN),
+        (b"BZh and GIF89a are marks of files", "", "", media.PLAIN),
+        (b"GIF89a is the mark of a picture, RIFF of a sound", "", "", media.PLAIN),
+        (b"ID3 tags, Rar! and OggS", "", "", media.PLAIN),
         (RTF, "", "", media.RTF),
         (DOCX, "", "", media.DOCX),
         (office_documents.xlsx({"One": [["a"]]}), "", "", media.XLSX),
@@ -74,6 +95,10 @@ def test_the_type_follows_from_the_content(content: bytes, claimed: str, name: s
         (archive({"a": "b"}), "UNSUPPORTED", "archive"),
         (tar(), "UNSUPPORTED", r"archive \(tar\)"),
         (tar("gz"), "UNSUPPORTED", r"archive \(gzip\)"),
+        (tar(content=PDF), "UNSUPPORTED", r"archive \(tar\)"),
+        (archive({"a.pdf": PDF}), "UNSUPPORTED", r"archive \(ZIP\)"),
+        (archive({"a.docx": DOCX}), "UNSUPPORTED", r"archive \(ZIP\)"),
+        (b"Rar!\x1a\7\1\0" + PDF, "WRONG_TYPE", "RAR"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "UNSUPPORTED", "old Office"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "ENCRYPTED", "password"),
         (bytes(range(1, 32)) * 20, "WRONG_TYPE", "binary"),
@@ -106,27 +131,18 @@ def test_a_name_is_a_claim_too() -> None:
 
 def test_an_archive_is_a_document_for_who_asks() -> None:
     assert media.detect(archive({"a": "b"}), archives=True) == media.ZIP
-    assert {media.detect(tar(kind), archives=True) for kind in ("", "gz", "bz2", "xz")} == {media.TAR}
+    assert [media.detect(tar(kind), archives=True) for kind in ("", "gz", "bz2", "xz")] == [media.TAR, *media.COMPRESSED]
+    assert [media.detect(pack(b"Words."), archives=True) for pack in (gzip.compress, bz2.compress)] == [media.GZIP, media.BZIP2]
     assert media.asks_to_be_unpacked("application/zip; unpack=true")
     assert not media.asks_to_be_unpacked("application/zip")
 
 
-@pytest.mark.parametrize(
-    ("content", "html", "expected"),
-    [
-        ("Zwölf Boxkämpfer".encode(), False, "Zwölf Boxkämpfer"),
-        (
-            "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich, möglicherweise häufig.".encode("cp1252"),
-            False,
-            "Zwölf Boxkämpfer",
-        ),
-        ("\ufeffZwölf".encode(), False, "Zwölf"),
-        ("Zwölf".encode("utf-16"), False, "Zwölf"),
-        ("Zwölf Boxkämpfer".encode("utf-16-be"), False, "Zwölf Boxkämpfer"),
-        ('<meta charset="shift_jis">東京'.encode("shift_jis"), True, "東京"),
-        (b'<meta charset="no-such-thing">caf\xc3\xa9', True, "café"),
-        (b"a\r\nb\rc\x00d\x0ce", False, "a\nb\ncd\ne"),
-    ],
-)
-def test_the_encoding_is_found(content: bytes, html: bool, expected: str) -> None:
-    assert expected in encoding.decode(content, html=html)
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_an_archive_is_one_whatever_its_first_member_is(kind: int) -> None:
+    assert media.detect(tar(content=PDF, kind=kind), "application/pdf", "a.pdf", archives=True) == media.TAR
+    for member in (PDF, DOCX, office_documents.odt("")):
+        assert media.detect(archive({"a": member, "b.txt": "Words."}), archives=True) == media.ZIP
+
+
+def test_an_office_document_without_its_directory_is_still_told_as_one() -> None:
+    assert media.detect(DOCX[:-30]) == media.DOCX

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
+from collections.abc import Callable
 from email.message import EmailMessage
 
 import msgspec
@@ -126,6 +130,42 @@ def test_files_in_a_tar_archive_are_read_and_nothing_else(mode: str) -> None:
             other.type, other.linkname = kind, "/etc/passwd"
             made.addfile(other)
     assert parts(out.getvalue(), claimed="application/x-tar; unpack=true") == {"a.txt": "First."}
+
+
+def test_no_member_of_an_archive_of_pdfs_is_lost() -> None:
+    first, second = documents.pdf([["First page."]]), documents.pdf([["Second page."]])
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as made:
+        for name, content in (("a.pdf", first), ("b.pdf", second), ("c.txt", b"Third.")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    expected = {"a.pdf": "First page.", "b.pdf": "Second page.", "c.txt": "Third."}
+    assert parts(out.getvalue(), claimed="application/x-tar; unpack") == expected
+    assert parts(archive({"a.pdf": first, "b.pdf": second, "c.txt": "Third."}), claimed="application/zip; unpack") == expected
+    found = read(archive({"cut.pdf": first[:200], "c.txt": "Third."}), "application/zip; unpack")
+    assert unread(found) == {"cut.pdf": "CORRUPT"}
+
+
+def test_an_attachment_that_is_not_encoded() -> None:
+    pdf = documents.pdf([["Report of the crane."]])
+    head = b"From: a@b\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: application/pdf; name=r.pdf\n"
+    mail = head + b"Content-Transfer-Encoding: binary\n\n" + pdf + b"\n--x--\n"
+    assert parts(mail)["r.pdf"] == "Report of the crane."
+
+
+@pytest.mark.parametrize(
+    ("pack", "ending"), [(gzip.compress, ".gz"), (bz2.compress, ".bz2"), (lzma.compress, ".xz")], ids=["gzip", "bzip2", "xz"]
+)
+def test_a_file_that_is_compressed_by_itself_is_its_one_document(pack: Callable[[bytes], bytes], ending: str) -> None:
+    asked = "application/gzip; unpack"
+    assert parts(pack(b"# Words"), claimed=asked, name=f"notes.md{ending}") == {"notes.md": "# Words"}
+    assert parts(pack(documents.pdf([["A page."]])), claimed=asked, name="report") == {"report": "A page."}
+    limits = msgspec.structs.replace(LIMITS, bytes=1000)
+    assert unread(read(pack(bytes(1 << 20)), asked, "bomb.gz", limits=limits)) == {"bomb": "TOO_LARGE"}
+    assert list(unread(read(pack(b""), asked)).values()) == ["EMPTY"]
+    with pytest.raises(Refusal, match="damaged"):
+        read(pack(b"Words.")[:12], asked)
 
 
 def test_nesting_size_and_number_of_parts_are_bounded() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import mimetypes
 import re
+import zipfile
 
 from doctrain_worker.sandbox.child.refusal import Refusal
 
@@ -20,6 +22,10 @@ RTF = "application/rtf"
 XML = "application/xml"
 ZIP = "application/zip"
 TAR = "application/x-tar"
+GZIP = "application/gzip"
+BZIP2 = "application/x-bzip2"
+XZ = "application/x-xz"
+COMPRESSED = (GZIP, BZIP2, XZ)
 
 _OPEN_XML = "application/vnd.openxmlformats-officedocument."
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
@@ -37,7 +43,8 @@ KEPT_PLACES = (PLAIN, MARKDOWN)
 _PICTURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
     (b"BM", "image/bmp"),
@@ -45,11 +52,16 @@ _PICTURES = (
 _WEBP = "image/webp"
 PICTURES = (*dict.fromkeys(kind for _, kind in _PICTURES), _WEBP)
 
-_ZIPPED = ((b"word/", DOCX), (b"ppt/", PPTX), (b"xl/", XLSX))
+_ZIPPED = (("word/", DOCX), ("ppt/", PPTX), ("xl/", XLSX))
 _ZIPPED_MIMETYPES = (ODT, ODS, EPUB)
-_COMPRESSED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+_COMPRESSED = (
+    (re.compile(rb"\x1f\x8b\x08"), GZIP),
+    (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), BZIP2),
+    (re.compile(rb"\xfd7zXZ\0"), XZ),
+)
+_ARCHIVE_WORDS = {ZIP: "ZIP", TAR: "tar", GZIP: "gzip", BZIP2: "bzip2", XZ: "xz"}
 
-# What begins with these is no document that we read; each with the word for it.
+# What begins with these, and is no text, is no document that we read; each with the word for it.
 _FOREIGN = (
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
@@ -63,6 +75,13 @@ _FOREIGN = (
 _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _HTML_START = re.compile(rb"<(?:!doctype\s+html|html|head|body|article|div|p|h1|table)\b", re.IGNORECASE)
+_XHTML_START = re.compile(
+    rb"<\?xml\b[^>]*>\s*(?>(?:<!--.*?-->|<!doctype\b(?:[^>\[]|\[[^\]]*\])*+>|<\?[^>]*>)\s*)*+<html\b", re.IGNORECASE | re.DOTALL
+)
+_TAR_MARKS = (b"ustar\0", b"ustar  \0")
+_PRINTER_START = b"\x1b%-12345X"
+_PDF_START = b"%PDF-"
+_PDF_WITHIN = 1024
 _MAIL_START = re.compile(
     rb"(?:[A-Za-z][A-Za-z0-9-]*:[^\n]*\n(?:[ \t][^\n]*\n)*)*?(?:From|Received|Return-Path|MIME-Version|Message-ID):", re.IGNORECASE
 )
@@ -75,6 +94,7 @@ _TEXT_CLAIMS = {
     **{"text/tab-separated-values": CSV, "application/x-ndjson": JSON, "application/jsonl": JSON},
 }
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_BLANK = b" \t\r\n\0\xef\xbb\xbf"
 _UNTOLD = "application/octet-stream"
 _LOOKED_AT = 4096
 _LARGEST_PARSED = 1 << 20
@@ -94,27 +114,38 @@ def detect(content: bytes, claimed: str = "", name: str = "", *, archives: bool 
     """
     head = content[:_LOOKED_AT]
     claimed = claimed.partition(";")[0].strip().lower()
-    if not head.strip(b" \t\r\n\0\xef\xbb\xbf"):
+    if not head.strip(_BLANK) and not content.strip(_BLANK):
         raise Refusal("EMPTY", "The document is empty; upload it again, or leave it out.")
-    found = _by_magic(content, head, archives=archives)
+    binary = not head.startswith(_BOMS) and _is_binary(head)
+    found = _by_magic(content, head, archives=archives, binary=binary)
     if found:
         return found
-    word = next((word for magic, word in _FOREIGN if head.startswith(magic)), "")
-    if not word and not head.startswith(_BOMS) and _is_binary(head):
-        word = "binary data of a kind that is not known"
-    if word:
+    if binary:
+        if _MAIL_START.match(head):
+            return MAIL  # with an attachment as it is
+        word = next((word for magic, word in _FOREIGN if head.startswith(magic)), "binary data of a kind that is not known")
         raise _foreign(word, claimed, name)
     return _text(content, head, claimed, name.lower())
 
 
 def asks_to_be_unpacked(claimed: str) -> bool:
     """Whether a media type has the parameter ``unpack``, by which a tenant wants an archive's members read."""
-    return any(parameter.strip().lower() in ("unpack", "unpack=true", "unpack=1") for parameter in claimed.split(";")[1:])
+    return _parameters(claimed).get("unpack") in ("", "true", "1")
 
 
-def _by_magic(content: bytes, head: bytes, *, archives: bool) -> str:
-    """The type of what is not text, or nothing."""
-    if b"%PDF-" in head[:1024]:
+def stated_charset(claimed: str) -> str:
+    """The encoding that a media type states, or nothing."""
+    return _parameters(claimed).get("charset", "")
+
+
+def _parameters(claimed: str) -> dict[str, str]:
+    pairs = (parameter.partition("=") for parameter in claimed.lower().split(";")[1:])
+    return {name.strip(): value.strip(' "') for name, _, value in pairs}
+
+
+def _by_magic(content: bytes, head: bytes, *, archives: bool, binary: bool) -> str:
+    """The type of what is not text, or nothing. ``binary``: marks of letters alone count, too, for no text begins with them."""
+    if head.startswith(_PDF_START):
         return PDF
     if head.startswith(b"{\\rtf"):
         return RTF
@@ -122,16 +153,26 @@ def _by_magic(content: bytes, head: bytes, *, archives: bool) -> str:
         return _compound(content)
     if head.startswith(b"PK\x03\x04"):
         return _zipped(content, archives=archives)
-    if head[257:262] == b"ustar" or any(head.startswith(magic) for magic, _ in _COMPRESSED):
-        return _packed(head, archives=archives)
-    return _picture(head)
+    packed = TAR if head[257:].startswith(_TAR_MARKS) else next((kind for magic, kind in _COMPRESSED if magic.match(head)), "")
+    if packed:
+        return _archive(packed, archives=archives)
+    foreign = binary and head.startswith(tuple(magic for magic, _ in _FOREIGN))
+    return _picture(head, binary=binary) or (PDF if not foreign and _is_pdf_behind_junk(head) else "")
 
 
-def _picture(head: bytes) -> str:
+def _is_pdf_behind_junk(head: bytes) -> bool:
+    """Real ones stand behind blank lines, a mark, a binary head or a printer's commands; behind text, a PDF is what that is about."""
+    before, found, _ = head[:_PDF_WITHIN].partition(_PDF_START)
+    return bool(found) and (not before.strip(_BLANK) or before.startswith(_PRINTER_START) or _is_binary(before))
+
+
+def _picture(head: bytes, *, binary: bool) -> str:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return _WEBP
     found = next((kind for magic, kind in _PICTURES if head.startswith(magic)), "")
-    return found if found != "image/bmp" or head[6:10] == b"\0\0\0\0" else ""
+    if found == "image/bmp" and head[6:10] != b"\0\0\0\0":
+        return ""
+    return found if binary or found != "image/gif" else ""
 
 
 def _compound(content: bytes) -> str:
@@ -153,30 +194,35 @@ def _zipped(content: bytes, *, archives: bool) -> str:
         for media_type in _ZIPPED_MIMETYPES:
             if told.startswith(media_type.encode()):
                 return media_type
-    if b"[Content_Types].xml" in content:
+    names = _members(content)
+    if "[Content_Types].xml" in names:
         for folder, media_type in _ZIPPED:
-            if folder in content:
+            if any(name.startswith(folder) for name in names):
                 return media_type
+    return _archive(ZIP, archives=archives)
+
+
+def _members(content: bytes) -> list[str]:
+    """The names in a ZIP archive; of one whose directory is lost, those of Office that stand anywhere, so that it is told as damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.namelist()
+    except MemoryError:
+        raise
+    except Exception:
+        return [name for name in ("[Content_Types].xml", *(folder for folder, _ in _ZIPPED)) if name.encode() in content]
+
+
+def _archive(kind: str, *, archives: bool) -> str:
     if archives:
-        return ZIP
-    raise _archive("ZIP")
-
-
-def _packed(head: bytes, *, archives: bool) -> str:
-    if archives:
-        return TAR
-    raise _archive(next((word for magic, word in _COMPRESSED if head.startswith(magic)), "tar"))
-
-
-def _archive(word: str) -> Refusal:
-    return Refusal(
-        "UNSUPPORTED", f"The document is an archive ({word}); unpack it and train the files in it, or ask for it to be unpacked."
-    )
+        return kind
+    sentence = f"The document is an archive ({_ARCHIVE_WORDS[kind]}); unpack it and train the files in it, or ask for it to be unpacked."
+    raise Refusal("UNSUPPORTED", sentence)
 
 
 def _text(content: bytes, head: bytes, claimed: str, name: str) -> str:
     start = head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    if _HTML_START.match(start) or (start[:5].lower() == b"<?xml" and b"<html" in start.lower()):
+    if _HTML_START.match(start) or _XHTML_START.match(start):
         return HTML
     if start[:5].lower() == b"<?xml":
         return XML

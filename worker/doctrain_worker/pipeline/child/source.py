@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from doctrain_worker.pipeline.child import media
 from doctrain_worker.pipeline.wire import ReadLimits, UnreadPart
 from doctrain_worker.sandbox.child.refusal import Refusal
 
@@ -103,6 +104,11 @@ class Source:
     unread: Mapping[str, UnreadPart] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
     allowance: Allowance = field(default_factory=lambda: Allowance(0))
+
+    @property
+    def charset(self) -> str:
+        """The encoding that its media type states; may be empty or wrong."""
+        return media.stated_charset(self.claimed)
 
     def within(self, name: str, claimed: str) -> Source:
         """A part of this one, whose content comes later."""

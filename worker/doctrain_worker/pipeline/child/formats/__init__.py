@@ -26,6 +26,7 @@ _READERS = {
     media.MSG: "mail:read_msg",
     media.ZIP: "archives:read_zip",
     media.TAR: "archives:read_tar",
+    **dict.fromkeys(media.COMPRESSED, "archives:read_compressed"),
     **dict.fromkeys(media.PICTURES, "images:read"),
     **dict.fromkeys(media.OFFICE, "office:read"),
 }

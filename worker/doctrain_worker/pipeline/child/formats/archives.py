@@ -1,18 +1,26 @@
-"""Archives, ZIP and tar: their members as parts. Nothing is unpacked to a file, so a member's path is no more than its name."""
+"""Archives, ZIP and tar, and what is compressed by itself: their members as parts.
+
+Nothing is unpacked to a file, so a member's path is no more than its name.
+"""
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Iterator
 
+from doctrain_worker.pipeline.child import media
 from doctrain_worker.pipeline.child.formats import zipped
 from doctrain_worker.pipeline.child.formats.content import Attached, Content
 from doctrain_worker.pipeline.child.source import Source
 from doctrain_worker.sandbox.child.refusal import Refusal
 
 _LOCKED = 0x1
+_ENDINGS = (".gz", ".bz2", ".xz")
 
 
 def read_zip(source: Source) -> Content:
@@ -43,6 +51,33 @@ def read_tar(source: Source) -> Content:
     with zipped.damage_told():
         archive = tarfile.open(fileobj=io.BytesIO(source.content))  # noqa: SIM115 - read from while its parts are
     return Content(parts=_tar_members(archive))
+
+
+def read_compressed(source: Source) -> Content:
+    """The files of a compressed tar archive, or the one file that is compressed. Raises Refusal CORRUPT."""
+    with zipped.damage_told(), _unpacked(source) as file:
+        head = file.read(tarfile.BLOCKSIZE)
+    try:
+        tarfile.TarInfo.frombuf(head, tarfile.ENCODING, "surrogateescape")
+    except tarfile.HeaderError:
+        return Content(parts=[_compressed(source)])
+    return read_tar(source)
+
+
+def _compressed(source: Source) -> Attached:
+    def load(most: int) -> bytes:
+        with zipped.damage_told(), _unpacked(source) as file:
+            return file.read(most + 1)
+
+    name, _, ending = source.name.rpartition(".")
+    return Attached(name if f".{ending.lower()}" in _ENDINGS else source.name, "", load)
+
+
+def _unpacked(source: Source) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
+    stream = io.BytesIO(source.content)
+    if source.media_type == media.GZIP:
+        return gzip.GzipFile(fileobj=stream)
+    return bz2.BZ2File(stream) if source.media_type == media.BZIP2 else lzma.LZMAFile(stream)
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[Attached]:

@@ -16,7 +16,7 @@ _LOOKED_AT = 16_384
 
 def read(source: Source) -> Content:
     """The table."""
-    return Content(_blocks(encoding.decode(source.content)))
+    return Content(_blocks(encoding.decode(source.content, source.charset)))
 
 
 def _blocks(text: str) -> Iterator[Block]:

@@ -21,7 +21,7 @@ _LARGEST_SEARCHED = 4 << 20
 
 def read(source: Source) -> Content:
     """The page."""
-    page = encoding.decode(source.content, html=True)
+    page = encoding.decode(source.content, source.charset, html=True)
     whole = markup.blocks(page)
     title = markup.title(page)
     if len(page) > _LARGEST_SEARCHED:

@@ -15,7 +15,7 @@ from doctrain_worker.text.blocks import Block, Kind
 
 def read(source: Source) -> Content:
     """One block for each entry of the outermost list or object, or for each line."""
-    text = encoding.decode(source.content)
+    text = encoding.decode(source.content, source.charset)
     try:
         return Content(_blocks(json.loads(text)))
     except RecursionError:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import email
 import email.policy
 import mimetypes
+import re
 from collections.abc import Iterator
 from email.message import EmailMessage, Message
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from doctrain_worker.pipeline.child import encoding
 from doctrain_worker.pipeline.child.formats import markup, zipped
@@ -22,11 +23,25 @@ if TYPE_CHECKING:
 
 _LONGEST_HEADER = 20_000
 _NAMED = ("From", "To", "Cc", "Date")
+_STATED = re.compile(r"""(=\?|\*\d*\*?=\s*"?)[^?'\s;]+(?=[?'])""")
+
+
+class _Policy(email.policy.EmailPolicy):
+    """What the head of a mail states as encodings may be none: some that Python knows raise what its parser does not expect."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        try:
+            return super().header_fetch_parse(name, value)
+        except UnicodeError:
+            return super().header_fetch_parse(name, _STATED.sub(r"\1unknown", value))
+
+
+_POLICY = _Policy()
 
 
 def read(source: Source) -> Content:
     """An EML file."""
-    message = email.message_from_bytes(source.content, policy=email.policy.default)
+    message = cast("EmailMessage", email.message_from_bytes(source.content, policy=_POLICY))
     head = {name: _header(message, name) for name in ("Subject", *_NAMED)}
     body = message.get_body(("plain", "html"))
     blocks = _body(body) if body is not None else iter(())
@@ -55,14 +70,7 @@ def _body(body: Message) -> Iterator[Block]:
 def _text(body: Message) -> str:
     """What a part of type text says, in the encoding that it names, or the one that it is in."""
     payload = body.get_payload(decode=True)
-    content = payload if isinstance(payload, bytes) else b""
-    named = body.get_content_charset()
-    if named is not None:
-        try:
-            return encoding.clean(content.decode(named))
-        except (LookupError, UnicodeDecodeError):
-            pass  # it says what it is not
-    return encoding.decode(content)
+    return encoding.decode(payload if isinstance(payload, bytes) else b"", body.get_content_charset(""))
 
 
 def _attachments(message: Message, body: Message | None) -> Iterator[Attached]:
@@ -88,6 +96,7 @@ def _attached(part: Message, number: int) -> Attached:
     kind = part.get_content_type()
     ending = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind) or ""
     name = part.get_filename() or f"part-{number}{ending}"
+    charset = part.get_content_charset("").partition(";")[0] if part.get_content_maintype() == "text" else ""
 
     def load(_most: int) -> bytes:
         if kind == "message/rfc822":
@@ -96,7 +105,7 @@ def _attached(part: Message, number: int) -> Attached:
         payload = part.get_payload(decode=True)
         return payload if isinstance(payload, bytes) else b""
 
-    return Attached(name, kind, load)
+    return Attached(name, f"{kind}; charset={charset}" if charset else kind, load)
 
 
 def read_msg(source: Source) -> Content:

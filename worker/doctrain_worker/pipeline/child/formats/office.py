@@ -23,7 +23,7 @@ def read(source: Source) -> Content:
     """The document's text. Raises Refusal ENCRYPTED, CORRUPT, UNSUPPORTED or TOO_LARGE."""
     content, media_type = source.content, source.media_type
     if media_type == media.XML:
-        content = encoding.decode(content).encode()
+        content = encoding.decode(content, source.charset).encode()
     else:
         zipped.check(content)
     sheets = media_type in (media.XLSX, media.ODS)

@@ -13,7 +13,7 @@ from doctrain_worker.text.blocks import Block, Kind, table
 
 def read(source: Source) -> Content:
     """The text as it is: its places are those of the document, decoded."""
-    return Content(markdown.blocks(encoding.decode(source.content)))
+    return Content(markdown.blocks(encoding.decode(source.content, source.charset)))
 
 
 def read_rtf(source: Source) -> Content:
