@@ -95,6 +95,21 @@ async def first_of(*works: Coroutine[Any, Any, T]) -> T:
     return results[0]
 
 
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Does work that bounds itself in time to its end, whatever is cancelled meanwhile; a cancellation is passed on afterwards."""
+    task, cancelled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled() and task.exception() is not None:
+        log.info("%s failed after it was cancelled: %s", getattr(work, "__qualname__", "Work"), task.exception())
+    raise cancelled
+
+
 def in_thread(name: str, work: Callable[[], None]) -> asyncio.Future[None]:
     """Runs it in a thread of its own, for which the process does not wait at its end; the future ends as the work does."""
     loop = asyncio.get_running_loop()

@@ -159,7 +159,7 @@ async def test_a_message_of_an_upload_has_at_most_a_mebibyte(served: Coordinator
     stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
     key = (("authorization", f"Bearer {await served.key(1, 'acme')}"),)
     for size, fits in ((2**20, True), (2**20 + 1, False)):
-        call = stub.UploadDocument(iter([pb.UploadDocumentRequest(chunk=b"x" * size)]), metadata=key)
+        call = stub.UploadDocument(iter([pb.UploadDocumentRequest(chunk=b"x" * size, last=True)]), metadata=key)
         if fits:
             assert (await call).size == size
             continue

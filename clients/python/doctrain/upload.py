@@ -101,19 +101,16 @@ async def _write(
     with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
         async for chunk in chunks:
             await call.write(training_pb2.UploadDocumentRequest(chunk=chunk))
+        await call.write(training_pb2.UploadDocumentRequest(last=True))
         await call.done_writing()
 
 
 async def _chunks(source: Source) -> AsyncGenerator[bytes, None]:
-    """Pieces of at most ``CHUNK_BYTES``; one empty piece when there is nothing, so that the service says so."""
-    empty = True
+    """Pieces of at most ``CHUNK_BYTES``."""
     async with _pieces(source) as pieces:
         async for piece in pieces:
             for chunk in _slices(piece):
-                empty = False
                 yield chunk
-    if empty:
-        yield b""
 
 
 @contextlib.asynccontextmanager

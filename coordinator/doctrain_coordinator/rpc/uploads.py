@@ -44,12 +44,16 @@ async def _whole(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
 
 
 async def _pieces(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIterator[bytes]:
+    """What comes until the client says that it was all: the messages of a call that breaks off end as those of any other do."""
+    whole = False
     while True:
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
                 request = await anext(requests)
         except StopAsyncIteration:
-            return
+            if whole:
+                return
+            raise invalid_field("last", "The last message of an upload says that it is; without it nothing is stored.") from None
         except TimeoutError as error:
             raise UploadStalledError(f"The upload stopped: nothing came for {SILENCE_SECONDS:g} s. Send it again.") from error
         if len(request.chunk) > MOST_CHUNK_BYTES:
@@ -57,6 +61,7 @@ async def _pieces(requests: AsyncIterator[pb.UploadDocumentRequest]) -> AsyncIte
                 f"A message of an upload has at most {MOST_CHUNK_BYTES:,} bytes; send the document in smaller pieces.",
                 metadata={"limit": str(MOST_CHUNK_BYTES), "unit": "bytes"},
             )
+        whole = request.last
         if request.chunk:
             yield request.chunk
         await asyncio.sleep(0)

@@ -39,7 +39,7 @@ _BELIEVED_BYTES = 32 << 20
 _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
-_AT_ONCE, _PARTS_AT_ONCE = 16, 2
+_AT_ONCE = 16
 _LISTED = 500
 
 MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]
@@ -174,25 +174,16 @@ class BlobStore:
     ) -> StoredBlob:
         """The name follows from the content, so a long stream is stored under a name of its own and then renamed.
 
-        ``read`` answers the SHA-256 and the size of what was read of it.
+        It becomes an object once all of it was read and is admitted. ``read`` answers the SHA-256 and the size of what was read of it.
         """
-
-        async def whole() -> AsyncIterator[bytes]:
-            yield head
-            async for piece in rest:
-                yield piece
-
-        staged = self.staging.place(tenant_id)
-        try:
+        async with self.staging.writing(tenant_id) as staged:
             async with reached("storing an upload", STREAM_SECONDS):
-                await obstore.put_async(self._store, staged, whole(), max_concurrency=_PARTS_AT_ONCE)
+                await staged.write(head)
+                async for piece in rest:
+                    await staged.write(piece)
             sha256, size = read()
             await admit(sha256, size)
-            async with reached("storing an upload", PUT_SECONDS):
-                await obstore.rename_async(self._store, staged, _path(tenant_id, sha256))
-        except BaseException:
-            await asyncio.shield(self.staging.discard(staged))
-            raise
+            await staged.become(_path(tenant_id, sha256))
         return StoredBlob(f"blob://{sha256}", size, sha256)
 
     async def _remove(self, path: str) -> None:

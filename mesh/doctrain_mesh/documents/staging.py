@@ -1,6 +1,6 @@
 """Where long uploads lie until their end, at which their name is known: in a folder apart, so that what broke off is found there.
 
-Their rename takes them out within minutes; what is older belongs to a process that died.
+They become objects at their end, and are renamed at once; what is older than an upload may last belongs to a process that died.
 """
 
 from __future__ import annotations
@@ -8,24 +8,60 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import obstore
 from obstore.store import LocalStore
 
-from doctrain_mesh.documents.object_store import listed, remove, tenant_folder
+from doctrain_mesh.documents.object_store import listed, reached, remove, tenant_folder
 from doctrain_mesh.errors import DoctrainError
-from doctrain_mesh.supervise import for_each
+from doctrain_mesh.supervise import for_each, to_the_end
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 FOLDER = "uploading"
+COMPLETE_SECONDS = 60.0
 _AT_ONCE = 16
+_PART_BYTES, _PARTS_AT_ONCE = 5 << 20, 2
 
 log = logging.getLogger(__name__)
+
+
+class Staged:
+    """An upload under way: what is written is no object before it becomes one, and what is discarded leaves nothing."""
+
+    def __init__(self, store: ObjectStore, path: str) -> None:
+        self._store, self._path = store, path
+        self._writer = obstore.open_writer_async(store, path, buffer_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+
+    async def write(self, piece: bytes) -> None:
+        """Adds a piece; the caller bounds the time and translates the store's errors."""
+        await self._writer.write(piece)
+
+    async def become(self, path: str) -> None:
+        """Makes an object of that path, also when it is cancelled meanwhile. Raises BlobUnavailableError, BlobForbiddenError."""
+        await to_the_end(self._complete(path))
+
+    async def _complete(self, path: str) -> None:
+        async with reached("storing an upload", COMPLETE_SECONDS):
+            await self._writer.close()
+            await obstore.rename_async(self._store, self._path, path)
+
+    async def discard(self) -> None:
+        """Removes what came of it, also when it is cancelled meanwhile."""
+        del self._writer  # a store drops what was written of half an object with it, and frames of a traceback may hold this one for long
+        await to_the_end(self._remove())
+
+    async def _remove(self) -> None:
+        try:
+            await remove(self._store, self._path, "removing an upload that failed")
+        except DoctrainError as error:
+            log.warning("%s may be left of an upload that failed, until it is looked for what broke off: %s", self._path, error)
 
 
 class Staging:
@@ -34,16 +70,15 @@ class Staging:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def place(self, tenant_id: str) -> str:
-        """A path for another upload."""
-        return f"{FOLDER}/{tenant_folder(tenant_id)}/{uuid.uuid4().hex}"
-
-    async def discard(self, path: str) -> None:
-        """What came of an upload that failed; mostly nothing, since a store shows an object only when it is whole."""
+    @asynccontextmanager
+    async def writing(self, tenant_id: str) -> AsyncIterator[Staged]:
+        """Where an upload is written to; it is discarded when that fails."""
+        staged = Staged(self._store, f"{FOLDER}/{tenant_folder(tenant_id)}/{uuid.uuid4().hex}")
         try:
-            await self._remove(path)
-        except DoctrainError as error:
-            log.warning("%s may be left of an upload that failed, until it is looked for what broke off: %s", path, error)
+            yield staged
+        except BaseException:
+            await staged.discard()
+            raise
 
     async def remove_older(self, moment: datetime) -> int:
         """Removes what came last before that moment; answers how many. Raises BlobUnavailableError, BlobForbiddenError."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from doctrain_mesh.errors import OperationTimeoutError
-from doctrain_mesh.supervise import deadline, first_of, unwrapped_group
+from doctrain_mesh.supervise import deadline, first_of, to_the_end, unwrapped_group
 
 
 async def test_a_deadline_claims_no_others_timeout() -> None:
@@ -100,3 +100,31 @@ async def test_they_leave_no_trace_of_a_cancellation() -> None:
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_work_is_done_to_its_end_however_often_it_is_cancelled(fails: bool) -> None:
+    go_on, done = asyncio.Event(), list[str]()
+
+    async def work() -> None:
+        await go_on.wait()
+        done.append("work")
+        if fails:
+            raise OSError
+
+    task = asyncio.ensure_future(to_the_end(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["work"]
+
+
+async def test_work_that_nobody_cancels_ends_as_it_does() -> None:
+    assert await to_the_end(returns("a")) == "a"
+    with pytest.raises(ZeroDivisionError):
+        await to_the_end(asyncio.to_thread(lambda: 1 // 0))

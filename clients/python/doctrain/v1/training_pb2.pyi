@@ -1034,16 +1034,20 @@ class UploadDocumentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHUNK_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """The next bytes; at most 1 MiB a message, 512 MiB in all unless the operator set another limit. More is REQUEST_TOO_LARGE."""
+    last: _builtins.bool
+    """True in the last message and no other; its chunk may be empty. What ends without it is not stored: INVALID_REQUEST."""
     def __init__(
         self,
         *,
         chunk: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "last", b"last"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1081,21 +1085,25 @@ Global___UploadDocumentResponse: _TypeAlias = UploadDocumentResponse  # noqa: Y0
 
 @_typing.final
 class DropUploadsRequest(_message.Message):
-    """Whether to remove anything."""
+    """Whether to remove anything, and from where on to look."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    RESUME_POSITION_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """Count what would be removed, and remove nothing."""
+    resume_position: _builtins.str
+    """From an answer that was not complete; empty: from the beginning."""
     def __init__(
         self,
         *,
         validate_only: _builtins.bool = ...,
+        resume_position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resume_position", b"resume_position", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1112,8 +1120,9 @@ class DropUploadsResponse(_message.Message):
     KEPT_BYTES_FIELD_NUMBER: _builtins.int
     LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
+    RESUME_POSITION_FIELD_NUMBER: _builtins.int
     uploads: _builtins.int
-    """Uploads that no training named."""
+    """Uploads that this call looked at and no training named."""
     bytes: _builtins.int
     """Their bytes."""
     kept_bytes: _builtins.int
@@ -1121,7 +1130,9 @@ class DropUploadsResponse(_message.Message):
     limit_bytes: _builtins.int
     """Bytes that its plan allows; 0: any number."""
     complete: _builtins.bool
-    """Whether all uploads were looked at; if not, call again for the rest."""
+    """Whether all uploads were looked at from the position in the request on; if not, call again for the rest."""
+    resume_position: _builtins.str
+    """From where to go on; set unless `complete`. Each answer's is beyond the one before."""
     def __init__(
         self,
         *,
@@ -1130,10 +1141,11 @@ class DropUploadsResponse(_message.Message):
         kept_bytes: _builtins.int = ...,
         limit_bytes: _builtins.int = ...,
         complete: _builtins.bool = ...,
+        resume_position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "complete", b"complete", "kept_bytes", b"kept_bytes", "limit_bytes", b"limit_bytes", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "complete", b"complete", "kept_bytes", b"kept_bytes", "limit_bytes", b"limit_bytes", "resume_position", b"resume_position", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -228,9 +228,9 @@ class TrainingServiceServicer(object):
     def UploadDocument(self, request_iterator, context):
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
-        The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
-        DEPENDENCY_UNAVAILABLE (the blob store).
+        The URI follows from the content, so a repeated upload stores nothing twice. The last message says that it is, since a stream
+        that breaks off ends like any other. Errors: INVALID_REQUEST (empty, or not all), REQUEST_TOO_LARGE (the document or one
+        message), UPLOAD_STALLED, DEPENDENCY_UNAVAILABLE (the blob store).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -240,8 +240,8 @@ class TrainingServiceServicer(object):
         """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
 
         Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
-        of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
-        Errors: DEPENDENCY_UNAVAILABLE (the blob store).
+        of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until
+        `complete`. Errors: INVALID_RESUME_POSITION, TENANT_SUSPENDED (it is being deleted), DEPENDENCY_UNAVAILABLE (the blob store).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -98,16 +98,16 @@ class TrainingServiceStub:
     UploadDocument: _grpc.StreamUnaryMultiCallable[_training_pb2.UploadDocumentRequest, _training_pb2.UploadDocumentResponse]
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
-    The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
-    DEPENDENCY_UNAVAILABLE (the blob store).
+    The URI follows from the content, so a repeated upload stores nothing twice. The last message says that it is, since a stream
+    that breaks off ends like any other. Errors: INVALID_REQUEST (empty, or not all), REQUEST_TOO_LARGE (the document or one
+    message), UPLOAD_STALLED, DEPENDENCY_UNAVAILABLE (the blob store).
     """
     DropUploads: _grpc.UnaryUnaryMultiCallable[_training_pb2.DropUploadsRequest, _training_pb2.DropUploadsResponse]
     """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
 
     Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
-    of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
-    Errors: DEPENDENCY_UNAVAILABLE (the blob store).
+    of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until
+    `complete`. Errors: INVALID_RESUME_POSITION, TENANT_SUSPENDED (it is being deleted), DEPENDENCY_UNAVAILABLE (the blob store).
     """
     GetUsage: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]
     """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
@@ -184,16 +184,16 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     UploadDocument: _aio.StreamUnaryMultiCallable[_training_pb2.UploadDocumentRequest, _training_pb2.UploadDocumentResponse]  # type: ignore[assignment]
     """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
-    The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-    first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
-    DEPENDENCY_UNAVAILABLE (the blob store).
+    The URI follows from the content, so a repeated upload stores nothing twice. The last message says that it is, since a stream
+    that breaks off ends like any other. Errors: INVALID_REQUEST (empty, or not all), REQUEST_TOO_LARGE (the document or one
+    message), UPLOAD_STALLED, DEPENDENCY_UNAVAILABLE (the blob store).
     """
     DropUploads: _aio.UnaryUnaryMultiCallable[_training_pb2.DropUploadsRequest, _training_pb2.DropUploadsResponse]  # type: ignore[assignment]
     """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
 
     Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
-    of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
-    Errors: DEPENDENCY_UNAVAILABLE (the blob store).
+    of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until
+    `complete`. Errors: INVALID_RESUME_POSITION, TENANT_SUSPENDED (it is being deleted), DEPENDENCY_UNAVAILABLE (the blob store).
     """
     GetUsage: _aio.UnaryUnaryMultiCallable[_training_pb2.GetUsageRequest, _training_pb2.GetUsageResponse]  # type: ignore[assignment]
     """What the caller's tenant used, by day. Errors: INVALID_REQUEST."""
@@ -333,9 +333,9 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_training_pb2.UploadDocumentResponse, _abc.Awaitable[_training_pb2.UploadDocumentResponse]]:
         """Stores one document's bytes for later trainings and answers their `blob://` URI.
 
-        The URI follows from the content, so a repeated upload stores nothing twice. The first message carries at least the
-        first chunk. Errors: INVALID_REQUEST (empty), REQUEST_TOO_LARGE (the document or one message), UPLOAD_STALLED,
-        DEPENDENCY_UNAVAILABLE (the blob store).
+        The URI follows from the content, so a repeated upload stores nothing twice. The last message says that it is, since a stream
+        that breaks off ends like any other. Errors: INVALID_REQUEST (empty, or not all), REQUEST_TOO_LARGE (the document or one
+        message), UPLOAD_STALLED, DEPENDENCY_UNAVAILABLE (the blob store).
         """
 
     @_abc_1.abstractmethod
@@ -347,8 +347,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
 
         Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
-        of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated until `complete`.
-        Errors: DEPENDENCY_UNAVAILABLE (the blob store).
+        of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until
+        `complete`. Errors: INVALID_RESUME_POSITION, TENANT_SUSPENDED (it is being deleted), DEPENDENCY_UNAVAILABLE (the blob store).
         """
 
     @_abc_1.abstractmethod
