@@ -20,6 +20,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 
 import doctrain
 from doctrain.v1 import search_pb2, training_pb2, training_pb2_grpc
+from doctrain_coordinator.removal import unnamed_uploads
 from doctrain_coordinator.rpc.interceptors import FOR_TENANT
 from doctrain_coordinator.rpc.policies import policy_of
 from doctrain_coordinator.rpc.server import SERVICES
@@ -72,7 +73,7 @@ CASES: dict[str, list[Callable[[], Request]]] = {
     "CancelTraining": [lambda: T.CancelTrainingRequest(training_task_id="open")],
     "ExplainTraining": [lambda: T.ExplainTrainingRequest(training_task_id="open")],
     "RetryFailedDocuments": [lambda: T.RetryFailedDocumentsRequest(training_task_id="ended", new_training_task_id=new())],
-    "UploadDocument": [lambda: T.UploadDocumentRequest(chunk=b"a passage of acme's")],
+    "UploadDocument": [lambda: T.UploadDocumentRequest(chunk=b"a passage of acme's", last=True)],
     "DropUploads": [T.DropUploadsRequest],
     "Search": [lambda: search_pb2.SearchRequest(query="herons on the river")],
     "DeleteDocuments": [
@@ -173,7 +174,11 @@ async def positions(served: Coordinators, key: str) -> list[str]:
     watch = stub.WatchStatus(T.WatchStatusRequest(training_task_id="acme-open"), metadata=metadata)
     first = await anext(aiter(watch))
     watch.cancel()
-    found = [trainings.next_page_token, documents.next_page_token, first.resume_position]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unnamed_uploads, "AT_ONCE", 1)
+        patch.setattr(unnamed_uploads, "CALL_SECONDS", 0.0)
+        uploads = await stub.DropUploads(T.DropUploadsRequest(validate_only=True), metadata=metadata)
+    found = [trainings.next_page_token, documents.next_page_token, first.resume_position, uploads.resume_position]
     assert all(found)
     return found
 

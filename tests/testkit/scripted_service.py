@@ -92,6 +92,7 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, ScriptedSearch,
         self.watch: Watch | None = None
         self.broken_watches: list[BaseException] = []
         self.duplicates: list[str] = []
+        self.drop_positions: list[str] = []
         self.lines_read = 0
         self.page = 2
 
@@ -220,7 +221,9 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, ScriptedSearch,
 
     async def DropUploads(self, request: training_pb2.DropUploadsRequest, context: Any) -> training_pb2.DropUploadsResponse:
         await self._enter("DropUploads", request, context)
-        dropped = training_pb2.DropUploadsResponse(uploads=len(self.blobs), bytes=sum(map(len, self.blobs.values())), complete=True)
+        dropped = training_pb2.DropUploadsResponse(uploads=len(self.blobs), bytes=sum(map(len, self.blobs.values())))
+        dropped.resume_position = self.drop_positions.pop(0) if self.drop_positions else ""
+        dropped.complete = not dropped.resume_position
         if not request.validate_only:
             self.blobs.clear()
         return dropped

@@ -30,11 +30,12 @@ async def delete(
 
 
 async def drop(endpoints: Endpoints, *, validate_only: bool, seconds: float) -> training_pb2.DropUploadsResponse:
-    """See ``AsyncClient.drop_uploads``; each call has ``seconds``, and what is dropped is made again while it has not come to the end."""
+    """See ``AsyncClient.drop_uploads``; each call has ``seconds``, and goes on where the one before ended, while one gets further."""
     request, count, size = training_pb2.DropUploadsRequest(validate_only=validate_only), 0, 0
     while True:
         answer = await endpoints.call("drop uploads", lambda e: e.training.DropUploads, request, seconds=seconds)
         count, size = count + answer.uploads, size + answer.bytes
-        if answer.complete or validate_only:
+        if answer.complete or answer.resume_position == request.resume_position:
             answer.uploads, answer.bytes = count, size
             return answer
+        request.resume_position = answer.resume_position

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.removal.uploads import unnamed_of
+from doctrain_coordinator.removal.uploads import remove_unnamed_of, unnamed_of
 from doctrain_coordinator.tenants.identity import Identity
-from doctrain_coordinator.tenants.uploads import Owner, remove_unnamed
+from doctrain_coordinator.tenants.uploads import DELETED, Owner
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import BlobStore
-from doctrain_mesh.postgres import Connection, Pool, statements
+from doctrain_mesh.errors import TenantSuspendedError
+from doctrain_mesh.postgres import Pool, statements
 
 SQL = statements.of(__name__)
 SECONDS = 10.0
@@ -22,13 +22,21 @@ CALL_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """How many uploads no training named, and their bytes; then what is kept, what the plan allows, and whether all were looked at."""
+    """What a call came to.
+
+    Args:
+        uploads: those that it looked at and no training named.
+        bytes: theirs.
+        kept_bytes: of all that are kept now.
+        limit_bytes: of the tenant's plan; 0: none.
+        after: the SHA-256 of the upload that it looked at last; None: no other comes after it.
+    """
 
     uploads: int
     bytes: int
     kept_bytes: int
     limit_bytes: int
-    complete: bool
+    after: str | None
 
 
 class UnnamedUploads:
@@ -37,33 +45,28 @@ class UnnamedUploads:
     def __init__(self, pool: Pool, blobs: BlobStore) -> None:
         self._pool, self._blobs = pool, blobs
 
-    async def drop(self, caller: Identity, *, only_count: bool) -> Dropped:
-        """Removes those that are whole, or only counts them. Raises BlobUnavailableError, StoreUnavailableError."""
-        count, size, after, until = 0, 0, "", time.monotonic() + CALL_SECONDS
-        complete = False
-        while not complete and time.monotonic() < until:
+    async def drop(self, caller: Identity, after: str, *, only_count: bool) -> Dropped:
+        """Removes those that are whole, or only counts them, from the upload after that SHA-256 on, for a few seconds.
+
+        Raises TenantSuspendedError for a tenant that is being deleted, BlobUnavailableError, StoreUnavailableError.
+        """
+        count, size, until = 0, 0, time.monotonic() + CALL_SECONDS
+        owner = Owner(caller.tenant, caller.tenant_id)
+        position: str | None = after
+        while position is not None:
             async with postgres.acquired(self._pool, "dropping uploads", seconds=SECONDS) as c:
-                some = await c.fetch(SQL["next"], caller.tenant, after, AT_ONCE)
+                some = await c.fetch(SQL["next"], caller.tenant, position, AT_ONCE)
                 sizes = {row["sha256"]: row["bytes"] for row in some}
-                unnamed = await self._unnamed(c, caller, list(sizes), only_count=only_count)
-            count, size = count + len(unnamed), size + sum(sizes[sha256] for sha256 in unnamed)
-            complete = len(some) < AT_ONCE
-            after = some[-1]["sha256"] if some else after
+                if only_count:
+                    found = await unnamed_of(c, caller.tenant, 0.0, list(sizes))
+                else:
+                    found = await remove_unnamed_of(c, self._blobs, owner, 0.0, list(sizes))
+            count, size = count + len(found), size + sum(sizes[sha256] for sha256 in found)
+            position = some[-1]["sha256"] if len(some) == AT_ONCE else None
+            if time.monotonic() >= until:
+                break
         async with postgres.acquired(self._pool, "counting uploads", seconds=SECONDS) as c:
             kept = await c.fetchrow(SQL["kept"], caller.tenant)
-        assert kept is not None
-        return Dropped(count, size, kept["kept"], kept["upload_bytes"], complete)
-
-    async def _unnamed(self, c: Connection, caller: Identity, sha256s: Sequence[str], *, only_count: bool) -> list[str]:
-        """Those of them that no training names, removed unless they are only to be counted."""
-        if only_count:
-            return await unnamed_of(c, caller.tenant, 0.0, sha256s)
-        found: list[str] = []
-
-        async def note(locked: Sequence[str]) -> list[str]:
-            unnamed = await unnamed_of(c, caller.tenant, 0.0, locked)
-            found.extend(unnamed)
-            return unnamed
-
-        await remove_unnamed(c, self._blobs, Owner(caller.tenant, caller.tenant_id), sha256s, note)
-        return found
+        if kept is None:
+            raise TenantSuspendedError(DELETED)
+        return Dropped(count, size, kept["kept"], kept["upload_bytes"], position)

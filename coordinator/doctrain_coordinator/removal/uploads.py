@@ -21,9 +21,20 @@ BROKEN_OFF_SECONDS = 3600.0
 """An upload that goes on has been written to since."""
 
 
-async def unnamed_of(c: Connection | OwnConnection, tenant: int, days: float, locked: Sequence[str]) -> list[str]:
-    """The uploads of a tenant that no training names and that were stored more than ``days`` ago."""
-    return [row["sha256"] for row in await c.fetch(SQL["unnamed"], tenant, locked, days)]
+async def unnamed_of(c: Connection | OwnConnection, tenant: int, days: float, sha256s: Sequence[str]) -> list[str]:
+    """The uploads of a tenant, among those, that no training names and that were stored more than ``days`` ago."""
+    return [row["sha256"] for row in await c.fetch(SQL["unnamed"], tenant, sha256s, days)]
+
+
+async def remove_unnamed_of(
+    c: Connection | OwnConnection, blobs: BlobStore, owner: Owner, days: float, sha256s: Sequence[str]
+) -> list[str]:
+    """Removes the uploads that ``unnamed_of`` answers, and answers which; of those that a training names no row is locked.
+
+    Raises BlobUnavailableError.
+    """
+    unnamed = partial(unnamed_of, c, owner.tenant, days)
+    return await remove_unnamed(c, blobs, owner, await unnamed(sha256s), unnamed)
 
 
 async def remove_old(c: OwnConnection, blobs: BlobStore, days: float) -> int:
@@ -31,8 +42,7 @@ async def remove_old(c: OwnConnection, blobs: BlobStore, days: float) -> int:
     count, tenant, sha256 = 0, 0, ""
     while old := await c.fetch(SQL["old"], tenant, sha256, days, AT_ONCE):
         for (key, name), rows in groupby(old, key=lambda row: (row["tenant"], row["name"])):
-            unnamed = partial(unnamed_of, c, key, days)
-            count += await remove_unnamed(c, blobs, Owner(key, name), [row["sha256"] for row in rows], unnamed)
+            count += len(await remove_unnamed_of(c, blobs, Owner(key, name), days, [row["sha256"] for row in rows]))
         tenant, sha256 = old[-1]["tenant"], old[-1]["sha256"]
     return count
 

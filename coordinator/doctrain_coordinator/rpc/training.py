@@ -34,6 +34,7 @@ from doctrain_mesh.ports import Broker
 from doctrain_mesh.postgres import Pool
 
 MOST_ORDINAL = 2**30
+MOST_SHA256 = 2**256 - 1
 DOCUMENTS_A_TURN = 50
 
 
@@ -154,13 +155,18 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return pb.UploadDocumentResponse(uri=stored.uri, size=stored.size, sha256=stored.sha256)
 
     async def DropUploads(self, request: pb.DropUploadsRequest, context: Any) -> pb.DropUploadsResponse:
-        dropped = await self._parts.unnamed.drop(CALLER.get(), only_count=request.validate_only)
+        caller = CALLER.get()
+        scope = f"DropUploads {caller.tenant}"
+        position, most = request.resume_position, MOST_SHA256
+        after = f"{tokens.read(scope, position, 1, 'resume position', most=most)[0]:064x}" if position else ""
+        dropped = await self._parts.unnamed.drop(caller, after, only_count=request.validate_only)
         return pb.DropUploadsResponse(
             uploads=dropped.uploads,
             bytes=dropped.bytes,
             kept_bytes=dropped.kept_bytes,
             limit_bytes=dropped.limit_bytes,
-            complete=dropped.complete,
+            complete=dropped.after is None,
+            resume_position=tokens.make(scope, int(dropped.after, 16)) if dropped.after is not None else "",
         )
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:

@@ -38,13 +38,15 @@ class Owner(NamedTuple):
     tenant_id: str
 
 
-async def remove_unnamed(c: Connection | OwnConnection, blobs: BlobStore, owner: Owner, sha256s: Sequence[str], unnamed: Unnamed) -> int:
-    """Removes those of a tenant's uploads that ``unnamed`` answers; how many.
+async def remove_unnamed(
+    c: Connection | OwnConnection, blobs: BlobStore, owner: Owner, sha256s: Sequence[str], unnamed: Unnamed
+) -> list[str]:
+    """Removes those of a tenant's uploads that ``unnamed`` answers; which.
 
-    It is asked once they are locked: whoever stores the same bytes waits until they are gone, and stores them anew. Those that are on their
-    way again stay. Raises BlobUnavailableError; what was not removed then is still written down.
+    It is asked once they are locked: whoever stores the same bytes waits until they are gone, and stores them anew. Those that are on
+    their way again stay. Raises BlobUnavailableError; what was not removed then is still written down.
     """
-    count = 0
+    removed: list[str] = []
     for start in range(0, len(sha256s), REMOVED_AT_ONCE):
         async with c.transaction():
             await c.execute(SQL["patiently"])
@@ -52,8 +54,8 @@ async def remove_unnamed(c: Connection | OwnConnection, blobs: BlobStore, owner:
             gone = await unnamed([row["sha256"] for row in rows]) if rows else []
             await for_each(gone, partial(blobs.delete, owner.tenant_id), at_once=REMOVED_AT_ONCE)
             await c.execute(SQL["forget"], owner.tenant, gone)
-        count += len(gone)
-    return count
+        removed += gone
+    return removed
 
 
 class Uploads:

@@ -44,7 +44,7 @@ class Staged:
         await self._writer.write(piece)
 
     async def become(self, path: str) -> None:
-        """Makes an object of that path, also when it is cancelled meanwhile. Raises BlobUnavailableError, BlobForbiddenError."""
+        """Makes the upload an object of that path, whatever is cancelled meanwhile. Raises BlobUnavailableError, BlobForbiddenError."""
         await to_the_end(self._complete(path))
 
     async def _complete(self, path: str) -> None:
@@ -53,7 +53,7 @@ class Staged:
             await obstore.rename_async(self._store, self._path, path)
 
     async def discard(self) -> None:
-        """Removes what came of it, also when it is cancelled meanwhile."""
+        """Removes what came of the upload, whatever is cancelled meanwhile."""
         del self._writer  # a store drops what was written of half an object with it, and frames of a traceback may hold this one for long
         await to_the_end(self._remove())
 
@@ -72,7 +72,7 @@ class Staging:
 
     @asynccontextmanager
     async def writing(self, tenant_id: str) -> AsyncIterator[Staged]:
-        """Where an upload is written to; it is discarded when that fails."""
+        """Opens a place for an upload, which is discarded when it fails."""
         staged = Staged(self._store, f"{FOLDER}/{tenant_folder(tenant_id)}/{uuid.uuid4().hex}")
         try:
             yield staged
