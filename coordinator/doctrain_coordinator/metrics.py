@@ -96,8 +96,9 @@ LANES = Gauge("doctrain.lanes", "{lane}", "Lanes of workers that take new work: 
 SESSIONS = Gauge(
     "doctrain.sessions",
     "{session}",
-    "Sessions that have not ended: `live`, `spared` (not well, and works all the same), `unfit`, `cordoned`, `draining`, `silent` "
-    "(heartbeats are missing) or `lost` (seen to be, not yet taken back). The first two take new work.",
+    "Sessions that have not ended: `live`, `spared` (not well, and works all the same), `unfit`, `unsubscribed` (its connection to "
+    "RabbitMQ is lost), `cordoned`, `draining`, `silent` (heartbeats are missing) or `lost` (seen to be, not yet taken back). The first "
+    "two take new work.",
     ["doctrain.state"],
 )
 BROKER_MESSAGES = Gauge("doctrain.broker.messages", "{message}", "Messages that are ready in RabbitMQ's shard queue.")

@@ -57,6 +57,10 @@ class Consumer(Protocol):
 
     async def __anext__(self) -> Delivery: ...
 
+    @property
+    def unsubscribed(self) -> bool:
+        """Whether nothing can be delivered: from when the subscription was lost, or could not be made, until it is made (again)."""
+
 
 class Broker(Protocol):
     """The transport of granted shards: a durable queue with push, back-pressure and manual acks, delivering at least once."""

@@ -93,6 +93,14 @@ async def test_consumers_of_the_shard_queue_are_counted(broker: Broker) -> None:
     await wait_until(lambda: _consumers_are(broker, 0))
 
 
+async def test_a_consumer_that_is_served_is_never_unsubscribed(broker: Broker) -> None:
+    async with broker.consume(1) as consumer:
+        assert not consumer.unsubscribed, "while it subscribes"
+        await broker.publish(messages(1))
+        await receive(consumer, 1)
+        assert not consumer.unsubscribed
+
+
 async def test_publishing_nothing_is_allowed(broker: Broker) -> None:
     await broker.publish([])
     assert (await broker.depth()).ready == 0

@@ -26,6 +26,8 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert service.asked(fleet_pb2.DrainWorkerRequest)[0].within.seconds == 90
     assert "drained" in (await shell("workers")).stdout.splitlines()[3]
     assert "worker-3 takes work again" in (await shell("workers", "uncordon", "worker-3")).stdout
+    service.kept_out["worker-3"] = fleet_pb2.WORKER_HEALTH_UNSUBSCRIBED, "It is."
+    assert "cut off from RabbitMQ" in (await shell("workers")).stdout.splitlines()[3]
     unknown = await shell("workers", "uncordon", "nobody")
     assert (unknown.exit_code, "No worker named 'nobody'" in unknown.stderr) == (4, True)
     wrong = await shell("keys", "revoke", "abc")

@@ -19,6 +19,7 @@ from doctrain_worker.pipeline.processor import StageTiming
 from testkit.chromium import Browser
 from testkit.dashboard import Look, Mesh, dashboard_mesh, looking
 from testkit.indexing import train
+from testkit.subscriptions import subscribed, unsubscribe
 from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dashboard")]
@@ -89,6 +90,17 @@ async def test_a_worker_that_is_not_well_is_seen_with_the_alarm(mesh: Mesh, look
         page.sign_in(mesh.operator_key)
         page.shows("unfit, at work all the same", "100% of its memory is in use")
         page.until(lambda: "works all the same" in page.element("#alarm").text, "the alarm")
+
+    await look(see)
+
+
+async def test_a_worker_that_is_cut_off_from_rabbitmq_is_seen(mesh: Mesh, look: Look) -> None:
+    (consumer,) = await wait_until(lambda: subscribed(mesh.served.broker))
+    unsubscribe(consumer)
+
+    def see(page: Browser) -> None:
+        page.sign_in(mesh.operator_key)
+        page.shows("cut off", "Its connection to RabbitMQ is lost.")
 
     await look(see)
 

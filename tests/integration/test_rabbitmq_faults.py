@@ -75,14 +75,17 @@ async def test_a_consumer_goes_on_after_a_kill_and_gets_again_what_it_held(own_r
     await own_rabbitmq.settle()
     async with broker.consume(1) as consumer:
         held = await receive(consumer)
+        assert not consumer.unsubscribed
         own_rabbitmq.kill()
         await held.ack()  # nobody hears it
+        await wait_until(lambda: consumer.unsubscribed)
         await own_rabbitmq.restart()
         again = [await receive(consumer)]
         await again[0].ack()
         again.append(await receive(consumer))
         await again[1].ack()
         assert {delivery.message.body for delivery in again} == {b"held", b"waiting"}
+        assert not consumer.unsubscribed
         await publish_when_possible(broker, Message(b"new"))
         assert (await receive(consumer)).message.body == b"new"
 
@@ -200,9 +203,11 @@ async def test_a_process_starts_before_its_broker_and_begins_when_it_comes(own_r
         with pytest.raises(BrokerUnavailableError):
             await broker.publish([Message(b"1")])
         assert time.monotonic() - started < 1
+        await wait_until(lambda: consumer.unsubscribed)
         await own_rabbitmq.restart()
         await publish_when_possible(broker, Message(b"2"))
         assert (await receive(consumer, b"2")).message.body == b"2"
+        assert not consumer.unsubscribed
 
 
 async def test_acks_arrive_while_an_alarm_holds_publications_back(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:

@@ -40,7 +40,7 @@ UNORDERED = {
 TIMES = {"created_at", "gone_at", "load_progress_at", "age", "started_at", "ended_at", "yield_seconds", "extract"}
 TABLES = {
     "training": "id, state, paused, retry_of, sealed, loaded, load_offset, total, completed, failed, unchanged, version, reason",
-    "session": "id, worker_id, state, beat, attached, lanes, draining, predecessor, unfit, spared, gone_at",
+    "session": "id, worker_id, state, beat, attached, lanes, draining, unsubscribed, predecessor, unfit, spared, gone_at",
     "shard": "id, training, shard_number, first, count, open, state, number, holder, width, yields, not_before, cool_downs, running, "
     "narrow_to, resize, losses, fences, fenced_open, suspects, trial, version, yield_reason",
     "document": "training, ordinal, state, error_class, attempt, tries, losses, took_ms, error_code, stages, unchanged, document_id",

@@ -93,6 +93,10 @@ class _Door:
     def __aiter__(self) -> AsyncIterator[Delivery]:
         return self
 
+    @property
+    def unsubscribed(self) -> bool:
+        return self._consumer.unsubscribed
+
     async def __anext__(self) -> Delivery:
         return _Lent(self._broker, await self._consumer.__anext__(), self._process)
 

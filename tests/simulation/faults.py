@@ -10,12 +10,14 @@ from simulation.mesh import Member, Mesh
 from simulation.network import JUST_SECONDS
 from simulation.scenario import RATES, Scenario
 from simulation.virtual_loop import Process, virtual_loop
+from testkit.subscriptions import subscribed, unsubscribe
 
 FROZEN_SECONDS = (0.2, 12.0)
 CUT_SECONDS = (0.2, 8.0)
 AWAY_SECONDS = (0.2, 3.0)
 ORDER_PAUSE = 1.5
 PLAN_PAUSE = 2.0
+SUBSCRIPTION_PAUSE = 2.0
 
 
 class Faults:
@@ -56,6 +58,17 @@ class Faults:
                 database.order(worker, None if order == "cordon" else draw.uniform(0.0, 2.0))
         for member in self._mesh.workers:
             database.end_order(member.name)
+
+    async def cut_off_from_broker(self, draw: random.Random) -> None:
+        """Workers lose their subscriptions alone, and make them again, for as long as there are faults."""
+        loop, broker = virtual_loop(), self._mesh.broker
+        end = loop.time() + self._scenario.fault_seconds
+        while loop.time() < end:
+            await asyncio.sleep(draw.expovariate(1 / SUBSCRIPTION_PAUSE))
+            if consumers := subscribed(broker):
+                place, seconds = draw.randrange(len(consumers)), draw.uniform(*CUT_SECONDS)
+                self._mesh.note("unsubscribed", place, f"{seconds:.3f}")
+                loop.later(seconds, unsubscribe(consumers[place]))
 
     async def change_plans(self, draw: random.Random) -> None:
         """An operator gives plans more or fewer slots, and in the end what they had, for as long as there are faults."""

@@ -29,6 +29,8 @@ ORDERED = 4
 """In one of so many seeds operators take workers out of work."""
 REPLANNED = 3
 """In one of so many they change what plans allow, and shards last long enough to notice."""
+CUT_OFF = 5
+"""In one of so many workers lose their connection to the broker alone."""
 LONG = 0.5
 """Documents of those seeds that take seconds."""
 
@@ -104,6 +106,8 @@ async def _course(mesh: Mesh, scenario: Scenario, draw: random.Random, seed: int
     if seed % REPLANNED == 0:
         mesh.habits.slow = LONG
         work.append(loop.outside(made.change_plans(random.Random(f"plans of {seed}")), name="plans"))
+    if seed % CUT_OFF == 0:
+        work.append(loop.outside(made.cut_off_from_broker(random.Random(f"subscriptions of {seed}")), name="subscriptions"))
     try:
         await _watch(mesh, wishers, [*work, faults], faults)
     finally:

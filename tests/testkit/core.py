@@ -147,12 +147,19 @@ class Core:
             return await asyncio.gather(*futures)
 
     async def beat(
-        self, attachment: Attachment, *held: tuple[int, int], asked: Iterable[int] = (), draining: bool = False, resize: int = 0
+        self,
+        attachment: Attachment,
+        *held: tuple[int, int],
+        asked: Iterable[int] = (),
+        draining: bool = False,
+        unsubscribed: bool = False,
+        resize: int = 0,
     ) -> Standing:
         answers: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
         names = set(asked)
         named = {shard: (number, resize) for shard, number in held}
-        beat = Beat(attachment.session, attachment.attached, draining, named, lambda: names, answers.set_result, lambda: False)
+        said = draining, unsubscribed
+        beat = Beat(attachment.session, attachment.attached, *said, named, lambda: names, answers.set_result, lambda: False)
         self.heartbeats.submit(beat)
         async with asyncio.timeout(ANSWER_SECONDS):
             standing = await answers

@@ -138,10 +138,10 @@ async def _consume(broker: Broker, prefetch: int, holds: Holds, intake: Intake, 
     """
     while True:
         await intake.opened.wait()
-        async with broker.consume(prefetch) as deliveries:
-            await intake.while_open(partial(_take, deliveries, holds, shards))
+        async with broker.consume(prefetch) as consumer:
+            await intake.while_open(consumer, partial(_take, holds, shards))
 
 
-async def _take(deliveries: Consumer, holds: Holds, shards: asyncio.TaskGroup) -> None:
-    async for delivery in deliveries:
+async def _take(holds: Holds, shards: asyncio.TaskGroup, consumer: Consumer) -> None:
+    async for delivery in consumer:
         await holds.take(delivery, shards)

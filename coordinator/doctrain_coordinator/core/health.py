@@ -3,8 +3,8 @@
 A worker becomes unfit when it is ill for a while, and fit again when it is clearly well for a while, which doubles with each relapse.
 What is not known is no reason for either: a worker that says nothing stays as it is.
 
-The fleet is never emptied: at most a share of it is out at once, those that operators took out included, and one worker at least stays.
-Whoever is ill beyond that is spared: it works all the same, and an alarm tells of it.
+The fleet is never emptied: at most a share of it is out at once, those that operators took out or that are cut off from RabbitMQ
+included, and one worker at least stays. Whoever is ill beyond that is spared: it works all the same, and an alarm tells of it.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ FIT = Verdict()
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A worker in session: the verdict that stands, whether an operator took it out, and what it says; None: nothing."""
+    """A worker in session: the verdict that stands, whether it is kept out by anything else, and what it says; None: nothing."""
 
     worker_id: str
     session: int
     standing: Verdict
-    ordered_out: bool
+    kept_out: bool
     load: Load | None
 
 
@@ -152,12 +152,11 @@ class HealthPolicy:
 
     def _out(self, fleet: Sequence[Sight], courses: dict[int, _Course]) -> set[int]:
         """The sessions of unfit workers that are kept from work: those that are so already first, then those that are ill for longest."""
-        ordered_out = sum(sight.ordered_out for sight in fleet)
-        most = min(math.floor(self._limits.out_share * len(fleet)), len(fleet) - 1) - ordered_out
-        unfit = [sight for sight in fleet if courses[sight.session].unfit is not None and not sight.ordered_out]
+        kept_out = {sight.session for sight in fleet if sight.kept_out}
+        most = min(math.floor(self._limits.out_share * len(fleet)), len(fleet) - 1) - len(kept_out)
+        unfit = [sight for sight in fleet if courses[sight.session].unfit is not None and not sight.kept_out]
         unfit.sort(key=lambda sight: (sight.standing.unfit is None or sight.standing.spared, courses[sight.session].unfit_since))
-        ordered = {sight.session for sight in fleet if sight.ordered_out}
-        return ordered | {sight.session for sight in unfit[: max(0, most)]}
+        return kept_out | {sight.session for sight in unfit[: max(0, most)]}
 
     def _forget(self, now: float) -> None:
         longest = FORGIVEN_AFTER * max(LONGEST_WELL_SECONDS, self._limits.well_seconds)

@@ -100,13 +100,7 @@ def _holds(facts: Facts) -> Iterator[Hold]:
     if facts.paused:
         yield Hold(Rule.PAUSED, "The training is paused.", "Resume it.")
         return
-    if facts.lanes == 0 and facts.kept_out:
-        yield _no_fit_worker(facts.kept_out)
-    elif facts.lanes == 0:
-        sentence = "No worker is connected; it starts as soon as one is."
-        yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
-    else:
-        yield from _handed_out(facts)
+    yield from _not_taken(facts)
     if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.limit.slots):
         yield _worker_lost(facts.lost)
     if facts.yield_reason is not None:
@@ -119,20 +113,30 @@ def _holds(facts: Facts) -> Iterator[Hold]:
         yield Hold(Rule.LOADING, "It is still being loaded; the documents that it has so far have ended.")
 
 
+def _not_taken(facts: Facts) -> Iterator[Hold]:
+    if facts.lanes == 0 and not facts.kept_out:
+        sentence = "No worker is connected; it starts as soon as one is."
+        yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
+    elif facts.in_flight and facts.broker_answers is False:
+        yield _broker_away(facts)
+    elif facts.lanes == 0:
+        yield _no_fit_worker(facts.kept_out)
+    elif facts.in_flight and not facts.running:
+        yield Hold(Rule.HANDED_OUT, "It was handed out, and no worker has taken it up yet.")
+
+
 def _no_fit_worker(kept_out: int) -> Hold:
     who = "The one worker that is connected is" if kept_out == 1 else f"All {kept_out} workers that are connected are"
-    sentence = f"{who} kept from new work, by an operator or for not being well; it starts as soon as one takes work again."
+    why = "by an operator, for not being well or for want of a connection to the message broker"
+    sentence = f"{who} kept from new work, {why}; it starts as soon as one takes work again."
     return Hold(Rule.NO_FIT_WORKER, sentence, "Ask the operator of the mesh to look at its workers, or to start others.")
 
 
-def _handed_out(facts: Facts) -> Iterator[Hold]:
-    if facts.in_flight and facts.broker_answers is False:
-        sentence = "It was handed out, but the message broker does not answer; it goes on when the broker is back."
-        if facts.running:
-            sentence = "The message broker does not answer: what runs goes on, and what was handed out beside it waits for the broker."
-        yield Hold(Rule.BROKER_AWAY, sentence, "Tell the operator of the mesh.")
-    elif facts.in_flight and not facts.running:
-        yield Hold(Rule.HANDED_OUT, "It was handed out, and no worker has taken it up yet.")
+def _broker_away(facts: Facts) -> Hold:
+    sentence = "It was handed out, but the message broker does not answer; it goes on when the broker is back."
+    if facts.running:
+        sentence = "The message broker does not answer: what runs goes on, and what was handed out beside it waits for the broker."
+    return Hold(Rule.BROKER_AWAY, sentence, "Tell the operator of the mesh.")
 
 
 def _worker_lost(lost: Lost) -> Hold:

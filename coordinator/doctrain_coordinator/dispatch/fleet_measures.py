@@ -31,7 +31,7 @@ READ_SECONDS = 10.0
 PLAN_KINDS = ("guaranteed", "burst", "allowed")
 _STATES = (ShardState.PENDING, ShardState.DISPATCHED, ShardState.RUNNING, ShardState.STOPPING)
 
-_STANDS = ("live", "spared", "unfit", "cordoned", "draining", "silent", "lost")
+_STANDS = ("live", "spared", "unfit", "cordoned", "unsubscribed", "draining", "silent", "lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ select case
         when beaten_at < now() - $1 * interval '1 second' then 'silent'
         when session_intake.draining then 'draining'
         when cordoned then 'cordoned'
+        when session_intake.unsubscribed then 'unsubscribed'
         when session_intake.unfit then 'unfit'
         when session.unfit is not null then 'spared'
         else 'live'

@@ -64,6 +64,8 @@ def absent(order: WorkerOrder) -> pb.Worker:
 def _health(session: LiveSession, order: WorkerOrder | None) -> tuple[pb.WorkerHealth.ValueType, str]:
     if order is not None:
         return _ordered(order)
+    if session.unsubscribed:
+        return pb.WORKER_HEALTH_UNSUBSCRIBED, "Its connection to RabbitMQ is lost."
     if session.unfit is None:
         return pb.WORKER_HEALTH_FIT, ""
     return (pb.WORKER_HEALTH_SPARED if session.spared else pb.WORKER_HEALTH_UNFIT), session.unfit

@@ -172,5 +172,5 @@ class Stream:
         def asked() -> set[int]:
             return self._asked.unnamed(count)
 
-        attached = self._attachment.attached
-        self._parts.heartbeats.submit(Beat(self._session, attached, heartbeat.draining, held, asked, answer, lambda: self.over))
+        said = heartbeat.draining, heartbeat.unsubscribed
+        self._parts.heartbeats.submit(Beat(self._session, self._attachment.attached, *said, held, asked, answer, lambda: self.over))

@@ -267,7 +267,7 @@ create table stage_usage (
 -- One row a worker's boot or self-fence. State: 1 LIVE, 2 LOST (goodbyes included). beat and attached only count.
 -- secret_hash: SHA-256 of what its worker shows to attach to it or to end it as its successor; empty: nobody can.
 -- gone_at tells losses that belong together from others (docs/adr/0007), beaten_at shows people who is silent; no lease is
--- measured by either. unfit: why its worker is not well (core/health.py), null where it is; one that is spared works all the same.
+-- measured by either. unsubscribed: its worker is willing, and the broker delivers nothing to it. unfit: why its worker is not well (core/health.py), null where it is; one that is spared works all the same.
 create table session (
     id bigint generated always as identity primary key,
     worker_id text not null,
@@ -277,6 +277,7 @@ create table session (
     secret_hash bytea not null default '',
     lanes int not null,
     draining boolean not null default false,
+    unsubscribed boolean not null default false,
     predecessor bigint,
     version text not null default '',
     unfit text,

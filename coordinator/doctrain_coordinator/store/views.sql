@@ -23,13 +23,14 @@ from training where state in (1, 2);
 create view kept_of_tenant as
 select tenant.id as tenant, (select coalesce(sum(bytes), 0) from upload where upload.tenant = tenant.id)::bigint as bytes from tenant;
 
--- Live sessions: whether their workers take new shards, and what keeps them from it, each by itself: the worker is going away (draining), it
--- is under an order of operators (cordoned; drain_until: what it has is to be handed back by then), or it is not well and not spared (unfit).
+-- Live sessions: whether their workers take new shards, and what keeps them from it, each by itself: the worker is going away (draining), the
+-- broker delivers nothing to it (unsubscribed), it is under an order of operators (cordoned; drain_until: what it has is to be handed back by
+-- then), or it is not well and not spared (unfit).
 create view session_intake as
-select session.id, session.worker_id, session.lanes, session.draining,
+select session.id, session.worker_id, session.lanes, session.draining, session.unsubscribed,
     worker_order.worker_id is not null as cordoned, worker_order.drain_until,
     session.unfit is not null and not session.spared as unfit,
-    not session.draining and worker_order.worker_id is null and (session.unfit is null or session.spared) as takes
+    not session.draining and not session.unsubscribed and worker_order.worker_id is null and (session.unfit is null or session.spared) as takes
 from session left join worker_order on worker_order.worker_id = session.worker_id
 where session.state = 1;
 

@@ -68,7 +68,7 @@ class HealthWatch:
         workers = [worker for worker in await live_workers(self._pool) if worker.newest and not (worker.draining or worker.gone)]
         ordered_out = {order.worker_id for order in await self._orders.list()}
         loads = await self._records.known()
-        fleet = [_sight(worker, loads, ordered_out=worker.worker_id in ordered_out) for worker in workers]
+        fleet = [_sight(worker, loads, kept_out=worker.unsubscribed or worker.worker_id in ordered_out) for worker in workers]
         verdicts = self._policy.judge(time.monotonic(), fleet)
         changed = [(sight, verdicts[sight.session]) for sight in fleet if verdicts[sight.session] != sight.standing]
         if changed:
@@ -89,8 +89,8 @@ class HealthWatch:
         self._alarmed = bool(sentence)
 
 
-def _sight(worker: LiveSession, loads: Loads, *, ordered_out: bool) -> Sight:
-    return Sight(worker.worker_id, worker.id, worker.verdict, ordered_out, loads.of(worker.worker_id, worker.id))
+def _sight(worker: LiveSession, loads: Loads, *, kept_out: bool) -> Sight:
+    return Sight(worker.worker_id, worker.id, worker.verdict, kept_out, loads.of(worker.worker_id, worker.id))
 
 
 def _tell(sight: Sight, verdict: Verdict) -> None:

@@ -43,6 +43,8 @@ class Standing:
 class Beat:
     """One heartbeat. ``held`` are shards, each with its number and the last resize that is in force.
 
+    ``unsubscribed``: its worker would take messages, and the broker delivers none to it.
+
     ``asked`` are shards begun since it was sent: they may be the session's without being named.
 
     ``over`` tells whether its stream has ended, so that nobody waits for the answer.
@@ -51,6 +53,7 @@ class Beat:
     session: int
     attached: int
     draining: bool
+    unsubscribed: bool
     held: Mapping[int, tuple[int, int]]
     asked: Callable[[], set[int]]
     answer: Callable[[Standing], None]
@@ -97,7 +100,7 @@ class Heartbeats:
                 intakes = {row["id"]: Intake(row["intake"]) for row in await c.fetch(SQL["lock_for_beats"], list(newest))}
                 rest = newest.keys() - intakes.keys()
                 held_up = {row["id"] for row in await c.fetch(SQL["known_sessions"], list(rest))} if rest else set()
-                rows = sorted((b.session, b.attached, b.draining) for b in newest.values() if b.session in intakes)
+                rows = sorted((b.session, b.attached, b.draining, b.unsubscribed) for b in newest.values() if b.session in intakes)
                 alive = {row["id"]: row["beat"] for row in await c.fetchmany(SQL["beat"], rows)} if rows else {}
             held = await c.fetch(SQL["held_shards"], list(alive))
             settled = [(*hold, newest[shard["holder"]].attached) for shard in held if (hold := _narrowed(newest[shard["holder"]], shard))]

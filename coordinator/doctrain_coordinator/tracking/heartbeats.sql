@@ -13,7 +13,7 @@ where session.id = any($1::bigint[]) order by session.id for no key update of se
 select id from session where id = any($1::bigint[])
 
 -- name: beat
-update session set beat = beat + 1, draining = $3, gone_at = null, beaten_at = now()
+update session set beat = beat + 1, draining = $3, unsubscribed = $4, gone_at = null, beaten_at = now()
 where id = $1 and state = :SessionState.LIVE and attached = $2
 returning id, beat
 

@@ -19,14 +19,15 @@ READ_SECONDS = 10.0
 class LiveSession:
     """A live session, with the lanes and slots that what it holds takes and for how many seconds it has been silent.
 
-    ``newest``: of its worker's sessions, so its present boot; ``gone``: it was seen to be lost and is not taken back yet. ``unfit``:
-    why it is not well, None where it is; one that is ``spared`` works all the same.
+    ``newest``: of its worker's sessions, so its present boot; ``gone``: it was seen to be lost and is not taken back yet. ``unsubscribed``:
+    the broker delivers nothing to it. ``unfit``: why it is not well, None where it is; one that is ``spared`` works all the same.
     """
 
     id: int
     worker_id: str
     lanes: int
     draining: bool
+    unsubscribed: bool
     opened_at: datetime
     version: str
     unfit: str | None

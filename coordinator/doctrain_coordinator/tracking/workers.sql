@@ -1,6 +1,6 @@
 -- name: workers
 -- Of a worker's sessions the newest is its present boot.
-select session.id, session.worker_id, session.lanes, session.draining, session.opened_at, session.version, session.unfit, session.spared,
+select session.id, session.worker_id, session.lanes, session.draining, session.unsubscribed, session.opened_at, session.version, session.unfit, session.spared,
     session.id = max(session.id) over (partition by session.worker_id) as newest,
     extract(epoch from now() - session.beaten_at)::float8 as silence, session.gone_at is not null as gone,
     held.lanes_in_use::int, coalesce(held.slots, 0)::int as slots

@@ -92,6 +92,8 @@ class _MemoryQueue:
 
 
 class _MemoryConsumer:
+    unsubscribed = False  # nothing is between it and its queue
+
     def __init__(self, queue: _MemoryQueue, prefetch: int) -> None:
         self._queue = queue
         self._prefetch = prefetch

@@ -210,6 +210,7 @@ class _RabbitMQConsumer:
     def __init__(self, broker: RabbitMQBroker, queue: str, prefetch: int) -> None:
         self._broker, self._queue = broker, queue
         self._prefetch = prefetch
+        self.unsubscribed = False
         self._subscribed: AbstractQueue | None = None  # aio-pika holds its consumers weakly
         self._deliveries: asyncio.Queue[_RabbitMQDelivery | Exception] = asyncio.Queue()
 
@@ -231,16 +232,22 @@ class _RabbitMQConsumer:
             raise
 
     async def _subscription(self) -> None:
-        link = await self._broker.open_link("consume")
+        try:
+            link = await self._broker.open_link("consume")
+        except BrokerUnavailableError:
+            self.unsubscribed = True
+            raise
         lost = asyncio.Event()
         try:
             async with _available("subscribing"), deadline(f"Subscribing to {self._queue}", CALL_SECONDS):
                 await self._subscribe(link, lost)
+            self.unsubscribed = False
             await lost.wait()
             level = logging.INFO if link.connection.is_closed else logging.WARNING  # of a connection, connecting anew tells
             log.log(level, "The subscription to RabbitMQ was lost and is made anew; what was unacked will come again.")
         finally:
             lost.set()
+            self.unsubscribed = True
             while not self._deliveries.empty():
                 self._deliveries.get_nowait()
             await link.close()

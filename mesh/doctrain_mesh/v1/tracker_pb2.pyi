@@ -412,10 +412,15 @@ class Heartbeat(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts the worker's heartbeats, whichever stream they go by; the answer repeats it."""
     draining: _builtins.bool
     """Whether the worker takes no new shards."""
+    unsubscribed: _builtins.bool
+    """Whether the broker delivers nothing to the worker: its subscription was lost, or could not be made. A worker that says nothing of it
+    receives.
+    """
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldShard]:
         """The shards that the worker holds or is asking for. A shard of its own that it does not name is dispatched again."""
@@ -426,10 +431,11 @@ class Heartbeat(_message.Message):
         sequence: _builtins.int = ...,
         held: _abc.Iterable[Global___HeldShard] | None = ...,
         draining: _builtins.bool = ...,
+        unsubscribed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "held", b"held", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "held", b"held", "sequence", b"sequence", "unsubscribed", b"unsubscribed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

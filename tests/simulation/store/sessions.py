@@ -27,6 +27,7 @@ async def open_session(tx: Transaction, worker: str, lanes: int, version: str, p
         "lanes": lanes,
         "secret_hash": secret_hash,
         "draining": False,
+        "unsubscribed": False,
         "predecessor": predecessor,
         "version": version,
         "unfit": None,
@@ -60,12 +61,12 @@ async def known_sessions(tx: Transaction, ids: list[int]) -> list[Row]:
 
 
 @named("tracking.heartbeats")
-async def beat(tx: Transaction, session: int, attached: int, draining: bool) -> list[Row]:
+async def beat(tx: Transaction, session: int, attached: int, draining: bool, unsubscribed: bool) -> list[Row]:
     row = await tx.update(
         "session",
         session,
         lambda row: _live(row) and row["attached"] == attached,
-        lambda row: {"beat": row["beat"] + 1, "draining": draining, "gone_at": None},
+        lambda row: {"beat": row["beat"] + 1, "draining": draining, "unsubscribed": unsubscribed, "gone_at": None},
     )
     return [columns(row, "id", "beat")] if row else []
 

@@ -96,7 +96,7 @@ def cordoned(tx: Transaction, session: Row) -> bool:
 
 def takes(tx: Transaction, session: Row) -> bool:
     """Whether the worker of a live session takes new shards."""
-    return not (session["draining"] or cordoned(tx, session))
+    return not (session["draining"] or session["unsubscribed"] or cordoned(tx, session))
 
 
 def told_width(row: Row) -> int:

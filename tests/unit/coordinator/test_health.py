@@ -34,12 +34,12 @@ class Fleet:
         self.policy, self.now, self.ended = HealthPolicy(limits), 0.0, 0
         self.standing = dict.fromkeys(range(size), FIT)
 
-    def look(self, loads: list[Load | None], ordered_out: frozenset[int] = frozenset(), *, progress: bool = True) -> dict[int, Verdict]:
+    def look(self, loads: list[Load | None], kept_out: frozenset[int] = frozenset(), *, progress: bool = True) -> dict[int, Verdict]:
         """One look at all."""
         self.now += STEP
         self.ended += progress
         fleet = [
-            Sight(f"w{n}", n, self.standing[n], n in ordered_out, None if load is None else replace(load, documents_ended=self.ended))
+            Sight(f"w{n}", n, self.standing[n], n in kept_out, None if load is None else replace(load, documents_ended=self.ended))
             for n, load in enumerate(loads)
         ]
         self.standing = self.policy.judge(self.now, fleet)

@@ -39,6 +39,8 @@ IDLE = Facts(
         ({"suspended": True, "paused": True}, [Rule.PAUSED]),
         ({"lanes": 0}, [Rule.NO_WORKER]),
         ({"lanes": 0, "kept_out": 2}, [Rule.NO_FIT_WORKER]),
+        ({"lanes": 0, "kept_out": 2, "in_flight": 1, "pending": False, "broker_answers": True}, [Rule.NO_FIT_WORKER]),
+        ({"lanes": 0, "kept_out": 2, "in_flight": 1, "pending": False, "broker_answers": False}, [Rule.BROKER_AWAY]),
         ({"kept_out": 2}, [Rule.NEXT]),
         ({"lanes": 0, "slots_used": 5}, [Rule.NO_WORKER, Rule.PLAN_LIMIT]),
         ({"slots_used": 5}, [Rule.PLAN_LIMIT]),

@@ -61,12 +61,12 @@ def test_columns_are_found_across_gaps() -> None:
 
 def test_each_question_goes_where_the_tracker_looks_for_it() -> None:
     said = Said([Begin((1, 1)), Trial((2, 1), 7), Yield((3, 1), 1.5, "because"), Stopped((4, 1))])
-    made = messages.request(said, Heartbeat(9, {(1, 1): 3, (2, 1): 0}, draining=True), "the worker goes away")
+    made = messages.request(said, Heartbeat(9, {(1, 1): 3, (2, 1): 0}, draining=True, unsubscribed=True), "the worker goes away")
     assert [begin.shard.shard for begin in made.begins] == [1]
     assert [(trial.shard.shard, trial.ordinal) for trial in made.trials] == [(2, 7)]
     assert [(back.shard.shard, back.delay_ms, back.reason) for back in made.yields] == [(3, 1500, "because")]
     assert [stopped.shard.shard for stopped in made.stopped] == [4]
-    assert (made.heartbeat.sequence, made.heartbeat.draining) == (9, True)
+    assert (made.heartbeat.sequence, made.heartbeat.draining, made.heartbeat.unsubscribed) == (9, True, True)
     assert list(made.heartbeat.held) == [pb.HeldShard(shard=1, number=1, resize=3), pb.HeldShard(shard=2, number=1)]
     assert made.goodbye.reason == "the worker goes away"
     assert not messages.request(None, None, None).ByteSize()

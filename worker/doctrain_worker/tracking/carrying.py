@@ -110,7 +110,8 @@ class Carrying:
                 return
             if step is Step.MOVE:
                 self._move.set()
-            self._stream.beat(Heartbeat(number, self._held.named(), self._held.draining))
+            held, lifetime = self._held, self._lifetime
+            self._stream.beat(Heartbeat(number, held.named(), held.draining, lifetime.unsubscribed))
             await asyncio.sleep(self._stream.welcome.beat_seconds)
 
     async def _find_successor(self) -> None:

@@ -34,12 +34,13 @@ class Hello:
 class Heartbeat:
     """The worker lives and ``held`` is all that it holds or asks for, each with the last resize that is in force, 0 where there was none.
 
-    While ``draining`` it takes no more.
+    While ``draining`` it takes no more; while ``unsubscribed`` it would, and the broker delivers nothing to it.
     """
 
     number: int
     held: Mapping[Key, int]
     draining: bool
+    unsubscribed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from doctrain_mesh.ports import Consumer
+
 
 class Intake:
     """``opened`` is set while messages are taken."""
@@ -12,6 +14,12 @@ class Intake:
     def __init__(self) -> None:
         self.opened = asyncio.Event()
         self._scope: asyncio.Timeout | None = None
+        self._consumer: Consumer | None = None
+
+    @property
+    def unsubscribed(self) -> bool:
+        """Whether messages are to be taken and none can come."""
+        return self._consumer is not None and self._consumer.unsubscribed
 
     def told(self, *, cordoned: bool) -> bool:
         """A coordinator says whether the worker is kept from new shards; answers whether that is news."""
@@ -25,15 +33,16 @@ class Intake:
             self._scope.reschedule(asyncio.get_running_loop().time())
         return True
 
-    async def while_open(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Does the work, in this task, until messages are taken no more."""
+    async def while_open(self, consumer: Consumer, work: Callable[[Consumer], Awaitable[None]]) -> None:
+        """Does the work with what the consumer gets, in this task, until messages are taken no more."""
         if not self.opened.is_set():
             return
+        self._consumer = consumer
         try:
             async with asyncio.timeout(None) as self._scope:
-                await work()
+                await work(consumer)
         except TimeoutError:
             if self._scope is None or not self._scope.expired():
                 raise
         finally:
-            self._scope = None
+            self._scope = self._consumer = None

@@ -56,6 +56,11 @@ class Lifetime:
         return self.tenure.session
 
     @property
+    def unsubscribed(self) -> bool:
+        """Whether the worker is to take messages and its broker is known to deliver none."""
+        return self._intake.unsubscribed
+
+    @property
     def named(self) -> tuple[int, str]:
         """The session and the worker, for the log."""
         return self.session, self._identity.worker_id

@@ -72,7 +72,9 @@ def request(said: Said | None, heartbeat: Heartbeat | None, goodbye: str | None)
         made.blocks.extend(map(_block, said.blocks))
     if heartbeat is not None:
         named = [pb.HeldShard(shard=shard, number=number, resize=resize) for (shard, number), resize in heartbeat.held.items()]
-        made.heartbeat.CopyFrom(pb.Heartbeat(sequence=heartbeat.number, held=named, draining=heartbeat.draining))
+        made.heartbeat.CopyFrom(
+            pb.Heartbeat(sequence=heartbeat.number, held=named, draining=heartbeat.draining, unsubscribed=heartbeat.unsubscribed)
+        )
     if goodbye is not None:
         made.goodbye.reason = goodbye
     return made

@@ -92,6 +92,7 @@ def _state_of(worker: Worker, registry_answered: bool) -> str:
         pb.WORKER_HEALTH_UNFIT: "unfit",
         pb.WORKER_HEALTH_SPARED: "unfit, at work",
         pb.WORKER_HEALTH_CORDONED: "cordoned",
+        pb.WORKER_HEALTH_UNSUBSCRIBED: "cut off from RabbitMQ",
         pb.WORKER_HEALTH_DRAINING: "draining" if worker.lanes_in_use or worker.slots_in_use else "drained",
     }
     told = [kept_out[worker.health]] if worker.health in kept_out else []
@@ -158,7 +159,7 @@ def _warn(fleet: ListWorkersResponse) -> None:
     """An order is obeyed whoever else works: who gives it is to know when nobody does."""
     from doctrain.v1 import fleet_pb2 as pb
 
-    kept_out = (pb.WORKER_HEALTH_UNFIT, pb.WORKER_HEALTH_CORDONED, pb.WORKER_HEALTH_DRAINING)
+    kept_out = (pb.WORKER_HEALTH_UNFIT, pb.WORKER_HEALTH_CORDONED, pb.WORKER_HEALTH_DRAINING, pb.WORKER_HEALTH_UNSUBSCRIBED)
     if all(not worker.session_id or worker.draining or worker.health in kept_out for worker in fleet.workers):
         sentence = (
             "No worker is left that takes new work: everything waits until one does (doctrain workers uncordon NAME, or start another)."

@@ -41,6 +41,10 @@ class _WorkerHealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WorkerHe
     """An operator said so, and it hands back what it has (DrainWorker)."""
     WORKER_HEALTH_SPARED: _WorkerHealth.ValueType  # 5
     """It is not well and takes shards all the same: without it too few would (`health_alarm`)."""
+    WORKER_HEALTH_UNSUBSCRIBED: _WorkerHealth.ValueType  # 6
+    """Its connection to RabbitMQ is lost: nothing that is handed out reaches it. What it has goes on, and it takes shards again by itself once
+    it is connected.
+    """
 
 class WorkerHealth(_WorkerHealth, metaclass=_WorkerHealthEnumTypeWrapper):
     """Whether a worker takes new shards."""
@@ -57,6 +61,10 @@ WORKER_HEALTH_DRAINING: WorkerHealth.ValueType  # 4
 """An operator said so, and it hands back what it has (DrainWorker)."""
 WORKER_HEALTH_SPARED: WorkerHealth.ValueType  # 5
 """It is not well and takes shards all the same: without it too few would (`health_alarm`)."""
+WORKER_HEALTH_UNSUBSCRIBED: WorkerHealth.ValueType  # 6
+"""Its connection to RabbitMQ is lost: nothing that is handed out reaches it. What it has goes on, and it takes shards again by itself once
+it is connected.
+"""
 Global___WorkerHealth: _TypeAlias = WorkerHealth  # noqa: Y015
 
 class _ConcurrencyOrderKind:

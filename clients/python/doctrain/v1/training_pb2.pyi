@@ -159,7 +159,9 @@ class _HoldRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldRule.Val
     HOLD_RULE_WORKER_LOST: _HoldRule.ValueType  # 10
     """A worker that it is counted for is not heard of any more: what it had goes on elsewhere once it is given up, about `until`."""
     HOLD_RULE_NO_FIT_WORKER: _HoldRule.ValueType  # 11
-    """Workers are in session, and all of them are kept from new shards: an operator took them out of work, or they are not well."""
+    """Workers are in session, and all of them are kept from new shards: an operator took them out of work, they are not well, or
+    their connections to the message broker are lost.
+    """
 
 class HoldRule(_HoldRule, metaclass=_HoldRuleEnumTypeWrapper):
     """A rule that can hold a training."""
@@ -187,7 +189,9 @@ HOLD_RULE_NEXT: HoldRule.ValueType  # 9
 HOLD_RULE_WORKER_LOST: HoldRule.ValueType  # 10
 """A worker that it is counted for is not heard of any more: what it had goes on elsewhere once it is given up, about `until`."""
 HOLD_RULE_NO_FIT_WORKER: HoldRule.ValueType  # 11
-"""Workers are in session, and all of them are kept from new shards: an operator took them out of work, or they are not well."""
+"""Workers are in session, and all of them are kept from new shards: an operator took them out of work, they are not well, or
+their connections to the message broker are lost.
+"""
 Global___HoldRule: _TypeAlias = HoldRule  # noqa: Y015
 
 @_typing.final

@@ -3,7 +3,7 @@
 const ENDED = new Set(["COMPLETED", "COMPLETED_WITH_FAILURES", "FAILED", "CANCELLED"]);
 const LOOKS = {
   ACTIVE: "good", SUSPENDED: "wait", DELETING: "bad",
-  CONNECTED: "good", UNFIT: "bad", CORDONED: "wait", DRAINING: "wait", DRAINED: "wait", "NOT CONNECTED": "wait", "IN FORCE": "good", EXPIRED: "bad", REVOKED: "wait",
+  CONNECTED: "good", UNFIT: "bad", CORDONED: "wait", DRAINING: "wait", DRAINED: "wait", "CUT OFF": "bad", "NOT CONNECTED": "wait", "IN FORCE": "good", EXPIRED: "bad", REVOKED: "wait",
   COMPLETED: "good", COMPLETED_WITH_FAILURES: "bad", FAILED: "bad", QUEUED: "wait", PAUSED: "wait", CANCELLED: "wait" };
 const NUMBER = new Intl.NumberFormat("en");
 export const ONE_DIGIT = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });

@@ -49,7 +49,7 @@ function summary(workers) {
   const there = workers.filter((worker) => worker.session_id !== "0");
   const sum = (field) => there.reduce((total, worker) => total + worker[field], 0);
   const silent = there.filter((worker) => worker.silence).length;
-  const out = there.filter((worker) => ["UNFIT", "CORDONED", "DRAINING"].includes(worker.health.replace("WORKER_HEALTH_", ""))).length;
+  const out = there.filter((worker) => ["UNFIT", "CORDONED", "DRAINING", "UNSUBSCRIBED"].includes(worker.health.replace("WORKER_HEALTH_", ""))).length;
   return cards([
     ["Workers", [number(there.length), silent > 0 && `, ${silent} silent`]],
     ["Kept from new work", number(out)],

@@ -8,7 +8,7 @@ import { acts, button, state, table, when, whole } from "../parts.js";
 import { tell } from "../told.js";
 
 const REASON = { name: "reason", label: "Why, for people", hint: "Operators see it here." };
-const KEPT_OUT = { UNFIT: "unfit", SPARED: "unfit", CORDONED: "cordoned", DRAINING: "draining" };
+const KEPT_OUT = { UNFIT: "unfit", SPARED: "unfit", CORDONED: "cordoned", DRAINING: "draining", UNSUBSCRIBED: "cut off" };
 
 export function workers({ workers: found, registry_answered }, refused) {
   const rows = found.map((worker) => [
