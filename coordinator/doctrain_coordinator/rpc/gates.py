@@ -3,6 +3,9 @@
 A request that is not read waits at its client: what a call costs in memory, time and connections begins behind its gate. It is read in
 its tenant's turn, on one of so many places in all (`places.py`), and served in the turn in all: who sends nothing keeps its own turns only.
 
+A call that waits for somebody else's server, as that of a manifest does, keeps nobody but its tenant waiting: it gives its place and its
+turn in all back, and takes a turn again when it goes on.
+
 gRPC takes a message in whole, up to the largest of any method, before it can be refused as too large for its own: so many places, so many
 of the largest requests in memory. Who shows no key has few, in the turn of its machine.
 """
@@ -13,6 +16,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from doctrain_coordinator.rpc.places import Place, Places, Whose
 from doctrain_coordinator.rpc.policies import Cost
@@ -38,6 +42,39 @@ class _Line:
     calls: int = 0
 
 
+class Turn:
+    """One call's, of those that are served at once; held while this is open, but for what is ``aside``."""
+
+    def __init__(self, turns: asyncio.Semaphore, place: Place) -> None:
+        self._turns, self._place = turns, place
+        self._held = False
+
+    async def __aenter__(self) -> Self:
+        await self._turns.acquire()
+        self._held = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give_back()
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Open while the call waits for a server that others have a say in, without its turn, and from then on without its place.
+
+        What a place bounds is the memory of requests: this is for calls whose requests are small. A call that fails meanwhile ends without
+        a turn.
+        """
+        self._give_back()
+        self._place.leave()
+        yield
+        await self.__aenter__()
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._turns.release()
+
+
 class Gate:
     """Reads and serves ``of_tenant`` calls of one tenant at once; of one tenant ``waiting`` more may wait.
 
@@ -57,8 +94,7 @@ class Gate:
         to_read: bool = False,
     ) -> None:
         self._of_tenant, self._waiting, self._to_read = of_tenant, waiting, to_read
-        self.turns = asyncio.Semaphore(in_all)
-        """Held while a call is served, once its request is read."""
+        self._turns = asyncio.Semaphore(in_all)
         self._places = Places(at_hand, patience_seconds, of_one=of_tenant)
         self._lines: dict[Whose, _Line] = {}
 
@@ -82,13 +118,16 @@ class Gate:
                 if not self._to_read:
                     await held.enter_async_context(line.turns)
                 place = await held.enter_async_context(self._places.one(tenant))
-                if self._to_read:
-                    place.leave = held.aclose
+                place.to_read = self._to_read
                 yield place
         finally:
             line.calls -= 1
             if not line.calls:
                 del self._lines[tenant]
+
+    def turn(self, place: Place) -> Turn:
+        """To be open while the call on that place is served, once its request is read."""
+        return Turn(self._turns, place)
 
 
 class Gates:

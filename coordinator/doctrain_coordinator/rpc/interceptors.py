@@ -21,13 +21,13 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.rpc import calls, refusals
-from doctrain_coordinator.rpc.gates import Gate, Gates
+from doctrain_coordinator.rpc.gates import Gate, Gates, Turn
 from doctrain_coordinator.rpc.places import Heard, Place, Whose
 from doctrain_coordinator.rpc.policies import PUBLIC, policy_of
 from doctrain_coordinator.rpc.quotas import Quotas
 from doctrain_coordinator.rpc.streams import Decoder, StalledError, StreamContext
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_WORKER, Identity
-from doctrain_coordinator.tenants.keys import Keys
+from doctrain_coordinator.tenants.keys import Keys, shown_key
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import (
     ConfigurationError,
@@ -49,6 +49,8 @@ CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
 """Who made the call that runs now."""
 METHOD: ContextVar[str] = ContextVar("doctrain_method", default="")
 """The call's method."""
+TURN: ContextVar[Turn] = ContextVar("doctrain_turn")
+"""The turn in which it is served."""
 
 _MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
 _CERTIFICATE = "x509_pem_cert"
@@ -127,7 +129,7 @@ class _Asked:
         except RequestTooLargeError:
             self._data = b""
             raise
-        await place.was_read()
+        place.was_read()
 
     async def _one(self, place: Place) -> bytes:
         coming = aiter(self._requests)
@@ -239,7 +241,8 @@ class _Call:
     async def _in_turn(self, gate: Gate, whose: Whose, asked: _Asked, answer: Callable[[Any], Awaitable[Any]]) -> Any:
         async with gate.place(whose) as place:
             await asked.read(place)
-            async with gate.turns:
+            async with gate.turn(place) as turn:
+                TURN.set(turn)
                 return await answer(asked.request())
 
     def _span(self) -> AbstractContextManager[Span]:
@@ -261,10 +264,10 @@ class _Call:
         if required == PUBLIC:
             CALLER.set(Identity(PUBLIC))
             return CALLER.get()
-        kind, _, key = str(self._metadata.get("authorization", "")).partition(" ")
-        if kind.lower() != "bearer" or not key.strip():
+        key = shown_key(str(self._metadata.get("authorization", "")))
+        if not key:
             raise UnauthenticatedError(_MISSING)
-        identity = await self._doors.keys.identify(key.strip())
+        identity = await self._doors.keys.identify(key)
         trace.get_current_span().set_attribute("doctrain.role", ROLE_NAMES[identity.role])
         CALLER.set(identity)
         identity = await self._acting(identity)

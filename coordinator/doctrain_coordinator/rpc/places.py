@@ -7,7 +7,7 @@ waiting for longest beyond its patience gives it up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self
@@ -48,12 +48,12 @@ class Patience:
 
 
 class Place:
-    """One call's, from when it asks for it until it ends."""
+    """One call's, from when it asks for it until it ends, or until it leaves."""
 
-    def __init__(self, tenant: Whose, patience_seconds: float) -> None:
-        self.tenant = tenant
-        self.leave: Callable[[], Awaitable[None]] | None = None
-        """Gives it back before the call ends, where it is for the reading alone."""
+    def __init__(self, tenant: Whose, patience_seconds: float, leave: Callable[[Place], None]) -> None:
+        self.tenant, self._leave = tenant, leave
+        self.to_read = False
+        """Whether it is for the reading alone."""
         self.admitted = asyncio.Event()
         self._patience = Patience(patience_seconds)
         self._limit: asyncio.Timeout | None = None
@@ -76,10 +76,14 @@ class Place:
             self._patience.came(loop.time(), len(data))
         return data
 
-    async def was_read(self) -> None:
+    def was_read(self) -> None:
         """The call's request is read."""
-        if self.leave is not None:
-            await self.leave()
+        if self.to_read:
+            self.leave()
+
+    def leave(self) -> None:
+        """Gives it back before the call ends; once is enough."""
+        self._leave(self)
 
     def left(self, now: float) -> float:
         """Seconds of its client's patience; infinity when nothing is waited for."""
@@ -117,7 +121,7 @@ class Places:
     async def one(self, tenant: Whose) -> AsyncIterator[Place]:
         """A place for as long as this is open, once there is one."""
         loop = asyncio.get_running_loop()
-        place = Place(tenant, self._patience)
+        place = Place(tenant, self._patience, self._free)
         self._waiting[place] = None
         self._admit()
         try:
@@ -129,9 +133,12 @@ class Places:
                 self._displace(place, loop.time())
             yield place
         finally:
-            self._waiting.pop(place, None)
-            self._held.discard(place)
-            self._admit()
+            self._free(place)
+
+    def _free(self, place: Place) -> None:
+        self._waiting.pop(place, None)
+        self._held.discard(place)
+        self._admit()
 
     def _admit(self) -> None:
         for place in tuple(self._waiting):

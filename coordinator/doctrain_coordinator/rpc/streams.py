@@ -23,8 +23,8 @@ class StalledError(Exception):
 class Decoder:
     """Reads a method's requests; None stands for one that takes bytes as they are.
 
-    What is larger than ``most_bytes`` is refused before it is decoded. Fields that the method does not know are dropped: a stream would
-    keep them for as long as it is open.
+    What is larger than ``most_bytes`` is refused before it is decoded. Of fields that the method does not know, or that came again, nothing
+    is kept: a call would keep it for as long as it lasts.
     """
 
     def __init__(self, decode: Callable[[bytes], Any] | None, most_bytes: int | None = None) -> None:
@@ -45,9 +45,7 @@ class Decoder:
             return data
         try:
             message = self._decode(data)
-            if isinstance(message, Message):
-                message.DiscardUnknownFields()
-            return message
+            return _alone(message, len(data)) if isinstance(message, Message) else message
         except Exception as error:  # protobuf's implementations do not share one class for it
             raise InvalidRequestError("The request is not a message of this method; was it made from other protos?") from error
 
@@ -55,6 +53,16 @@ class Decoder:
         """The requests of a client's stream, one after the other."""
         async for data in requests:
             yield self.message(data)
+
+
+def _alone(message: Message, size: int) -> Message:
+    """The message without what it does not know; protobuf keeps the memory of all that was decoded, so of ``size`` bytes."""
+    message.DiscardUnknownFields()
+    if message.ByteSize() > size // 2:
+        return message
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 class StreamContext:

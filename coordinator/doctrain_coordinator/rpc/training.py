@@ -15,7 +15,7 @@ from doctrain_coordinator import metrics
 from doctrain_coordinator.core.stages import restored_under_way
 from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
 from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads, usage
-from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.interceptors import CALLER, TURN
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.rpc.violations import page_size
 from doctrain_coordinator.rpc.watching import Watching
@@ -66,7 +66,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> pb.StartTrainingResponse:
         start = await training_requests.start(request, self._parts.limits, self._parts.uris)
         with self._deed(start.task_id) as deed:
-            accepted, standing = await self._parts.starting.start(start, deed)
+            accepted, standing = await self._parts.starting.start(start, deed, TURN.get().aside)
         response = pb.StartTrainingResponse(
             summary=pb.TrainingSummary(
                 documents=accepted.documents,

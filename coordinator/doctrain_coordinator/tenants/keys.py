@@ -74,6 +74,12 @@ class _Found:
     refusal: str = UNKNOWN
 
 
+def shown_key(authorization: str) -> str:
+    """The key that a call shows, whose ``authorization`` is ``Bearer KEY``; empty where it shows none."""
+    kind, _, key = authorization.partition(" ")
+    return key.strip() if kind.lower() == "bearer" else ""
+
+
 class Keys:
     """Keys in Postgres. A revoked key is out of force everywhere within ``REMEMBERED_SECONDS``.
 

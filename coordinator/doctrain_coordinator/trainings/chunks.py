@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 FIRST = 5_000
 """Documents of a training's first chunk, at most: a call waits for it."""
+FIRST_BYTES = 4 * 2**20
+"""Of the first lines of a manifest: a tenant's calls that wait for one are bounded by its own line alone."""
 MOST = 50_000
 """Documents of any other."""
 SECONDS = 5.0

@@ -41,14 +41,22 @@ def fault(line: int, sentence: str) -> InvalidManifestError:
 class ManifestReader:
     """Cuts the bytes from ``offset`` on into chunks of lines; ``lines`` were read before.
 
+    A chunk that has ``enough_bytes`` takes no further piece in.
     Of ids that several documents of a chunk have, the first is refused; with ``keep_duplicates`` they are gathered in
     ``duplicate_ids`` instead.
     """
 
     def __init__(
-        self, pieces: AsyncIterator[bytes], uris: UriRules, *, offset: int = 0, lines: int = 0, keep_duplicates: bool = False
+        self,
+        pieces: AsyncIterator[bytes],
+        uris: UriRules,
+        *,
+        offset: int = 0,
+        lines: int = 0,
+        keep_duplicates: bool = False,
+        enough_bytes: int = ENOUGH_BYTES,
     ) -> None:
-        self._pieces, self._uris, self._keep_duplicates = pieces, uris, keep_duplicates
+        self._pieces, self._uris, self._keep_duplicates, self._enough_bytes = pieces, uris, keep_duplicates, enough_bytes
         self.duplicate_ids: dict[str, None] = {}
         self._offset, self._lines = offset, lines
         self._whole: list[bytes] = []
@@ -64,12 +72,12 @@ class ManifestReader:
             await asyncio.wait({self._reading})
 
     async def next_chunk(self, most: int, seconds: float | None = None) -> Chunk:
-        """The next ``most`` lines, or as many as are ``ENOUGH_BYTES``, or what is left or came within ``seconds``, maybe nothing.
+        """The next ``most`` lines, or as many as are enough bytes, or what is left or came within ``seconds``, maybe nothing.
 
         Raises InvalidManifestError that names the line.
         """
         until = None if seconds is None else time.monotonic() + seconds
-        while len(self._whole) < most and self._whole_bytes < ENOUGH_BYTES and not self._ended and await self._read_on(until):
+        while len(self._whole) < most and self._whole_bytes < self._enough_bytes and not self._ended and await self._read_on(until):
             pass
         lines, self._whole = self._whole[:most], self._whole[most:]
         rows, line_of = await asyncio.to_thread(self._parse, lines, self._lines + 1) if lines else ([], [])

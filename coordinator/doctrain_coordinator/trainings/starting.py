@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from doctrain_coordinator.tenants.audit import Deed
@@ -24,6 +24,8 @@ FIRST_LINES_SECONDS = 15.0
 LIKELY_LINE_BYTES = 100
 """Of a manifest of which no line is known."""
 MOST_DUPLICATES = 100
+Aside = Callable[[], AbstractAsyncContextManager[None]]
+"""Open while a call waits for a manifest's server, which is its tenant's choice: whatever that does, it keeps no other tenant waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Starting:
     def __init__(self, accepting: Accepting, sources: Sources, uploads: Uploads, *, most_documents: int) -> None:
         self._accepting, self._sources, self._uploads, self._most = accepting, sources, uploads, most_documents
 
-    async def start(self, start: Start, deed: Deed) -> tuple[Accepted, Standing]:
+    async def start(self, start: Start, deed: Deed, aside: Aside) -> tuple[Accepted, Standing]:
         """Stores the training, or finds the one that the same request made before; also answers how the caller stands, with its plan.
 
         Raises InvalidRequestError, InvalidManifestError, TrainingExistsError, QuotaExceededError, UnavailableError.
@@ -89,26 +91,27 @@ class Starting:
         caller, task_id = deed.caller, start.task_id or new_task_id()
         standing = await self._accepting.standing(caller, task_id, start.request_hash)
         if start.validate_only:
-            return await self._dry_run(caller, start, existed=standing.known is not None), standing
+            return await self._dry_run(caller, start, aside, existed=standing.known is not None), standing
         if standing.known is not None:
             return standing.known, standing
         standing.check_trainings()
-        return await self._store(start, task_id, standing, deed), standing
+        return await self._store(start, task_id, standing, deed, aside), standing
 
-    async def _dry_run(self, caller: Identity, start: Start, *, existed: bool) -> Accepted:
+    async def _dry_run(self, caller: Identity, start: Start, aside: Aside, *, existed: bool) -> Accepted:
         if not start.manifest_uri:
             count = start.numbered.count if start.numbered is not None else len(start.documents)
             return Accepted(0, count, existed, duplicate_ids=start.duplicate_ids[:MOST_DUPLICATES])
-        async with self._manifest(caller, start.manifest_uri, keep_duplicates=True) as manifest:
+        async with aside(), self._manifest(caller, start.manifest_uri, keep_duplicates=True) as manifest:
             chunk = await _first_chunk(manifest.reader)
         found = list(manifest.reader.duplicate_ids)[:MOST_DUPLICATES]
         return Accepted(0, chunk.count, existed, duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
 
-    async def _store(self, start: Start, task_id: str, standing: Standing, deed: Deed) -> Accepted:
+    async def _store(self, start: Start, task_id: str, standing: Standing, deed: Deed, aside: Aside) -> Accepted:
         caller = deed.caller
         new = NewTraining(caller.tenant, task_id, start.request_hash, traceparent(), retrain=start.retrain)
         if start.manifest_uri:
-            new, first = await self._of_manifest(caller, start.manifest_uri, new)
+            async with aside():
+                new, first = await self._of_manifest(caller, start.manifest_uri, new)
             standing.check_documents(first.count)
         elif start.numbered is not None:
             standing.check_documents(start.numbered.count)
@@ -131,7 +134,9 @@ class Starting:
         try:
             async with (
                 self._sources.open_ranged(caller.tenant_id, uri, 0) as opened,
-                aclosing(ManifestReader(opened.pieces, self._sources.rules, keep_duplicates=keep_duplicates)) as reader,
+                aclosing(
+                    ManifestReader(opened.pieces, self._sources.rules, keep_duplicates=keep_duplicates, enough_bytes=chunks.FIRST_BYTES)
+                ) as reader,
             ):
                 yield _Manifest(reader, opened.etag, opened.size)
         except (BlobNotFoundError, BlobForbiddenError) as error:

@@ -7,10 +7,12 @@ gRPC as every client does.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -19,15 +21,25 @@ from aiohttp import web
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from doctrain_coordinator.tenants.keys import shown_key
 from doctrain_coordinator.web import answers
 from doctrain_coordinator.web.methods import METHODS, Method
-from doctrain_mesh.errors import InvalidRequestError, RequestTooLargeError, UnauthenticatedError, UploadStalledError
+from doctrain_mesh.errors import (
+    InvalidRequestError,
+    QuotaExceededError,
+    RequestTooLargeError,
+    UnauthenticatedError,
+    UploadStalledError,
+)
 
 log = logging.getLogger(__name__)
 MOST_BYTES = 2**16
 """The largest body of a request: what the page asks is small, and it is read before anybody looks at the key."""
 BODY_SECONDS = 10.0
 """Longest time for a body to arrive."""
+CALLS_OF_KEY = 64
+"""Of one key at once, watches included: each keeps its connection, of which there are few for all (``dashboard.MOST_CONNECTIONS``)."""
+RETRY_SECONDS = 1.0
 CALL_SECONDS = 30.0
 WRITE_SECONDS = 30.0
 """Longest time for a client to take what a stream tells it."""
@@ -41,6 +53,7 @@ class Gateway:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
         self._answered: set[web.RequestHandler] = set()
+        self._under_way = Counter[bytes]()
 
     def answers(self, connection: web.RequestHandler) -> bool:
         """Whether a call of it is under way, whose request is here as a whole."""
@@ -54,11 +67,30 @@ class Gateway:
             return answers.refusal(unknown, HTTPStatus.NOT_FOUND)
         metadata = _metadata(request)
         message = _parsed(method, await _body(request))
-        self._answered.add(request.protocol)
+        with self._share(dict(metadata).get("authorization", "")):
+            self._answered.add(request.protocol)
+            try:
+                return await (self._stream if method.streams else self._unary)(request, method, message, metadata)
+            finally:
+                self._answered.discard(request.protocol)
+
+    @contextmanager
+    def _share(self, authorization: str) -> Iterator[None]:
+        """Open while a call of that key is under way; raises QuotaExceededError where so many are. Calls without a key share one share."""
+        key = hashlib.sha256(shown_key(authorization).encode()).digest()
+        if self._under_way[key] >= CALLS_OF_KEY:
+            raise QuotaExceededError(
+                f"{CALLS_OF_KEY:,} calls of this key are under way here; end some of its watches (close pages), or call over gRPC.",
+                metadata={"limit": str(CALLS_OF_KEY), "unit": "calls"},
+                retry_after_seconds=RETRY_SECONDS,
+            )
+        self._under_way[key] += 1
         try:
-            return await (self._stream if method.streams else self._unary)(request, method, message, metadata)
+            yield
         finally:
-            self._answered.discard(request.protocol)
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
 
     async def _unary(self, _: web.Request, method: Method, message: Message, metadata: list[tuple[str, str]]) -> web.StreamResponse:
         call = self._channel.unary_unary(

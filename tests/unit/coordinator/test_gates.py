@@ -20,10 +20,17 @@ class Calls:
         self._ends: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.served: list[str] = []
+        self.aside: list[str] = []
 
     async def make(self, name: str, tenant: int) -> None:
         self._ends[name] = asyncio.Event()
         self.tasks[name] = self._group.create_task(self._serve(name, tenant))
+        await _settle()
+
+    async def make_aside(self, name: str, tenant: int) -> None:
+        """One that first waits for somebody else's server, until it is ended, and then is served until it is ended again."""
+        self._ends[name] = asyncio.Event()
+        self.tasks[name] = self._group.create_task(self._wait_aside(name, tenant))
         await _settle()
 
     async def end(self, name: str) -> None:
@@ -31,12 +38,22 @@ class Calls:
         await _settle()
 
     async def _serve(self, name: str, tenant: int) -> None:
-        async with self._gate.place(tenant), self._gate.turns:
-            self.served.append(name)
-            try:
-                await self._ends[name].wait()
-            finally:
-                self.served.remove(name)
+        async with self._gate.place(tenant) as place, self._gate.turn(place):
+            await self._until_ended(name, self.served)
+
+    async def _wait_aside(self, name: str, tenant: int) -> None:
+        async with self._gate.place(tenant) as place, self._gate.turn(place) as turn:
+            async with turn.aside():
+                await self._until_ended(name, self.aside)
+            self._ends[name].clear()
+            await self._until_ended(name, self.served)
+
+    async def _until_ended(self, name: str, among: list[str]) -> None:
+        among.append(name)
+        try:
+            await self._ends[name].wait()
+        finally:
+            among.remove(name)
 
 
 async def _settle() -> None:
@@ -91,3 +108,51 @@ async def test_who_has_too_many_waiting_is_refused_until_some_are_served() -> No
         await made.make("next", 1)
         await made.end("served")
         assert made.served == ["next"]
+
+
+async def test_a_call_that_waits_for_somebody_elses_server_keeps_its_tenant_waiting_and_nobody_else() -> None:
+    async with calls(Gate(of_tenant=2, in_all=1, at_hand=1, waiting=5)) as made:
+        for name in ("a1", "a2", "a3"):
+            await made.make_aside(name, 1)
+        assert made.aside == ["a1", "a2"]
+        await made.make("b1", 2)
+        assert made.served == ["b1"]
+        await made.end("a1")
+        assert made.served == ["b1"], "it takes a turn again"
+        await made.end("b1")
+        assert made.served == ["a1"]
+        await made.end("a1")
+        assert (made.aside, made.served) == (["a2", "a3"], [])
+
+
+async def test_a_turn_is_given_back_once_wherever_its_call_is_cancelled() -> None:
+    async with calls(Gate(of_tenant=2, in_all=1, at_hand=1, waiting=5)) as made:
+        await made.make_aside("aside", 1)
+        await made.make_aside("back in line", 1)
+        await made.make("served", 2)
+        await made.end("back in line")
+        for name in ("aside", "back in line"):
+            made.tasks[name].cancel()
+        await _settle()
+        await made.make("next", 3)
+        assert made.served == ["served"]
+        await made.end("served")
+        assert made.served == ["next"]
+        await made.end("next")
+        await made.make("last", 3)
+        assert made.served == ["last"]
+
+
+async def test_a_call_whose_server_fails_it_ends_without_a_turn() -> None:
+    gate = Gate(of_tenant=2, in_all=1, at_hand=2, waiting=5)
+
+    async def fail() -> None:
+        async with gate.place(1) as place, gate.turn(place) as turn, turn.aside():
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await fail()
+    async with calls(gate) as made:
+        await made.make("b1", 2)
+        await made.make("c1", 3)
+        assert made.served == ["b1"]

@@ -38,6 +38,11 @@ async def test_long_lines_make_short_chunks() -> None:
     assert ids == [str(n) for n in range(1_000)]
 
 
+async def test_a_reader_may_be_content_with_fewer_bytes() -> None:
+    reader = ManifestReader(pieces(100, 60_000), RULES, enough_bytes=2**20)
+    assert (await reader.next_chunk(5_000)).offset <= 2 * PIECE_BYTES
+
+
 async def test_short_lines_are_counted() -> None:
     reader = ManifestReader(pieces(12_000, 100), RULES)
     assert [len((await reader.next_chunk(5_000)).rows) for _ in range(3)] == [5_000, 5_000, 2_000]
