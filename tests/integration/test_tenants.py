@@ -121,8 +121,8 @@ def folders(served: Coordinators, tenant: str) -> list[Path]:
 async def rows(database: asyncpg.Connection[Any], tenant: int, trainings: list[int]) -> dict[str, int]:
     """How many rows each table holds of a tenant, whichever column says so."""
     columns = await database.fetch(
-        "select table_name, column_name from information_schema.columns where table_schema = 'public' "
-        "and column_name in ('tenant', 'training') and data_type = 'bigint'"
+        "select table_name, column_name from information_schema.columns join information_schema.tables using (table_schema, table_name) "
+        "where table_schema = 'public' and table_type = 'BASE TABLE' and column_name in ('tenant', 'training') and data_type = 'bigint'"
     )
     counts: dict[str, int] = {}
     for table, column in (tuple(row) for row in columns):

@@ -8,7 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.gates import Turn
+from doctrain_coordinator.rpc.interceptors import CALLER, TURN
+from doctrain_coordinator.rpc.places import Place
 from doctrain_coordinator.tenants.identity import ROLE_TENANT, Identity
 from doctrain_mesh.errors import UnavailableError
 from simulation.mesh import Mesh
@@ -111,6 +113,7 @@ class Wisher:
 
         async def served() -> Any:
             CALLER.set(self._identity)
+            TURN.set(Turn(asyncio.Semaphore(), Place(self._identity.tenant, 1.0, leave=lambda _: None)))
             return await call(service)
 
         await asyncio.sleep(self._mesh.network.latency())
