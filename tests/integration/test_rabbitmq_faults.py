@@ -147,6 +147,19 @@ async def _depth_is(broker: RabbitMQBroker, count: int) -> bool:
     return (await broker.depth()).ready == count
 
 
+async def test_a_connection_that_closes_without_a_reason_is_an_absent_broker(
+    broker: RabbitMQBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(_: aio_pika.Channel, timeout: object = None) -> None:
+        raise Exception  # what aiormq answers whoever waits on a channel then
+
+    with monkeypatch.context() as patched:
+        patched.setattr(aio_pika.Channel, "initialize", closed)
+        with pytest.raises(BrokerUnavailableError):
+            await broker.depth()
+    assert (await broker.depth()).ready == 0
+
+
 async def test_a_silent_connection_is_given_up_and_cancels_nobody(
     own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -306,7 +306,9 @@ async def _available(operation: str) -> AsyncIterator[None]:
         sentence = "RabbitMQ refused the user or password in DOCTRAIN_BROKER_URL."
         OUTAGE.away(sentence)
         raise BrokerUnavailableError(sentence, retry_after_seconds=RETRY_SECONDS) from error
-    except (*CONNECTION_EXCEPTIONS, OperationTimeoutError) as error:
+    except Exception as error:
+        if not isinstance(error, (*CONNECTION_EXCEPTIONS, OperationTimeoutError)) and type(error) is not Exception:
+            raise  # aiormq raises a bare Exception where a connection was closed and it does not know why
         if (denial := _denial(error)) is not None:
             OUTAGE.away(denial)
             raise BrokerUnavailableError(denial, retry_after_seconds=RETRY_SECONDS) from error
