@@ -155,7 +155,7 @@ async def test_a_connection_that_closes_without_a_reason_is_an_absent_broker(
 
     with monkeypatch.context() as patched:
         patched.setattr(aio_pika.Channel, "initialize", closed)
-        with pytest.raises(BrokerUnavailableError):
+        with pytest.raises(BrokerUnavailableError, match="its connection was closed"):
             await broker.depth()
     assert (await broker.depth()).ready == 0
 

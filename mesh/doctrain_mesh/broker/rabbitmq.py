@@ -307,15 +307,15 @@ async def _available(operation: str) -> AsyncIterator[None]:
         OUTAGE.away(sentence)
         raise BrokerUnavailableError(sentence, retry_after_seconds=RETRY_SECONDS) from error
     except Exception as error:
-        if not isinstance(error, (*CONNECTION_EXCEPTIONS, OperationTimeoutError)) and type(error) is not Exception:
-            raise  # aiormq raises a bare Exception where a connection was closed and it does not know why
+        unexplained = type(error) is Exception  # which aiormq raises where a connection was closed and it does not know why
+        if not unexplained and not isinstance(error, (*CONNECTION_EXCEPTIONS, OperationTimeoutError)):
+            raise
         if (denial := _denial(error)) is not None:
             OUTAGE.away(denial)
             raise BrokerUnavailableError(denial, retry_after_seconds=RETRY_SECONDS) from error
-        OUTAGE.away(f"{operation}: {cause(error)}")
-        raise BrokerUnavailableError(
-            f"RabbitMQ did not answer ({operation}): {cause(error)}.", retry_after_seconds=RETRY_SECONDS
-        ) from error
+        why = "its connection was closed" if unexplained else cause(error)
+        OUTAGE.away(f"{operation}: {why}")
+        raise BrokerUnavailableError(f"RabbitMQ did not answer ({operation}): {why}.", retry_after_seconds=RETRY_SECONDS) from error
     else:
         OUTAGE.back()
 
