@@ -21,6 +21,7 @@ from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.registration import registered
+from doctrain_coordinator.removal.old_artifacts import OldArtifacts
 from doctrain_coordinator.removal.removals import Kept, Removals
 from doctrain_coordinator.removal.tenants import Tenants as DeletedTenants
 from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
@@ -62,7 +63,6 @@ from doctrain_coordinator.trainings.accepting import Accepting
 from doctrain_coordinator.trainings.all_trainings import AllTrainings
 from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.loaders import Bounds, Loaders
-from doctrain_coordinator.trainings.old_artifacts import OldArtifacts
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
@@ -330,10 +330,8 @@ class _Coordinator:
     async def _drain(self) -> None:
         log.info("This coordinator drains: its workers and watchers are sent elsewhere.")
         await self._served.leaving()
-        self._tracker.drain()
         self._hub.close()
-        await asyncio.sleep(MOVE_SECONDS)
-        self._tracker.cut()
+        await self._tracker.drain(MOVE_SECONDS)
         await self._served.server.stop(self._settings.drain_seconds / 2)
         log.info("This coordinator has drained and serves no more.")
 

@@ -54,12 +54,12 @@ async def test_one_that_has_slots_for_a_single_shard_takes_a_single_lane(full: C
         assert len(await full.shards(many)) > 4
         (first,) = await messages(consumer, 1)
         assert (first.tenant_id, first.max_concurrency) == ("small", 5)
-        assert await full.begin(session, first.shard, first.number) is Begun.BEGUN
 
         async def told() -> int:
             return sum(row["yields"] for row in await full.shards(flood))
 
         await wait_until(told)
+        assert await full.begin(session, first.shard, first.number) is Begun.BEGUN
         assert await told() == 1
     await full.sums_hold(flood)
 

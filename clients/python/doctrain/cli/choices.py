@@ -39,9 +39,23 @@ class Pair(click.ParamType[tuple[str, str]]):
         return key, content
 
 
+class MediaType(click.ParamType[str]):
+    """``type/subtype``, with parameters if need be."""
+
+    name = "type"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same, if it has that form."""
+        kind, slash, subtype = value.partition(";")[0].strip().partition("/")
+        if not (kind and slash and subtype):
+            self.fail(f"{value!r} is no media type such as text/markdown or application/pdf.", param, ctx)
+        return value
+
+
 TRAINING_STATE = Word(TRAINING_STATES, "TRAINING_STATE_")
 DOCUMENT_STATE = Word(DOCUMENT_STATES, "DOCUMENT_STATE_")
 ERROR_CLASS = Word(ERROR_CLASSES, "ERROR_CLASS_")
 ROLE = Word(ROLES, "ROLE_")
 SEARCH_MODE = Word(SEARCH_MODES, "SEARCH_MODE_")
 PAIR = Pair()
+MEDIA_TYPE = MediaType()

@@ -172,7 +172,8 @@ def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
     if explained.plan_slots_reason:
         yield printable(explained.plan_slots_reason)
     if not explained.holds:
-        yield "It has ended." if has_ended(explained.training) else "Nothing holds it back."
+        under_way = f" {count(explained.training.in_progress)} of it {'is' if explained.training.in_progress == 1 else 'are'} under way."
+        yield "It has ended." if has_ended(explained.training) else f"Nothing holds it back.{under_way}"
     for hold in explained.holds:
         until = f" (until {times.moment(hold.until)})" if hold.HasField("until") else ""
         yield printable(f"- {hold.message}{until}")

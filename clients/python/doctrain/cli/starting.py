@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from doctrain.cli import output, progress, times
-from doctrain.cli.choices import ERROR_CLASS, PAIR
+from doctrain.cli.choices import ERROR_CLASS, MEDIA_TYPE, PAIR
 from doctrain.cli.connection import Access
 from doctrain.cli.session import DONE, NOT_COMPLETED, REFUSED, Session, connected
 
@@ -28,7 +28,7 @@ FAILURES_SHOWN = 10
 @click.option("--pattern", default="**/*", show_default=True, help="Which files of the folder.")
 @click.option("--prefix", default="", help="What the documents' names begin with; keeps files of the same path in several folders apart.")
 @click.option("--metadata", "pairs", multiple=True, type=PAIR, help="A pair of every document's metadata; may be given more than once.")
-@click.option("--type", "media_type", default="", metavar="TYPE", help="Of every document, as text/markdown; without it: by its name.")
+@click.option("--type", "media_type", default=None, type=MEDIA_TYPE, metavar="TYPE", help="Of every document, as text/markdown; without it: by its name.")
 @click.option("--unpack", is_flag=True, help="Read what is in archives (ZIP, tar) and compressed files, as parts of them.")
 @click.option("--strict", is_flag=True, help="Start nothing when a file cannot be trained, instead of leaving it out.")
 @click.option(
@@ -46,7 +46,7 @@ async def train(
     pattern: str,
     prefix: str,
     pairs: tuple[tuple[str, str], ...],
-    media_type: str,
+    media_type: str | None,
     unpack: bool,
     strict: bool,
     training_task_id: str | None,
@@ -77,7 +77,7 @@ async def train(
             assert folder is not None
             from doctrain import folder as folders
 
-            found = folders.scan(folder, pattern, folders.Labels(prefix, dict(pairs), media_type, unpack))
+            found = folders.scan(folder, pattern, folders.Labels(prefix, dict(pairs), media_type or "", unpack))
             started, skipped = await _train_folder(
                 client, session, found, training_task_id, strict=strict, dry_run=dry_run, retrain=retrain
             )

@@ -8,26 +8,40 @@ export function h(tag, attributes, ...children) {
   return { tag, attributes: attributes ?? {}, children: present(children) };
 }
 
-/** Makes the children of `parent` those that are described. */
+/** Makes the children of `parent` those that are described; what had the focus has it again if it had to change its place. */
 export function render(parent, ...described) {
+  const focused = document.activeElement;
+  fill(parent, described);
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+}
+
+function fill(parent, described) {
+  const wanted = present(described);
+  const keys = new Set(wanted.map((one) => one.attributes?.key));
   const keyed = new Map([...parent.childNodes].filter((child) => child.key !== undefined).map((child) => [child.key, child]));
   let at = parent.firstChild;
-  for (const one of present(described)) {
-    const found = like(keyed.get(one.attributes?.key), one) ?? like(at, one) ?? made(one, parent);
+  for (const one of wanted) {
+    const kept = like(keyed.get(one.attributes?.key), one);
+    // What goes, goes before what stays is moved: a moved element loses the focus and how far it was scrolled.
+    while (kept && at && at !== kept && (at.key === undefined || !keys.has(at.key))) at = without(at);
+    const found = kept ?? like(at, one) ?? made(one, parent);
     if (found === at) at = at.nextSibling;
     else parent.insertBefore(found, at);
     if (typeof one === "string") {
       if (found.data !== one) found.data = one;
     } else {
       dress(found, one.attributes);
-      render(found, one.children);
+      fill(found, one.children);
     }
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) at = without(at);
+}
+
+/** Removes it, and answers with the one after it. */
+function without(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 function present(children) {
