@@ -12,7 +12,7 @@ import pytest
 from doctrain_coordinator.core.blocks import Failure
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import ShardState, TrainingState
-from doctrain_coordinator.dispatch import dispatcher
+from doctrain_coordinator.dispatch import dispatcher, grants
 from doctrain_coordinator.store import planning
 from doctrain_coordinator.tracking import heartbeats, recording
 from doctrain_mesh import postgres as mesh_postgres
@@ -242,21 +242,22 @@ async def test_hot_statements_use_their_indexes_whatever_the_statistics(one: Cor
         assert "Join" not in done
         assert "Nested" not in done
         assert "Seq Scan" not in done
-        assert "shard_ready" in await plan(dispatcher.SQL["runnable"], "int, int", "12, 64")
-        assert "shard_in_flight" in await plan(dispatcher.SQL["in_flight"])
+        assert "shard_ready" in await plan(grants.SQL["runnable"], "int, int, bigint[]", "12, 64, '{1}'")
+        assert "shard_in_flight" in await plan(grants.SQL["in_flight"])
         assert "shard_delayed" in await plan(dispatcher.SQL["next_delay_ends_in"])
         assert "shard_delayed" in await plan(dispatcher.SQL["end_delays"], "int", "9")
-        assert "shard_in_flight" in await plan(dispatcher.SQL["grant"], "bigint, int, bigint", "1, 5, 1")
+        assert "shard_in_flight" in await plan(grants.SQL["grant"], "bigint, int, bigint", "1, 5, 1")
         assert "Index Scan using shard_" in await plan(heartbeats.SQL["held_shards"], "bigint[]", "'{1}'")
 
 
 async def test_plans_that_were_made_while_the_tables_were_small_use_the_indexes_of_large_ones(one: Core) -> None:
     results_of_ten = "9, 10, 19, 1, now(), '{1,1,1,1,1,1,1,1,1,1}', '{1,1,1,1,1,1,1,1,1,1}'"
     hot = {
-        "room": (dispatcher.SQL["room"], "", ""),
-        "in_flight": (dispatcher.SQL["in_flight"], "", ""),
-        "runnable": (dispatcher.SQL["runnable"], "(int, int)", "(12, 64)"),
-        "granted": (dispatcher.SQL["grant"], "(bigint, int, bigint)", "(1, 5, 1)"),
+        "claimants": (grants.SQL["claimants"], "", ""),
+        "room": (grants.SQL["room"], "", ""),
+        "in_flight": (grants.SQL["in_flight"], "", ""),
+        "runnable": (grants.SQL["runnable"], "(int, int, bigint[])", "(12, 64, '{1}')"),
+        "granted": (grants.SQL["grant"], "(bigint, int, bigint)", "(1, 5, 1)"),
         "dispatched": (dispatcher.SQL["dispatched"], "", ""),
         "end_delays": (dispatcher.SQL["end_delays"], "(int)", "(9)"),
         "next_delay": (dispatcher.SQL["next_delay_ends_in"], "", ""),

@@ -32,7 +32,7 @@ UNORDERED = {
     "free",
     "shard_facts",
     "trainings_of",
-    "plans_of",
+    "claimants",
     "dispatched",
     "progress",
     "waiting",

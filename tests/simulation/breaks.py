@@ -94,7 +94,7 @@ def grants_are_not_counted_again(patch: pytest.MonkeyPatch) -> None:
         scenario.two_leaders, scenario.coordinators = True, 3
         return scenario
 
-    patch.setitem(statements._FUNCTIONS, ("dispatch.dispatcher", "grant"), uncounted)
+    patch.setitem(statements._FUNCTIONS, ("dispatch.grants", "grant"), uncounted)
     patch.setattr("simulation.simulation.of_seed", with_two_leaders)
 
 

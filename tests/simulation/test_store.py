@@ -36,7 +36,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             *3
             * [
                 ("recording.record_done", training, first, first + SHARD - 1, number, BASE, _text(started), _text([1] * SHARD)),
-                ("dispatcher.grant", shard, draw.randint(1, 5), draw.randint(1, 2)),
+                ("grants.grant", shard, draw.randint(1, 5), draw.randint(1, 2)),
                 ("group_transaction.update_shard", shard, draw.choice([1, 2, 2, 3, 4]), session, 2, [first], suspects, None, version),
                 ("heartbeats.beat", session, draw.randint(1, 2), draw.random() < 0.2, draw.random() < 0.2),
             ],
@@ -55,12 +55,12 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
                 draw.random() < 0.5,
                 draw.random() < 0.1,
             ),
-            ("dispatcher.room",),
-            ("dispatcher.in_flight",),
-            ("dispatcher.runnable", draw.randint(1, 5), draw.randint(1, 3)),
-            ("dispatcher.plans_of", [1, 2]),
-            ("dispatcher.lock_tenants", [1, 2, 7]),
-            ("dispatcher.lock_startable_trainings", [1, 2, 3]),
+            ("grants.room",),
+            ("grants.in_flight",),
+            ("grants.runnable", draw.randint(1, 5), draw.randint(1, 3), draw.choice([[1], [2], [1, 2]])),
+            ("grants.claimants",),
+            ("grants.lock_tenants", [1, 2, 7]),
+            ("grants.lock_startable_trainings", [1, 2, 3]),
             ("dispatcher.dispatched",),
             ("preemption.in_lanes",),
             ("preemption.pending", draw.randint(1, 5), draw.randint(1, 3)),
@@ -158,9 +158,9 @@ async def _two(store: Store) -> tuple[Speaker, Speaker]:
     await one.load(1, 1, numbered=True)
     for worker in ("w1", "w2"):
         await one.say("sessions.open_session", worker, 2, "1", None, b"one")
-    await one.say("dispatcher.grant", 1, 2, 1)
+    await one.say("grants.grant", 1, 2, 1)
     await one.say("group_transaction.update_shard", 1, 2, 1, 4, [], [0], None, 2)
-    await one.say("dispatcher.grant", 2, 1, 1)
+    await one.say("grants.grant", 2, 1, 1)
     return one, other
 
 
@@ -169,14 +169,14 @@ LOCKS: list[tuple[Any, ...]] = [
     ("shard_locks.free", [1, 2]),
     ("control.pause_training", 1),
     ("training_rows.lock_trainings", [1]),
-    ("dispatcher.lock_startable_trainings", [1]),
+    ("grants.lock_startable_trainings", [1]),
     ("group_transaction.lock_live_sessions", [1]),
     ("heartbeats.beat", 1, 1, False, False),
     ("takeback.end_session", 1, None, None),
     ("group_transaction.lock_shards", [1, 2]),
     ("takeback.lock_held_shards", 1),
     ("trials.start_trial", 1, 1, 1, 0),
-    ("dispatcher.lock_tenants", [1]),
+    ("grants.lock_tenants", [1]),
     ("preemption.lock", [2, 1]),
     ("dispatcher.end_delays", 9),
     ("resizing.lock_shards", [1, 2]),
@@ -217,8 +217,8 @@ async def test_a_statement_that_waited_sees_the_locked_row_anew_and_the_rest_as_
         one, other = await _two(store)
         await one.connection.execute("begin")
         await one.say("group_transaction.lock_shards", [4])
-        await one.say("dispatcher.grant", 3, 2, 1)
-        task = asyncio.create_task(other.say("dispatcher.grant", 4, 2, 1))
+        await one.say("grants.grant", 3, 2, 1)
+        task = asyncio.create_task(other.say("grants.grant", 4, 2, 1))
         waited = await waits(store, other.connection, task)
         await one.connection.execute("commit")
         await task
@@ -251,7 +251,7 @@ def _resized(draw: random.Random, held: list[Any]) -> tuple[Any, ...]:
 async def test_widths_are_changed_and_confirmed_the_same(postgres: str, seed: int) -> None:
     async def script(store: Store) -> list[Any]:
         draw, (speaker, _) = random.Random(seed), await _two(store)
-        await speaker.say("dispatcher.grant", 3, 1, 1)
+        await speaker.say("grants.grant", 3, 1, 1)
         for shard in (1, 2, 3):
             await speaker.say("group_transaction.update_shard", shard, 2, 1, 4, [], [], None, 2)
         seen = set()
@@ -304,7 +304,7 @@ async def test_a_deadlock_is_told_to_one(postgres: str) -> None:
         told = [type(task.exception()).__name__ for task in done if task.exception() is not None]
         victim, winner = (one, other) if tasks[0] in done and tasks[0].exception() is not None else (other, one)
         with pytest.raises(asyncpg.InFailedSQLTransactionError):
-            await victim.say("dispatcher.room")
+            await victim.say("grants.room")
         await victim.connection.execute("commit")
         await asyncio.wait(tasks)
         await winner.connection.execute("commit")
@@ -320,7 +320,7 @@ async def test_what_is_not_committed_is_not_seen_and_a_second_of_a_kind_waits(po
         await one.say("storing.begin_training")
         await one.load(2, 2, numbered=False)
         await other.say("reading.by_task", 2, "t2")
-        await other.say("dispatcher.runnable", 9, 2)
+        await other.say("grants.runnable", 9, 2, [1, 2])
         await other.connection.execute("begin")
         row: tuple[Any, ...] = ("t2", b"h", True, 0, 0, 0, None, None, None, 0, "", None, None, None, [], False)
         task = asyncio.create_task(other.say("storing.insert_training", 99, 2, *row))

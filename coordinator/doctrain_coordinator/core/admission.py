@@ -8,8 +8,9 @@ again under the tenant's lock (docs/protocol.md, "Grant").
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 MOST_OVER = 1_000
 """Messages of grants that are over, by a pause or a cancel, that may wait in the queue for a worker to drop them."""
@@ -33,16 +34,19 @@ class Backlog:
     shards: Sequence[Pending]
 
 
+Backlogs: TypeAlias = Mapping[int, Sequence[Backlog]]
+"""What each tenant wants."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one tenant may have (``slots``), has (``used``), had (``received``: ``core.received_service``) and wants (``backlogs``)."""
+    """What one tenant that wants more may have (``slots``), has (``used``), and had (``received``: ``core.received_service``)."""
 
     tenant: int
     slots: int
     used: int
     weight: float
     received: float
-    backlogs: Sequence[Backlog]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,18 @@ def width_of(shard: Pending, free_slots: int, lane_slots: int) -> int:
     return min(1 if shard.suspected else lane_slots, shard.open, free_slots)
 
 
-def choose(claims: Iterable[Claim], room: int, places: int, lane_slots: int) -> list[Grant]:
+def in_turn(claims: Iterable[Claim]) -> list[Claim]:
+    """The claims that can be met, those first that come first: of so many grants as there are, none is for a tenant further down."""
+    return sorted((claim for claim in claims if claim.used < claim.slots), key=lambda claim: _turn(claim, claim.used))
+
+
+def choose(claims: Iterable[Claim], backlogs: Backlogs, room: int, places: int, lane_slots: int) -> list[Grant]:
     """At most ``room`` grants, in the order in which they are to be made.
 
     Workers have ``places`` for so many more documents; without any, only tenants that have nothing in flight are given a shard.
     """
     grants: list[Grant] = []
-    queue = [(claim.used / claim.weight, claim.received, claim.tenant, _Tenant(claim)) for claim in claims if claim.used < claim.slots]
+    queue = [(*_turn(claim, claim.used), _Tenant(claim, backlogs.get(claim.tenant, ()))) for claim in claims if claim.used < claim.slots]
     heapq.heapify(queue)
     while queue and len(grants) < room:
         *_, tenant = heapq.heappop(queue)
@@ -86,17 +95,21 @@ def choose(claims: Iterable[Claim], room: int, places: int, lane_slots: int) -> 
             continue
         places -= grant.width
         grants.append(grant)
-        heapq.heappush(queue, (tenant.used / tenant.claim.weight, tenant.claim.received, tenant.claim.tenant, tenant))
+        heapq.heappush(queue, (*_turn(tenant.claim, tenant.used), tenant))
     return grants
+
+
+def _turn(claim: Claim, used: int) -> tuple[float, float, int]:
+    return used / claim.weight, claim.received, claim.tenant
 
 
 class _Tenant:
     """One tenant's part of a decision while it is being made."""
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, backlogs: Iterable[Backlog]) -> None:
         self.claim = claim
         self.used = claim.used
-        self._trainings = [(backlog.used, backlog.training, 0, backlog) for backlog in claim.backlogs if backlog.shards]
+        self._trainings = [(backlog.used, backlog.training, 0, backlog) for backlog in backlogs if backlog.shards]
         heapq.heapify(self._trainings)
 
     def next(self, lane_slots: int) -> Grant | None:

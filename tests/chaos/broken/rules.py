@@ -88,28 +88,29 @@ def _no_adoption(holds: Any) -> None:
     holds.Holds.take, holds.Holds._keep = take_again, keep_all
 
 
-def _two_leaders(dispatcher: Any) -> None:
+def _two_leaders(grants: Any) -> None:
     """Every coordinator leads, and each grant takes a moment: which is safe as long as tenants are locked."""
-    where = f"where id = $1 and state = {dispatcher.ShardState.PENDING:d}"
-    assert where in dispatcher.SQL["grant"]
-    dispatcher.SQL["grant"] = dispatcher.SQL["grant"].replace(where, f"where (select true from pg_sleep(0.05)) and {where[6:]}")
+    where = "where id = $1"
+    assert where in grants.SQL["grant"]
+    grants.SQL["grant"] = grants.SQL["grant"].replace(where, "where (select true from pg_sleep(0.05)) and id = $1")
     if os.environ.get("DOCTRAIN_NAME", "").endswith("2"):  # else both would take the same shards, and only one of them gets each
-        dispatcher.SQL["runnable"] = dispatcher.SQL["runnable"].replace("shard_number limit", "shard_number desc limit")
+        assert "shard_number limit" in grants.SQL["runnable"]
+        grants.SQL["runnable"] = grants.SQL["runnable"].replace("shard_number limit", "shard_number desc limit")
 
 
 def _shared_lead(leadership: Any) -> None:
     leadership.SQL["lead"] = leadership.SQL["lead"].replace("pg_advisory_lock", "pg_advisory_lock_shared")
 
 
-def _no_tenant_lock(dispatcher: Any) -> None:
+def _no_tenant_lock(grants: Any) -> None:
     """Grants count a tenant's slots without its lock."""
-    _two_leaders(dispatcher)
+    _two_leaders(grants)
     lock = " for no key update"
-    assert lock in dispatcher.SQL["lock_tenants"]
-    dispatcher.SQL["lock_tenants"] = dispatcher.SQL["lock_tenants"].replace(lock, "")
+    assert lock in grants.SQL["lock_tenants"]
+    grants.SQL["lock_tenants"] = grants.SQL["lock_tenants"].replace(lock, "")
 
 
-_DISPATCHER, _LEADERSHIP = "doctrain_coordinator.dispatch.dispatcher", "doctrain_coordinator.dispatch.leadership"
+_GRANTS, _LEADERSHIP = "doctrain_coordinator.dispatch.grants", "doctrain_coordinator.dispatch.leadership"
 _LEDGER, _TAKEBACK, _HOLDS = "doctrain_coordinator.core.ledger", "doctrain_coordinator.tracking.takeback", "doctrain_worker.shards.holds"
 
 PATCHES: Mapping[str, Mapping[str, Patch]] = {
@@ -119,6 +120,6 @@ PATCHES: Mapping[str, Mapping[str, Patch]] = {
     "no self-fence": {"doctrain_worker.sandbox.main.link": _no_deadline, "doctrain_worker.tracking.lifetime": _no_limit},
     "a redelivery moves a shard": {_LEDGER: _moving_redelivery},
     "no adoption of doubled deliveries": {_HOLDS: _no_adoption},
-    "grants without the tenant's lock": {_DISPATCHER: _no_tenant_lock, _LEADERSHIP: _shared_lead},
-    "two leaders, with the lock": {_DISPATCHER: _two_leaders, _LEADERSHIP: _shared_lead},
+    "grants without the tenant's lock": {_GRANTS: _no_tenant_lock, _LEADERSHIP: _shared_lead},
+    "two leaders, with the lock": {_GRANTS: _two_leaders, _LEADERSHIP: _shared_lead},
 }

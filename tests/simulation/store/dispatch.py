@@ -14,7 +14,7 @@ async def lead(tx: Transaction, lock: int) -> list[Row]:
     raise AssertionError("a lock of a session is the connection's affair")
 
 
-@named("dispatch.dispatcher")
+@named("dispatch.grants")
 async def room(tx: Transaction) -> list[Row]:
     live = [row for row in tx.scan("session") if row["state"] == 1]
     others = {row["id"] for row in live if not takes(tx, row)}
@@ -28,7 +28,7 @@ async def room(tx: Transaction) -> list[Row]:
     ]
 
 
-@named("dispatch.dispatcher", "in_flight")
+@named("dispatch.grants", "in_flight")
 async def in_flight_shards(tx: Transaction) -> list[Row]:
     groups: dict[tuple[int, int], list[Row]] = {}
     for row in tx.scan("shard"):
@@ -49,12 +49,12 @@ def _startable(row: Row | None) -> bool:
     return row is not None and row["state"] in {1, 2} and not row["paused"]
 
 
-@named("dispatch.dispatcher")
-async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
+@named("dispatch.grants")
+async def runnable(tx: Transaction, most: int, most_idle: int, tenants: list[int]) -> list[Row]:
     pending: dict[tuple[int, int], list[Row]] = {}
     flying = set()
     for row in tx.scan("shard"):
-        if is_ready(row):
+        if is_ready(row) and row["tenant"] in tenants:
             pending.setdefault((row["tenant"], row["training"]), []).append(row)
         elif in_flight(row):
             flying.add(row["training"])
@@ -73,19 +73,19 @@ async def runnable(tx: Transaction, most: int, most_idle: int) -> list[Row]:
     return found
 
 
-@named("dispatch.dispatcher")
-async def plans_of(tx: Transaction, ids: list[int]) -> list[Row]:
-    plans = tx.database.plans
-    return [{"id": row["id"], "slots": plans[row["plan"]], "weight": row["weight"]} for row in tx.some("tenant", sorted(ids))]
+@named("dispatch.grants")
+async def claimants(tx: Transaction) -> list[Row]:
+    plans, ready = tx.database.plans, {row["tenant"] for row in tx.scan("shard") if is_ready(row)}
+    return [{"id": row["id"], "slots": plans[row["plan"]], "weight": row["weight"]} for row in tx.some("tenant", sorted(ready))]
 
 
-@named("dispatch.dispatcher")
+@named("dispatch.grants")
 async def lock_tenants(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("tenant", tx.some("tenant", ids), Mode.NO_KEY_UPDATE, lambda _: True)
     return [{"id": row["id"], "tenant_name": row["name"], "plan": row["plan"]} for row in locked]
 
 
-@named("dispatch.dispatcher")
+@named("dispatch.grants")
 async def lock_startable_trainings(tx: Transaction, ids: list[int]) -> list[Row]:
     locked = await tx.lock_rows("training", tx.some("training", ids), Mode.SHARE, _startable)
     return [columns(row, "id", "task_id", "traceparent") for row in locked]
@@ -104,7 +104,7 @@ def last_processed(tx: Transaction, shard: Row) -> int | None:
 _PUBLISHED = ("id", "number", "tenant", "training", "first", "count", "width", "shard_number")
 
 
-@named("dispatch.dispatcher")
+@named("dispatch.grants")
 async def grant(tx: Transaction, shard: int, width: int, tenant: int) -> list[Row]:
     return await grant_within(tx, shard, width, tenant, _limit(tx, tenant))
 

@@ -14,7 +14,10 @@ from simulation.store.tables import NEVER, Row, Transaction
 Statement = Callable[..., Awaitable[list[Row]]]
 
 MODULES = (
-    *(f"dispatch.{name}" for name in ("dispatcher", "leadership", "preemption", "balancing", "resizing", "training_turns", "yields")),
+    *(
+        f"dispatch.{name}"
+        for name in ("dispatcher", "grants", "leadership", "preemption", "balancing", "resizing", "training_turns", "yields")
+    ),
     *(
         f"tracking.{name}"
         for name in ("group_transaction", "recording", "training_rows", "sessions", "heartbeats", "lost_sessions", "takeback")

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from doctrain_coordinator.core.admission import MOST_OVER, Backlog, Claim, Grant, Pending, choose, room_for, width_of
+from doctrain_coordinator.core.admission import MOST_OVER, Backlog, Claim, Grant, Pending, choose, in_turn, room_for, width_of
 
 LANE_SLOTS = 5
 PLACES = 1_000_000
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a tenant claims, and its backlogs."""
+
+    claim: Claim
+    backlogs: Sequence[Backlog]
+
+
+def chosen(wanted: Sequence[Wanted], room: int, places: int = PLACES) -> list[Grant]:
+    return choose([one.claim for one in wanted], {one.claim.tenant: one.backlogs for one in wanted}, room, places, LANE_SLOTS)
+
+
 @st.composite
-def claims(draw: st.DrawFn) -> list[Claim]:
+def claims(draw: st.DrawFn) -> list[Wanted]:
     numbers = iter(range(1, 10_000))
     made = []
     for tenant in range(1, draw(st.integers(0, 5)) + 1):
@@ -24,19 +38,18 @@ def claims(draw: st.DrawFn) -> list[Claim]:
             shards = [Pending(next(numbers), draw(st.integers(1, 20)), draw(st.booleans())) for _ in range(draw(st.integers(0, 6)))]
             backlogs.append(Backlog(tenant * 100 + training, draw(st.integers(0, 10)), shards))
         slots = draw(st.integers(1, 40))
-        made.append(
-            Claim(tenant, slots, draw(st.integers(0, 45)), draw(st.sampled_from([0.5, 1.0, 2.0])), draw(st.floats(0, 100)), backlogs)
-        )
+        claim = Claim(tenant, slots, draw(st.integers(0, 45)), draw(st.sampled_from([0.5, 1.0, 2.0])), draw(st.floats(0, 100)))
+        made.append(Wanted(claim, backlogs))
     return made
 
 
 @given(claims(), st.integers(0, 40))
-def test_no_tenant_gets_more_than_its_plan_and_no_shard_twice(wanted: list[Claim], room: int) -> None:
-    grants = choose(wanted, room, PLACES, LANE_SLOTS)
+def test_no_tenant_gets_more_than_its_plan_and_no_shard_twice(wanted: list[Wanted], room: int) -> None:
+    grants = chosen(wanted, room)
     assert len(grants) <= room
     assert len({grant.shard for grant in grants}) == len(grants)
-    used = collections.Counter({claim.tenant: claim.used for claim in wanted})
-    slots = {claim.tenant: claim.slots for claim in wanted}
+    used = collections.Counter({one.claim.tenant: one.claim.used for one in wanted})
+    slots = {one.claim.tenant: one.claim.slots for one in wanted}
     for grant in grants:
         assert 1 <= grant.width <= LANE_SLOTS
         used[grant.tenant] += grant.width
@@ -44,54 +57,62 @@ def test_no_tenant_gets_more_than_its_plan_and_no_shard_twice(wanted: list[Claim
 
 
 @given(claims(), st.integers(0, 40))
-def test_room_is_left_only_when_nobody_may_have_more(wanted: list[Claim], room: int) -> None:
-    grants = choose(wanted, room, PLACES, LANE_SLOTS)
+def test_room_is_left_only_when_nobody_may_have_more(wanted: list[Wanted], room: int) -> None:
+    grants = chosen(wanted, room)
     if len(grants) == room:
         return
     granted = {grant.shard for grant in grants}
-    for claim in wanted:
+    for one in wanted:
+        claim = one.claim
         used = claim.used + sum(grant.width for grant in grants if grant.tenant == claim.tenant)
-        left = [shard for backlog in claim.backlogs for shard in backlog.shards if shard.shard not in granted]
+        left = [shard for backlog in one.backlogs for shard in backlog.shards if shard.shard not in granted]
         assert not left or used >= claim.slots
 
 
 @given(claims(), st.integers(0, 40))
-def test_suspects_run_one_at_a_time_and_others_as_wide_as_they_can(wanted: list[Claim], room: int) -> None:
-    shards = {shard.shard: shard for claim in wanted for backlog in claim.backlogs for shard in backlog.shards}
-    used = {claim.tenant: claim.used for claim in wanted}
-    slots = {claim.tenant: claim.slots for claim in wanted}
-    for grant in choose(wanted, room, PLACES, LANE_SLOTS):
+def test_suspects_run_one_at_a_time_and_others_as_wide_as_they_can(wanted: list[Wanted], room: int) -> None:
+    shards = {shard.shard: shard for one in wanted for backlog in one.backlogs for shard in backlog.shards}
+    used = {one.claim.tenant: one.claim.used for one in wanted}
+    slots = {one.claim.tenant: one.claim.slots for one in wanted}
+    for grant in chosen(wanted, room):
         assert grant.width == width_of(shards[grant.shard], slots[grant.tenant] - used[grant.tenant], LANE_SLOTS)
         assert grant.width == 1 or not shards[grant.shard].suspected
         used[grant.tenant] += grant.width
 
 
 @given(claims(), st.integers(0, 40))
-def test_a_training_keeps_the_order_of_its_shards(wanted: list[Claim], room: int) -> None:
-    grants = choose(wanted, room, PLACES, LANE_SLOTS)
-    for claim in wanted:
-        for backlog in claim.backlogs:
+def test_a_training_keeps_the_order_of_its_shards(wanted: list[Wanted], room: int) -> None:
+    grants = chosen(wanted, room)
+    for one in wanted:
+        for backlog in one.backlogs:
             order = [grant.shard for grant in grants if grant.training == backlog.training]
             assert order == [shard.shard for shard in backlog.shards][: len(order)]
 
 
-def endless(tenant: int, weight: float) -> Claim:
-    return Claim(tenant, 1000, 0, weight, 0.0, [Backlog(tenant, 0, [Pending(tenant * 1000 + n, 500, False) for n in range(100)])])
+def endless(tenant: int, weight: float, used: int = 0) -> Wanted:
+    shards = [Pending(tenant * 1000 + n, 500, False) for n in range(100)]
+    return Wanted(Claim(tenant, 1000, used, weight, 0.0), [Backlog(tenant, 0, shards)])
 
 
 @given(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=2, max_size=6), st.integers(20, 90))
 def test_scarce_room_is_shared_by_weight(weights: list[float], room: int) -> None:
     wanted = [endless(tenant, weight) for tenant, weight in enumerate(weights, 1)]
-    grants = choose(wanted, room, PLACES, LANE_SLOTS)
+    grants = chosen(wanted, room)
     used = collections.Counter(grant.tenant for grant in grants)
-    shares = [used[claim.tenant] * LANE_SLOTS / claim.weight for claim in wanted]
+    shares = [used[one.claim.tenant] * LANE_SLOTS / one.claim.weight for one in wanted]
     assert max(shares) - min(shares) <= LANE_SLOTS / min(weights) + 1e-9
 
 
 def test_one_with_a_million_documents_does_not_delay_one_with_ten() -> None:
-    large, small = endless(1, 1.0), Claim(2, 5, 0, 1.0, 0.0, [Backlog(2, 0, [Pending(1, 10, False)])])
-    busy = Claim(1, 1000, 300, 1.0, 0.0, large.backlogs)
-    assert choose([busy, small], 1, PLACES, LANE_SLOTS)[0].tenant == 2
+    busy, small = endless(1, 1.0, used=300), Wanted(Claim(2, 5, 0, 1.0, 0.0), [Backlog(2, 0, [Pending(1, 10, False)])])
+    assert chosen([busy, small], 1)[0].tenant == 2
+
+
+@given(claims(), st.integers(0, 4))
+def test_no_more_tenants_need_be_looked_at_than_there_are_grants(wanted: list[Wanted], room: int) -> None:
+    wanting = [one for one in wanted if any(backlog.shards for backlog in one.backlogs)]
+    first = {claim.tenant for claim in in_turn(one.claim for one in wanting)[:room]}
+    assert chosen(wanting, room) == chosen([one for one in wanting if one.claim.tenant in first], room)
 
 
 class Fleet(RuleBasedStateMachine):
@@ -115,10 +136,10 @@ class Fleet(RuleBasedStateMachine):
 
     def grants(self) -> list[Grant]:
         wanted = [
-            Claim(tenant, slots, self.used(tenant), weight, 0.0, [Backlog(tenant, self.used(tenant), self.pending[tenant])])
+            Wanted(Claim(tenant, slots, self.used(tenant), weight, 0.0), [Backlog(tenant, self.used(tenant), self.pending[tenant])])
             for tenant, (slots, weight) in self.plans.items()
         ]
-        return choose(wanted, self.ROOM - len(self.in_flight), PLACES, LANE_SLOTS)
+        return chosen(wanted, self.ROOM - len(self.in_flight))
 
     @rule()
     def a_round(self) -> None:
@@ -163,13 +184,15 @@ def test_room_is_for_twice_the_lanes_and_never_for_a_queue_that_grows(lanes: int
 
 
 @given(claims())
-def test_without_places_only_tenants_that_have_nothing_are_given_a_shard(wanted: list[Claim]) -> None:
-    grants = choose(wanted, 100, 0, LANE_SLOTS)
-    without = [claim.tenant for claim in wanted if not claim.used and any(backlog.shards for backlog in claim.backlogs)]
+def test_without_places_only_tenants_that_have_nothing_are_given_a_shard(wanted: list[Wanted]) -> None:
+    grants = chosen(wanted, 100, places=0)
+    without = [one.claim.tenant for one in wanted if not one.claim.used and any(backlog.shards for backlog in one.backlogs)]
     assert sorted(grant.tenant for grant in grants) == without
 
 
 def test_of_tenants_that_have_nothing_the_one_goes_first_that_the_fleet_has_worked_least_for() -> None:
     shards, served = iter(range(1, 100)), [(1, 7.0), (2, 5.0), (3, 0.5), (4, 6.0)]
-    wanted = [Claim(tenant, 5, 0, 1.0, received, [Backlog(tenant, 0, [Pending(next(shards), 9, False)])]) for tenant, received in served]
-    assert [grant.tenant for grant in choose(wanted, 2, PLACES, LANE_SLOTS)] == [3, 2]
+    wanted = [
+        Wanted(Claim(tenant, 5, 0, 1.0, received), [Backlog(tenant, 0, [Pending(next(shards), 9, False)])]) for tenant, received in served
+    ]
+    assert [grant.tenant for grant in chosen(wanted, 2)] == [3, 2]

@@ -28,7 +28,14 @@ FAILURES_SHOWN = 10
 @click.option("--pattern", default="**/*", show_default=True, help="Which files of the folder.")
 @click.option("--prefix", default="", help="What the documents' names begin with; keeps files of the same path in several folders apart.")
 @click.option("--metadata", "pairs", multiple=True, type=PAIR, help="A pair of every document's metadata; may be given more than once.")
-@click.option("--type", "media_type", default=None, type=MEDIA_TYPE, metavar="TYPE", help="Of every document, as text/markdown; without it: by its name.")
+@click.option(
+    "--type",
+    "media_type",
+    default=None,
+    type=MEDIA_TYPE,
+    metavar="TYPE",
+    help="Of every document, as text/markdown; without it: by its name.",
+)
 @click.option("--unpack", is_flag=True, help="Read what is in archives (ZIP, tar) and compressed files, as parts of them.")
 @click.option("--strict", is_flag=True, help="Start nothing when a file cannot be trained, instead of leaving it out.")
 @click.option(
