@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.removal import removals
+from doctrain_coordinator.trainings.reading import Seen, Trainings
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import indexing, train
 from testkit.waiting import wait_until
@@ -30,6 +31,24 @@ async def served(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def stored(served: Coordinators) -> set[str]:
     root = Path(served.settings.blob_url.removeprefix("file://"))
     return {path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+async def test_a_list_goes_on_behind_a_training_that_is_removed_meanwhile(served: Coordinators, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme, database = await served.tenant("acme"), await served.database()
+    for number in range(6):
+        await acme.start_training(
+            numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=1), training_task_id=f"t{number}"
+        )
+    read = Trainings.read
+
+    async def read_late(self: Trainings, ids: Collection[int]) -> list[Seen]:
+        await database.execute("delete from training where task_id = 't4'")
+        return await read(self, ids)
+
+    monkeypatch.setattr(Trainings, "read", read_late)
+    assert [one.training_task_id async for one in acme.list_trainings(page_size=2)] == ["t5", "t3", "t2", "t1", "t0"]
+    operator = await served.client(await served.key(3))
+    assert [one.training.training_task_id async for one in operator.fleet.list_all_trainings(page_size=2)] == ["t5", "t3", "t2", "t1", "t0"]
 
 
 async def test_an_old_training_is_found_no_more_and_what_it_indexed_stays(served: Coordinators) -> None:

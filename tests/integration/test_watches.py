@@ -53,6 +53,18 @@ async def test_who_watches_a_quiet_training_gets_signs_of_life(served: Coordinat
     assert {sign.resume_position for sign in signs} == {state.resume_position}
 
 
+async def test_another_reason_to_wait_is_told_though_nothing_of_the_training_changed(served: Coordinators) -> None:
+    await start(await served.tenant("acme"), "waits")
+    watching = watch(served, "waits")
+    first = await anext(watching)
+    assert first.training.waiting_reason == "No worker is connected; it starts as soon as one is."
+    database = await served.database()
+    await database.execute("insert into session (worker_id, lanes, attached) values ('w', 6, 1)")  # one that takes nothing from the queue
+    async with asyncio.timeout(20):
+        while (await anext(watching)).training.waiting_reason != "It was handed out, and no worker has taken it up yet.":
+            pass
+
+
 async def test_a_change_that_nobody_told_of_is_seen_beside_a_training_that_changes_all_the_time(served: Coordinators) -> None:
     acme = await served.tenant("acme")
     await start(acme, "busy")

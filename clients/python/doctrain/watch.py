@@ -54,7 +54,7 @@ _BROKEN_ON_THE_WAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A state of the training, later than every one shown before, or the same one with more documents.
+    """A state of the training, later than every one shown before, or the same one with more documents or another reason to wait.
 
     It is an earlier one once, when the service's database was restored to an earlier state.
     """
@@ -123,8 +123,8 @@ class Watching:
         self._position = message.resume_position or self._position
         news = message.HasField("training") and self._is_news(message.training)
         if news:
-            if self._last is not None and message.training.version <= self._last.version:
-                self._told.clear()  # restored: what was told may be trained again
+            if self._is_restored(message.training):
+                self._told.clear()  # what was told may be trained again
             self._last = message.training
         # The end may be told before the last documents are; then the stream's own end is waited for.
         if self._last is not None and has_ended(self._last) and not self._include_documents:
@@ -137,8 +137,13 @@ class Watching:
         return Update(self._last, tuple(documents), tuple(message.under_way) if news else ()) if news or documents else None
 
     def _is_news(self, training: training_pb2.Training) -> bool:
-        """Whether it is not the state shown last: after a restore another one may have the same version."""
-        return self._last is None or (training.version, training.state) != (self._last.version, self._last.state)
+        """Whether it is not the state shown last; why it waits changes without a version."""
+        return self._last is None or _told_of(training) != _told_of(self._last)
+
+    def _is_restored(self, training: training_pb2.Training) -> bool:
+        """Whether it is from before the state shown last; after a restore another one may have the same version."""
+        last = self._last
+        return last is not None and (training.version < last.version or (training.version == last.version and training.state != last.state))
 
     def _untold(self, documents: Iterable[training_pb2.Document]) -> list[training_pb2.Document]:
         """The documents that were not told before."""
@@ -185,6 +190,10 @@ class Watching:
         if self._heard is None:
             return self._began, min(CONNECT_PATIENCE_SECONDS, self._patience_seconds)
         return self._heard, self._patience_seconds
+
+
+def _told_of(training: training_pb2.Training) -> tuple[int, int, str]:
+    return training.version, training.state, training.waiting_reason
 
 
 def _is_passing(failure: DoctrainError) -> bool:

@@ -118,8 +118,8 @@ class FleetService(TenantCalls, ConcurrencyCalls):
     async def ListAllTrainings(self, request: pb.ListAllTrainingsRequest, context: Any) -> pb.ListAllTrainingsResponse:
         size = page_size(request.page_size, 50, 500)
         before = tokens.read("ListAllTrainings", request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
-        found = await self._parts.all_trainings.page(before, size, open_only=request.open_only)
-        token = tokens.make("ListAllTrainings", found[-1][1].training.id) if len(found) == size else ""
+        found, before_next = await self._parts.all_trainings.page(before, size, open_only=request.open_only)
+        token = tokens.make("ListAllTrainings", before_next) if before_next is not None else ""
         trainings = [pb.TenantTraining(tenant_id=tenant_id, training=translate.training(seen)) for tenant_id, seen in found]
         return pb.ListAllTrainingsResponse(trainings=trainings, next_page_token=token)
 

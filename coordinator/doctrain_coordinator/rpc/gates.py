@@ -139,9 +139,10 @@ class Gates:
         self._quick = Gate(of_tenant=4, in_all=32, at_hand=64, waiting=252)
         # Operators count as one tenant, whom nobody else's calls keep waiting.
         self._operators = Gate(of_tenant=32, in_all=8, at_hand=33, waiting=224)
-        # One that stores or deletes documents holds up to the largest request in memory, and a connection for as long as that takes: in all
-        # fewer than calls have connections.
-        self._storing = Gate(of_tenant=2, in_all=6, at_hand=12, waiting=254)
+        # One that stores documents holds up to the largest request in memory, and a connection for as long as that takes, as does one that
+        # deletes some: both together fewer than calls have connections.
+        self._storing = Gate(of_tenant=2, in_all=5, at_hand=12, waiting=254)
+        self._deleting = Gate(of_tenant=1, in_all=2, at_hand=4, waiting=63)
         # An upload holds some 20 MiB until it ends.
         self._uploads = Gate(of_tenant=4, in_all=16, at_hand=16, waiting=60, patience_seconds=UPLOAD_PATIENCE_SECONDS)
         # A search keeps a core of Postgres busy, and before that the model, which serves one at a time.
@@ -155,6 +156,7 @@ class Gates:
         self._of = {
             Cost.QUICK: self._quick,
             Cost.STORING: self._storing,
+            Cost.DELETING: self._deleting,
             Cost.UPLOAD: self._uploads,
             Cost.SEARCH: self._searches,
             Cost.WATCH: self._watches,

@@ -19,7 +19,9 @@ class Cost(enum.Enum):
 
     QUICK = enum.auto()
     STORING = enum.auto()
-    """It stores or deletes documents."""
+    """It stores documents."""
+    DELETING = enum.auto()
+    """It deletes documents or uploads, which may be many."""
     UPLOAD = enum.auto()
     SEARCH = enum.auto()
     WATCH = enum.auto()
@@ -72,13 +74,13 @@ POLICIES: Mapping[str, Policy] = {
             "RetryFailedDocuments": replace(_TRAINING, cost=Cost.STORING, most_bytes=2**23, changes=True, while_suspended=False),
             "ExplainTraining": _TRAINING,
             "UploadDocument": Policy(role=ROLE_TENANT, cost=Cost.UPLOAD, most_bytes=2**20 + 2**10, changes=True, while_suspended=False),
-            "DropUploads": Policy(role=ROLE_TENANT, changes=True),
+            "DropUploads": Policy(role=ROLE_TENANT, cost=Cost.DELETING, changes=True),
             "GetUsage": _TRAINING,
             "GetLimits": _TRAINING,
         },
         "doctrain.v1.SearchService": {
             "Search": replace(_SEARCH, while_suspended=False),
-            "DeleteDocuments": Policy(role=ROLE_TENANT, cost=Cost.STORING, changes=True),
+            "DeleteDocuments": Policy(role=ROLE_TENANT, cost=Cost.DELETING, changes=True),
             "GetIndex": _SEARCH,
         },
         "doctrain.v1.FleetService": {

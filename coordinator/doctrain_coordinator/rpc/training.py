@@ -94,8 +94,8 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         states = _states(request.states, pb.TrainingState)
         scope = f"ListTrainings {tenant}"
         before = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
-        found = await self._parts.trainings.page(tenant, before, states, size)
-        token = tokens.make(scope, found[-1].training.id) if len(found) == size else ""
+        found, before_next = await self._parts.trainings.page(tenant, before, states, size)
+        token = tokens.make(scope, before_next) if before_next is not None else ""
         return pb.ListTrainingsResponse(trainings=[translate.training(seen) for seen in found], next_page_token=token)
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Any) -> pb.ListDocumentsResponse:

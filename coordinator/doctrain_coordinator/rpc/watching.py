@@ -27,7 +27,7 @@ class Watching:
         """What to send, until the training has ended; raises InvalidResumePositionError, ShuttingDownError."""
         scope = f"WatchStatus {self._training}"
         known = tokens.read(scope, resume_position, 1, "resume position")[0] if resume_position else 0
-        sent = -1
+        sent, waiting = -1, ""
         clock = asyncio.get_running_loop().time
         with self._hub.watching(self._training) as mailbox:
             silent_until = clock() + self._heartbeat
@@ -36,13 +36,13 @@ class Watching:
                 if seen is not None and seen.training.version < max(known, sent):
                     known, sent = 0, -1  # what is known is from before Postgres was restored: the present state is the truth
                     self._changed.forget()
-                if seen is None or seen.training.version <= sent:
+                if seen is None or (seen.training.version <= sent and seen.waiting == waiting):  # why it waits changes without a version
                     if clock() >= silent_until:
                         yield pb.WatchStatusResponse(heartbeat=True, resume_position=tokens.make(scope, max(known, sent)))
                         silent_until = clock() + self._heartbeat
                     continue
                 version, state = seen.training.version, translate.training(seen)
-                if documents:
+                if documents and version != sent:
                     before = tokens.make(scope, known)
                     async for ended in self._changed.since(known, seen):
                         # The first message of a stream has the training, so that it is told whose documents come; the position
@@ -52,7 +52,7 @@ class Watching:
                             sent = 0
                         batch = [translate.document(document, seen.training) for document in ended]
                         yield pb.WatchStatusResponse(documents=batch, resume_position=before)
-                known = sent = version
+                known, sent, waiting = version, version, seen.waiting
                 under_way = [translate.document(document, seen.training, stages) for document, stages in await self._long.first(seen)]
                 yield pb.WatchStatusResponse(training=state, resume_position=tokens.make(scope, version), under_way=under_way)
                 if seen.training.state.ended:

@@ -19,8 +19,8 @@ from doctrain_mesh.errors import TenantSuspendedError, TrainingNotEndedError
 from doctrain_mesh.postgres import Pool, statements
 
 SQL = statements.of(__name__, TrainingState)
-CALL_SECONDS = 20.0
-"""How long a call works on before it leaves the rest to the next one."""
+CALL_SECONDS = 5.0
+"""How long a call works on before it leaves the rest to the next one, and others their turn."""
 BATCH_SECONDS = 30.0
 BATCH_DOCUMENTS = 50
 

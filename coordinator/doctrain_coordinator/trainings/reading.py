@@ -130,11 +130,12 @@ class Trainings:
         left = self._lease - min(silent["silence"], time.monotonic() - self._began)
         return Lost(silent["slots"], silent["own_slots"], left if left > 0 else None)
 
-    async def page(self, tenant: int, before: int, states: Sequence[int], size: int) -> list[Seen]:
-        """Trainings with keys below ``before``, newest first."""
+    async def page(self, tenant: int, before: int, states: Sequence[int], size: int) -> tuple[list[Seen], int | None]:
+        """Trainings with keys below ``before``, newest first, and before which to go on; None after the last."""
         async with postgres.acquired(self._pool, "listing trainings", seconds=READ_SECONDS) as c:
             ids = [row["id"] for row in await c.fetch(SQL["list"], tenant, before, list(states), size)]
-        return sorted(await self.read(ids), key=lambda seen: -seen.training.id) if ids else []
+        found = sorted(await self.read(ids), key=lambda seen: -seen.training.id) if ids else []
+        return found, ids[-1] if len(ids) == size else None  # of those some may be removed by now
 
     async def documents(self, training: int, after: int, states: Sequence[int], size: int) -> Page:
         """Documents with ordinals above ``after`` in some states; raises TrainingNotFoundError."""

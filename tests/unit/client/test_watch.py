@@ -35,6 +35,16 @@ def test_changes_are_shown_once() -> None:
     assert (first.training.completed, again, later.training.completed) == (1, None, 2)
 
 
+def test_another_reason_to_wait_is_news_and_tells_no_document_again() -> None:
+    watch = watching(include_documents=True)
+    watch.received(message(3, 1, documents=("a",)), 0.0)
+    waits = message(3, 1, documents=("a",))
+    waits.training.waiting_reason = "No worker is connected."
+    told = watch.received(waits, 1.0)
+    assert told is not None
+    assert (told.training.waiting_reason, told.documents) == ("No worker is connected.", ())
+
+
 def test_heartbeats_are_consumed_and_move_the_position() -> None:
     watch = watching()
     watch.received(message(1, 1), 0.0)

@@ -348,7 +348,7 @@ class DeleteDocumentsResponse(_message.Message):
     deleted_count: _builtins.int
     """How many documents this call took out of the index."""
     complete: _builtins.bool
-    """Whether all is done. A call works for about 20 s; when this is false, make the same call again for the rest."""
+    """Whether all is done. A call works for about 5 s; when this is false, make the same call again for the rest."""
     @_builtins.property
     def deleted_document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of the request's `document_ids`, those that this call took out; the others were not in the index. Empty for a training."""

@@ -483,7 +483,7 @@ class Training(_message.Message):
     reason: _builtins.str
     """Why it ended FAILED as a whole; else empty."""
     version: _builtins.int
-    """Raised by every change; the same on every coordinator. Lower than it was only after Postgres was restored to an earlier state."""
+    """Raised by every change but that of `waiting_reason`; the same on every coordinator. Lower than it was only after Postgres was restored to an earlier state."""
     trace_id: _builtins.str
     """The trace of its StartTraining, 32 hexadecimal digits; empty when the call was not traced."""
     paused: _builtins.bool

@@ -165,7 +165,7 @@ class TrainingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchStatus(self, request, context):
-        """The present state at once, then every change until the training has ended; then the stream ends with OK.
+        """The present state at once, then every change, also of why it waits, until the training has ended; then the stream ends with OK.
 
         A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
         again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with

@@ -60,7 +60,7 @@ class TrainingServiceStub:
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, INVALID_RESUME_POSITION.
     """
     WatchStatus: _grpc.UnaryStreamMultiCallable[_training_pb2.WatchStatusRequest, _training_pb2.WatchStatusResponse]
-    """The present state at once, then every change until the training has ended; then the stream ends with OK.
+    """The present state at once, then every change, also of why it waits, until the training has ended; then the stream ends with OK.
 
     A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
     again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
@@ -146,7 +146,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     Errors: TRAINING_NOT_FOUND, INVALID_REQUEST, INVALID_RESUME_POSITION.
     """
     WatchStatus: _aio.UnaryStreamMultiCallable[_training_pb2.WatchStatusRequest, _training_pb2.WatchStatusResponse]  # type: ignore[assignment]
-    """The present state at once, then every change until the training has ended; then the stream ends with OK.
+    """The present state at once, then every change, also of why it waits, until the training has ended; then the stream ends with OK.
 
     A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
     again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
@@ -259,7 +259,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_pb2.WatchStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_training_pb2.WatchStatusResponse], _abc.AsyncIterator[_training_pb2.WatchStatusResponse]]:
-        """The present state at once, then every change until the training has ended; then the stream ends with OK.
+        """The present state at once, then every change, also of why it waits, until the training has ended; then the stream ends with OK.
 
         A slow reader gets fewer, later states, never a stale last one; counts never fall. A stream that breaks is opened
         again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
