@@ -170,6 +170,13 @@ class PlanInUseError(DoctrainError):
     reason = "PLAN_IN_USE"
 
 
+class LastOperatorKeyError(DoctrainError):
+    """Without this key nobody could make another one."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "LAST_OPERATOR_KEY"
+
+
 class UnauthenticatedError(DoctrainError):
     """No key, or none that we know."""
 

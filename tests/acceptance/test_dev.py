@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import doctrain
 from doctrain_mesh import postgres
 from doctrain_server.dev import postgres as embedded
 from testkit.scraping import scrape
@@ -128,11 +129,17 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
         assert "ok   worker key: Is known, of role worker." in said
         assert "ok   broker: In-process stand-in" in said
         assert ": Serves." in said
+        operator_key = json.loads(profile)["operator_key"]
+        async with doctrain.AsyncClient(json.loads(profile)["address"], api_key=operator_key) as operator:
+            own = [key.key_id async for key in operator.fleet.list_keys()][-1]
+            await operator.fleet.create_key("operator")
+            await operator.fleet.revoke_key(own)
         first.process.kill()
         await first.ends()
         await wait_until(lambda: not servers(tmp_path), 30, "Postgres ends with the process that started it")
     async with dev(tmp_path, DOCTRAIN_METRICS_LISTEN="127.0.0.1:0") as second:
         await second.says("Ctrl-C stops it.")
+        assert operator_key not in (tmp_path / "doctrain-data/client.json").read_text(), "one that was revoked is made anew"
         metrics = second.said.partition("Its metrics are at ")[2].partition(".\n")[0]
 
         async def told() -> bool:

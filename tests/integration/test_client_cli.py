@@ -163,7 +163,7 @@ async def test_reading_trainings_and_documents(shell: Shell, service: ScriptedSe
     assert (await shell("documents", "t1")).stdout.splitlines()[4] == "queued      d4"
     assert (await shell("documents", "t1", "--limit", "3")).stdout.splitlines()[-1] == "queued      d2"
     assert (await shell("list", "--state", "TRAINING_STATE_QUEUED")).stdout.startswith("ID")
-    assert (await shell("documents", "t1", "--state", "DOCUMENT_STATE_FAILED")).stdout == ""
+    assert (await shell("documents", "t1", "--state", "DOCUMENT_STATE_FAILED")).stdout == "No documents in such a state.\n"
     assert len(lines(await shell("documents", "t1", "--state", "queued", "--state", "failed", "--json"))) == 5
     assert service.asked(pb.ListDocumentsRequest)[-1].states == [pb.DOCUMENT_STATE_QUEUED, pb.DOCUMENT_STATE_FAILED]
     assert (await shell("cancel", "t1")).stdout == "t1  cancelled: 0 of 9 documents ended\n"

@@ -86,6 +86,9 @@ async def test_a_large_delete_is_made_in_as_many_calls_as_it_takes(service: Scri
         service.requests.clear()
         assert await client.delete_documents(f"{number}" for number in range(2500)) == 0
         assert [len(request.document_ids) for request in service.asked(pb.DeleteDocumentsRequest)] == [1000, 1000, 500]
+        service.requests.clear()
+        await client.delete_documents("ab")
+        assert list(service.asked(pb.DeleteDocumentsRequest)[0].document_ids) == ["ab"], "one document, not those of its letters"
         refusal = Failure(grpc.StatusCode.FAILED_PRECONDITION, "It has not ended.", "TRAINING_NOT_ENDED")
         service.failures["DeleteDocuments"].append(refusal)
         with pytest.raises(TrainingNotEndedError):

@@ -219,6 +219,17 @@ async def test_several_keys_are_in_force_at_once_and_an_expired_one_says_so(serv
         assert (error.reason, [violation.field for violation in error.violations]) == ("INVALID_REQUEST", [*ends])
 
 
+async def test_the_last_operators_key_is_not_revoked(served: Coordinators, fleet: AsyncFleet) -> None:
+    first = [key.key_id async for key in fleet.list_keys() if key.role == fleet_pb2.ROLE_OPERATOR]
+    other = await fleet.create_key("operator", label="another")
+    for key_id in first:
+        await fleet.revoke_key(key_id)
+    client = await served.client(other.key)
+    error = await refused(client.fleet.revoke_key(other.key_id))
+    assert (error.reason, "make one first" in error.sentence) == ("LAST_OPERATOR_KEY", True)
+    await client.fleet.list_plans()
+
+
 async def test_a_plan_is_deleted_when_no_tenant_has_it(served: Coordinators, fleet: AsyncFleet) -> None:
     await fleet.put_plan("gold", slots=7)
     await fleet.create_tenant("acme", plan="gold")

@@ -117,7 +117,7 @@ class AsyncClient:
         return answer.training
 
     def list_trainings(
-        self, states: Iterable[training_pb2.TrainingState.ValueType | str] = (), *, page_size: int = 0
+        self, states: Iterable[training_pb2.TrainingState.ValueType | str] | str = (), *, page_size: int = 0
     ) -> AsyncGenerator[training_pb2.Training, None]:
         """The tenant's trainings, newest first, all or those in ``states``; fetches page after page while it is read.
 
@@ -137,7 +137,7 @@ class AsyncClient:
     def list_documents(
         self,
         training_task_id: str,
-        states: Iterable[training_pb2.DocumentState.ValueType | str] = (),
+        states: Iterable[training_pb2.DocumentState.ValueType | str] | str = (),
         *,
         page_size: int = 0,
     ) -> AsyncGenerator[training_pb2.Document, None]:
@@ -181,8 +181,8 @@ class AsyncClient:
         self,
         training_task_id: str,
         *,
-        error_classes: Iterable[training_pb2.ErrorClass.ValueType | str] = (),
-        document_ids: Iterable[str] = (),
+        error_classes: Iterable[training_pb2.ErrorClass.ValueType | str] | str = (),
+        document_ids: Iterable[str] | str = (),
         retry_task_id: str | None = None,
     ) -> training_pb2.Training:
         """Starts a training of the documents that another one did not train: all, or those of some classes of failure or ids.
@@ -196,7 +196,7 @@ class AsyncClient:
             training_task_id=training_task_id,
             new_training_task_id=new_training_task_id() if retry_task_id is None else retry_task_id,
             error_classes=words.values(training_pb2.ErrorClass, "ERROR_CLASS_", error_classes),
-            document_ids=document_ids,
+            document_ids=words.several(document_ids),
         )
         seconds = self._timeouts.start_seconds
         answer = await self._endpoints.call("retry the documents", lambda e: e.training.RetryFailedDocuments, request, seconds=seconds)
@@ -257,10 +257,10 @@ class AsyncClient:
         *,
         mode: search_pb2.SearchMode.ValueType | str = "hybrid",
         page_size: int = 0,
-        training_task_ids: Iterable[str] = (),
-        document_ids: Iterable[str] = (),
+        training_task_ids: Iterable[str] | str = (),
+        document_ids: Iterable[str] | str = (),
         metadata: Mapping[str, str] | None = None,
-        media_types: Iterable[str] = (),
+        media_types: Iterable[str] | str = (),
         on_unknown: Callable[[Unknown], None] = lambda unknown: None,
     ) -> list[search_pb2.SearchHit]:
         """The passages that answer a query best: ``page_size`` at most (up to 100), 10 when it is 0.
@@ -275,9 +275,9 @@ class AsyncClient:
             mode=mode,
             page_size=page_size,
             metadata=metadata,
-            training_task_ids=training_task_ids,
-            document_ids=document_ids,
-            media_types=media_types,
+            training_task_ids=words.several(training_task_ids),
+            document_ids=words.several(document_ids),
+            media_types=words.several(media_types),
         )
         answer = await self._endpoints.call("search", lambda e: e.search.Search, request, seconds=self._timeouts.call_seconds)
         for unknown in requests.unknown(answer):
@@ -285,7 +285,11 @@ class AsyncClient:
         return list(answer.hits)
 
     async def delete_documents(
-        self, document_ids: Iterable[str] = (), *, training_task_id: str = "", on_missing: Callable[[str], None] = lambda document_id: None
+        self,
+        document_ids: Iterable[str] | str = (),
+        *,
+        training_task_id: str = "",
+        on_missing: Callable[[str], None] = lambda document_id: None,
     ) -> int:
         """Takes documents out of the index, or all that a training put there; returns how many were in it. Safe to repeat.
 
@@ -293,7 +297,7 @@ class AsyncClient:
         A training must have ended: else raises TrainingNotEndedError.
         """
         seconds = self._timeouts.delete_seconds
-        return await deleting.delete(self._endpoints, document_ids, training_task_id, on_missing=on_missing, seconds=seconds)
+        return await deleting.delete(self._endpoints, words.several(document_ids), training_task_id, on_missing=on_missing, seconds=seconds)
 
     async def get_index(self) -> search_pb2.GetIndexResponse:
         """How much there is to find."""

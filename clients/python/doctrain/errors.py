@@ -173,6 +173,10 @@ class PlanInUseError(DoctrainError):
     """Tenants have the plan (operators' calls)."""
 
 
+class LastOperatorKeyError(DoctrainError):
+    """It is the only operator's key in force; make another one first."""
+
+
 class AccessError(DoctrainError):
     """The API key does not open this."""
 
@@ -221,6 +225,7 @@ BY_REASON: Mapping[str, type[DoctrainError]] = {
     "TRAINING_NOT_ENDED": TrainingNotEndedError,
     "TENANT_SUSPENDED": TenantSuspendedError,
     "PLAN_IN_USE": PlanInUseError,
+    "LAST_OPERATOR_KEY": LastOperatorKeyError,
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "QUOTA_EXCEEDED": QuotaExceededError,

@@ -208,6 +208,6 @@ class AsyncFleet:
         return listed(self._endpoints, "list the keys", lambda e: e.fleet.ListKeys, request, lambda page: page.keys, seconds=self._seconds)
 
     async def revoke_key(self, key_id: int) -> None:
-        """Takes a key out of force within seconds; safe to repeat. Raises KeyNotFoundError."""
+        """Takes a key out of force within seconds; safe to repeat. Raises KeyNotFoundError, LastOperatorKeyError."""
         request = fleet_pb2.RevokeKeyRequest(key_id=key_id)
         await self._endpoints.call("revoke the key", lambda e: e.fleet.RevokeKey, request, seconds=self._seconds)

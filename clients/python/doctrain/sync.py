@@ -85,13 +85,13 @@ class Client:
         return self._loop.run(self._client.get_training(training_task_id))
 
     def list_trainings(
-        self, states: Iterable[training_pb2.TrainingState.ValueType | str] = (), *, page_size: int = 0
+        self, states: Iterable[training_pb2.TrainingState.ValueType | str] | str = (), *, page_size: int = 0
     ) -> Iterator[training_pb2.Training]:
         """See ``AsyncClient.list_trainings``."""
         return self._loop.iterate(self._client.list_trainings(states, page_size=page_size))
 
     def list_documents(
-        self, training_task_id: str, states: Iterable[training_pb2.DocumentState.ValueType | str] = (), *, page_size: int = 0
+        self, training_task_id: str, states: Iterable[training_pb2.DocumentState.ValueType | str] | str = (), *, page_size: int = 0
     ) -> Iterator[training_pb2.Document]:
         """See ``AsyncClient.list_documents``."""
         return self._loop.iterate(self._client.list_documents(training_task_id, states, page_size=page_size))
@@ -112,8 +112,8 @@ class Client:
         self,
         training_task_id: str,
         *,
-        error_classes: Iterable[training_pb2.ErrorClass.ValueType | str] = (),
-        document_ids: Iterable[str] = (),
+        error_classes: Iterable[training_pb2.ErrorClass.ValueType | str] | str = (),
+        document_ids: Iterable[str] | str = (),
         retry_task_id: str | None = None,
     ) -> training_pb2.Training:
         """See ``AsyncClient.retry_failed``."""
@@ -161,10 +161,10 @@ class Client:
         *,
         mode: search_pb2.SearchMode.ValueType | str = "hybrid",
         page_size: int = 0,
-        training_task_ids: Iterable[str] = (),
-        document_ids: Iterable[str] = (),
+        training_task_ids: Iterable[str] | str = (),
+        document_ids: Iterable[str] | str = (),
         metadata: Mapping[str, str] | None = None,
-        media_types: Iterable[str] = (),
+        media_types: Iterable[str] | str = (),
         on_unknown: Callable[[Unknown], None] = lambda unknown: None,
     ) -> list[search_pb2.SearchHit]:
         """See ``AsyncClient.search``; the callback is called in the client's own thread."""
@@ -182,7 +182,11 @@ class Client:
         )
 
     def delete_documents(
-        self, document_ids: Iterable[str] = (), *, training_task_id: str = "", on_missing: Callable[[str], None] = lambda document_id: None
+        self,
+        document_ids: Iterable[str] | str = (),
+        *,
+        training_task_id: str = "",
+        on_missing: Callable[[str], None] = lambda document_id: None,
     ) -> int:
         """See ``AsyncClient.delete_documents``; the callback is called in the client's own thread."""
         return self._loop.run(self._client.delete_documents(document_ids, training_task_id=training_task_id, on_missing=on_missing))

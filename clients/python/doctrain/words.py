@@ -32,6 +32,11 @@ def values(enum: Any, prefix: str, given: Iterable[int | str] | str) -> list[Any
     return [value(enum, prefix, one) for one in ([given] if isinstance(given, str) else given)]
 
 
+def several(given: Iterable[str] | str) -> list[str]:
+    """The texts; a single one counts as one of them, not as its letters."""
+    return [given] if isinstance(given, str) else list(given)
+
+
 def check_training_task_id(training_task_id: str | None) -> None:
     """Raises UsageError for an id that the service would refuse; None is made up later."""
     if training_task_id is not None and not _TASK_ID.fullmatch(training_task_id):

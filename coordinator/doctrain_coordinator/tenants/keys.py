@@ -15,6 +15,7 @@ from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROL
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import (
     KeyNotFoundError,
+    LastOperatorKeyError,
     OperationTimeoutError,
     TenantNotFoundError,
     TenantSuspendedError,
@@ -198,8 +199,12 @@ class Keys:
         return MadeKey(key, row["id"], row["expires_at"])
 
     async def revoke(self, key_id: int, *, deed: Deed | None = None) -> None:
-        """Takes a key out of force; one that was revoked before stays so. Raises KeyNotFoundError."""
+        """Takes a key out of force; one that was revoked before stays so. Raises KeyNotFoundError, LastOperatorKeyError."""
         async with postgres.acquired(self._calls, "revoking an API key", seconds=READ_SECONDS) as c, c.transaction():
+            if [row["id"] for row in await c.fetch(SQL["lock_operators"], ROLE_OPERATOR)] == [key_id]:
+                raise LastOperatorKeyError(
+                    f"Key {key_id} is the only operator's key in force, and without it nobody could make another; make one first."
+                )
             found = await c.fetchrow(SQL["revoke"], key_id)
             if found is None:
                 raise KeyNotFoundError(f"There is no key {key_id}.")

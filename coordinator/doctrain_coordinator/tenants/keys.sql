@@ -22,6 +22,10 @@ select $1, $2, $3, $4, coalesce($6::timestamptz, now() + $5::float8 * interval '
 where $6::timestamptz is null or $6 > now()
 returning id, expires_at
 
+-- name: lock_operators
+-- Those in force.
+select id from api_key where role = $1 and revoked_at is null and (expires_at is null or expires_at > now()) order by id for no key update
+
 -- name: revoke
 with key as (
     select id, tenant, revoked_at is null as was_in_force from api_key where id = $1 for no key update

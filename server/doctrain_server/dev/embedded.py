@@ -80,18 +80,18 @@ async def embedded_mesh(
 
 
 async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
-    """The keys of this folder's mesh: made on first use, kept in a file that only its owner reads."""
-    kept = kept_keys(file.parent)
-    if kept and await served.keys.knows(kept["worker_key"]):
+    """The keys of this folder's mesh, kept in a file that only its owner reads: made on first use, and each that is out of force anew."""
+    kept, wanted = kept_keys(file.parent), {"tenant_key": ROLE_TENANT, "worker_key": ROLE_WORKER, "operator_key": ROLE_OPERATOR}
+    keys = {name: kept[name] for name in wanted if name in kept and await served.keys.knows(kept[name])}
+    if keys == kept and len(keys) == len(wanted):
         return kept
-    await served.tenants.create(TENANT, PLAN, 1.0)
-    made = {
-        "tenant_key": (await served.keys.create(ROLE_TENANT, TENANT, "doctrain dev")).key,
-        "worker_key": (await served.keys.create(ROLE_WORKER, "", "doctrain dev")).key,
-        "operator_key": (await served.keys.create(ROLE_OPERATOR, "", "doctrain dev")).key,
-    }
-    _write_private(file, made)
-    return made
+    if not kept:
+        await served.tenants.create(TENANT, PLAN, 1.0)
+    for name, role in wanted.items():
+        if name not in keys:
+            keys[name] = (await served.keys.create(role, TENANT if role == ROLE_TENANT else "", "doctrain dev")).key
+    _write_private(file, keys)
+    return keys
 
 
 def _prepared(folder: Path) -> Path:

@@ -84,6 +84,7 @@ class Passage:
         with self._stage.clock.waiting():
             self.tell()
             yield
+        self.tell()
 
     @contextlib.contextmanager
     def part(self) -> Iterator[None]:
@@ -109,8 +110,9 @@ class Passage:
 
     @contextlib.contextmanager
     def timed_if_it_fails(self, name: str) -> Iterator[None]:
-        """Adds the stage when it fails; where all goes well, whoever did it tells its parts."""
+        """Adds the stage when it fails; where all goes well, whoever does it tells its parts, of which nothing is known yet."""
         started, clock = time.time(), time.perf_counter()
+        self.tell([StageTiming(name, started, 0.0, {})])
         try:
             yield
         except Exception:

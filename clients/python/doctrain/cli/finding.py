@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from doctrain.cli import output, times
-from doctrain.cli.choices import PAIR, SEARCH_MODE
+from doctrain.cli.choices import MEDIA_TYPE, PAIR, SEARCH_MODE
 from doctrain.cli.connection import Access
 from doctrain.cli.session import Session, connected
 
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 @click.option("--training", "training_task_ids", multiple=True, metavar="ID", help="Only what this training indexed; more than once: any.")
 @click.option("--document", "document_ids", multiple=True, metavar="ID", help="Only this document; more than once: any of them.")
 @click.option("--metadata", "pairs", multiple=True, type=PAIR, help="Only documents with this pair; more than once: with all of them.")
-@click.option("--type", "media_types", multiple=True, metavar="TYPE", help="Only of this type, as application/pdf; more than once: any.")
+@click.option(
+    "--type",
+    "media_types",
+    multiple=True,
+    type=MEDIA_TYPE,
+    metavar="TYPE",
+    help="Only of this type, as application/pdf; more than once: any.",
+)
 @connected(Access.TENANT)
 async def search(
     session: Session,

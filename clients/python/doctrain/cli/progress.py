@@ -73,7 +73,8 @@ class PlainLines:
             self._state, self._told = update.training.state, now
             long = [f"  {output.under_way_sentence(document)}" for document in update.under_way[:MOST_UNDER_WAY]]
             more = [f"  and {len(update.under_way) - MOST_UNDER_WAY:,} more"] if len(update.under_way) > MOST_UNDER_WAY else []
-            sentences = [output.training_sentence(update.training), *long, *more]
+            pace = f"  {told}" if (told := times.pace(update.training)) else ""
+            sentences = [f"{output.training_sentence(update.training)}{pace}", *long, *more]
             if sentences != self._sentences:
                 self._sentences = sentences
                 click.echo("\n".join(sentences))
@@ -137,6 +138,7 @@ def _note(update: Update) -> str:
         notes.append("the manifest is being read")
     if training.waiting_reason:
         notes.append(training.waiting_reason)
+    notes += [pace] if (pace := times.pace(training)) else []
     notes += [output.under_way_sentence(document) for document in update.under_way[:1]]
     return output.printable(", ".join(notes))
 

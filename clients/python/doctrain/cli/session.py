@@ -186,6 +186,6 @@ def exit_code(error: DoctrainError) -> int:
     refusals = (
         *(errors.InvalidRequestError, errors.RequestTooLargeError, errors.QuotaExceededError, errors.NothingToRetryError),
         *(errors.NotFoundError, errors.AlreadyExistsError, errors.TrainingNotEndedError, errors.ConfigurationError),
-        *(errors.TenantSuspendedError, errors.PlanInUseError),
+        *(errors.TenantSuspendedError, errors.PlanInUseError, errors.LastOperatorKeyError),
     )
     return REFUSED if isinstance(error, refusals) else FAULT

@@ -65,6 +65,14 @@ def course(training: Training, now: datetime) -> Iterator[str]:
     if ended and started:
         if worked and elapsed > 0:
             yield f"{worked / elapsed:,.1f} documents/s"
-    elif training.documents_per_second > 0 and not training.paused:
-        left = f", about {span((training.total - done) / training.documents_per_second)} left" if training.sealed else ""
-        yield f"{training.documents_per_second:,.1f} documents/s{left}"
+    elif fast := pace(training):
+        yield fast
+
+
+def pace(training: Training) -> str:
+    """How fast a training that has not ended goes, and how long the rest may take; empty while nothing is known of it."""
+    if training.documents_per_second <= 0 or training.paused:
+        return ""
+    seconds = (training.total - training.completed - training.failed) / training.documents_per_second
+    left = f", about {span(seconds)} left" if training.sealed else ""
+    return f"{training.documents_per_second:,.1f} documents/s{left}"

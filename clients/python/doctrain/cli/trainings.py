@@ -180,6 +180,8 @@ async def documents(session: Session, training_task_id: str, states: tuple[str, 
             shown += 1
             if shown == limit:
                 break
+    if not shown and not session.as_json:
+        click.echo("No documents in such a state." if states else "No documents.")
 
 
 COMMANDS: tuple[click.Command, ...] = (status, explain, cancel, pause, resume, list_trainings, documents)

@@ -98,6 +98,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. Tenants have the plan; move them to another one first (operators' calls only)."""
     ERROR_REASON_WORKER_NOT_FOUND: _ErrorReason.ValueType  # 24
     """NOT_FOUND. No worker of this name is in session, was so within the last day, or is under an order (operators' calls only)."""
+    ERROR_REASON_LAST_OPERATOR_KEY: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION. It is the only operator's key in force: without it nobody could make another one. Make one, and revoke this then."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for machines. Every error of every service carries a `google.rpc.ErrorInfo` whose `reason` is the
@@ -181,4 +183,6 @@ ERROR_REASON_PLAN_IN_USE: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION. Tenants have the plan; move them to another one first (operators' calls only)."""
 ERROR_REASON_WORKER_NOT_FOUND: ErrorReason.ValueType  # 24
 """NOT_FOUND. No worker of this name is in session, was so within the last day, or is under an order (operators' calls only)."""
+ERROR_REASON_LAST_OPERATOR_KEY: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION. It is the only operator's key in force: without it nobody could make another one. Make one, and revoke this then."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

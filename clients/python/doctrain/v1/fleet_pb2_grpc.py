@@ -350,7 +350,7 @@ class FleetServiceServicer(object):
 
     def RevokeKey(self, request, context):
         """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
-        Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        Errors: KEY_NOT_FOUND, LAST_OPERATOR_KEY, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

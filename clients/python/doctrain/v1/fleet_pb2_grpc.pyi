@@ -118,7 +118,7 @@ class FleetServiceStub:
     """
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.RevokeKeyRequest, _fleet_pb2.RevokeKeyResponse]
     """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
-    Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    Errors: KEY_NOT_FOUND, LAST_OPERATOR_KEY, DEPENDENCY_UNAVAILABLE.
     """
 
 @_typing.type_check_only
@@ -211,7 +211,7 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """
     RevokeKey: _aio.UnaryUnaryMultiCallable[_fleet_pb2.RevokeKeyRequest, _fleet_pb2.RevokeKeyResponse]  # type: ignore[assignment]
     """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
-    Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+    Errors: KEY_NOT_FOUND, LAST_OPERATOR_KEY, DEPENDENCY_UNAVAILABLE.
     """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -445,7 +445,7 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.RevokeKeyResponse, _abc.Awaitable[_fleet_pb2.RevokeKeyResponse]]:
         """Takes a key out of force within seconds on every coordinator. Safe to repeat: a key that was revoked before stays so.
-        Errors: KEY_NOT_FOUND, DEPENDENCY_UNAVAILABLE.
+        Errors: KEY_NOT_FOUND, LAST_OPERATOR_KEY, DEPENDENCY_UNAVAILABLE.
         """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
