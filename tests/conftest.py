@@ -40,6 +40,11 @@ hypothesis.settings.register_profile("doctrain", deadline=None)
 hypothesis.settings.load_profile("doctrain")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait, for a lease or for a server that starts."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same folder for all processes of this test run."""

@@ -12,7 +12,7 @@ from chaos.faults.fault import Fault
 from chaos.world import World
 
 RECOVERY_SECONDS = 60.0
-PAIRS_SHARE = 0.2
+PAIRS_SHARE = 0.3
 WHOLE_SECONDS = 15.0
 
 

@@ -146,6 +146,7 @@ class _Story:
                         "updates",
                         watcher=watcher,
                         version=training.version,
+                        waiting=training.waiting_reason,
                         state=training.state,
                         total=training.total,
                         completed=training.completed,

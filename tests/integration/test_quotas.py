@@ -12,7 +12,7 @@ import doctrain
 from doctrain.errors import DoctrainError, QuotaExceededError
 from doctrain.fleet import AsyncFleet
 from doctrain.v1 import training_pb2 as pb
-from doctrain_coordinator.trainings import chunks
+from doctrain_coordinator.trainings import chunks, failed_documents
 from testkit.coordinator import Coordinators, refused
 from testkit.waiting import wait_until
 
@@ -31,6 +31,26 @@ def which(error: DoctrainError) -> tuple[str, str, str, str]:
     assert error.details.quotas == (error.sentence,)
     named = error.metadata
     return named["subject"], named["quota"], named["limit"], named["unit"]
+
+
+async def test_a_retry_of_a_class_takes_room_for_what_failed_and_not_for_what_a_cancel_left_open(
+    served: Coordinators, fleet: AsyncFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_documents, "WINDOW", 10)
+    await fleet.put_plan("small", slots=5, open_documents=100)
+    acme, database = await served.tenant("acme", "small"), await served.database()
+    await acme.start_training(numbered=numbered(90), training_task_id="t")
+    await database.execute("update document set state = 2, error_class = 1 where ordinal in (3, 44)")
+    await database.execute("update training set failed = 2")
+    await acme.cancel("t")
+    await acme.start_training(numbered=numbered(20), training_task_id="other")
+    await acme.retry_failed("t", error_classes="transient", retry_task_id="again")
+
+    async def loaded() -> bool:
+        return (await acme.get_training("again")).sealed
+
+    await wait_until(loaded)
+    assert (await acme.get_training("again")).total == 2
 
 
 async def test_documents_of_a_training_and_of_all_that_have_not_ended(served: Coordinators, fleet: AsyncFleet) -> None:

@@ -39,6 +39,20 @@ NOTHING_LOST = Lost()
 
 
 @dataclass(frozen=True, slots=True)
+class KeptOut:
+    """Workers that are connected and kept from new shards, whose lanes do not count: by what, each once."""
+
+    cordoned: int = 0
+    unsubscribed: int = 0
+    unfit: int = 0
+
+    @property
+    def workers(self) -> int:
+        """All of them."""
+        return self.cordoned + self.unsubscribed + self.unfit
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What decides whether a training waits; slots and lanes are counted over the fleet, times in seconds.
 
@@ -46,7 +60,6 @@ class Facts:
         in_flight: its shards that are handed out, run or stop; ``running`` of them run.
         pending: whether a shard of it could be granted now, as far as it alone is concerned.
         own_slots: of ``slots_used``, those that it is counted for itself.
-        kept_out: workers that are connected and kept from new shards, whose lanes do not count.
         lost: those that are held by workers of which nothing is heard any more.
         paused: by its tenant; ``suspended``: with its tenant.
         broker_answers: None where nobody asked.
@@ -66,7 +79,7 @@ class Facts:
     lanes_used: int
     yield_reason: str | None
     yield_seconds: float | None
-    kept_out: int = 0
+    kept_out: KeptOut = KeptOut()
     broker_answers: bool | None = None
     lost: Lost = NOTHING_LOST
 
@@ -114,7 +127,7 @@ def _holds(facts: Facts) -> Iterator[Hold]:
 
 
 def _not_taken(facts: Facts) -> Iterator[Hold]:
-    if facts.lanes == 0 and not facts.kept_out:
+    if facts.lanes == 0 and not facts.kept_out.workers:
         sentence = "No worker is connected; it starts as soon as one is."
         yield Hold(Rule.NO_WORKER, sentence, "Ask the operator of the mesh to start workers.")
     elif facts.in_flight and facts.broker_answers is False:
@@ -125,9 +138,15 @@ def _not_taken(facts: Facts) -> Iterator[Hold]:
         yield Hold(Rule.HANDED_OUT, "It was handed out, and no worker has taken it up yet.")
 
 
-def _no_fit_worker(kept_out: int) -> Hold:
-    who = "The one worker that is connected is" if kept_out == 1 else f"All {kept_out} workers that are connected are"
-    why = "by an operator, for not being well or for want of a connection to the message broker"
+def _no_fit_worker(kept_out: KeptOut) -> Hold:
+    who = "The one worker that is connected is" if kept_out.workers == 1 else f"All {kept_out.workers} workers that are connected are"
+    causes = {
+        "by an operator": kept_out.cordoned,
+        "for want of a connection to the message broker": kept_out.unsubscribed,
+        "for not being well": kept_out.unfit,
+    }
+    found = {cause: workers for cause, workers in causes.items() if workers}
+    why = ", ".join(cause if len(found) == 1 else f"{workers} {cause}" for cause, workers in found.items())
     sentence = f"{who} kept from new work, {why}; it starts as soon as one takes work again."
     return Hold(Rule.NO_FIT_WORKER, sentence, "Ask the operator of the mesh to look at its workers, or to start others.")
 

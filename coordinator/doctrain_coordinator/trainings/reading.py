@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, Lost, holds, waiting_reason
+from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, KeptOut, Lost, holds, waiting_reason
 from doctrain_coordinator.core.limits import Limit
 from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, ShownState, TrainingState
 from doctrain_coordinator.trainings.views import DocumentView, TrainingView
@@ -207,7 +207,7 @@ def _facts(
         own_slots=waiting["own_slots"],
         lanes=fleet["lanes"],
         lanes_used=fleet["lanes_used"],
-        kept_out=fleet["kept_out"],
+        kept_out=KeptOut(fleet["cordoned"], fleet["unsubscribed"], fleet["unfit"]),
         yield_reason=waiting["yield_reason"],
         yield_seconds=waiting["yield_seconds"],
         broker_answers=broker_answers,

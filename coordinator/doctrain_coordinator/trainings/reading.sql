@@ -77,10 +77,13 @@ where shard.tenant = $1 and shard.training <> $2 and shard.state in (:ShardState
 group by training.task_id order by slots desc, training.task_id limit $3
 
 -- name: fleet
--- Lanes that take new shards and the shards that want one of them; the workers that stay and are kept from new shards.
+-- Lanes that take new shards and the shards that want one of them; the workers that stay and are kept from new shards, by why, each once.
 select (select taking from fleet_lanes) as lanes,
     (select count(*) from laned_shard)::int as lanes_used,
-    (select count(*) from session_intake where not draining and not takes)::int as kept_out
+    count(*) filter (where cordoned)::int as cordoned,
+    count(*) filter (where unsubscribed and not cordoned)::int as unsubscribed,
+    count(*) filter (where unfit and not (cordoned or unsubscribed))::int as unfit
+from session_intake where not draining
 
 -- name: running_ordinals
 select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (:ShardState.IN_FLIGHT)

@@ -67,7 +67,8 @@ class Retrying:
         first = await self._first_chunk(failed, retried, retry.document_ids)
         if first.last and not first.count:
             raise NothingToRetryError(f"There is nothing to retry: {_why_nothing(retry, retried['untrained'])}.")
-        size = first.count if first.last else retried["untrained"]
+        most = retried["failed"] if failed.classes else retried["untrained"]  # what was open has no class
+        size = first.count if first.last else most
         standing.check_documents(size)
         new = NewTraining(
             deed.caller.tenant,
@@ -75,7 +76,7 @@ class Retrying:
             retry.request_hash,
             traceparent(),
             size=size,
-            load_count=retried["untrained"],
+            load_count=most,
             retry_of=retried["origin"],
             load_source=source,
             load_classes=failed.classes,

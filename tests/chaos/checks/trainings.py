@@ -59,7 +59,7 @@ def repeats_find_the_same(evidence: Evidence) -> Iterator[str]:
 
 
 def watches_never_fall_and_end_with_the_truth(evidence: Evidence) -> Iterator[str]:
-    """Counts and versions rise a watcher; the last update is the row."""
+    """Counts and versions rise a watcher, but for another reason to wait; the last update is the row."""
     last: dict[tuple[str, str], dict[str, Any]] = {}
     for line in evidence.of("updates"):
         key = line["training"], line["watcher"]
@@ -67,7 +67,7 @@ def watches_never_fall_and_end_with_the_truth(evidence: Evidence) -> Iterator[st
         last[key] = line
         if before is None:
             continue
-        if line["version"] <= before["version"]:
+        if line["version"] < before["version"] or (line["version"] == before["version"] and line["waiting"] == before["waiting"]):
             yield f"a watch of {key[0]} went from version {before['version']} to {line['version']}"
         if line["completed"] < before["completed"] or line["failed"] < before["failed"]:
             yield f"counts of {key[0]} fell from {_counts(before)} to {_counts(line)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulation.store.locks import Mode
-from simulation.store.statements import columns, in_flight, is_ready, laned_shards, named, open_ordinals, takes
+from simulation.store.statements import columns, cordoned, in_flight, is_ready, laned_shards, named, open_ordinals, takes
 from simulation.store.tables import FOREVER, NEVER, Row, Transaction
 
 OPEN_TRAININGS = {"free": 1_000, "paid": 10_000}
@@ -80,8 +80,15 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
 @named("trainings.reading")
 async def fleet(tx: Transaction) -> list[Row]:
     staying = [row for row in tx.scan("session") if row["state"] == 1 and not row["draining"]]
-    taking = [row["lanes"] for row in staying if takes(tx, row)]
-    return [{"lanes": sum(taking), "lanes_used": len(laned_shards(tx)), "kept_out": len(staying) - len(taking)}]
+    return [
+        {
+            "lanes": sum(row["lanes"] for row in staying if takes(tx, row)),
+            "lanes_used": len(laned_shards(tx)),
+            "cordoned": sum(cordoned(tx, row) for row in staying),
+            "unsubscribed": sum(row["unsubscribed"] and not cordoned(tx, row) for row in staying),
+            "unfit": 0,
+        }
+    ]
 
 
 @named("trainings.endings")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from doctrain_coordinator.core.dead_letters import Grant, explain
-from doctrain_coordinator.core.holding import Facts, Lost, Rule, holds, waiting_reason
+from doctrain_coordinator.core.holding import Facts, KeptOut, Lost, Rule, holds, waiting_reason
 from doctrain_coordinator.core.limits import Limit
 from doctrain_coordinator.core.progress import sentence
 from doctrain_coordinator.core.states import ShardState, TrainingState
@@ -38,10 +38,10 @@ IDLE = Facts(
         ({"paused": True, "lanes": 0}, [Rule.PAUSED]),
         ({"suspended": True, "paused": True}, [Rule.PAUSED]),
         ({"lanes": 0}, [Rule.NO_WORKER]),
-        ({"lanes": 0, "kept_out": 2}, [Rule.NO_FIT_WORKER]),
-        ({"lanes": 0, "kept_out": 2, "in_flight": 1, "pending": False, "broker_answers": True}, [Rule.NO_FIT_WORKER]),
-        ({"lanes": 0, "kept_out": 2, "in_flight": 1, "pending": False, "broker_answers": False}, [Rule.BROKER_AWAY]),
-        ({"kept_out": 2}, [Rule.NEXT]),
+        ({"lanes": 0, "kept_out": KeptOut(unfit=2)}, [Rule.NO_FIT_WORKER]),
+        ({"lanes": 0, "kept_out": KeptOut(unfit=2), "in_flight": 1, "pending": False, "broker_answers": True}, [Rule.NO_FIT_WORKER]),
+        ({"lanes": 0, "kept_out": KeptOut(unfit=2), "in_flight": 1, "pending": False, "broker_answers": False}, [Rule.BROKER_AWAY]),
+        ({"kept_out": KeptOut(unfit=2)}, [Rule.NEXT]),
         ({"lanes": 0, "slots_used": 5}, [Rule.NO_WORKER, Rule.PLAN_LIMIT]),
         ({"slots_used": 5}, [Rule.PLAN_LIMIT]),
         ({"lanes_used": 12}, [Rule.FLEET_FULL]),
@@ -130,3 +130,18 @@ def test_a_pause_shows_in_the_sentence() -> None:
 def test_a_training_is_told_in_a_sentence(state: TrainingState, counts: tuple[int, int, int], said: str) -> None:
     total, completed, failed = counts
     assert sentence(state, total=total, completed=completed, failed=failed, sealed=True) == said
+
+
+@pytest.mark.parametrize(
+    ("kept_out", "told"),
+    [
+        (KeptOut(cordoned=1), "The one worker that is connected is kept from new work, by an operator; it starts"),
+        (
+            KeptOut(unsubscribed=2),
+            "All 2 workers that are connected are kept from new work, for want of a connection to the message broker;",
+        ),
+        (KeptOut(1, 0, 2), "All 3 workers that are connected are kept from new work, 1 by an operator, 2 for not being well; it starts"),
+    ],
+)
+def test_it_says_what_keeps_the_workers_from_new_work(kept_out: KeptOut, told: str) -> None:
+    assert waiting_reason(replace(IDLE, lanes=0, kept_out=kept_out)).startswith(told)
