@@ -40,6 +40,7 @@ def configure(level: str, form: str, *, libraries: str = "WARNING", process: str
     handler.setFormatter(_JsonFormatter(process) if form == JSON else _TextFormatter())
     if _number(level) > logging.DEBUG:
         handler.addFilter(_OnceAnOutage())
+        handler.addFilter(_NobodyMissesIt())
     logging.basicConfig(level=libraries, handlers=[handler], force=True)
     for name in OWN:
         logging.getLogger(name).setLevel(level)
@@ -110,3 +111,12 @@ class _OnceAnOutage(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         arguments = record.args if isinstance(record.args, tuple) else ()
         return not any(isinstance(argument, _TOLD_BY_OUTAGE) for argument in arguments)
+
+
+class _NobodyMissesIt(logging.Filter):
+    """Drops what asyncio says of a library's own futures that ended in an error: whoever waited for the call was told by another way."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        unclaimed = record.name == "asyncio" and record.getMessage().startswith("Future exception was never retrieved")
+        return not (unclaimed and type(error).__module__.partition(".")[0] in _TOLD_BY_US)

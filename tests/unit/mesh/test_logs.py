@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
+import asyncpg
 import pytest
 
 from doctrain_mesh.errors import StoreUnavailableError
@@ -40,6 +41,8 @@ def test_loops_and_libraries_keep_quiet_of_a_part_that_is_away(told: Told) -> No
     leadership = logging.getLogger("doctrain_coordinator.dispatch.leadership")
     leadership.warning("Leading is interrupted: %s", StoreUnavailableError("Postgres ..."))
     logging.getLogger("aiormq.connection").error("Unexpected connection close")
+    unclaimed = "Future exception was never retrieved\nfuture: <Future finished>"
+    logging.getLogger("asyncio").error(unclaimed, exc_info=asyncpg.ConnectionDoesNotExistError("closed"))
     logging.getLogger("doctrain_coordinator").warning("Something else: %s", ValueError("odd"))
     (line,) = told()
     assert line.endswith(" WARNING doctrain_coordinator: Something else: odd")
