@@ -54,7 +54,7 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
                 deleted = await deleting.documents(request.document_ids, deed)
             if deed.sentence:
                 rest = "" if deleted.complete else ", and more remain"
-                deed.sentence = f"{deleted.count} documents{of} were deleted from the index{rest}"
+                deed.sentence = f"Documents{of} deleted from the index: {deleted.count:,}{rest}"
         return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete, deleted_document_ids=deleted.ids)
 
     async def GetIndex(self, request: pb.GetIndexRequest, context: Any) -> pb.GetIndexResponse:

@@ -92,7 +92,7 @@ class Deleting:
             gone = [row["document_id"] for row in marked]
             await c.execute(SQL["delete_chunks"], caller.tenant, gone)
             if there:
-                await deed.write(c, f"{len(there)} {deed.subject} were deleted from the index")
+                await deed.write(c, f"{deed.subject[:1].upper()}{deed.subject[1:]} deleted from the index: {len(there):,}")
             await self._remains.expect(c, caller.tenant, gone, delete, training)
         await self._remains.remove(Owner(caller.tenant, caller.tenant_id), ids)
         return [row["document_id"] for row in there]

@@ -220,7 +220,14 @@ def _tell_plans(session: Session, found: list[Plan]) -> None:
         return
     rows = [
         (
-            *(plan.name, plan.slots, plan.burst_slots, plan.open_trainings, _limit(plan.training_documents), _limit(plan.open_documents)),
+            *(
+                plan.name,
+                plan.slots,
+                plan.burst_slots,
+                f"{plan.open_trainings:,}",
+                _limit(plan.training_documents),
+                _limit(plan.open_documents),
+            ),
             *(_limit(plan.requests_per_second), _limit(plan.watches), output.size(plan.upload_bytes) if plan.upload_bytes else "-"),
         )
         for plan in found
