@@ -166,6 +166,35 @@ async def test_a_manifest_that_trickles_is_given_up_though_nobody_waits(one: Cor
     assert row["reason"].startswith("Nothing of its manifest could be read for 1 hour: No document of it came within")
 
 
+@pytest.mark.parametrize("documents", [2, 0])
+async def test_blank_lines_are_gone_over_once_and_lead_to_the_end(one: Core, monkeypatch: pytest.MonkeyPatch, documents: int) -> None:
+    """An attack: each turn of its load began before the same blank lines and ended with them."""
+    monkeypatch.setattr(chunks, "SECONDS", 0.1)
+    for name, value in (("QUIET_SECONDS", 0.5), ("RETRY_SECONDS", 0.05), ("SCAN_SECONDS", 0.1)):
+        monkeypatch.setattr(loaders, name, value)
+    whole = b"\n" * 30 + b"".join(line(number) for number in range(documents))
+
+    async def pieces(offset: int) -> AsyncIterator[bytes]:
+        for at in range(offset, len(whole)):
+            await asyncio.sleep(0.05 if at < 30 else 0)
+            yield whole[at : at + 1]
+
+    sources = Scripted(pieces)
+    training = await manifest(one, await one.tenant("a"), "t")
+    async with running(one, sources):
+
+        async def ended() -> bool:
+            row = await one.row("training", training)
+            return bool(row["sealed"] or row["state"] == TrainingState.FAILED)
+
+        await wait_until(ended, timeout=20)
+    row = await one.row("training", training)
+    assert row["loaded"] == documents
+    assert row["load_lines"] == 30 + documents if documents else row["reason"] == "The manifest holds no documents."
+    assert len(sources.opened) > 1
+    assert sources.opened == sorted(set(sources.opened))
+
+
 async def test_a_long_load_gives_its_place_to_those_that_wait_and_goes_on_where_it_was(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "LOADS", 1)
     monkeypatch.setattr(loaders, "TURN_SECONDS", 0.3)

@@ -130,7 +130,7 @@ async def test_a_dry_run_of_a_manifest_says_what_it_has_read(acme: doctrain.Asyn
     lines[6_000] = "not json, and too far on to be seen"
     uri = manifest(tmp_path, lines)
     summary = (await acme.start_training(manifest_uri=uri, validate_only=True)).summary
-    assert (summary.documents, summary.manifest_lines, summary.partial) == (4_999, 5_000, True)
+    assert (summary.documents, summary.manifest_lines, summary.partial) == (5_000, 5_001, True)
     assert summary.duplicate_ids == ["d0", "d2"]
     with pytest.raises(errors.InvalidManifestError, match=r'Line 3 of the manifest: Duplicate id "d0"'):
         await acme.start_training(manifest_uri=uri)
@@ -139,6 +139,21 @@ async def test_a_dry_run_of_a_manifest_says_what_it_has_read(acme: doctrain.Asyn
     with pytest.raises(errors.InvalidRequestError, match="The manifest is empty"):
         await acme.start_training(manifest_uri=manifest(tmp_path, ["", ""]), validate_only=True)
     assert [training async for training in acme.list_trainings()] == []
+
+
+async def test_a_manifest_of_many_blank_lines_is_what_its_other_lines_are(acme: doctrain.AsyncClient, tmp_path: Path) -> None:
+    blank = ["\n" * 2**25]
+    with pytest.raises(errors.InvalidRequestError, match="The manifest is empty"):
+        await acme.start_training(manifest_uri=manifest(tmp_path, blank))
+    started = await acme.start_training(manifest_uri=manifest(tmp_path, [*blank, line(0)]))
+    assert (started.summary.documents, started.summary.partial) == (1, False)
+    started = await acme.start_training(manifest_uri=manifest(tmp_path, [line(0), *blank, line(1)]), training_task_id="m")
+
+    async def sealed() -> bool:
+        return (await acme.get_training("m")).sealed
+
+    await wait_until(sealed, 20)
+    assert (await acme.get_training("m")).total == 2
 
 
 async def test_a_start_says_what_it_has_read_of_a_manifest(acme: doctrain.AsyncClient, tmp_path: Path) -> None:

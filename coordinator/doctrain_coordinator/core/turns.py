@@ -14,7 +14,7 @@ class Turn:
     Args:
         began: when it did.
         seconds: how long it has while others wait.
-        quiet_seconds: how long it has while nothing is stored, whether others wait or not.
+        quiet_seconds: how long it has while it does not go on, whether others wait or not.
         fed: when it went on last; at first, when it began.
     """
 
@@ -27,12 +27,12 @@ class Turn:
         self.fed = self.began
 
     def went_on(self, now: float) -> None:
-        """Something was stored."""
+        """Something was stored that is not blank."""
         self.fed = now
 
     @property
     def fruitless(self) -> bool:
-        """Whether nothing was stored in it."""
+        """Whether it did not go on in it."""
         return self.fed == self.began
 
     def over(self, now: float, *, crowded: bool) -> bool:

@@ -42,6 +42,11 @@ class Chunk:
     lines: int = 0
     copied: Copied | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether its load goes on by it: blank lines alone are no progress, for a server may send them without end."""
+        return self.count > 0 or self.last or self.copied is not None
+
 
 def numbered(loaded: int, count: int, most: int) -> Chunk:
     """Given ``count`` documents that differ by number only, the next ``most`` after those that are loaded."""

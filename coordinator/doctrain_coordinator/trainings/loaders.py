@@ -154,9 +154,10 @@ class Loaders:
                     if not await storing.extend(c, training, tenant, loaded=loaded, expected=expected, lanes=lanes, chunk=chunk):
                         return False
                     loaded += chunk.count
-                    self._rota.went_on(training)
-                    self._tell(training)
-                    turn.went_on(time.monotonic())
+                    if chunk.goes_on:
+                        self._rota.went_on(training)
+                        self._tell(training)
+                        turn.went_on(time.monotonic())
                     if chunk.last:
                         return True
                 if turn.over(time.monotonic(), crowded=self._rota.crowded):

@@ -132,7 +132,7 @@ async def _advance(c: Connection, training: int, loaded: int, chunk: Chunk) -> T
     total = loaded + chunk.count
     state = after_counts(TrainingState(row["state"]), sealed=chunk.last, total=total, completed=row["completed"], failed=row["failed"])
     version = row["version"] + 1
-    await c.execute(SQL["advance"], training, total, chunk.offset, chunk.lines, chunk.last, state, version, state.ended)
+    await c.execute(SQL["advance"], training, total, chunk.offset, chunk.lines, chunk.last, state, version, state.ended, chunk.goes_on)
     return TrainingRow(training, state, chunk.last, total, row["completed"], row["failed"], version, row["task_id"])
 
 

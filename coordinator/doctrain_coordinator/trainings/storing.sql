@@ -44,7 +44,7 @@ update shard set not_before = 'infinity' where training = $1 and first >= $2 and
 -- name: advance
 update training
 set loaded = $2, total = $2, load_offset = $3, load_lines = $4, sealed = $5, state = $6, version = $7,
-    ended_at = coalesce(ended_at, case when $8::boolean then now() end), load_progress_at = now()
+    ended_at = coalesce(ended_at, case when $8::boolean then now() end), load_progress_at = case when $9::boolean then now() else load_progress_at end
 where id = $1
 
 -- name: known_ids

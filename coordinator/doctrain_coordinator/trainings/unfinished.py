@@ -71,7 +71,7 @@ async def silent_seconds(c: OwnConnection, training: int) -> float:
 
 @contextlib.asynccontextmanager
 async def remaining(c: OwnConnection, of: Unfinished, sources: Sources) -> AsyncIterator[AsyncIterator[Chunk | None]]:
-    """The chunks that are left of a claimed one; None among them: nothing came for a while.
+    """The chunks that are left of a claimed one; None among them: nothing came for a while. One of blank lines has no documents.
 
     Raises InvalidRequestError for a manifest that is not what it was, and UnavailableError.
     """
@@ -87,7 +87,7 @@ async def remaining(c: OwnConnection, of: Unfinished, sources: Sources) -> Async
                 raise InvalidRequestError("The manifest was changed while it was being read; start a training of the new one.")
             reader = ManifestReader(opened.pieces, sources.rules, offset=of.load_offset, lines=of.load_lines)
             async with contextlib.aclosing(reader):
-                yield _of_manifest(reader)
+                yield _of_manifest(reader, of.load_offset)
     except (BlobNotFoundError, BlobForbiddenError) as error:
         raise InvalidRequestError(f"The manifest can no longer be read: {error}") from error
 
@@ -99,9 +99,10 @@ async def _numbered(loaded: int, count: int) -> AsyncIterator[Chunk]:
         yield chunk
 
 
-async def _of_manifest(reader: ManifestReader) -> AsyncIterator[Chunk | None]:
+async def _of_manifest(reader: ManifestReader, offset: int) -> AsyncIterator[Chunk | None]:
     last = False
     while not last:
         chunk = await reader.next_chunk(chunks.MOST, chunks.SECONDS)
         last = chunk.last
-        yield chunk if chunk.count or last else None
+        yield chunk if chunk.offset > offset or last else None
+        offset = chunk.offset

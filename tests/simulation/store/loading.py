@@ -113,7 +113,16 @@ async def pause_loaded(tx: Transaction, training: int, first: int) -> list[Row]:
 
 @named("trainings.storing")
 async def advance(
-    tx: Transaction, training: int, loaded: int, offset: int, lines: int, sealed: bool, state: int, version: int, ended: bool
+    tx: Transaction,
+    training: int,
+    loaded: int,
+    offset: int,
+    lines: int,
+    sealed: bool,
+    state: int,
+    version: int,
+    ended: bool,
+    goes_on: bool,
 ) -> list[Row]:
     def change(row: Row) -> Row:
         return {
@@ -125,7 +134,7 @@ async def advance(
             "state": int(state),
             "version": version,
             "ended_at": row["ended_at"] or (tx.now if ended else None),
-            "load_progress_at": tx.now,
+            "load_progress_at": tx.now if goes_on else row["load_progress_at"],
         }
 
     await tx.update("training", training, lambda _: True, change)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
+
+import pytest
 
 from doctrain_coordinator.trainings import manifests
 from doctrain_coordinator.trainings.manifests import ManifestReader
+from doctrain_mesh.errors import InvalidManifestError
 from doctrain_mesh.network.uris import UriRules
 
 RULES = UriRules(file_root="", allow_private_addresses=False, blob_url="")
 PIECE_BYTES = 2**20
+LINE = b'{"document_id": "%d", "uri": "s3://bucket/x"}'
 
 
 async def pieces(lines: int, line_bytes: int) -> AsyncIterator[bytes]:
@@ -46,3 +52,60 @@ async def test_a_reader_may_be_content_with_fewer_bytes() -> None:
 async def test_short_lines_are_counted() -> None:
     reader = ManifestReader(pieces(12_000, 100), RULES)
     assert [len((await reader.next_chunk(5_000)).rows) for _ in range(3)] == [5_000, 5_000, 2_000]
+
+
+async def given(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n"])
+async def test_blank_lines_cost_no_more_than_others_and_keep_nobody_waiting(blank: bytes) -> None:
+    """An attack: 16 MiB of line ends took ten seconds of the loop that answers everybody."""
+    reader = ManifestReader(given(*[blank * (PIECE_BYTES // len(blank))] * 16, b"wrong"), RULES)
+    longest, stopped = 0.0, asyncio.Event()
+
+    async def beat() -> None:
+        nonlocal longest
+        while not stopped.is_set():
+            begin = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - begin)
+            await asyncio.sleep(0.001)
+
+    beating, begin = asyncio.create_task(beat()), time.process_time()
+    chunk = await reader.next_chunk(5_000)
+    assert (chunk.count, chunk.last) == (0, False)
+    assert chunk.offset == chunk.lines * len(blank) == 16 * PIECE_BYTES
+    with pytest.raises(InvalidManifestError, match=f"Line {PIECE_BYTES // len(blank) * 16 + 1:,} of the manifest"):
+        await reader.next_chunk(5_000)
+    stopped.set()
+    await beating
+    assert time.process_time() - begin < 1.5
+    assert longest < 0.1
+
+
+async def test_lines_are_counted_and_placed_whatever_is_blank_between_them_and_wherever_they_are_cut() -> None:
+    lines = [b"\xef\xbb\xbf \t", b"", b"  " + LINE % 1, b"\r", LINE % 2 + b"\r", b" " * 60_000, LINE % 3, b"", b" ", LINE % 4]
+    whole = b"\n".join(lines)
+    for size in (7, 1_000, 100_000):
+        cut = [whole[at : at + size] for at in range(0, len(whole), size)]
+        reader, found = ManifestReader(given(*cut), RULES), dict[str, int]()
+        chunk = await reader.next_chunk(1)
+        while True:
+            found |= zip((row[0] for row in chunk.rows), chunk.line_of, strict=True)
+            assert whole[: chunk.offset].count(b"\n") == chunk.lines - chunk.last
+            if chunk.last:
+                break
+            if size == 1_000:  # as another loader goes on with it
+                reader = ManifestReader(given(whole[chunk.offset :]), RULES, offset=chunk.offset, lines=chunk.lines)
+            chunk = await reader.next_chunk(1)
+        assert found == {"1": 3, "2": 5, "3": 7, "4": 10}
+
+
+async def test_a_manifest_has_so_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "MOST_LINES", 3)
+    assert (await ManifestReader(given(b"\n\n", LINE % 1), RULES).next_chunk(9)).count == 1
+    for much in (b"\n" * 9, b"\n\n\n" + LINE % 1):
+        with pytest.raises(InvalidManifestError, match="at most 3 lines"):
+            await ManifestReader(given(much), RULES).next_chunk(9)

@@ -314,12 +314,12 @@ class StartTrainingRequest(_message.Message):
     manifest_uri: _builtins.str
     """JSON lines, one document a line: `{"document_id": "…", "uri": "…", "media_type": "…", "metadata": {…}}`, up to
     10,000,000 lines of at most 64 KiB, in UTF-8 with or without a byte order mark. It is read in pieces while what is read
-    already trains, so it must not change. The call waits for the first 5,000 lines or for what comes within some seconds, which
+    already trains, so it must not change. The call waits for the first 5,000 documents or for what comes within some seconds, which
     may be nothing; the rest is read afterwards.
     """
     validate_only: _builtins.bool
-    """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first lines are checked, at most
-    5,000 and fewer where they are long or come slowly; `summary.partial` says whether there are more.
+    """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first documents are checked, at
+    most 5,000 and fewer where they are long or come slowly; `summary.partial` says whether there are more.
     An id that is taken by other content is TRAINING_EXISTS here, too.
     """
     retrain: _builtins.bool
