@@ -76,6 +76,13 @@ def test_what_is_no_encoding_of_text_is_as_if_nothing_was_stated(name: str) -> N
     assert text(mail, part="a.txt") == "Über"
 
 
+@pytest.mark.parametrize("name", [*NO_ENCODINGS, "utf\0-8"])
+def test_a_mail_that_states_what_is_no_encoding_is_read_whole(name: str) -> None:
+    mail = f"From: a@b\nMIME-Version: 1.0\nContent-Type: text/plain; charset={name}\nContent-Transfer-Encoding: 8bit\n\nGröße und Maß\n"
+    for stated in ("charset=", "charset*=utf-8''", f"charset*={name}''"):
+        assert text(mail.replace("charset=", stated).encode(), "a.eml").endswith("Größe und Maß")
+
+
 def test_an_encoding_in_which_a_page_could_not_declare_it_is_none() -> None:
     for name in ("utf-16", "utf-32-be", "cp037"):
         assert "Größe" in encoding.decode(f"<meta charset={name}>Größe...".encode(), html=True)

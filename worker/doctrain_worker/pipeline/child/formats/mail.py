@@ -32,7 +32,7 @@ class _Policy(email.policy.EmailPolicy):
     def header_fetch_parse(self, name: str, value: str) -> Any:
         try:
             return super().header_fetch_parse(name, value)
-        except UnicodeError:
+        except ValueError:
             return super().header_fetch_parse(name, _STATED.sub(r"\1unknown", value))
 
 
@@ -88,8 +88,9 @@ def _attachments(message: Message, body: Message | None) -> Iterator[Attached]:
 
 
 def _inner(message: Message) -> list[Message]:
-    payload = message.get_payload()
-    return [part for part in payload if isinstance(part, Message)] if isinstance(payload, list) else []
+    if not message.is_multipart():
+        return []  # its payload as text is decoded by what it states, which may be no encoding
+    return [part for part in cast("list[object]", message.get_payload()) if isinstance(part, Message)]
 
 
 def _attached(part: Message, number: int) -> Attached:
