@@ -111,6 +111,20 @@ def test_a_part_that_cannot_be_read_is_told_and_the_rest_is_read() -> None:
     assert "good.txt" in parts(message.as_bytes())
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize("times", [1, 20_000])
+def test_what_is_sound_of_a_compressed_file_is_read(pack: Callable[[bytes], bytes], times: int) -> None:
+    packed, asked = pack(b"Words. " * times), "application/gzip; unpack"
+    for behind in (b"garbage behind it", bytes(512), pack(b"")):
+        assert parts(packed + behind, claimed=asked, name="a.txt.gz") == {"a.txt": ("Words. " * times).strip()}
+
+
+def test_damage_within_a_compressed_file_is_told() -> None:
+    packed, asked = gzip.compress(b"Words. " * 20_000), "application/gzip; unpack"
+    for damaged in (packed[:-8] + bytes(8), packed[:-9], packed + packed[:-9]):
+        assert unread(read(damaged, asked, "a.txt.gz")) == {"a.txt": "CORRUPT"}
+
+
 def test_an_archive_is_read_when_its_media_type_asks_for_it() -> None:
     content = archive({"a.txt": "First.", "b/c.md": "# Second", "../../etc/d.txt": "Third.", "b/": ""})
     with pytest.raises(Refusal, match="archive"):

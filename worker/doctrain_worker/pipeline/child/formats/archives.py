@@ -21,6 +21,9 @@ from doctrain_worker.sandbox.child.refusal import Refusal
 
 _LOCKED = 0x1
 _ENDINGS = (".gz", ".bz2", ".xz")
+_PIECE_BYTES = 1 << 16
+_NO_MEMBER = "Not a gzipped file"
+"""So begins what ``gzip`` says of bytes in the place of a member."""
 
 
 def read_zip(source: Source) -> Content:
@@ -56,7 +59,7 @@ def read_tar(source: Source) -> Content:
 def read_compressed(source: Source) -> Content:
     """The files of a compressed tar archive, or the one file that is compressed. Raises Refusal CORRUPT."""
     with zipped.damage_told(), _unpacked(source) as file:
-        head = file.read(tarfile.BLOCKSIZE)
+        head = _read(file, tarfile.BLOCKSIZE)
     try:
         tarfile.TarInfo.frombuf(head, tarfile.ENCODING, "surrogateescape")
     except tarfile.HeaderError:
@@ -67,7 +70,7 @@ def read_compressed(source: Source) -> Content:
 def _compressed(source: Source) -> Attached:
     def load(most: int) -> bytes:
         with zipped.damage_told(), _unpacked(source) as file:
-            return file.read(most + 1)
+            return _read(file, most + 1)
 
     name, _, ending = source.name.rpartition(".")
     return Attached(name if f".{ending.lower()}" in _ENDINGS else source.name, "", load)
@@ -77,7 +80,19 @@ def _unpacked(source: Source) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
     stream = io.BytesIO(source.content)
     if source.media_type == media.GZIP:
         return gzip.GzipFile(fileobj=stream)
-    return bz2.BZ2File(stream) if source.media_type == media.BZIP2 else lzma.LZMAFile(stream)
+    return bz2.BZ2File(stream) if source.media_type == media.BZIP2 else lzma.LZMAFile(stream, format=lzma.FORMAT_XZ)
+
+
+def _read(file: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile, most: int) -> bytes:
+    """Its first bytes. What stands behind the last sound member and is none is left out, as the programs for these files do it."""
+    found = bytearray()
+    try:
+        while len(found) < most and (piece := file.read1(min(_PIECE_BYTES, most - len(found)))):
+            found += piece
+    except gzip.BadGzipFile as error:
+        if not found or not str(error).startswith(_NO_MEMBER):
+            raise
+    return bytes(found)
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[Attached]:
