@@ -115,11 +115,14 @@ async def test_only_calls_without_client_streams_are_offered_and_nothing_of_work
         assert (status, reason(answer)) == (404, "INVALID_REQUEST")
 
 
-@pytest.mark.parametrize("body", [b"[1]", b"{", b"\xff", b'{"page_size": "many"}', b'{"nothing": 1}', b"[" * 60_000])
+@pytest.mark.parametrize(
+    "body", [b"[1]", b"[]", b'""', b"null", b"{", b"\xff", b'{"page_size": "many"}', b'{"nothing": 1}', b'{"\\ud800": 1}', b"[" * 60_000]
+)
 async def test_what_is_no_request_is_told_so(page: Browser, tenant_key: str, body: bytes) -> None:
     status, answer = await page.call("TrainingService/ListTrainings", body, key=tenant_key)
     assert (status, reason(answer)) == (400, "INVALID_REQUEST")
-    assert answer["error"]["message"].startswith("The request is not the JSON of a ListTrainingsRequest")
+    sentence = "The body is not the JSON of a ListTrainingsRequest; send an object that has its fields, each of its type."
+    assert answer["error"]["message"] == sentence
 
 
 async def said(page: Browser, request: bytes) -> bytes:

@@ -161,8 +161,12 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _parsed(method: Method, body: bytes) -> Message:
-    name = method.request.DESCRIPTOR.name
+    """The body as the method's request. Raises InvalidRequestError, in words of ours: the library's are for its own programmers."""
     try:
-        return json_format.Parse(body or b"{}", method.request())
+        text = (body or b"{}").decode()
+        if not text.lstrip().startswith("{"):  # an empty list would pass for an empty request
+            raise json_format.ParseError("It is no object.")
+        return json_format.Parse(text, method.request())
     except (json_format.ParseError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InvalidRequestError(f"The request is not the JSON of a {name}: {error}.") from error
+        name = method.request.DESCRIPTOR.name
+        raise InvalidRequestError(f"The body is not the JSON of a {name}; send an object that has its fields, each of its type.") from error
