@@ -112,7 +112,6 @@ POLICIES: Mapping[str, Policy] = {
         "doctrain_mesh.v1.TrackerService": {"Track": Policy(role=ROLE_WORKER, most_bytes=rpc.LARGEST_OF_WORKERS, traced=False)},
         "grpc.health.v1.Health": {"Check": _PUBLIC, "List": _PUBLIC, "Watch": _PUBLIC},
         "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": _PUBLIC},
-        "grpc.reflection.v1.ServerReflection": {"ServerReflectionInfo": _PUBLIC},
     }.items()
     for method, policy in policies.items()
 }
