@@ -8,7 +8,7 @@ from enum import IntEnum
 class AdvisoryLock(IntEnum):
     """What each guards, and for how long it is held.
 
-    MIGRATION, LEADERSHIP and REMOVAL are numbers of 64 bits, one lock each. LOADING and VECTOR_INDEX are the first of two numbers of
+    MIGRATION, LEADERSHIP and REMOVAL are numbers of 64 bits, one lock each. LOADING, VECTOR_INDEX and UPLOADS are the first of two numbers of
     32 bits, of which the second says which one of a kind: Postgres keeps these apart from the others.
     """
 
@@ -22,3 +22,6 @@ class AdvisoryLock(IntEnum):
     """The training of that number (its hash) is loaded by one coordinator: as long as the loader's connection lives."""
     VECTOR_INDEX = 0x646F6464
     """The index of that name (its hash) is made by one coordinator: as long as the connection that makes it lives."""
+    UPLOADS = 0x646F6465
+    """Uploads of the tenant of that number (its hash) are removed by any number of transactions, or a manifest of it, which may name any
+    later, is accepted by one: until the end of those."""

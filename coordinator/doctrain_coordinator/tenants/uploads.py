@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import PUT_SECONDS, Admit, BlobStore, StoredBlob
@@ -22,7 +23,7 @@ from doctrain_mesh.supervise import for_each
 Unnamed: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 """Answers which of some SHA-256 nothing names."""
 
-SQL = statements.of(__name__)
+SQL = statements.of(__name__, AdvisoryLock)
 SECONDS = 10.0
 ARRIVAL_SECONDS = 2 * PUT_SECONDS
 """How long after they were admitted bytes may still reach the store."""
@@ -43,19 +44,25 @@ async def remove_unnamed(
 ) -> list[str]:
     """Removes those of a tenant's uploads that ``unnamed`` answers; which.
 
-    It is asked once they are locked: whoever stores the same bytes waits until they are gone, and stores them anew. Those that are on
-    their way again stay. Raises BlobUnavailableError; what was not removed then is still written down.
+    It is asked once they are locked: whoever stores the same bytes waits until they are gone, and stores them anew, and so does a training
+    that names them (``trainings.named_uploads``). Those that are on their way again stay. Raises BlobUnavailableError; what was not removed then is still written down.
     """
     removed: list[str] = []
     for start in range(0, len(sha256s), REMOVED_AT_ONCE):
         async with c.transaction():
             await c.execute(SQL["patiently"])
+            await c.execute(SQL["begin_removal"], owner.tenant)
             rows = await c.fetch(SQL["lock"], owner.tenant, sha256s[start : start + REMOVED_AT_ONCE], ARRIVAL_SECONDS)
             gone = await unnamed([row["sha256"] for row in rows]) if rows else []
             await for_each(gone, partial(blobs.delete, owner.tenant_id), at_once=REMOVED_AT_ONCE)
             await c.execute(SQL["forget"], owner.tenant, gone)
         removed += gone
     return removed
+
+
+async def keep_all(c: Connection, tenant: int) -> None:
+    """Waits until none of a tenant's uploads is being removed; until the end of the transaction none is."""
+    await c.execute(SQL["keep_all"], tenant)
 
 
 class Uploads:

@@ -36,6 +36,13 @@ select exists (select 1 from tenant where id = $1 and not deleting)
 -- What is said to an object store while rows are locked may take longer than a transaction says nothing otherwise.
 set local idle_in_transaction_session_timeout = '60s'
 
+-- name: begin_removal
+-- Waits for the manifests of the tenant that are being accepted; those that come later wait for the end of this transaction.
+select pg_advisory_xact_lock_shared(:AdvisoryLock.UPLOADS, hashint8($1))
+
+-- name: keep_all
+select pg_advisory_xact_lock(:AdvisoryLock.UPLOADS, hashint8($1))
+
 -- name: lock
 -- Of those, the ones that are not on their way, as those are not that were $3 seconds ago. Whoever stores one of them waits.
 select sha256 from upload

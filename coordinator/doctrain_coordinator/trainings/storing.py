@@ -16,6 +16,7 @@ from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.sharding import cut
 from doctrain_coordinator.core.states import ShardState, TrainingState, after_counts
 from doctrain_coordinator.tenants.audit import Deed
+from doctrain_coordinator.trainings import named_uploads
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.manifests import fault
 from doctrain_mesh import postgres
@@ -60,6 +61,8 @@ async def create(pool: Pool, new: NewTraining, first: Chunk, deed: Deed) -> int:
         training, lanes = await c.fetchrow(SQL["begin_training"]) or (0, 0)
         await _copy_documents(c, training, 0, first)
         await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
+        further_lines = new.manifest_uri is not None and not first.last
+        await named_uploads.keep(c, new.tenant, training, first, new.uri_template, further_lines=further_lines)
         await _insert(c, training, new, first)
         again = "" if new.retry_of is None else ", to train again what was not trained"
         await deed.write(c, f"Training {training} ({new.task_id}) was started{again}", subject=f"training {new.task_id}")
