@@ -83,7 +83,7 @@ async def train_uploaded(served: Coordinators, client: doctrain.AsyncClient, nam
     for name in names:
         uploaded = await client.upload(f"The harbour of {name}{version}.".encode())
         documents.append(pb.DocumentInput(document_id=name, uri=uploaded.uri, metadata={"owner": "xylophon"}))
-        origin = Origin("acme", name, hashlib.sha256(version.encode()).digest())
+        origin = Origin(1, "acme", name, hashlib.sha256(version.encode()).digest())
         await BlobStore(served.settings.blob_url).artifacts.put(origin, "page", f"page of {name}{version}".encode())
     return await client.wait((await client.start_training(documents)).training.training_task_id)
 

@@ -107,7 +107,7 @@ async def test_what_a_child_made_up_is_neither_kept_nor_handed_on(bench: Bench, 
     async with replaced(bench, artifacts=artifacts) as own:
         assert await trained(own, "kept.tif", scan(1, 2)) == {"ocr": 2, "kept": None}
         (made,) = [path async for path in names(artifacts)]
-        origin, file = Origin("acme", "kept.tif", bytes.fromhex(made.split("/")[-2])), made.rpartition("/")[2]
+        origin, file = Origin(1, "acme", "kept.tif", bytes.fromhex(made.split("/")[-2])), made.rpartition("/")[2]
         await artifacts.put(origin, file, msgspec.msgpack.encode(UNSOUND[name]))
         assert await trained(own, "kept.tif", scan(1, 2)) == {"ocr": 2, "kept": None}
         assert (await artifacts.get(origin, file)) != msgspec.msgpack.encode(UNSOUND[name])
@@ -157,6 +157,37 @@ async def test_nothing_is_kept_of_a_document_that_was_deleted_meanwhile(bench: B
         later = await running_shard(bench.pool, 10)
         assert await trained(own, "gone.tif", scan(1), later) == {"ocr": 1, "kept": None}
         assert len([path async for path in names(artifacts)]) == 1
+
+
+@pytest.mark.parametrize("state", ["being deleted", "gone"])
+async def test_nothing_is_kept_for_a_tenant_that_was_deleted_meanwhile(bench: Bench, artifacts: Artifacts, state: str) -> None:
+    async with postgres.acquired(bench.pool, "test") as c:
+        gone = await c.fetchval("insert into tenant (name, plan, suspended_at, deleting) values ('gone', 'free', now(), true) returning id")
+        if state == "gone":
+            await c.execute("delete from tenant where id = $1", gone)
+            await c.execute("insert into tenant (name, plan) values ('gone', 'free')")
+    shard = msgspec.structs.replace(await running_shard(bench.pool, 40 + gone), tenant=gone, tenant_id="gone")
+    async with replaced(bench, artifacts=artifacts) as own:
+        assert await trained(own, "late.tif", scan(1), shard) == {"ocr": 1, "kept": None}
+        assert [path async for path in names(artifacts)] == []
+    async with postgres.acquired(bench.pool, "test") as c:
+        await c.execute("delete from tenant where name = 'gone'")
+
+
+class CutOff(Artifacts):
+    """A store whose answers do not come in time, though it keeps what it is given."""
+
+    async def put(self, *given: Any) -> None:
+        await super().put(*given)
+        await asyncio.Event().wait()
+
+
+async def test_nothing_stays_of_what_nobody_knows_to_be_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("doctrain_worker.pipeline.kept.storing.STORE_SECONDS", 0.2)
+    cut_off = CutOff(BlobStore("memory:///")._store)
+    async with replaced(bench, artifacts=cut_off) as own:
+        assert await trained(own, "cut off.tif", scan(1)) == {"ocr": 1, "kept": None}
+    assert [path async for path in names(cut_off)] == []
 
 
 async def test_a_tenant_sees_which_pages_were_recognised_and_a_delete_leaves_none(shared_postgres: PostgresServer, tmp_path: Path) -> None:

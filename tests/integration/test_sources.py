@@ -362,8 +362,8 @@ async def test_nobody_listening_is_worth_another_try(sources: Sources) -> None:
 async def test_artifacts_are_of_one_document_and_go_with_it_or_by_age(store: BlobStore) -> None:
     artifacts = store.artifacts
     mine, others = (
-        Origin("acme", "a/b.pdf", b"1"),
-        [Origin("acme", "a", b"1"), Origin("globex", "a/b.pdf", b"1"), Origin("acme", "a/b.pdf", b"2")],
+        Origin(1, "acme", "a/b.pdf", b"1"),
+        [Origin(1, "acme", "a", b"1"), Origin(2, "globex", "a/b.pdf", b"1"), Origin(1, "acme", "a/b.pdf", b"2")],
     )
     for origin in (mine, *others):
         await artifacts.put(origin, "one", b"first")
@@ -374,7 +374,7 @@ async def test_artifacts_are_of_one_document_and_go_with_it_or_by_age(store: Blo
     await artifacts.remove(mine, "two")
     await artifacts.remove(mine, "two")
     assert await artifacts.remove_older(datetime.now(UTC) - timedelta(hours=1)) == 0
-    await artifacts.remove_document("acme", "a/b.pdf")
+    await artifacts.remove_document(1, "acme", "a/b.pdf")
     assert [await artifacts.sizes(origin) for origin in (mine, *others)] == [{}, {"one": 5}, {"one": 5}, {}]
     assert await artifacts.remove_older(datetime.now(UTC) + timedelta(hours=1)) == 2
     assert [await artifacts.sizes(origin) for origin in others] == [{}, {}, {}]

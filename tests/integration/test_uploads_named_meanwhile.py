@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,7 +33,7 @@ select exists (
 )
 """
 TEXTS = [b"The harbour.", b"The lighthouse."]
-Remove: TypeAlias = Callable[[doctrain.AsyncClient], Awaitable[Any]]
+Remove: TypeAlias = Callable[[doctrain.AsyncClient], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 import doctrain
 from doctrain.fleet import AsyncFleet
 from doctrain_coordinator.removal import removals, tenants
+from doctrain_mesh.documents.artifacts import Origin
+from doctrain_mesh.documents.blobs import BlobStore
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.waiting import wait_until
 
@@ -109,3 +112,28 @@ async def test_bytes_that_come_when_nothing_is_left_of_their_tenant_are_refused_
         store.waiting[0].set()
     assert late.result().reason == "TENANT_SUSPENDED"
     assert stored(served) == []
+
+
+async def test_artifacts_that_come_when_their_tenant_is_no_more_do_not_stay_nor_are_another_ones(
+    served: Coordinators, fleet: AsyncFleet, acme: doctrain.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts, key = BlobStore(served.settings.blob_url).artifacts, "select id from tenant where name = 'acme'"
+    database = await served.database()
+    first = Origin(await database.fetchval(key), "acme", "late", b"1")
+    await artifacts.put(first, "page", b"first")
+    await fleet.delete_tenant("acme")
+
+    async def gone() -> bool:
+        return await names(fleet) == []
+
+    await wait_until(gone, 60)
+    assert stored(served) == []
+    await artifacts.put(first, "page", b"late")
+    await served.tenant("acme")
+    second = replace(first, tenant=await database.fetchval(key))
+    assert await artifacts.sizes(second) == {}
+    await artifacts.put(second, "page", b"second")
+    monkeypatch.setattr(removals, "RETENTION_SECONDS", 0.1)
+    await wait_until(lambda: "late" not in stored(served))
+    assert stored(served) == ["second"]
+    assert list(await artifacts.folders()) == [f"artifacts/acme.{second.tenant}"]

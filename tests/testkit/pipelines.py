@@ -104,6 +104,8 @@ async def open_bench(server: PostgresServer, root: Path) -> AsyncIterator[Bench]
         await migrate(url)
         pool = await database.create_pool(url, size=4, name="test")
         stack.push_async_callback(pool.close)
+        async with database.acquired(pool, "test") as connection:
+            await connection.execute("insert into tenant (name, plan) values ('acme', 'free'), ('globex', 'free')")
         guardian = await stack.enter_async_context(Guardian.open())
         blobs = BlobStore("memory:///")
         sources = Sources(blobs, UriRules(file_root=str(root)))

@@ -88,6 +88,8 @@ class Removals:
             log.info("%d uploads of more than %g days that no training names were removed.", count, kept.uploads)
         if count := await uploads.remove_broken_off(self._blobs):
             log.info("What was left of %d uploads that broke off was removed.", count)
+        if count := await self._tenants.remove_late(c):
+            log.info("What workers stored late of %d deleted tenants was removed.", count)
         more = kept.audit > 0
         while more:
             more = await audit.forget(c, kept.audit, ENTRIES_AT_ONCE) == f"DELETE {ENTRIES_AT_ONCE}"

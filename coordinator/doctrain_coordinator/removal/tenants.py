@@ -35,6 +35,15 @@ class Tenants:
             if await self._remove(c, row["id"], row["name"]):
                 log.info("Tenant %s is deleted: nothing is left of it.", row["name"])
 
+    async def remove_late(self, c: OwnConnection) -> int:
+        """Removes artifacts that came when their tenant was no more; answers of how many. A key is never another tenant's: it stays so."""
+        folders = await self._blobs.artifacts.folders()
+        known = {row["id"] for row in await c.fetch(SQL["known"], list(set(folders.values())))} if folders else set()
+        late = [folder for folder, tenant in folders.items() if tenant not in known]
+        for folder in late:
+            await self._blobs.artifacts.remove_folder(folder)
+        return len(late)
+
     async def _remove(self, c: OwnConnection, tenant: int, name: str) -> bool:
         await c.execute(SQL["settle"], tenant)
         while running := await c.fetch(SQL["open_trainings"], tenant, TRAININGS_AT_ONCE):
@@ -51,10 +60,10 @@ class Tenants:
             while done != "DELETE 0":
                 done = await c.execute(SQL[statement], tenant, ROWS_AT_ONCE)
                 await asyncio.sleep(PAUSE_SECONDS)
-        while paths := await self._blobs.some_of(name):
+        while paths := await self._blobs.some_of(tenant, name):
             await self._blobs.remove(paths)
             await c.execute("select 1")  # shows Postgres that the holder of the lock lives
-        await self._blobs.remove_folders(name)
+        await self._blobs.remove_folders(tenant, name)
         async with c.transaction():
             await c.execute(SQL["settle"], tenant)
             await c.execute(SQL["remove_uploads"], tenant)

@@ -1,6 +1,9 @@
 -- name: deleting
 select id, name from tenant where suspended_at is not null and deleting order by id
 
+-- name: known
+select id from tenant where id = any($1::bigint[])
+
 -- name: settle
 -- Waits for those who store something for the tenant now: all that come later see that it is being deleted.
 select id from tenant where id = $1 for update

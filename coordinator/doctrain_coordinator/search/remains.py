@@ -75,7 +75,7 @@ class Remains:
         await asyncio.sleep(PAUSE_SECONDS if due else LOOK_SECONDS)
 
     async def _remove(self, owner: Owner, ids: Sequence[str], delete: Delete) -> None:
-        await for_each(ids, partial(self._blobs.artifacts.remove_document, owner.tenant_id), at_once=ARTIFACTS_AT_ONCE)
+        await for_each(ids, partial(self._blobs.artifacts.remove_document, *owner), at_once=ARTIFACTS_AT_ONCE)
         async with postgres.acquired(self._pool, "removing what deleted documents left", seconds=SECONDS) as c:
             more = await c.fetchval(SQL["loading"], owner.tenant, delete.place)
             while await c.fetchval(SQL["remembers_metadata"], owner.tenant, ids, delete.place):

@@ -8,8 +8,8 @@ from enum import IntEnum
 class AdvisoryLock(IntEnum):
     """What each guards, and for how long it is held.
 
-    MIGRATION, LEADERSHIP and REMOVAL are numbers of 64 bits, one lock each. LOADING, VECTOR_INDEX and UPLOADS are the first of two numbers of
-    32 bits, of which the second says which one of a kind: Postgres keeps these apart from the others.
+    MIGRATION, LEADERSHIP and REMOVAL are numbers of 64 bits, one lock each. LOADING, VECTOR_INDEX and UPLOADS are the first of two
+    numbers of 32 bits, of which the second says which one of a kind: Postgres keeps these apart from the others.
     """
 
     MIGRATION = 0x646F63747261696E

@@ -45,7 +45,8 @@ async def remove_unnamed(
     """Removes those of a tenant's uploads that ``unnamed`` answers; which.
 
     It is asked once they are locked: whoever stores the same bytes waits until they are gone, and stores them anew, and so does a training
-    that names them (``trainings.named_uploads``). Those that are on their way again stay. Raises BlobUnavailableError; what was not removed then is still written down.
+    that names them (``trainings.named_uploads``). Those that are on their way again stay. Raises BlobUnavailableError; what was not removed
+    then is still written down.
     """
     removed: list[str] = []
     for start in range(0, len(sha256s), REMOVED_AT_ONCE):

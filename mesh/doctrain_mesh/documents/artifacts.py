@@ -1,11 +1,13 @@
 """Artifacts: what was made of a tenant's documents at some cost, kept beside their bytes so that it need not be made again.
 
 Each belongs to one document of one tenant, and is named by what it was made of and how: what is there never changes, and storing
-it twice stores it once. They lie apart from uploads, so that what is old among them is found without looking at all of those.
+it twice stores it once. They lie apart from uploads, so that what is old among them is found without looking at all of those, in a folder
+that no later tenant of the same name has: what comes after its tenant was removed is known as nobody's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, listed, reached, remove, tenant_folder
+from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, listed, reached, remove, remove_empty_folders, tenant_folder
 from doctrain_mesh.supervise import for_each
 
 if TYPE_CHECKING:
@@ -27,8 +29,9 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What artifacts were made of: a tenant's document, and a digest of its bytes and of how they were worked on."""
+    """What artifacts were made of: a document of a tenant (its key, its name), and a digest of its bytes and of how they were worked on."""
 
+    tenant: int
     tenant_id: str
     document_id: str
     digest: bytes
@@ -36,7 +39,7 @@ class Origin:
     @property
     def path(self) -> str:
         """The folder of all that was made so."""
-        return f"{_of_document(self.tenant_id, self.document_id)}/{self.digest.hex()}"
+        return f"{_of_document(self.tenant, self.tenant_id, self.document_id)}/{self.digest.hex()}"
 
 
 class Artifacts:
@@ -63,9 +66,9 @@ class Artifacts:
         """Removes one, if it is there."""
         await self._remove(f"{origin.path}/{name}")
 
-    async def remove_document(self, tenant_id: str, document_id: str) -> None:
+    async def remove_document(self, tenant: int, tenant_id: str, document_id: str) -> None:
         """Removes all that was ever made of a document."""
-        found = [meta["path"] async for meta in self._listed(_of_document(tenant_id, document_id))]
+        found = [meta["path"] async for meta in self._listed(_of_document(tenant, tenant_id, document_id))]
         await for_each(found, self._remove, at_once=_AT_ONCE)
 
     async def remove_older(self, moment: datetime) -> int:
@@ -74,6 +77,19 @@ class Artifacts:
         await for_each(old, self._remove, at_once=_AT_ONCE)
         return len(old)
 
+    async def folders(self) -> dict[str, int]:
+        """Those that are there, each with the key of its tenant."""
+        async with reached("listing artifacts", OPEN_SECONDS):
+            found = await obstore.list_with_delimiter_async(self._store, FOLDER)
+        keys = {folder: folder.rpartition(".")[2] for folder in found["common_prefixes"]}
+        return {folder: int(key) for folder, key in keys.items() if key.isdecimal()}
+
+    async def remove_folder(self, folder: str) -> None:
+        """Removes one of those, with all that is there."""
+        found = [meta["path"] async for meta in self._listed(folder)]
+        await for_each(found, self._remove, at_once=_AT_ONCE)
+        await asyncio.to_thread(remove_empty_folders, self._store, folder)
+
     def _listed(self, folder: str) -> AsyncIterator[ObjectMeta]:
         return listed(self._store, folder, "listing artifacts")
 
@@ -81,5 +97,10 @@ class Artifacts:
         await remove(self._store, path, "removing an artifact")
 
 
-def _of_document(tenant_id: str, document_id: str) -> str:
-    return f"{FOLDER}/{tenant_folder(tenant_id)}/{hashlib.sha256(document_id.encode()).hexdigest()}"
+def folder_of(tenant: int, tenant_id: str) -> str:
+    """Where all artifacts of a tenant are."""
+    return f"{FOLDER}/{tenant_folder(tenant_id)}.{tenant}"
+
+
+def _of_document(tenant: int, tenant_id: str, document_id: str) -> str:
+    return f"{folder_of(tenant, tenant_id)}/{hashlib.sha256(document_id.encode()).hexdigest()}"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import obstore
 
-from doctrain_mesh.documents import object_store
-from doctrain_mesh.documents.artifacts import FOLDER as ARTIFACTS
+from doctrain_mesh.documents import artifacts, object_store
 from doctrain_mesh.documents.artifacts import Artifacts
 from doctrain_mesh.documents.errors import BlobNotFoundError, BlobRangeError, BlobTooLargeError
 from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached, remove_empty_folders, tenant_folder
@@ -193,12 +192,12 @@ class BlobStore:
         """Removes a blob; one that is not there is as good. Raises BlobUnavailableError."""
         await self._remove(_path(tenant_id, sha256))
 
-    async def some_of(self, tenant_id: str) -> list[str]:
+    async def some_of(self, tenant: int, tenant_id: str) -> list[str]:
         """Where some objects lie that are kept for a tenant, or under way, and what was made of documents; none: nothing is left.
 
         Raises BlobUnavailableError.
         """
-        for folder in _folders(tenant_id):
+        for folder in _folders(tenant, tenant_id):
             async with reached("listing what a tenant stored", OPEN_SECONDS):
                 page = await anext(obstore.list(self._store, folder, chunk_size=_LISTED).__aiter__(), None)
             if page:
@@ -209,9 +208,9 @@ class BlobStore:
         """Removes what ``some_of`` answered. Raises BlobUnavailableError."""
         await for_each(paths, self._remove, at_once=_AT_ONCE)
 
-    async def remove_folders(self, tenant_id: str) -> None:
+    async def remove_folders(self, tenant: int, tenant_id: str) -> None:
         """Removes what is left of a tenant of which nothing is kept: on a disk, empty folders."""
-        for folder in _folders(tenant_id):
+        for folder in _folders(tenant, tenant_id):
             await asyncio.to_thread(remove_empty_folders, self._store, folder)
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
@@ -326,9 +325,9 @@ def _packs(small: Sequence[int], contents: Sequence[bytes]) -> list[list[int]]:
     return packs
 
 
-def _folders(tenant_id: str) -> list[str]:
+def _folders(tenant: int, tenant_id: str) -> list[str]:
     folder = tenant_folder(tenant_id)
-    return [f"{kind}/{folder}" for kind in ("tenants", ARTIFACTS, STAGING)]
+    return [f"tenants/{folder}", artifacts.folder_of(tenant, tenant_id), f"{STAGING}/{folder}"]
 
 
 def _key(uri: str) -> BlobKey:

@@ -102,7 +102,7 @@ async def claim(
 
 
 async def is_deleted(pool: Pool, shard: ShardContext, document: DocumentTask) -> bool:
-    """Whether it was deleted after its training was started. Raises StoreUnavailableError."""
+    """Whether it was deleted after its training was started, itself or with its tenant. Raises StoreUnavailableError."""
     async with acquired(pool, "looking for a delete", seconds=INDEX_SECONDS) as connection:
         deleted: bool = await connection.fetchval(SQL["is_deleted"], shard.tenant, document.document_id, shard.index_order)
     return deleted

@@ -29,7 +29,9 @@ where d.tenant = $1 and d.document_id = $2 and (held.index_order, held.training)
 returning held.chunk_count, held.training <> $3 as unchanged
 
 -- name: is_deleted
-select exists (select 1 from indexed_document where tenant = $1 and document_id = $2 and deleted and index_order > $3)
+-- Also where its tenant is: what is stored after that was said is not found by the removal, which looks only then.
+select not exists (select 1 from tenant where id = $1 and not deleting)
+    or exists (select 1 from indexed_document where tenant = $1 and document_id = $2 and deleted and index_order > $3)
 
 -- name: delete_chunks
 delete from chunk where tenant = $1 and document_id = $2

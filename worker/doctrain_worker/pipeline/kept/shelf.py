@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from doctrain_mesh.documents.artifacts import Artifacts, Origin
-from doctrain_mesh.errors import DoctrainError
 from doctrain_worker.pipeline.kept import form
 from doctrain_worker.pipeline.passage import Passage
 from doctrain_worker.pipeline.recipe import Recipes
@@ -23,7 +22,7 @@ class Shelf:
     Args:
         artifacts: what it is a part of.
         recipes: how documents are read.
-        is_deleted: whether a document was deleted after its training was started.
+        is_deleted: whether a document was deleted after its training was started, itself or with its tenant.
         passage: the document.
     """
 
@@ -36,7 +35,7 @@ class Shelf:
     def _origin(self) -> Origin:
         document, shard = self.passage.document, self.passage.shard
         digest = hashlib.sha256(self.passage.content_hash + self.recipes.of_reading(document)).digest()
-        return Origin(shard.tenant_id, document.document_id, digest)
+        return Origin(shard.tenant, shard.tenant_id, document.document_id, digest)
 
     async def sizes(self) -> dict[str, int]:
         """The names of what stands there, with their bytes."""
@@ -47,13 +46,14 @@ class Shelf:
         return form.read(await self.artifacts.get(self._origin, name))
 
     async def put(self, one: ReadSlice) -> None:
-        """Adds one. A delete removes what is there when it comes; what comes after it is removed here. Raises also DoctrainError."""
-        origin, name = self._origin, form.name_of(one)
-        await self.artifacts.put(origin, name, form.packed(one))
-        try:
-            deleted = await self.is_deleted(self.passage)
-        except DoctrainError:
-            await self.artifacts.remove(origin, name)
-            raise
-        if deleted:
-            await self.artifacts.remove(origin, name)
+        """Adds one. A delete removes what is there when it comes; what comes after it is removed here. Raises also DoctrainError.
+
+        After whatever it raises, and after a cancellation, ``remove`` is to be called: nobody knows whether there is a delete.
+        """
+        await self.artifacts.put(self._origin, form.name_of(one), form.packed(one))
+        if await self.is_deleted(self.passage):
+            await self.remove(one)
+
+    async def remove(self, one: ReadSlice) -> None:
+        """Removes one, if it is there."""
+        await self.artifacts.remove(self._origin, form.name_of(one))

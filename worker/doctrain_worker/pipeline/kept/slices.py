@@ -58,7 +58,7 @@ class KeptSlices:
     Args:
         artifacts: where they are; none: nowhere.
         recipes: how documents are read.
-        is_deleted: whether a document was deleted after its training was started.
+        is_deleted: whether a document was deleted after its training was started, itself or with its tenant.
     """
 
     artifacts: Artifacts | None

@@ -14,6 +14,7 @@ from doctrain_worker.pipeline.wire import ReadSlice
 
 MOST_WAITING = 16
 STORE_SECONDS = 10.0
+REMOVE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Storing:
         self._shelf, self._budget = shelf, budget
         self._waiting: asyncio.Queue[ReadSlice | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self._cut_off: ReadSlice | None = None
 
     def keep(self, one: ReadSlice) -> None:
         """Has a slice stored meanwhile. One that is too large, or comes faster than they can be stored, is not kept."""
@@ -46,10 +48,17 @@ class Storing:
                 task.result()
 
     async def stop(self) -> None:
-        """Stores no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        """Stores no more. Of a slice whose storing did not come to its end nothing stays."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if self._cut_off is not None:
+            try:
+                async with deadline("Removing a slice", REMOVE_SECONDS):
+                    await self._shelf.remove(self._cut_off)
+            except DoctrainError as error:
+                log.warning("A slice of document %d of training %s may stay until it is old: %s", *self._shelf.passage.named, error)
 
     async def _store(self) -> None:
         failed = False
@@ -58,7 +67,9 @@ class Storing:
                 continue
             try:
                 async with deadline("Keeping a slice", STORE_SECONDS):
+                    self._cut_off = one
                     await self._shelf.put(one)
+                    self._cut_off = None
             except DoctrainError as error:
                 failed = True
                 log.warning("No more of document %d of training %s is kept: %s", *self._shelf.passage.named, error)
