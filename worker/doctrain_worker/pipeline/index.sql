@@ -29,7 +29,7 @@ where d.tenant = $1 and d.document_id = $2 and (held.index_order, held.training)
 returning held.chunk_count, held.training <> $3 as unchanged
 
 -- name: is_deleted
--- Also where its tenant is: what is stored after that was said is not found by the removal, which looks only then.
+-- Or its tenant was: a removal looks for blobs after it has marked the tenant, so it finds those that were there before.
 select not exists (select 1 from tenant where id = $1 and not deleting)
     or exists (select 1 from indexed_document where tenant = $1 and document_id = $2 and deleted and index_order > $3)
 
