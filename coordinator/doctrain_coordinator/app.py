@@ -79,6 +79,7 @@ from doctrain_mesh.settings import Settings
 
 log = logging.getLogger(__name__)
 MOVE_SECONDS = 0.5
+"""How long a coordinator that drains tells workers and callers to go elsewhere: whom gRPC's own end meets reads CANCELLED."""
 SILENT_BEATS = 3
 """A worker whose last heartbeats are missing is shown as silent."""
 
@@ -330,8 +331,10 @@ class _Coordinator:
     async def _drain(self) -> None:
         log.info("This coordinator drains: its workers and watchers are sent elsewhere.")
         await self._served.leaving()
+        self._tracker.drain()
         self._hub.close()
-        await self._tracker.drain(MOVE_SECONDS)
+        await asyncio.sleep(MOVE_SECONDS)
+        self._tracker.cut()
         await self._served.server.stop(self._settings.drain_seconds / 2)
         log.info("This coordinator has drained and serves no more.")
 

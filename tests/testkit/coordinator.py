@@ -56,6 +56,10 @@ class Coordinators:
         return connection
 
 
+DRAINED_SECONDS = 0.02
+"""Tests of a coordinator in this process are over when it is told to end, and there are hundreds."""
+
+
 @asynccontextmanager
 async def coordinators(database_url: str, folder: Path, *, count: int = 1, **settings: Any) -> AsyncIterator[Coordinators]:
     """``count`` coordinators; ``documents`` below the folder is the root of ``file://``."""
@@ -69,6 +73,14 @@ async def coordinators(database_url: str, folder: Path, *, count: int = 1, **set
         drain_seconds=2.0,
         **settings,
     )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "MOVE_SECONDS", DRAINED_SECONDS)
+        async with _running(chosen, count) as made:
+            yield made
+
+
+@asynccontextmanager
+async def _running(chosen: Settings, count: int) -> AsyncIterator[Coordinators]:
     async with AsyncExitStack() as services, AsyncExitStack() as clients:
         made = Coordinators(clients, chosen)
         for _ in range(count):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -28,22 +27,16 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
     def __init__(self, parts: TrackerParts) -> None:
         self._parts = parts
         self._streams: set[Stream] = set()
-        self._emptied = asyncio.Event()
         self._draining = False
 
-    async def drain(self, seconds: float) -> None:
-        """Sends every worker to another coordinator; ends of streams from now on are ours, not theirs.
-
-        Those that found no other after ``seconds`` have their streams ended: they would stay as long as this one lets them.
-        """
+    def drain(self) -> None:
+        """Tells every worker to move to another coordinator; ends of streams from now on are ours, not theirs."""
         self._draining = True
         for stream in self._streams:
             stream.outbox.drain()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._streams:
-                    self._emptied.clear()
-                    await self._emptied.wait()
+
+    def cut(self) -> None:
+        """Ends the streams of workers that found no other coordinator: they would stay as long as this one lets them."""
         for stream in self._streams:
             stream.outbox.close()
 
@@ -74,6 +67,5 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
             raise
         finally:
             self._streams.discard(stream)
-            self._emptied.set()
             if shortens_the_lease(end, spoken=stream.spoken, draining=self._draining):
                 self._parts.spawn(self._parts.sessions.closed(attachment))
