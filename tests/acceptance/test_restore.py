@@ -17,6 +17,9 @@ from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
 
+LOOKS = "select sum(looks) from mark"
+"""How often coordinators looked where Postgres stands."""
+
 
 def numbered(count: int, milliseconds: int) -> pb.NumberedDocuments:
     return pb.NumberedDocuments(uri_template=f"s3://test/{milliseconds}/{{n}}", first=0, count=count)
@@ -41,9 +44,15 @@ async def test_a_restore_under_a_working_mesh_brings_back_the_earlier_state_and_
             await client.wait("before")
             assert before.training.total == 20
             await asyncio.to_thread(own_postgres.back_up, tmp_path / "backup")
+            looked = await rows(url, LOOKS)
 
             await client.start_training(training_task_id="lost", numbered=numbered(10, 60_000))
             await wait_until(lambda: ran(running, "lost")["start"] == 5, 60)
+
+            async def looked_since() -> bool:
+                return await rows(url, LOOKS) != looked
+
+            await wait_until(looked_since, 30)  # a restore of less than a second is noticed by nobody
             [(key,)] = await rows(url, "select max(id) from training")
             sessions = await rows(url, "select max(id) from session")
 
