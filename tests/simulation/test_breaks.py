@@ -12,7 +12,7 @@ from simulation.simulation import simulate
 BUDGET = 40
 """Seeds to try; where to begin is chosen so that one of the first few fails."""
 FIRST: Mapping[str, int] = {
-    "fence_accepts_all": 56,
+    "fence_accepts_all": 20,
     "takes_nothing_back": 1,
     "fences_nobody": 1,
     "redelivery_moves_a_shard": 3,
