@@ -86,7 +86,7 @@ def choose(claims: Iterable[Claim], backlogs: Backlogs, room: int, places: int, 
     Workers have ``places`` for so many more documents; without any, only tenants that have nothing in flight are given a shard.
     """
     grants: list[Grant] = []
-    queue = [(*_turn(claim, claim.used), _Tenant(claim, backlogs.get(claim.tenant, ()))) for claim in claims if claim.used < claim.slots]
+    queue = [(*_turn(claim, claim.used), _Tenant(claim, backlogs.get(claim.tenant, ()))) for claim in claims]
     heapq.heapify(queue)
     while queue and len(grants) < room:
         *_, tenant = heapq.heappop(queue)

@@ -80,18 +80,25 @@ async def embedded_mesh(
 
 
 async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
-    """The keys of this folder's mesh, kept in a file that only its owner reads: made on first use, and each that is out of force anew."""
-    kept, wanted = kept_keys(file.parent), {"tenant_key": ROLE_TENANT, "worker_key": ROLE_WORKER, "operator_key": ROLE_OPERATOR}
-    keys = {name: kept[name] for name in wanted if name in kept and await served.keys.knows(kept[name])}
-    if keys == kept and len(keys) == len(wanted):
-        return kept
-    if not kept:
+    """The keys of this folder's mesh, in a file that only its owner reads: made on first use, an operator's also if it is out of force."""
+    kept = kept_keys(file.parent)
+    if kept and await served.keys.knows(kept["worker_key"]):
+        if await served.keys.knows(kept["operator_key"]):
+            return kept
+        made = {**kept, "operator_key": await _key(served, ROLE_OPERATOR)}
+    else:
         await served.tenants.create(TENANT, PLAN, 1.0)
-    for name, role in wanted.items():
-        if name not in keys:
-            keys[name] = (await served.keys.create(role, TENANT if role == ROLE_TENANT else "", "doctrain dev")).key
-    _write_private(file, keys)
-    return keys
+        made = {
+            "tenant_key": await _key(served, ROLE_TENANT, TENANT),
+            "worker_key": await _key(served, ROLE_WORKER),
+            "operator_key": await _key(served, ROLE_OPERATOR),
+        }
+    _write_private(file, made)
+    return made
+
+
+async def _key(served: coordinator.Running, role: int, tenant_id: str = "") -> str:
+    return (await served.keys.create(role, tenant_id, "doctrain dev")).key
 
 
 def _prepared(folder: Path) -> Path:
