@@ -34,13 +34,14 @@ $(STAMP): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 setup-test: ## Install the servers that the tests start: RabbitMQ, etcd, bubblewrap, libfaketime, Chromium (Debian packages; root or sudo)
 	@scripts/setup_test.sh
 
-check: setup ## Everything short of the tests: format, lint, types, architecture, protos, stubs
+check: setup ## Everything short of the tests: format, lint, types, architecture, protos, stubs, compose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python scripts/gen_protos.py --check
 	$(BIN)/python scripts/gen_settings.py --check
 	$(BIN)/python scripts/gen_minilm.py --check

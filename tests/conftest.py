@@ -1,7 +1,8 @@
 """Fixtures for every test: real servers.
 
 Shared (one server for the whole run, all xdist workers; each test gets its own part of it; never harm it):
-    postgres      str: URL of a new, empty database on PostgreSQL 18 with pgvector; dropped after the test.
+    postgres      str: URL of a new database with the schema on PostgreSQL 18 with pgvector; dropped after the test.
+    empty_postgres    str: the same without the schema.
     rabbitmq      testkit.rabbitmq.QueuePlace: ``.url``, and ``.queue``, a name of the test's own for DOCTRAIN_BROKER_QUEUE.
     etcd          str: URL for DOCTRAIN_REGISTRY_URL. One key space for all tests: use keys of your own, or own_etcd.
 
@@ -61,6 +62,12 @@ def shared_postgres(run_folder: Path) -> Iterator[PostgresServer]:
 @pytest.fixture
 async def postgres(shared_postgres: PostgresServer) -> AsyncIterator[str]:
     async with shared_postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_postgres(shared_postgres: PostgresServer) -> AsyncIterator[str]:
+    async with shared_postgres.database(empty=True) as url:
         yield url
 
 

@@ -129,17 +129,17 @@ async def test_a_service_with_a_wrong_setting_ends_with_a_sentence_for_good(
     assert err[0].startswith(f"doctrain-server: {said}")
 
 
-async def test_migrate_says_what_it_did_and_refuses_what_another_build_made(postgres: str) -> None:
-    assert await run("migrate", DOCTRAIN_DATABASE_URL=postgres) == (0, ["The database was empty; it has schema version 1 now."], [])
-    assert await run("migrate", DOCTRAIN_DATABASE_URL=postgres) == (0, ["The database has schema version 1 already."], [])
-    connection = await asyncpg.connect(postgres)
+async def test_migrate_says_what_it_did_and_refuses_what_another_build_made(empty_postgres: str) -> None:
+    assert await run("migrate", DOCTRAIN_DATABASE_URL=empty_postgres) == (0, ["The database was empty; it has schema version 1 now."], [])
+    assert await run("migrate", DOCTRAIN_DATABASE_URL=empty_postgres) == (0, ["The database has schema version 1 already."], [])
+    connection = await asyncpg.connect(empty_postgres)
     try:
         await connection.execute("alter table schema_version drop column made_by")  # as builds before this one left it
-        status, said = await refused(postgres)
+        status, said = await refused(empty_postgres)
         assert status == os.EX_CONFIG
         assert "made by another pre-release build of doctrain, whose tables differ and are not carried over; give this one" in said
         await connection.execute("update schema_version set version = 7")
-        assert "schema version 7; this program knows 1" in (await refused(postgres))[1]
+        assert "schema version 7; this program knows 1" in (await refused(empty_postgres))[1]
     finally:
         await connection.close()
 
@@ -159,9 +159,9 @@ async def test_bootstrap_makes_the_first_keys_once(postgres: str) -> None:
     assert json.loads("".join(out))["operator_key_id"] not in {made["operator_key_id"], made["worker_key_id"]}
 
 
-async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, tmp_path: Path) -> None:
+async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(empty_postgres: str, tmp_path: Path) -> None:
     asked = {
-        "DOCTRAIN_DATABASE_URL": postgres,
+        "DOCTRAIN_DATABASE_URL": empty_postgres,
         "DOCTRAIN_WORKER_KEY": "dt_worker_wrong",
         "DOCTRAIN_COORDINATORS": "127.0.0.1:1",
         "DOCTRAIN_LISTEN": "0.0.0.0:7700",
@@ -169,14 +169,14 @@ async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, t
     status, before, _ = await run("doctor", **asked)
     assert status == 1
     assert "BAD  schema: No tables yet; `doctrain-server migrate` makes them, or the first coordinator that starts." in before
-    await run("migrate", DOCTRAIN_DATABASE_URL=postgres)
+    await run("migrate", DOCTRAIN_DATABASE_URL=empty_postgres)
     _, out, err = await run("doctor", **asked)
     bad = {line.partition(":")[0]: line for line in out if line.startswith("BAD")}
     assert err == []
     assert {"BAD  blobs", "BAD  broker", "BAD  registry", "BAD  worker key", "BAD  transport", "BAD  coordinator 127.0.0.1"} <= bad.keys()
     assert "In-process stand-in (DOCTRAIN_BROKER_URL is memory:)" in bad["BAD  broker"]
     assert "ok   schema: Version 1, as this program's." in out
-    keys = json.loads("".join((await run("bootstrap", DOCTRAIN_DATABASE_URL=postgres))[1]))
+    keys = json.loads("".join((await run("bootstrap", DOCTRAIN_DATABASE_URL=empty_postgres))[1]))
     _, out, _ = await run("doctor", **{**asked, "DOCTRAIN_WORKER_KEY": keys["operator_key"]})
     assert "BAD  worker key: Is a key of role operator; a worker needs one of role worker." in out
     mended = {"DOCTRAIN_WORKER_KEY": keys["worker_key"], "DOCTRAIN_BLOB_URL": tmp_path.as_uri(), "DOCTRAIN_LISTEN": "127.0.0.1:0"}
@@ -188,9 +188,9 @@ async def test_the_doctor_tells_what_is_missing_wrong_or_unsafe(postgres: str, t
     assert f"BAD  blobs: There is no folder {tmp_path / 'a' / 'b'} yet; {made}" in out
 
 
-async def test_the_doctor_tells_that_pgvector_is_to_be_added_by_a_superuser(postgres: str) -> None:
-    server, _, database = postgres.rpartition("/")
-    connection = await asyncpg.connect(postgres)
+async def test_the_doctor_tells_that_pgvector_is_to_be_added_by_a_superuser(empty_postgres: str) -> None:
+    server, _, database = empty_postgres.rpartition("/")
+    connection = await asyncpg.connect(empty_postgres)
     try:
         await connection.execute("drop extension if exists vector")
         await connection.execute(f"create role {database}_user login")
@@ -200,7 +200,7 @@ async def test_the_doctor_tells_that_pgvector_is_to_be_added_by_a_superuser(post
         assert said.startswith("BAD  pgvector: Is not in this database, and its user may not add it; run as a superuser: ")
         command = said.partition("superuser: ")[2].rstrip(".")
         assert command == f"psql --dbname {database} --command 'create extension vector'"
-        assert any(line.startswith("ok   pgvector: ") for line in (await run("doctor", DOCTRAIN_DATABASE_URL=postgres))[1])
+        assert any(line.startswith("ok   pgvector: ") for line in (await run("doctor", DOCTRAIN_DATABASE_URL=empty_postgres))[1])
         await connection.execute("create extension vector")
         assert any(line.startswith("ok   pgvector: ") for line in (await run("doctor", DOCTRAIN_DATABASE_URL=own))[1])
     finally:
@@ -281,8 +281,8 @@ async def test_a_broker_that_refuses_the_password_is_told_when_a_coordinator_sta
     assert b"Traceback" not in rest
 
 
-async def test_an_address_to_listen_on_is_looked_at_before_the_database(postgres: str) -> None:
-    asked = {"DOCTRAIN_DATABASE_URL": postgres, "DOCTRAIN_BLOB_URL": "memory:///", **NO_BROKER}
+async def test_an_address_to_listen_on_is_looked_at_before_the_database(empty_postgres: str) -> None:
+    asked = {"DOCTRAIN_DATABASE_URL": empty_postgres, "DOCTRAIN_BLOB_URL": "memory:///", **NO_BROKER}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         in_use = f"127.0.0.1:{taken.getsockname()[1]}"
         status, _, err = await run("coordinator", **asked, DOCTRAIN_LISTEN="127.0.0.1:0", DOCTRAIN_METRICS_LISTEN=in_use)
@@ -290,7 +290,7 @@ async def test_an_address_to_listen_on_is_looked_at_before_the_database(postgres
         for listen, said in (("foo", "DOCTRAIN_LISTEN (in `doctrain dev` --listen) is 'foo'; it must be HOST:PORT"), (in_use, in_use)):
             status, _, err = await run("coordinator", **asked, DOCTRAIN_LISTEN=listen)
             assert (status, said in err[0]) == (os.EX_CONFIG, True)
-    assert (await run("migrate", DOCTRAIN_DATABASE_URL=postgres))[1] == ["The database was empty; it has schema version 1 now."]
+    assert (await run("migrate", DOCTRAIN_DATABASE_URL=empty_postgres))[1] == ["The database was empty; it has schema version 1 now."]
 
 
 async def test_a_health_check_takes_an_address_and_says_when_nobody_serves_there() -> None:

@@ -36,7 +36,7 @@ async def reach(database: Database) -> None:
 
 
 async def test_a_killed_postgres_comes_back_as_it_was(own_postgres: PostgresServer) -> None:
-    async with own_postgres.database() as url:
+    async with own_postgres.database(empty=True) as url:
         await execute(url, *TABLES)
         database = Database(url)
         for _ in range(3):
@@ -46,7 +46,7 @@ async def test_a_killed_postgres_comes_back_as_it_was(own_postgres: PostgresServ
 
 
 async def test_an_earlier_state_is_told_at_the_next_connection(own_postgres: PostgresServer, tmp_path: Path) -> None:
-    async with own_postgres.database() as url:
+    async with own_postgres.database(empty=True) as url:
         await execute(url, *TABLES)
         database = Database(url)
         await asyncio.to_thread(own_postgres.back_up, tmp_path / "backup")
@@ -60,7 +60,7 @@ async def test_an_earlier_state_is_told_at_the_next_connection(own_postgres: Pos
 
 
 async def test_an_earlier_state_whose_log_has_grown_is_told_too(own_postgres: PostgresServer, tmp_path: Path) -> None:
-    async with own_postgres.database() as url:
+    async with own_postgres.database(empty=True) as url:
         await execute(url, *TABLES)
         database = Database(url)
         pool = await database.create_pool(size=1, name="test")
@@ -92,7 +92,7 @@ async def test_an_earlier_state_whose_log_has_grown_is_told_too(own_postgres: Po
 
 
 async def test_a_replica_that_was_not_promoted_is_no_database(own_postgres: PostgresServer) -> None:
-    async with own_postgres.database() as url:
+    async with own_postgres.database(empty=True) as url:
         await execute(url, *TABLES)
         own_postgres.kill()
         (own_postgres.folder / "data/standby.signal").touch(mode=0o644)
@@ -109,7 +109,7 @@ async def test_a_replica_that_was_not_promoted_is_no_database(own_postgres: Post
 
 
 async def test_a_replica_that_was_promoted_is_not_what_it_replaced(own_postgres: PostgresServer) -> None:
-    async with own_postgres.database() as url:
+    async with own_postgres.database(empty=True) as url:
         await execute(url, *TABLES)
         database = Database(url)
         await reach(database)
@@ -122,7 +122,7 @@ async def test_a_replica_that_was_promoted_is_not_what_it_replaced(own_postgres:
 
 
 async def test_tables_that_were_restored_under_open_connections_are_noticed(own_postgres: PostgresServer) -> None:
-    async with own_postgres.database() as url:
+    async with own_postgres.database(empty=True) as url:
         await execute(url, *TABLES)
         database = Database(url)
         pool = await database.create_pool(size=1, name="test")

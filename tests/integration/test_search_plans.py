@@ -16,7 +16,6 @@ from doctrain_coordinator.search import deleting, remains
 from doctrain_coordinator.search.searching import CONNECTION_SETTINGS, MOST_COUNTED, SQL, statement
 from doctrain_coordinator.search.vector_index import SQL as VECTOR_INDEX
 from doctrain_coordinator.search.vector_index import index_name
-from doctrain_coordinator.store.migrate import migrate
 from testkit.postgres import PostgresServer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("search-plans"), pytest.mark.timeout(120)]
@@ -50,7 +49,6 @@ select id, n, 'd' || n, 'blob://' || repeat(md5(n::text), 2), '{}' from made, ge
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def database(shared_postgres: PostgresServer) -> AsyncIterator[asyncpg.Connection[Any]]:
     async with shared_postgres.database() as url:
-        await migrate(url)
         connection = await asyncpg.connect(url, server_settings={**CONNECTION_SETTINGS, "enable_seqscan": "off"})
         await connection.execute("select setseed(0.5)")
         for tenant, chunks in CHUNKS.items():

@@ -56,7 +56,7 @@ async def test_a_shared_server_outlives_who_started_it_and_ends_with_its_last_us
 
 @pytest.mark.xdist_group("postgres-faults")
 async def test_a_frozen_postgres_goes_on_and_a_killed_one_keeps_what_was_committed(own_postgres: PostgresServer) -> None:
-    async with own_postgres.database() as url:
+    async with own_postgres.database(empty=True) as url:
         connection = await asyncpg.connect(url, timeout=10)
         await connection.execute("create extension vector; create table kept (x int); insert into kept values (7)")
         own_postgres.freeze()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,19 @@ async def test_an_upload_that_breaks_off_leaves_nothing(served: Coordinators, ha
     async with grpc.aio.insecure_channel(served.running[0].address) as channel:
         stub = training_pb2_grpc.TrainingServiceStub(channel)
         calls = [stub.UploadDocument(metadata=metadata, timeout=5 if how == "out of time" else None) for _ in range(AT_ONCE)]
-        for number, call in enumerate(calls):
-            for _ in range(chunks):
-                await call.write(pb.UploadDocumentRequest(chunk=CHUNK[:-1] + bytes([number])))
-        await wait_until(lambda: handlers.bytes == AT_ONCE * chunks * len(CHUNK))
+        with contextlib.suppress(
+            *[grpc.aio.AioRpcError] if how == "out of time" else []
+        ):  # on a busy machine it is out before all is written
+            for number, call in enumerate(calls):
+                for _ in range(chunks):
+                    await call.write(pb.UploadDocumentRequest(chunk=CHUNK[:-1] + bytes([number])))
+        if how == "out of time":
+            await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls])
+        else:
+            await wait_until(lambda: handlers.bytes == AT_ONCE * chunks * len(CHUNK))
         if how == "cancelled":
             for call in calls:
                 call.cancel()
-        elif how == "out of time":
-            await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls])
     await wait_until(lambda: handlers.ended == AT_ONCE)
     await wait_until(lambda: files(served) == [])
     assert await rows(served) == 0

@@ -13,7 +13,6 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.store.database import Database
-from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.trainings import watchers
 from doctrain_coordinator.trainings.reading import Seen, Trainings
 from doctrain_mesh import postgres as database_pool
@@ -139,7 +138,6 @@ async def test_a_watcher_that_comes_from_another_coordinator_is_told_nothing_tha
 
 
 async def test_what_could_not_be_told_is_told_on_the_next_connection(postgres: str) -> None:
-    await migrate(postgres)
     here, there = Changes(Database(postgres)), Changes(Database(postgres))
     heard: list[frozenset[int] | None] = []
     pool = await database_pool.create_pool(postgres, size=1, name="test")

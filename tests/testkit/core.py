@@ -16,7 +16,6 @@ from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.store.database import Database
-from doctrain_coordinator.store.migrate import migrate
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import ROLE_TENANT, Identity
 from doctrain_coordinator.tenants.provisioning import Tenants
@@ -257,7 +256,6 @@ async def core(
     url: str, *, broker: MemoryBroker | None = None, leads: bool = False, lease_seconds: float = LEASE_SECONDS
 ) -> AsyncIterator[Core]:
     """A coordinator's inner half with its loops; several over one ``broker`` and database are several coordinators."""
-    await migrate(url)
     pool = await postgres.create_pool(url, size=8, name="test", frozen_seconds=60.0)
     made = Core(url, pool, broker or MemoryBroker(), lease_seconds)
     loops = [made.committer.run(), made.heartbeats.run(), made.publisher.run(), made.changes.run()]

@@ -83,10 +83,14 @@ class Mesh:
 
     async def coordinator(self, name: str, **settings: str) -> Part:
         """Starts a coordinator on a free port."""
-        return await self._start("coordinator", name, {"DOCTRAIN_LISTEN": "127.0.0.1:0", **settings})
+        return await _ready(await self._start("coordinator", name, {"DOCTRAIN_LISTEN": "127.0.0.1:0", **settings}))
 
     async def worker(self, name: str, **settings: str) -> Part:
         """Starts a worker: its guardian, and what that starts."""
+        return await _ready(await self.lonely_worker(name, **settings))
+
+    async def lonely_worker(self, name: str, **settings: str) -> Part:
+        """Starts a worker that may find no coordinator, and does not wait for it."""
         log = self.folder / f"{name}.executions.jsonl"
         return await self._start("worker", name, {"DOCTRAIN_WORKER_KEY": self.worker_key, "DOCTRAIN_EXECUTION_LOG": str(log), **settings})
 
@@ -108,16 +112,7 @@ class Mesh:
                 stderr=stderr,
                 start_new_session=True,
             )
-        part = Part(name, process, log)
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                part.ready = (await process.stdout.readline()).decode()
-        except TimeoutError:
-            part.destroy()
-        if not part.ready:
-            raise AssertionError(f"{name} did not start:\n{log.read_text()}")
-        self.parts[name] = part
+        part = self.parts[name] = Part(name, process, log)
         return part
 
     async def _run(self, command: str) -> str:
@@ -128,6 +123,19 @@ class Mesh:
             output, _ = await process.communicate()
         assert process.returncode == 0, f"doctrain-server {command} ended with {process.returncode}"
         return output.decode()
+
+
+async def _ready(part: Part) -> Part:
+    """The part when it has printed its line."""
+    assert part.process.stdout is not None
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            part.ready = (await part.process.stdout.readline()).decode()
+    except TimeoutError:
+        part.destroy()
+    if not part.ready:
+        raise AssertionError(f"{part.name} did not start:\n{part.log.read_text()}")
+    return part
 
 
 @asynccontextmanager

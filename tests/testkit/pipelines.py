@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from doctrain_coordinator.store.migrate import migrate
 from doctrain_mesh import postgres as database
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.documents.sources import Sources
@@ -101,7 +100,6 @@ async def open_bench(server: PostgresServer, root: Path) -> AsyncIterator[Bench]
     """A bench with a database of its own, and every stage as it is."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(server.database())
-        await migrate(url)
         pool = await database.create_pool(url, size=4, name="test")
         stack.push_async_callback(pool.close)
         async with database.acquired(pool, "test") as connection:

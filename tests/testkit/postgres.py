@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
+from doctrain_coordinator.store.migrate import migrate
 from testkit.server import Server
 
 # PostgreSQL refuses to run as root. Root becomes "nobody" here but keeps the right to pass folders that only root may
@@ -30,6 +32,8 @@ _AS_NOBODY = [
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
 ]
+
+_TEMPLATE = "doctrain_template"
 
 
 @cache
@@ -127,20 +131,38 @@ class PostgresServer(Server):
             self.start()
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[str]:
-        """The URL of a new, empty database; dropped at the end with whoever is still connected."""
+    async def database(self, *, empty: bool = False) -> AsyncIterator[str]:
+        """The URL of a new database, with this checkout's schema unless it is to be empty; dropped at the end with whoever is connected."""
         name = f"t_{secrets.token_hex(6)}"
-        await self._administer(f"create database {name}")
+        if empty:
+            await self._administer(f"create database {name}")
+        else:
+            await self._copy_template(name)
         try:
             yield self.url(name)
         finally:
             if self.answers():
                 await self._administer(f"drop database if exists {name} with (force)")
 
+    async def _copy_template(self, name: str) -> None:
+        """A copy takes a third of the time of a migration; whoever comes first makes what is copied."""
+        async with self._administrator() as administrator:
+            await administrator.execute("select pg_advisory_lock(1)")  # one at a time: a database that is being copied is closed to others
+            if not await administrator.fetchval("select exists (select from pg_database where datname = $1)", _TEMPLATE):
+                await administrator.execute(f"create database {name}")
+                await migrate(self.url(name))
+                await administrator.execute(f"alter database {name} rename to {_TEMPLATE}")
+            await administrator.execute(f"create database {name} template {_TEMPLATE} strategy wal_log")
+
     async def _administer(self, statement: str) -> None:
+        async with self._administrator() as administrator:
+            await administrator.execute(statement)
+
+    @asynccontextmanager
+    async def _administrator(self) -> AsyncIterator[asyncpg.Connection[Any]]:
         connection = await asyncpg.connect(self.url(), timeout=10, command_timeout=30)
         try:
-            await connection.execute(statement)
+            yield connection
         finally:
             await connection.close(timeout=5)
 

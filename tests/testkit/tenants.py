@@ -20,9 +20,9 @@ async def start(real_mesh: Mesh, *, workers: int = 3, settings: Mapping[str, str
         await real_mesh.worker(f"worker-{number + 1}", **chosen)
 
 
-async def tenant(real_mesh: Mesh, name: str, plan: str) -> doctrain.AsyncClient:
-    """A client of a new tenant."""
-    async with doctrain.AsyncClient(real_mesh.addresses, api_key=real_mesh.operator_key) as operator:
+async def tenant(real_mesh: Mesh, name: str, plan: str, *, ca: str | None = None) -> doctrain.AsyncClient:
+    """A client of a new tenant; ``ca`` where coordinators speak TLS."""
+    async with doctrain.AsyncClient(real_mesh.addresses, api_key=real_mesh.operator_key, ca=ca) as operator:
         await operator.fleet.create_tenant(name, plan=plan)
         made = await operator.fleet.create_key(fleet_pb2.ROLE_TENANT, tenant_id=name)
-    return doctrain.AsyncClient(real_mesh.addresses, api_key=made.key)
+    return doctrain.AsyncClient(real_mesh.addresses, api_key=made.key, ca=ca)

@@ -82,14 +82,6 @@ def test_grafana_finds_its_sources_and_dashboards() -> None:
         assert {panel["datasource"]["uid"] for panel in json.loads(dashboard.read_text())["panels"] if "datasource" in panel} <= uids
 
 
-def test_each_key_of_a_service_is_one_of_compose() -> None:
-    known = {
-        *("build", "command", "depends_on", "deploy", "environment", "healthcheck", "hostname", "image", "init", "logging", "ports"),
-        *("profiles", "restart", "security_opt", "shm_size", "stop_grace_period", "volumes"),
-    }
-    assert set().union(*SERVICES.values()) <= known
-
-
 def test_volumes_exist() -> None:
     named = set(compose()["volumes"])
     for service in SERVICES.values():

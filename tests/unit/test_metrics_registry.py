@@ -31,7 +31,12 @@ RULES: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/prometheus/rules.ym
 ALERTS = [rule for rule in RULES if "alert" in rule]
 DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 UNITS = {"s", "By"}
-FOREIGN = {"up", "rabbitmq_alarms_memory_used_watermark", "rabbitmq_alarms_free_disk_space_watermark"}
+FOREIGN = {
+    "up",
+    "rabbitmq_alarms_memory_used_watermark",
+    "rabbitmq_alarms_free_disk_space_watermark",
+    "rabbitmq_detailed_queue_messages_unacked",
+}
 """Of Prometheus itself, and of RabbitMQ's plug-in."""
 CHAPTERS = {"Concurrency"}
 """Of the run-book, beside those of alerts."""
