@@ -23,6 +23,7 @@ async def delete(
             answer = await endpoints.call("delete documents", lambda e: e.search.DeleteDocuments, request, seconds=seconds)
             count, complete = count + answer.deleted_count, answer.complete
             gone.update(answer.deleted_document_ids)
+            request.resume_position = answer.resume_position
     for document_id in ids:
         if document_id not in gone:
             on_missing(document_id)

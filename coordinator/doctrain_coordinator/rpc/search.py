@@ -13,7 +13,7 @@ from doctrain_coordinator.core.common_words import telling
 from doctrain_coordinator.core.snippets import snippet
 from doctrain_coordinator.rpc import deeds
 from doctrain_coordinator.rpc.interceptors import CALLER
-from doctrain_coordinator.rpc.search_requests import check_delete, wanted
+from doctrain_coordinator.rpc.search_requests import check_delete, delete_position, wanted
 from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.searching import Hit, Searching
 
@@ -44,18 +44,22 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
         )
 
     async def DeleteDocuments(self, request: pb.DeleteDocumentsRequest, context: Any) -> pb.DeleteDocumentsResponse:
-        check_delete(request)
-        deleting = self._parts.deleting
+        rest, deleting = check_delete(request), self._parts.deleting
         of = f" of training {request.training_task_id}" if request.training_task_id else ""
         with deeds.deed(f"documents{of}") as deed:
             if request.training_task_id:
-                deleted = await deleting.of_training(request.training_task_id, deed)
+                deleted = await deleting.of_training(request.training_task_id, deed, rest)
             else:
-                deleted = await deleting.documents(request.document_ids, deed)
+                deleted = await deleting.documents(request.document_ids, deed, rest)
             if deed.sentence:
-                rest = "" if deleted.complete else ", and more remain"
-                deed.sentence = f"Documents{of} deleted from the index: {deleted.count:,}{rest}"
-        return pb.DeleteDocumentsResponse(deleted_count=deleted.count, complete=deleted.complete, deleted_document_ids=deleted.ids)
+                more = ", and more remain" if deleted.rest else ""
+                deed.sentence = f"Documents{of} deleted from the index: {deleted.count:,}{more}"
+        return pb.DeleteDocumentsResponse(
+            deleted_count=deleted.count,
+            complete=deleted.rest is None,
+            deleted_document_ids=deleted.ids,
+            resume_position=delete_position(request, deleted.rest) if deleted.rest else "",
+        )
 
     async def GetIndex(self, request: pb.GetIndexRequest, context: Any) -> pb.GetIndexResponse:
         size = await self._parts.searching.size(CALLER.get().tenant)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 
 from doctrain.v1 import search_pb2 as pb
 from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
+from doctrain_coordinator.rpc import tokens
+from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_task_id, page_size
+from doctrain_coordinator.search.deleting import Rest
+from doctrain_coordinator.search.remains import Delete
 from doctrain_coordinator.search.searching import Filter, Wanted
 
 MOST_QUERY_BYTES = 4096
@@ -14,6 +19,8 @@ MOST_PASSAGES, PASSAGES = 100, 10
 MOST_DOCUMENTS = 1000
 MOST_TRAININGS = 100
 MOST_TYPES = 100
+_EPOCH, _UNIT = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+"""Of the time in a resume position."""
 
 
 def wanted(request: pb.SearchRequest) -> Wanted:
@@ -54,8 +61,11 @@ def _check_filter(chosen: pb.SearchFilter, found: Violations) -> None:
             found.add(f"filter.media_types[{place}]", reason)
 
 
-def check_delete(request: pb.DeleteDocumentsRequest) -> None:
-    """Raises InvalidRequestError that names every field that is wrong."""
+def check_delete(request: pb.DeleteDocumentsRequest) -> Rest | None:
+    """Where the delete goes on, None for one that begins.
+
+    Raises InvalidRequestError that names every field that is wrong, and InvalidResumePositionError.
+    """
     found = Violations()
     if not request.document_ids and not request.training_task_id:
         found.add("document_ids", "There is nothing to delete: name documents or a training.")
@@ -65,6 +75,21 @@ def check_delete(request: pb.DeleteDocumentsRequest) -> None:
     if request.training_task_id and not is_task_id(request.training_task_id):
         found.add("training_task_id", TASK_ID_FAULT)
     found.raise_any()
+    if not request.resume_position:
+        return None
+    place, called, done = tokens.read(_delete_scope(request), request.resume_position, 3, "resume position")
+    called_at = _EPOCH + min(called, (datetime.now(UTC) - _EPOCH) // _UNIT) * _UNIT
+    return Rest(Delete(place, called_at), max(0, done))
+
+
+def delete_position(request: pb.DeleteDocumentsRequest, rest: Rest) -> str:
+    """From where the same request goes on."""
+    called = (rest.delete.called_at - _EPOCH) // _UNIT
+    return tokens.make(_delete_scope(request), rest.delete.place, called, rest.done)
+
+
+def _delete_scope(request: pb.DeleteDocumentsRequest) -> str:
+    return "\n".join(("DeleteDocuments", str(CALLER.get().tenant), request.training_task_id, *request.document_ids))
 
 
 def _check_documents(field: str, ids: Collection[str], found: Violations) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.search.remains import Delete, Remains, numbers
@@ -25,12 +26,19 @@ BATCH_SECONDS = 30.0
 BATCH_DOCUMENTS = 50
 
 
+class Rest(NamedTuple):
+    """Where a delete goes on: of the documents that are named, in their order without repetition, so many are done."""
+
+    delete: Delete
+    done: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """How many documents a call took out of the index, and whether it did all; of those that were named, which."""
+    """How many documents a call took out of the index, and what it left; of those that were named, which are out."""
 
     count: int
-    complete: bool
+    rest: Rest | None
     ids: Sequence[str] = ()
 
 
@@ -40,21 +48,22 @@ class Deleting:
     def __init__(self, pool: Pool, trainings: Trainings, remains: Remains) -> None:
         self._pool, self._trainings, self._remains = pool, trainings, remains
 
-    async def documents(self, document_ids: Sequence[str], deed: Deed) -> Deleted:
+    async def documents(self, document_ids: Sequence[str], deed: Deed, rest: Rest | None = None) -> Deleted:
         """Deletes documents by their ids, whichever training put them into the index, and those that older trainings have open.
 
-        The deed is written with each batch, in its transaction.
+        The deed is written with each batch, in its transaction. A call does one batch at least, so that each gets further.
         """
         until = asyncio.get_running_loop().time() + CALL_SECONDS
-        delete, gone = await self._called(), list[str]()
-        ids = sorted(set(document_ids))
-        for start in range(0, len(ids), BATCH_DOCUMENTS):
-            if asyncio.get_running_loop().time() > until:
-                return Deleted(len(gone), complete=False, ids=gone)
-            gone += await self._delete(deed, ids[start : start + BATCH_DOCUMENTS], delete, None)
-        return Deleted(len(gone), complete=True, ids=gone)
+        delete, gone = await self._called(rest), list[str]()
+        ids, done = sorted(set(document_ids)), rest.done if rest else 0
+        while done < len(ids):
+            gone += await self._delete(deed, ids[done : done + BATCH_DOCUMENTS], delete, None)
+            done += BATCH_DOCUMENTS
+            if asyncio.get_running_loop().time() > until and done < len(ids):
+                return Deleted(len(gone), Rest(delete, done), gone)
+        return Deleted(len(gone), None, gone)
 
-    async def of_training(self, task_id: str, deed: Deed) -> Deleted:
+    async def of_training(self, task_id: str, deed: Deed, rest: Rest | None = None) -> Deleted:
         """What a training put into the index and no newer one has replaced; the deed as in ``documents``.
 
         Raises TrainingNotFoundError, and TrainingNotEndedError: what still runs might index more.
@@ -66,17 +75,21 @@ class Deleting:
             raise TrainingNotEndedError(
                 f"The training {task_id!r} has not ended; cancel it or wait for its end, or name the documents to delete."
             )
-        delete, count = await self._called(), 0
-        while asyncio.get_running_loop().time() <= until:
+        delete, count = await self._called(rest), 0
+        while True:
             async with postgres.acquired(self._pool, "reading a training's documents", seconds=BATCH_SECONDS) as c:
                 ids = [row["document_id"] for row in await c.fetch(SQL["documents_of"], caller.tenant, training, BATCH_DOCUMENTS)]
             if not ids:
-                return Deleted(count, complete=True)
+                return Deleted(count, None)
             count += len(await self._delete(deed, ids, delete, training))
-        return Deleted(count, complete=False)
+            if asyncio.get_running_loop().time() > until:
+                return Deleted(count, Rest(delete))
 
-    async def _called(self) -> Delete:
+    async def _called(self, rest: Rest | None) -> Delete:
+        """The place of the delete, in the order of trainings, and its time: the first call's, for those that go on with it."""
         async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c:
+            if rest is not None:
+                return rest.delete._replace(place=await c.fetchval(SQL["resumed_place"], rest.delete.place))
             row = await c.fetchrow(SQL["next_place"])
         assert row is not None
         return Delete(row["place"], row["called_at"])

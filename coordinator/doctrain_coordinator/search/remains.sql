@@ -43,25 +43,34 @@ update deleted_document d set training = null from held where d.tenant = $1 and 
 
 -- name: forget_metadata
 -- In the record of trainings. A row that a group commit has now is passed over, so that neither waits for the other with rows locked.
-with held as (
+-- ``offset 0`` here and below: by the ids first, of which there are few, however many trainings the tenant has.
+with had as materialized (
     select d.training, d.ordinal
-    from training g join document d on d.training = g.id
-    where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.metadata is not null
-    for no key update of d skip locked
+    from unnest($2::text[]) as name
+    cross join lateral (select training, ordinal from document where document_id = name and metadata is not null offset 0) d
+    join training g on g.id = d.training
+    where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3
+), held as (
+    select d.training, d.ordinal from had join document d on d.training = had.training and d.ordinal = had.ordinal
+    where d.metadata is not null for no key update of d skip locked
 )
 update document d set metadata = null from held where d.training = held.training and d.ordinal = held.ordinal
 
 -- name: remembers_metadata
 select exists (
-    select 1 from training g join document d on d.training = g.id
-    where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.metadata is not null
+    select 1 from unnest($2::text[]) as name
+    cross join lateral (select training from document where document_id = name and metadata is not null offset 0) d
+    join training g on g.id = d.training
+    where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3
 )
 
 -- name: blobs
 -- The SHA-256 of the bytes that the documents were ever trained from: $4 are the numbers that ids are, in their order.
 select substr(d.uri, 8, 64) as sha256
-from training g join document d on d.training = g.id
-where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.document_id = any($2::text[]) and d.uri like 'blob://%'
+from unnest($2::text[]) as name
+cross join lateral (select training, uri from document where document_id = name offset 0) d
+join training g on g.id = d.training
+where g.tenant = $1 and coalesce(g.retry_of, g.id) < $3 and d.uri like 'blob://%'
 union
 select substr(g.uri_template, 8, 64)
 from training g join unnest($4::bigint[]) as number on number - g.number_offset between 0 and g.load_count - 1

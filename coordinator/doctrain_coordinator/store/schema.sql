@@ -143,6 +143,8 @@ create table training (
 ) with (fillfactor = 50);
 
 create unique index training_task on training (tenant, task_id);
+create index training_of_tenant on training (tenant, id);
+create index training_numbered on training (tenant) where uri_template is not null and load_count is not null;
 create index training_unsealed on training (id) where not sealed;
 create index training_open on training (tenant) where state in (1, 2);
 create index training_suspended on training (tenant) where suspended and state in (1, 2);
@@ -223,7 +225,8 @@ create table document (
     primary key (training, ordinal)
 ) with (fillfactor = 45);
 
-create unique index document_by_id on document (training, document_id) where document_id is not null;
+-- By its id first: of whoever has many trainings, those that had a document are found without looking into each.
+create unique index document_by_id on document (document_id, training) where document_id is not null;
 -- Which documents share an upload's bytes: the SHA-256 in blob://SHA256 or blob://SHA256/OFFSET/LENGTH.
 create index document_of_blob on document (substr(uri, 8, 64)) where uri like 'blob://%';
 

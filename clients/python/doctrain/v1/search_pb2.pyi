@@ -316,8 +316,11 @@ class DeleteDocumentsRequest(_message.Message):
 
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     TRAINING_TASK_ID_FIELD_NUMBER: _builtins.int
+    RESUME_POSITION_FIELD_NUMBER: _builtins.int
     training_task_id: _builtins.str
     """All documents that this training put into the index and no newer training has replaced. It must have ended."""
+    resume_position: _builtins.str
+    """From an answer to the same request that was not complete; empty: from the beginning."""
     @_builtins.property
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These documents, 1 to 1,000. They need not be in the index: what a training that was started before has of them stays out."""
@@ -327,10 +330,11 @@ class DeleteDocumentsRequest(_message.Message):
         *,
         document_ids: _abc.Iterable[_builtins.str] | None = ...,
         training_task_id: _builtins.str = ...,
+        resume_position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_ids", b"document_ids", "training_task_id", b"training_task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_ids", b"document_ids", "resume_position", b"resume_position", "training_task_id", b"training_task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,10 +349,15 @@ class DeleteDocumentsResponse(_message.Message):
     DELETED_COUNT_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     DELETED_DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    RESUME_POSITION_FIELD_NUMBER: _builtins.int
     deleted_count: _builtins.int
     """How many documents this call took out of the index."""
     complete: _builtins.bool
-    """Whether all is done. A call works for about 5 s; when this is false, make the same call again for the rest."""
+    """Whether all is done. A call works for about 5 s; when this is false, make the same call again with the `resume_position`."""
+    resume_position: _builtins.str
+    """From where to go on; set unless `complete`. What is done is not looked at again, and the delete keeps its place among trainings:
+    one that was started after the first call keeps what it indexes.
+    """
     @_builtins.property
     def deleted_document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of the request's `document_ids`, those that this call took out; the others were not in the index. Empty for a training."""
@@ -359,10 +368,11 @@ class DeleteDocumentsResponse(_message.Message):
         deleted_count: _builtins.int = ...,
         complete: _builtins.bool = ...,
         deleted_document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        resume_position: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "deleted_count", b"deleted_count", "deleted_document_ids", b"deleted_document_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "deleted_count", b"deleted_count", "deleted_document_ids", b"deleted_document_ids", "resume_position", b"resume_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

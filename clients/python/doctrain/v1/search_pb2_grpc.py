@@ -98,8 +98,8 @@ class SearchServiceServicer(object):
         before, and still runs or is retried, does not bring the documents back: there they end COMPLETED, or FAILED with NOT_FOUND
         where their bytes were not fetched yet. One that is started afterwards does.
 
-        Safe to repeat; documents that are not in the index are passed over. Errors: INVALID_REQUEST, TRAINING_NOT_FOUND,
-        TRAINING_NOT_ENDED (cancel it first, or name the documents), DEPENDENCY_UNAVAILABLE (Postgres or the blob store: what was
+        Safe to repeat; documents that are not in the index are passed over. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION,
+        TRAINING_NOT_FOUND, TRAINING_NOT_ENDED (cancel it first, or name the documents), DEPENDENCY_UNAVAILABLE (Postgres or the blob store: what was
         deleted so far stays deleted; make the same call again). What a call that broke off took out of the index and did not come to
         remove elsewhere is removed by the same call made again, before it is `complete`, and by itself within minutes where nobody
         makes it.
