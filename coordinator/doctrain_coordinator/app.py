@@ -67,6 +67,7 @@ from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.suspending import Suspensions
+from doctrain_coordinator.trainings.watch_reads import WatchReads
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_coordinator.web import dashboard
 from doctrain_coordinator.web.dashboard import Dashboard
@@ -134,6 +135,7 @@ class _Held:
     tracker: postgres.Pool
     api: postgres.Pool
     views: postgres.Pool
+    watches: postgres.Pool
     search: postgres.Pool
     sources: Sources
     model: QueryModel
@@ -157,6 +159,7 @@ class _Held:
             await pool("tracker", sizes.TRACKER),
             await pool("api", sizes.CALLS),
             await pool("views", sizes.VIEWS, planning.ONCE),
+            await pool("watches", sizes.WATCHES),
             await pool("search", sizes.SEARCHES, CONNECTION_SETTINGS),
             stack.enter_context(Sources.of(settings)),
             model,
@@ -222,6 +225,7 @@ class _Coordinator:
         training = TrainingService(
             TrainingParts(
                 pool=held.api,
+                reads=WatchReads(held.watches),
                 trainings=trainings,
                 starting=Starting(accepting, sources, uploads, most_documents=settings.max_manifest_documents),
                 retrying=Retrying(held.api, accepting),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,9 @@ from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.dispatch import dispatcher, grants
 from doctrain_coordinator.store import planning
-from doctrain_coordinator.tracking import heartbeats, recording
+from doctrain_coordinator.tracking import commits, heartbeats, recording
+from doctrain_coordinator.tracking.group_transaction import Batch, GroupTransaction
+from doctrain_coordinator.tracking.items import Begin, Item
 from doctrain_mesh import postgres as mesh_postgres
 from testkit.core import NOW_MS, Core, core, results
 from testkit.postgres import PostgresServer
@@ -302,3 +304,19 @@ async def test_reports_are_heap_only_updates(one: Core) -> None:
 async def _when(hot: object, table: str) -> dict[str, float] | None:
     ratios: dict[str, float] = await hot()  # type: ignore[operator]
     return ratios if {table, "shard"} <= ratios.keys() else None
+
+
+async def test_what_came_at_once_is_committed_in_bounded_parts(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "MOST_WEIGHT", 10)
+    sizes, run = list[int](), GroupTransaction.run
+
+    async def counted(self: GroupTransaction, c: mesh_postgres.OwnConnection, items: Sequence[Item]) -> Batch:
+        sizes.append(len(items))
+        return await run(self, c, items)
+
+    monkeypatch.setattr(GroupTransaction, "run", counted)
+    session, answered = await one.open("w"), list[Begun]()
+    one.committer.submit([Begin(session.session, number, 1, lambda outcome, _: answered.append(outcome)) for number in range(1000, 1035)])
+    await wait_until(lambda: len(answered) == 35)
+    assert set(answered) == {Begun.NOT_YOURS}
+    assert sizes == [10, 10, 10, 5]

@@ -14,6 +14,7 @@ from doctrain.errors import InvalidRequestError
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.rpc import interceptors, streams
+from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
 from doctrain_worker.pipeline.processor import ErrorClass, Failure
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
@@ -81,3 +82,14 @@ async def test_an_error_with_much_to_tell_still_reaches_its_caller(served: Coord
     manifest = await acme.upload(b'{"document_id": "a", "uri": "s3://bucket/x", "' + b"k" * 30_000 + b'": 1}')
     with pytest.raises(InvalidRequestError):
         await acme.start_training(manifest_uri=manifest.uri)
+
+
+async def test_a_worker_that_names_more_than_any_has_ends_its_stream(served: Coordinators) -> None:
+    call = tracker_pb2_grpc.TrackerServiceStub(await served.channel()).Track(metadata=metadata(await served.key(2)))
+    await call.write(tracker_pb2.TrackRequest(hello=tracker_pb2.Hello(worker_id="w", lanes=1)))
+    await call.read()
+    begins = [tracker_pb2.Begin(shard=tracker_pb2.ShardRef(shard=number, number=1)) for number in range(2_001)]
+    await call.write(tracker_pb2.TrackRequest(begins=begins))
+    with pytest.raises(grpc.aio.AioRpcError, match="There are 2,001 begins; a worker names at most 2,000 in one message") as ended:
+        await _read_to_its_end(call)
+    assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -113,6 +113,7 @@ class Stream:
         return StreamEnd.SILENT
 
     def _take(self, request: pb.TrackRequest) -> None:
+        tracker_requests.check(request)
         if request.HasField("heartbeat"):
             self._beat(request.heartbeat)
         if request.begins or request.blocks:

@@ -27,6 +27,7 @@ from doctrain_coordinator.trainings.control import Control
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_coordinator.trainings.retrying import Retrying
 from doctrain_coordinator.trainings.starting import Starting
+from doctrain_coordinator.trainings.watch_reads import WatchReads
 from doctrain_coordinator.trainings.watchers import WatchHub
 from doctrain_mesh.errors import BrokerUnavailableError, invalid_field
 from doctrain_mesh.network.uris import UriRules
@@ -43,6 +44,7 @@ class TrainingParts:
     """What the service needs."""
 
     pool: Pool
+    reads: WatchReads
     trainings: Trainings
     starting: Starting
     retrying: Retrying
@@ -116,7 +118,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def WatchStatus(self, request: pb.WatchStatusRequest, context: Any) -> AsyncIterator[pb.WatchStatusResponse]:
         training = await self._find(request.training_task_id)
-        watching = Watching(self._parts.pool, self._parts.hub, training, self._parts.heartbeat_seconds)
+        watching = Watching(self._parts.reads, self._parts.hub, CALLER.get().tenant, training, self._parts.heartbeat_seconds)
         async for response in watching.responses(request.resume_position, documents=request.include_documents):
             yield response
 

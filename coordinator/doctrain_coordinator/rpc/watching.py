@@ -9,8 +9,8 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc import tokens, translate
 from doctrain_coordinator.trainings.changed_documents import ChangedDocuments
 from doctrain_coordinator.trainings.long_documents import LongDocuments
+from doctrain_coordinator.trainings.watch_reads import WatchReads
 from doctrain_coordinator.trainings.watchers import WatchHub
-from doctrain_mesh.postgres import Pool
 
 # Which shards changed is read from all of a training's: of one with so many documents, seldom.
 MANY, MANY_SECONDS = 100_000, 1.0
@@ -19,9 +19,9 @@ MANY, MANY_SECONDS = 100_000, 1.0
 class Watching:
     """Follows one training for one caller. What is sent is taken from the hub's mailbox, so a slow reader skips states."""
 
-    def __init__(self, pool: Pool, hub: WatchHub, training: int, heartbeat_seconds: float) -> None:
+    def __init__(self, reads: WatchReads, hub: WatchHub, tenant: int, training: int, heartbeat_seconds: float) -> None:
         self._hub, self._training, self._heartbeat = hub, training, heartbeat_seconds
-        self._changed, self._long = ChangedDocuments(pool, training), LongDocuments(pool, training)
+        self._changed, self._long = ChangedDocuments(reads, tenant, training), LongDocuments(reads, tenant, training)
 
     async def responses(self, resume_position: str, *, documents: bool) -> AsyncIterator[pb.WatchStatusResponse]:
         """What to send, until the training has ended; raises InvalidResumePositionError, ShuttingDownError."""

@@ -31,6 +31,8 @@ from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
 COMMIT_SECONDS = 20.0
+MOST_WEIGHT = 20_000
+"""Documents and shards in one commit: a fraction of what one does in its time, however much has come."""
 
 
 class _Whole:
@@ -89,10 +91,7 @@ class Committer:
             while True:
                 await self._arrived.wait()
                 await self._pause()
-                items, self._items = self._items, []
-                self._arrived.clear()
-                self._hurry.clear()
-                self._urgent = False
+                items = self._next()
                 self._pacer.started(self._clock())
                 self._latency.began(self._clock())
                 await self._commit_until_done(items)
@@ -100,6 +99,18 @@ class Committer:
         finally:
             if self._open is not None:
                 await postgres.close_connection(self._open)
+
+    def _next(self) -> list[Item]:
+        """The items of one commit; those that are too many for one stay for the next, which comes at once."""
+        weight = count = 0
+        while count < len(self._items) and weight < MOST_WEIGHT:
+            weight, count = weight + self._items[count].weight, count + 1
+        items, self._items = self._items[:count], self._items[count:]
+        self._urgent = bool(self._items)
+        if not self._items:
+            self._arrived.clear()
+            self._hurry.clear()
+        return items
 
     async def _pause(self) -> None:
         while True:

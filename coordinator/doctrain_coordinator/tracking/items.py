@@ -56,6 +56,11 @@ class Begin:
     answer: Callable[[Begun, BegunShard | None], None]
     urgent: bool = True
 
+    @property
+    def weight(self) -> int:
+        """What it adds to a commit, in documents."""
+        return 1
+
 
 Answer = Callable[[Recorded, bool, Sequence[int]], None]
 
@@ -72,6 +77,11 @@ class Report:
     urgent: bool
     outcome: Recorded = Recorded.RECORDED
     invalid: Sequence[int] = ()
+
+    @property
+    def weight(self) -> int:
+        """What it adds to a commit, in documents."""
+        return 1 + len(self.block.started)
 
 
 Item = Begin | Report

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from doctrain_coordinator.core.states import DocumentState, ShownState
 from doctrain_coordinator.trainings.reading import Seen, read_documents
 from doctrain_coordinator.trainings.views import DocumentView
-from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Pool, Record, statements
+from doctrain_coordinator.trainings.watch_reads import WatchReads
+from doctrain_mesh.postgres import Record, statements
 
 SQL = statements.of(__name__, DocumentState, ShownState)
-READ_SECONDS = 10.0
 MOST_DOCUMENTS = 200
 ENOUGH_BYTES = 128 * 1024
 """Of documents in one batch: a client that reads nothing is to hold little of this process's memory."""
@@ -20,8 +19,8 @@ ENOUGH_BYTES = 128 * 1024
 class ChangedDocuments:
     """Remembers what was told of shards that are not over."""
 
-    def __init__(self, pool: Pool, training: int) -> None:
-        self._pool, self._training = pool, training
+    def __init__(self, reads: WatchReads, tenant: int, training: int) -> None:
+        self._reads, self._tenant, self._training = reads, tenant, training
         self._told: dict[int, set[int]] = {}
 
     def forget(self) -> None:
@@ -33,7 +32,7 @@ class ChangedDocuments:
 
         ``seen`` is how it stands. Raises StoreUnavailableError.
         """
-        async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
+        async with self._reads.connection(self._tenant, "reading what changed") as c:
             shards = await c.fetch(SQL["changed_shards"], self._training, version)
         for shard in shards:
             async for documents in self._of_shard(shard):
@@ -45,7 +44,7 @@ class ChangedDocuments:
         told = self._told.setdefault(shard["id"], set())
         first, last = shard["first"], shard["first"] + shard["count"] - 1
         while first <= last:
-            async with postgres.acquired(self._pool, "reading what changed", seconds=READ_SECONDS) as c:
+            async with self._reads.connection(self._tenant, "reading what changed") as c:
                 arguments = self._training, first, last, MOST_DOCUMENTS
                 found = await read_documents(c, SQL["ended_documents"], *arguments, most_bytes=ENOUGH_BYTES)
             fresh = [document for document in found.documents if document.ordinal not in told]

@@ -6,19 +6,18 @@ from doctrain_coordinator.core.stages import UnderWay, restored_under_way
 from doctrain_coordinator.core.states import DocumentState, ShownState
 from doctrain_coordinator.trainings.reading import Seen
 from doctrain_coordinator.trainings.views import DocumentView
-from doctrain_mesh import postgres
-from doctrain_mesh.postgres import Pool, statements
+from doctrain_coordinator.trainings.watch_reads import WatchReads
+from doctrain_mesh.postgres import statements
 
 SQL = statements.of(__name__, DocumentState, ShownState)
-READ_SECONDS = 10.0
 MOST = 10
 
 
 class LongDocuments:
     """Remembers those that were told last."""
 
-    def __init__(self, pool: Pool, training: int) -> None:
-        self._pool, self._training = pool, training
+    def __init__(self, reads: WatchReads, tenant: int, training: int) -> None:
+        self._reads, self._tenant, self._training = reads, tenant, training
         self._known: dict[int, DocumentView] = {}
 
     async def first(self, seen: Seen) -> list[tuple[DocumentView, UnderWay]]:
@@ -26,7 +25,7 @@ class LongDocuments:
         found = restored_under_way(seen.training.under_way)
         first = sorted(found, key=lambda ordinal: found[ordinal].began_ms)[:MOST]
         if not self._known.keys() >= set(first):
-            async with postgres.acquired(self._pool, "reading what runs", seconds=READ_SECONDS) as c:
+            async with self._reads.connection(self._tenant, "reading what runs") as c:
                 rows = await c.fetch(SQL["long_documents"], self._training, first)
             self._known = {row["ordinal"]: DocumentView(**row) for row in rows}
         return [(self._known[ordinal], found[ordinal]) for ordinal in first if ordinal in self._known]
