@@ -45,7 +45,7 @@ async def test_train_a_folder_and_watch_it_to_its_end(shell: Shell, service: Scr
     assert "processing: 0 of 3 documents ended" in result.stdout
     assert "Completed: 3 documents trained, 0 failed." in result.stdout
     assert result.stderr == f"Left out 1 file that cannot be trained:\n  {folder}/empty.txt: It is empty.\n"
-    [request] = service.asked(pb.StartTrainingRequest)
+    *_, request = service.asked(pb.StartTrainingRequest)
     assert [document.document_id for document in request.documents] == ["a.txt", "b.txt", "deep/c.md"]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import grpc
 import pytest
 
 from doctrain.v1 import training_pb2 as pb
-from testkit.scripted_service import ScriptedService
+from testkit.scripted_service import Failure, ScriptedService
 from testkit.shell import Shell, lines
 
 
@@ -23,6 +24,7 @@ async def test_what_is_said_of_every_document_of_a_folder(shell: Shell, service:
     assert {document.media_type for document in service.asked(pb.StartTrainingRequest)[-1].documents} == {"text/markdown"}
     for wrong, said in (
         (("--metadata", "year"), "'year' is not KEY=VALUE."),
+        (("--metadata", "year=1", "--metadata", "year=2"), "--metadata: 'year' has two values, '1' and '2'; give it one."),
         (("--id", ""), "'' cannot be a training's id"),
     ):
         refused = await shell("train", str(folder), *wrong)
@@ -42,6 +44,15 @@ async def test_a_dry_run_starts_nothing(shell: Shell, service: ScriptedService, 
     service.blobs.clear()
     wrong = await shell("train", str(folder), "--id", "bad/id")
     assert (wrong.exit_code, "cannot be a training's id" in wrong.stderr, service.blobs) == (2, True, {})
+
+
+async def test_what_the_plan_does_not_allow_is_told_before_a_file_is_sent(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    sentence = "The plan free allows 2 documents in one training, and this one has 3; split it."
+    for words in ((), ("--dry-run",)):
+        service.failures["StartTraining"] = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, sentence, "QUOTA_EXCEEDED")]
+        result = await shell("train", str(folder), *words)
+        assert (result.exit_code, result.stdout, result.stderr.endswith(f"Error: {sentence}\n")) == (4, "", True)
+    assert (service.blobs, service.trainings) == ({}, {})
 
 
 async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
@@ -68,7 +79,7 @@ async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
 
 async def test_a_prefix_keeps_two_folders_apart(shell: Shell, service: ScriptedService, folder: Path) -> None:
     await shell("train", str(folder), "--pattern", "*.txt", "--prefix", "2026/")
-    assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[0].documents] == ["2026/a.txt", "2026/b.txt"]
+    assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[-1].documents] == ["2026/a.txt", "2026/b.txt"]
 
 
 async def test_an_order_that_leaves_no_worker_is_told(shell: Shell, service: ScriptedService) -> None:

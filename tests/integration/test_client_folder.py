@@ -43,7 +43,7 @@ async def test_nothing_is_stored_for_a_dry_run_or_where_the_training_is_there_al
     assert list(service.blobs) == [named[0].uri]
     service.blobs.clear()
     (tmp_path / "b.txt").write_text("b")
-    service.failures["StartTraining"] = [Failure(grpc.StatusCode.ALREADY_EXISTS, "The id is taken.", "TRAINING_EXISTS")]
+    service.failures["StartTraining"] = [Failure(grpc.StatusCode.ALREADY_EXISTS, "The id is taken.", "TRAINING_EXISTS")] * 2
     with pytest.raises(errors.TrainingExistsError):
         await client.train_folder(tmp_path, training_task_id="t")
     with pytest.raises(errors.UsageError, match="'bad/id' cannot be a training's id; one has 1 to 128 characters"):

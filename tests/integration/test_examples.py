@@ -52,4 +52,4 @@ async def test_the_example_of_the_readme_runs_as_pasted(tmp_path: Path) -> None:
         said, error = await process.communicate()
     assert (process.returncode, said.decode()) == (0, "Completed 1 document.\n"), error.decode()
     assert service.keys == {"Bearer a-tenants"}
-    assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[0].documents] == ["a.txt"]
+    assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[-1].documents] == ["a.txt"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -130,6 +131,8 @@ async def test_the_command_line_takes_a_tenants_name_from_operators(served: Coor
     for command in ("status", "documents", "explain", "pause", "resume", "cancel"):
         assert (await shell(command, "of-acme", "--tenant", "acme")).exit_code == 0
     assert (await shell("status", "of-acme", "--tenant", "zebra")).exit_code == 4
+    assert (await shell("limits", "--tenant", "acme")).stdout.startswith("Plan paid.")
+    assert (await shell("usage", "--tenant", "acme")).exit_code == 0
     watched = await shell("watch", "of-acme", "--tenant", "acme")
     assert (watched.exit_code, watched.stdout.startswith("Cancelled: 0 documents trained, 0 failed")) == (1, True)
     retried = await shell("retry", "of-acme", "--tenant", "acme", "--id", "again")
@@ -137,6 +140,20 @@ async def test_the_command_line_takes_a_tenants_name_from_operators(served: Coor
     assert (await shell("list", "--tenant", "acme", "--all-tenants")).exit_code == 2
     shell.environment["DOCTRAIN_API_KEY"] = await served.key(1, "zebra")
     assert (await shell("status", "of-acme", "--tenant", "acme")).exit_code == 5
+
+
+@pytest.mark.usefixtures("two_tenants")
+async def test_operators_are_told_of_the_option_where_there_is_one(served: Coordinators, tmp_path: Path) -> None:
+    shell = Shell(served.running[0].address)
+    shell.environment["DOCTRAIN_API_KEY"] = await served.key(3)
+    for words in (("status", "of-acme"), ("watch", "of-acme"), ("retry", "of-acme"), ("limits",), ("usage",), ("list",)):
+        denied = await shell(*words)
+        assert (denied.exit_code, "--tenant on the command line" in denied.stderr) == (5, True), words
+        assert "--tenant NAME" in (await shell(words[0], "--help")).stdout
+    (tmp_path / "a.txt").write_text("a")
+    for words in (("train", str(tmp_path)), ("upload", str(tmp_path / "a.txt")), ("uploads",), ("search", "a"), ("index",)):
+        denied = await shell(*words)
+        assert denied.stderr.endswith("A key of role operator may not call this; it needs one of role tenant.\n"), words
 
 
 async def test_what_an_operator_sets_is_filed_under_no_tenant_that_it_names(served: Coordinators, acme: doctrain.AsyncClient) -> None:

@@ -76,6 +76,41 @@ async def test_documents_of_a_training_and_of_all_that_have_not_ended(served: Co
     await acme.start_training([pb.DocumentInput(document_id=str(n), content=b"x") for n in range(10)])
 
 
+async def test_a_dry_run_is_refused_where_the_start_would_be_and_nothing_is_sent_for_it(
+    served: Coordinators, fleet: AsyncFleet, tmp_path: Path
+) -> None:
+    await fleet.put_plan("small", slots=5, open_trainings=2, training_documents=10, open_documents=15)
+    acme = await served.tenant("acme", "small")
+    manifest = (await acme.upload("".join(f'{{"document_id": "{n}", "uri": "s3://bucket/{n}"}}\n' for n in range(11)).encode())).uri
+    given = [pb.DocumentInput(document_id=str(n), content=b"x") for n in range(11)]
+    (tmp_path / "many").mkdir()
+    for n in range(11):
+        (tmp_path / "many" / f"{n}.txt").write_text(f"{n}")
+    kept = kept_bytes(served)
+
+    async def dry_runs() -> set[str]:
+        runs = (
+            acme.start_training(given, validate_only=True),
+            acme.start_training(numbered=numbered(11), validate_only=True),
+            acme.start_training(manifest_uri=manifest, validate_only=True),
+            acme.train_folder(tmp_path / "many", validate_only=True),
+            acme.train_folder(tmp_path / "many"),
+        )
+        return {which(await refused(run))[1] for run in runs}
+
+    assert await dry_runs() == {"training_documents"}
+    twice = await acme.start_training([*given, given[0]], validate_only=True)
+    assert list(twice.summary.duplicate_ids) == ["0"], "which a start refuses before it looks at the plan"
+    await fleet.put_plan("small", slots=5, open_trainings=2, open_documents=15)
+    await acme.start_training(numbered=numbered(5), training_task_id="first")
+    assert await dry_runs() == {"open_documents"}
+    await acme.start_training(numbered=numbered(10), training_task_id="second")
+    assert await dry_runs() == {"open_trainings"}
+    known = await acme.start_training(numbered=numbered(10), training_task_id="second", validate_only=True)
+    assert known.summary.existed, "a repetition is no other training"
+    assert kept_bytes(served) == kept
+
+
 async def test_a_manifest_that_turns_out_longer_than_the_plan_allows_ends_its_training(
     served: Coordinators, fleet: AsyncFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from doctrain import deleting, requests, retry, storing, words
 from doctrain import folder as folders
 from doctrain import upload as uploads
 from doctrain.endpoints import Endpoints
-from doctrain.errors import TrainingNotFoundError
+from doctrain.errors import TrainingExistsError
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Labels, Scan, Skipped
 from doctrain.following import follow
@@ -361,12 +361,13 @@ class AsyncClient:
         """Stores the files of a folder and starts their training.
 
         Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest. Nothing
-        but that is stored with ``validate_only``, or when there is a training of that id already.
+        but that is stored with ``validate_only``, or when there is a training of that id already. Raises QuotaExceededError before
+        anything is stored when the plan allows no training of so many documents, or not now.
         """
         words.check_training_task_id(training_task_id)
         labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
         found = await storing.scanned(folder, pattern, labels, strict=strict)
-        stores = not (validate_only or (training_task_id is not None and await self._is_known(training_task_id)))
+        stores = not (await self._is_known(training_task_id, len(found.files)) or validate_only)
         documents = await documents_of(
             found,
             self._stored if stores else storing.named,
@@ -386,9 +387,12 @@ class AsyncClient:
         answer = await self.upload(path)
         return answer.uri, answer.size
 
-    async def _is_known(self, training_task_id: str) -> bool:
-        try:
-            await self.get_training(training_task_id)
-        except TrainingNotFoundError:
+    async def _is_known(self, training_task_id: str | None, count: int) -> bool:
+        """Whether there is a training of that id; raises QuotaExceededError when there is none, nor may be one of so many documents."""
+        if not count:
             return False
-        return True
+        try:
+            asked = await self.start_training(numbered=requests.so_many(count), training_task_id=training_task_id, validate_only=True)
+        except TrainingExistsError:
+            return True
+        return asked.summary.existed

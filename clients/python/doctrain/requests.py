@@ -46,6 +46,11 @@ def start_training(
     return training_pb2.StartTrainingRequest(documents=given, numbered=numbered, **fields)
 
 
+def so_many(count: int) -> training_pb2.NumberedDocuments:
+    """Documents whose bytes are nowhere, for a dry run that asks whether so many could be started."""
+    return training_pb2.NumberedDocuments(uri_template=f"blob://{'0' * 64}/{{n}}/1", count=count)
+
+
 def search(
     query: str, *, mode: search_pb2.SearchMode.ValueType | str, page_size: int, metadata: Mapping[str, str] | None, **fields: Any
 ) -> search_pb2.SearchRequest:

@@ -90,14 +90,22 @@ class Starting:
         """
         caller, task_id = deed.caller, start.task_id or new_task_id()
         standing = await self._accepting.standing(caller, task_id, start.request_hash)
-        if start.validate_only:
-            return await self._dry_run(caller, start, aside, existed=standing.known is not None), standing
-        if standing.known is not None:
+        if standing.known is not None and not start.validate_only:
             return standing.known, standing
-        standing.check_trainings()
+        if standing.known is None and not start.duplicate_ids:
+            standing.check_trainings()
+        if start.validate_only:
+            return await self._dry_run(caller, start, standing, aside), standing
         return await self._store(start, task_id, standing, deed, aside), standing
 
-    async def _dry_run(self, caller: Identity, start: Start, aside: Aside, *, existed: bool) -> Accepted:
+    async def _dry_run(self, caller: Identity, start: Start, standing: Standing, aside: Aside) -> Accepted:
+        """What ``_store`` would say, without storing; duplicates are told before what the plan allows, as they are refused before."""
+        found = await self._looked_at(caller, start, aside, existed=standing.known is not None)
+        if not found.existed and not found.duplicate_ids:
+            standing.check_documents(found.documents)
+        return found
+
+    async def _looked_at(self, caller: Identity, start: Start, aside: Aside, *, existed: bool) -> Accepted:
         if not start.manifest_uri:
             count = start.numbered.count if start.numbered is not None else len(start.documents)
             return Accepted(0, count, existed, duplicate_ids=start.duplicate_ids[:MOST_DUPLICATES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -50,6 +51,15 @@ class MediaType(click.ParamType[str]):
         if not (kind and slash and subtype):
             self.fail(f"{value!r} is no media type such as text/markdown or application/pdf.", param, ctx)
         return value
+
+
+def by_key(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The pairs of ``--metadata``; raises click.UsageError for a key of two values, for only one of them would be heeded."""
+    found: dict[str, str] = {}
+    for key, content in pairs:
+        if found.setdefault(key, content) != content:
+            raise click.UsageError(f"--metadata: {key!r} has two values, {found[key]!r} and {content!r}; give it one.")
+    return found
 
 
 TRAINING_STATE = Word(TRAINING_STATES, "TRAINING_STATE_")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from doctrain.cli import output, times
-from doctrain.cli.choices import MEDIA_TYPE, PAIR, SEARCH_MODE
+from doctrain.cli.choices import MEDIA_TYPE, PAIR, SEARCH_MODE, by_key
 from doctrain.cli.connection import Access
 from doctrain.cli.session import Session, connected
 
@@ -47,6 +47,7 @@ async def search(
 
     QUERY is a question, or words.
     """
+    metadata = by_key(pairs)
     async with session.client() as client:
         hits = await client.search(
             " ".join(query),
@@ -54,7 +55,7 @@ async def search(
             page_size=limit,
             training_task_ids=training_task_ids,
             document_ids=document_ids,
-            metadata=dict(pairs),
+            metadata=metadata,
             media_types=media_types,
             on_unknown=lambda unknown: click.echo(output.printable(str(unknown)), err=True),
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from doctrain.cli import output, progress, times
-from doctrain.cli.choices import ERROR_CLASS, MEDIA_TYPE, PAIR
+from doctrain.cli.choices import ERROR_CLASS, MEDIA_TYPE, PAIR, by_key
 from doctrain.cli.connection import Access
 from doctrain.cli.session import DONE, NOT_COMPLETED, REFUSED, Session, connected
 
@@ -42,7 +42,7 @@ FAILURES_SHOWN = 10
     "--id", "training_task_id", help="The training's id; the same id and documents start nothing twice. Without it: a random one."
 )
 @click.option("--watch", "follow", is_flag=True, help="Stay until the training has ended; exit 1 unless it completed.")
-@click.option("--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit 4 for duplicate ids.")
+@click.option("--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit 4 for what would be refused.")
 @click.option("--retrain", is_flag=True, help="Read documents again that the index holds already as they are now.")
 @connected(Access.TENANT)
 async def train(
@@ -67,6 +67,7 @@ async def train(
     trained are left out and listed; hidden ones are left out.
     """
     _check_source(folder, manifest, labelled=bool(pairs or media_type or unpack))
+    metadata = by_key(pairs)
     from doctrain import words
     from doctrain.requests import new_training_task_id
 
@@ -84,7 +85,7 @@ async def train(
             assert folder is not None
             from doctrain import folder as folders
 
-            found = folders.scan(folder, pattern, folders.Labels(prefix, dict(pairs), media_type or "", unpack))
+            found = folders.scan(folder, pattern, folders.Labels(prefix, metadata, media_type or "", unpack))
             started, skipped = await _train_folder(
                 client, session, found, training_task_id, strict=strict, dry_run=dry_run, retrain=retrain
             )

@@ -47,7 +47,7 @@ def days(first_day: datetime | None, last_day: datetime | None) -> dict[str, dat
 
 @click.command()
 @period_options
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def usage(session: Session, first_day: datetime | None, last_day: datetime | None) -> None:
     """Show what was used, by day of UTC."""
     async with session.client() as client:
@@ -77,7 +77,7 @@ def _row(name: str, found: Sequence[UsageDay]) -> tuple[object, ...]:
 
 
 @click.command()
-@connected(Access.TENANT)
+@connected(Access.TENANT, for_tenant=True)
 async def limits(session: Session) -> None:
     """Show what the plan allows, and how much of it is in use."""
     async with session.client() as client:

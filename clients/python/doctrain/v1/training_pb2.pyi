@@ -320,7 +320,9 @@ class StartTrainingRequest(_message.Message):
     validate_only: _builtins.bool
     """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first documents are checked, at
     most 5,000 and fewer where they are long or come slowly; `summary.partial` says whether there are more.
-    An id that is taken by other content is TRAINING_EXISTS here, too.
+    What would be refused is refused here, too: an id that is taken by other content is TRAINING_EXISTS, and what the plan does not
+    allow now is QUOTA_EXCEEDED, of a manifest by the documents that were read. Only how many bytes of `content` the plan lets be kept
+    is not looked at.
     """
     retrain: _builtins.bool
     """Reads every document again. Else one whose bytes the index holds already, read, cut and embedded in the way of today, is not read

@@ -135,8 +135,9 @@ class TrainingServiceServicer(object):
         """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
         Safe to repeat with the same `training_task_id`: the same content answers the same training.
-        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
-        tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (the tenant's plan allows no more
+        trainings or documents that have not ended, or not so many documents in one training), DEPENDENCY_UNAVAILABLE (Postgres or the
+        blob store; never because the broker or the registry is away).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

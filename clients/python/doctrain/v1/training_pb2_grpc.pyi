@@ -48,8 +48,9 @@ class TrainingServiceStub:
     """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
     Safe to repeat with the same `training_task_id`: the same content answers the same training.
-    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
-    tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (the tenant's plan allows no more
+    trainings or documents that have not ended, or not so many documents in one training), DEPENDENCY_UNAVAILABLE (Postgres or the
+    blob store; never because the broker or the registry is away).
     """
     GetTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.GetTrainingRequest, _training_pb2.GetTrainingResponse]
     """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
@@ -134,8 +135,9 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
     Safe to repeat with the same `training_task_id`: the same content answers the same training.
-    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
-    tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+    Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (the tenant's plan allows no more
+    trainings or documents that have not ended, or not so many documents in one training), DEPENDENCY_UNAVAILABLE (Postgres or the
+    blob store; never because the broker or the registry is away).
     """
     GetTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.GetTrainingRequest, _training_pb2.GetTrainingResponse]  # type: ignore[assignment]
     """The present state of one training. Errors: TRAINING_NOT_FOUND, DEPENDENCY_UNAVAILABLE."""
@@ -223,8 +225,9 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts documents for training. Once it answers OK, every document reaches an end, whatever dies meanwhile.
 
         Safe to repeat with the same `training_task_id`: the same content answers the same training.
-        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (too many trainings of the
-        tenant have not ended), DEPENDENCY_UNAVAILABLE (Postgres or the blob store; never because the broker or the registry is away).
+        Errors: INVALID_REQUEST, INVALID_MANIFEST, REQUEST_TOO_LARGE, TRAINING_EXISTS, QUOTA_EXCEEDED (the tenant's plan allows no more
+        trainings or documents that have not ended, or not so many documents in one training), DEPENDENCY_UNAVAILABLE (Postgres or the
+        blob store; never because the broker or the registry is away).
         """
 
     @_abc_1.abstractmethod
