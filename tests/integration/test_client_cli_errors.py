@@ -94,6 +94,25 @@ async def test_a_bad_character_in_the_key_is_a_sentence_and_5(shell: Shell, serv
     assert (await shell("status", "t", "--api-key", " secret\n")).exit_code == 0
 
 
+async def test_an_empty_key_is_refused_wherever_it_comes_from(shell: Shell, service: ScriptedService, tmp_path: Path) -> None:
+    service.trainings["t"] = pb.Training(training_task_id="t")
+    address = shell.environment.pop("DOCTRAIN_ADDRESS")
+    shell.environment["DOCTRAIN_PROFILE"] = str(tmp_path / "profile.json")
+    (tmp_path / "profile.json").write_text(json.dumps({"address": address, "tenant_key": "profiles"}))
+    for words in (("status", "t", "--api-key", ""), ("--api-key", "", "status", "t")):
+        refused = await shell(*words)
+        assert (refused.exit_code, refused.stderr.startswith("Error: --api-key or DOCTRAIN_API_KEY is given and empty:")) == (5, True)
+    shell.environment["DOCTRAIN_API_KEY"] = ""
+    assert (await shell("status", "t")).exit_code == 5
+    for words in (("status", "t", "--address", ""), ("--address", "", "status", "t")):
+        assert "Which service?" in (await shell(*words)).stderr
+    assert not service.keys
+    del shell.environment["DOCTRAIN_API_KEY"]
+    shell.environment["DOCTRAIN_ADDRESS"] = ""
+    assert (await shell("status", "t")).exit_code == 0, "an empty variable is as none"
+    assert service.keys == {"Bearer profiles"}
+
+
 async def test_nothing_but_the_sentence_is_said_of_a_server_without_tls(shell: Shell) -> None:
     process = await shell.start("status", "t", "--ca", "system")
     _, said = await process.communicate()

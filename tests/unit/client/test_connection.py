@@ -53,9 +53,11 @@ def test_the_keys_of_a_profile_go_to_no_other_address(home: Path) -> None:
     assert resolved(home, address="elsewhere:7700", api_key="k") == Connection("elsewhere:7700", "k", None)
 
 
-def test_white_space_is_no_key(home: Path) -> None:
+def test_white_space_is_no_key_and_an_empty_one_is_never_replaced(home: Path) -> None:
     assert resolved(home, api_key=" mine\n").api_key == "mine"
-    assert resolved(home, api_key="  ").api_key == "tenants"
+    assert resolved(home, api_key="  ").api_key == ""
+    assert resolved(home, DOCTRAIN_API_KEY="").api_key == ""
+    assert resolved(home, api_key="mine", DOCTRAIN_API_KEY="").api_key == "mine"
 
 
 def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:

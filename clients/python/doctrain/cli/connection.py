@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+KEY_VARIABLE = "DOCTRAIN_API_KEY"
 PROFILE_VARIABLE = "DOCTRAIN_PROFILE"
 DEFAULT_PROFILE = Path("doctrain-data/client.json")
 SYSTEM_ROOTS = "system"
@@ -40,10 +41,11 @@ def resolve(
 ) -> Connection:
     """Puts together what was given; raises click.UsageError that says what is missing and how to give it.
 
-    ``folder`` is where the default profile is looked for.
+    ``folder`` is where the default profile is looked for. A key that is given and empty stays so: nobody is to be taken for another.
     """
     profile = _read_profile(environment, folder)
-    api_key = (api_key or "").strip() or None
+    if api_key is None:
+        api_key = environment.get(KEY_VARIABLE)
     if address is None:
         address = profile.get("address")
     if not address:
@@ -52,14 +54,14 @@ def resolve(
             here = f"or, while `doctrain dev` still starts here, wait until it has written {DEFAULT_PROFILE}."
         raise click.UsageError(f"Which service? Give --address HOST:PORT, set DOCTRAIN_ADDRESS, {here}")
     if profile.get("address") == address:
-        api_key = api_key or profile.get(access.value)
+        api_key = profile.get(access.value) if api_key is None else api_key
         ca = ca or profile.get("ca")
-    if not api_key:
+    if api_key is None:
         whose = "an operator's" if access is Access.OPERATOR else "a tenant's"
         raise click.UsageError(f"No API key: give {whose} by --api-key or DOCTRAIN_API_KEY.")
     if ca and ca != SYSTEM_ROOTS and not Path(ca).is_file():
         raise click.UsageError(f"The CA file {ca} does not exist; give a PEM file, or `{SYSTEM_ROOTS}` for the public authorities.")
-    return Connection(address=address, api_key=api_key, ca=ca or None)
+    return Connection(address=address, api_key=api_key.strip(), ca=ca or None)
 
 
 def _read_profile(environment: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ import click
 from click.core import ParameterSource
 
 from doctrain.cli import wording
-from doctrain.cli.connection import Access, Connection, resolve
+from doctrain.cli.connection import KEY_VARIABLE, Access, Connection, resolve
 
 if TYPE_CHECKING:
     from doctrain.client import AsyncClient
@@ -28,7 +28,7 @@ Arguments = ParamSpec("Arguments")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 CONNECTION = {
     "address": ("--address", "DOCTRAIN_ADDRESS", "The service, as HOST:PORT[,HOST:PORT]."),
-    "api_key": ("--api-key", "DOCTRAIN_API_KEY", "Who you are."),
+    "api_key": ("--api-key", KEY_VARIABLE, "Who you are."),
     "ca": ("--ca", "DOCTRAIN_CA", "PEM file of the service's CA, or `system`; without it: no TLS."),
 }
 """Options that every command takes, before its name and after it."""
@@ -48,9 +48,12 @@ class Session:
     """What to say when the person presses Ctrl-C now."""
 
     def client(self) -> AsyncClient:
-        """A client of the service, to be used in ``async with``."""
+        """A client of the service, to be used in ``async with``. Raises InvalidKeyError, UsageError."""
         from doctrain.client import AsyncClient
+        from doctrain.errors import InvalidKeyError
 
+        if not self.connection.api_key:
+            raise InvalidKeyError(f"--api-key or {KEY_VARIABLE} is given and empty: give a key, or neither of them to use the profile's.")
         return AsyncClient(self.connection.address, api_key=self.connection.api_key, ca=self.connection.ca, tenant=self.tenant)
 
     def command(self, *words: str) -> str:
@@ -144,12 +147,10 @@ def json_wanted() -> bool:
 def _chosen(name: str, own: Any) -> Any:
     """The option as given after the command, else before it, nearest first, else what the environment says."""
     context: click.Context | None = click.get_current_context()
-    assert context is not None
-    if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-        return own
-    while (context := context.parent) is not None:
-        if context.params.get(name):
+    while context is not None:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             return context.params[name]
+        context = context.parent
     return own
 
 
