@@ -18,7 +18,10 @@ from doctrain_coordinator import metrics
 from doctrain_coordinator.dispatch import fleet_measures
 from doctrain_mesh.observability.metrics import Gauge
 from doctrain_worker import app
+from doctrain_server.doctor.database import Mesh, examine_database
+from doctrain_server.doctor.finding import Verdict
 from testkit.coordinator import Coordinators, coordinators, refused
+from testkit.shell import Shell
 from testkit.waiting import wait_until
 from testkit.worker import Documents, worker
 
@@ -86,6 +89,35 @@ async def test_a_cordoned_worker_ends_what_it_has_and_takes_no_more_over_its_boo
         assert (await acme.wait("second")).completed == 3
         assert (await shown(operator, "a")).health == fleet_pb2.WORKER_HEALTH_FIT
     assert len(documents.started) == 8
+
+
+async def test_that_no_worker_takes_new_work_is_told_by_the_queue_and_the_doctor(
+    served: Coordinators, acme: doctrain.AsyncClient, operator: doctrain.AsyncClient
+) -> None:
+    shell = Shell(served.running[0].address)
+    shell.environment["DOCTRAIN_API_KEY"] = await served.key(3)
+
+    async def found() -> list[tuple[Verdict, str]]:
+        findings = await examine_database(served.settings, Mesh(1, 1, 1))
+        return [(finding.verdict, finding.sentence) for finding in findings if finding.subject == "workers"]
+
+    assert await found() == [], "none is connected, as before the first one starts"
+    assert (await shell("queue")).stderr == "", "nothing waits"
+    await acme.start_training(numbered=numbered(3), training_task_id="t")
+    alone = await shell("queue")
+    assert alone.stderr == "No worker is connected. What waits starts when one takes new work: see doctrain workers.\n"
+    async with await named(served, "a", Documents()) as a, await named(served, "b", Documents()) as b:
+        await wait_until(lambda: a.session.opened.is_set() and b.session.opened.is_set())
+        await operator.fleet.cordon_worker("a")
+        await operator.fleet.drain_worker("b", within_seconds=60)
+        await acme.start_training(numbered=numbered(3), training_task_id="later")
+        alarm = "2 workers are connected and take no new work: 1 cordoned, 1 drained."
+        assert (await shell("queue")).stderr.startswith(alarm)
+        [(verdict, sentence)] = await found()
+        assert (verdict, sentence.startswith(alarm)) == (Verdict.BAD, True)
+        await operator.fleet.uncordon_worker("b")
+        assert await found() == []
+        assert (await operator.fleet.get_queue()).intake_alarm == ""
 
 
 async def test_a_drained_worker_repeats_nothing_when_what_runs_ends_in_time(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from doctrain_coordinator.core.states import ShardState, TrainingState
-from doctrain_coordinator.tracking.workers import health_alarm
+from doctrain_coordinator.tracking.workers import health_alarm, read_intake
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, Pool, statements
 
@@ -29,7 +29,7 @@ class TenantQueue:
 class Queue:
     """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: nothing waits.
 
-    ``health_alarm`` as ``tracking.workers.health_alarm``.
+    ``health_alarm`` as ``tracking.workers.health_alarm``, ``intake_alarm`` as ``tracking.workers.Intake.alarm``.
     """
 
     pending: int
@@ -39,6 +39,7 @@ class Queue:
     tenants: Sequence[TenantQueue]
     oldest_wait: float | None
     health_alarm: str
+    intake_alarm: str
 
 
 async def read_oldest_wait(c: Connection) -> float | None:
@@ -52,6 +53,7 @@ async def read_queue(pool: Pool) -> Queue:
         in_all = await c.fetchrow(SQL["queue"])
         oldest = await read_oldest_wait(c)
         tenants = await c.fetch(SQL["queue_by_tenant"])
-        alarm = await health_alarm(c)
+        health, intake = await health_alarm(c), await read_intake(c)
     assert in_all is not None
-    return Queue(**in_all, tenants=[TenantQueue(**row) for row in tenants], oldest_wait=oldest, health_alarm=alarm)
+    shares = [TenantQueue(**row) for row in tenants]
+    return Queue(**in_all, tenants=shares, oldest_wait=oldest, health_alarm=health, intake_alarm=intake.alarm)

@@ -103,6 +103,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
             broker_messages=await self._depth(),
             tenants=[pb.TenantQueue(tenant_id=t.name, pending_shards=t.pending, slots_in_use=t.used, slots=t.slots) for t in queue.tenants],
             health_alarm=queue.health_alarm,
+            intake_alarm=queue.intake_alarm,
         )
         if queue.oldest_wait is not None:
             response.oldest_wait.FromTimedelta(timedelta(seconds=max(0.0, queue.oldest_wait)))

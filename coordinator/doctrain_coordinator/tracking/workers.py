@@ -44,6 +44,46 @@ class LiveSession:
         return Verdict(self.unfit, self.spared)
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How many workers in session take new shards, and how many do not, each by one cause."""
+
+    taking: int
+    going_away: int
+    drained: int
+    cordoned: int
+    unsubscribed: int
+    unfit: int
+
+    @property
+    def kept_out(self) -> str:
+        """That workers are connected and none takes new work, with why; empty where one does, and where none is connected."""
+        causes = {
+            "cordoned": self.cordoned,
+            "drained": self.drained,
+            "cut off from RabbitMQ": self.unsubscribed,
+            "unfit": self.unfit,
+            "going away": self.going_away,
+        }
+        connected = sum(causes.values())
+        if self.taking or not connected:
+            return ""
+        who = "1 worker is connected and takes" if connected == 1 else f"{connected} workers are connected and take"
+        return f"{who} no new work: {', '.join(f'{count} {cause}' for cause, count in causes.items() if count)}."
+
+    @property
+    def alarm(self) -> str:
+        """Why nothing that waits can start; empty where a worker takes new work."""
+        return "" if self.taking else self.kept_out or "No worker is connected."
+
+
+async def read_intake(c: Connection) -> Intake:
+    """As it stands."""
+    row = await c.fetchrow(SQL["intake"])
+    assert row is not None
+    return Intake(**row)
+
+
 async def live_workers(pool: Pool) -> list[LiveSession]:
     """All of them, by worker. Raises StoreUnavailableError."""
     async with postgres.acquired(pool, "listing workers", seconds=READ_SECONDS) as c:

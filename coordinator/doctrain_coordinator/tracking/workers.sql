@@ -13,3 +13,13 @@ where session.state = :SessionState.LIVE order by session.worker_id, session.id
 -- name: spared
 -- Workers that are not well and work all the same.
 select worker_id, unfit from session where state = :SessionState.LIVE and unfit is not null and spared order by worker_id
+
+-- name: intake
+-- How many workers in session take new shards; the others by what keeps them from it, each once.
+select count(*) filter (where takes)::int as taking,
+    count(*) filter (where draining)::int as going_away,
+    count(*) filter (where drain_until is not null and not draining)::int as drained,
+    count(*) filter (where cordoned and drain_until is null and not draining)::int as cordoned,
+    count(*) filter (where unsubscribed and not (draining or cordoned))::int as unsubscribed,
+    count(*) filter (where unfit and not (draining or cordoned or unsubscribed))::int as unfit
+from session_intake

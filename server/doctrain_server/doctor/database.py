@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from doctrain_coordinator.store import migrate
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_WORKER
 from doctrain_coordinator.tenants.keys import role_of
-from doctrain_coordinator.tracking.workers import health_alarm
+from doctrain_coordinator.tracking.workers import health_alarm, read_intake
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.postgres import sizes
@@ -69,8 +69,8 @@ async def examine_database(settings: Settings, mesh: Mesh) -> list[Finding]:
             found += judge(said, mesh, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
             schema = await _schema(connection)
             found.append(schema)
-            if schema.verdict is Verdict.OK and (alarm := await health_alarm(connection)):
-                found.append(Finding("workers", Verdict.BAD, f"{alarm} Start others, or mend them."))
+            if schema.verdict is Verdict.OK:
+                found += await _workers(connection)
             if schema.verdict is Verdict.OK and settings.worker_key:
                 found.append(_key(await role_of(connection, settings.worker_key)))
             return found
@@ -103,6 +103,17 @@ async def _schema(connection: postgres.Connection) -> Finding:
     except ConfigurationError as error:
         return Finding("schema", Verdict.BAD, error.sentence)
     return Finding("schema", Verdict.OK, f"Version {known[0]}, as this program's.")
+
+
+async def _workers(connection: postgres.Connection) -> list[Finding]:
+    """Those that are connected, where something is the matter with them."""
+    found = []
+    if kept_out := (await read_intake(connection)).kept_out:
+        what = f"{kept_out} `doctrain workers` says why of each; `doctrain workers uncordon NAME` undoes an order, or start others."
+        found.append(Finding("workers", Verdict.BAD, what))
+    if alarm := await health_alarm(connection):
+        found.append(Finding("workers", Verdict.BAD, f"{alarm} Start others, or mend them."))
+    return found
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

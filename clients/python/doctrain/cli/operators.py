@@ -24,6 +24,8 @@ async def queue(session: Session) -> None:
         output.print_message(present)
     else:
         _tell_queue(present)
+    if present.intake_alarm and (present.HasField("oldest_wait") or present.dispatched_shards):
+        click.echo(output.printable(f"{present.intake_alarm} What waits starts when one takes new work: see doctrain workers."), err=True)
     if present.health_alarm:
         click.echo(output.printable(present.health_alarm), err=True)
 

@@ -470,6 +470,7 @@ class GetQueueResponse(_message.Message):
     OLDEST_WAIT_FIELD_NUMBER: _builtins.int
     TENANTS_FIELD_NUMBER: _builtins.int
     HEALTH_ALARM_FIELD_NUMBER: _builtins.int
+    INTAKE_ALARM_FIELD_NUMBER: _builtins.int
     pending_shards: _builtins.int
     """Shards that wait for a grant."""
     dispatched_shards: _builtins.int
@@ -482,6 +483,10 @@ class GetQueueResponse(_message.Message):
     """Messages that the broker has ready; negative when it did not answer."""
     health_alarm: _builtins.str
     """As in ListWorkersResponse."""
+    intake_alarm: _builtins.str
+    """Why nothing that waits can start, in a sentence: no worker is connected, or none of those that are takes new work, with how many are
+    kept from it by what. Empty while one takes new work.
+    """
     @_builtins.property
     def oldest_wait(self) -> _duration_pb2.Duration:
         """Age of the oldest training that has a shard which could run and waits; not set when there is none. The shard itself may
@@ -503,10 +508,11 @@ class GetQueueResponse(_message.Message):
         oldest_wait: _duration_pb2.Duration | None = ...,
         tenants: _abc.Iterable[Global___TenantQueue] | None = ...,
         health_alarm: _builtins.str = ...,
+        intake_alarm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_wait", b"oldest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_messages", b"broker_messages", "dispatched_shards", b"dispatched_shards", "health_alarm", b"health_alarm", "oldest_wait", b"oldest_wait", "open_documents", b"open_documents", "pending_shards", b"pending_shards", "running_shards", b"running_shards", "tenants", b"tenants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_messages", b"broker_messages", "dispatched_shards", b"dispatched_shards", "health_alarm", b"health_alarm", "intake_alarm", b"intake_alarm", "oldest_wait", b"oldest_wait", "open_documents", b"open_documents", "pending_shards", b"pending_shards", "running_shards", b"running_shards", "tenants", b"tenants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
