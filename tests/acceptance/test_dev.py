@@ -149,6 +149,7 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
         await wait_until(told, 10, "gauges are read once a second")
         second.process.send_signal(signal.SIGINT)
         assert await second.ends() == 0
+        assert "Stopped; its data is kept in doctrain-data." in second.said
         assert "Making a database" not in second.said
     assert not servers(tmp_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from doctrain_coordinator.core import balance
@@ -10,14 +12,20 @@ from testkit.core import core, messages
 from testkit.waiting import wait_until
 
 
-async def test_a_worker_that_joins_gets_half_of_what_a_plan_allows(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("documents", "shards", "said"), [(1_000, 6, "3 shards go on at workers that have fewer."), (20, 2, "1 shard goes on at workers")]
+)
+async def test_a_worker_that_joins_gets_half_of_what_a_plan_allows(
+    postgres: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, documents: int, shards: int, said: str
+) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(balance, "SETTLED_SECONDS", 0.0)
     async with core(postgres, leads=True) as one:
         tenant = await one.tenant("acme", "paid")
         first = (await one.open("first", lanes=8)).session
-        training = await one.training(tenant, "t", 1_000)
+        training = await one.training(tenant, "t", documents)
         async with one.broker.consume(100) as consumer:
-            for shard in await messages(consumer, 6):  # all thirty slots
+            for shard in await messages(consumer, shards):  # of a thousand documents all thirty slots
                 assert await one.begin(first, shard.shard, shard.number) is Begun.BEGUN
 
             async def told() -> int:
@@ -26,5 +34,6 @@ async def test_a_worker_that_joins_gets_half_of_what_a_plan_allows(postgres: str
             assert await told() == 0
             await one.open("second", lanes=8)
             await wait_until(told)
-            assert await told() == 3
+            assert await told() == shards // 2
+            assert said in caplog.text
         await one.sums_hold(training)

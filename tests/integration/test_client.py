@@ -113,6 +113,7 @@ async def test_what_can_be_no_request_is_refused_with_its_field(client: AsyncCli
         (client.search("ducks", page_size=1000), "^page_size: 1,000 passages; at most 100 are answered"),
         (client.train_folder(tmp_path, metadata={7: "a"}), "^The key 7 of metadata is of type int"),  # type: ignore[dict-item]
         (client.start_training(numbered={"first": 1}), r"^numbered is of type dict; give a NumberedDocuments"),  # type: ignore[arg-type]
+        (client.upload(5), "^The source is of type int; give a path, bytes, or an async iterator of bytes"),  # type: ignore[arg-type]
         (client.start_training(["a.txt"]), r"^documents\[0\] is of type str; give a DocumentInput"),  # type: ignore[list-item]
         (client.start_training(documents(1), training_task_id=""), "^'' cannot be a training's id"),
         (client.retry_failed("t", retry_task_id=""), "^'' cannot be a training's id"),

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -254,6 +255,31 @@ async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service
         "End it: doctrain cancel t",
     ]
     assert not service.asked(pb.CancelTrainingRequest)
+
+
+async def test_ctrl_c_twice_at_once_shows_no_traceback(shell: Shell, service: ScriptedService) -> None:
+    async def forever(request: pb.WatchStatusRequest, context: object) -> AsyncIterator[pb.WatchStatusResponse]:
+        yield pb.WatchStatusResponse(training=pb.Training(training_task_id="t", total=3, version=1), resume_position="1")
+        await asyncio.Event().wait()
+
+    service.watch = forever
+    process = await shell.start("watch", "t")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0)
+    _, said = await process.communicate()
+    assert process.returncode == 130
+    assert said.decode().strip().splitlines()[0] == "Stopped watching; the training goes on."
+    assert "Traceback" not in said.decode()
+
+
+async def test_ctrl_c_while_the_command_line_starts_is_quiet() -> None:
+    program = "import os, signal; from doctrain.cli.interrupts import quietly\nwith quietly(): os.kill(os.getpid(), signal.SIGINT)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate()
+    assert (process.returncode, said) == (130, b"")
 
 
 async def test_a_terminal_gets_a_live_bar(shell: Shell, service: ScriptedService, folder: Path) -> None:

@@ -47,6 +47,10 @@ async def test_a_wrong_field_is_told_once_and_in_the_words_of_the_command_line(
     assert (await shell("status", "t")).stderr == f"Error: --id: {said}\n"
     assert (await shell("status", "t")).stderr == "Error: 2 fields are wrong.\n  --manifest: A.\n  other: B.\n"
     assert (await shell("status", "t")).exit_code == 4
+    service.failures["GetUsage"] = [
+        Failure(grpc.StatusCode.INVALID_ARGUMENT, "Too early.", "INVALID_REQUEST", {}, {"period.first_day": "Too early."})
+    ]
+    assert (await shell("usage", "--from", "1970-01-01")).stderr == "Error: --from: Too early.\n"
     some = await shell("upload", str(folder / "none.txt"), str(folder / "empty.txt"), str(folder / "a.txt"))
     assert some.stderr.splitlines() == [
         f"Error: {folder}/none.txt: No such file or directory",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from doctrain.v1 import fleet_pb2, usage_pb2
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import ScriptedService
@@ -50,7 +52,9 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     (updated,) = lines(await shell("plans", "update", "paid", "--upload-bytes", "5000", "--json"))
     assert (updated["slots"], updated["open_trainings"], updated["watches"], updated["upload_bytes"]) == (30, 9, 4, "5000")
     assert (await shell("plans", "update", "paid")).exit_code == 2
-    assert "There is no plan 'none'" in (await shell("plans", "update", "none", "--slots", "3")).stderr
+    none = await shell("plans", "update", "none", "--slots", "3", "--json")
+    error = json.loads(none.stderr)["error"]
+    assert (none.exit_code, error["reason"], error["sentence"].startswith("There is no plan 'none'")) == (4, "PLAN_NOT_FOUND", True)
     assert (await shell("plans", "delete", "paid")).stdout == "Plan paid is deleted.\n"
     made = await shell("keys", "create", "--tenant", "acme", "--label", "laptop")
     assert made.stdout == "a-new-key\n", "the key alone, so that a script can take it"

@@ -135,7 +135,19 @@ async def test_what_failed_is_trained_again_as_a_training_of_its_own(served: Coo
         with pytest.raises(NothingToRetryError, match=f"no document failed or was cancelled in '{every.training_task_id}'"):
             await acme.retry_failed(every.training_task_id)
         with pytest.raises(NothingToRetryError, match="none is left: each was not asked for"):
-            await acme.retry_failed("t", document_ids=["4"])
+            await acme.retry_failed("t", document_ids=["4", "nope"])
+        for unknown in ("nope", "20", "01"):
+            with pytest.raises(NothingToRetryError, match=f"'{unknown}' is no document of 't'"):
+                await acme.retry_failed("t", document_ids=[unknown])
+        with pytest.raises(
+            NothingToRetryError, match="none of the 6 that failed or were cancelled in 't' failed in a way that was asked for"
+        ):
+            await acme.retry_failed("t", error_classes=["transient"])
+        given = await acme.start_training([pb.DocumentInput(document_id="1", uri="s3://bucket/1")], training_task_id="given")
+        assert given.training.total == 1
+        await acme.wait("given")
+        with pytest.raises(NothingToRetryError, match="none of the 2 is a document of 'given'"):
+            await acme.retry_failed("given", document_ids=["2", "3"])
         with pytest.raises(TrainingExistsError):
             await acme.retry_failed("t", retry_task_id="some")
 

@@ -17,9 +17,9 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import metrics
 from doctrain_coordinator.dispatch import fleet_measures
 from doctrain_mesh.observability.metrics import Gauge
-from doctrain_worker import app
 from doctrain_server.doctor.database import Mesh, examine_database
 from doctrain_server.doctor.finding import Verdict
+from doctrain_worker import app
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.shell import Shell
 from testkit.waiting import wait_until

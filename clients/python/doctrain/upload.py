@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar
 
@@ -16,7 +16,7 @@ import grpc.aio
 
 from doctrain import retry
 from doctrain.endpoints import Endpoint, Endpoints
-from doctrain.errors import InvalidRequestError, RequestTooLargeError
+from doctrain.errors import InvalidRequestError, RequestTooLargeError, UsageError
 from doctrain.folder import shown
 from doctrain.v1 import training_pb2
 
@@ -28,7 +28,12 @@ Source: TypeAlias = "str | Path | bytes | AsyncIterator[bytes]"
 
 
 async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> training_pb2.UploadDocumentResponse:
-    """Stores the bytes and returns their ``blob://`` URI, within ``seconds``. Reads a file a piece at a time."""
+    """Stores the bytes and returns their ``blob://`` URI, within ``seconds``. Reads a file a piece at a time.
+
+    Raises UsageError for a source of another type.
+    """
+    if not isinstance(source, str | Path | bytes | AsyncIterable):
+        raise UsageError(f"The source is of type {type(source).__name__}; give a path, bytes, or an async iterator of bytes.")
 
     async def attempt(endpoint: Endpoint, remaining_seconds: float) -> training_pb2.UploadDocumentResponse:
         call = endpoint.training.UploadDocument(timeout=remaining_seconds, metadata=endpoints.metadata)

@@ -107,11 +107,8 @@ def waiting_reason(facts: Facts) -> str:
 
 
 def _holds(facts: Facts) -> Iterator[Hold]:
-    if facts.suspended:
-        yield Hold(Rule.PAUSED, "The tenant is suspended.", "Ask the operator of the mesh.")
-        return
-    if facts.paused:
-        yield Hold(Rule.PAUSED, "The training is paused.", "Resume it.")
+    if facts.suspended or facts.paused:
+        yield _paused(facts)
         return
     yield from _not_taken(facts)
     if facts.lost.own_slots or (facts.lost.slots and facts.pending and facts.slots_used >= facts.limit.slots):
@@ -124,6 +121,13 @@ def _holds(facts: Facts) -> Iterator[Hold]:
         yield from _not_granted(facts)
     elif not facts.sealed and not facts.in_flight:
         yield Hold(Rule.LOADING, "It is still being loaded; the documents that it has so far have ended.")
+
+
+def _paused(facts: Facts) -> Hold:
+    under_way = "; what runs of it ends by itself" if facts.running else ""
+    if facts.suspended:
+        return Hold(Rule.PAUSED, f"The tenant is suspended{under_way}.", "Ask the operator of the mesh.")
+    return Hold(Rule.PAUSED, f"The training is paused{under_way}.", "Resume it.")
 
 
 def _not_taken(facts: Facts) -> Iterator[Hold]:

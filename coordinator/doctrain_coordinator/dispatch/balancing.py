@@ -39,7 +39,8 @@ class Balancing:
         moved = balance([Worker(lanes, running[session]) for session, lanes in workers.items()])
         if not moved or await self._c.fetchval(SQL["moving"]):
             return
-        log.info("%d shards go on at workers that have fewer.", await yields.tell(self._c, moved))
+        told = await yields.tell(self._c, moved)
+        log.info("%s at workers that have fewer.", "1 shard goes on" if told == 1 else f"{told} shards go on")
 
 
 def _key(row: Record) -> tuple[int, int]:

@@ -52,6 +52,18 @@ async def named_chunk(c: Connection, failed: Failed, ids: Sequence[str], number_
     return _chunk(failed, [row["ordinal"] for row in rows], 0, last=True)
 
 
+async def unknown_ids(c: Connection, training: int, ids: Sequence[str], number_offset: int | None, *, loaded: int) -> list[str]:
+    """Those of the ids that no document of the training has; the rest as in ``named_chunk`` and ``next_chunk``."""
+    if number_offset is None:
+        return [row["name"] for row in await c.fetch(SQL["unknown_ids"], training, ids)]
+    return [name for name in ids if not any(ordinal < loaded for ordinal in _ordinals([name], number_offset))]
+
+
+async def any_failed(c: Connection, failed: Failed) -> bool:
+    """Whether a document failed in one of the ways, whatever came of it since."""
+    return bool(await c.fetchval(SQL["any_failed"], failed.training, failed.classes))
+
+
 def _ordinals(ids: Iterable[str], number_offset: int) -> Iterable[int]:
     for name in ids:
         if name.isascii() and name.isdecimal() and len(name) <= 10 and name == str(int(name)):

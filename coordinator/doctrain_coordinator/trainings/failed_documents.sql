@@ -50,3 +50,12 @@ where not exists (
     offset 0
 )
 order by d.ordinal
+
+-- name: unknown_ids
+-- Those of some ids that no document of the training has.
+select name from unnest($2::text[]) with ordinality as named (name, place)
+where not exists (select 1 from document where training = $1 and document_id = name) order by place
+
+-- name: any_failed
+-- Whether a document failed in one of some ways, whatever came of it since.
+select exists (select 1 from document where training = $1 and state = :DocumentState.FAILED and error_class = any($2::smallint[]))

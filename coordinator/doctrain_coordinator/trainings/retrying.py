@@ -66,7 +66,7 @@ class Retrying:
         failed = Failed(source, retry.classes)
         first = await self._first_chunk(failed, retried, retry.document_ids)
         if first.last and not first.count:
-            raise NothingToRetryError(f"There is nothing to retry: {_why_nothing(retry, retried['untrained'])}.")
+            raise NothingToRetryError(f"There is nothing to retry: {await self._why_nothing(failed, retried, retry)}.")
         most = retried["failed"] if failed.classes else retried["untrained"]  # what was open has no class
         size = first.count if first.last else most
         standing.check_documents(size)
@@ -87,9 +87,8 @@ class Retrying:
     async def _first_chunk(self, failed: Failed, retried: Record, ids: Sequence[str]) -> Chunk:
         """The first documents, with only as much of the training looked through as it takes to find some."""
         if ids:
-            number_offset = retried["number_offset"] if retried["uri_template"] is not None else None
             async with postgres.acquired(self._pool, "reading what failed", seconds=READ_SECONDS) as c:
-                return await failed_documents.named_chunk(c, failed, ids, number_offset)
+                return await failed_documents.named_chunk(c, failed, ids, _number_offset(retried))
         offset, until = 0, time.monotonic() + SEARCH_SECONDS
         while True:
             async with postgres.acquired(self._pool, "reading what failed", seconds=READ_SECONDS) as c:
@@ -99,11 +98,22 @@ class Retrying:
                 return chunk
             offset = chunk.offset
 
+    async def _why_nothing(self, failed: Failed, retried: Record, retry: Retry) -> str:
+        source, ids, untrained = repr(retry.source_task_id), retry.document_ids, retried["untrained"]
+        async with postgres.acquired(self._pool, "reading what failed", seconds=READ_SECONDS) as c:
+            unknown = await failed_documents.unknown_ids(c, failed.training, ids, _number_offset(retried), loaded=retried["loaded"])
+            none_so = bool(failed.classes) and not await failed_documents.any_failed(c, failed)
+        if unknown and len(unknown) == len(ids):
+            return f"{unknown[0]!r} is no document of {source}" if len(ids) == 1 else f"none of the {len(ids):,} is a document of {source}"
+        if not untrained:
+            return f"no document failed or was cancelled in {source}"
+        if none_so:
+            return f"none of the {untrained:,} that failed or were cancelled in {source} failed in a way that was asked for"
+        since = "was indexed by a later training since, or was deleted"
+        if retry.classes or ids:
+            return f"of the {untrained:,} that failed or were cancelled in {source} none is left: each was not asked for, or {since}"
+        return f"{untrained:,} failed or were cancelled in {source}, and each of them {since}"
 
-def _why_nothing(retry: Retry, untrained: int) -> str:
-    failed, since = f"failed or were cancelled in {retry.source_task_id!r}", "was indexed by a later training since, or was deleted"
-    if not untrained:
-        return f"no document failed or was cancelled in {retry.source_task_id!r}"
-    if retry.classes or retry.document_ids:
-        return f"of the {untrained:,} that {failed} none is left: each was not asked for, or {since}"
-    return f"{untrained:,} {failed}, and each of them {since}"
+
+def _number_offset(retried: Record) -> int | None:
+    return retried["number_offset"] if retried["uri_template"] is not None else None

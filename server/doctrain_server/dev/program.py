@@ -55,6 +55,7 @@ async def run_dev(settings: Settings, folder: Path, workers: int) -> None:
         tell(_WELCOME.format(address=mesh.address, dashboard=dashboard, metrics=metrics, folder=folder, profile=mesh.profile, **told))
         await stop.wait()
         tell("Stopping; Ctrl-C again does not wait.")
+    tell(f"Stopped; its data is kept in {folder}.")
 
 
 def _how_to_find(profile: Path) -> dict[str, str]:

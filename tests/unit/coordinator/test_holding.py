@@ -69,6 +69,13 @@ def test_the_decisive_rule_comes_first(change: dict[str, object], rules: list[Ru
     assert waiting_reason(facts) == (found[0].sentence if found and not facts.running else "")
 
 
+def test_what_runs_of_a_paused_training_is_told() -> None:
+    paused, running = replace(IDLE, paused=True), {"in_flight": 1, "running": 1}
+    assert holds(paused)[0].sentence == "The training is paused."
+    assert holds(replace(paused, **running))[0].sentence == "The training is paused; what runs of it ends by itself."  # type: ignore[arg-type]
+    assert holds(replace(IDLE, suspended=True, **running))[0].sentence == "The tenant is suspended; what runs of it ends by itself."  # type: ignore[arg-type]
+
+
 def test_the_plan_is_explained_by_who_uses_it() -> None:
     used = replace(IDLE, slots_used=5)
     assert "the tenant's other trainings" in holds(used)[0].sentence

@@ -92,7 +92,7 @@ def test_the_type_follows_from_the_content(content: bytes, claimed: str, name: s
         (b"", "EMPTY", "empty"),
         (b"\n \t", "EMPTY", "empty"),
         (b"\x7fELF\x01\x02", "WRONG_TYPE", "is a program, although its name or its media type says application/pdf. PDF"),
-        (archive({"a": "b"}), "UNSUPPORTED", "archive"),
+        (archive({"a": "b"}), "UNSUPPORTED", r"`application/zip; unpack` \(--unpack on the command line\)"),
         (tar(), "UNSUPPORTED", r"archive \(tar\)"),
         (tar("gz"), "UNSUPPORTED", r"archive \(gzip\)"),
         (tar(content=PDF), "UNSUPPORTED", r"archive \(tar\)"),

@@ -10,12 +10,15 @@ import sys
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    try:
-        import click  # noqa: F401 (is it there?)
-    except ModuleNotFoundError as error:
-        if error.name != "click":
-            raise
-        sys.exit("The command line needs two more packages; install them with: pip install click rich")
-    from doctrain.cli.app import doctrain
+    from doctrain.cli.interrupts import quietly
+
+    with quietly():
+        try:
+            import click  # noqa: F401 (is it there?)
+        except ModuleNotFoundError as error:
+            if error.name != "click":
+                raise
+            sys.exit("The command line needs two more packages; install them with: pip install click rich")
+        from doctrain.cli.app import doctrain
 
     doctrain(prog_name="doctrain")

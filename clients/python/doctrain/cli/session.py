@@ -17,12 +17,13 @@ from click.core import ParameterSource
 
 from doctrain.cli import wording
 from doctrain.cli.connection import KEY_VARIABLE, Access, Connection, resolve
+from doctrain.cli.interrupts import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from doctrain.client import AsyncClient
     from doctrain.errors import DoctrainError
 
-DONE, NOT_COMPLETED, USAGE, UNAVAILABLE, REFUSED, NO_ACCESS, FAULT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+DONE, NOT_COMPLETED, USAGE, UNAVAILABLE, REFUSED, NO_ACCESS, FAULT = 0, 1, 2, 3, 4, 5, 6
 
 Arguments = ParamSpec("Arguments")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -155,12 +156,14 @@ def _chosen(name: str, own: Any) -> Any:
 
 
 def _run(session: Session, work: Coroutine[Any, Any, int | None]) -> int:
-    from doctrain.errors import DoctrainError
-
     try:
-        return asyncio.run(work) or DONE
-    except KeyboardInterrupt:
-        click.echo(f"\n{session.interrupt_hint}", err=True)
+        from doctrain.errors import DoctrainError
+
+        return asyncio.run(interruptible(work, lambda: session.interrupt_hint)) or DONE
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        work.close()
+        hint, session.interrupt_hint = session.interrupt_hint, ""
+        click.echo(f"\n{hint}", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         raise  # whoever read our output has seen enough; click ends quietly

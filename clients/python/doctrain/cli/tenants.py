@@ -186,10 +186,15 @@ async def update_plan(session: Session, /, name: str, **limits: Any) -> None:
     """
     if not _given(limits):
         raise click.UsageError("Give at least one limit that is to change.")
+    from grpc import StatusCode
+
+    from doctrain.errors import Details, PlanNotFoundError
+
     async with session.client() as client:
         known = next((plan for plan in await client.fleet.list_plans() if plan.name == name), None)
         if known is None:
-            raise click.UsageError(f"There is no plan {name!r}; `doctrain plans list` shows them, and `doctrain plans put` makes one.")
+            sentence = f"There is no plan {name!r}; `doctrain plans list` shows them, and `doctrain plans put` makes one."
+            raise PlanNotFoundError(sentence, status=StatusCode.NOT_FOUND, details=Details(reason="PLAN_NOT_FOUND"))
         kept = {limit: getattr(known, limit) for limit in limits}
         if known.burst_slots <= known.slots:
             kept["burst_slots"] = 0  # one that did not burst does not become one that does, nor one whose burst is too low

@@ -216,7 +216,8 @@ def _members(content: bytes) -> list[str]:
 def _archive(kind: str, *, archives: bool) -> str:
     if archives:
         return kind
-    sentence = f"The document is an archive ({_ARCHIVE_WORDS[kind]}); unpack it and train the files in it, or ask for it to be unpacked."
+    how = f"give it the media type `{kind}; unpack` (--unpack on the command line)"
+    sentence = f"The document is an archive ({_ARCHIVE_WORDS[kind]}); unpack it and train the files in it, or {how} to have that done."
     raise Refusal("UNSUPPORTED", sentence)
 
 

@@ -1,0 +1,57 @@
+"""Ctrl-C: the first one ends a command in order, another one ends the process at once; neither shows a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+INTERRUPTED = 130
+Result = TypeVar("Result")
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Within, Ctrl-C ends the process: while it starts there is nothing to end in order."""
+    if not _are_heeded():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+async def interruptible(work: Coroutine[Any, Any, Result], hint: Callable[[], str]) -> Result:
+    """The result of ``work``, which the first Ctrl-C cancels. Whoever cannot wait for its end is told the ``hint``, if there is one."""
+    import asyncio
+
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+    if not _are_heeded():
+        return await work
+
+    def pressed(*_: object) -> None:
+        if task.cancelling():
+            if hint():
+                os.write(sys.stderr.fileno(), f"\n{hint()}\n".encode())  # what is interrupted may be a print
+            os._exit(INTERRUPTED)
+        task.cancel()
+        loop.call_soon_threadsafe(lambda: None)  # wakes it
+
+    before = signal.signal(signal.SIGINT, pressed)
+    try:
+        return await work
+    finally:
+        if not task.cancelling():
+            signal.signal(signal.SIGINT, before)
+
+
+def _are_heeded() -> bool:
+    """Whether Ctrl-C is this thread's to heed, and whoever started the process has not switched it off."""
+    return threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None)
