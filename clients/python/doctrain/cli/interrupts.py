@@ -16,19 +16,26 @@ Result = TypeVar("Result")
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Within, Ctrl-C ends the process: while it starts there is nothing to end in order."""
+    """Within, Ctrl-C ends the process where nothing else was said of it: while it starts there is nothing to end in order."""
     if not _are_heeded():
         yield
         return
-    before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    before = signal.signal(signal.SIGINT, _leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, before)
+
+
+def ignore() -> None:
+    """From now on Ctrl-C does nothing: all has ended in order but the process, which is about to."""
+    if _are_heeded():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 async def interruptible(work: Coroutine[Any, Any, Result], hint: Callable[[], str]) -> Result:
-    """The result of ``work``, which the first Ctrl-C cancels. Whoever cannot wait for its end is told the ``hint``, if there is one."""
+    """The result of ``work``, which the first Ctrl-C cancels. Whoever cannot wait for its end is told the ``hint``."""
     import asyncio
 
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -38,9 +45,8 @@ async def interruptible(work: Coroutine[Any, Any, Result], hint: Callable[[], st
 
     def pressed(*_: object) -> None:
         if task.cancelling():
-            if hint():
-                os.write(sys.stderr.fileno(), f"\n{hint()}\n".encode())  # what is interrupted may be a print
-            os._exit(INTERRUPTED)
+            os.write(sys.stderr.fileno(), f"\n{hint()}\n".encode())  # what is interrupted may be a print
+            _leave()
         task.cancel()
         loop.call_soon_threadsafe(lambda: None)  # wakes it
 
@@ -50,6 +56,10 @@ async def interruptible(work: Coroutine[Any, Any, Result], hint: Callable[[], st
     finally:
         if not task.cancelling():
             signal.signal(signal.SIGINT, before)
+
+
+def _leave(*_: object) -> None:
+    os._exit(INTERRUPTED)
 
 
 def _are_heeded() -> bool:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 from click.core import ParameterSource
 
-from doctrain.cli import wording
+from doctrain.cli import interrupts, wording
 from doctrain.cli.connection import KEY_VARIABLE, Access, Connection, resolve
-from doctrain.cli.interrupts import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from doctrain.client import AsyncClient
@@ -156,21 +155,21 @@ def _chosen(name: str, own: Any) -> Any:
 
 
 def _run(session: Session, work: Coroutine[Any, Any, int | None]) -> int:
-    try:
+    with interrupts.quietly():
         from doctrain.errors import DoctrainError
 
-        return asyncio.run(interruptible(work, lambda: session.interrupt_hint)) or DONE
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        work.close()
-        hint, session.interrupt_hint = session.interrupt_hint, ""
-        click.echo(f"\n{hint}", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:
-        raise  # whoever read our output has seen enough; click ends quietly
-    except DoctrainError as error:
-        return session.tell(error)
-    except OSError as error:
-        raise click.UsageError(_of_file(error)) from error
+        try:
+            return asyncio.run(interrupts.interruptible(work, lambda: session.interrupt_hint)) or DONE
+        except asyncio.CancelledError:
+            interrupts.ignore()
+            click.echo(f"\n{session.interrupt_hint}", err=True)
+            return interrupts.INTERRUPTED
+        except BrokenPipeError:
+            raise  # whoever read our output has seen enough; click ends quietly
+        except DoctrainError as error:
+            return session.tell(error)
+        except OSError as error:
+            raise click.UsageError(_of_file(error)) from error
 
 
 def _of_file(error: OSError) -> str:
