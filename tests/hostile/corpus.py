@@ -26,7 +26,7 @@ def corpus() -> tuple[Hostile, ...]:
     makers = (
         *(_empty, _truncated, _wrong_type, pdfs.encrypted, packed.encrypted, pdfs.too_many_pages, drawn.frames),
         *(packed.bombs, pdfs.bombs, drawn.bombs, packed.nested, packed.entities, packed.odd_names),
-        *(texts.deep, pdfs.loops, texts.long, texts.scrambled),
+        *(texts.deep, pdfs.loops, packed.loops, texts.long, texts.scrambled),
     )
     return tuple(found for maker in makers for found in maker())
 

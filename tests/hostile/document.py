@@ -24,6 +24,8 @@ class Hostile:
     @property
     def media_type(self) -> str:
         """Archives ask to be read."""
+        if self.name.endswith(".tar"):
+            return "application/x-tar; unpack"
         return "application/zip; unpack=true" if self.name.endswith(".zip") else ""
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 
@@ -113,6 +114,36 @@ def odd_names() -> Iterator[Hostile]:
     with zipfile.ZipFile(out, "w") as made:
         made.writestr(link, "/etc/passwd")
     yield hostile("odd names", "link.zip", out.getvalue(), OK, DAMAGE, unwanted="root:")
+
+
+def loops() -> Iterator[Hostile]:
+    """Members of less than no bytes, which lead a reader back, and of more than there are."""
+    good_one, end = _tar_member("a.txt", b"Words of a member."), bytes(2 * tarfile.BLOCKSIZE)
+    ends = {
+        "unknown kind": _tar_member("z", kind=b"Z", size=-512),
+        "file": _tar_member("z.txt", size=-512),
+        "to the first": _tar_member("z", kind=b"Z", size=-1536),
+        "folder": _tar_member("z", kind=b"5", size=-512),
+        "long name": _tar_member("z", kind=b"L", size=-512),
+        "in words": _tar_member("z", b"13 size=-512\n", kind=b"x") + _tar_member("z.txt", b"Words."),
+        "huge": _tar_member("z", kind=b"Z", size=(1 << 95) | (1 << 70)),
+    }
+    for name, last in ends.items():
+        yield hostile("loops", f"{name}.tar", good_one + last + end, DAMAGE)
+    yield hostile("loops", "alone.tar", ends["unknown kind"] + end, DAMAGE)
+    yield hostile("loops", "tar.zip", archive({"a.tar": good_one + ends["unknown kind"] + end}), OK, DAMAGE)
+
+
+def _tar_member(name: str, content: bytes = b"", *, kind: bytes = tarfile.REGTYPE, size: int | None = None) -> bytes:
+    """A member; ``size`` is what it says of its size, which may be false."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(content)
+    head = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    if size is not None:
+        head[124:136] = (size % (1 << 96)).to_bytes(12, "big")
+        head[148:156] = b" " * 8
+        head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def _spaces(mebibytes: int) -> Callable[[bytes], Iterator[bytes]]:

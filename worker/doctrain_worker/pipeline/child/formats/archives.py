@@ -96,8 +96,13 @@ def _read(file: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile, most: int) -> bytes
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[Attached]:
+    """Its files. Raises Refusal CORRUPT, also for a size that leads back: the library would read the same headers without end."""
+    behind = -1
     with zipped.damage_told():
         for member in archive:
+            if member.size < 0 or member.offset <= behind:
+                raise Refusal("CORRUPT", zipped.CORRUPT)
+            behind = member.offset
             if member.isfile():
                 yield _of_tar(archive, member)
 
