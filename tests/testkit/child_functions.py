@@ -180,6 +180,12 @@ def reach(task: dict[str, Any]) -> str:
     return "reached"
 
 
+def take(task: dict[str, Any]) -> Any:
+    """Computes for so many seconds."""
+    time.sleep(task["seconds"])
+    return task["value"]
+
+
 def sleep_long(_task: dict[str, Any]) -> None:
     """For what calls it without ``act``."""
     time.sleep(600)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+import msgspec
 
 from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.limits import Limits
@@ -54,13 +57,28 @@ class Parsers:
     def __init__(self, parsing: Parsing) -> None:
         self._parsing = parsing
 
-    async def read(self, content: bytes, name: str = "x", media_type: str = "", kept: Sequence[ReadSlice] = ()) -> Outcome:
-        """What becomes of a document."""
-        passage = Passage(DocumentTask(0, name, f"file:///{name}", media_type), _SHARD)
+    async def read(
+        self,
+        content: bytes,
+        name: str = "x",
+        media_type: str = "",
+        kept: Sequence[ReadSlice] = (),
+        tenant: int = _SHARD.tenant,
+        recognised: asyncio.Event | None = None,
+    ) -> Outcome:
+        """What becomes of a document; ``recognised`` is set when the first of its slices is."""
+        shard = msgspec.structs.replace(_SHARD, tenant=tenant)
+        passage = Passage(DocumentTask(0, name, f"file:///{name}", media_type), shard)
         slices: list[ReadSlice] = []
+
+        def keep(one: ReadSlice) -> None:
+            slices.append(one)
+            if recognised is not None:
+                recognised.set()
+
         with ChunkStore() as store:
             try:
-                parsed = await self._parsing.parse(content, passage, store, kept=kept, keep=slices.append)
+                parsed = await self._parsing.parse(content, passage, store, kept=kept, keep=keep)
             except DocumentFailedError as failed:
                 return Outcome("", [], [], passage.stages, failed.failure)
             chunks = [chunk for batch in range(store.batches) for chunk in store.chunks(batch)]

@@ -1,32 +1,171 @@
-"""Who waits for something that there are few of: each owner in turn, and of an owner's, the one that came first."""
+"""Who has one of a few children next, and which turn ends early for one who waits: by the time that each owner has had. Pure.
+
+A fair queue by virtual time. An owner is charged for a turn while it lasts, and of those who wait the one that was charged least is
+next. Who begins to wait begins at the least of those who wait already, so nobody saves up for later what others had meanwhile; who was
+charged more keeps that until the others have caught up, so nobody sheds it by leaving. With ``places`` turns at once and none
+longer than L, two owners who both wait all the time are never further apart than ``places * L``.
+
+Order alone does not help while all turns are long. So a turn that has lasted for ``PATIENCE_SECONDS`` is **put back** for an owner who has
+none and has waited as long: it is to be ended and to begin anew in its turn. Of turns that began anew, the ``places - 1`` that
+began first (with one place, that one) are left in peace: so each place but one may be held by long work until that ends, and one place
+comes to whoever waits.
+
+Times are seconds of one clock, passed in.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_SECONDS = 5.0
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """What an owner has since ``began``. ``anew``: an earlier turn for the same work was put back; ``put_back``: this one is."""
+
+    owner: Hashable
+    began: float
+    anew: bool = False
+    put_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[T]):
+    item: T
+    since: float
+    anew: bool
+
+
+@dataclass(slots=True)
+class _Owner(Generic[T]):
+    """``had``: seconds of turns that ended; of those that last, how many they are and when they began, all together."""
+
+    had: float = 0.0
+    turns: int = 0
+    began: float = 0.0
+    queue: deque[_Waiting[T]] = field(default_factory=deque)
+    patient: deque[_Waiting[T]] = field(default_factory=deque)
+
+    def seconds(self, now: float) -> float:
+        return self.had + self.turns * now - self.began
+
+    @property
+    def waits(self) -> bool:
+        return bool(self.queue or self.patient)
+
 
 class Line(Generic[T]):
-    """A line of lines (deficit round robin with one call a turn). False while nobody waits."""
+    """The turns, ``places`` at most, and who waits for one. False while nobody waits."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[Hashable, deque[T]] = {}
+    def __init__(self, places: int) -> None:
+        self._places = places
+        self._owners: dict[Hashable, _Owner[T]] = {}
+        self._turns: dict[Turn, None] = {}
+        self._waiting = 0
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return self._waiting > 0
 
-    def join(self, owner: Hashable, item: T) -> None:
-        """Behind all others of the same owner."""
-        self._waiting.setdefault(owner, deque()).append(item)
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many turns as there may be."""
+        return len(self._turns) >= self._places
 
-    def next(self) -> T:
-        """Takes the next one out; its owner is the last then. Raises StopIteration while nobody waits."""
-        owner = next(iter(self._waiting))
-        own = self._waiting.pop(owner)
-        item = own.popleft()
-        if own:
-            self._waiting[owner] = own
-        return item
+    def begin(self, owner: Hashable, now: float, *, anew: bool = False) -> Turn:
+        """The owner has a turn from now on, of a place for which nobody waits."""
+        self._come(owner, now)
+        return self._begun(owner, now, anew)
+
+    def join(self, owner: Hashable, item: T, now: float, *, patient: bool = False, anew: bool = False) -> None:
+        """Waits behind all others of the same owner; ``patient``: and behind all who are not."""
+        own = self._come(owner, now)
+        (own.patient if patient else own.queue).append(_Waiting(item, now, anew))
+        self._waiting += 1
+
+    def leave(self, owner: Hashable, item: T, now: float) -> None:
+        """Waits no more, if it did."""
+        own = self._owners.get(owner, _Owner[T]())
+        for line in (own.queue, own.patient):
+            found = next((one for one in line if one.item is item), None)
+            if found is not None:
+                line.remove(found)
+                self._waiting -= 1
+        self._forget(now)
+
+    def next(self, now: float) -> tuple[T, Turn]:
+        """Takes out who is next, whose turn begins. Raises LookupError while nobody waits."""
+        owner, line = self._first(now)
+        found = line.popleft()
+        self._waiting -= 1
+        return found.item, self._begun(owner, now, found.anew)
+
+    def end(self, turn: Turn, now: float) -> None:
+        """The turn is over."""
+        del self._turns[turn]
+        own = self._owners[turn.owner]
+        own.had, own.turns, own.began = own.had + now - turn.began, own.turns - 1, own.began - turn.began
+        if not own.turns and not own.waits:
+            self._forget(now)
+
+    def seconds(self, owner: Hashable, now: float) -> float:
+        """What the owner was charged, turns that last included."""
+        return self._owners[owner].seconds(now) if owner in self._owners else 0.0
+
+    def to_put_back(self, now: float) -> Turn | None:
+        """A turn that is to end for who is next, if there is one: of the owner that had most, the one of which least is lost."""
+        if not self or not self.is_full or any(turn.put_back for turn in self._turns):
+            return None
+        owner, line = self._first(now)
+        own = self._owners[owner]
+        if line is own.patient or now - line[0].since < PATIENCE_SECONDS or own.turns:
+            return None
+        in_peace = [turn for turn in self._turns if turn.anew][: max(1, self._places - 1)]
+        long = [turn for turn in self._turns if turn not in in_peace and now - turn.began >= PATIENCE_SECONDS]
+        return max(long, key=lambda turn: (self.seconds(turn.owner, now), turn.began), default=None)
+
+    def _begun(self, owner: Hashable, now: float, anew: bool) -> Turn:
+        turn = Turn(owner, now, anew)
+        self._turns[turn] = None
+        own = self._owners[owner]
+        own.turns, own.began = own.turns + 1, own.began + now
+        return turn
+
+    def _come(self, owner: Hashable, now: float) -> _Owner[T]:
+        """One who did not wait is charged no less than the least of those who do."""
+        own = self._owners.get(owner)
+        if own is None or not own.waits:
+            least = self._least(now)
+            own = self._owners.setdefault(owner, own or _Owner())
+            own.had += max(0.0, least - own.seconds(now))
+        return own
+
+    def _forget(self, now: float) -> None:
+        """Owners who are gone, once the others were charged as much."""
+        gone = [owner for owner, own in self._owners.items() if not own.turns and not own.waits]
+        if len(gone) == len(self._owners):
+            self._owners.clear()
+        elif gone:
+            least = self._least(now)
+            for owner in gone:
+                if self._owners[owner].had <= least:
+                    del self._owners[owner]
+
+    def _least(self, now: float) -> float:
+        """What was charged to the least of those who wait, or else of those who have turns."""
+        waiting = self._waiting > 0
+        return min((own.seconds(now) for own in self._owners.values() if (own.waits if waiting else own.turns)), default=0.0)
+
+    def _first(self, now: float) -> tuple[Hashable, deque[_Waiting[T]]]:
+        """Who was charged least, of those who are not patient if there are such; then who has fewest turns; then who came first."""
+        lines = [(owner, own, own.queue) for owner, own in self._owners.items() if own.queue]
+        lines = lines or [(owner, own, own.patient) for owner, own in self._owners.items() if own.patient]
+        if not lines:
+            raise LookupError("Nobody waits.")
+        owner, _, line = min(lines, key=lambda one: (one[1].seconds(now), one[1].turns, one[2][0].since)) if len(lines) > 1 else lines[0]
+        return owner, line

@@ -52,6 +52,14 @@ class ChunkStore:
         self._chunks.append(self._write(_encoder.encode(chunks)))
         self._count += len(chunks)
 
+    def clear(self) -> None:
+        """Forgets all batches."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._end = self._count = 0
+        self._chunks.clear()
+        self._vectors.clear()
+
     def chunks(self, batch: int) -> list[Chunk]:
         """One batch."""
         return _decoder.decode(self._read(self._chunks[batch]))

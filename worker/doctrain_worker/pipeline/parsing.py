@@ -18,7 +18,7 @@ from doctrain_worker.pipeline.methods import PARSE
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import Failure
 from doctrain_worker.pipeline.wire import Parsed, ParseTask, Progress, ReadSlice, UnreadPart
-from doctrain_worker.sandbox.main.pool import Calls, ChildPool
+from doctrain_worker.sandbox.main.pool import Calls, ChildPool, PutBackError
 from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Raised, Refused, Result
 
 CHUNKS_A_BATCH = 32
@@ -49,15 +49,18 @@ class Parsing:
         Raises DocumentFailedError, ChildStartError, FencedError.
         """
         document = passage.document
-        seen, blamed = list(kept), Blamed()
+        seen, blamed, again = list(kept), Blamed(), False
         while True:
             task = ParseTask(content, document.media_type, document.file_name, self._limits.reading, seen, blamed.unread)
             try:
                 async with AsyncExitStack() as stack:
                     with passage.waiting():
-                        calls = await stack.enter_async_context(self._parsers.calls(owner=passage.shard.tenant))
-                    with passage.timed_if_it_fails("extract"):
+                        calls = await stack.enter_async_context(self._parsers.calls(owner=passage.shard.tenant, again=again))
+                    with passage.timed_if_it_fails("extract", but=PutBackError):
                         return await self._read(calls, task, passage, store, keep)
+            except PutBackError:
+                again = True
+                store.clear()
             except _PartFailedError as failed:
                 log.warning("A child died of a part of document %d of training %s (%s).", *passage.named, failed.failure.code)
                 if not blamed.add(failed.part, failed.failure):

@@ -109,12 +109,18 @@ class Passage:
         self.shard.tell(self.document.ordinal, [*self.stages, *running, *under_way])
 
     @contextlib.contextmanager
-    def timed_if_it_fails(self, name: str) -> Iterator[None]:
-        """Adds the stage when it fails; where all goes well, whoever does it tells its parts, of which nothing is known yet."""
-        started, clock = time.time(), time.perf_counter()
+    def timed_if_it_fails(self, name: str, *, but: type[Exception]) -> Iterator[None]:
+        """Adds the stage when it fails; where all goes well, whoever does it tells its parts, of which nothing is known yet.
+
+        What ends with ``but`` is done again and was nobody's work.
+        """
+        started, clock, worked = time.time(), time.perf_counter(), self.worked_seconds
         self.tell([StageTiming(name, started, 0.0, {})])
         try:
             yield
+        except but:
+            self.worked_seconds = worked
+            raise
         except Exception:
             self.stages.append(StageTiming(name, started, time.perf_counter() - clock, {}))
             raise

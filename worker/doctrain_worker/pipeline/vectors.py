@@ -18,7 +18,7 @@ from doctrain_worker.pipeline.methods import EMBED
 from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import Failure
 from doctrain_worker.pipeline.wire import Embedded
-from doctrain_worker.sandbox.main.pool import ChildPool
+from doctrain_worker.sandbox.main.pool import ChildPool, PutBackError
 from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Failed, Result, TimedOut
 
 log = logging.getLogger(__name__)
@@ -55,10 +55,7 @@ class ChildVectors:
         """See ``Vectors``."""
         left = _TRIES
         while True:
-            async with AsyncExitStack() as stack:
-                with passage.waiting():
-                    calls = await stack.enter_async_context(self._children.calls(owner=passage.shard.tenant, patient=patient))
-                end = await calls.run(texts, self._call_seconds, EMBED.answer, passage.shard.traceparent)
+            end = await self._called(texts, passage, patient=patient)
             passage.note(end)
             if isinstance(end, Result):
                 model, vectors = end.value
@@ -69,6 +66,19 @@ class ChildVectors:
             if not left or isinstance(end, TimedOut):
                 raise DocumentFailedError(_failure(end))
             log.warning("The embedding model failed (%s); the batch is tried again.", type(end).__name__)
+
+    async def _called(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Result[Embedded] | Failed:
+        again = False
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    with passage.waiting():
+                        calls = await stack.enter_async_context(
+                            self._children.calls(owner=passage.shard.tenant, patient=patient, again=again)
+                        )
+                    return await calls.run(texts, self._call_seconds, EMBED.answer, passage.shard.traceparent)
+            except PutBackError:
+                again = True
 
 
 class EndpointVectors:

@@ -1,5 +1,8 @@
 """Children that call one function, each one call at a time; a crash, a hang or an excess costs one call.
 
+Who waits for a child is served by the time that each owner had of them, and long work that keeps all of them is put back for who
+waits (``core.line``).
+
 A child is kept warm between calls and replaced after a number of them, or when it has grown. Children start when they
 are needed, so none is started for lanes that wait.
 """
@@ -17,7 +20,7 @@ from typing import Any, TypeVar
 from msgspec.msgpack import Decoder
 
 from doctrain_worker import metrics
-from doctrain_worker.core.line import Line
+from doctrain_worker.core.line import Line, Turn
 from doctrain_worker.sandbox.main.channel import Child, ChildBrokenError
 from doctrain_worker.sandbox.main.isolation import Isolation
 from doctrain_worker.sandbox.main.link import Guardian, GuardianLostError
@@ -31,11 +34,17 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 START_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+"""How often the pool looks for a turn that is to be put back, while anyone waits."""
 _MIB = 1 << 20
 
 
 class ChildStartError(Exception):
     """A child could not be started: a fault of the installation or the machine, not of any document."""
+
+
+class PutBackError(Exception):
+    """The child was ended for others, who waited: nothing is wrong with the call, which is to be made again, as ``again``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +76,22 @@ class Calls:
     def __init__(self, pool: ChildPool, child: Child) -> None:
         self._pool = pool
         self._child: Child | None = child
+        self._called: Child | None = None
         self._reply: frames.Reply | None = None
+        self._is_put_back = False
 
     async def run(self, task: Any, seconds: float, answer: Decoder[T], traceparent: str = "") -> Result[T] | Failed:
         """Calls the function once, for at most ``seconds``; ``answer`` decodes what it returns, and ends a child that answers otherwise.
 
-        Cancelling kills the child, and ends when it is dead. Raises FencedError when the children were all killed, GuardianLostError,
-        ChildStartError, or TypeError for a task that is no msgpack value, which costs no child.
+        Cancelling kills the child, and ends when it is dead. Raises PutBackError, then also for all later calls; FencedError when the
+        children were all killed, GuardianLostError, ChildStartError; TypeError for a task that is no msgpack value, which costs no child.
         """
         frame = frames.pack(frames.Call(task))
         pool = self._pool
-        child, self._child = self._child or await pool.take(), None
+        child = self._child = self._child or await pool.take()
+        if self._is_put_back:
+            raise PutBackError
+        self._child, self._called = None, child
         child.output.call(traceparent)
         pool.running.add(child)
         metrics.CHILDREN_BUSY.add(1, pool.spec.function)
@@ -91,10 +105,17 @@ class Calls:
             child.refuse(NO_ANSWER, f"answered what its function does not ({error})")
             return await child.why()
         finally:
+            self._called = None
             pool.running.discard(child)
             metrics.CHILDREN_BUSY.add(-1, pool.spec.function)
         self._child, self._reply = child, reply
         return end
+
+    def put_back(self) -> None:
+        """Ends the call that runs, if one does, and makes no other."""
+        self._is_put_back = True
+        if self._called is not None:
+            self._called.kill()
 
     async def end(self) -> None:
         """The child may serve others. One with which something of the calls was left is dead then."""
@@ -133,10 +154,13 @@ class Calls:
         timer = asyncio.get_running_loop().call_later(seconds, cut)
         try:
             return await child.call(frame)
-        except ChildBrokenError:
+        except ChildBrokenError as error:
             if overdue:
                 await child.ended()
                 return TimedOut(seconds)
+            if self._is_put_back:
+                await child.ended()
+                raise PutBackError from error
             return await child.why()
         except asyncio.CancelledError:
             child.kill()
@@ -167,9 +191,10 @@ class ChildPool:
         self.spec = spec
         self._isolation = shut_in
         self._idle: list[Child] = []
-        self._free = size
-        self._queue: Line[asyncio.Future[None]] = Line()
-        self._patient: Line[asyncio.Future[None]] = Line()
+        self._loop = asyncio.get_running_loop()
+        self._line: Line[asyncio.Future[Turn]] = Line(size)
+        self._calls: dict[Turn, Calls] = {}
+        self._look: asyncio.TimerHandle | None = None
         self.running: set[Child] = set()
 
     @classmethod
@@ -186,29 +211,35 @@ class ChildPool:
     async def run(
         self, task: Any, seconds: float, answer: Decoder[T], traceparent: str = "", *, owner: Hashable = None, patient: bool = False
     ) -> Result[T] | Failed:
-        """Calls the function once in a child: see ``calls`` and ``Calls.run``."""
-        async with self.calls(owner=owner, patient=patient) as calls:
-            return await calls.run(task, seconds, answer, traceparent)
+        """Calls the function once in a child, and again where it was put back: see ``calls`` and ``Calls.run``."""
+        again = False
+        while True:
+            try:
+                async with self.calls(owner=owner, patient=patient, again=again) as calls:
+                    return await calls.run(task, seconds, answer, traceparent)
+            except PutBackError:
+                again = True
 
     @asynccontextmanager
-    async def calls(self, *, owner: Hashable = None, patient: bool = False) -> AsyncIterator[Calls]:
+    async def calls(self, *, owner: Hashable = None, patient: bool = False, again: bool = False) -> AsyncIterator[Calls]:
         """A child for several calls; waits for a free one without limit, with ``patient`` until nobody waits who is not.
 
-        Whose calls are many (``owner``: a tenant) keeps those of others waiting for one of them at a time.
-        Raises FencedError, GuardianLostError, ChildStartError.
+        Whose calls take long (``owner``: a tenant) keeps those of others waiting no longer than ``core.line`` says. ``again``: after
+        a PutBackError. Raises FencedError, GuardianLostError, ChildStartError.
         """
-        if self._free > 0:
-            self._free -= 1
+        if self._line.is_full:
+            turn = await self._turn(owner, patient=patient, again=again)
         else:
-            await self._wait_turn(self._patient if patient else self._queue, owner)
+            turn = self._line.begin(owner, self._loop.time(), anew=again)
         try:
-            calls = Calls(self, await self.take())
+            calls = self._calls[turn] = Calls(self, await self.take())
             try:
                 yield calls
             finally:
                 await calls.end()
         finally:
-            self._pass_on()
+            self._calls.pop(turn, None)
+            self._pass_on(turn)
 
     def put_back(self, child: Child, reply: frames.Reply | None) -> None:
         """A child is free again after this reply, or unused; one that is worn is ended."""
@@ -222,24 +253,43 @@ class ChildPool:
         else:
             self._idle.append(child)
 
-    async def _wait_turn(self, line: Line[asyncio.Future[None]], owner: Hashable) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.join(owner, turn)
+    async def _turn(self, owner: Hashable, *, patient: bool, again: bool) -> Turn:
+        given: asyncio.Future[Turn] = self._loop.create_future()
+        self._line.join(owner, given, self._loop.time(), patient=patient, anew=again)
+        self._look_soon()
         try:
-            await turn
+            return await given
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._pass_on()
+            self._line.leave(owner, given, self._loop.time())
+            if given.done() and not given.cancelled():
+                self._pass_on(given.result())
             raise
 
-    def _pass_on(self) -> None:
-        """Gives a slot to the next who waits, else back."""
-        while line := self._queue or self._patient:
-            turn = line.next()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+    def _pass_on(self, turn: Turn) -> None:
+        """The turn is over; its place is for the next who waits."""
+        now = self._loop.time()
+        self._line.end(turn, now)
+        while self._line and not self._line.is_full:
+            given, turn = self._line.next(now)
+            if given.done():
+                self._line.end(turn, now)
+            else:
+                given.set_result(turn)
+
+    def _look_soon(self) -> None:
+        if self._look is None:
+            self._look = self._loop.call_later(LOOK_SECONDS, self._look_for_long)
+
+    def _look_for_long(self) -> None:
+        self._look = None
+        if not self._line:
+            return
+        self._look_soon()
+        turn = self._line.to_put_back(self._loop.time())
+        if turn is not None and turn in self._calls:
+            turn.put_back = True
+            log.info("A call of %s is put back for others who wait.", self.spec.function)
+            self._calls[turn].put_back()
 
     async def take(self) -> Child:
         """A free child, or a new one. Raises FencedError, GuardianLostError, ChildStartError."""
@@ -272,6 +322,8 @@ class ChildPool:
         return child
 
     def _end_all(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
         for child in [*self._idle, *self.running]:
             try:
                 child.kill()
