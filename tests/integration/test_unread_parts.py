@@ -60,3 +60,18 @@ async def test_too_many_of_them_are_their_documents_fault(bench: Bench) -> None:
     assert facts(three)["extract"]["unread_parts"] == 3
     assert isinstance(four, Failure)
     assert (four.error_class, four.code) == (ErrorClass.CRASH, "CRASHED")
+
+
+async def test_a_part_that_meets_the_time_limit_is_not_read_again(bench: Bench) -> None:
+    async with replaced(bench, replace(LIMITS, call_seconds=4), stages=Stages(read="testkit.stages:explode")) as own:
+        done = await own.train("once.eml", mail(["before.txt", "hang.txt"]))
+    assert isinstance(done, Done), done
+    assert [stage.name for stage in done.stages].count("extract") == 2
+
+
+async def test_a_document_that_meets_the_time_limit_twice_fails_for_good(bench: Bench) -> None:
+    async with replaced(bench, replace(LIMITS, call_seconds=4), stages=Stages(read="testkit.stages:explode")) as own:
+        failed = await own.train("twice.eml", mail(["hang-1.txt", "hang-2.txt", "hang-3.txt"]))
+    assert isinstance(failed, Failure)
+    assert (failed.error_class, failed.code, failed.final) == (ErrorClass.RESOURCE, "TIME_LIMIT", True)
+    assert [stage.name for stage in failed.stages].count("extract") == 2

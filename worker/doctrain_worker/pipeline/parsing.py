@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from doctrain_worker.pipeline import failures
 from doctrain_worker.pipeline.chunk_store import ChunkStore
@@ -19,12 +20,14 @@ from doctrain_worker.pipeline.passage import DocumentFailedError, Passage
 from doctrain_worker.pipeline.processor import Failure
 from doctrain_worker.pipeline.wire import Parsed, ParseTask, Progress, ReadSlice, UnreadPart
 from doctrain_worker.sandbox.main.pool import Calls, ChildPool, PutBackError
-from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Raised, Refused, Result
+from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Raised, Refused, Result, TimedOut
 
 CHUNKS_A_BATCH = 32
 DEATHS_OF_A_PART = 2
 MOST_DEATHS = 6
 """Of children, by one document's parts."""
+MOST_OVERDUE = 2
+"""Calls of one reading and those after it that met the time limit, all parts together."""
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +64,16 @@ class Parsing:
             except PutBackError:
                 again = True
                 store.clear()
-            except _PartFailedError as failed:
-                log.warning("A child died of a part of document %d of training %s (%s).", *passage.named, failed.failure.code)
-                if not blamed.add(failed.part, failed.failure):
-                    raise DocumentFailedError(failed.failure) from failed
+            except _ChildDiedError as failed:
+                log.warning("A child died of document %d of training %s (%s).", *passage.named, failed.failure.code)
+                if not blamed.add(failed):
+                    raise DocumentFailedError(blamed.verdict(failed)) from failed
 
     async def _read(self, calls: Calls, task: ParseTask, passage: Passage, store: ChunkStore, keep: Callable[[ReadSlice], None]) -> Parsed:
-        """Reads all. Raises _PartFailedError while the store is empty; then the task's ``kept`` has what need not be read again."""
+        """Reads all.
+
+        Raises _ChildDiedError, with the part while the store is empty; then the task's ``kept`` has what need not be read again.
+        """
         kept_bytes = 0
         progress = await self._call(calls, task, passage, "")
         while True:
@@ -92,30 +98,41 @@ class Parsing:
         if isinstance(end, Result):
             return end.value
         failure = failures.of_call(end, "reading")
-        if part and not isinstance(end, Refused | Raised):
-            raise _PartFailedError(part, failure)
-        raise DocumentFailedError(failure)
+        if isinstance(end, Refused | Raised):
+            raise DocumentFailedError(failure)
+        raise _ChildDiedError(part, failure, overdue=isinstance(end, TimedOut))
 
 
 class Blamed:
     """The parts of one document that children died of.
 
-    Once may be another document's doing, that the child read before; a part of which two died is not read.
+    Once may be another document's doing, that the child read before; a part of which two died is not read. Nor is one that
+    met the time limit, which costs the most and is hardly a neighbour's doing.
     """
 
     def __init__(self) -> None:
         self.unread: list[UnreadPart] = []
         self._deaths: Counter[str] = Counter()
+        self._overdue = 0
 
-    def add(self, part: str, failure: Failure) -> bool:
-        """Counts a child that died; whether the document is worth another try."""
-        self._deaths[part] += 1
-        if self._deaths[part] >= DEATHS_OF_A_PART:
-            self.unread.append(UnreadPart(part, failure.code, failure.sentence))
-        return self._deaths.total() <= MOST_DEATHS
+    def add(self, died: _ChildDiedError) -> bool:
+        """Counts a child that died; whether the document is worth another reading now."""
+        self._overdue += died.overdue
+        if not died.part:
+            return False
+        self._deaths[died.part] += 1
+        if died.overdue or self._deaths[died.part] >= DEATHS_OF_A_PART:
+            self.unread.append(UnreadPart(died.part, died.failure.code, died.failure.sentence))
+        return self._deaths.total() <= MOST_DEATHS and self._overdue < MOST_OVERDUE
+
+    def verdict(self, died: _ChildDiedError) -> Failure:
+        """Why the document fails, whose last reading this was: for good where it met the time limit again."""
+        return replace(died.failure, final=True) if died.overdue and self._overdue >= MOST_OVERDUE else died.failure
 
 
-class _PartFailedError(Exception):
-    def __init__(self, part: str, failure: Failure) -> None:
+class _ChildDiedError(Exception):
+    """``part``: the one that it was reading; empty where that is not known."""
+
+    def __init__(self, part: str, failure: Failure, *, overdue: bool) -> None:
         super().__init__(failure.sentence)
-        self.part, self.failure = part, failure
+        self.part, self.failure, self.overdue = part, failure, overdue
