@@ -19,7 +19,7 @@ from testkit.tenants import PROCESSOR, tenant
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
 
 ROOT = Path(__file__).parents[2]
-PREDECESSOR = "04234e1"
+PREDECESSOR = "de0afcc"
 """The last commit whose workers and coordinators have to get along with this version's."""
 
 
