@@ -26,13 +26,15 @@ async def kept_workers(count: int, settings: Settings, *, broker: Broker, regist
     """Runs ``worker-1`` to ``worker-count`` while open, each in session at the start; at the end they drain."""
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        for number in range(1, count + 1):
-            kept = _Kept(dataclasses.replace(settings, name=f"worker-{number}"), broker, registry, over)
-            group.create_task(kept.run(), name=f"worker-{number}")
-            async with deadline("Opening a worker's session", SESSION_SECONDS):
-                await kept.opened.wait()
-        yield
-        over.set()
+        try:
+            for number in range(1, count + 1):
+                kept = _Kept(dataclasses.replace(settings, name=f"worker-{number}"), broker, registry, over)
+                group.create_task(kept.run(), name=f"worker-{number}")
+                async with deadline("Opening a worker's session", SESSION_SECONDS):
+                    await kept.opened.wait()
+            yield
+        finally:
+            over.set()  # a worker that loses its guardian while it is cancelled forgets that it was
 
 
 class _Kept:
