@@ -79,6 +79,8 @@ from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
 
 log = logging.getLogger(__name__)
+END_SECONDS = 3.0
+"""So long what runs in the background may take to end; then it is cut off from Postgres, which may be frozen."""
 MOVE_SECONDS = 0.5
 """How long a coordinator that drains tells workers and callers to go elsewhere: whom gRPC's own end meets reads CANCELLED."""
 SILENT_BEATS = 3
@@ -144,10 +146,10 @@ class _Held:
     async def open(cls, settings: Settings, stack: AsyncExitStack) -> _Held:
         """Opens all; ``stack`` closes it."""
         database = Database(settings.database_url)
+        stack.push_async_callback(database.close)
 
         async def pool(name: str, size: int, options: Mapping[str, str] | None = None) -> postgres.Pool:
             made = await database.create_pool(size=size, name=f"doctrain {name}", settings=options)
-            stack.push_async_callback(postgres.close_pool, made)
             stack.enter_context(postgres.measured(made, name))
             return made
 
@@ -178,7 +180,7 @@ class _Coordinator:
         page: Dashboard | None,
         served_with: ServerCertificate | None,
     ) -> None:
-        self._settings, self._registry, self._loops, self._page = settings, registry, loops, page
+        self._settings, self._registry, self._loops, self._page, self._database = settings, registry, loops, page, held.database
         self._tasks: list[asyncio.Task[None]] = []
         self._asides: set[asyncio.Task[None]] = set()
         database = held.database
@@ -344,5 +346,6 @@ class _Coordinator:
 
     def end(self) -> None:
         """Ends what runs in the background."""
+        self._database.cut_after(END_SECONDS)
         for task in (*self._tasks, *self._asides):
             task.cancel()

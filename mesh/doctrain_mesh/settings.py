@@ -148,7 +148,9 @@ class Settings:
         21_600.0, "How long a manifest may stay unreadable, with nothing of it loaded, before its training fails.", low=60
     )
     watch_heartbeat_seconds: float = _setting(10.0, "Time without change after which a watcher gets a sign of life.", low=0.1)
-    drain_seconds: float = _setting(25.0, "Longest time that a process takes to shut down in order.", low=0)
+    drain_seconds: float = _setting(
+        25.0, "Longest time that a process takes to shut down in order; ending its connections may take up to 5 s more.", low=0
+    )
 
     # When a worker is not well, and takes no new work until it is
     health_memory_share: float = _setting(

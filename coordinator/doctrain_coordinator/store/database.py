@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreRestoredError, StoreUnavailableError
@@ -48,10 +49,14 @@ class Database:
         self._name = secrets.randbits(63)
         self._seen: Moment | None = None
         self._restored = asyncio.Event()
+        self._pools: list[Pool] = []
+        self._connections: WeakSet[OwnConnection] = WeakSet()
+        self._cut: asyncio.TimerHandle | None = None
 
     async def connect(self, *, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS) -> OwnConnection:
         """Opens a connection, as ``doctrain_mesh.postgres.connect`` does."""
         connection = await postgres.connect(self._url, settings=settings, command_seconds=command_seconds)
+        self._connections.add(connection)
         try:
             async with postgres.available("opening a connection", connection):
                 await self._look(connection)
@@ -61,8 +66,26 @@ class Database:
         return connection
 
     async def create_pool(self, *, size: int, name: str, settings: Mapping[str, str] | None = None) -> Pool:
-        """Opens a pool, as ``doctrain_mesh.postgres.create_pool`` does."""
-        return await postgres.create_pool(self._url, size=size, name=name, settings=settings, opened=self._look)
+        """Opens a pool, as ``doctrain_mesh.postgres.create_pool`` does; ``close`` closes it."""
+        pool = await postgres.create_pool(self._url, size=size, name=name, settings=settings, opened=self._look)
+        self._pools.append(pool)
+        return pool
+
+    def cut_after(self, seconds: float) -> None:
+        """Drops all that is open then: what waits for a Postgres that is frozen hears at once that it is away."""
+        self._cut = asyncio.get_running_loop().call_later(seconds, self._drop_all)
+
+    async def close(self) -> None:
+        """Closes the pools, all at once, within the time of one."""
+        await asyncio.gather(*map(postgres.close_pool, self._pools))
+        if self._cut is not None:
+            self._cut.cancel()
+
+    def _drop_all(self) -> None:
+        for pool in self._pools:
+            pool.terminate()
+        for connection in tuple(self._connections):
+            connection.terminate()
 
     async def watch(self, pool: Pool) -> None:
         """Looks, with connections of ``pool``, until cancelled. Raises StoreRestoredError once Postgres is not where it was."""

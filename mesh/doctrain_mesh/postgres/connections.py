@@ -20,7 +20,7 @@ from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, Stor
 from doctrain_mesh.observability.metrics import POOL_CONNECTIONS, Reading
 from doctrain_mesh.observability.outage import Outage, cause
 from doctrain_mesh.postgres import database_url
-from doctrain_mesh.supervise import deadline, guard_cancellation
+from doctrain_mesh.supervise import deadline, guard_cancellation, to_the_end
 
 Record: TypeAlias = asyncpg.Record
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -36,6 +36,8 @@ DataError = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, Unenc
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 ACQUIRE_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+"""So long the end of a connection, or of a statement that is not waited for, is waited for; then the connection is dropped."""
 FROZEN_SECONDS = 5.0
 """A process that freezes within a transaction keeps its rows locked for that long."""
 _KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
@@ -184,14 +186,14 @@ async def create_pool(
     settings: Mapping[str, str] | None = None,
     opened: Callable[[Connection], Coroutine[Any, Any, None]] | None = None,
 ) -> Pool:
-    """A pool of at most ``size`` connections; opens the first one at once, so that a wrong URL is told at start.
+    """A pool of at most ``size`` connections; opens one at once, so that a wrong URL is told at start, and the others for who needs them.
 
     A process that freezes within a transaction keeps its locks for ``frozen_seconds``. ``opened`` is called with each new connection.
     """
     async with _reaching(url, starting=True):
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,
             max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
@@ -199,6 +201,12 @@ async def create_pool(
             init=opened,
             server_settings={"application_name": name, **_KEEPALIVE, **ended_when_frozen(frozen_seconds), **(settings or {})},
         )
+        try:
+            await pool.release(await pool.acquire(timeout=CONNECT_SECONDS))
+        except BaseException:
+            pool.terminate()
+            raise
+    return pool
 
 
 @asynccontextmanager
@@ -215,9 +223,12 @@ async def acquired(pool: Pool, operation: str, *, seconds: float = COMMAND_SECON
 @asynccontextmanager
 async def _acquire(pool: Pool) -> AsyncIterator[Connection]:
     with _lost_once(pool.is_closing):
-        async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+        connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
+        try:
             with _lost_once(lambda: _is_closed(connection)):
                 yield connection
+        finally:
+            await to_the_end(pool.release(connection, timeout=CLOSE_SECONDS))
 
 
 @contextmanager
@@ -233,18 +244,18 @@ def measured(pool: Pool, name: str) -> Iterator[None]:
 
 
 async def close_pool(pool: Pool) -> None:
-    """Closes within 5 s, or drops the connections."""
+    """Closes within ``CLOSE_SECONDS``, or drops the connections."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(CLOSE_SECONDS):
             await pool.close()
     except TimeoutError:
         pool.terminate()
 
 
 async def close_connection(connection: OwnConnection) -> None:
-    """Closes within 2 s, or drops the connection."""
+    """Closes within ``CLOSE_SECONDS``, or drops the connection."""
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(CLOSE_SECONDS):
             await connection.close()
     except (*_AWAY, asyncpg.InterfaceError):
         connection.terminate()
