@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 from doctrain_worker.pipeline.turns import Turns
 
@@ -31,3 +32,21 @@ async def test_the_tenant_with_fewest_turns_is_next_and_a_turn_of_one_who_left_i
         ends.setdefault(name, asyncio.Event()).set()
     await asyncio.wait({task for name, task in tasks.items() if name != "c"}, timeout=5)
     assert sorted(order) == ["a", "b", "d", "e", "f"]
+
+
+async def test_tenants_that_are_gone_are_not_remembered() -> None:
+    turns = Turns(1)
+
+    async def come(first: int) -> None:
+        for tenant in range(first, first + 10_000):
+            async with turns.turn(tenant):
+                pass
+
+    await come(0)
+    tracemalloc.start()
+    try:
+        await come(10_000)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100_000

@@ -45,6 +45,8 @@ class Turns:
     def _give_back(self, tenant: int) -> None:
         self._free += 1
         self._having[tenant] -= 1
+        if not self._having[tenant]:
+            del self._having[tenant]  # of all tenants that ever came only those that have something are remembered
         self._waiting = [(of, given) for of, given in self._waiting if not given.done()]
         if self._waiting:
             of, given = min(self._waiting, key=lambda waiting: self._having[waiting[0]])
