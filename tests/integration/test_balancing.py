@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
 from doctrain_coordinator.core import balance
 from doctrain_coordinator.core.ledger import Begun
-from testkit.core import core, messages
+from doctrain_mesh.ports import Consumer
+from testkit.core import Core, core, messages
 from testkit.waiting import wait_until
+
+SETTLED_SECONDS = 4.0
+
+
+async def begin(one: Core, session: int, consumer: Consumer, count: int) -> None:
+    """The next so many shards run in that session."""
+    for shard in await messages(consumer, count):
+        assert await one.begin(session, shard.shard, shard.number) is Begun.BEGUN
+
+
+async def told(one: Core, *trainings: int) -> int:
+    """How many shards were told to yield."""
+    return sum([row["yields"] for training in trainings for row in await one.shards(training)])
 
 
 @pytest.mark.parametrize(
@@ -25,15 +40,47 @@ async def test_a_worker_that_joins_gets_half_of_what_a_plan_allows(
         first = (await one.open("first", lanes=8)).session
         training = await one.training(tenant, "t", documents)
         async with one.broker.consume(100) as consumer:
-            for shard in await messages(consumer, shards):  # of a thousand documents all thirty slots
-                assert await one.begin(first, shard.shard, shard.number) is Begun.BEGUN
-
-            async def told() -> int:
-                return sum(row["yields"] for row in await one.shards(training))
-
-            assert await told() == 0
+            await begin(one, first, consumer, shards)  # of a thousand documents all thirty slots
+            assert await told(one, training) == 0
             await one.open("second", lanes=8)
-            await wait_until(told)
-            assert await told() == shards // 2
+            await wait_until(lambda: told(one, training))
+            assert await told(one, training) == shards // 2
             assert said in caplog.text
         await one.sums_hold(training)
+
+
+async def test_what_a_worker_has_had_for_long_while_it_was_alone_goes_at_once_to_one_that_comes(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(balance, "SETTLED_SECONDS", SETTLED_SECONDS)
+    async with core(postgres, leads=True) as one:
+        tenant = await one.tenant("acme", "paid")
+        first = (await one.open("first", lanes=8)).session
+        training = await one.training(tenant, "t", 1_000)
+        async with one.broker.consume(100) as consumer:
+            await begin(one, first, consumer, 6)
+            await asyncio.sleep(SETTLED_SECONDS + 2)
+            await one.open("second", lanes=8)
+            await wait_until(lambda: told(one, training), SETTLED_SECONDS - 1)
+
+
+async def test_more_shards_follow_while_the_documents_of_those_that_yield_have_not_ended(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(balance, "SETTLED_SECONDS", 0.0)
+    async with core(postgres, leads=True) as one:
+        tenant = await one.tenant("acme", "paid")
+        first = (await one.open("first", lanes=8)).session
+        training = await one.training(tenant, "t", 40)
+        async with one.broker.consume(100) as consumer:
+            await begin(one, first, consumer, 4)
+            await one.open("second", lanes=8)
+            await wait_until(lambda: told(one, training))
+            assert await told(one, training) == 2
+            later = await one.training(tenant, "later", 20)
+            await begin(one, first, consumer, 2)
+
+            async def three_are_told() -> bool:
+                return await told(one, training, later) == 3
+
+            await wait_until(three_are_told)

@@ -21,6 +21,7 @@ from doctrain_coordinator.rpc import server
 from doctrain_coordinator.rpc.tracker import TrackerService
 from doctrain_coordinator.rpc.training import TrainingService
 from doctrain_coordinator.store import session_numbers
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.trainings import chunks
 from doctrain_mesh import postgres
 from doctrain_mesh.network.uris import UriRules
@@ -116,14 +117,14 @@ def _idle(patch: pytest.MonkeyPatch, module: Any, names: Sequence[str]) -> None:
         patch.setattr(module, name, lambda *_, **__: _Idle())
 
 
-class _Database:
+class _Database(Database):
     """One that is never restored."""
-
-    def __init__(self, store: StoreServer, url: str) -> None:
-        self.connect, self.create_pool = partial(store.connect, url), partial(store.create_pool, url)
 
     async def watch(self, _pool: Any) -> None:
         await virtual_loop().create_future()
+
+    async def _look(self, _connection: Any) -> None:
+        return
 
 
 async def _ready(_store: Any) -> None:
@@ -161,7 +162,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(postgres, "connect", store.connect)
         patch.setattr(postgres, "create_pool", store.create_pool)
         coordinator, worker = doctrain_coordinator.app, doctrain_worker.app
-        patch.setattr(coordinator, "Database", partial(_Database, store))
+        patch.setattr(coordinator, "Database", _Database)
         patch.setattr(coordinator, "migrate", _ready)
         patch.setattr(session_numbers, "go_on_from_now", _ready)
         patch.setattr(server, "build", serve)

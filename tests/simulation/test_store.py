@@ -70,7 +70,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("training_turns.running",),
             ("balancing.workers",),
             ("balancing.in_lanes", [1, 2]),
-            ("balancing.moving",),
+            ("balancing.granted",),
             ("resizing.sized", draw.randint(1, 5)),
             ("resizing.lock_tenants", [1, 2, 7]),
             ("resizing.lock_shards", some),

@@ -1,6 +1,6 @@
 """Shards of full workers go on at those that have free lanes (docs/protocol.md, "Balance"; decided in ``core.balance``).
 
-Only while nothing is on its way: what waits in the queue, or is about to, goes to free lanes by itself.
+Only while no grant waits: what is in the queue goes to free lanes by itself.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ class Balancing:
         self._seen = FirstSeen()
 
     async def make(self) -> None:
-        """Once in a while; what is read is no more than a look, so each order holds only if the shard is still what it was."""
+        """Once in a while; what is read is no more than a look, so each order holds only if the shard is still what it was.
+
+        A worker that is alone is looked at, too: what it has had for long may go to the next that comes.
+        """
         now = time.monotonic()
         workers = {row["id"]: row["lanes"] for row in await self._c.fetch(SQL["workers"])}
-        if len(workers) < 2:
-            return
         shards = await self._c.fetch(SQL["in_lanes"], list(workers))
         ages = self._seen.ages(now, map(_key, shards))
         running: dict[int, list[Running]] = {session: [] for session in workers}
         for row in shards:
-            running[row["holder"]].append(Running(*_key(row), row["left_open"], ages[_key(row)]))
+            running[row["holder"]].append(Running(*_key(row), row["left_open"], ages[_key(row)], row["yields"]))
         moved = balance([Worker(lanes, running[session]) for session, lanes in workers.items()])
-        if not moved or await self._c.fetchval(SQL["moving"]):
+        if not moved or await self._c.fetchval(SQL["granted"]):
             return
         told = await yields.tell(self._c, moved)
         log.info("%s at workers that have fewer.", "1 shard goes on" if told == 1 else f"{told} shards go on")

@@ -220,15 +220,15 @@ async def workers(tx: Transaction) -> list[Row]:
 @named("dispatch.balancing", "in_lanes")
 async def lanes_of(tx: Transaction, sessions: list[int]) -> list[Row]:
     return [
-        {**columns(row, "holder", "id", "number"), "left_open": row["open"] - len(row["running"])}
+        {**columns(row, "holder", "id", "number", "yields"), "left_open": row["open"] - len(row["running"])}
         for row in tx.scan("shard")
         if has_lane(row) and row["holder"] in sessions
     ]
 
 
 @named("dispatch.balancing")
-async def moving(tx: Transaction) -> list[Row]:
-    return [{"exists": any(row["state"] == 1 or (row["state"] == 2 and row["yields"]) for row in tx.scan("shard"))}]
+async def granted(tx: Transaction) -> list[Row]:
+    return [{"exists": any(row["state"] == 1 for row in tx.scan("shard"))}]
 
 
 @named("dispatch.training_turns")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -84,11 +83,12 @@ class StoreServer:
         name: str,
         frozen_seconds: float = connections.FROZEN_SECONDS,
         settings: Mapping[str, str] | None = None,
+        opened: object = None,
     ) -> Pool:
         """In place of ``doctrain_mesh.postgres.create_pool``."""
         pool = Pool(self, size, frozen_seconds)
-        async with postgres.available("opening a pool"), pool.acquire():
-            pass
+        async with postgres.available("opening a pool"):
+            await pool.release(await pool.acquire())
         return pool
 
     def forget(self, backend: Any) -> None:
@@ -136,10 +136,10 @@ class Pool:
         self._settings = {"idle_in_transaction_session_timeout": f"{idle_seconds:g}s"}
         self._room = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
+        self._used: set[Connection] = set()
         self._closed = False
 
-    @contextlib.asynccontextmanager
-    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[Connection]:
+    async def acquire(self, *, timeout: float | None = None) -> Connection:
         if self._closed:
             raise asyncpg.InterfaceError("pool is closed")
         async with asyncio.timeout(timeout):
@@ -152,13 +152,20 @@ class Pool:
             else:
                 async with asyncio.timeout(connections.CONNECT_SECONDS):
                     connection = await self._server.dial(self._settings, connections.COMMAND_SECONDS)
-            try:
-                yield connection
-            finally:
+        except BaseException:
+            self._room.release()
+            raise
+        self._used.add(connection)
+        return connection
+
+    async def release(self, connection: Connection, *, timeout: float | None = None) -> None:
+        try:
+            async with asyncio.timeout(timeout):
                 await connection.reset()
-                if not connection.is_closed():
-                    self._idle.append(connection)
+            if not connection.is_closed():
+                self._idle.append(connection)
         finally:
+            self._used.discard(connection)
             self._room.release()
 
     def is_closing(self) -> bool:
@@ -169,6 +176,6 @@ class Pool:
 
     def terminate(self) -> None:
         self._closed = True
-        for connection in self._idle:
+        for connection in (*self._idle, *self._used):
             connection.terminate()
         self._idle.clear()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain_coordinator.core.balance import SETTLED_SECONDS, Running, Worker, balance
 
 
-def _worker(lanes: int, running: int, *, first: int = 1, left: int = 10, seconds: float = SETTLED_SECONDS) -> Worker:
-    return Worker(lanes, [Running(first + place, 1, left + place, seconds) for place in range(running)])
+def _worker(lanes: int, running: int, *, first: int = 1, left: int = 10, seconds: float = SETTLED_SECONDS, yielding: int = 0) -> Worker:
+    return Worker(lanes, [Running(first + place, 1, left + place, seconds, place < yielding) for place in range(running)])
+
+
+def _told(fleet: list[Worker], moved: list[tuple[int, int]]) -> list[Worker]:
+    """The fleet when those were told to yield and their documents in flight have not ended."""
+    return [
+        Worker(worker.lanes, [replace(one, yields=one.yields or (one.shard, one.number) in moved) for one in worker.running])
+        for worker in fleet
+    ]
 
 
 @st.composite
@@ -37,6 +47,22 @@ def test_what_differs_by_one_and_what_has_just_begun_stays() -> None:
     assert balance([_worker(6, 3), _worker(6, 2, first=100)]) == []
     assert balance([_worker(6, 6, seconds=SETTLED_SECONDS - 1), _worker(6, 0)]) == []
     assert balance([]) == []
+
+
+def test_what_was_told_to_yield_counts_as_gone_to_who_has_the_least() -> None:
+    assert balance([_worker(6, 6, yielding=1), _worker(6, 0)]) == [(5, 1), (6, 1)]
+    assert balance([_worker(6, 6, yielding=3), _worker(6, 0)]) == []
+    assert balance([_worker(6, 6, yielding=6), _worker(6, 0)]) == []
+    assert balance([_worker(6, 4, yielding=1), _worker(6, 3, first=100)]) == []
+
+
+@given(fleets())
+def test_those_that_settle_later_follow_and_none_too_many_move(fleet: list[Worker]) -> None:
+    first = balance(fleet)
+    fleet = [Worker(worker.lanes, [replace(one, seconds=SETTLED_SECONDS) for one in worker.running]) for worker in _told(fleet, first)]
+    second = balance(fleet)
+    assert not set(first) & set(second), "no shard moves twice"
+    assert balance(_told(fleet, second)) == []
 
 
 @given(fleets())
