@@ -29,6 +29,7 @@ class Publisher:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._waiting: dict[int, Message] = {}
+        self._under_way: dict[int, Message] = {}
         self._arrived = asyncio.Event()
         self._depth = self._published = 0
         self._latency = Latency()
@@ -40,12 +41,12 @@ class Publisher:
 
         Never too few of what this process published; what another one did is counted from the first look at the queue.
         """
-        return self._depth + self._published + len(self._waiting)
+        return self._depth + self._published + self.unconfirmed
 
     @property
     def unconfirmed(self) -> int:
         """How many messages the broker has not confirmed."""
-        return len(self._waiting)
+        return len(self._under_way) + len(self._waiting)
 
     @property
     def latency_seconds(self) -> float | None:
@@ -65,7 +66,10 @@ class Publisher:
             loops.create_task(self._look(), name="length of the queue")
 
     async def _look(self) -> None:
-        """Learns how many of what was published the workers have taken; what the broker does not tell is taken to be there."""
+        """Learns how many of what was published the workers have taken; what the broker does not tell is taken to be there.
+
+        What is under way while it is asked, it may count or not: that is counted here until the next look.
+        """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._depth + self._published <= LOOK_FROM:
@@ -81,8 +85,7 @@ class Publisher:
     async def _publish(self) -> None:
         while True:
             await self._arrived.wait()
-            batch = dict(list(self._waiting.items())[:BATCH])
-            self._published += len(batch)  # a publication whose outcome is unknown may be there
+            self._under_way = batch = {shard: self._waiting.pop(shard) for shard in list(self._waiting)[:BATCH]}
             self._latency.began(time.monotonic())
             try:
                 await self._broker.publish(list(batch.values()))
@@ -90,12 +93,16 @@ class Publisher:
                 if self.broker_answers:
                     log.warning("The broker did not confirm %d shards; they are published again: %s", len(batch), error)
                 self.broker_answers = False
+                self._settle(batch | self._waiting)  # where both have a shard, the newer one waits
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._latency.ended(time.monotonic())
             self.broker_answers = True
-            for shard, message in batch.items():
-                if self._waiting.get(shard) is message:
-                    del self._waiting[shard]
+            self._settle(self._waiting)
             if not self._waiting:
                 self._arrived.clear()
+
+    def _settle(self, waiting: dict[int, Message]) -> None:
+        """Nothing is under way any more; what was may be in the queue, confirmed or not, and ``waiting`` is published next."""
+        self._published += len(self._under_way)
+        self._under_way, self._waiting = {}, waiting
