@@ -13,19 +13,45 @@ _LARGEST_PORT = 65_535
 _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "home.arpa")
 # Forms that carry an IPv4 address in their last four bytes: NAT64, IPv4-compatible and IPv4-translated ones.
 _CARRYING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
-# What ``ipaddress`` takes for global: a closed network's own NAT64, site-local addresses, and Azure's host as its machines see it.
-_PRIVATE = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "fec0::/10", "168.63.129.16/32")))
+# What IANA's registries of special-purpose addresses do not give to everybody, multicast, what is reserved, and Azure's host as its
+# machines see it. All is named: what of it ``ipaddress`` knows depends on the version of Python.
+_NOT_PUBLIC_4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "168.63.129.16/32",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.88.99.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/3",
+        ),
+    )
+)
+# Outside of it an IPv6 address is special, or nobody's.
+_PUBLIC_6 = ipaddress.IPv6Network("2000::/3")
+_NOT_PUBLIC_6 = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 
 
 def is_public(address: Address) -> bool:
     """Whether anyone on the internet could reach it; looks through the forms in which IPv6 carries an IPv4 address."""
-    if isinstance(address, ipaddress.IPv6Address):
-        carried = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if carried is None and any(address in network for network in _CARRYING):
-            carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if carried is not None:
-            return is_public(carried)
-    return address.is_global and not address.is_multicast and not any(address in network for network in _PRIVATE)
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_4)
+    carried = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+    if carried is None and any(address in network for network in _CARRYING):
+        carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if carried is not None:
+        return is_public(carried)
+    return address in _PUBLIC_6 and not any(address in network for network in _NOT_PUBLIC_6)
 
 
 def literal(host: str) -> Address | None:

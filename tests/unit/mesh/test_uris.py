@@ -148,10 +148,33 @@ def test_a_blob_uri_names_an_object_or_a_part_of_one() -> None:
         ),
         *(("::1", False), ("fec0::1", False), ("fd00::1", False), ("2002:a00:1::", False)),
         *(("64:ff9b::10.0.0.1", False), ("64:ff9b:1::8.8.8.8", False), ("::ffff:0:10.0.0.1", False), ("::10.0.0.1", False)),
+        *(("2002:808:808::", True), ("2a00::1", True), ("192.0.1.1", True), ("223.255.255.255", True)),
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:
     assert addresses.is_public(ipaddress.ip_address(address)) == public
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24"),
+        *("192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        *("::/127", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001:1::/32", "2001:2::/48", "2001:10::/28", "2001:db8::/32"),
+        *("3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+    ],
+)
+def test_no_special_purpose_address_is_public_whatever_python_knows_of_it(network: str) -> None:
+    special = ipaddress.ip_network(network)
+    assert not addresses.is_public(special[0])
+    assert not addresses.is_public(special[-1])
+    if special.version == 4:
+        assert not addresses.is_public(ipaddress.IPv6Address(f"::ffff:{special[-1]}"))
+
+
+@given(st.ip_addresses(v=4))
+def test_what_python_takes_for_private_is_never_public(address: ipaddress.IPv4Address) -> None:
+    assert address.is_global or not addresses.is_public(address)
 
 
 @pytest.mark.parametrize("text", ["host-a:7700", "10.0.0.1:1", "[::1]:65535", "a_b.example:7700"])
