@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from doctrain.v1 import fleet_pb2
+from doctrain.v1 import fleet_pb2, training_pb2_grpc
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import app, registration
 from doctrain_coordinator.core.blocks import Failure
 from doctrain_mesh.registry import membership
-from testkit.coordinator import coordinators
+from testkit.coordinator import Coordinators, coordinators
 from testkit.core import core, results
 from testkit.waiting import wait_until
 
@@ -120,3 +121,12 @@ async def test_a_second_coordinator_of_a_name_is_warned_of_and_takes_nothing_of_
             assert len(await served.registry.list(membership.COORDINATORS)) == 2
             await wait_until(lambda: "Another coordinator is named same, too" in caplog.text)
         assert await served.registry.list(membership.COORDINATORS) == first
+
+
+async def test_what_a_caller_says_of_its_trace_fills_no_log(served: Coordinators, caplog: pytest.LogCaptureFixture) -> None:
+    await served.tenant("acme")
+    key, valid = ("authorization", f"Bearer {await served.key(1, 'acme')}"), f"00-{'a' * 32}-{'b' * 16}-01"
+    stub: Any = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    for told in ((("traceparent", "0" * 513),), (("traceparent", valid), ("tracestate", "=,=")), (("baggage", "=,=,"),)):
+        await stub.GetLimits(pb.GetLimitsRequest(), metadata=(key, *told))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []

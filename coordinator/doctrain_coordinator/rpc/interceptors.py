@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
-from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.rpc import calls, refusals
@@ -249,11 +248,11 @@ class _Call:
         """None for what is asked again and again, or lasts as long as somebody looks: it would hide the traces that tell something."""
         if not self._policy.traced:
             return trace.use_span(trace.INVALID_SPAN)
-        parent = propagate.extract(self._metadata)
+        parent = telemetry.context_of(str(self._metadata.get("traceparent", "")))
         service, _, name = self._method.lstrip("/").partition("/")
         return telemetry.tracer().start_as_current_span(
             f"{service}/{name}",
-            context=parent or otel_context.Context(),
+            context=parent,
             kind=SpanKind.SERVER,
             attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
             record_exception=False,

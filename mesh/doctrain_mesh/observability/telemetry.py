@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
 _TRACER = trace.get_tracer("doctrain")
+LONGEST_TRACEPARENT = 512
 
 
 def tracer() -> trace.Tracer:
@@ -23,8 +24,11 @@ def tracer() -> trace.Tracer:
 
 
 def context_of(traceparent: str) -> Context:
-    """The context that a ``traceparent`` names; an empty or malformed one starts a trace of its own."""
-    return propagate.extract({"traceparent": traceparent}) if traceparent else Context()
+    """The context that a ``traceparent`` names; an empty or malformed one starts a trace of its own.
+
+    The SDK warns of one that is too long, and who sends it has the log filled with that: it does not get to see it.
+    """
+    return propagate.extract({"traceparent": traceparent}) if 0 < len(traceparent) <= LONGEST_TRACEPARENT else Context()
 
 
 def headers() -> dict[str, str]:
