@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from doctrain.v1 import training_pb2
 from doctrain_coordinator.web import dashboard, files
@@ -148,6 +151,21 @@ async def test_a_body_that_is_not_what_its_headers_say_is_told_so(page: Browser,
     head = b"POST /api/FleetService/ListWorkers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
     assert (await said(page, head + body)).split(b" ")[1] == b"400"
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_large_body_is_parsed_beside_the_loop(page: Browser, tenant_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, parse = list[int](), json_format.Parse
+
+    def told(text: str, message: Message) -> Message:
+        threads.append(threading.get_ident())
+        return parse(text, message)
+
+    monkeypatch.setattr(json_format, "Parse", told)
+    for count in (1, 20_000):
+        status, _ = await page.call("TrainingService/ListTrainings", {"states": [1] * count}, key=tenant_key)
+        assert status == (200 if count == 1 else 400)
+    small, large = threads
+    assert small == threading.get_ident() != large
 
 
 async def test_what_no_page_of_ours_would_send_is_refused(page: Browser, tenant_key: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
 import psutil
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import doctrain
 from doctrain.v1 import training_pb2
 from doctrain_coordinator.rpc.streams import Decoder
 from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
-from testkit.coordinator import Coordinators
+from testkit.coordinator import Coordinators, coordinators
 
 MIB = 2**20
 OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
@@ -26,8 +30,21 @@ def unknown_field(size: int) -> bytes:
     return b"\xfa\x7f" + length + bytes(size)
 
 
+def field(number: int, content: bytes) -> bytes:
+    """Field of a number below 16, of less than 2**28 bytes."""
+    return bytes([number << 3 | 2]) + unknown_field(len(content))[2:6] + content
+
+
 def metadata(key: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
+
+
+def violations(error: grpc.aio.AioRpcError) -> Sequence[error_details_pb2.BadRequest.FieldViolation]:
+    """The fields that are told to be wrong."""
+    request = error_details_pb2.BadRequest()
+    for detail in status_pb2.Status.FromString(dict(error.trailing_metadata() or ())["grpc-status-details-bin"]).details:
+        detail.Unpack(request)
+    return list(request.field_violations)
 
 
 async def refusal(served: Coordinators, method: str, data: bytes, key: str = "") -> tuple[grpc.StatusCode, str]:
@@ -55,6 +72,70 @@ async def test_a_method_takes_no_more_than_its_requests_need(served: Coordinator
     code, sentence = await refusal(served, method, unknown_field(2 * MIB), key)
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert f"at most {limit} bytes" in sentence
+
+
+TOO_MANY = {
+    "documents": ("doctrain.v1.TrainingService/StartTraining", 1, "250,000", b"\x12\x00" * 2_000_000),
+    "pairs of a document": ("doctrain.v1.TrainingService/StartTraining", 1, "250,000", field(2, b"\x2a\x00" * 2_000_000)),
+    "classes": ("doctrain.v1.TrainingService/RetryFailedDocuments", 1, "25,000", field(1, b"t") + field(3, b"\x01" * 1_000_000)),
+    "ids to retry": ("doctrain.v1.TrainingService/RetryFailedDocuments", 1, "25,000", field(1, b"t") + b"\x22\x00" * 2_000_000),
+    "states": ("doctrain.v1.TrainingService/ListTrainings", 1, "25,000", field(1, b"\x01" * 1_000_000)),
+    "ids to delete": ("doctrain.v1.SearchService/DeleteDocuments", 1, "25,000", b"\x0a\x00" * 520_000),
+    "unknown fields": ("doctrain.v1.FleetService/ListWorkers", 3, "25,000", b"\x0a\x00" * 520_000),
+    "begins": ("doctrain_mesh.v1.TrackerService/Track", 2, "2,097,152", b"\x1a\x00" * 3_000_000),
+}
+
+
+@pytest.mark.parametrize("what", TOO_MANY)
+async def test_what_has_too_many_fields_is_refused_before_it_is_decoded(served: Coordinators, what: str) -> None:
+    method, role, limit, data = TOO_MANY[what]
+    await served.tenant("acme")
+    code, sentence = await refusal(served, f"/{method}", data, await served.key(role, "acme" if role == 1 else ""))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert f"at most {limit} fields" in sentence
+    assert "manifest" in sentence
+
+
+async def test_as_many_documents_and_pairs_as_a_request_may_have_are_taken(acme: doctrain.AsyncClient) -> None:
+    pairs = {f"key {n}": f"value {n}" for n in range(20)}
+    documents = [training_pb2.DocumentInput(document_id=str(n), content=b"text", metadata=pairs) for n in range(10_000)]
+    checked = await acme.start_training(documents, validate_only=True)
+    assert checked.summary.documents == 10_000
+
+
+async def test_more_documents_for_one_request_may_have_more_fields(postgres: str, tmp_path: Path) -> None:
+    async with coordinators(postgres, tmp_path, max_request_documents=20_000) as served:
+        await served.tenant("acme")
+        key = await served.key(1, "acme")
+        _, sentence = await refusal(served, "/doctrain.v1.TrainingService/StartTraining", b"\x12\x00" * 600_000, key)
+        assert "at most 500,000 fields" in sentence
+
+
+TOO_MANY_VALUES = {
+    "ids to retry": ("TrainingService/RetryFailedDocuments", field(1, b"t") + b"\x22\x00" * 12_000, {"document_ids": "10,000"}),
+    "classes": ("TrainingService/RetryFailedDocuments", field(1, b"t") + field(3, b"\x00" * 12_000), {"error_classes": "100"}),
+    "states of trainings": ("TrainingService/ListTrainings", field(1, b"\x00" * 12_000), {"states": "100"}),
+    "states of documents": ("TrainingService/ListDocuments", field(1, b"t") + field(2, b"\x00" * 12_000), {"states": "100"}),
+    "ids to delete": ("SearchService/DeleteDocuments", b"\x0a\x00" * 12_000, {"document_ids": "1,000"}),
+    "a filter": (
+        "SearchService/Search",
+        field(1, b"tide") + field(4, b"\x0a\x00" * 4_000 + b"\x12\x00" * 4_000 + b"\x22\x00" * 4_000),
+        {"filter.training_task_ids": "100", "filter.document_ids": "1,000", "filter.media_types": "100"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TOO_MANY_VALUES)
+async def test_of_too_many_values_is_told_how_many_there_may_be_and_of_none_that_it_is_wrong(served: Coordinators, what: str) -> None:
+    method, data, most = TOO_MANY_VALUES[what]
+    await served.tenant("acme")
+    ask: Any = (await served.channel()).unary_unary(f"/doctrain.v1.{method}")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(data, metadata=metadata(await served.key(1, "acme")))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    told = {violation.field: violation.description for violation in violations(caught.value)}
+    assert told.keys() == most.keys()
+    assert all(f"at most {most[name]} in one call" in told[name] for name in most)
 
 
 FLOOD = """

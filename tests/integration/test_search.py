@@ -191,15 +191,14 @@ async def test_wrong_filters_name_their_fields(library: Library) -> None:
     wrong = await refused(
         library.client.search(
             "x",
-            training_task_ids=["no spaces", *(str(number) for number in range(100))],
-            document_ids=["", *(str(number) for number in range(1000))],
+            training_task_ids=["no spaces", *(str(number) for number in range(99))],
+            document_ids=["", *(str(number) for number in range(999))],
             metadata={"": "v"},
             media_types=["x" * 256],
         )
     )
     fields = {violation.field for violation in wrong.violations}
-    assert fields >= {"filter.training_task_ids", "filter.training_task_ids[0]", "filter.document_ids", "filter.document_ids[0]"}
-    assert fields >= {"filter.metadata", "filter.media_types[0]"}
+    assert fields == {"filter.training_task_ids[0]", "filter.document_ids[0]", "filter.metadata", "filter.media_types[0]"}
     stub = search_pb2_grpc.SearchServiceStub(await library.served.channel())
     key = (("authorization", f"Bearer {await library.served.key(1, 'library')}"),)
     with pytest.raises(grpc.aio.AioRpcError) as caught:

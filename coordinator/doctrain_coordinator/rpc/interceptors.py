@@ -78,9 +78,11 @@ class _Doors:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler of the server, whatever its kind."""
 
-    def __init__(self, keys: Keys, gates: Gates, quotas: Quotas, pool: Pool, *, certified_workers: bool = False) -> None:
+    def __init__(
+        self, keys: Keys, gates: Gates, quotas: Quotas, pool: Pool, *, most_documents: int, certified_workers: bool = False
+    ) -> None:
         self._doors = _Doors(keys, gates, quotas, pool)
-        self._certified_workers = certified_workers
+        self._most_documents, self._certified_workers = most_documents, certified_workers
 
     async def intercept_service(
         self,
@@ -94,7 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = dict(handler_call_details.invocation_metadata or ())
         method = handler_call_details.method
         policy = policy_of(method)
-        decoder = Decoder(handler.request_deserializer, policy.most_bytes)
+        decoder = Decoder(handler.request_deserializer, policy.most_bytes, policy.fields(self._most_documents))
         certified = self._certified_workers and policy.role == ROLE_WORKER
         call = _Call(self._doors, method, metadata, decoder, certified=certified)
         if handler.response_streaming:
@@ -145,12 +147,12 @@ class _Asked:
             if isinstance(coming, AsyncGenerator):
                 await coming.aclose()  # it would keep the request for as long as the call lasts
 
-    def request(self) -> Any:
-        """Decoded, once; raises InvalidRequestError for what is none."""
+    async def request(self) -> Any:
+        """Decoded, once; raises InvalidRequestError for what is none, RequestTooLargeError for one of too many fields."""
         if self._streaming:
             return self._decoder.stream(self._requests)
         data, self._data = self._data, b""
-        return self._decoder.message(data)
+        return await self._decoder.read(data)
 
 
 class _Call:
@@ -220,7 +222,7 @@ class _Call:
                     return await self._in_turn(self._doors.gates.public, context.peer().rpartition(":")[0], asked, answer)
                 if caller.role == ROLE_WORKER and asked.stream is not None:
                     asked.stream.place_of_first = self._doors.gates.workers.place(caller.key_id)
-                    return await answer(asked.request())
+                    return await answer(await asked.request())
                 gate = self._doors.gates.of(self._policy.cost, caller)
                 with self._doors.quotas.call(self._policy.cost, caller):
                     return await self._in_turn(gate, caller.tenant, asked, answer)
@@ -242,7 +244,7 @@ class _Call:
             await asked.read(place)
             async with gate.turn(place) as turn:
                 TURN.set(turn)
-                return await answer(asked.request())
+                return await answer(await asked.request())
 
     def _span(self) -> AbstractContextManager[Span]:
         """None for what is asked again and again, or lasts as long as somebody looks: it would hide the traces that tell something."""

@@ -12,6 +12,9 @@ from doctrain_mesh import rpc
 PUBLIC = 0
 """Answered without a key: health and reflection tell nothing of tenants."""
 _NOBODY = -1
+MOST_FIELDS = 250_000
+FIELDS_OF_DOCUMENT = 25
+"""Itself, its id, source and type, and some twenty pairs of metadata; a few documents may have more."""
 
 
 class Cost(enum.Enum):
@@ -36,6 +39,8 @@ class Policy:
         role: of the keys that may call it.
         cost: behind which gate it waits.
         most_bytes: the largest message that a client may send; None: what the server takes.
+        most_fields: how many fields that message may have (``wire.py``), which is more than its other limits leave room for; None: as many
+            as the documents of a request need.
         changes: it changes something, which the audit log tells of.
         for_tenants: operators may call it for a tenant, to help it: nothing that gives it documents or drops what it uploaded, and nothing
             that shows what its documents say. They may retry what failed, in its name and within its plan; like all that they change
@@ -47,13 +52,19 @@ class Policy:
     role: int
     cost: Cost = Cost.QUICK
     most_bytes: int | None = 2**20
+    most_fields: int | None = 25_000
     changes: bool = False
     for_tenants: bool = False
     while_suspended: bool = True
     traced: bool = True
 
+    def fields(self, documents: int) -> int:
+        """How many fields a message may have, where a request may have as many documents."""
+        return max(MOST_FIELDS, documents * FIELDS_OF_DOCUMENT) if self.most_fields is None else self.most_fields
+
 
 _TRAINING = Policy(role=ROLE_TENANT, for_tenants=True)
+_UPLOAD = Policy(role=ROLE_TENANT, cost=Cost.UPLOAD, changes=True, while_suspended=False)
 _SEARCH = Policy(role=ROLE_TENANT, cost=Cost.SEARCH)
 _FLEET = Policy(role=ROLE_OPERATOR)
 _CHANGES_FLEET = replace(_FLEET, changes=True)
@@ -63,7 +74,9 @@ POLICIES: Mapping[str, Policy] = {
     f"/{service}/{method}": policy
     for service, policies in {
         "doctrain.v1.TrainingService": {
-            "StartTraining": Policy(role=ROLE_TENANT, cost=Cost.STORING, most_bytes=None, changes=True, while_suspended=False),
+            "StartTraining": Policy(
+                role=ROLE_TENANT, cost=Cost.STORING, most_bytes=None, most_fields=None, changes=True, while_suspended=False
+            ),
             "GetTraining": _TRAINING,
             "ListTrainings": _TRAINING,
             "ListDocuments": _TRAINING,
@@ -73,7 +86,7 @@ POLICIES: Mapping[str, Policy] = {
             "ResumeTraining": replace(_TRAINING, changes=True, while_suspended=False),
             "RetryFailedDocuments": replace(_TRAINING, cost=Cost.STORING, most_bytes=2**23, changes=True, while_suspended=False),
             "ExplainTraining": _TRAINING,
-            "UploadDocument": Policy(role=ROLE_TENANT, cost=Cost.UPLOAD, most_bytes=2**20 + 2**10, changes=True, while_suspended=False),
+            "UploadDocument": replace(_UPLOAD, most_bytes=2**20 + 2**10, most_fields=2**20),
             "DropUploads": Policy(role=ROLE_TENANT, cost=Cost.DELETING, changes=True),
             "GetUsage": _TRAINING,
             "GetLimits": _TRAINING,
@@ -109,7 +122,9 @@ POLICIES: Mapping[str, Policy] = {
             "ListKeys": _FLEET,
             "RevokeKey": _CHANGES_FLEET,
         },
-        "doctrain_mesh.v1.TrackerService": {"Track": Policy(role=ROLE_WORKER, most_bytes=rpc.LARGEST_OF_WORKERS, traced=False)},
+        "doctrain_mesh.v1.TrackerService": {
+            "Track": Policy(role=ROLE_WORKER, most_bytes=rpc.LARGEST_OF_WORKERS, most_fields=2**21, traced=False)
+        },
         "grpc.health.v1.Health": {"Check": _PUBLIC, "List": _PUBLIC, "Watch": _PUBLIC},
         "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": _PUBLIC},
     }.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from doctrain.v1 import search_pb2 as pb
@@ -19,6 +19,7 @@ MOST_PASSAGES, PASSAGES = 100, 10
 MOST_DOCUMENTS = 1000
 MOST_TRAININGS = 100
 MOST_TYPES = 100
+_MODES = frozenset(pb.SearchMode.values())
 _EPOCH, _UNIT = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 """Of the time in a resume position."""
 
@@ -31,7 +32,7 @@ def wanted(request: pb.SearchRequest) -> Wanted:
         found.add("query", "There is nothing to look for; say it in words.")
     elif size > MOST_QUERY_BYTES:
         found.add("query", f"The query has {size:,} bytes; the limit is {MOST_QUERY_BYTES:,}. Ask in fewer words.")
-    if request.mode not in pb.SearchMode.values():
+    if request.mode not in _MODES:
         found.add("mode", "There is no such mode; the modes are hybrid, vectors and words.")
     if request.page_size < 0:
         found.add("page_size", "A page size must not be negative.")
@@ -48,17 +49,15 @@ def wanted(request: pb.SearchRequest) -> Wanted:
 
 
 def _check_filter(chosen: pb.SearchFilter, found: Violations) -> None:
-    _check_count("filter.training_task_ids", chosen.training_task_ids, MOST_TRAININGS, found)
-    _check_count("filter.media_types", chosen.media_types, MOST_TYPES, found)
-    for place, task_id in enumerate(chosen.training_task_ids):
+    for where, task_id in found.of_each("filter.training_task_ids", chosen.training_task_ids, MOST_TRAININGS):
         if not is_task_id(task_id):
-            found.add(f"filter.training_task_ids[{place}]", TASK_ID_FAULT)
+            found.add(where, TASK_ID_FAULT)
     _check_documents("filter.document_ids", chosen.document_ids, found)
     if reason := metadata_fault(chosen.metadata):
         found.add("filter.metadata", reason)
-    for place, media_type in enumerate(chosen.media_types):
+    for where, media_type in found.of_each("filter.media_types", chosen.media_types, MOST_TYPES):
         if reason := media_type_fault(media_type):
-            found.add(f"filter.media_types[{place}]", reason)
+            found.add(where, reason)
 
 
 def check_delete(request: pb.DeleteDocumentsRequest) -> Rest | None:
@@ -92,13 +91,7 @@ def _delete_scope(request: pb.DeleteDocumentsRequest) -> str:
     return "\n".join(("DeleteDocuments", str(CALLER.get().tenant), request.training_task_id, *request.document_ids))
 
 
-def _check_documents(field: str, ids: Collection[str], found: Violations) -> None:
-    _check_count(field, ids, MOST_DOCUMENTS, found)
-    for place, document_id in enumerate(ids):
+def _check_documents(field: str, ids: Sequence[str], found: Violations) -> None:
+    for where, document_id in found.of_each(field, ids, MOST_DOCUMENTS):
         if reason := document_id_fault(document_id):
-            found.add(f"{field}[{place}]", reason)
-
-
-def _check_count(field: str, values: Collection[str], most: int, found: Violations) -> None:
-    if len(values) > most:
-        found.add(field, f"There are {len(values):,}; name at most {most:,} in one call.")
+            found.add(where, reason)

@@ -71,7 +71,9 @@ def build(
     Raises ConfigurationError when it cannot listen.
     """
     gates = Gates()
-    interceptor = CallInterceptor(keys, gates, Quotas(), pool, certified_workers=bool(settings.worker_listen))
+    interceptor = CallInterceptor(
+        keys, gates, Quotas(), pool, most_documents=settings.max_request_documents, certified_workers=bool(settings.worker_listen)
+    )
     server = grpc.aio.server(interceptors=[interceptor], options=rpc.server_options(settings.max_request_bytes))
     training_pb2_grpc.add_TrainingServiceServicer_to_server(training, server)
     search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)

@@ -18,10 +18,12 @@ from doctrain_mesh.network.uris import UriRules, parse_blob
 
 MOST_NUMBER = 2**31 - 1
 MOST_RETRIED = 10_000
-LARGE_BYTES = 32 * 1024
+LARGE_BYTES, MANY_DOCUMENTS = 32 * 1024, 100
 """A request from that size on is read in a thread; the largest takes a third of a second."""
+MOST_CLASSES = 100
 NOTHING_GIVEN = "There is nothing to train: name documents, a manifest or numbered documents."
 TOO_MUCH_GIVEN = "Documents, a manifest and numbered documents exclude each other; give one of them."
+_CLASSES = frozenset(pb.ErrorClass.values()) - {pb.ERROR_CLASS_UNSPECIFIED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Limits:
 
 async def start(request: pb.StartTrainingRequest, limits: Limits, uris: UriRules) -> Start:
     """What the request asks for. Raises InvalidRequestError or RequestTooLargeError for one that can never be accepted."""
-    if request.ByteSize() >= LARGE_BYTES:
+    if len(request.documents) >= MANY_DOCUMENTS or request.ByteSize() >= LARGE_BYTES:  # the size of many takes long to tell, too
         return await asyncio.to_thread(_start, request, limits, uris)
     return _start(request, limits, uris)
 
@@ -163,14 +165,12 @@ def retry(request: pb.RetryFailedDocumentsRequest) -> Retry:
     found = Violations()
     if request.new_training_task_id and not is_task_id(request.new_training_task_id):
         found.add("new_training_task_id", TASK_ID_FAULT)
-    for place, error_class in enumerate(request.error_classes):
-        if error_class not in pb.ErrorClass.values() or not error_class:
-            found.add(f"error_classes[{place}]", "There is no such class; the classes are permanent, transient, resource and crash.")
-    if len(request.document_ids) > MOST_RETRIED:
-        found.add("document_ids", f"Name at most {MOST_RETRIED:,} documents, or none to retry all.")
-    for place, document_id in enumerate(request.document_ids):
+    for where, error_class in found.of_each("error_classes", request.error_classes, MOST_CLASSES):
+        if error_class not in _CLASSES:
+            found.add(where, "There is no such class; the classes are permanent, transient, resource and crash.")
+    for where, document_id in found.of_each("document_ids", request.document_ids, MOST_RETRIED):
         if reason := document_id_fault(document_id):
-            found.add(f"document_ids[{place}]", reason)
+            found.add(where, reason)
     found.raise_any()
     classes, ids = sorted(set(request.error_classes)), sorted(set(request.document_ids))
     return Retry(request.training_task_id, request.new_training_task_id, _retry_hash(request.training_task_id, classes, ids), classes, ids)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from doctrain_mesh.errors import FieldViolation, InvalidRequestError, invalid_field
 
@@ -10,6 +12,7 @@ MOST_VIOLATIONS = 100
 MOST_REASON = 200
 TASK_ID_FAULT = "An id has 1 to 128 characters: letters, digits and any of . _ : -"
 _TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_T = TypeVar("_T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -23,6 +26,14 @@ class Violations:
         """Adds a field that is wrong."""
         if len(self._found) < MOST_VIOLATIONS:
             self._found.append(FieldViolation(field, description))
+
+    def of_each(self, field: str, values: Sequence[_T], most: int) -> Iterator[tuple[str, _T]]:
+        """The values with where they stand; none of more than ``most``, which is then all that is told to be wrong with them."""
+        if len(values) > most:
+            self.add(field, f"There are {len(values):,}; name at most {most:,} in one call.")
+            return
+        for place, value in enumerate(values):
+            yield f"{field}[{place}]", value
 
     def raise_any(self) -> None:
         """Raises InvalidRequestError with all that was found, if anything was."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.rpc.streams import Decoder
+from doctrain_mesh.errors import InvalidRequestError, RequestTooLargeError
 
 LARGE = 2**23
 DECODER = Decoder(pb.StartTrainingRequest.FromString)
@@ -33,3 +35,27 @@ def test_nothing_is_kept_of_what_a_request_does_not_say(number: int) -> None:
     assert {message.manifest_uri for message in kept} == {"https://example.com/m"}
     assert held_bytes() - before < 8 * LARGE
     assert all(len(message.SerializeToString()) < 100 for message in kept)
+
+
+async def test_what_may_have_too_many_fields_is_counted_and_decoded_beside_the_loop() -> None:
+    threads = set()
+
+    def decode(data: bytes) -> pb.StartTrainingRequest:
+        threads.add(threading.get_ident())
+        return pb.StartTrainingRequest.FromString(data)
+
+    decoder, few = Decoder(decode, most_fields=1_000), b"\x12\x00" * 900
+    assert len((await decoder.read(few)).documents) == 900
+    assert threads == {threading.get_ident()}
+    threads.clear()
+    assert (await decoder.read(few + field(3, b"x" * LARGE))).manifest_uri == "x" * LARGE
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+    with pytest.raises(RequestTooLargeError, match="at most 1,000 fields") as caught:
+        await decoder.read(few + b"\x12\x00" * 101)
+    assert caught.value.metadata == {"limit": "1000", "unit": "fields"}
+
+
+async def test_what_is_no_message_is_told_so_while_it_is_counted() -> None:
+    with pytest.raises(InvalidRequestError, match="not a message of this method"):
+        await Decoder(pb.StartTrainingRequest.FromString, most_fields=10).read(b"\x12\x00" + field(3, b"x" * 50) + b"\x12")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from doctrain.v1 import search_pb2, training_pb2
+from doctrain_coordinator.rpc import wire
 from doctrain_coordinator.rpc.policies import POLICIES, PUBLIC
+from doctrain_coordinator.rpc.search_requests import MOST_DOCUMENTS
 from doctrain_coordinator.rpc.server import SERVICES
+from doctrain_coordinator.rpc.training_requests import MOST_CLASSES, MOST_RETRIED
 
 
 def test_every_method_has_a_policy_and_no_policy_is_without_a_method() -> None:
@@ -31,3 +37,28 @@ def test_what_changes_something_is_known_by_its_name() -> None:
     reads = ("Get", "List", "Watch", "Explain", "Search", "Check", "Server", "Track")
     for path, policy in POLICIES.items():
         assert policy.changes != path.rpartition("/")[2].startswith(reads), path
+
+
+@pytest.mark.parametrize(
+    ("method", "largest"),
+    [
+        (
+            "TrainingService/StartTraining",
+            training_pb2.StartTrainingRequest(
+                training_task_id="t",
+                documents=[training_pb2.DocumentInput(document_id="d", uri="u", media_type="m", metadata={str(n): "v" for n in range(20)})]
+                * 10_000,
+            ),
+        ),
+        (
+            "TrainingService/RetryFailedDocuments",
+            training_pb2.RetryFailedDocumentsRequest(
+                document_ids=["d"] * MOST_RETRIED, error_classes=[training_pb2.ERROR_CLASS_CRASH] * MOST_CLASSES
+            ),
+        ),
+        ("SearchService/DeleteDocuments", search_pb2.DeleteDocumentsRequest(document_ids=["d"] * MOST_DOCUMENTS)),
+    ],
+)
+def test_the_largest_requests_have_no_more_fields_than_a_message_may_have(method: str, largest: Message) -> None:
+    most = POLICIES[f"/doctrain.v1.{method}"].fields(10_000)
+    assert wire.count(largest.SerializeToString(), largest, most) <= most

@@ -40,7 +40,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 4
     """RESOURCE_EXHAUSTED. The request holds more than one call may carry; put the documents into a manifest.
 
-    Metadata: `limit` (a number), `unit` (`documents` or `bytes`).
+    Metadata: `limit` (a number), `unit` (`documents`, `bytes` or `fields`; of the latter each pair of metadata is one).
     """
     ERROR_REASON_TRAINING_NOT_FOUND: _ErrorReason.ValueType  # 5
     """NOT_FOUND. This tenant has no such training; the same answer whether it never was or is another tenant's."""
@@ -125,7 +125,7 @@ ERROR_REASON_INVALID_RESUME_POSITION: ErrorReason.ValueType  # 3
 ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 4
 """RESOURCE_EXHAUSTED. The request holds more than one call may carry; put the documents into a manifest.
 
-Metadata: `limit` (a number), `unit` (`documents` or `bytes`).
+Metadata: `limit` (a number), `unit` (`documents`, `bytes` or `fields`; of the latter each pair of metadata is one).
 """
 ERROR_REASON_TRAINING_NOT_FOUND: ErrorReason.ValueType  # 5
 """NOT_FOUND. This tenant has no such training; the same answer whether it never was or is another tenant's."""

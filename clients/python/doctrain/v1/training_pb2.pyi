@@ -603,7 +603,7 @@ class ListTrainingsRequest(_message.Message):
     """`next_page_token` of the page before; empty: the first page."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___TrainingState.ValueType]:
-        """Only those in one of these states; empty: all."""
+        """Only those in one of these states, at most 100; empty: all."""
 
     def __init__(
         self,
@@ -666,7 +666,7 @@ class ListDocumentsRequest(_message.Message):
     """`next_page_token` of the page before; empty: the first page."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___DocumentState.ValueType]:
-        """Only those in one of these states; empty: all."""
+        """Only those in one of these states, at most 100; empty: all."""
 
     def __init__(
         self,
@@ -1265,7 +1265,7 @@ class RetryFailedDocumentsRequest(_message.Message):
     """The caller's id for the new training; empty: one is made. See StartTrainingRequest."""
     @_builtins.property
     def error_classes(self) -> _containers.RepeatedScalarFieldContainer[Global___ErrorClass.ValueType]:
-        """Only those that failed in one of these ways; empty: all that failed, and all that were cancelled."""
+        """Only those that failed in one of these ways, at most 100; empty: all that failed, and all that were cancelled."""
 
     @_builtins.property
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
