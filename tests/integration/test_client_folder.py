@@ -63,6 +63,34 @@ async def test_more_documents_than_a_request_names_go_by_manifest(
     assert service.blobs[request.manifest_uri].count(b'"document_id"') == 3
 
 
+async def test_what_is_said_of_documents_may_be_too_much_for_a_request(
+    client: AsyncClient, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "MAX_INLINE_FIELDS", 12)
+    for n in range(2):
+        (tmp_path / f"{n}.txt").write_text(f"document {n}")
+    await client.train_folder(tmp_path, metadata={"a": "1", "b": "2"})
+    assert service.asked(pb.StartTrainingRequest)[-1].documents
+    await client.train_folder(tmp_path, metadata={"a": "1", "b": "2", "c": "3"})
+    assert service.asked(pb.StartTrainingRequest)[-1].manifest_uri
+
+
+async def test_a_file_that_the_service_would_not_take_is_no_document_of_the_training_whether_it_is_there_already_or_not(
+    client: AsyncClient, service: ScriptedService, tmp_path: Path
+) -> None:
+    service.limits.document_bytes = 10
+    (tmp_path / "small.txt").write_text("small")
+    (tmp_path / "large.txt").write_text("larger than that")
+    skipped: list[Skipped] = []
+    for _ in range(2):
+        await client.train_folder(tmp_path, training_task_id="t", on_skipped=skipped.append)
+        assert [one.document_id for one in service.asked(pb.StartTrainingRequest)[-1].documents] == ["small.txt"]
+    assert {one.reason for one in skipped} == {"It has more than 10 bytes, the most that the service takes."}
+    assert {request.numbered.count for request in service.asked(pb.StartTrainingRequest) if request.HasField("numbered")} == {1}
+    with pytest.raises(errors.UsageError, match="nothing was started"):
+        await client.train_folder(tmp_path, strict=True)
+
+
 async def test_one_failed_upload_ends_the_folder_with_its_own_error(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
     for n in range(20):
         (tmp_path / f"{n:02}.txt").write_text(f"document {n}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ import pytest
 from doctrain.errors import InvalidRequestError
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator.rpc import interceptors, streams
+from doctrain_coordinator.rpc import interceptors, streams, tracker_stream
+from doctrain_coordinator.tracking.group_transaction import Batch, GroupTransaction
+from doctrain_coordinator.tracking.items import Item
+from doctrain_mesh.postgres import OwnConnection
 from doctrain_mesh.v1 import tracker_pb2, tracker_pb2_grpc
 from doctrain_worker.pipeline.processor import ErrorClass, Failure
 from testkit.coordinator import Coordinators, coordinators
@@ -93,3 +96,34 @@ async def test_a_worker_that_names_more_than_any_has_ends_its_stream(served: Coo
     with pytest.raises(grpc.aio.AioRpcError, match="There are 2,001 begins; a worker names at most 2,000 in one message") as ended:
         await _read_to_its_end(call)
     assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stream_is_read_no_further_while_much_of_it_waits(served: Coordinators, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker_stream, "MOST_UNANSWERED", 10)
+    sizes, run = list[int](), GroupTransaction.run
+
+    async def counted(self: GroupTransaction, c: OwnConnection, items: Sequence[Item]) -> Batch:
+        sizes.append(len(items))
+        return await run(self, c, items)
+
+    monkeypatch.setattr(GroupTransaction, "run", counted)
+    call = tracker_pb2_grpc.TrackerServiceStub(await served.channel()).Track(metadata=metadata(await served.key(2)))
+    await call.write(tracker_pb2.TrackRequest(hello=tracker_pb2.Hello(worker_id="w", lanes=1)))
+    for first in range(0, 100, 5):
+        refs = [tracker_pb2.ShardRef(shard=1_000 + first + place, number=1) for place in range(5)]
+        await call.write(tracker_pb2.TrackRequest(begins=[tracker_pb2.Begin(shard=ref) for ref in refs]))
+    answered = 0
+    async with asyncio.timeout(20):
+        while answered < 100:
+            response: Any = await call.read()
+            answered += len(response.begins)
+    assert max(sizes) <= 15
+    call.cancel()
+
+
+async def test_a_message_of_an_upload_has_few_fields(served: Coordinators) -> None:
+    await served.tenant("acme")
+    upload: Any = (await served.channel()).stream_unary("/doctrain.v1.TrainingService/UploadDocument")
+    call = upload(iter([b"\x0a\x00" * 500]), metadata=metadata(await served.key(1, "acme")))
+    with pytest.raises(grpc.aio.AioRpcError, match="at most 64 fields"):
+        await call

@@ -50,7 +50,7 @@ async def test_a_call_that_is_put_back_ends_as_if_nothing_had_been(guardian: Gua
 
         async with asyncio.TaskGroup() as group:
             for name in ("long 1", "long 2", "long 3"):
-                group.create_task(told("long", do="take", seconds=2.0, value=name))
+                group.create_task(told("long", do="take", seconds=5.0, value=name))
             await wait_until(lambda: len(pool.running) == 2)
             group.create_task(told("small", do="echo", value="small"))
     assert order[0] == "small"

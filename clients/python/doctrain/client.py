@@ -19,7 +19,7 @@ from doctrain import deleting, requests, retry, storing, words
 from doctrain import folder as folders
 from doctrain import upload as uploads
 from doctrain.endpoints import Endpoints
-from doctrain.errors import TrainingExistsError
+from doctrain.errors import InvalidRequestError, TrainingExistsError
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Labels, Scan, Skipped
 from doctrain.following import follow
@@ -366,7 +366,8 @@ class AsyncClient:
         """
         words.check_training_task_id(training_task_id)
         labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
-        found = await storing.scanned(folder, pattern, labels, strict=strict)
+        most_bytes = (await self.get_limits()).document_bytes
+        found = await storing.scanned(folder, pattern, labels, strict=strict, most_bytes=most_bytes)
         stores = not (await self._is_known(training_task_id, len(found.files)) or validate_only)
         documents = await documents_of(
             found,
@@ -376,7 +377,7 @@ class AsyncClient:
             on_skipped=on_skipped,
             on_stored=on_stored if stores else lambda _: None,
         )
-        if len(documents) <= folders.MAX_INLINE_DOCUMENTS:
+        if folders.go_inline(documents):
             return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain)
         stored = await self.upload(folders.manifest(documents))
         return await self.start_training(
@@ -384,8 +385,7 @@ class AsyncClient:
         )
 
     async def _stored(self, path: Path) -> storing.Blob:
-        answer = await self.upload(path)
-        return answer.uri, answer.size
+        return (answer := await self.upload(path)).uri, answer.size
 
     async def _is_known(self, training_task_id: str | None, count: int) -> bool:
         """Whether there is a training of that id; raises QuotaExceededError when there is none, nor may be one of so many documents."""
@@ -395,4 +395,6 @@ class AsyncClient:
             asked = await self.start_training(numbered=requests.so_many(count), training_task_id=training_task_id, validate_only=True)
         except TrainingExistsError:
             return True
+        except InvalidRequestError:  # of documents that differ by number only a service may take fewer than it takes by name
+            return False
         return asked.summary.existed

@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from doctrain.errors import UsageError
 from doctrain.v1 import training_pb2
 
-MAX_INLINE_DOCUMENTS = 10_000
-"""Documents that one StartTraining request may name; more go into a manifest."""
+MAX_INLINE_DOCUMENTS, MAX_INLINE_FIELDS = 10_000, 200_000
+"""Documents that one StartTraining request may name, and what it says of them; more goes into a manifest."""
 MAX_NAME_BYTES = 512
 """The service takes no longer ids, and a document's id is its path below the folder."""
 ALL_FILES = "**/*"
@@ -113,6 +113,11 @@ def _media_type(path: Path, labels: Labels) -> str:
     if labels.unpack and (labels.media_type or encoding or told in ARCHIVES):
         return f"{media_type or 'application/octet-stream'}; unpack"
     return media_type
+
+
+def go_inline(documents: Sequence[training_pb2.DocumentInput]) -> bool:
+    """Whether one StartTraining request may name them all: each is a field, and so is all that is said of it."""
+    return len(documents) <= MAX_INLINE_DOCUMENTS and sum(4 + len(one.metadata) for one in documents) <= MAX_INLINE_FIELDS
 
 
 def manifest(documents: Iterable[training_pb2.DocumentInput]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError, UsageError
@@ -34,9 +34,14 @@ Blob = tuple[str, int]
 """A URI and how many bytes are there."""
 
 
-async def scanned(folder: str | Path | Scan, pattern: str, labels: Labels, *, strict: bool) -> Scan:
-    """What the folder holds; a Scan is taken as it is. Raises UsageError, with ``strict`` for what cannot be trained, too."""
+async def scanned(folder: str | Path | Scan, pattern: str, labels: Labels, *, strict: bool, most_bytes: int = 0) -> Scan:
+    """What the folder holds; a Scan is taken as it is, but for files of more than ``most_bytes`` (0: any), which are left out.
+
+    Raises UsageError, with ``strict`` for what cannot be trained, too.
+    """
     found = folder if isinstance(folder, Scan) else await asyncio.to_thread(scan, folder, pattern, labels)
+    if most_bytes:
+        found = await asyncio.to_thread(_within, found, most_bytes)
     if strict and found.skipped:
         raise refuse(found.skipped)
     return found
@@ -88,6 +93,20 @@ async def documents_of(
 async def named(path: Path) -> Blob:
     """What a file's blob would be called. Raises OSError."""
     return await asyncio.to_thread(_named, path)
+
+
+def _within(found: Scan, most_bytes: int) -> Scan:
+    large = {path for path in found.files if _size(path) > most_bytes}
+    skipped = [Skipped(path, f"It has more than {most_bytes:,} bytes, the most that the service takes.") for path in sorted(large)]
+    return replace(found, files=tuple(path for path in found.files if path not in large), skipped=(*found.skipped, *skipped))
+
+
+def _size(path: Path) -> int:
+    """Its bytes; 0 for what cannot be looked at, which is told when it is to be stored."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _named(path: Path) -> Blob:

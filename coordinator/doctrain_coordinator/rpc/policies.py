@@ -86,7 +86,7 @@ POLICIES: Mapping[str, Policy] = {
             "ResumeTraining": replace(_TRAINING, changes=True, while_suspended=False),
             "RetryFailedDocuments": replace(_TRAINING, cost=Cost.STORING, most_bytes=2**23, changes=True, while_suspended=False),
             "ExplainTraining": _TRAINING,
-            "UploadDocument": replace(_UPLOAD, most_bytes=2**20 + 2**10, most_fields=2**20),
+            "UploadDocument": replace(_UPLOAD, most_bytes=2**20 + 2**10, most_fields=64),
             "DropUploads": Policy(role=ROLE_TENANT, cost=Cost.DELETING, changes=True),
             "GetUsage": _TRAINING,
             "GetLimits": _TRAINING,

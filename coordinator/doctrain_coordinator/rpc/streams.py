@@ -21,6 +21,10 @@ class StalledError(Exception):
     """The client reads nothing. It cannot be told: a status waits behind what it does not read."""
 
 
+FEW_FIELDS = 1_000
+"""So many are counted within a millisecond."""
+
+
 class Decoder:
     """Reads a method's requests; None stands for one that takes bytes as they are.
 
@@ -40,8 +44,9 @@ class Decoder:
             )
 
     async def read(self, data: bytes) -> Any:
-        """As ``message``, but in a thread where fields have to be counted: others should not wait for that."""
-        return await asyncio.to_thread(self.message, data) if self._may_be_many(data) else self.message(data)
+        """As ``message``, but in a thread where many fields have to be counted: others should not wait for that."""
+        aside = self._most_fields is not None and self._most_fields > FEW_FIELDS and self._may_be_many(data)
+        return await asyncio.to_thread(self.message, data) if aside else self.message(data)
 
     def message(self, data: bytes) -> Any:
         """The request; raises InvalidRequestError for what is none, RequestTooLargeError for what is too large."""

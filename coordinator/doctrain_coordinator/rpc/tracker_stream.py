@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.25
 STALL_SECONDS = 20.0
 LOOKS = 4
+MOST_UNANSWERED = 20_000
+"""Begins and blocks of a stream that wait for their commit before more is read of it."""
 """So many looks a lease, one after the other, must find a worker silent: one long pause of this process is one look."""
 
 
@@ -65,6 +67,7 @@ class Stream:
         self._hand_backs = HandBackQueue(self._session, self.outbox, parts.handbacks, parts.trials, parts.sessions)
         self._asked = AskedShards()
         self._to_read: asyncio.Queue[BegunShard] = asyncio.Queue()
+        self._unanswered, self._answered = 0, asyncio.Event()
         self.spoken = self.over = False
 
     async def run(self) -> StreamEnd:
@@ -82,10 +85,21 @@ class Stream:
                 self.spoken = True
                 self._attachment.heard = time.monotonic()
                 self._take(request)
+                await self._room()
         except grpc.aio.InternalError as error:  # the stream is gone
             return self._broken(error)
         await self._hand_backs.emptied()
         return StreamEnd.CLOSED
+
+    async def _room(self) -> None:
+        """Waits while so much of it is to be committed that the worker is to wait, too."""
+        while self._unanswered > MOST_UNANSWERED:
+            self._answered.clear()
+            await self._answered.wait()
+
+    def _is_answered(self) -> None:
+        self._unanswered -= 1
+        self._answered.set()
 
     async def _write(self) -> StreamEnd:
         while not self.outbox.closed:
@@ -119,6 +133,7 @@ class Stream:
         if request.begins or request.blocks:
             items: list[Begin | Report] = [self._begin(begin.shard) for begin in request.begins]
             items += [self._report(block) for block in request.blocks]
+            self._unanswered += len(items)
             self._parts.committer.submit(items)
         self._hand_backs.add(request)
 
@@ -127,6 +142,7 @@ class Stream:
         self._asked.ask(shard)
 
         def answer(outcome: Begun, begun: BegunShard | None) -> None:
+            self._is_answered()
             self._asked.answered(shard)
             if begun is None:
                 self.outbox.begin(tracker_answers.not_begun((shard, number), outcome))
@@ -157,6 +173,7 @@ class Stream:
         sequence, shard, number = block.sequence, block.shard.shard, block.shard.number  # the message itself is let go
 
         def answer(outcome: Recorded, done: bool, invalid: Sequence[int]) -> None:
+            self._is_answered()
             self.outbox.block(tracker_answers.block(sequence, (shard, number), outcome, done, invalid))
 
         return Report(self._session, shard, number, tracker_requests.block(block), answer, urgent=not block.running)

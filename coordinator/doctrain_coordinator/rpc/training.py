@@ -191,6 +191,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
             watches=found.watches,
             suspended=found.suspended,
             suspend_reason=found.suspend_reason,
+            document_bytes=self._parts.limits.document_bytes,
         )
 
     def _deed(self, task_id: str) -> AbstractContextManager[Deed]:

@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 2**16
 """The largest body of a request: what the page asks is small, and it is read before anybody looks at the key."""
 LARGE_BYTES = 2**13
-"""A body from that size on is parsed in a thread; the largest takes a fifth of a second."""
+"""A body from that size on is parsed in a thread."""
+LARGE_AT_ONCE = 2
+MOST_VALUES = 5_000
+"""Of a large body, by its commas and braces, those in its texts too: to parse more takes long."""
 BODY_SECONDS = 10.0
 """Longest time for a body to arrive."""
 CALLS_OF_KEY = 64
@@ -56,6 +59,7 @@ class Gateway:
         self._channel = channel
         self._answered: set[web.RequestHandler] = set()
         self._under_way = Counter[bytes]()
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     def answers(self, connection: web.RequestHandler) -> bool:
         """Whether a call of it is under way, whose request is here as a whole."""
@@ -69,13 +73,24 @@ class Gateway:
             return answers.refusal(unknown, HTTPStatus.NOT_FOUND)
         metadata = _metadata(request)
         body = await _body(request)
-        message = await asyncio.to_thread(_parsed, method, body) if len(body) >= LARGE_BYTES else _parsed(method, body)
         with self._share(dict(metadata).get("authorization", "")):
+            message = await self._read(method, body)
             self._answered.add(request.protocol)
             try:
                 return await (self._stream if method.streams else self._unary)(request, method, message, metadata)
             finally:
                 self._answered.discard(request.protocol)
+
+    async def _read(self, method: Method, body: bytes) -> Message:
+        if len(body) < LARGE_BYTES:
+            return _parsed(method, body)
+        if body.count(b",") + body.count(b"{") > MOST_VALUES:
+            raise RequestTooLargeError(
+                f"A request may have at most {MOST_VALUES:,} values here; larger ones go over gRPC.",
+                metadata={"limit": str(MOST_VALUES), "unit": "values"},
+            )
+        async with self._large:
+            return await asyncio.to_thread(_parsed, method, body)
 
     @contextmanager
     def _share(self, authorization: str) -> Iterator[None]:

@@ -47,7 +47,7 @@ def test_a_turn_that_lasts_counts_already() -> None:
     line.join("a", "a", 1.0)
     line.join("c", "c", 1.0)
     assert line.next(2.0)[0] == "c"
-    assert line.seconds("a", 2.0) == 2.0
+    assert line.seconds("a", 2.0) == 1.0, "from when somebody waited"
 
 
 def test_who_was_away_saved_nothing_up() -> None:
@@ -75,6 +75,22 @@ def test_nobody_owes_to_a_line_that_was_empty() -> None:
     line = Line[str](1)
     line.end(line.begin("a", 0.0), 100.0)
     assert line.seconds("a", 100.0) == 0.0
+
+
+def test_what_nobody_else_wanted_is_free() -> None:
+    line, turns = full("alone", "alone", "alone", "other")
+    line.join("other", "other", 3600.0)
+    line.end(turns[0], 3601.0)
+    assert line.next(3601.0)[0] == "other"
+    line.join("other", "another", 3602.0)
+    for turn in turns[1:3]:
+        line.end(turn, 3602.0)
+    line.join("alone", "alone", 3602.0)
+    for _ in range(2):
+        line.next(3602.0)
+    line.join("other", "waits", 3602.0)
+    line.join("alone", "short", 3602.0)
+    assert line.seconds("alone", 3602.0) - line.seconds("other", 3602.0) <= 3.0
 
 
 def test_who_is_patient_comes_after_all_who_are_not() -> None:

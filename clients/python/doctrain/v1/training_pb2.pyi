@@ -1530,6 +1530,7 @@ class GetLimitsResponse(_message.Message):
     WATCHES_FIELD_NUMBER: _builtins.int
     SUSPENDED_FIELD_NUMBER: _builtins.int
     SUSPEND_REASON_FIELD_NUMBER: _builtins.int
+    DOCUMENT_BYTES_FIELD_NUMBER: _builtins.int
     plan: _builtins.str
     """The plan whose limits hold."""
     training_documents: _builtins.int
@@ -1542,6 +1543,8 @@ class GetLimitsResponse(_message.Message):
     """Whether the tenant is suspended."""
     suspend_reason: _builtins.str
     """Why, in the operator's words; empty when none were given, and while it is not."""
+    document_bytes: _builtins.int
+    """Bytes of one document, of whatever plan."""
     @_builtins.property
     def slots(self) -> Global___Allowance:
         """Documents at once, over all its trainings."""
@@ -1571,10 +1574,11 @@ class GetLimitsResponse(_message.Message):
         watches: _builtins.int = ...,
         suspended: _builtins.bool = ...,
         suspend_reason: _builtins.str = ...,
+        document_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["open_documents", b"open_documents", "open_trainings", b"open_trainings", "slots", b"slots", "upload_bytes", b"upload_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_documents", b"open_documents", "open_trainings", b"open_trainings", "plan", b"plan", "requests_per_second", b"requests_per_second", "slots", b"slots", "suspend_reason", b"suspend_reason", "suspended", b"suspended", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_bytes", b"document_bytes", "open_documents", b"open_documents", "open_trainings", b"open_trainings", "plan", b"plan", "requests_per_second", b"requests_per_second", "slots", b"slots", "suspend_reason", b"suspend_reason", "suspended", b"suspended", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
