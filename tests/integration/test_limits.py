@@ -38,6 +38,7 @@ async def test_a_tenant_sees_its_limits_and_what_of_them_is_in_use(postgres: str
             upload_bytes=pb.Allowance(used=27, limit=1_000),
             training_documents=20,
             requests_per_second=100.5,
+            document_bytes=512 * 2**20,
         )
         unused = await other.get_limits()
         assert [one.used for one in (unused.slots, unused.open_trainings, unused.open_documents, unused.upload_bytes)] == [0] * 4

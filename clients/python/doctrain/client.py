@@ -366,7 +366,7 @@ class AsyncClient:
         """
         words.check_training_task_id(training_task_id)
         labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
-        most_bytes = (await self.get_limits()).document_bytes
+        most_bytes = await storing.most_bytes(self.get_limits())
         found = await storing.scanned(folder, pattern, labels, strict=strict, most_bytes=most_bytes)
         stores = not (await self._is_known(training_task_id, len(found.files)) or validate_only)
         documents = await documents_of(

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError, UsageError
+from doctrain.errors import DoctrainError, InvalidRequestError, PermissionDeniedError, RequestTooLargeError, UsageError
 from doctrain.folder import Labels, Scan, Skipped, describe, refuse, scan, shown
 from doctrain.v1 import training_pb2
 
@@ -32,6 +32,14 @@ class Stored:
 
 Blob = tuple[str, int]
 """A URI and how many bytes are there."""
+
+
+async def most_bytes(asked: Awaitable[training_pb2.GetLimitsResponse]) -> int:
+    """How large a document may be; 0 where the service does not say, or not to this caller, who is told why at the start."""
+    try:
+        return (await asked).document_bytes
+    except PermissionDeniedError:
+        return 0
 
 
 async def scanned(folder: str | Path | Scan, pattern: str, labels: Labels, *, strict: bool, most_bytes: int = 0) -> Scan:
