@@ -237,7 +237,9 @@ async def test_upload_prints_the_uri_of_each_file(shell: Shell, service: Scripte
     assert (await shell("upload", str(folder / "a.txt"))).stdout == f"{stored[0]['uri']}  {folder / 'a.txt'}\n"
 
 
-async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service: ScriptedService) -> None:
+async def watching(shell: Shell, service: ScriptedService) -> asyncio.subprocess.Process:
+    """A command that watches a training without end, once it has told its first state."""
+
     async def forever(request: pb.WatchStatusRequest, context: object) -> AsyncIterator[pb.WatchStatusResponse]:
         yield pb.WatchStatusResponse(training=pb.Training(training_task_id="t", total=3, version=1), resume_position="1")
         await asyncio.Event().wait()
@@ -246,6 +248,11 @@ async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service
     process = await shell.start("watch", "t")
     assert process.stdout is not None
     await process.stdout.readline()
+    return process
+
+
+async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service: ScriptedService) -> None:
+    process = await watching(shell, service)
     process.send_signal(signal.SIGINT)
     _, said = await process.communicate()
     assert process.returncode == 130
@@ -258,14 +265,7 @@ async def test_ctrl_c_stops_watching_and_says_how_to_go_on(shell: Shell, service
 
 
 async def test_ctrl_c_twice_at_once_shows_no_traceback(shell: Shell, service: ScriptedService) -> None:
-    async def forever(request: pb.WatchStatusRequest, context: object) -> AsyncIterator[pb.WatchStatusResponse]:
-        yield pb.WatchStatusResponse(training=pb.Training(training_task_id="t", total=3, version=1), resume_position="1")
-        await asyncio.Event().wait()
-
-    service.watch = forever
-    process = await shell.start("watch", "t")
-    assert process.stdout is not None
-    await process.stdout.readline()
+    process = await watching(shell, service)
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         await asyncio.sleep(0)
