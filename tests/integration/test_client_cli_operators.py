@@ -107,6 +107,7 @@ async def test_a_tenant_is_told_its_limits_and_what_of_them_is_in_use(shell: She
         requests_per_second=2_000_000,
         suspended=True,
         suspend_reason="Unpaid",
+        document_bytes=5_000_000,
     )
     told = (await shell("limits")).stdout.splitlines()
     assert told[0] == "Plan team, suspended: Unpaid."
@@ -114,4 +115,5 @@ async def test_a_tenant_is_told_its_limits_and_what_of_them_is_in_use(shell: She
     assert told[5].split() == ["uploads", "3.0", "MB", "any"]
     assert told[7].split()[-2:] == ["-", "2,000,000"]
     assert told[8].split()[-1] == "1,000"
+    assert told[9].split()[-2:] == ["5.0", "MB"]
     assert lines(await shell("limits", "--json"))[0]["slots"] == {"used": "2", "limit": "30"}

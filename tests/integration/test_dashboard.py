@@ -323,5 +323,5 @@ SHOWN = {
         "audit": "was started",
         "dead-letters": "No dead letters.",
     },
-    "tenant": {"search": "of 2 documents", "limits": "paid", "usage": "First day"},
+    "tenant": {"search": "of 2 documents", "limits": "Bytes of one document", "usage": "First day"},
 }

@@ -94,6 +94,27 @@ async def test_a_worker_that_is_not_well_is_seen_with_the_alarm(mesh: Mesh, look
     await look(see)
 
 
+async def test_work_that_no_worker_takes_is_seen_with_the_alarm(mesh: Mesh, look: Look, operator: doctrain.AsyncClient) -> None:
+    await operator.fleet.cordon_worker("worker-1", reason="A new disk")
+
+    def nothing_waits(page: Browser) -> None:
+        page.sign_in(mesh.operator_key)
+        page.shows("cordoned", "nothing waits")
+        assert not page.texts("#intake-alarm")
+
+    def work_waits(page: Browser) -> None:
+        page.until(lambda: "1 cordoned" in page.element("#intake-alarm").text, "the alarm")
+
+    def work_ends(page: Browser) -> None:
+        page.until(lambda: not page.texts("#intake-alarm"), "no alarm")
+
+    await look(nothing_waits)
+    await mesh.acme.start_training([training_pb2.DocumentInput(document_id="a.txt", content=b"Waits.")])
+    await look(work_waits)
+    await operator.fleet.uncordon_worker("worker-1")
+    await look(work_ends)
+
+
 async def test_a_worker_that_is_cut_off_from_rabbitmq_is_seen(mesh: Mesh, look: Look) -> None:
     (consumer,) = await wait_until(lambda: subscribed(mesh.served.broker))
     unsubscribe(consumer)

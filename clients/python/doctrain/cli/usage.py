@@ -94,6 +94,7 @@ async def limits(session: Session) -> None:
         ("documents of one training", "-", _or_any(found.training_documents)),
         ("calls a second, at each coordinator", "-", _or_any(found.requests_per_second)),
         ("watches at once, at each coordinator", "-", f"{found.watches or 1_000:,}"),
+        ("bytes of one document, of whatever plan", "-", output.size(found.document_bytes)),
     ]
     output.print_table(("LIMIT", "USED", "ALLOWED"), rows, nothing="")
 

@@ -128,7 +128,7 @@ class Calls:
             child.kill()
             await _see_dead(child)
         else:
-            self._pool.put_back(child, reply)
+            self._pool.release(child, reply)
 
     def _end(self, reply: frames.Reply, answer: Decoder[T], seconds: float) -> Result[T] | Failed:
         match reply.end:
@@ -241,7 +241,7 @@ class ChildPool:
             self._calls.pop(turn, None)
             self._pass_on(turn)
 
-    def put_back(self, child: Child, reply: frames.Reply | None) -> None:
+    def release(self, child: Child, reply: frames.Reply | None) -> None:
         """A child is free again after this reply, or unused; one that is worn is ended."""
         if reply is None:
             self._idle.append(child)

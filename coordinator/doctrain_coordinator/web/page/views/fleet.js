@@ -27,6 +27,7 @@ export const fleet = {
       if (signal.aborted) return;
       render(place,
         fleet.health_alarm && h("p", { id: "alarm", class: "box error", role: "alert", key: "alarm" }, fleet.health_alarm),
+        kept(queue) && h("p", { id: "intake-alarm", class: "box error", role: "alert", key: "intake" }, queue.intake_alarm),
         summary(fleet.workers),
         h("h2", null, "Throughput"),
         throughput.drawn(),
@@ -44,6 +45,9 @@ export const fleet = {
     });
   },
 };
+
+/** Whether work waits that no worker would take. */
+const kept = (queue) => queue.intake_alarm && (queue.oldest_wait || Number(queue.dispatched_shards) > 0);
 
 function summary(workers) {
   const there = workers.filter((worker) => worker.session_id !== "0");

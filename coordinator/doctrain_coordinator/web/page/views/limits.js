@@ -34,9 +34,12 @@ export const limits = {
           field, name, of(found[field].used, found[field].limit, told), whole(left(found[field], told)), meter(name, found[field]),
         ]), "")),
         h("h2", null, "Others"),
-        h("div", { class: "narrow" }, table("Other limits", ["Limit", "#Allowed"], OTHERS.map(([field, name]) => [
-          field, name, field === "watches" ? number(found.watches || 1000) : limit(found[field], number, "any number"),
-        ]), "")));
+        h("div", { class: "narrow" }, table("Other limits", ["Limit", "#Allowed"], [
+          ...OTHERS.map(([field, name]) => [
+            field, name, field === "watches" ? number(found.watches || 1000) : limit(found[field], number, "any number"),
+          ]),
+          ["document_bytes", "Bytes of one document, of whatever plan", size(found.document_bytes)],
+        ], "")));
     }, SECONDS);
   },
 };
