@@ -20,6 +20,7 @@ from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
 from testkit.certificates import self_signed
 from testkit.etcd import EtcdServer
+from testkit.postgres import make_tenant_role
 from testkit.rabbitmq import QueuePlace
 from testkit.web import serve
 
@@ -194,6 +195,7 @@ async def test_the_doctor_tells_that_pgvector_is_to_be_added_by_a_superuser(empt
     try:
         await connection.execute("drop extension if exists vector")
         await connection.execute(f"create role {database}_user login")
+        await make_tenant_role(connection)
         own = f"postgresql://{database}_user@{server.rpartition('@')[2]}/{database}"
         _, out, _ = await run("doctor", DOCTRAIN_DATABASE_URL=own)
         (said,) = [line for line in out if "pgvector" in line]
@@ -202,7 +204,14 @@ async def test_the_doctor_tells_that_pgvector_is_to_be_added_by_a_superuser(empt
         assert command == f"psql --dbname {database} --command 'create extension vector'"
         assert any(line.startswith("ok   pgvector: ") for line in (await run("doctor", DOCTRAIN_DATABASE_URL=empty_postgres))[1])
         await connection.execute("create extension vector")
-        assert any(line.startswith("ok   pgvector: ") for line in (await run("doctor", DOCTRAIN_DATABASE_URL=own))[1])
+        _, out, _ = await run("doctor", DOCTRAIN_DATABASE_URL=own)
+        assert any(line.startswith("ok   pgvector: ") for line in out)
+        (said,) = [line for line in out if "rows of tenants" in line]
+        grant = f'grant doctrain_tenant to "{database}_user"'
+        assert said.startswith("BAD  rows of tenants: This user may not read them as doctrain_tenant; run as a superuser, ")
+        assert said.endswith(f"--command 'create role doctrain_tenant' --command '{grant}'.")
+        await connection.execute(f"grant doctrain_tenant to {database}_user")
+        assert "ok   rows of tenants: Are read as doctrain_tenant." in (await run("doctor", DOCTRAIN_DATABASE_URL=own))[1]
     finally:
         await connection.execute(f"drop role if exists {database}_user")
         await connection.close()

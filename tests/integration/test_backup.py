@@ -13,10 +13,12 @@ from testkit.postgres import programs
 
 
 async def run(program: str, *arguments: str) -> None:
-    await asyncio.to_thread(subprocess.run, [programs() / program, *arguments], check=True)
+    await asyncio.to_thread(subprocess.run, [str(programs() / program), *arguments], check=True)
 
 
-async def test_a_dump_that_is_restored_into_an_empty_database_serves_what_it_had(postgres: str, empty_postgres: str, tmp_path: Path) -> None:
+async def test_a_dump_that_is_restored_into_an_empty_database_serves_what_it_had(
+    postgres: str, empty_postgres: str, tmp_path: Path
+) -> None:
     async with coordinators(postgres, tmp_path) as before, indexing(before):
         acme = await before.tenant("acme")
         key = await before.key(1, "acme")

@@ -18,6 +18,7 @@ from typing import Any
 
 import asyncpg
 
+from doctrain_coordinator.store import tenant_rows
 from doctrain_coordinator.store.migrate import migrate
 from testkit.server import Server
 
@@ -165,6 +166,12 @@ class PostgresServer(Server):
             yield connection
         finally:
             await connection.close(timeout=5)
+
+
+async def make_tenant_role(connection: asyncpg.Connection[Any]) -> None:
+    """Makes the role as which tenants' rows are read, which all databases of a server share, where it is not there."""
+    made = f"create role {tenant_rows.ROLE}; exception when duplicate_object or unique_violation then null"
+    await connection.execute(f"do $$ begin {made}; end $$")
 
 
 def _as_user() -> list[str]:

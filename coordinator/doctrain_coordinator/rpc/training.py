@@ -109,7 +109,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         training = await self._find(request.training_task_id)
         scope = f"ListDocuments {training}"
         after = tokens.read(scope, request.page_token, 1, "page token", most=MOST_ORDINAL)[0] if request.page_token else -1
-        page = await self._parts.trainings.documents(training, after, states, size)
+        page = await self._parts.trainings.documents(CALLER.get().tenant, training, after, states, size)
         token = tokens.make(scope, page.next_ordinal) if page.next_ordinal is not None else ""
         response = pb.ListDocumentsResponse(next_page_token=token)
         under_way = restored_under_way(page.training.under_way)

@@ -11,6 +11,7 @@ from functools import cache
 from doctrain_coordinator.core.search_path import WANTED, looks_at_all
 from doctrain_coordinator.search.query_model import QueryModel
 from doctrain_coordinator.search.vector_index import index_name
+from doctrain_coordinator.store import tenant_rows
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Pool, statements
 from doctrain_mesh.words import condition, queried
@@ -127,8 +128,11 @@ class Searching:
         if not extent["chunks"]:
             return Found()
         vector = await self._model.vector(wanted.query)
-        async with postgres.acquired(self._pool, "searching", seconds=SEARCH_SECONDS) as c:
-            rows = await c.fetch(
+        async with (
+            postgres.acquired(self._pool, "searching", seconds=SEARCH_SECONDS) as c,
+            c.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            found = await c.fetch(
                 statement(embedder.dimensions, at_all=looks_at_all(extent["chunks"], extent["all_chunks"])),
                 tenant,
                 embedder.name,
@@ -143,13 +147,15 @@ class Searching:
                 WANTED if wanted.by_vectors else 0,
                 wanted.by_vectors + wanted.by_words,
             )
+            await tenant_rows.only(c, tenant)
+            rows = await c.fetch(SQL["passages"], tenant, *([row[key] for row in found] for key in ("document_id", "seq", "score")))
         return Found([Hit(**row) for row in rows], words)
 
     async def unknown(self, tenant: int, chosen: Filter) -> Unknown:
         """What the filter names in vain. Raises UnavailableError."""
         if not (chosen.task_ids or chosen.document_ids):
             return Unknown()
-        async with postgres.acquired(self._pool, "reading what a filter names", seconds=SEARCH_SECONDS) as c:
+        async with tenant_rows.acquired(self._pool, tenant, "reading what a filter names", seconds=SEARCH_SECONDS) as c:
             trainings = {row["task_id"] for row in await c.fetch(SQL["trainings"], tenant, list(chosen.task_ids))}
             documents = {row["document_id"] for row in await c.fetch(SQL["known_documents"], tenant, list(chosen.document_ids))}
         return Unknown(
@@ -169,7 +175,7 @@ class Searching:
         """The filter as the statements take it; None when it allows nothing."""
         trainings: list[int] | None = None
         if chosen.task_ids:
-            async with postgres.acquired(self._pool, "reading trainings", seconds=SEARCH_SECONDS) as c:
+            async with tenant_rows.acquired(self._pool, tenant, "reading trainings", seconds=SEARCH_SECONDS) as c:
                 trainings = [row["id"] for row in await c.fetch(SQL["trainings"], tenant, list(chosen.task_ids))]
             if not trainings:
                 return None

@@ -62,13 +62,16 @@ with near as materialized (
 ), fused as (
     select id, sum(share * 11 / (10 + place)) / $15::int as score from placed group by id order by score desc, id limit $13
 )
--- A hit's training may have been removed since.
-select c.document_id, coalesce(g.task_id, '') as task_id, c.part, c.page, c.heading, c.text, c.start_offset, c.end_offset, fused.score, d.metadata, d.media_type
-from fused
-join chunk c on c.ctid = fused.id
+select c.document_id, c.seq, fused.score from fused join chunk c on c.ctid = fused.id order by fused.score desc, c.document_id, c.seq
+
+-- name: passages
+-- What the chunks that were found hold, in their order. A document's training may have been removed since.
+select c.document_id, coalesce(g.task_id, '') as task_id, c.part, c.page, c.heading, c.text, c.start_offset, c.end_offset, found.score, d.metadata, d.media_type
+from unnest($2::text[], $3::int[], $4::float8[]) with ordinality as found (document_id, seq, score, place)
+join chunk c on c.tenant = $1 and c.document_id = found.document_id and c.seq = found.seq
 join indexed_document d on d.tenant = c.tenant and d.document_id = c.document_id
 left join training g on g.id = d.training
-order by fused.score desc, c.document_id, c.seq
+order by found.place
 
 -- name: near_by_scan
 -- All that the filter allows is looked at, document by document; the addition keeps the order from being the index's.

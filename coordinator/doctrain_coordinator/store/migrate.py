@@ -1,10 +1,11 @@
 """Gives an empty database this program's schema, and refuses one that has another; safe to run from every coordinator at once.
 
-The schema is ``schema.sql`` beside this module, the tables, and ``views.sql``, what stands upon them. What made a database stands in its
-table ``schema_version``: the version, which is 1 until the first release, and a hash of both, since until then they change without a new
+The schema is ``schema.sql`` beside this module, the tables, ``views.sql``, what stands upon them, and ``policies.sql``, who sees which
+rows. What made a database stands in its
+table ``schema_version``: the version, which is 1 until the first release, and a hash of them, since until then they change without a new
 version. So there are three cases:
 
-- no row: both are run, and the row is written in the same transaction;
+- no row: all are run, and the row is written in the same transaction;
 - this version and this hash: nothing to do;
 - anything else: refused with a sentence that says what to do, for nothing carries such a database forward. With the first release the hash
   gives way to migrations.
@@ -17,7 +18,9 @@ from importlib import resources
 
 import asyncpg
 
+from doctrain_coordinator.store import tenant_rows
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
+from doctrain_coordinator.store.tenant_rows import ROLE
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError
 
@@ -38,10 +41,11 @@ async def migrate(url: str) -> str:
                 await _make(connection)
                 return f"The database was empty; it has schema version {VERSION} now."
             check(*found)
+            await tenant_rows.check(connection)
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigurationError(
             f"Postgres does not let this user make the schema ({error}); give it a database of its own, "
-            "and run `create extension vector` there as a superuser."
+            f"and run there, as a superuser, `create extension vector`, `create role {ROLE}` and `grant {ROLE}` to it."
         ) from error
     finally:
         await postgres.close_connection(connection)
@@ -82,4 +86,6 @@ def fingerprint() -> str:
 
 
 def _schema() -> str:
-    return "".join(resources.files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("schema.sql", "views.sql"))
+    return "".join(
+        resources.files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("schema.sql", "views.sql", "policies.sql")
+    )

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import date
 
 from doctrain_coordinator.core.states import DocumentState, ShardState
+from doctrain_coordinator.store import tenant_rows
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.postgres import Connection, Pool, statements
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__, DocumentState, ShardState)
-READ_SECONDS = 10.0
 COUNT_SECONDS = 60.0
 SHARDS_AT_ONCE = 16
 LOOK_SECONDS = 2.0
@@ -51,7 +51,7 @@ class Usage:
 
     async def read(self, tenant: int, first: date, last: date) -> list[Day]:
         """The days from ``first`` to ``last`` on which anything was used. Raises StoreUnavailableError."""
-        async with postgres.acquired(self._pool, "reading usage", seconds=READ_SECONDS) as c, c.transaction():
+        async with tenant_rows.acquired(self._pool, tenant, "reading usage") as c:
             days = await c.fetch(SQL["read_days"], tenant, first, last)
             stages: dict[date, dict[str, int]] = {}
             for row in await c.fetch(SQL["read_stages"], tenant, first, last):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from doctrain_coordinator.core.holding import NOTHING_LOST, Facts, Hold, KeptOut, Lost, holds, waiting_reason
 from doctrain_coordinator.core.limits import Limit
 from doctrain_coordinator.core.states import DocumentState, SessionState, ShardState, ShownState, TrainingState
+from doctrain_coordinator.store import tenant_rows
 from doctrain_coordinator.trainings.views import DocumentView, TrainingView
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import TrainingNotFoundError
@@ -72,7 +73,7 @@ class Trainings:
         unknown = TrainingNotFoundError(f"There is no training {task_id[:MOST_SHOWN]!r}.")
         if "\x00" in task_id:  # Postgres takes no such text, so nothing is stored under it
             raise unknown
-        async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
+        async with tenant_rows.acquired(self._pool, tenant, "reading a training") as c:
             training: int | None = await c.fetchval(SQL["by_task"], tenant, task_id)
         if training is None:
             raise unknown
@@ -132,15 +133,15 @@ class Trainings:
 
     async def page(self, tenant: int, before: int, states: Sequence[int], size: int) -> tuple[list[Seen], int | None]:
         """Trainings with keys below ``before``, newest first, and before which to go on; None after the last."""
-        async with postgres.acquired(self._pool, "listing trainings", seconds=READ_SECONDS) as c:
+        async with tenant_rows.acquired(self._pool, tenant, "listing trainings") as c:
             ids = [row["id"] for row in await c.fetch(SQL["list"], tenant, before, list(states), size)]
         found = sorted(await self.read(ids), key=lambda seen: -seen.training.id) if ids else []
         return found, ids[-1] if len(ids) == size else None  # of those some may be removed by now
 
-    async def documents(self, training: int, after: int, states: Sequence[int], size: int) -> Page:
+    async def documents(self, tenant: int, training: int, after: int, states: Sequence[int], size: int) -> Page:
         """Documents with ordinals above ``after`` in some states; raises TrainingNotFoundError."""
         seen = await self.one(training)
-        async with postgres.acquired(self._pool, "listing documents", seconds=READ_SECONDS) as c:
+        async with tenant_rows.acquired(self._pool, tenant, "listing documents") as c:
             running = [row["ordinal"] for row in await c.fetch(SQL["running_ordinals"], training)]
             until = after + DOCUMENT_WINDOW
             arguments = training, seen.training.state.ended, running, after, until, list(states), size

@@ -7,10 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from doctrain_mesh import postgres
+from doctrain_coordinator.store import tenant_rows
 from doctrain_mesh.postgres import Connection, Pool, sizes
-
-READ_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -35,7 +33,7 @@ class WatchReads:
         line = self._lines.setdefault(tenant, _Line())
         line.reads += 1
         try:
-            async with line.turn, self._turns, postgres.acquired(self._pool, operation, seconds=READ_SECONDS) as c:
+            async with line.turn, self._turns, tenant_rows.acquired(self._pool, tenant, operation) as c:
                 yield c
         finally:
             line.reads -= 1

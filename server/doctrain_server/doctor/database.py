@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from doctrain_coordinator.store import migrate
+from doctrain_coordinator.store import migrate, tenant_rows
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_WORKER
 from doctrain_coordinator.tenants.keys import role_of
 from doctrain_coordinator.tracking.workers import health_alarm, read_intake
@@ -27,6 +27,11 @@ select extension.installed_version, extension.default_version, current_database(
 from pg_available_extensions extension
 join pg_available_extension_versions version on version.name = extension.name and version.version = extension.default_version
 where extension.name = 'vector'
+"""
+ROLE = """
+select current_user as name, coalesce(pg_has_role(to_regrole($1), 'member'), false) as acts,
+    to_regrole($1) is null and rolcreaterole as makes
+from pg_roles where rolname = current_user
 """
 
 
@@ -65,6 +70,7 @@ async def examine_database(settings: Settings, mesh: Mesh) -> list[Finding]:
             version = await connection.fetchval("show server_version")
             found = [Finding("database", Verdict.OK, f"PostgreSQL {version}.")]
             found.append(_vector(await connection.fetchrow(PGVECTOR)))
+            found.append(_role(await connection.fetchrow(ROLE, tenant_rows.ROLE)))
             said = {row["name"]: row["setting"] for row in await connection.fetch("select name, setting from pg_settings")}
             found += judge(said, mesh, in_recovery=await connection.fetchval("select pg_is_in_recovery()"))
             schema = await _schema(connection)
@@ -92,6 +98,16 @@ def _vector(known: postgres.Record | None) -> Finding:
         command = f"psql --dbname {shlex.quote(known['database'])} --command 'create extension vector'"
         return Finding("pgvector", Verdict.BAD, f"Is not in this database, and its user may not add it; run as a superuser: {command}.")
     return Finding("pgvector", Verdict.OK, f"Is {version}.")
+
+
+def _role(user: postgres.Record | None) -> Finding:
+    """Whether tenants' rows can be read as the role that sees them alone, or the role be made with the schema."""
+    assert user is not None
+    if user["acts"] or user["makes"]:
+        return Finding("rows of tenants", Verdict.OK, f"Are read as {tenant_rows.ROLE}.")
+    command = f"psql --command {shlex.quote(f'create role {tenant_rows.ROLE}')} --command {shlex.quote(tenant_rows.grant(user['name']))}"
+    how = f"run as a superuser, without the first command where the role is there: {command}"
+    return Finding("rows of tenants", Verdict.BAD, f"This user may not read them as {tenant_rows.ROLE}; {how}.")
 
 
 async def _schema(connection: postgres.Connection) -> Finding:
