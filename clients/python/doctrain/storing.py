@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from doctrain.errors import DoctrainError, InvalidRequestError, PermissionDeniedError, RequestTooLargeError, UsageError
 from doctrain.folder import Labels, Scan, Skipped, describe, refuse, scan, shown
@@ -86,13 +87,7 @@ async def documents_of(
             documents[path] = describe(found, path, uri)
             on_stored(Stored(path, size, len(documents), len(found.files)))
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(take_next())
-    except ExceptionGroup as failures:
-        # Those that fail together do so for one cause, and the first failure stops the others: one error says it.
-        raise failures.exceptions[0] from None
+    await _together([take_next() for _ in range(concurrency)])
     if not documents:
         raise UsageError(f"Nothing in {shown(found.root)} can be trained: every file was left out.")
     return [documents[path] for path in found.files if path in documents]
@@ -101,6 +96,23 @@ async def documents_of(
 async def named(path: Path) -> Blob:
     """What a file's blob would be called. Raises OSError."""
     return await asyncio.to_thread(_named, path)
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Does all at once; the first failure ends the others and is raised, since those that fail together do so for one cause.
+
+    No TaskGroup: until Python 3.13 one of whose tasks fails while it is cancelled forgets that it was.
+    """
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for failure in ended:
+        if isinstance(failure, Exception):
+            raise failure
 
 
 def _within(found: Scan, most_bytes: int) -> Scan:

@@ -1,0 +1,53 @@
+"""The files of a folder on their way, when it is cut short."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from doctrain import folder
+from doctrain.errors import UsageError
+from doctrain.storing import Blob, documents_of
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> folder.Scan:
+    for name in "abcd":
+        (tmp_path / name).write_text(name)
+    return folder.scan(tmp_path)
+
+
+async def test_who_is_cancelled_hears_of_it_though_a_file_fails_meanwhile(found: folder.Scan) -> None:
+    storing = asyncio.Event()
+
+    async def fails_when_it_is_cancelled(path: Path) -> Blob:
+        try:
+            storing.set()
+            await asyncio.Event().wait()
+        finally:
+            raise UsageError(f"{path.name} fails.")
+
+    work = asyncio.ensure_future(documents_of(found, fails_when_it_is_cancelled, concurrency=2, strict=False, on_skipped=lambda _: None))
+    await storing.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+
+async def test_the_first_failure_is_raised_once_the_other_files_have_ended(found: folder.Scan) -> None:
+    ended: list[str] = []
+
+    async def one_fails(path: Path) -> Blob:
+        try:
+            if path.name == "b":
+                raise UsageError("b fails.")
+            await asyncio.Event().wait()
+        finally:
+            ended.append(path.name)
+        return "", 0
+
+    with pytest.raises(UsageError, match=r"b fails\."):
+        await documents_of(found, one_fails, concurrency=3, strict=False, on_skipped=lambda _: None)
+    assert sorted(ended) == ["a", "b", "c"]
