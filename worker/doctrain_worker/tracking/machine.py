@@ -37,7 +37,7 @@ class Use:
                 times = process.cpu_times()
                 spent += times.user + times.system
                 memory += process.memory_info().rss
-            except psutil.NoSuchProcess:
+            except psutil.Error:
                 continue
         return spent, memory, sum(process.pid not in {own.pid, self._guardian} for process in family)
 
@@ -45,7 +45,7 @@ class Use:
         try:
             guardian = psutil.Process(self._guardian)
             return [guardian, *guardian.children(recursive=True)]
-        except psutil.NoSuchProcess:
+        except psutil.Error:
             return []
 
 
