@@ -1,6 +1,7 @@
 """The client for programs without asyncio: the same methods, each waiting for its answer.
 
-A thread of its own runs the event loop, so a ``Client`` may be shared by threads. Iterators fetch while they are read.
+A thread of its own runs the event loop, so a ``Client`` may be shared by threads. Iterators fetch while they are read. Callbacks, such as
+``on_stored``, run on that thread: one that calls a method of the same client gets RuntimeError.
 """
 
 from __future__ import annotations
@@ -53,10 +54,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends all calls and connections, and the thread."""
-        if not self._loop.closed:
-            self._loop.run(self._client.close())
-            self._loop.close()
+        """Ends all calls and connections, and the thread; calls of other threads that still wait raise RuntimeError."""
+        self._loop.close(self._client.close())
 
     def start_training(
         self,
