@@ -135,6 +135,27 @@ async def test_an_operator_makes_plans_tenants_and_keys_and_revokes_them(mesh: M
     await look(administer)
 
 
+async def test_a_plan_that_is_changed_on_two_sides_has_what_both_chose(mesh: Mesh, look: Look) -> None:
+    def begin(page: Browser) -> None:
+        page.sign_in(mesh.operator_key)
+        page.press("Tenants and plans")
+        page.press("Change team")
+        page.element("dialog [name=slots]").clear()
+        page.element("dialog [name=slots]").send_keys("6")
+
+    def end(page: Browser) -> None:
+        page.element("dialog [name=open_documents]").send_keys("50", Keys.ENTER)
+        page.shows("The plan was changed.")
+
+    async with doctrain.AsyncClient([mesh.served.running[0].address], api_key=mesh.operator_key) as operator:
+        await operator.fleet.put_plan("team", slots=5)
+        await look(begin)
+        await operator.fleet.update_plan("team", watches=7)
+        await look(end)
+        (team,) = [plan for plan in await operator.fleet.list_plans() if plan.name == "team"]
+    assert (team.slots, team.burst_slots, team.open_documents, team.watches) == (6, 6, 50, 7)
+
+
 async def test_an_operator_sees_what_plans_allow_and_why_and_orders_otherwise(mesh: Mesh, look: Look) -> None:
     async with doctrain.AsyncClient([mesh.served.running[0].address], api_key=mesh.operator_key) as operator:
         await operator.fleet.put_plan("team", slots=5, burst_slots=20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 import doctrain
@@ -69,6 +71,58 @@ async def test_a_tenants_plan_and_weight_change_alone_and_a_weight_has_bounds(se
     assert (kept.tenant_id, kept.plan, kept.weight) == ("acme", "paid", 0.5)
     assert (await refused(operator.fleet.update_tenant("nobody", weight=1))).reason == "TENANT_NOT_FOUND"
     assert (await refused(operator.fleet.update_tenant("acme", plan="none-such"))).reason == "PLAN_NOT_FOUND"
+
+
+async def test_operators_who_change_limits_of_one_plan_at_once_each_have_their_way(served: Coordinators) -> None:
+    fleet = (await served.client(await served.key(3))).fleet
+    await fleet.put_plan("gold", slots=7, burst_slots=9)
+    chosen = {
+        "slots": 8,
+        "burst_slots": 20,
+        "open_trainings": 30,
+        "training_documents": 40,
+        "open_documents": 50,
+        "requests_per_second": 1_000_000.0,
+        "watches": 70,
+        "upload_bytes": 50_000_000_000,
+    }
+    await asyncio.gather(*(fleet.update_plan("gold", **{limit: value}) for limit, value in chosen.items()))  # type: ignore[arg-type]
+    assert fleet_pb2.Plan(name="gold", **chosen) in await fleet.list_plans()  # type: ignore[arg-type]
+    assert (await fleet.update_plan("gold", watches=0, open_trainings=0)).open_trainings == 1_000
+    for _ in range(2):
+        await fleet.update_plan("gold", slots=8)
+    told = {entry.sentence async for entry in fleet.list_audit_log() if entry.call == "UpdatePlan" and entry.subject == "plan gold"}
+    assert told == {
+        "Plan gold was changed: slots from 7 to 8",
+        "Plan gold was changed: slots in a burst from 9 to 20",
+        "Plan gold was changed: open trainings from 1,000 to 30",
+        "Plan gold was changed: documents a training from no limit to 40",
+        "Plan gold was changed: open documents from no limit to 50",
+        "Plan gold was changed: requests a second from no limit to 1,000,000",
+        "Plan gold was changed: watches from no limit to 70",
+        "Plan gold was changed: bytes of uploads from no limit to 50,000,000,000",
+        "Plan gold was changed: open trainings from 30 to 1,000, watches from 70 to no limit",
+    }
+
+
+async def test_a_plan_that_does_not_burst_does_not_when_its_slots_change(served: Coordinators) -> None:
+    fleet = (await served.client(await served.key(3))).fleet
+    await fleet.put_plan("gold", slots=7)
+    for slots in (12, 3):
+        changed = await fleet.update_plan("gold", slots=slots)
+        assert (changed.slots, changed.burst_slots) == (slots, slots)
+    assert (await fleet.update_plan("gold", burst_slots=9)).slots == 3
+    refusals = {
+        await refused(fleet.update_plan("gold", slots=10)): "burst_slots",
+        await refused(fleet.update_plan("gold", slots=0)): "slots",
+        await refused(fleet.update_plan("gold", watches=-1)): "watches",
+        await refused(fleet.update_plan("Gold", slots=1)): "name",
+    }
+    for refusal, field in refusals.items():
+        assert (refusal.reason, [violation.field for violation in refusal.violations]) == ("INVALID_REQUEST", [field])
+    assert (await refused(fleet.update_plan("none-such", slots=1))).reason == "PLAN_NOT_FOUND"
+    (kept,) = [plan for plan in await fleet.list_plans() if plan.name == "gold"]
+    assert (kept.slots, kept.burst_slots) == (3, 9)
 
 
 async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) -> None:

@@ -300,6 +300,14 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, ScriptedSearch,
         self.plans[request.plan.name] = request.plan
         return fleet_pb2.PutPlanResponse(plan=request.plan)
 
+    async def UpdatePlan(self, request: fleet_pb2.UpdatePlanRequest, context: Any) -> fleet_pb2.UpdatePlanResponse:
+        await self._enter("UpdatePlan", request, context)
+        if request.name not in self.plans:
+            await Failure(grpc.StatusCode.NOT_FOUND, f"There is no plan {request.name!r}.", "PLAN_NOT_FOUND").abort(context)
+        for limit, value in request.ListFields():
+            setattr(self.plans[request.name], limit.name, value)
+        return fleet_pb2.UpdatePlanResponse(plan=self.plans[request.name])
+
     async def ListPlans(self, request: fleet_pb2.ListPlansRequest, context: Any) -> fleet_pb2.ListPlansResponse:
         await self._enter("ListPlans", request, context)
         return fleet_pb2.ListPlansResponse(plans=self.plans.values())

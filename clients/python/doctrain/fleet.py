@@ -174,6 +174,37 @@ class AsyncFleet:
         answer = await self._endpoints.call("put the plan", lambda e: e.fleet.PutPlan, request, seconds=self._seconds)
         return answer.plan
 
+    async def update_plan(
+        self,
+        name: str,
+        *,
+        slots: int | None = None,
+        burst_slots: int | None = None,
+        open_trainings: int | None = None,
+        training_documents: int | None = None,
+        open_documents: int | None = None,
+        requests_per_second: float | None = None,
+        watches: int | None = None,
+        upload_bytes: int | None = None,
+    ) -> fleet_pb2.Plan:
+        """Changes these limits of a plan, for waiting work too; None: as it is, whoever else changes it meanwhile.
+
+        A plan that does not burst does not when its ``slots`` change. Raises PlanNotFoundError.
+        """
+        request = fleet_pb2.UpdatePlanRequest(
+            name=name,
+            slots=slots,
+            burst_slots=burst_slots,
+            open_trainings=open_trainings,
+            training_documents=training_documents,
+            open_documents=open_documents,
+            requests_per_second=requests_per_second,
+            watches=watches,
+            upload_bytes=upload_bytes,
+        )
+        answer = await self._endpoints.call("change the plan", lambda e: e.fleet.UpdatePlan, request, seconds=self._seconds)
+        return answer.plan
+
     async def delete_plan(self, name: str) -> None:
         """Removes a plan that no tenant has. Raises PlanNotFoundError, PlanInUseError."""
         request = fleet_pb2.DeletePlanRequest(name=name)

@@ -34,8 +34,8 @@ _REPEATABLE = {
     "doctrain.v1.FleetService": (
         *("ListWorkers", "CordonWorker", "UncordonWorker", "DrainWorker", "GetQueue", "ListAllTrainings", "ListDeadLetters"),
         *("GetConcurrency", "SetConcurrency", "ClearConcurrency"),
-        *("CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "ListPlans", "DeletePlan", "ListKeys", "RevokeKey"),
-        *("SuspendTenant", "ResumeTenant", "DeleteTenant", "GetTenantUsage", "ListAuditLog"),
+        *("CreateTenant", "UpdateTenant", "ListTenants", "PutPlan", "UpdatePlan", "ListPlans", "DeletePlan"),
+        *("ListKeys", "RevokeKey", "SuspendTenant", "ResumeTenant", "DeleteTenant", "GetTenantUsage", "ListAuditLog"),
     ),
 }
 

@@ -121,6 +121,34 @@ class Fleet:
             )
         )
 
+    def update_plan(
+        self,
+        name: str,
+        *,
+        slots: int | None = None,
+        burst_slots: int | None = None,
+        open_trainings: int | None = None,
+        training_documents: int | None = None,
+        open_documents: int | None = None,
+        requests_per_second: float | None = None,
+        watches: int | None = None,
+        upload_bytes: int | None = None,
+    ) -> fleet_pb2.Plan:
+        """See ``AsyncFleet.update_plan``."""
+        return self._loop.run(
+            self._fleet.update_plan(
+                name,
+                slots=slots,
+                burst_slots=burst_slots,
+                open_trainings=open_trainings,
+                training_documents=training_documents,
+                open_documents=open_documents,
+                requests_per_second=requests_per_second,
+                watches=watches,
+                upload_bytes=upload_bytes,
+            )
+        )
+
     def delete_plan(self, name: str) -> None:
         """See ``AsyncFleet.delete_plan``."""
         self._loop.run(self._fleet.delete_plan(name))

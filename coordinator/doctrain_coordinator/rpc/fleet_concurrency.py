@@ -7,7 +7,7 @@ from typing import Any
 from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.rpc import deeds
-from doctrain_coordinator.rpc.fleet_tenants import MOST_SLOTS
+from doctrain_coordinator.rpc.plan_requests import MOST_SLOTS
 from doctrain_coordinator.rpc.violations import check_name, check_reason, page_size
 from doctrain_coordinator.tenants.concurrency import Concurrency, Decision, Order, PlanLimits, Subject
 from doctrain_mesh.errors import invalid_field

@@ -9,21 +9,17 @@ from typing import Any
 from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.rpc import deeds, tokens, usage
+from doctrain_coordinator.rpc import deeds, plan_requests, tokens, usage
 from doctrain_coordinator.rpc.violations import check_name, check_reason, page_size
 from doctrain_coordinator.tenants import audit
 from doctrain_coordinator.tenants.audit import Entry
 from doctrain_coordinator.tenants.keys import Keys, ListedKey
-from doctrain_coordinator.tenants.provisioning import Plan, Tenant, Tenants
+from doctrain_coordinator.tenants.provisioning import Tenant, Tenants
 from doctrain_coordinator.tenants.usage import Usage
 from doctrain_coordinator.trainings.suspending import Suspensions
 from doctrain_mesh.errors import invalid_field
 from doctrain_mesh.postgres import Pool
 
-MOST_SLOTS = 10_000
-MOST_OPEN_TRAININGS, OPEN_TRAININGS = 1_000_000, 1_000
-MOST_WATCHES = 1_000
-LEAST_REQUESTS, MOST_REQUESTS = 0.001, 1_000_000.0
 LEAST_WEIGHT, MOST_WEIGHT = 0.001, 1_000
 DEFAULT_WEIGHT = 1.0
 MAX_LABEL_BYTES = 128
@@ -96,11 +92,18 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
         return pb.ListTenantsResponse(tenants=[_tenant(tenant) for tenant in tenants], next_page_token=token)
 
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
-        plan = _checked_plan(request.plan)
+        plan = plan_requests.put(request.plan)
         with deeds.deed(f"plan {plan.name}") as deed:
             await self._of.tenants.put_plan(plan, deed=deed)
         self._changed()
-        return pb.PutPlanResponse(plan=_plan(plan))
+        return pb.PutPlanResponse(plan=plan_requests.message(plan))
+
+    async def UpdatePlan(self, request: pb.UpdatePlanRequest, context: Any) -> pb.UpdatePlanResponse:
+        check_name("name", request.name)
+        with deeds.deed(f"plan {request.name}") as deed:
+            plan = await self._of.tenants.update_plan(request.name, lambda before: plan_requests.updated(before, request), deed=deed)
+        self._changed()
+        return pb.UpdatePlanResponse(plan=plan_requests.message(plan))
 
     async def DeletePlan(self, request: pb.DeletePlanRequest, context: Any) -> pb.DeletePlanResponse:
         check_name("name", request.name)
@@ -109,7 +112,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
         return pb.DeletePlanResponse()
 
     async def ListPlans(self, request: pb.ListPlansRequest, context: Any) -> pb.ListPlansResponse:
-        return pb.ListPlansResponse(plans=[_plan(plan) for plan in await self._of.tenants.plans()])
+        return pb.ListPlansResponse(plans=[plan_requests.message(plan) for plan in await self._of.tenants.plans()])
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Any) -> pb.CreateKeyResponse:
         if request.role not in (pb.ROLE_TENANT, pb.ROLE_WORKER, pb.ROLE_OPERATOR):
@@ -173,28 +176,6 @@ def _checked(tenant: pb.Tenant) -> tuple[str, float | None]:
     return tenant.tenant_id, weight
 
 
-def _checked_plan(plan: pb.Plan) -> Plan:
-    check_name("plan.name", plan.name)
-    if not 1 <= plan.slots <= MOST_SLOTS:
-        raise invalid_field("plan.slots", f"A plan allows 1 to {MOST_SLOTS:,} documents at once.")
-    burst_slots = plan.burst_slots or plan.slots
-    if not plan.slots <= burst_slots <= MOST_SLOTS:
-        raise invalid_field("plan.burst_slots", f"A plan bursts up to {plan.slots:,} (its slots) to {MOST_SLOTS:,} documents at once.")
-    open_trainings = plan.open_trainings or OPEN_TRAININGS
-    if not 1 <= open_trainings <= MOST_OPEN_TRAININGS:
-        raise invalid_field("plan.open_trainings", f"A plan allows 1 to {MOST_OPEN_TRAININGS:,} trainings that have not ended.")
-    for field in ("training_documents", "open_documents", "upload_bytes"):
-        if getattr(plan, field) < 0:
-            raise invalid_field(f"plan.{field}", "A limit must not be negative; 0 is none.")
-    if plan.requests_per_second and not LEAST_REQUESTS <= plan.requests_per_second <= MOST_REQUESTS:  # NaN is neither
-        sentence = f"A plan allows {LEAST_REQUESTS} to {MOST_REQUESTS:,.0f} calls a second; 0 is no limit."
-        raise invalid_field("plan.requests_per_second", sentence)
-    if not 0 <= plan.watches <= MOST_WATCHES:
-        raise invalid_field("plan.watches", f"A plan allows up to {MOST_WATCHES:,} watches at once; 0 means that many.")
-    further = plan.training_documents, plan.open_documents, plan.requests_per_second, plan.watches, plan.upload_bytes
-    return Plan(plan.name, plan.slots, burst_slots, open_trainings, *further)
-
-
 def _expiry(request: pb.CreateKeyRequest) -> tuple[float | None, datetime | None]:
     """How many seconds a key is in force, or until when; both None for one without end."""
     match request.WhichOneof("expiry"):
@@ -220,20 +201,6 @@ def _tenant(tenant: Tenant) -> pb.Tenant:
         message.suspend_time.FromDatetime(tenant.suspended_at)
         message.state = pb.TENANT_STATE_DELETING if tenant.deleting else pb.TENANT_STATE_SUSPENDED
     return message
-
-
-def _plan(plan: Plan) -> pb.Plan:
-    return pb.Plan(
-        name=plan.name,
-        slots=plan.slots,
-        burst_slots=plan.burst_slots,
-        open_trainings=plan.open_trainings,
-        training_documents=plan.training_documents,
-        open_documents=plan.open_documents,
-        requests_per_second=plan.requests_per_second,
-        watches=plan.watches,
-        upload_bytes=plan.upload_bytes,
-    )
 
 
 def _key(key: ListedKey) -> pb.Key:

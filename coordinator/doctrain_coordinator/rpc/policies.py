@@ -116,6 +116,7 @@ POLICIES: Mapping[str, Policy] = {
             "GetTenantUsage": _FLEET,
             "ListAuditLog": _FLEET,
             "PutPlan": _CHANGES_FLEET,
+            "UpdatePlan": _CHANGES_FLEET,
             "DeletePlan": _CHANGES_FLEET,
             "ListPlans": _FLEET,
             "CreateKey": _CHANGES_FLEET,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +21,14 @@ from doctrain_mesh.postgres import Connection, Pool, Record, statements
 
 SQL = statements.of(__name__)
 SECONDS = 10.0
+_FURTHER = {
+    "training_documents": "documents a training",
+    "open_documents": "open documents",
+    "requests_per_second": "requests a second",
+    "watches": "watches",
+    "upload_bytes": "bytes of uploads",
+}
+"""Limits of a plan that may be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +156,19 @@ class Tenants:
             await c.execute(SQL["put_plan"], *dataclasses.astuple(plan))
             await deed.write(c, f"Plan {plan.name} was set to {_limits(plan)}")
 
+    async def update_plan(self, name: str, changed: Callable[[Plan], Plan], *, deed: Deed) -> Plan:
+        """Makes of a plan what ``changed`` makes of it, while nobody else changes it; raises PlanNotFoundError, and what that raises."""
+        async with postgres.acquired(self._pool, "changing a plan", seconds=SECONDS) as c, c.transaction():
+            row = await c.fetchrow(SQL["plan_to_change"], name)
+            if row is None:
+                raise PlanNotFoundError(f"There is no plan {name!r}.")
+            before = Plan(**row)
+            plan = changed(before)
+            if plan != before:
+                await c.execute(SQL["put_plan"], *dataclasses.astuple(plan))
+                await deed.write(c, f"Plan {name} was changed: {_differences(before, plan)}")
+        return plan
+
     async def delete_plan(self, name: str, *, deed: Deed) -> None:
         """Removes a plan; raises PlanNotFoundError, PlanInUseError."""
         async with postgres.acquired(self._pool, "deleting a plan", seconds=SECONDS) as c, c.transaction():
@@ -167,19 +189,31 @@ class Tenants:
 
 
 def _limits(plan: Plan) -> str:
-    further = {
-        "documents a training": plan.training_documents,
-        "open documents": plan.open_documents,
-        "requests a second": plan.requests_per_second,
-        "watches": plan.watches,
-        "bytes of uploads": plan.upload_bytes,
-    }
+    further = {words: getattr(plan, limit) for limit, words in _FURTHER.items()}
     named = [
-        f"{plan.slots} slots" + (f" (bursts up to {plan.burst_slots})" if plan.burst_slots > plan.slots else ""),
+        f"{plan.slots} slots" + (f" (bursts up to {plan.burst_slots})" if _bursts(plan) else ""),
         f"{plan.open_trainings} open trainings",
-        *(f"{most:,.10g} {what}" for what, most in further.items() if most),
+        *(f"{_told(most)} {what}" for what, most in further.items() if most),
     ]
     return f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _differences(before: Plan, after: Plan) -> str:
+    names = {"slots": "slots", "burst_slots": "slots in a burst", "open_trainings": "open trainings", **_FURTHER}
+    if not (_bursts(before) or _bursts(after)):
+        del names["burst_slots"]
+    pairs = {words: (getattr(before, limit), getattr(after, limit)) for limit, words in names.items()}
+    return ", ".join(f"{words} from {_told(old)} to {_told(new)}" for words, (old, new) in pairs.items() if old != new)
+
+
+def _bursts(plan: Plan) -> bool:
+    return plan.burst_slots > plan.slots
+
+
+def _told(limit: float) -> str:
+    if not limit:
+        return "no limit"
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:,.10g}"
 
 
 async def _require_plan(c: Connection, plan: str) -> None:

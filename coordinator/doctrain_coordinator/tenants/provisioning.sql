@@ -47,6 +47,10 @@ on conflict (name) do update set slots = excluded.slots, burst_slots = excluded.
     training_documents = excluded.training_documents, open_documents = excluded.open_documents,
     requests_per_second = excluded.requests_per_second, watches = excluded.watches, upload_bytes = excluded.upload_bytes
 
+-- name: plan_to_change
+select name, slots, burst_slots, open_trainings, training_documents, open_documents, requests_per_second, watches, upload_bytes
+from plan where name = $1 for no key update
+
 -- name: lock_plan
 select name from plan where name = $1 for update
 

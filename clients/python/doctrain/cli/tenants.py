@@ -171,7 +171,7 @@ async def put_plan(session: Session, /, name: str, **limits: Any) -> None:
     A plan is put as a whole: a limit that is not given is its default, whatever it was before. To change some: doctrain plans update.
     """
     async with session.client() as client:
-        _tell_plans(session, [await client.fleet.put_plan(name, **_given(limits))])
+        _tell_plans(session, [await client.fleet.put_plan(name, **{limit: value for limit, value in limits.items() if value is not None})])
 
 
 @plans.command("update")
@@ -182,27 +182,12 @@ async def put_plan(session: Session, /, name: str, **limits: Any) -> None:
 async def update_plan(session: Session, /, name: str, **limits: Any) -> None:
     """Change some limits of a plan, for waiting work too.
 
-    Those that are not given stay as they are.
+    Those that are not given stay as they are, whoever else changes them meanwhile.
     """
-    if not _given(limits):
+    if all(value is None for value in limits.values()):
         raise click.UsageError("Give at least one limit that is to change.")
-    from grpc import StatusCode
-
-    from doctrain.errors import Details, PlanNotFoundError
-
     async with session.client() as client:
-        known = next((plan for plan in await client.fleet.list_plans() if plan.name == name), None)
-        if known is None:
-            sentence = f"There is no plan {name!r}; `doctrain plans list` shows them, and `doctrain plans put` makes one."
-            raise PlanNotFoundError(sentence, status=StatusCode.NOT_FOUND, details=Details(reason="PLAN_NOT_FOUND"))
-        kept = {limit: getattr(known, limit) for limit in limits}
-        if known.burst_slots <= known.slots:
-            kept["burst_slots"] = 0  # one that did not burst does not become one that does, nor one whose burst is too low
-        _tell_plans(session, [await client.fleet.put_plan(name, **{**kept, **_given(limits)})])
-
-
-def _given(limits: dict[str, Any]) -> dict[str, Any]:
-    return {limit: value for limit, value in limits.items() if value is not None}
+        _tell_plans(session, [await client.fleet.update_plan(name, **limits)])
 
 
 @plans.command("delete")

@@ -1572,6 +1572,117 @@ class PutPlanResponse(_message.Message):
 Global___PutPlanResponse: _TypeAlias = PutPlanResponse  # noqa: Y015
 
 @_typing.final
+class UpdatePlanRequest(_message.Message):
+    """The limits that shall be others. What each means, its range and its default are those of Plan; 0 sets that default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    OPEN_TRAININGS_FIELD_NUMBER: _builtins.int
+    TRAINING_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    OPEN_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    WATCHES_FIELD_NUMBER: _builtins.int
+    UPLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    BURST_SLOTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Which plan."""
+    slots: _builtins.int
+    """As `Plan.slots`. A plan whose `burst_slots` are its `slots` keeps them so unless `burst_slots` is set; those of another plan stay, and
+    more `slots` than them are INVALID_REQUEST.
+    """
+    open_trainings: _builtins.int
+    """As `Plan.open_trainings`."""
+    training_documents: _builtins.int
+    """As `Plan.training_documents`."""
+    open_documents: _builtins.int
+    """As `Plan.open_documents`."""
+    requests_per_second: _builtins.float
+    """As `Plan.requests_per_second`."""
+    watches: _builtins.int
+    """As `Plan.watches`."""
+    upload_bytes: _builtins.int
+    """As `Plan.upload_bytes`."""
+    burst_slots: _builtins.int
+    """As `Plan.burst_slots`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        slots: _builtins.int | None = ...,
+        open_trainings: _builtins.int | None = ...,
+        training_documents: _builtins.int | None = ...,
+        open_documents: _builtins.int | None = ...,
+        requests_per_second: _builtins.float | None = ...,
+        watches: _builtins.int | None = ...,
+        upload_bytes: _builtins.int | None = ...,
+        burst_slots: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_burst_slots", b"_burst_slots", "_open_documents", b"_open_documents", "_open_trainings", b"_open_trainings", "_requests_per_second", b"_requests_per_second", "_slots", b"_slots", "_training_documents", b"_training_documents", "_upload_bytes", b"_upload_bytes", "_watches", b"_watches", "burst_slots", b"burst_slots", "open_documents", b"open_documents", "open_trainings", b"open_trainings", "requests_per_second", b"requests_per_second", "slots", b"slots", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_burst_slots", b"_burst_slots", "_open_documents", b"_open_documents", "_open_trainings", b"_open_trainings", "_requests_per_second", b"_requests_per_second", "_slots", b"_slots", "_training_documents", b"_training_documents", "_upload_bytes", b"_upload_bytes", "_watches", b"_watches", "burst_slots", b"burst_slots", "name", b"name", "open_documents", b"open_documents", "open_trainings", b"open_trainings", "requests_per_second", b"requests_per_second", "slots", b"slots", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__burst_slots: _TypeAlias = _typing.Literal["burst_slots"]  # noqa: Y015
+    _WhichOneofArgType__burst_slots: _TypeAlias = _typing.Literal["_burst_slots", b"_burst_slots"]  # noqa: Y015
+    _WhichOneofReturnType__open_documents: _TypeAlias = _typing.Literal["open_documents"]  # noqa: Y015
+    _WhichOneofArgType__open_documents: _TypeAlias = _typing.Literal["_open_documents", b"_open_documents"]  # noqa: Y015
+    _WhichOneofReturnType__open_trainings: _TypeAlias = _typing.Literal["open_trainings"]  # noqa: Y015
+    _WhichOneofArgType__open_trainings: _TypeAlias = _typing.Literal["_open_trainings", b"_open_trainings"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_second: _TypeAlias = _typing.Literal["requests_per_second"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_second: _TypeAlias = _typing.Literal["_requests_per_second", b"_requests_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__slots: _TypeAlias = _typing.Literal["slots"]  # noqa: Y015
+    _WhichOneofArgType__slots: _TypeAlias = _typing.Literal["_slots", b"_slots"]  # noqa: Y015
+    _WhichOneofReturnType__training_documents: _TypeAlias = _typing.Literal["training_documents"]  # noqa: Y015
+    _WhichOneofArgType__training_documents: _TypeAlias = _typing.Literal["_training_documents", b"_training_documents"]  # noqa: Y015
+    _WhichOneofReturnType__upload_bytes: _TypeAlias = _typing.Literal["upload_bytes"]  # noqa: Y015
+    _WhichOneofArgType__upload_bytes: _TypeAlias = _typing.Literal["_upload_bytes", b"_upload_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__watches: _TypeAlias = _typing.Literal["watches"]  # noqa: Y015
+    _WhichOneofArgType__watches: _TypeAlias = _typing.Literal["_watches", b"_watches"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__burst_slots) -> _WhichOneofReturnType__burst_slots | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_documents) -> _WhichOneofReturnType__open_documents | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_trainings) -> _WhichOneofReturnType__open_trainings | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_second) -> _WhichOneofReturnType__requests_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slots) -> _WhichOneofReturnType__slots | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__training_documents) -> _WhichOneofReturnType__training_documents | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upload_bytes) -> _WhichOneofReturnType__upload_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__watches) -> _WhichOneofReturnType__watches | None: ...
+
+Global___UpdatePlanRequest: _TypeAlias = UpdatePlanRequest  # noqa: Y015
+
+@_typing.final
+class UpdatePlanResponse(_message.Message):
+    """The plan as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plan(self) -> Global___Plan:
+        """As it is stored after the change."""
+
+    def __init__(
+        self,
+        *,
+        plan: Global___Plan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatePlanResponse: _TypeAlias = UpdatePlanResponse  # noqa: Y015
+
+@_typing.final
 class DeletePlanRequest(_message.Message):
     """The plan to remove."""
 

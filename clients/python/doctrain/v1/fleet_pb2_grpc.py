@@ -133,6 +133,11 @@ class FleetServiceStub(object):
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanRequest.SerializeToString,
                 response_deserializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanResponse.FromString,
                 _registered_method=True)
+        self.UpdatePlan = channel.unary_unary(
+                '/doctrain.v1.FleetService/UpdatePlan',
+                request_serializer=doctrain_dot_v1_dot_fleet__pb2.UpdatePlanRequest.SerializeToString,
+                response_deserializer=doctrain_dot_v1_dot_fleet__pb2.UpdatePlanResponse.FromString,
+                _registered_method=True)
         self.DeletePlan = channel.unary_unary(
                 '/doctrain.v1.FleetService/DeletePlan',
                 request_serializer=doctrain_dot_v1_dot_fleet__pb2.DeletePlanRequest.SerializeToString,
@@ -311,7 +316,16 @@ class FleetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutPlan(self, request, context):
-        """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST.
+        """Makes a plan, or puts it as a whole in the place of the one of that name, for waiting work too. Safe to repeat.
+        Errors: INVALID_REQUEST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePlan(self, request, context):
+        """Changes some limits of a plan, for waiting work too; those that are not set stay as they are, whoever else changes them meanwhile.
+        Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -453,6 +467,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.PutPlan,
                     request_deserializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanRequest.FromString,
                     response_serializer=doctrain_dot_v1_dot_fleet__pb2.PutPlanResponse.SerializeToString,
+            ),
+            'UpdatePlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePlan,
+                    request_deserializer=doctrain_dot_v1_dot_fleet__pb2.UpdatePlanRequest.FromString,
+                    response_serializer=doctrain_dot_v1_dot_fleet__pb2.UpdatePlanResponse.SerializeToString,
             ),
             'DeletePlan': grpc.unary_unary_rpc_method_handler(
                     servicer.DeletePlan,
@@ -997,6 +1016,33 @@ class FleetService(object):
             '/doctrain.v1.FleetService/PutPlan',
             doctrain_dot_v1_dot_fleet__pb2.PutPlanRequest.SerializeToString,
             doctrain_dot_v1_dot_fleet__pb2.PutPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/doctrain.v1.FleetService/UpdatePlan',
+            doctrain_dot_v1_dot_fleet__pb2.UpdatePlanRequest.SerializeToString,
+            doctrain_dot_v1_dot_fleet__pb2.UpdatePlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

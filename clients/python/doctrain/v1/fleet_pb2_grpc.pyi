@@ -102,7 +102,13 @@ class FleetServiceStub:
     ListTenants: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListTenantsRequest, _fleet_pb2.ListTenantsResponse]
     """All tenants by name. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     PutPlan: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.PutPlanRequest, _fleet_pb2.PutPlanResponse]
-    """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
+    """Makes a plan, or puts it as a whole in the place of the one of that name, for waiting work too. Safe to repeat.
+    Errors: INVALID_REQUEST.
+    """
+    UpdatePlan: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.UpdatePlanRequest, _fleet_pb2.UpdatePlanResponse]
+    """Changes some limits of a plan, for waiting work too; those that are not set stay as they are, whoever else changes them meanwhile.
+    Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND.
+    """
     DeletePlan: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DeletePlanRequest, _fleet_pb2.DeletePlanResponse]
     """Removes a plan that no tenant has. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, PLAN_IN_USE."""
     ListPlans: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListPlansRequest, _fleet_pb2.ListPlansResponse]
@@ -195,7 +201,13 @@ class FleetServiceAsyncStub(FleetServiceStub):
     ListTenants: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListTenantsRequest, _fleet_pb2.ListTenantsResponse]  # type: ignore[assignment]
     """All tenants by name. Errors: INVALID_REQUEST, INVALID_RESUME_POSITION."""
     PutPlan: _aio.UnaryUnaryMultiCallable[_fleet_pb2.PutPlanRequest, _fleet_pb2.PutPlanResponse]  # type: ignore[assignment]
-    """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
+    """Makes a plan, or puts it as a whole in the place of the one of that name, for waiting work too. Safe to repeat.
+    Errors: INVALID_REQUEST.
+    """
+    UpdatePlan: _aio.UnaryUnaryMultiCallable[_fleet_pb2.UpdatePlanRequest, _fleet_pb2.UpdatePlanResponse]  # type: ignore[assignment]
+    """Changes some limits of a plan, for waiting work too; those that are not set stay as they are, whoever else changes them meanwhile.
+    Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND.
+    """
     DeletePlan: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DeletePlanRequest, _fleet_pb2.DeletePlanResponse]  # type: ignore[assignment]
     """Removes a plan that no tenant has. Errors: INVALID_REQUEST, PLAN_NOT_FOUND, PLAN_IN_USE."""
     ListPlans: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListPlansRequest, _fleet_pb2.ListPlansResponse]  # type: ignore[assignment]
@@ -399,7 +411,19 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.PutPlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.PutPlanResponse, _abc.Awaitable[_fleet_pb2.PutPlanResponse]]:
-        """Makes or changes a plan, for waiting work too. Safe to repeat. Errors: INVALID_REQUEST."""
+        """Makes a plan, or puts it as a whole in the place of the one of that name, for waiting work too. Safe to repeat.
+        Errors: INVALID_REQUEST.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdatePlan(
+        self,
+        request: _fleet_pb2.UpdatePlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.UpdatePlanResponse, _abc.Awaitable[_fleet_pb2.UpdatePlanResponse]]:
+        """Changes some limits of a plan, for waiting work too; those that are not set stay as they are, whoever else changes them meanwhile.
+        Safe to repeat. Errors: INVALID_REQUEST, PLAN_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def DeletePlan(

@@ -37,15 +37,16 @@ export function putPlan(plan) {
   const limits = LIMITS.map(([name, , label, hint]) => ({
     name, label, hint, type: "number", required: name === "slots", value: Number(standing[name]) ? String(standing[name]) : "",
   }));
+  const isChanged = ([field, value]) => Number(value) !== Number(standing[field] ?? 0);
+  const numbers = (entries) => Object.fromEntries(entries.map(([field, value]) => [field, Number(value)]));
   return ask({
     title: plan ? `Change the plan ${plan.name}` : "Make a plan",
     text: plan ? "It holds at once, for waiting work too." : "A plan of that name is replaced.",
     fields: plan ? limits : [{ name: "name", label: "Name", required: true }, ...limits],
     action: plan ? "Change it" : "Make it",
-    act: ({ name, ...given }) => call("FleetService", "PutPlan", {
-      // A plan is put as a whole: what is not asked for here stays as it is.
-      plan: { ...plan, name: plan?.name ?? name, ...Object.fromEntries(Object.entries(given).map(([field, value]) => [field, Number(value)])) },
-    }),
+    act: ({ name, ...given }) => plan
+      ? call("FleetService", "UpdatePlan", { name: plan.name, ...numbers(Object.entries(given).filter(isChanged)) })
+      : call("FleetService", "PutPlan", { plan: { name, ...numbers(Object.entries(given)) } }),
   });
 }
 
