@@ -49,6 +49,8 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     (put,) = lines(await shell("plans", "put", "paid", "--slots", "30", "--burst", "60", "--trainings", "9", "--watches", "4", "--json"))
     assert (put["name"], put["slots"], put["open_trainings"], put["watches"], put["upload_bytes"]) == ("paid", 30, 9, 4, "0")
     assert (await shell("plans", "list")).stdout.splitlines()[1].split() == ["paid", "30", "60", "9", "-", "-", "-", "4", "-"]
+    await shell("plans", "put", "wide", "--slots", "1", "--requests-per-second", "1000000", "--open-documents", "20000000000")
+    assert (await shell("plans", "list")).stdout.splitlines()[2].split()[5:7] == ["20,000,000,000", "1,000,000"]
     (updated,) = lines(await shell("plans", "update", "paid", "--upload-bytes", "5000", "--json"))
     assert (updated["slots"], updated["open_trainings"], updated["watches"], updated["upload_bytes"]) == (30, 9, 4, "5000")
     assert (await shell("plans", "update", "paid")).exit_code == 2
@@ -104,6 +106,7 @@ async def test_a_tenant_is_told_its_limits_and_what_of_them_is_in_use(shell: She
         plan="team",
         slots=pb.Allowance(used=2, limit=30),
         upload_bytes=pb.Allowance(used=3_000_000),
+        training_documents=20_000_000_000,
         requests_per_second=2_000_000,
         suspended=True,
         suspend_reason="Unpaid",
@@ -113,6 +116,7 @@ async def test_a_tenant_is_told_its_limits_and_what_of_them_is_in_use(shell: She
     assert told[0] == "Plan team, suspended: Unpaid."
     assert told[2].split()[-2:] == ["2", "30"]
     assert told[5].split() == ["uploads", "3.0", "MB", "any"]
+    assert told[6].split()[-2:] == ["-", "20,000,000,000"]
     assert told[7].split()[-2:] == ["-", "2,000,000"]
     assert told[8].split()[-1] == "1,000"
     assert told[9].split()[-2:] == ["5.0", "MB"]

@@ -83,6 +83,13 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def limit(number: float, none: str) -> str:
+    """How much is allowed, in full; 0 is ``none``."""
+    if not number:
+        return none
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.10g}"
+
+
 def count(number: int, noun: str = "document") -> str:
     """Such as ``1 document`` or ``2,000 documents``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -208,26 +208,17 @@ def _tell_plans(session: Session, found: list[Plan]) -> None:
         for plan in found:
             output.print_message(plan)
         return
+    further = ("open_trainings", "training_documents", "open_documents", "requests_per_second", "watches")
     rows = [
         (
-            *(
-                plan.name,
-                plan.slots,
-                plan.burst_slots,
-                f"{plan.open_trainings:,}",
-                _limit(plan.training_documents),
-                _limit(plan.open_documents),
-            ),
-            *(_limit(plan.requests_per_second), _limit(plan.watches), output.size(plan.upload_bytes) if plan.upload_bytes else "-"),
+            *(plan.name, plan.slots, plan.burst_slots),
+            *(output.limit(getattr(plan, limit), "-") for limit in further),
+            output.size(plan.upload_bytes) if plan.upload_bytes else "-",
         )
         for plan in found
     ]
     headings = ("PLAN", "SLOTS", "BURST", "TRAININGS", "DOCUMENTS EACH", "OPEN DOCUMENTS", "CALLS/S", "WATCHES", "UPLOADS")
     output.print_table(headings, rows, nothing="No plans.")
-
-
-def _limit(number: float) -> str:
-    return f"{number:,g}" if isinstance(number, float) and number else f"{number:,}" if number else "-"
 
 
 @click.group()

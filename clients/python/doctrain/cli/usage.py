@@ -91,8 +91,8 @@ async def limits(session: Session) -> None:
         ("trainings that have not ended", *_allowance(found.open_trainings)),
         ("documents that have not ended", *_allowance(found.open_documents)),
         ("uploads", *_allowance(found.upload_bytes, output.size)),
-        ("documents of one training", "-", _or_any(found.training_documents)),
-        ("calls a second, at each coordinator", "-", _or_any(found.requests_per_second)),
+        ("documents of one training", "-", output.limit(found.training_documents, "any")),
+        ("calls a second, at each coordinator", "-", output.limit(found.requests_per_second, "any")),
         ("watches at once, at each coordinator", "-", f"{found.watches or 1_000:,}"),
         ("bytes of one document, of whatever plan", "-", output.size(found.document_bytes)),
     ]
@@ -105,10 +105,6 @@ def _suspended(found: GetLimitsResponse) -> str:
 
 def _allowance(one: Allowance, told: Callable[[int], str] = "{:,}".format) -> tuple[str, str]:
     return told(one.used), told(one.limit) if one.limit else "any"
-
-
-def _or_any(limit: float) -> str:
-    return f"{limit:,.10g}" if limit else "any"
 
 
 @click.command()
