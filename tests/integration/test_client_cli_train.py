@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -75,6 +79,22 @@ async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
     assert twice.stdout == (
         "It cannot be trained: every document needs an id of its own, and these are duplicates: a, b\N{REPLACEMENT CHARACTER}.\n"
     )
+
+
+async def test_a_folder_is_looked_through_beside_the_loop_that_heeds_ctrl_c(
+    shell: Shell, service: ScriptedService, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at, loops, scandir = list[Path](), list[asyncio.AbstractEventLoop](), os.scandir
+
+    def noted(path: Path) -> Any:
+        looked_at.append(path)
+        with suppress(RuntimeError):
+            loops.append(asyncio.get_running_loop())
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    assert (await shell("train", str(folder), "--dry-run")).exit_code == 0
+    assert (looked_at[0], loops) == (folder, [])
 
 
 async def test_a_prefix_keeps_two_folders_apart(shell: Shell, service: ScriptedService, folder: Path) -> None:

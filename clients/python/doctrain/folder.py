@@ -10,7 +10,7 @@ import json
 import mimetypes
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -66,11 +66,12 @@ class Scan:
     labels: Labels = NO_LABELS
 
 
-def scan(folder: str | Path, pattern: str = ALL_FILES, labels: Labels = NO_LABELS) -> Scan:
+def scan(folder: str | Path, pattern: str = ALL_FILES, labels: Labels = NO_LABELS, *, check: Callable[[], None] = lambda: None) -> Scan:
     """Finds the files of a folder that match the glob ``pattern``; hidden files and folders are left out without a word.
 
     ``folder`` may also be one file. Documents are named by the labels' prefix and their path, so that files of the same path in several
-    folders stay apart. Raises UsageError when there is no such folder, or nothing in it matches.
+    folders stay apart. ``check`` is called before each file, and may raise to end it. Raises UsageError when there is no such folder, or
+    nothing in it matches.
     """
     root, segments, prefix = Path(folder), _segments(pattern), labels.prefix
     if prefix and _fault_of_name(prefix):
@@ -81,7 +82,7 @@ def scan(folder: str | Path, pattern: str = ALL_FILES, labels: Labels = NO_LABEL
         reason = _fault_of_name(prefix + root.name) or _fault_of_content(root)
         return Scan(root.parent, () if reason else (root,), (Skipped(root, reason),) if reason else (), labels)
     found, skipped = list[Path](), list[Skipped]()
-    for one in _walk(root, segments, prefix):
+    for one in _walk(root, segments, prefix, check):
         if isinstance(one, Skipped):
             skipped.append(one)
         else:
@@ -151,7 +152,7 @@ def _segments(pattern: str) -> tuple[str, ...]:
     return path.parts
 
 
-def _walk(root: Path, segments: tuple[str, ...], prefix: str) -> Iterator[Path | Skipped]:
+def _walk(root: Path, segments: tuple[str, ...], prefix: str, check: Callable[[], None]) -> Iterator[Path | Skipped]:
     """What matches below ``root``, and folders that cannot be read; in no order."""
     top = os.path.realpath(root)
     waiting: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
@@ -164,6 +165,7 @@ def _walk(root: Path, segments: tuple[str, ...], prefix: str) -> Iterator[Path |
             yield Skipped(folder, f"The folder cannot be read: {error.strerror}.")
             continue
         for entry in entries:
+            check()
             path, below = folder / entry.name, (*parts, entry.name)
             if entry.is_dir(follow_symlinks=False):
                 if _reaches(below, segments):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,12 +49,26 @@ async def scanned(folder: str | Path | Scan, pattern: str, labels: Labels, *, st
 
     Raises UsageError, with ``strict`` for what cannot be trained, too.
     """
-    found = folder if isinstance(folder, Scan) else await asyncio.to_thread(scan, folder, pattern, labels)
+    found = folder if isinstance(folder, Scan) else await _scanned(folder, pattern, labels)
     if most_bytes:
         found = await asyncio.to_thread(_within, found, most_bytes)
     if strict and found.skipped:
         raise refuse(found.skipped)
     return found
+
+
+async def _scanned(folder: str | Path, pattern: str, labels: Labels) -> Scan:
+    """Scans in a thread, which ends when nobody waits for it any more: a program cannot end before its threads."""
+    unwanted = threading.Event()
+
+    def check() -> None:
+        if unwanted.is_set():
+            raise InterruptedError("Nobody waits for it.")
+
+    try:
+        return await asyncio.to_thread(scan, folder, pattern, labels, check=check)
+    finally:
+        unwanted.set()
 
 
 async def documents_of(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from doctrain import folder
 from doctrain.errors import UsageError
-from doctrain.storing import Blob, documents_of
+from doctrain.storing import Blob, documents_of, scanned
 
 
 @pytest.fixture
@@ -51,3 +54,25 @@ async def test_the_first_failure_is_raised_once_the_other_files_have_ended(found
     with pytest.raises(UsageError, match=r"b fails\."):
         await documents_of(found, one_fails, concurrency=3, strict=False, on_skipped=lambda _: None)
     assert sorted(ended) == ["a", "b", "c"]
+
+
+async def test_nothing_more_of_a_folder_is_looked_at_once_nobody_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}" / "below").mkdir(parents=True)
+    looking, goes_on, looked_at, scandir = threading.Event(), threading.Event(), list[Path](), os.scandir
+
+    def slow(path: Path) -> Any:
+        looked_at.append(path)
+        looking.set()
+        goes_on.wait()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    work = asyncio.ensure_future(scanned(tmp_path, "**/*", folder.Labels(), strict=False))
+    await asyncio.to_thread(looking.wait)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    goes_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert looked_at == [tmp_path]

@@ -85,9 +85,10 @@ async def train(
             )
         else:
             assert folder is not None
-            from doctrain import folder as folders
+            from doctrain import storing
+            from doctrain.folder import Labels
 
-            found = folders.scan(folder, pattern, folders.Labels(prefix, metadata, media_type or "", unpack))
+            found = await storing.scanned(folder, pattern, Labels(prefix, metadata, media_type or "", unpack), strict=False)
             started, skipped = await _train_folder(
                 client, session, found, training_task_id, strict=strict, dry_run=dry_run, retrain=retrain
             )
