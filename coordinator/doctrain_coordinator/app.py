@@ -325,8 +325,9 @@ class _Coordinator:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Served]:
         """Listens, tells the registry, and at the end drains."""
-        await self._served.server.start()
         async with AsyncExitStack() as leaving:
+            leaving.push_async_callback(self._served.server.stop, None)
+            await self._served.server.start()
             if self._page is not None:
                 await leaving.enter_async_context(self._page.serving())
             leaving.push_async_callback(self._drain)

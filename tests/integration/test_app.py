@@ -13,6 +13,7 @@ import pytest
 
 import doctrain
 from doctrain_coordinator import app
+from doctrain_coordinator.web.dashboard import Dashboard
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.errors import RegistryUnavailableError
@@ -43,17 +44,39 @@ async def test_one_that_goes_away_gives_the_threads_back_that_look_names_up(
     assert len(closed) == 1
 
 
-async def test_one_that_the_registry_does_not_take_in_stops_serving(postgres: str, tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def require_free(port: int) -> None:
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
+
+
+async def test_one_that_the_registry_does_not_take_in_stops_serving(postgres: str, tmp_path: Path) -> None:
+    port = free_port()
     settings = Settings(database_url=postgres, blob_url=tmp_path.as_uri(), listen=f"127.0.0.1:{port}", drain_seconds=1.0)
     with pytest.RaisesGroup(RegistryUnavailableError):
         async with app.running(settings, broker=MemoryBroker(), registry=Deaf()):
             pytest.fail("it was not registered")
-    with socket.socket() as again:
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        again.bind(("127.0.0.1", port))
+    require_free(port)
+
+
+async def test_one_whose_dashboard_does_not_come_up_stops_serving(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deaf(_: Dashboard) -> None:
+        raise OSError("It cannot listen.")
+
+    monkeypatch.setattr(Dashboard, "serving", deaf)
+    port, folder = free_port(), tmp_path.as_uri()
+    settings = Settings(database_url=postgres, blob_url=folder, listen=f"127.0.0.1:{port}", dashboard_listen="127.0.0.1:0")
+    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="cannot listen")):
+        async with app.running(settings, broker=MemoryBroker(), registry=MemoryRegistry()):
+            pytest.fail("its dashboard is not there")
+    require_free(port)
 
 
 GONE_SECONDS = 12.0
