@@ -119,6 +119,17 @@ async def test_a_lapsed_lease_is_noticed_and_the_key_put_back(own_etcd: EtcdServ
             assert await anext(changes) == Change(key, b"1")
 
 
+async def test_a_key_that_is_updated_all_the_time_outlives_its_lease(own_etcd: EtcdServer, registry: EtcdRegistry, key: str) -> None:
+    registration = await registry.register(key, b"0", TTL_SECONDS)
+    until = time.monotonic() + 2 * TTL_SECONDS
+    async with aclosing(registry.watch(key)) as changes:
+        async for change in changes:
+            assert change.value is not None, "its lease lapsed"
+            if time.monotonic() > until:
+                return
+            registration.update(str(time.monotonic()).encode())
+
+
 async def test_a_key_outlives_a_loop_that_is_blocked_for_longer_than_its_lease(own_etcd: EtcdServer, key: str) -> None:
     program = (
         "import asyncio, sys, time; from doctrain_mesh.registry.etcd import EtcdRegistry\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -35,7 +36,7 @@ class LeasedKey:
         self._changed = self._closing = False
         self._endpoints: list[Stubs] = []
         self._call: Any = None
-        self._lease = 0
+        self._lease, self._refresh_at = 0, 0.0
         self._ended = in_thread(f"keep {key} in etcd", self._run)
 
     def update(self, value: bytes) -> None:
@@ -83,14 +84,22 @@ class LeasedKey:
     def _keep_leased(self) -> None:
         """One lease: granted if there is none, the key put under it, refreshed until it is lost or the key is closed."""
         if not self._lease:
-            self._lease = self._ask(f"registering {self._key}", self._grant).ID
+            self._lease = self._refreshing(f"registering {self._key}", self._grant).ID
             self._changed = True
         while not self._closing:
+            if time.monotonic() >= self._refresh_at:
+                self._refreshing(f"refreshing {self._key}", self._refresh)
             if self._changed:
                 self._put()
                 self._tell(self.present.set)
-            if not self._wait(self._ttl_seconds / REFRESHES_PER_LEASE) and not self._changed:
-                self._ask(f"refreshing {self._key}", self._refresh)
+            self._wait(self._refresh_at - time.monotonic())
+
+    def _refreshing(self, operation: str, invoke: Callable[[Stubs], Any]) -> Any:
+        """A call from whose beginning on the lease has its time again."""
+        began = time.monotonic()
+        answer = self._ask(operation, invoke)
+        self._refresh_at = began + self._ttl_seconds / REFRESHES_PER_LEASE
+        return answer
 
     def _put(self) -> None:
         self._changed = False
@@ -111,7 +120,7 @@ class LeasedKey:
     def _wait(self, seconds: float) -> bool:
         """Until there is a new value or the key is closed, for so long at most; answers whether it is closed."""
         if not self._closing:
-            self._news.wait(seconds)
+            self._news.wait(max(0.0, seconds))
             self._news.clear()
         return self._closing
 
