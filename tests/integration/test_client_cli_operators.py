@@ -72,6 +72,12 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert (unknown.exit_code, unknown.stderr) == (4, "Error: There is no key 999.\n")
 
 
+async def test_the_service_is_asked_for_trainings_in_the_states_that_are_given(shell: Shell, service: ScriptedService) -> None:
+    assert "t-1" in (await shell("list", "--all-tenants", "--state", "failed", "--state", "cancelled")).stdout
+    asked = service.asked(fleet_pb2.ListAllTrainingsRequest)[-1]
+    assert list(asked.states) == [pb.TRAINING_STATE_FAILED, pb.TRAINING_STATE_CANCELLED]
+
+
 async def test_operators_suspend_and_delete_tenants_and_see_usage_and_who_did_what(shell: Shell, service: ScriptedService) -> None:
     await shell("tenants", "create", "acme", "--plan", "free")
     assert "suspended: Unpaid" in (await shell("tenants", "suspend", "acme", "--reason", "Unpaid")).stdout

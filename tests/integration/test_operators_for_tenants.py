@@ -43,8 +43,16 @@ async def test_operators_list_the_trainings_of_all_tenants(served: Coordinators)
     await acme.cancel("ended")
     found = [(one.tenant_id, one.training.training_task_id) async for one in operator.fleet.list_all_trainings(page_size=1)]
     assert found == [("acme", "ended"), ("zebra", "of-zebra"), ("acme", "of-acme")]
-    unended = [one.training.training_task_id async for one in operator.fleet.list_all_trainings(open_only=True, page_size=1)]
-    assert unended == ["of-zebra", "of-acme"]
+
+    async def ids(*states: str) -> list[str]:
+        return [one.training.training_task_id async for one in operator.fleet.list_all_trainings(states, page_size=1)]
+
+    assert await ids("queued", "processing") == ["of-zebra", "of-acme"]
+    assert await ids("processing") == []
+    assert await ids("cancelled") == ["ended"]
+    assert await ids("cancelled", "queued") == ["ended", "of-zebra", "of-acme"]
+    unknown = await refused(anext(operator.fleet.list_all_trainings([99])))  # type: ignore[list-item]
+    assert [violation.field for violation in unknown.violations] == ["states[0]"]
     assert (await refused(anext(acme.fleet.list_all_trainings()))).reason == "PERMISSION_DENIED"
     assert (await refused(anext(operator.fleet.list_all_trainings(page_size=-1)))).reason == "INVALID_REQUEST"
 

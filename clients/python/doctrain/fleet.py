@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from datetime import date, datetime, timedelta
 
-from doctrain import requests
+from doctrain import requests, words
 from doctrain.endpoints import Endpoints
 from doctrain.paging import listed
-from doctrain.v1 import fleet_pb2, usage_pb2
+from doctrain.v1 import fleet_pb2, training_pb2, usage_pb2
 
 
 class AsyncFleet:
@@ -74,16 +74,15 @@ class AsyncFleet:
         request = fleet_pb2.SetConcurrencyRequest(subject=subject, kind=kind, slots=slots, reason=reason)
         await self._endpoints.call("order the limit", lambda e: e.fleet.SetConcurrency, request, seconds=self._seconds)
 
-    async def list_all_trainings(self, *, open_only: bool = False, page_size: int = 0) -> AsyncGenerator[fleet_pb2.TenantTraining, None]:
-        """The trainings of all tenants, newest first, page after page; with ``open_only`` those that have not ended."""
-        request = fleet_pb2.ListAllTrainingsRequest(open_only=open_only, page_size=page_size)
-        while True:
-            page = await self._endpoints.call("list all trainings", lambda e: e.fleet.ListAllTrainings, request, seconds=self._seconds)
-            for training in page.trainings:
-                yield training
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+    def list_all_trainings(
+        self, states: Iterable[training_pb2.TrainingState.ValueType | str] | str = (), *, page_size: int = 0
+    ) -> AsyncGenerator[fleet_pb2.TenantTraining, None]:
+        """The trainings of all tenants, newest first, all or those in ``states``; as ``AsyncClient.list_trainings`` of one."""
+        chosen = words.values(training_pb2.TrainingState, "TRAINING_STATE_", states)
+        request, operation = fleet_pb2.ListAllTrainingsRequest(states=chosen, page_size=page_size), "list all trainings"
+        return listed(
+            self._endpoints, operation, lambda e: e.fleet.ListAllTrainings, request, lambda page: page.trainings, seconds=self._seconds
+        )
 
     async def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
         """Messages that the broker put aside, the newest first, with what became of their work."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 
 from doctrain.fleet import AsyncFleet
 from doctrain.loop import BackgroundLoop
-from doctrain.v1 import fleet_pb2, usage_pb2
+from doctrain.v1 import fleet_pb2, training_pb2, usage_pb2
 
 
 class Fleet:
@@ -53,9 +53,11 @@ class Fleet:
         """See ``AsyncFleet.clear_concurrency``."""
         self._loop.run(self._fleet.clear_concurrency(plan=plan, tenant_id=tenant_id))
 
-    def list_all_trainings(self, *, open_only: bool = False, page_size: int = 0) -> Iterator[fleet_pb2.TenantTraining]:
+    def list_all_trainings(
+        self, states: Iterable[training_pb2.TrainingState.ValueType | str] | str = (), *, page_size: int = 0
+    ) -> Iterator[fleet_pb2.TenantTraining]:
         """See ``AsyncFleet.list_all_trainings``."""
-        return self._loop.iterate(self._fleet.list_all_trainings(open_only=open_only, page_size=page_size))
+        return self._loop.iterate(self._fleet.list_all_trainings(states, page_size=page_size))
 
     def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
         """See ``AsyncFleet.list_dead_letters``."""

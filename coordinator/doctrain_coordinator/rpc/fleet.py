@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from doctrain.v1 import fleet_pb2 as pb
+from doctrain.v1.training_pb2 import TrainingState
 from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
 from doctrain_coordinator.dispatch.queue import read_queue
 from doctrain_coordinator.rpc import deeds, shown_workers, tokens, translate
@@ -15,7 +16,7 @@ from doctrain_coordinator.rpc.fleet_concurrency import ConcurrencyCalls
 from doctrain_coordinator.rpc.fleet_tenants import TenantCalls, TenantParts
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.tracker_requests import MAX_NAME
-from doctrain_coordinator.rpc.violations import check_reason, page_size
+from doctrain_coordinator.rpc.violations import check_reason, page_size, states_of
 from doctrain_coordinator.tenants.concurrency import Concurrency
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
 from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
@@ -117,9 +118,9 @@ class FleetService(TenantCalls, ConcurrencyCalls):
             return -1
 
     async def ListAllTrainings(self, request: pb.ListAllTrainingsRequest, context: Any) -> pb.ListAllTrainingsResponse:
-        size = page_size(request.page_size, 50, 500)
+        size, states = page_size(request.page_size, 50, 500), states_of(TrainingState, request.states)
         before = tokens.read("ListAllTrainings", request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
-        found, before_next = await self._parts.all_trainings.page(before, size, open_only=request.open_only)
+        found, before_next = await self._parts.all_trainings.page(before, states, size)
         token = tokens.make("ListAllTrainings", before_next) if before_next is not None else ""
         trainings = [pb.TenantTraining(tenant_id=tenant_id, training=translate.training(seen)) for tenant_id, seen in found]
         return pb.ListAllTrainingsResponse(trainings=trainings, next_page_token=token)

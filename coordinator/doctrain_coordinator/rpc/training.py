@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
 from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads, usage
 from doctrain_coordinator.rpc.interceptors import CALLER, TURN
 from doctrain_coordinator.rpc.training_requests import Limits
-from doctrain_coordinator.rpc.violations import Violations, page_size
+from doctrain_coordinator.rpc.violations import page_size, states_of
 from doctrain_coordinator.rpc.watching import Watching
 from doctrain_coordinator.tenants import limits
 from doctrain_coordinator.tenants.audit import Deed
@@ -37,9 +37,6 @@ from doctrain_mesh.postgres import Pool
 MOST_ORDINAL = 2**30
 MOST_SHA256 = 2**256 - 1
 DOCUMENTS_A_TURN = 50
-MOST_STATES = 100
-_STATES_OF_TRAININGS = frozenset(pb.TrainingState.values()) - {pb.TRAINING_STATE_UNSPECIFIED}
-_STATES_OF_DOCUMENTS = frozenset(pb.DocumentState.values()) - {pb.DOCUMENT_STATE_UNSPECIFIED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def ListTrainings(self, request: pb.ListTrainingsRequest, context: Any) -> pb.ListTrainingsResponse:
         tenant = CALLER.get().tenant
         size = page_size(request.page_size, 50, 500)
-        states = _states(request.states, _STATES_OF_TRAININGS)
+        states = states_of(pb.TrainingState, request.states)
         scope = f"ListTrainings {tenant}"
         before = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
         found, before_next = await self._parts.trainings.page(tenant, before, states, size)
@@ -105,7 +102,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, context: Any) -> pb.ListDocumentsResponse:
         size = page_size(request.page_size, 100, 1000)
-        states = _states(request.states, _STATES_OF_DOCUMENTS)
+        states = states_of(pb.DocumentState, request.states)
         training = await self._find(request.training_task_id)
         scope = f"ListDocuments {training}"
         after = tokens.read(scope, request.page_token, 1, "page token", most=MOST_ORDINAL)[0] if request.page_token else -1
@@ -209,13 +206,3 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         except BrokerUnavailableError:
             return False
         return True
-
-
-def _states(asked: Sequence[int], known: Collection[int]) -> list[int]:
-    """Those that are asked for; raises InvalidRequestError where one is not known, or there are too many."""
-    found = Violations()
-    for where, state in found.of_each("states", asked, MOST_STATES):
-        if state not in known:
-            found.add(where, "There is no such state.")
-    found.raise_any()
-    return list(asked)

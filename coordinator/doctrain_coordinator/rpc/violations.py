@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from doctrain_mesh.errors import FieldViolation, InvalidRequestError, invalid_field
 
 MOST_VIOLATIONS = 100
 MOST_REASON = 200
+MOST_STATES = 100
 TASK_ID_FAULT = "An id has 1 to 128 characters: letters, digits and any of . _ : -"
 _TASK_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _T = TypeVar("_T")
@@ -48,6 +49,16 @@ def page_size(asked: int, default: int, most: int) -> int:
     if asked < 0:
         raise invalid_field("page_size", "A page size must not be negative.")
     return min(asked or default, most)
+
+
+def states_of(kind: Any, asked: Sequence[int]) -> list[int]:
+    """The states of this kind that are asked for; raises InvalidRequestError where there is none such, or there are too many."""
+    found = Violations()
+    for where, state in found.of_each("states", asked, MOST_STATES):
+        if not state or state not in kind.values():
+            found.add(where, "There is no such state.")
+    found.raise_any()
+    return list(asked)
 
 
 def is_task_id(text: str) -> bool:

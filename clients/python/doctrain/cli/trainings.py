@@ -139,15 +139,12 @@ async def _listed(
     client: AsyncClient, states: tuple[str, ...], page_size: int, *, of_all: bool
 ) -> AsyncIterator[tuple[Message, str, Training]]:
     """Each message, with the name of its tenant, where all tenants' are listed, and its training."""
-    from doctrain.words import state_of
-
     if not of_all:
         async for training in client.list_trainings(states, page_size=page_size):
             yield training, "", training
         return
-    async for one in client.fleet.list_all_trainings(page_size=page_size):
-        if not states or state_of(one.training) in states:
-            yield one, one.tenant_id, one.training
+    async for one in client.fleet.list_all_trainings(states, page_size=page_size):
+        yield one, one.tenant_id, one.training
 
 
 def _took(training: Training, now: datetime) -> str:

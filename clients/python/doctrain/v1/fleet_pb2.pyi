@@ -868,25 +868,27 @@ class ListAllTrainingsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    open_only: _builtins.bool
-    """Only those that have not ended."""
     page_size: _builtins.int
     """How many at most: 0 means 50; more than 500 means 500; negative is INVALID_ARGUMENT."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty: the first page."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_training_pb2.TrainingState.ValueType]:
+        """Only those in one of these states, at most 100; empty: all."""
+
     def __init__(
         self,
         *,
-        open_only: _builtins.bool = ...,
+        states: _abc.Iterable[_training_pb2.TrainingState.ValueType] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

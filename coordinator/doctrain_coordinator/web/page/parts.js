@@ -3,6 +3,9 @@
 import { h } from "./dom.js";
 import { endedDocuments, hasEnded, look, moment, number, stateName, words } from "./format.js";
 
+/** The states of trainings that have not ended. */
+export const OPEN = ["TRAINING_STATE_QUEUED", "TRAINING_STATE_PROCESSING"];
+
 /** A table whose rows are `[key, ...cells]`, the first cell naming the row; `columns` are names, with a `#` before those of numbers. */
 export function table(name, columns, rows, nothing) {
   if (!rows.length) return h("p", { class: "quiet", key: name }, nothing);

@@ -4,7 +4,7 @@ import { call } from "../api.js";
 import { Throughput } from "../chart.js";
 import { h, render } from "../dom.js";
 import { number, seconds, span } from "../format.js";
-import { cards, of, progress, said, table, trainingLink, trainingState } from "../parts.js";
+import { OPEN, cards, of, progress, said, table, trainingLink, trainingState } from "../parts.js";
 import { poll } from "../poll.js";
 import { workers } from "./workers.js";
 
@@ -18,7 +18,7 @@ export const fleet = {
       const [fleet, queue, open, newest] = await Promise.all([
         call("FleetService", "ListWorkers", {}, { signal }),
         call("FleetService", "GetQueue", {}, { signal }),
-        call("FleetService", "ListAllTrainings", { open_only: true, page_size: 200 }, { signal }),
+        call("FleetService", "ListAllTrainings", { states: OPEN, page_size: 200 }, { signal }),
         call("FleetService", "ListAllTrainings", { page_size: 50 }, { signal }),
       ]);
       throughput.look([...open.trainings, ...newest.trainings].map(({ tenant_id, training }) => [

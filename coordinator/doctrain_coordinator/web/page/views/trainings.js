@@ -3,11 +3,10 @@
 import { call, session } from "../api.js";
 import { h, render } from "../dom.js";
 import { number, took } from "../format.js";
-import { pages, progress, table, tenantChoice, trainingLink, trainingState, when, whole } from "../parts.js";
+import { OPEN, pages, progress, table, tenantChoice, trainingLink, trainingState, when, whole } from "../parts.js";
 import { poll } from "../poll.js";
 import { listed } from "../tenants.js";
 
-const OPEN = ["TRAINING_STATE_QUEUED", "TRAINING_STATE_PROCESSING"];
 const PAGE = 50;
 
 export const trainings = {
@@ -43,10 +42,8 @@ export const trainings = {
 };
 
 async function read(operates, tenant, openOnly, page_token, signal) {
-  if (operates && !tenant) {
-    return call("FleetService", "ListAllTrainings", { open_only: openOnly, page_size: PAGE, page_token }, { signal });
-  }
   const request = { states: openOnly ? OPEN : [], page_size: PAGE, page_token };
+  if (operates && !tenant) return call("FleetService", "ListAllTrainings", request, { signal });
   const page = await call("TrainingService", "ListTrainings", request, { tenant, signal });
   return { ...page, trainings: page.trainings.map((training) => ({ tenant_id: tenant, training })) };
 }
