@@ -1,4 +1,4 @@
-"""The model that queries are embedded with: the same as the workers', opened by the first who needs it."""
+"""The model that queries are embedded with: the same as the workers', loaded once, beside all that a coordinator does."""
 
 from __future__ import annotations
 
@@ -21,26 +21,34 @@ class QueryModel:
     """To be closed.
 
     Args:
-        opens: makes the embedder. Not before it is needed: the libraries of a model are large.
+        opens: makes the embedder. Not at once: the libraries of a model are large, and nothing but what needs it waits for them.
     """
 
     def __init__(self, opens: Callable[[], AbstractAsyncContextManager[Embedder]]) -> None:
         self._opens = opens
         self._lifetime = AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._embedder: Embedder | None = None
+        self._opening: asyncio.Task[Embedder] | None = None
 
     async def close(self) -> None:
         """Closes the embedder, if it was opened."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
         await self._lifetime.aclose()
 
     async def opened(self) -> Embedder:
-        """The embedder. Raises EmbeddingUnavailableError when there is no such model here; the next who needs it tries again."""
-        async with self._opening:
-            if self._embedder is None:
-                with _told_to_tenants():
-                    self._embedder = await self._lifetime.enter_async_context(self._opens())
-        return self._embedder
+        """The embedder. Raises EmbeddingUnavailableError when there is no such model here; the next who needs it tries again.
+
+        Raises OperationTimeoutError when that takes long; it is opened once all the same, for whoever needs it later.
+        """
+        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+            self._opening = asyncio.create_task(self._open(), name="opening the model of queries")
+        async with deadline("Loading the model that queries are embedded with", EMBED_SECONDS):
+            return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Embedder:
+        with _told_to_tenants():
+            return await self._lifetime.enter_async_context(self._opens())
 
     async def vector(self, query: str) -> str:
         """The query's vector as Postgres reads it. Raises UnavailableError."""
