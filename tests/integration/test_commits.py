@@ -14,10 +14,13 @@ from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.dispatch import dispatcher, grants
 from doctrain_coordinator.store import planning
+from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.tracking import commits, heartbeats, recording
+from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.group_transaction import Batch, GroupTransaction
 from doctrain_coordinator.tracking.items import Begin, Item
 from doctrain_mesh import postgres as mesh_postgres
+from doctrain_mesh.pacing import Pace
 from testkit.core import NOW_MS, Core, core, results
 from testkit.postgres import PostgresServer
 from testkit.waiting import wait_until
@@ -320,3 +323,17 @@ async def test_what_came_at_once_is_committed_in_bounded_parts(one: Core, monkey
     await wait_until(lambda: len(answered) == 35)
     assert set(answered) == {Begun.NOT_YOURS}
     assert sizes == [10, 10, 10, 5]
+
+
+async def test_as_many_items_as_are_enough_wait_for_no_others(one: Core) -> None:
+    committer = Committer(Database(one.url), one.changes, Pace(patience=3600.0, enough=2))
+    session, answered = await one.open("w"), list[Begun]()
+    running = asyncio.create_task(committer.run())
+    for number in (1000, 1001):
+        committer.submit([Begin(session.session, number, 1, lambda outcome, _: answered.append(outcome), urgent=False)])
+        for _ in range(3):  # it waits for more by then
+            await asyncio.sleep(0)
+    await wait_until(lambda: len(answered) == 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

@@ -152,7 +152,7 @@ class Term:
         metrics.REPUBLISHED.add(len(due))
         if due:
             log.info("%d granted shards were not begun in time and are published again.", len(due))
-        self._publisher.submit((key[0], messages.of_grant(granted_shard(rows[key], rows[key], rows[key]))) for key in due)
+        self._publisher.submit((key[0], messages.of_grant(granted_shard(rows[key]))) for key in due)
 
     async def _take_back(self) -> None:
         live = [Sighting(row["id"], row["beat"], row["attached"]) for row in await self._c.fetch(SQL["live_sessions"])]

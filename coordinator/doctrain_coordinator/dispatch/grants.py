@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from doctrain_coordinator.core import admission
 from doctrain_coordinator.core.received_service import ReceivedService
@@ -108,26 +109,25 @@ class Grants:
         places = {grant.shard: place for place, grant in enumerate(grants)}
         made = sorted(granted, key=lambda shard: places[shard["id"]])  # locked by id, published in their turn
         log.debug("%d shards are granted.", len(made))
-        self._publisher.submit(
-            (shard["id"], messages.of_grant(granted_shard(shard, tenants[shard["tenant"]], trainings[shard["training"]]))) for shard in made
-        )
+        rows_of_made = ({**tenants[shard["tenant"]], **trainings[shard["training"]], **shard} for shard in made)
+        self._publisher.submit((row["id"], messages.of_grant(granted_shard(row))) for row in rows_of_made)
         return Made([(shard["id"], shard["number"]) for shard in made], bool(made) and more)
 
 
-def granted_shard(shard: Record, tenant: Record, training: Record) -> messages.Granted:
-    """What is published of a grant."""
+def granted_shard(row: Mapping[str, Any] | Record) -> messages.Granted:
+    """What is published of a grant, of a shard with its tenant and training."""
     return messages.Granted(
-        shard=shard["id"],
-        number=shard["number"],
-        first=shard["first"],
-        count=shard["count"],
-        width=shard["width"],
-        shard_number=shard["shard_number"],
-        last_processed=shard["last_processed"],
-        tenant_id=tenant["tenant_name"],
-        plan=tenant["plan"],
-        task_id=training["task_id"],
-        traceparent=training["traceparent"],
+        shard=row["id"],
+        number=row["number"],
+        first=row["first"],
+        count=row["count"],
+        width=row["width"],
+        shard_number=row["shard_number"],
+        last_processed=row["last_processed"],
+        tenant_id=row["tenant_name"],
+        plan=row["plan"],
+        task_id=row["task_id"],
+        traceparent=row["traceparent"],
     )
 
 

@@ -57,7 +57,8 @@ class Committer:
     def __init__(self, database: Database, changes: Changes, pace: Pace | None = None) -> None:
         self._database = database
         self._changes = changes
-        self._pacer = Pacer(pace or Pace())
+        self._pace = pace or Pace()
+        self._pacer = Pacer(self._pace)
         self._items: list[Item] = []
         self._oldest = 0.0
         self._urgent = False
@@ -81,7 +82,7 @@ class Committer:
             self._oldest = self._clock()
         self._items.extend(items)
         self._arrived.set()
-        if any(item.urgent for item in items) or len(self._items) >= 64:
+        if any(item.urgent for item in items) or len(self._items) >= self._pace.enough:
             self._urgent = self._urgent or any(item.urgent for item in items)
             self._hurry.set()
 
