@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from doctrain_coordinator.core.stream_end import StreamEnd
 from doctrain_coordinator.rpc.tracker_outbox import Outbox
@@ -18,63 +21,110 @@ MOST_REASON = 500
 MOST_DELAY_MS = 24 * 3600 * 1000
 
 
-class HandBackQueue:
-    """The hand-backs of one stream, done in the order in which they came.
+class _Kind(enum.Enum):
+    TRIAL = enum.auto()
+    YIELD = enum.auto()
+    STOPPED = enum.auto()
+    GOODBYE = enum.auto()
 
-    They are done beside its reader, as one may wait for locks and heartbeats must not.
+
+_Key = tuple[_Kind, int, int]
+"""What is asked, of which (shard, number); the session's goodbye is of none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request says beside; the request itself is let go."""
+
+    ordinal: int = 0
+    why: str = ""
+    delay_ms: int = 0
+
+
+class HandBackQueue:
+    """The hand-backs of one stream, done in the order in which they came; what is asked again while it waits is done once, as asked last.
+
+    They are done beside its reader, as one may wait for locks and heartbeats must not. ``done`` is called after each.
     """
 
-    def __init__(self, session: int, outbox: Outbox, handbacks: HandBacks, trials: Trials, sessions: Sessions) -> None:
-        self._session, self._outbox = session, outbox
+    def __init__(
+        self, session: int, outbox: Outbox, handbacks: HandBacks, trials: Trials, sessions: Sessions, *, done: Callable[[], None]
+    ) -> None:
+        self._session, self._outbox, self._done = session, outbox, done
         self._handbacks, self._trials, self._sessions = handbacks, trials, sessions
-        self._waiting: asyncio.Queue[pb.TrackRequest] = asyncio.Queue()
+        self._waiting: dict[_Key, _Asked] = {}
+        self._arrived, self._emptied = asyncio.Event(), asyncio.Event()
+        self._emptied.set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def add(self, request: pb.TrackRequest) -> None:
-        """Queues it where there is anything of it to do here."""
-        if request.trials or request.yields or request.stopped or request.HasField("goodbye"):
-            self._waiting.put_nowait(request)
+        """Queues what there is of it to do here."""
+        for trial in request.trials:
+            self._put(_Kind.TRIAL, trial.shard, _Asked(ordinal=trial.ordinal))
+        for item in request.yields:
+            why = item.reason[:MOST_REASON].replace("\x00", " ")
+            self._put(_Kind.YIELD, item.shard, _Asked(why=why, delay_ms=min(max(0, item.delay_ms), MOST_DELAY_MS)))
+        for stopped in request.stopped:
+            self._put(_Kind.STOPPED, stopped.shard, _Asked())
+        if request.HasField("goodbye"):
+            self._put(_Kind.GOODBYE, pb.ShardRef(), _Asked(why=request.goodbye.reason))
+
+    def _put(self, kind: _Kind, shard: pb.ShardRef, asked: _Asked) -> None:
+        self._waiting[kind, shard.shard, shard.number] = asked
+        self._emptied.clear()
+        self._arrived.set()
 
     async def emptied(self) -> None:
         """Returns once all that was queued is done."""
-        await self._waiting.join()
+        await self._emptied.wait()
 
     async def run(self) -> StreamEnd:
         """Does what is queued, until the worker has said goodbye."""
-        left = False
-        while not left:
-            left = await self._answer(await self._waiting.get())
-            self._waiting.task_done()
-        return StreamEnd.LEFT
+        while True:
+            await self._arrived.wait()
+            while self._waiting:
+                kind, shard, number = key = next(iter(self._waiting))
+                if await self._answer(kind, (shard, number), self._waiting.pop(key)):
+                    return StreamEnd.LEFT
+                self._done()
+            self._arrived.clear()
+            self._emptied.set()
 
-    async def _answer(self, request: pb.TrackRequest) -> bool:
+    async def _answer(self, kind: _Kind, hold: tuple[int, int], asked: _Asked) -> bool:
         """Whether the session is over. What fails while Postgres is away is asked again by the worker."""
         try:
-            await self._start_trials(request)
-            await self._release(request)
-            if request.HasField("goodbye"):
-                log.info("Session %d says goodbye: %.200r", self._session, request.goodbye.reason)
-                await self._sessions.leave(self._session)
-                return True
+            match kind:
+                case _Kind.TRIAL:
+                    await self._start_trial(hold, asked.ordinal)
+                case _Kind.YIELD:
+                    await self._handbacks.release_yielded(self._session, hold, why=asked.why, delay_ms=asked.delay_ms)
+                    self._outbox.yielded(_ref(hold))
+                case _Kind.STOPPED:
+                    await self._release_stopped(hold)
+                case _Kind.GOODBYE:
+                    log.info("Session %d says goodbye: %.200r", self._session, asked.why)
+                    await self._sessions.leave(self._session)
+                    return True
         except StoreUnavailableError as error:
             log.warning("A hand-back of session %d stays unanswered: %s", self._session, error)
         return False
 
-    async def _start_trials(self, request: pb.TrackRequest) -> None:
-        for trial in request.trials:
-            started = await self._trials.start(self._session, (trial.shard.shard, trial.shard.number), trial.ordinal)
-            outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
-            self._outbox.trial(pb.TrialAnswer(shard=trial.shard, ordinal=trial.ordinal, outcome=outcome))
+    async def _start_trial(self, hold: tuple[int, int], ordinal: int) -> None:
+        started = await self._trials.start(self._session, hold, ordinal)
+        outcome = pb.TRIAL_OUTCOME_STARTED if started else pb.TRIAL_OUTCOME_REFUSED
+        self._outbox.trial(pb.TrialAnswer(shard=_ref(hold), ordinal=ordinal, outcome=outcome))
 
-    async def _release(self, request: pb.TrackRequest) -> None:
-        for item in request.yields:
-            await self._handbacks.release_yielded(
-                self._session,
-                (item.shard.shard, item.shard.number),
-                why=item.reason[:MOST_REASON].replace("\x00", " "),
-                delay_ms=min(max(0, item.delay_ms), MOST_DELAY_MS),
-            )
-            self._outbox.yielded(item.shard)
-        if request.stopped:
-            refs = [item.shard for item in request.stopped]
-            await self._handbacks.release_stopped(self._session, [(ref.shard, ref.number) for ref in refs])
-            self._outbox.stopped(refs)
+    async def _release_stopped(self, hold: tuple[int, int]) -> None:
+        """All that is queued of shards that have stopped, in one transaction."""
+        also = [key for key in self._waiting if key[0] is _Kind.STOPPED]
+        for key in also:
+            del self._waiting[key]
+        holds = [hold, *((shard, number) for _, shard, number in also)]
+        await self._handbacks.release_stopped(self._session, holds)
+        self._outbox.stopped([_ref(one) for one in holds])
+
+
+def _ref(hold: tuple[int, int]) -> pb.ShardRef:
+    return pb.ShardRef(shard=hold[0], number=hold[1])

@@ -13,7 +13,7 @@ from doctrain_mesh.v1 import tracker_pb2 as pb
 MAX_NAME = 200
 MOST_LANES = 256
 MOST_AT_ONCE = 2_000
-"""Of begins, blocks or held shards in one message: many times what a worker of the most lanes has."""
+"""Of begins, blocks, held shards or hand-backs in one message: many times what a worker of the most lanes has."""
 
 
 def opening(hello: pb.Hello) -> Opening:
@@ -37,9 +37,16 @@ def opening(hello: pb.Hello) -> Opening:
 
 def check(request: pb.TrackRequest) -> None:
     """Raises InvalidRequestError for more of something than any worker has to say at once."""
-    for what, count in (("begins", len(request.begins)), ("held shards", len(request.heartbeat.held)), ("blocks", len(request.blocks))):
-        if count > MOST_AT_ONCE:
-            raise InvalidRequestError(f"There are {count:,} {what}; a worker names at most {MOST_AT_ONCE:,} in one message.")
+    for what, named in (
+        ("begins", request.begins),
+        ("held shards", request.heartbeat.held),
+        ("blocks", request.blocks),
+        ("trials", request.trials),
+        ("yields", request.yields),
+        ("stopped shards", request.stopped),
+    ):
+        if len(named) > MOST_AT_ONCE:
+            raise InvalidRequestError(f"There are {len(named):,} {what}; a worker names at most {MOST_AT_ONCE:,} in one message.")
 
 
 def block(given: pb.Block) -> Block:

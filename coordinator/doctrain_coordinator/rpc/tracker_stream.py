@@ -35,9 +35,9 @@ from doctrain_mesh.v1 import tracker_pb2 as pb
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.25
 STALL_SECONDS = 20.0
-LOOKS = 4
 MOST_UNANSWERED = 20_000
-"""Begins and blocks of a stream that wait for their commit before more is read of it."""
+"""Begins, blocks and hand-backs of a stream that wait for their commit before more is read of it."""
+LOOKS = 4
 """So many looks a lease, one after the other, must find a worker silent: one long pause of this process is one look."""
 
 
@@ -64,10 +64,10 @@ class Stream:
         self._session = attachment.session
         welcome = tracker_answers.welcome(attachment, beat_seconds=parts.beat_seconds, lease_seconds=parts.lease_seconds)
         self.outbox = Outbox(welcome, draining=draining)
-        self._hand_backs = HandBackQueue(self._session, self.outbox, parts.handbacks, parts.trials, parts.sessions)
+        self._unanswered, self._answered = 0, asyncio.Event()
+        self._hand_backs = HandBackQueue(self._session, self.outbox, parts.handbacks, parts.trials, parts.sessions, done=self._answered.set)
         self._asked = AskedShards()
         self._to_read: asyncio.Queue[BegunShard] = asyncio.Queue()
-        self._unanswered, self._answered = 0, asyncio.Event()
         self.spoken = self.over = False
 
     async def run(self) -> StreamEnd:
@@ -93,7 +93,7 @@ class Stream:
 
     async def _room(self) -> None:
         """Waits while so much of it is to be committed that the worker is to wait, too."""
-        while self._unanswered > MOST_UNANSWERED:
+        while self._unanswered + len(self._hand_backs) > MOST_UNANSWERED:
             self._answered.clear()
             await self._answered.wait()
 
