@@ -81,6 +81,28 @@ async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
     )
 
 
+async def test_a_dry_run_of_a_manifest_that_is_here_sends_how_it_begins_and_stores_nothing(
+    shell: Shell, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("doctrain.manifests.MOST_BYTES", 20)
+    manifest = tmp_path / "manifest.jsonl"
+    for content, sent, goes_on in (
+        ("first\nsecond\n", b"first\nsecond\n", False),
+        ("first\nsecond\nthird, cut off\n", b"first\nsecond\n", True),
+        ("a line that is longer than that", b"a line that is longer", True),
+    ):
+        manifest.write_text(content)
+        result = await shell("train", "--manifest", str(manifest), "--dry-run")
+        assert result.exit_code == 0, result.output
+        asked = service.asked(pb.StartTrainingRequest)[-1]
+        assert (asked.manifest_beginning.lines, asked.manifest_beginning.goes_on, service.blobs) == (sent, goes_on, {})
+    started = await shell("train", "--manifest", str(manifest))
+    assert started.exit_code == 0
+    request = service.asked(pb.StartTrainingRequest)[-1]
+    assert (request.manifest_uri, request.HasField("manifest_beginning")) == (asked.manifest_uri, False)
+    assert [*service.blobs] == [asked.manifest_uri]
+
+
 async def test_a_folder_is_looked_through_beside_the_loop_that_heeds_ctrl_c(
     shell: Shell, service: ScriptedService, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -139,6 +140,36 @@ async def test_a_dry_run_of_a_manifest_says_what_it_has_read(acme: doctrain.Asyn
     with pytest.raises(errors.InvalidRequestError, match="The manifest is empty"):
         await acme.start_training(manifest_uri=manifest(tmp_path, ["", ""]), validate_only=True)
     assert [training async for training in acme.list_trainings()] == []
+
+
+async def test_a_dry_run_takes_how_a_manifest_begins_in_place_of_what_is_at_its_uri(acme: doctrain.AsyncClient) -> None:
+    content = "\n".join(line(n) for n in range(3)).encode()
+    uri = f"blob://{hashlib.sha256(content).hexdigest()}"
+
+    async def tried(lines: bytes, *, goes_on: bool = False) -> pb.TrainingSummary:
+        beginning = doctrain.ManifestBeginning(lines=lines, goes_on=goes_on)
+        answer = await acme.start_training(manifest_uri=uri, manifest_beginning=beginning, training_task_id="m", validate_only=True)
+        return answer.summary
+
+    whole, part = await tried(content), await tried(content + b"\n" + line(1).encode(), goes_on=True)
+    assert (whole.documents, whole.partial, whole.existed, whole.manifest_lines) == (3, False, False, 3)
+    assert (part.documents, part.partial, list(part.duplicate_ids)) == (4, True, ["d1"])
+    with pytest.raises(errors.InvalidManifestError, match="Line 2 of the manifest: It is not JSON"):
+        await tried(line(0).encode() + b"\nnot json")
+    with pytest.raises(errors.InvalidRequestError, match="The manifest is empty"):
+        await tried(b"\n")
+    assert (await acme.drop_uploads(validate_only=True)).kept_bytes == 0
+    assert (await acme.upload(content)).uri == uri
+    await acme.start_training(manifest_uri=uri, training_task_id="m")
+    assert (await tried(content)).existed
+    beginning = doctrain.ManifestBeginning(lines=content)
+    numbered = pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=1)
+    for wrong in (
+        acme.start_training(manifest_uri=uri, manifest_beginning=beginning),
+        acme.start_training(numbered=numbered, manifest_beginning=beginning, validate_only=True),
+    ):
+        error = await refused(wrong)
+        assert [violation.field for violation in error.violations] == ["manifest_beginning"]
 
 
 async def test_a_manifest_of_many_blank_lines_is_what_its_other_lines_are(acme: doctrain.AsyncClient, tmp_path: Path) -> None:

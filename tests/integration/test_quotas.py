@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import doctrain
+from doctrain import folder
 from doctrain.errors import DoctrainError, QuotaExceededError
 from doctrain.fleet import AsyncFleet
 from doctrain.v1 import training_pb2 as pb
@@ -212,6 +213,20 @@ async def test_who_has_no_time_to_wait_for_a_turn_is_told_when_it_comes(served: 
 
     another = await served.tenant("acme", "rare")
     assert which(await refused(another.upload(pieces())))[1] == "requests_per_second"
+
+
+async def test_a_dry_run_needs_no_room_for_what_it_does_not_store(
+    served: Coordinators, fleet: AsyncFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.put_plan("small", slots=5, upload_bytes=10)
+    acme = await served.tenant("acme", "small")
+    monkeypatch.setattr(folder, "MAX_INLINE_DOCUMENTS", 2)
+    for n in range(3):
+        (tmp_path / f"{n}.txt").write_text("More bytes than there is room for.")
+    dry = await acme.train_folder(tmp_path, "*.txt", validate_only=True)
+    assert (dry.summary.documents, dry.summary.partial) == (3, False)
+    assert which(await refused(acme.train_folder(tmp_path, "*.txt")))[1] == "upload_bytes"
+    assert (await acme.drop_uploads(validate_only=True)).kept_bytes == 0
 
 
 async def test_limits_that_can_be_none_are_refused(fleet: AsyncFleet) -> None:

@@ -15,11 +15,10 @@ from typing import Self
 
 import grpc.aio
 
-from doctrain import deleting, requests, retry, storing, words
+from doctrain import deleting, folder_training, requests, retry, storing, words
 from doctrain import folder as folders
 from doctrain import upload as uploads
 from doctrain.endpoints import Endpoints
-from doctrain.errors import InvalidRequestError, TrainingExistsError
 from doctrain.fleet import AsyncFleet
 from doctrain.folder import Labels, Scan, Skipped
 from doctrain.following import follow
@@ -81,6 +80,7 @@ class AsyncClient:
         documents: Iterable[training_pb2.DocumentInput] = (),
         *,
         manifest_uri: str = "",
+        manifest_beginning: training_pb2.ManifestBeginning | None = None,
         numbered: training_pb2.NumberedDocuments | None = None,
         training_task_id: str | None = None,
         validate_only: bool = False,
@@ -89,7 +89,8 @@ class AsyncClient:
         """Starts a training of ``documents``, of a manifest, or of numbered documents: exactly one of them.
 
         The training always has an id before the call is made (``training_task_id`` or a random one), so that a call made
-        again finds the training that the first one started. ``validate_only`` checks and starts nothing.
+        again finds the training that the first one started. ``validate_only`` checks and starts nothing; with it, ``manifest_beginning``
+        is checked in place of what is at ``manifest_uri``, which need not be there.
         ``retrain`` reads documents again that the index holds already as they are now.
         """
         request = requests.start_training(
@@ -97,6 +98,7 @@ class AsyncClient:
             numbered=numbered,
             training_task_id=new_training_task_id() if training_task_id is None else training_task_id,
             manifest_uri=manifest_uri,
+            manifest_beginning=manifest_beginning,
             validate_only=validate_only,
             retrain=retrain,
         )
@@ -361,40 +363,24 @@ class AsyncClient:
         """Stores the files of a folder and starts their training.
 
         Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest. Nothing
-        but that is stored with ``validate_only``, or when there is a training of that id already. Raises QuotaExceededError before
-        anything is stored when the plan allows no training of so many documents, or not now.
+        is stored with ``validate_only``, and nothing but that when there is a training of that id already. Raises QuotaExceededError
+        before anything is stored when the plan allows no training of so many documents, or not now.
         """
         words.check_training_task_id(training_task_id)
-        labels = Labels(prefix, requests.pairs(metadata), media_type, unpack)
-        most_bytes = await storing.most_bytes(self.get_limits())
-        found = await storing.scanned(folder, pattern, labels, strict=strict, most_bytes=most_bytes)
-        stores = not (await self._is_known(training_task_id, len(found.files)) or validate_only)
-        documents = await documents_of(
-            found,
-            self._stored if stores else storing.named,
+        return await folder_training.train(
+            self,
+            folder,
+            pattern,
+            Labels(prefix, requests.pairs(metadata), media_type, unpack),
+            store=self._stored,
             concurrency=UPLOADS_AT_ONCE,
+            training_task_id=training_task_id,
+            validate_only=validate_only,
+            retrain=retrain,
             strict=strict,
             on_skipped=on_skipped,
-            on_stored=on_stored if stores else lambda _: None,
-        )
-        if folders.go_inline(documents):
-            return await self.start_training(documents, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain)
-        stored = await self.upload(folders.manifest(documents))
-        return await self.start_training(
-            manifest_uri=stored.uri, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain
+            on_stored=on_stored,
         )
 
     async def _stored(self, path: Path) -> storing.Blob:
         return (answer := await self.upload(path)).uri, answer.size
-
-    async def _is_known(self, training_task_id: str | None, count: int) -> bool:
-        """Whether there is a training of that id; raises QuotaExceededError when there is none, nor may be one of so many documents."""
-        if not count:
-            return False
-        try:
-            asked = await self.start_training(numbered=requests.so_many(count), training_task_id=training_task_id, validate_only=True)
-        except TrainingExistsError:
-            return True
-        except InvalidRequestError:  # of documents that differ by number only a service may take fewer than it takes by name
-            return False
-        return asked.summary.existed

@@ -62,6 +62,7 @@ class Client:
         documents: Iterable[training_pb2.DocumentInput] = (),
         *,
         manifest_uri: str = "",
+        manifest_beginning: training_pb2.ManifestBeginning | None = None,
         numbered: training_pb2.NumberedDocuments | None = None,
         training_task_id: str | None = None,
         validate_only: bool = False,
@@ -72,6 +73,7 @@ class Client:
             self._client.start_training(
                 documents,
                 manifest_uri=manifest_uri,
+                manifest_beginning=manifest_beginning,
                 numbered=numbered,
                 training_task_id=training_task_id,
                 validate_only=validate_only,

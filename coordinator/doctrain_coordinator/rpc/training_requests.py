@@ -12,7 +12,7 @@ from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.core.documents import document_id_fault, duplicate_id, duplicates, media_type_fault, metadata_fault
 from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_task_id
 from doctrain_coordinator.trainings.retrying import Retry
-from doctrain_coordinator.trainings.starting import Document, Numbered, Start
+from doctrain_coordinator.trainings.starting import Beginning, Document, Numbered, Start
 from doctrain_mesh.errors import RequestTooLargeError
 from doctrain_mesh.network.uris import UriRules, parse_blob
 
@@ -59,6 +59,7 @@ def _start(request: pb.StartTrainingRequest, limits: Limits, uris: UriRules) -> 
         request.retrain,
         request.validate_only,
         twice,
+        Beginning(request.manifest_beginning.lines, request.manifest_beginning.goes_on) if request.HasField("manifest_beginning") else None,
     )
 
 
@@ -95,6 +96,8 @@ def _check_start(request: pb.StartTrainingRequest, limits: Limits, uris: UriRule
         found.add("manifest_uri", reason)
     elif request.manifest_uri and (key := parse_blob(request.manifest_uri)) is not None and key.length is not None:
         found.add("manifest_uri", "A manifest is a whole upload, not a range of one.")
+    if request.HasField("manifest_beginning") and not (request.manifest_uri and request.validate_only):
+        found.add("manifest_beginning", "Only a dry run of a manifest takes its beginning.")
     if request.HasField("numbered"):
         _check_numbered(request.numbered, limits, uris, found)
     for place, document in enumerate(request.documents):

@@ -49,6 +49,14 @@ class Numbered:
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """Whole lines of a manifest, from its first on, and whether it goes on after them."""
+
+    lines: bytes
+    goes_on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """What is to be trained, checked: one of ``documents``, ``manifest_uri`` and ``numbered``.
 
@@ -56,6 +64,7 @@ class Start:
         task_id: empty where the caller chose none.
         request_hash: the same for requests of the same content.
         duplicate_ids: what a dry run's ``documents`` name more than once.
+        beginning: what a dry run is to take for the manifest, instead of what is at its place.
     """
 
     task_id: str
@@ -66,6 +75,7 @@ class Start:
     retrain: bool
     validate_only: bool
     duplicate_ids: Sequence[str]
+    beginning: Beginning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +119,21 @@ class Starting:
         if not start.manifest_uri:
             count = start.numbered.count if start.numbered is not None else len(start.documents)
             return Accepted(0, count, existed, duplicate_ids=start.duplicate_ids[:MOST_DUPLICATES])
-        async with aside(), self._manifest(caller, start.manifest_uri, keep_duplicates=True) as manifest:
-            chunk = await _first_chunk(manifest.reader)
-        found = list(manifest.reader.duplicate_ids)[:MOST_DUPLICATES]
-        return Accepted(0, chunk.count, existed, duplicate_ids=found, partial=not chunk.last, lines=chunk.lines)
+        async with self._tried(caller, start, aside) as reader:
+            chunk = await _first_chunk(reader)
+        found = list(reader.duplicate_ids)[:MOST_DUPLICATES]
+        goes_on = not chunk.last or (start.beginning is not None and start.beginning.goes_on)
+        return Accepted(0, chunk.count, existed, duplicate_ids=found, partial=goes_on, lines=chunk.lines)
+
+    @asynccontextmanager
+    async def _tried(self, caller: Identity, start: Start, aside: Aside) -> AsyncIterator[ManifestReader]:
+        """The manifest of a dry run, at its beginning."""
+        if start.beginning is None:
+            async with aside(), self._manifest(caller, start.manifest_uri, keep_duplicates=True) as manifest:
+                yield manifest.reader
+        else:
+            async with self._reader(_whole(start.beginning.lines), keep_duplicates=True) as reader:
+                yield reader
 
     async def _store(self, start: Start, task_id: str, standing: Standing, deed: Deed, aside: Aside) -> Accepted:
         caller = deed.caller
@@ -142,13 +163,14 @@ class Starting:
         try:
             async with (
                 self._sources.open_ranged(caller.tenant_id, uri, 0) as opened,
-                aclosing(
-                    ManifestReader(opened.pieces, self._sources.rules, keep_duplicates=keep_duplicates, enough_bytes=chunks.FIRST_BYTES)
-                ) as reader,
+                self._reader(opened.pieces, keep_duplicates=keep_duplicates) as reader,
             ):
                 yield _Manifest(reader, opened.etag, opened.size)
         except (BlobNotFoundError, BlobForbiddenError) as error:
             raise invalid_field("manifest_uri", f"The manifest cannot be read: {error}") from error
+
+    def _reader(self, pieces: AsyncIterator[bytes], *, keep_duplicates: bool) -> aclosing[ManifestReader]:
+        return aclosing(ManifestReader(pieces, self._sources.rules, keep_duplicates=keep_duplicates, enough_bytes=chunks.FIRST_BYTES))
 
     @asynccontextmanager
     async def _rows(self, caller: Identity, documents: Sequence[Document]) -> AsyncIterator[list[Row]]:
@@ -162,6 +184,10 @@ def _of_numbers(numbered: Numbered, new: NewTraining) -> tuple[NewTraining, Chun
     count = numbered.count
     new = replace(new, size=count, uri_template=numbered.uri_template, number_offset=numbered.first, load_count=count)
     return new, chunks.numbered(0, count, chunks.FIRST)
+
+
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _first_chunk(reader: ManifestReader) -> Chunk:

@@ -24,7 +24,9 @@ FAILURES_SHOWN = 10
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--manifest", metavar="URI|FILE", help="Train what this manifest names, instead of a folder; a file is stored first.")
+@click.option(
+    "--manifest", metavar="URI|FILE", help="Train what this manifest names, instead of a folder; a file is stored first, but for a dry run."
+)
 @click.option("--pattern", default="**/*", show_default=True, help="Which files of the folder.")
 @click.option("--prefix", default="", help="What the documents' names begin with; keeps files of the same path in several folders apart.")
 @click.option("--metadata", "pairs", multiple=True, type=PAIR, help="A pair of every document's metadata; may be given more than once.")
@@ -79,10 +81,11 @@ async def train(
     async with session.client() as client:
         session.interrupt_hint = f"Interrupted. If the training was started already, it goes on: doctrain status {training_task_id}"
         if manifest is not None:
-            manifest = manifest if "://" in manifest else (await client.upload(manifest)).uri
-            started = await client.start_training(
-                manifest_uri=manifest, training_task_id=training_task_id, validate_only=dry_run, retrain=retrain
-            )
+            from doctrain import manifests
+
+            is_uri = "://" in manifest
+            place = {"manifest_uri": manifest} if is_uri else await manifests.place(client, Path(manifest), stores=not dry_run)
+            started = await client.start_training(**place, training_task_id=training_task_id, validate_only=dry_run, retrain=retrain)
         else:
             assert folder is not None
             from doctrain import storing

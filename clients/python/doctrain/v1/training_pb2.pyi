@@ -306,6 +306,7 @@ class StartTrainingRequest(_message.Message):
     MANIFEST_URI_FIELD_NUMBER: _builtins.int
     NUMBERED_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    MANIFEST_BEGINNING_FIELD_NUMBER: _builtins.int
     RETRAIN_FIELD_NUMBER: _builtins.int
     training_task_id: _builtins.str
     """The caller's id for this training: 1 to 128 bytes of letters, digits and `._:-`. Makes the call safe to repeat. Empty: one
@@ -336,6 +337,13 @@ class StartTrainingRequest(_message.Message):
     def numbered(self) -> Global___NumberedDocuments:
         """Documents that differ by a number only."""
 
+    @_builtins.property
+    def manifest_beginning(self) -> Global___ManifestBeginning:
+        """How the manifest begins, with `validate_only` alone: this is checked in place of what is at `manifest_uri`, which need not be there,
+        so that nothing has to be stored for it. A `manifest_uri` that is `blob://` and the SHA-256 of the whole manifest in hexadecimal digits
+        is what an upload of it would be called, by which a training of the same is known.
+        """
+
     def __init__(
         self,
         *,
@@ -344,15 +352,42 @@ class StartTrainingRequest(_message.Message):
         manifest_uri: _builtins.str = ...,
         numbered: Global___NumberedDocuments | None = ...,
         validate_only: _builtins.bool = ...,
+        manifest_beginning: Global___ManifestBeginning | None = ...,
         retrain: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["numbered", b"numbered"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest_beginning", b"manifest_beginning", "numbered", b"numbered"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "manifest_uri", b"manifest_uri", "numbered", b"numbered", "retrain", b"retrain", "training_task_id", b"training_task_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "manifest_beginning", b"manifest_beginning", "manifest_uri", b"manifest_uri", "numbered", b"numbered", "retrain", b"retrain", "training_task_id", b"training_task_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StartTrainingRequest: _TypeAlias = StartTrainingRequest  # noqa: Y015
+
+@_typing.final
+class ManifestBeginning(_message.Message):
+    """The first lines of a manifest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    GOES_ON_FIELD_NUMBER: _builtins.int
+    lines: _builtins.bytes
+    """Whole lines; no more of them are read than of a manifest."""
+    goes_on: _builtins.bool
+    """Whether the manifest goes on after them."""
+    def __init__(
+        self,
+        *,
+        lines: _builtins.bytes = ...,
+        goes_on: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goes_on", b"goes_on", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ManifestBeginning: _TypeAlias = ManifestBeginning  # noqa: Y015
 
 @_typing.final
 class StartTrainingResponse(_message.Message):
