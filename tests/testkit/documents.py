@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
 from collections.abc import Sequence
 
 import pypdfium2
+from cryptography.hazmat.decrepit.ciphers.algorithms import ARC4
+from cryptography.hazmat.primitives.ciphers import Cipher
 from PIL import Image
 
 
@@ -38,7 +42,26 @@ _PAGE = (
 )
 
 
-def ruled_pdf(rows: Sequence[Sequence[str]], *, above: str, below: str) -> bytes:
+def owner_locked_pdf(drawn: str) -> bytes:
+    """``drawn_pdf``, encrypted (RC4 of 40 bits): everybody may open it, and who has not its owner's password may not copy or change it."""
+    padding = bytes.fromhex("28bf4e5e4e758a4164004e56fffa01082e2e00b6d0683e802f0ca9fe6453697a")
+    identity, rights = bytes(16), -60
+    owner = _rc4(hashlib.md5((b"of the owner" + padding)[:32]).digest()[:5], padding)
+    key = hashlib.md5(padding + owner + struct.pack("<i", rights) + identity).digest()[:5]
+    name, number = b"<%s>" % identity.hex().encode(), len(_PAGE) + 1
+    hidden = _rc4(hashlib.md5(key + number.to_bytes(3, "little") + bytes(2)).digest()[:10], drawn.encode())
+    user = _rc4(key, padding)
+    lock = b"<< /Filter /Standard /V 1 /R 2 /P %d /O <%s> /U <%s> >>" % (rights, owner.hex().encode(), user.hex().encode())
+    objects = [*_PAGE, b"<< /Length %d >>\nstream\n%s\nendstream" % (len(hidden), hidden), lock]
+    return assembled(objects, b"/Encrypt %d 0 R /ID [%s %s] " % (len(objects), name, name))
+
+
+def _rc4(key: bytes, content: bytes) -> bytes:
+    cipher = Cipher(ARC4(key), mode=None).encryptor()
+    return cipher.update(content)
+
+
+def ruled_pdf(rows: Sequence[Sequence[str]], *, above: str, below: str, owner_locked: bool = False) -> bytes:
     """A PDF with a table in rules between two lines of text."""
     drawn = [f"BT /F1 12 Tf 72 720 Td ({above}) Tj ET"]
     for down in range(len(rows) + 1):
@@ -47,7 +70,8 @@ def ruled_pdf(rows: Sequence[Sequence[str]], *, above: str, below: str) -> bytes
         drawn.append(f"{72 + 100 * across} 690 m {72 + 100 * across} {690 - 20 * len(rows)} l S")
     for down, row in enumerate(rows):
         drawn += [f"BT /F1 12 Tf {78 + 100 * across} {676 - 20 * down} Td ({cell}) Tj ET" for across, cell in enumerate(row)]
-    return drawn_pdf("\n".join([*drawn, f"BT /F1 12 Tf 72 {650 - 20 * len(rows)} Td ({below}) Tj ET"]))
+    drawn.append(f"BT /F1 12 Tf 72 {650 - 20 * len(rows)} Td ({below}) Tj ET")
+    return (owner_locked_pdf if owner_locked else drawn_pdf)("\n".join(drawn))
 
 
 def form_pdf(filled: str) -> bytes:

@@ -171,14 +171,22 @@ def test_a_form_says_what_was_filled_in() -> None:
     assert "Filled by Ann" in text(documents.form_pdf("Filled by Ann"))
 
 
-def test_a_table_with_rules_is_a_table_and_the_rest_of_its_page_stays() -> None:
+@pytest.mark.parametrize("owner_locked", [False, True])
+def test_a_table_with_rules_is_a_table_and_the_rest_of_its_page_stays(owner_locked: bool) -> None:
     rows = [["Tyre", "Bar"], ["28 mm", "4.5"], ["37 mm", "3.5"]]
-    found = blocks(documents.ruled_pdf(rows, above="How hard to pump", below="Pump slowly"))
+    found = blocks(documents.ruled_pdf(rows, above="How hard to pump", below="Pump slowly", owner_locked=owner_locked))
     assert [block.kind for block in found] == [Kind.PARAGRAPH, Kind.TABLE, Kind.PARAGRAPH]
     assert found[1].cells == rows
     assert found[1].box is not None
     assert found[0].box is not None
     assert found[0].box[3] <= found[1].box[1]
+
+
+def test_a_pdf_that_only_its_owner_may_change_is_read() -> None:
+    locked = documents.owner_locked_pdf("BT /F1 12 Tf 72 720 Td (For all to read.) Tj ET")
+    assert b"/Encrypt" in locked
+    assert b"For all to read." not in locked
+    assert text(locked) == "For all to read."
 
 
 def test_a_library_is_loaded_by_the_first_document_that_needs_it() -> None:
