@@ -24,8 +24,8 @@ async def test_every_end_of_a_call_is_told_apart_and_the_next_call_works(pool: C
     assert await act(pool, do="leave") == ends.Crashed("status 7")
     assert await act(pool, do="hog") == ends.OutOfMemory(SPEC.memory_bytes)
     assert await act(pool, do="fill") == ends.OutOfSpace(SCRATCH_BYTES)
-    closed = (ends.Crashed("closed its channel"), ends.TimedOut(2.0))  # below `unshare` it is not seen: that keeps it open
-    assert await act(pool, 2.0, do="close_channel") in closed
+    closed = (ends.Crashed("closed its channel"), ends.TimedOut(5.0))  # below `unshare` it is not seen: that keeps it open
+    assert await act(pool, 5.0, do="close_channel") in closed
     assert await act(pool, do="send", content=b"what") == ends.NO_ANSWER
     assert await act(pool, do="large", size=SPEC.reply_bytes) == ends.TooMuchOutput(SPEC.reply_bytes)
     assert await works(pool)

@@ -31,6 +31,12 @@ async def test_native_code_that_says_it_got_no_memory_before_it_aborts_is_no_cra
     assert await works(pool)
 
 
+async def test_a_child_that_got_no_memory_and_takes_long_to_die_is_no_crash(pool: ChildPool) -> None:
+    without_memory = (ends.OutOfMemory(SPEC.memory_bytes), ends.TimedOut(5.0))  # below `unshare` its end is not seen
+    assert await act(pool, 5.0, do="close_channel", said="memory allocation of 5 bytes failed\n") in without_memory
+    assert await works(pool)
+
+
 async def test_native_code_that_reaches_the_limit_is_out_of_memory(pool: ChildPool) -> None:
     assert await act(pool, 60.0, do="allocate_natively", words=6_000_000) == ends.OutOfMemory(SPEC.memory_bytes)
     assert await works(pool)

@@ -19,6 +19,9 @@ from doctrain_worker.sandbox.shared.messages import Cause
 log = logging.getLogger(__name__)
 
 EXIT_SECONDS = 10.0
+LINGER_SECONDS = 1.0
+"""On a busy machine one that aborts takes as long from its channel's end to its own; ended sooner, it could not say why it died."""
+
 _MOST_OF_THE_MEMORY = 0.7
 _WINDOW_BYTES = 1 << 16
 
@@ -115,7 +118,7 @@ class Child(asyncio.BufferedProtocol):
     def kill_if_broken(self) -> None:
         """A child that closed its channel but lives on is ended."""
         if self._broken is not None and not self._spawned.exited.done():
-            self._loop.call_later(0.2, self._kill_lingering)
+            self._loop.call_later(LINGER_SECONDS, self._kill_lingering)
 
     def _kill_lingering(self) -> None:
         if not self._spawned.exited.done():
@@ -142,7 +145,7 @@ class Child(asyncio.BufferedProtocol):
                 return OutOfSpace(SCRATCH_BYTES)
             case Cause.PROCESSES:
                 return Crashed(f"started more than {MOST_PROCESSES} processes")
-        return Crashed("closed its channel")
+        return OutOfMemory(self._memory_bytes) if self.output.tells_of_no_memory else Crashed("closed its channel")
 
     def _ended_for_memory(self, ended: Exit, number: int | None) -> bool:
         if number == signal.SIGKILL:
