@@ -30,14 +30,14 @@ def pdf(pages: Sequence[Sequence[str]]) -> bytes:
 
 
 def drawn_pdf(drawn: str) -> bytes:
-    """A PDF of one page with what these operators draw; its font F1 is Helvetica."""
-    return assembled([*_PAGE, b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn.encode())], b"")
+    """A PDF of one page with what these operators draw; its font F1 is Helvetica with the letters of cp1252."""
+    return assembled([*_PAGE, b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawn), drawn.encode("cp1252"))], b"")
 
 
 _PAGE = (
     b"<< /Type /Catalog /Pages 2 0 R >>",
     b"<< /Type /Pages /Count 1 /Kids [4 0 R] >>",
-    b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
     b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents 5 0 R >>",
 )
 

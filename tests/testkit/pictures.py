@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
 
+import pypdfium2
 from PIL import Image, ImageDraw, ImageFont
 
 A4 = (1654, 2339)
@@ -19,6 +21,13 @@ def page(lines: Sequence[str], *, size: tuple[int, int] = A4, letters: int = 40,
     for number, line in enumerate(lines):
         drawn.text((size[0] // 10, size[1] // 12 + number * letters * 1.5), line, "black", font)
     return picture.rotate(turned, expand=True)
+
+
+def printed(content: bytes) -> Image.Image:
+    """The first page of a PDF, whose font may have letters that ``page`` has not."""
+    with contextlib.closing(pypdfium2.PdfDocument(content)) as document:
+        picture: Image.Image = document[0].render(scale=200 / 72).to_pil()
+        return picture
 
 
 def saved(picture: Image.Image, kind: str, others: Sequence[Image.Image] = ()) -> bytes:

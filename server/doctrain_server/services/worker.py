@@ -111,11 +111,10 @@ def _isolation(settings: Settings, reads: Sequence[str] = ()) -> Isolation:
 
 def limits_of(settings: Settings) -> Limits:
     """What documents may take of this machine. Raises ConfigurationError when a language for OCR is not installed."""
-    if ocr_data.folder(settings.ocr_languages) is None:
-        raise ConfigurationError(
-            f"DOCTRAIN_OCR_LANGUAGES is {settings.ocr_languages!r}, but tesseract's data of each is in no folder that is looked into; "
-            "install tesseract-ocr-… of the distribution or tessdata.fast-… of PyPI."
-        )
+    try:
+        ocr_data.files(settings.ocr_languages)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"DOCTRAIN_OCR_LANGUAGES is {settings.ocr_languages!r}, but {error}") from error
     return Limits(
         children=settings.children_or_cores,
         fetch_seconds=settings.fetch_seconds,

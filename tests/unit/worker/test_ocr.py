@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 from PIL import Image
 
+from doctrain_worker.pipeline.child.formats import ocr_data
 from doctrain_worker.pipeline.wire import Slice
 from doctrain_worker.sandbox.child.refusal import Refusal
 from testkit import documents, pictures
-from testkit.reading import read, text
+from testkit.reading import LIMITS, read, text
 
 LINES = ["The harbour master keeps the register", "of all ships that entered the port", "between sunrise and sunset."]
 SAID = " ".join(LINES)
@@ -62,6 +66,29 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_unpacked() -> None
     with pytest.raises(Refusal, match="20,000 times 20,000 pixels") as refused:
         read(pictures.saved(Image.new("1", (20_000, 20_000)), "PNG"))
     assert (refused.value.code, refused.value.resource) == ("TOO_LARGE", True)
+
+
+def test_the_languages_that_are_set_are_recognised() -> None:
+    told = "Der Kran hebt große Körbe über die Häuser."
+    picture = pictures.saved(pictures.printed(documents.drawn_pdf(f"BT /F1 16 Tf 72 720 Td ({told}) Tj ET")), "PNG")
+    assert recognised(picture, "deu") == told
+    assert not set(recognised(picture, "eng")) & set("äöß")
+
+
+def recognised(picture: bytes, languages: str) -> str:
+    (found,) = read(picture, limits=msgspec.structs.replace(LIMITS, languages=languages))
+    assert isinstance(found, Slice)
+    return " ".join(block.text for block in found.blocks)
+
+
+def test_languages_may_be_in_several_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = ocr_data.files("eng+deu")
+    for name, source in (("one/deu", "deu"), ("two/eng", "eng"), ("two/script/Latin", "eng")):
+        path = tmp_path / f"{name}.traineddata"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(ours[f"{source}.traineddata"])
+    monkeypatch.setattr(ocr_data, "_FOLDERS", (str(tmp_path / "one"), str(tmp_path / "two")))
+    assert recognised(pictures.saved(pictures.page(LINES), "PNG"), "deu+eng+script/Latin") == SAID
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])

@@ -5,9 +5,11 @@ Imported by whoever meets the first page without text: the library and a languag
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import tesserocr
 from PIL import Image
@@ -141,7 +143,9 @@ class _Place:
 
 @cache
 def _engine(languages: str) -> tesserocr.PyTessBaseAPI:
-    folder = ocr_data.folder(languages)
-    if folder is None:
-        raise FileNotFoundError(f"There is no data for {languages}.")  # the worker looked at its start
-    return tesserocr.PyTessBaseAPI(path=str(folder), lang=languages, psm=tesserocr.PSM.AUTO, oem=tesserocr.OEM.LSTM_ONLY)
+    with tempfile.TemporaryDirectory() as folder:  # tesseract looks into one, and they may be in several
+        for name, path in ocr_data.files(languages).items():
+            link = Path(folder) / name
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(path)
+        return tesserocr.PyTessBaseAPI(path=folder, lang=languages, psm=tesserocr.PSM.AUTO, oem=tesserocr.OEM.LSTM_ONLY)
