@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 from hostile.corpus import corpus
-from hostile.document import Hostile
+from hostile.document import Hostile, media_type
 from hostile.good import WORDS
 from hostile.mutations import mutations
 from hostile.trial import TRIAL
@@ -46,7 +46,7 @@ async def _mutated(opened: Parsers, count: int, seed: int) -> tuple[Counter[str]
     odd = []
     for number, (name, content) in enumerate(mutations(count, seed)):
         clock = time.perf_counter()
-        outcome = await opened.read(content, name, "application/zip; unpack=true" if name.endswith(".zip") else "")
+        outcome = await opened.read(content, name, media_type(name))
         seconds = time.perf_counter() - clock
         ends[outcome.code] += 1
         if outcome.code not in SURE | BEYOND or not _is_told(outcome) or seconds > SLOW_SECONDS:

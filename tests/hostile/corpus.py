@@ -11,8 +11,8 @@ from hostile.document import DAMAGE, OK, Hostile, hostile
 TEXTS = (".txt", ".md", ".csv", ".json", ".html", ".eml", ".rtf", ".xml")
 """What is left of these says something too."""
 
-MENDED = (".pdf", ".tif", ".msg", ".jpg", ".png", ".webp")
-"""Of these a library mends some."""
+MENDED = (".pdf", ".tif", ".msg", ".jpg", ".png", ".webp", ".gif", ".tar", ".tar.gz", ".tar.xz")
+"""Of these a library mends some, or reads what stands before the cut."""
 
 KINDS = (
     *("deep", "empty", "encrypted", "entities", "long", "loops", "nested archives", "odd names", "pixel bomb"),

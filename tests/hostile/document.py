@@ -23,10 +23,15 @@ class Hostile:
 
     @property
     def media_type(self) -> str:
-        """Archives ask to be read."""
-        if self.name.endswith(".tar"):
-            return "application/x-tar; unpack"
-        return "application/zip; unpack=true" if self.name.endswith(".zip") else ""
+        """See ``media_type``."""
+        return media_type(self.name)
+
+
+def media_type(name: str) -> str:
+    """That of an archive asks for its members; other documents say none."""
+    if name.endswith((".tar", ".gz", ".bz2", ".xz")):
+        return "application/x-tar; unpack"
+    return "application/zip; unpack=true" if name.endswith(".zip") else ""
 
 
 def hostile(kind: str, name: str, content: bytes, *ends: str | frozenset[str], unwanted: str = "") -> Hostile:

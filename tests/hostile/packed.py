@@ -19,6 +19,7 @@ INNER = {
     "a.docx": "word/document.xml",
     "a.pptx": "ppt/slides/slide1.xml",
     "a.xlsx": "xl/worksheets/sheet1.xml",
+    "a.ods": "content.xml",
     "a.odt": "content.xml",
     "a.epub": "c0.xhtml",
 }

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from hostile.corpus import KINDS, corpus
+from hostile.document import media_type
 from hostile.good import WORDS, documents_by_name
 from hostile.mutations import mutations
 from hostile.trial import TRIAL
@@ -30,7 +31,7 @@ async def good(opened: Parsers) -> bool:
 
 async def test_a_good_document_of_each_kind_is_read(opened: Parsers) -> None:
     for name, content in documents_by_name().items():
-        outcome = await opened.read(content, name, "application/zip; unpack=true" if name.endswith(".zip") else "")
+        outcome = await opened.read(content, name, media_type(name))
         assert (name, outcome.code, "register of ships" in outcome.text) == (name, "OK", True)
 
 
@@ -56,6 +57,6 @@ async def test_the_corpus_is_large_and_of_many_kinds() -> None:
 
 async def test_changed_documents_end_with_a_reason_too(opened: Parsers) -> None:
     for name, content in mutations(150, seed=3):
-        outcome = await opened.read(content, name)
+        outcome = await opened.read(content, name, media_type(name))
         assert outcome.failure is None or outcome.failure.sentence.endswith("."), name
     assert await good(opened)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -16,7 +16,10 @@ _SLIDE = "http://schemas.openxmlformats.org/presentationml/2006/main"
 _DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
 
 
-def archive(files: dict[str, str | bytes], *, packed: bool = False) -> bytes:
+_MANIFEST = '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
+
+
+def archive(files: Mapping[str, str | bytes], *, packed: bool = False) -> bytes:
     """A ZIP archive of these files; the same bytes at any time, since tests are named by them."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as made:
@@ -118,12 +121,23 @@ def pptx(slides: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> bytes:
 
 def odt(body: str) -> bytes:
     """An OpenDocument text with this body, in its XML."""
-    names = "".join(
-        f' xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-        for prefix, name in (("office", "office"), ("text", "text"), ("table", "table"))
-    )
-    content = f"<office:document-content{names}><office:body><office:text>{body}</office:text></office:body></office:document-content>"
-    return archive({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": content})
+    return _open_document("text", body)
+
+
+def ods(sheets: dict[str, Sequence[Sequence[str]]]) -> bytes:
+    """An OpenDocument spreadsheet; each cell is text."""
+    cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+    body = ""
+    for name, rows in sheets.items():
+        told = "".join("<table:table-row>" + "".join(cell.format(escape(said)) for said in row) + "</table:table-row>" for row in rows)
+        body += f'<table:table table:name="{escape(name)}">{told}</table:table>'
+    return _open_document("spreadsheet", body)
+
+
+def _open_document(kind: str, body: str) -> bytes:
+    names = "".join(f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "text", "table"))
+    content = f"<office:document-content{names}><office:body><office:{kind}>{body}</office:{kind}></office:body></office:document-content>"
+    return archive({"mimetype": f"application/vnd.oasis.opendocument.{kind}", "META-INF/manifest.xml": _MANIFEST, "content.xml": content})
 
 
 def epub(chapters: Sequence[str]) -> bytes:

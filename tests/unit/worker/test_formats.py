@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -46,8 +47,9 @@ def test_slides_are_pages() -> None:
     assert all(block.box is not None for block in found)
 
 
-def test_sheets_are_pages_below_their_names() -> None:
-    found = blocks(office_documents.xlsx({"Q & A": [["Name", "Sum"], ["Ann", "3"]], "Empty": [], "Last": [["x"]]}))
+@pytest.mark.parametrize("made", [office_documents.xlsx, office_documents.ods])
+def test_sheets_are_pages_below_their_names(made: Callable[[dict[str, list[list[str]]]], bytes]) -> None:
+    found = blocks(made({"Q & A": [["Name", "Sum"], ["Ann", "3"]], "Empty": [], "Last": [["x"]]}))
     assert [(block.page, block.text.split("\n")[0]) for block in found] == [
         (1, "## Q & A"),
         (1, "| Name | Sum |"),
