@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+
 import pytest
 
 from doctrain_worker.sandbox.main import isolation
@@ -48,3 +52,11 @@ def test_every_architecture_is_denied_the_same_calls() -> None:
 def test_what_children_cannot_read_says_nothing_of_the_ways_to_shut_them_in() -> None:
     with pytest.raises(IsolationUnavailableError, match=r"Children are to read /none, which this user cannot read\."):
         isolation.choose(reads=["/none"])
+
+
+def test_root_of_a_namespace_without_other_users_finds_a_way_too() -> None:
+    alone = ("unshare", "--map-root-user")
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("namespaces of users are not allowed here")
+    program = f"from {isolation.__name__} import choose; print(choose().held.own_user)"
+    assert subprocess.run([*alone, sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"

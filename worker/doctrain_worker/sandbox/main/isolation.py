@@ -129,7 +129,10 @@ def _tried(way: str, reads: tuple[str, ...], *, own_user: bool) -> Isolation | N
     with tempfile.TemporaryDirectory() as folder:
         user = own_user_of(os.getpid(), 0) if own_user else 0
         if user:
-            os.chown(folder, user, user)
+            try:
+                os.chown(folder, user, user)
+            except OSError:  # root of a namespace of users in which there is no other
+                return None
         plan = Confinement(way, BWRAP_SCRATCH if way == "bwrap" else folder, user, alone=False)
         argv = [*prefix, sys.executable, "-P", "-m", "doctrain_worker.sandbox.child.confinement"]
         answer = _said(argv, {**_told(reads), **plan.variables()})
