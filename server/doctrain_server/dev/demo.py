@@ -76,7 +76,14 @@ async def _train(client: doctrain.AsyncClient, documents: Path) -> pb.Training:
 def _outcome(document: pb.Document) -> str:
     if document.state == pb.DOCUMENT_STATE_FAILED:
         return f"failed   {document.document_id}: {document.error.message}"
-    return f"trained  {document.document_id} in {document.duration.ToMilliseconds()} ms"
+    stages = ", ".join(map(_stage, document.stages))
+    return f"trained  {document.document_id} in {document.duration.ToMilliseconds()} ms: {stages}"
+
+
+def _stage(stage: pb.DocumentStage) -> str:
+    pages = stage.counts.get("pages", 0) if stage.name == "ocr" else 0
+    recognised = f" of {pages} page{'s' if pages > 1 else ''}" if pages else ""
+    return f"{stage.name}{recognised} {stage.duration.ToMilliseconds()}"
 
 
 async def _search(client: doctrain.AsyncClient, questions: Sequence[str]) -> None:
