@@ -45,6 +45,21 @@ async def test_a_child_makes_the_vectors_of_an_operators_own_model(folder: Path)
     assert halves(model.embed(TEXTS)) == end.value[1]
 
 
+def empty(folder: Path) -> None:
+    for file in folder.rglob("*.*"):
+        file.unlink()
+
+
+async def test_a_child_loads_its_model_once(folder: Path) -> None:
+    seen = isolation.choose(reads=[str(folder)])
+    async with Guardian.open() as guardian, ChildPool.open(guardian, spec(f"onnx:{folder}"), 1, seen) as pool:
+        empty(folder)
+        ends = [await pool.run(TEXTS, 20.0, EMBED.answer) for _ in range(5)]
+    values = [end.value for end in ends if isinstance(end, Result)]
+    assert len(values) == 5
+    assert all(value == values[0] for value in values)
+
+
 async def test_a_model_that_is_not_there_keeps_the_worker_from_starting(folder: Path) -> None:
     seen = isolation.choose(reads=[str(folder)])
     with pytest.raises(ChildStartError, match="before it was ready"):

@@ -26,7 +26,7 @@ from doctrain_worker.sandbox.shared import ends
 from doctrain_worker.sandbox.shared.fenced import FencedError
 from doctrain_worker.sandbox.shared.launch import Launch
 from testkit import sandbox
-from testkit.sandbox import SPEC, TESTS, act, answered, marked, works
+from testkit.sandbox import MIB, SPEC, TESTS, act, answered, marked, works
 from testkit.waiting import wait_until
 
 SECRET = "DOCTRAIN_WORKER_KEY"
@@ -189,6 +189,13 @@ async def test_a_child_is_replaced_after_its_share_of_calls(guardian: Guardian) 
         pids = [await answered(pool, do="pid") for _ in range(6)]
     assert len(set(pids[:3])) == len(set(pids[3:])) == 1
     assert pids[0] != pids[3]
+
+
+async def test_a_child_that_has_grown_is_replaced_after_its_call(guardian: Guardian, strongest: Isolation) -> None:
+    spec = replace(SPEC, recycle_rss_bytes=160 * MIB)
+    async with ChildPool.open(guardian, spec, 1, strongest) as pool:
+        names = [await answered(pool, do="grow", size=size) for size in (1, 1 * MIB, 200 * MIB, 1)]
+    assert names[0] == names[1] == names[2] != names[3]
 
 
 async def test_a_child_sees_no_secret_and_no_driver(

@@ -113,6 +113,12 @@ def hog(_task: dict[str, Any]) -> int:
         kept.append(bytearray(16 << 20))
 
 
+def grow(task: dict[str, Any]) -> str:
+    """Uses so many bytes for a moment."""
+    b"x" * task["size"]
+    return NAME
+
+
 def abort(task: dict[str, Any]) -> None:
     """Ends as native code does that gets no memory, or that finds itself broken."""
     os.write(2, task["said"].encode())

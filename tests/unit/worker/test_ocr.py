@@ -91,6 +91,15 @@ def test_languages_may_be_in_several_folders(tmp_path: Path, monkeypatch: pytest
     assert recognised(pictures.saved(pictures.page(LINES), "PNG"), "deu+eng+script/Latin") == SAID
 
 
+def test_a_language_is_loaded_by_the_first_page_and_by_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "once.traineddata"
+    data.symlink_to(ocr_data.files("eng")["eng.traineddata"])
+    monkeypatch.setattr(ocr_data, "_FOLDERS", (str(tmp_path),))
+    first = recognised(pictures.saved(pictures.page(LINES), "PNG"), "once")
+    data.unlink()
+    assert first == recognised(pictures.saved(pictures.page(LINES), "PNG"), "once") == SAID
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_a_picture_that_is_cut_off_is_damaged(kind: str) -> None:
     whole = pictures.saved(pictures.page(LINES), kind)
