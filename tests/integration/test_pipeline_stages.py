@@ -19,9 +19,12 @@ from doctrain_mesh.embedding.choice import Choice, Kind
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.errors import BlobUnavailableError, StoreUnavailableError
 from doctrain_mesh.network.uris import UriRules
+from doctrain_mesh.postgres import Pool
+from doctrain_worker.pipeline import plugins
+from doctrain_worker.pipeline.index import IndexedDocument, index
 from doctrain_worker.pipeline.pipeline import open_pipeline
 from doctrain_worker.pipeline.plugins import Stages
-from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure
+from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, ShardContext
 from doctrain_worker.sandbox.main import isolation
 from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.text.chunking import embedded_text
@@ -76,6 +79,21 @@ async def test_a_stage_can_be_replaced(bench: Bench, monkeypatch: pytest.MonkeyP
     async with replaced(bench, stages=Stages(read="testkit.stages:shout")) as own:
         assert isinstance(await own.train("quiet.txt", b"Not so loud."), Done)
     assert [row["text"] for row in await bench.rows("quiet.txt")] == ["NOT SO LOUD."]
+
+
+async def index_as_loud(pool: Pool, shard: ShardContext, document: DocumentTask, found: IndexedDocument) -> bool:
+    """A stage ``index`` that says of every document that it is loud."""
+    return await index(pool, shard, document, replace(found, media_type="text/x-loud"))
+
+
+async def test_the_stage_that_indexes_is_replaced_by_its_setting(bench: Bench) -> None:
+    chosen = plugins.stages(settings.load({"DOCTRAIN_STAGE_INDEX": f"{__name__}:index_as_loud"}))
+    async with replaced(bench, stages=chosen) as own:
+        assert isinstance(await own.train("noted.txt", b"Words that are kept."), Done)
+    document = await bench.document("noted.txt")
+    assert document is not None
+    assert document["media_type"] == "text/x-loud"
+    assert [row["text"] for row in await bench.rows("noted.txt")] == ["Words that are kept."]
 
 
 async def test_a_document_of_many_chunks_is_indexed_whole_and_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
