@@ -20,7 +20,7 @@ _LONGEST_WORD = 24
 _MOST_WEIGHT = 8
 _SPACE = re.compile(r"\s+")
 _HEADING = re.compile(r"#{1,6} +")
-_TABLE_RULE = re.compile(r"\|[\s:|-]+\|\s*")
+_RULE = re.compile(r"\|[\s:|-]+\|\s*|\s*(?:={3,}|-{3,})\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def snippet(text: str, wanted: Collection[str]) -> Snippet:
 
 def _said(line: str) -> str:
     """What a line of Markdown says, without the signs of a heading or a table."""
-    if _TABLE_RULE.fullmatch(line):
+    if _RULE.fullmatch(line):
         return ""
     if line.startswith("|"):
         return f"{BETWEEN_CELLS.join(filter(None, (cell.strip() for cell in line.split('|'))))};"

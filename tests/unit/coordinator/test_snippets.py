@@ -27,6 +27,7 @@ def test_a_short_passage_is_shown_whole_in_one_line_with_its_words() -> None:
 def test_signs_of_headings_and_tables_are_left_out() -> None:
     table = "## When\n\n| Month | Work |\n|---|:--:|\n| May | #1 swarms | |\n"
     assert shown(table, "swarms") == ("When: Month, Work; May, #1 swarms;", ["swarms"])
+    assert shown("Swarms\n======\nIn May\n\nWhen\n----\nEarly", "may")[0] == "Swarms In May When Early"
 
 
 def test_a_long_passage_is_cut_around_most_of_the_words() -> None:

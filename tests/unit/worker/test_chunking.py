@@ -42,6 +42,12 @@ def test_blocks_are_put_together_and_a_heading_begins_an_excerpt() -> None:
     assert all(text[excerpt.start : excerpt.end] == excerpt.text for excerpt in found)
 
 
+def test_headings_with_a_rule_below_them_stand_above_what_follows() -> None:
+    found = excerpts("One\n===\n\n" + "word " * 12 + "\n\nTwo\n---\n\n" + "word " * 12 + "\n\nThree\n---\n\nlast words\n")
+    assert [excerpt.heading for excerpt in found] == ["One", "One > Two", "One > Three"]
+    assert [excerpt.text.split("\n")[0] for excerpt in found] == ["One", "Two", "Three"]
+
+
 def test_a_heading_is_never_the_last_of_an_excerpt() -> None:
     found = excerpts("a b c d e f g h i j k l m n o p q r\n\n# Head\n\nits words follow here\n")
     assert [excerpt.text.split("\n")[-1] for excerpt in found] == ["a b c d e f g h i j k l m n o p q r", "its words follow here"]

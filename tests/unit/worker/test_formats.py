@@ -124,6 +124,38 @@ def test_markdown_and_text_keep_their_places() -> None:
     assert found[2].cells == [["a", "b"], ["1", "2"]]
 
 
+def test_a_line_with_a_rule_below_it_is_a_heading() -> None:
+    content = "Tides\n=====\nTwice a day.\n\nThe moon\n---\nIt pulls.\n"
+    found = blocks(content.encode(), "a.md")
+    assert [(block.kind, block.level, block.title) for block in found if block.level] == [
+        (Kind.HEADING, 1, "Tides"),
+        (Kind.HEADING, 2, "The moon"),
+    ]
+    assert [block.text for block in found if not block.level] == ["Twice a day.", "It pulls."]
+    assert all(content[block.start : block.end] == block.text for block in found)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "two lines\nof prose\n---",
+        "- an item\n---",
+        "| a |\n---",
+        "> a quotation\n---",
+        "    listing\n---",
+        "---\ntitle: x\n---",
+        "* * *\n---",
+        "a signature follows\n--",
+        "word " * 40 + "\n---",
+        "```\n---\n```",
+    ],
+)
+def test_a_rule_below_anything_else_makes_no_heading(content: str) -> None:
+    (found,) = blocks(content.encode(), "a.md")
+    assert found.kind is not Kind.HEADING
+    assert found.text == content
+
+
 HTML_PARTS = """<p>a <b>b</b>c<br>d
  e</p>tail<div>x<p>y</p></div><h2>Head <i>it</i></h2><ul><li>one<ul><li>two</li></ul></li><li>three</li></ul>
 <pre>x

@@ -23,10 +23,13 @@ DOCUMENTS = (
 )
 """None that is recognised: what OCR makes of a page is another's to change."""
 
-READ = {1: "769c5e1fddeb0b0d", 2: "769c5e1fddeb0b0d"}
-"""What each version of the stage ``read`` makes of them; the second finds types and encodings that these have not."""
+READ = {1: "769c5e1fddeb0b0d", 2: "769c5e1fddeb0b0d", 3: "769c5e1fddeb0b0d"}
+"""What each version of the stage ``read`` makes of them.
 
-CUT = {(1, 1): "c148013b06ac5fff", (1, 2): "c148013b06ac5fff", (2, 2): "c148013b06ac5fff"}
+The second finds types and encodings, the third headings with rules below them, that these have not.
+"""
+
+CUT = {(1, 1): "c148013b06ac5fff", (1, 2): "c148013b06ac5fff", (2, 2): "c148013b06ac5fff", (3, 2): "c148013b06ac5fff"}
 """What versions of ``read`` and ``chunk`` make of them together."""
 
 

@@ -14,7 +14,7 @@ from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask
 from doctrain_worker.pipeline.wire import ReadLimits
 
-READING = 2
+READING = 3
 """The version of our stage ``read``: raised with each change of the slices that it makes of a document."""
 
 CUTTING = 2

@@ -43,7 +43,7 @@ class Block(msgspec.Struct, array_like=True):
 
     Args:
         kind: what it is.
-        text: what it says, in Markdown: a heading with its ``#``, a table with its rows in lines.
+        text: what it says, in Markdown: a heading with its ``#`` or with the rule below it, a table with its rows in lines.
         start: where it begins in the text of its part, in characters.
         page: the page it is on, from 1; 0 where there are no pages.
         box: where it is on the page, if that is known.
@@ -65,7 +65,14 @@ class Block(msgspec.Struct, array_like=True):
     @property
     def level(self) -> int:
         """The level of a heading, 1 for the outermost; 0 for anything else."""
-        return len(self.text) - len(self.text.lstrip("#")) if self.kind is Kind.HEADING else 0
+        if self.kind is not Kind.HEADING:
+            return 0
+        return len(self.text) - len(self.text.lstrip("#")) or (1 if self.text.endswith("=") else 2)
+
+    @property
+    def title(self) -> str:
+        """What a heading says, without its signs."""
+        return self.text.partition("\n")[0].strip("# \t")
 
 
 def heading(text: str, level: int, page: int = 0) -> Block:

@@ -82,7 +82,7 @@ class _Packer:
     def _enter(self, block: Block, level: int) -> None:
         while self.stack and self.stack[-1][0] >= level:
             self.stack.pop()
-        self.stack.append((level, block.text.strip("# \t")))
+        self.stack.append((level, block.title))
 
 
 def _says_something(found: Excerpt) -> bool:
