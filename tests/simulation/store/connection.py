@@ -85,7 +85,7 @@ class Connection:
     async def copy_records_to_table(self, table: str, *, records: Iterable[Sequence[Any]], columns: Sequence[str]) -> None:
         await self._copy(table, [dict(zip(columns, record, strict=True)) for record in records])
 
-    def transaction(self) -> _ClientTransaction:
+    def transaction(self, *, readonly: bool = False) -> _ClientTransaction:
         return _ClientTransaction(self)
 
     # Life
