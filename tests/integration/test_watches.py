@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
+import grpc
 import pytest
 
 import doctrain
@@ -16,6 +17,7 @@ from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.trainings import watchers
 from doctrain_coordinator.trainings.reading import Seen, Trainings
 from doctrain_mesh import postgres as database_pool
+from doctrain_mesh.errors import StoreUnavailableError
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until
 
@@ -135,6 +137,58 @@ async def test_a_watcher_that_comes_from_another_coordinator_is_told_nothing_tha
     assert stayed.version < there.training.version, "what was read before the change"
     assert moved.version == there.training.version
     assert moved.paused
+
+
+async def test_trainings_whose_reading_fails_keep_the_watchers_of_others_from_nothing(
+    served: Coordinators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchers, "TRAININGS_AT_ONCE", 1)
+    acme = await served.tenant("acme")
+    await start(acme, "slow")
+    await start(acme, "other")
+    slow = await (await served.database()).fetchval("select id from training where task_id = 'slow'")
+    read, overdue, healed = Trainings.read, asyncio.Event(), asyncio.Event()
+
+    async def overdue_at_first(trainings: Trainings, ids: Collection[int]) -> list[Seen]:
+        if slow in ids and not healed.is_set():
+            overdue.set()
+            raise StoreUnavailableError("Postgres did not answer.")
+        return await read(trainings, ids)
+
+    monkeypatch.setattr(Trainings, "read", overdue_at_first)
+    async with asyncio.timeout(20):
+        unheard = watch(served, "slow")
+        silence = asyncio.ensure_future(anext(unheard))
+        await overdue.wait()
+        other = watch(served, "other")
+        assert not (await anext(other)).training.paused
+        await acme.pause("other")
+        while not (await anext(other)).training.paused:
+            pass
+        healed.set()
+        told = await silence
+        while told.heartbeat:
+            told = await anext(unheard)
+    assert told.training.training_task_id == "slow"
+
+
+async def test_who_watches_a_training_that_is_removed_hears_so(served: Coordinators) -> None:
+    acme = await served.tenant("acme")
+    await start(acme, "removed")
+    await start(acme, "stays")
+    watching, stays = watch(served, "removed"), watch(served, "stays")
+    assert (await anext(watching)).HasField("training")
+    assert (await anext(stays)).HasField("training")
+    await (await served.database()).execute("delete from training where task_id = 'removed'")
+    async with asyncio.timeout(20):
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            assert all([response.heartbeat async for response in watching])
+    assert (ended.value.code(), ended.value.details()) == (
+        grpc.StatusCode.NOT_FOUND,
+        "The training was removed, for its age or with its tenant.",
+    )
+    async with asyncio.timeout(20):
+        assert (await anext(stays)).heartbeat
 
 
 async def test_what_could_not_be_told_is_told_on_the_next_connection(postgres: str) -> None:

@@ -92,7 +92,7 @@ class Trainings:
         """A training as it stands; raises TrainingNotFoundError for one that was removed since it was found."""
         for seen in await self.read([training]):
             return seen
-        raise _removed()
+        raise removed_since()
 
     async def get(self, tenant: int, task_id: str, broker_answers: Callable[[], Awaitable[bool]]) -> Seen:
         """One training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
@@ -111,7 +111,7 @@ class Trainings:
             silent = await c.fetchrow(SQL["held_by_silent"], seen.training.tenant, training, self._silent_seconds)
             ahead = await c.fetch(SQL["ahead"], seen.training.tenant, training, MOST_AHEAD)
         if waiting is None:
-            raise _removed()
+            raise removed_since()
         assert fleet is not None
         assert silent is not None
         facts = _facts(seen.training, waiting, fleet, broker_answers=asked, lost=self._lost(silent))
@@ -151,7 +151,8 @@ class Trainings:
         return Page(seen.training, found.documents, until if until < seen.training.total - 1 else None)
 
 
-def _removed() -> TrainingNotFoundError:
+def removed_since() -> TrainingNotFoundError:
+    """What is said of a training that is no more although it was found."""
     return TrainingNotFoundError("The training was removed, for its age or with its tenant.")
 
 

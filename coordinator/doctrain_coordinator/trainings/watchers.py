@@ -5,6 +5,8 @@ slow poll behind it for what a lost NOTIFY would have told.
 
 A watcher may have seen a state at another coordinator just before it came. So it gets nothing but what was read after that,
 which is no earlier: all coordinators read one Postgres, and one read follows the other here.
+
+However many trainings are watched, each read is of few: what makes one fail keeps the watchers of the others from nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +14,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.trainings.reading import Seen, Trainings
-from doctrain_mesh.errors import ShuttingDownError, StoreUnavailableError
+from doctrain_coordinator.trainings.reading import Seen, Trainings, removed_since
+from doctrain_mesh.errors import DoctrainError, ShuttingDownError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 GAP_SECONDS = 0.02
 RETRY_SECONDS = 0.5
+TRAININGS_AT_ONCE = 200
 
 
 class Mailbox:
@@ -31,27 +34,27 @@ class Mailbox:
     def __init__(self) -> None:
         self._latest: Seen | None = None
         self._arrived = asyncio.Event()
-        self.closed = False
+        self._end: DoctrainError | None = None
 
     def put(self, seen: Seen) -> None:
         """Replaces what is there."""
         self._latest = seen
         self._arrived.set()
 
-    def close(self) -> None:
-        """The hub goes away."""
-        self.closed = True
+    def close(self, reason: DoctrainError) -> None:
+        """Nothing comes any more."""
+        self._end = reason
         self._arrived.set()
 
     async def take(self, timeout_seconds: float) -> Seen | None:
-        """The latest state once there is one; None at the timeout. Raises ShuttingDownError."""
+        """The latest state once there is one; None at the timeout. Raises what it was closed with."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._arrived.wait()
         self._arrived.clear()
         latest, self._latest = self._latest, None
-        if self.closed:
-            raise ShuttingDownError("This coordinator shuts down; watch on at another one.", retry_after_seconds=0.1)
+        if self._end is not None:
+            raise self._end
         return latest
 
 
@@ -67,10 +70,13 @@ class WatchHub:
 
     @contextlib.contextmanager
     def watching(self, training: int) -> Iterator[Mailbox]:
-        """A mailbox that gets the present state soon and every later one, while open; nothing that was read before."""
+        """A mailbox that gets the present state soon and every later one, while open; nothing that was read before.
+
+        It is closed with TrainingNotFoundError once the training is removed, and with ShuttingDownError when the hub goes away.
+        """
         mailbox = Mailbox()
         if self._closed:
-            mailbox.close()
+            mailbox.close(_shutting_down())
         self._mailboxes.setdefault(training, set()).add(mailbox)
         self._dirty.add(training)
         self._woken.set()
@@ -88,7 +94,7 @@ class WatchHub:
         self._closed = True
         for boxes in self._mailboxes.values():
             for mailbox in boxes:
-                mailbox.close()
+                mailbox.close(_shutting_down())
 
     async def run(self) -> None:
         """Reads and delivers until cancelled."""
@@ -105,7 +111,7 @@ class WatchHub:
                 self._woken.clear()
                 wanted, self._dirty = self._dirty & self._mailboxes.keys(), set()
                 if wanted:
-                    await self._deliver(wanted)
+                    await self._deliver(sorted(wanted))
                     await asyncio.sleep(GAP_SECONDS)
 
     def _changed(self, trainings: frozenset[int] | None) -> None:
@@ -115,15 +121,30 @@ class WatchHub:
             self._dirty |= touched
             self._woken.set()
 
-    async def _deliver(self, wanted: set[int]) -> None:
-        waiting = {training: tuple(self._mailboxes[training]) for training in wanted}  # whoever comes during the read waits for the next
-        try:
-            found = await self._trainings.read(wanted)
-        except StoreUnavailableError as error:
-            log.warning("Watchers are told late: %s", error)
-            self._dirty |= wanted
+    async def _deliver(self, wanted: Sequence[int]) -> None:
+        failed = False
+        for start in range(0, len(wanted), TRAININGS_AT_ONCE):
+            some = wanted[start : start + TRAININGS_AT_ONCE]
+            try:
+                await self._deliver_some(some)
+            except StoreUnavailableError as error:
+                log.warning("Watchers of %d trainings are told late: %s", len(some), error)
+                self._dirty.update(some)
+                failed = True
+        if failed:
             await asyncio.sleep(RETRY_SECONDS)
-            return
-        for seen in found:
-            for mailbox in waiting[seen.training.id]:
-                mailbox.put(seen)
+
+    async def _deliver_some(self, wanted: Sequence[int]) -> None:
+        # Whoever comes during the read waits for the next.
+        waiting = {training: tuple(self._mailboxes[training]) for training in wanted if training in self._mailboxes}
+        found = {seen.training.id: seen for seen in await self._trainings.read(waiting.keys())}
+        for training, mailboxes in waiting.items():
+            for mailbox in mailboxes:
+                if training in found:
+                    mailbox.put(found[training])
+                else:
+                    mailbox.close(removed_since())
+
+
+def _shutting_down() -> ShuttingDownError:
+    return ShuttingDownError("This coordinator shuts down; watch on at another one.", retry_after_seconds=0.1)

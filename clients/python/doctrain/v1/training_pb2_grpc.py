@@ -172,7 +172,7 @@ class TrainingServiceServicer(object):
         again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
         `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
         one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
-        Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+        Errors: TRAINING_NOT_FOUND (also once it is removed meanwhile), INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

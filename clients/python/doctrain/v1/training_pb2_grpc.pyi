@@ -67,7 +67,7 @@ class TrainingServiceStub:
     again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
     `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
     one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
-    Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+    Errors: TRAINING_NOT_FOUND (also once it is removed meanwhile), INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
     CancelTraining: _grpc.UnaryUnaryMultiCallable[_training_pb2.CancelTrainingRequest, _training_pb2.CancelTrainingResponse]
     """Ends a training that has not ended. What was recorded stays; documents still open read CANCELLED.
@@ -154,7 +154,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
     `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
     one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
-    Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+    Errors: TRAINING_NOT_FOUND (also once it is removed meanwhile), INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
     """
     CancelTraining: _aio.UnaryUnaryMultiCallable[_training_pb2.CancelTrainingRequest, _training_pb2.CancelTrainingResponse]  # type: ignore[assignment]
     """Ends a training that has not ended. What was recorded stays; documents still open read CANCELLED.
@@ -268,7 +268,7 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         again with the last `resume_position`, on any coordinator. Of a training that has ended the last state is sent, and with
         `include_documents` every document that ended in it. Only after Postgres was restored to an earlier state is an earlier
         one sent: it is the truth then, its counts may be lower, and with `include_documents` all that ended by then are told anew.
-        Errors: TRAINING_NOT_FOUND, INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
+        Errors: TRAINING_NOT_FOUND (also once it is removed meanwhile), INVALID_RESUME_POSITION, DEPENDENCY_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
