@@ -83,6 +83,8 @@ END_SECONDS = 3.0
 """So long what runs in the background may take to end; then it is cut off from Postgres, which may be frozen."""
 MOVE_SECONDS = 0.5
 """How long a coordinator that drains tells workers and callers to go elsewhere: whom gRPC's own end meets reads CANCELLED."""
+LOCKING_IN_BACKGROUND = 2
+"""So many of the background's connections lock shards at a time."""
 SILENT_BEATS = 3
 """A worker whose last heartbeats are missing is shown as silent."""
 
@@ -139,6 +141,7 @@ class _Held:
     views: postgres.Pool
     watches: postgres.Pool
     search: postgres.Pool
+    background: postgres.Pool
     sources: Sources
     model: QueryModel
 
@@ -163,6 +166,7 @@ class _Held:
             await pool("views", sizes.VIEWS, planning.ONCE),
             await pool("watches", sizes.WATCHES),
             await pool("search", sizes.SEARCHES, CONNECTION_SETTINGS),
+            await pool("background", sizes.BACKGROUND),
             stack.enter_context(Sources.of(settings)),
             model,
         )
@@ -188,25 +192,25 @@ class _Coordinator:
         sources, blobs = held.sources, held.sources.blobs
         budgets = Budgets(settings.loss_before_trial, settings.losses_on_trial)
         locks, tenants_locks = ShardLocks(held.tracker), ShardLocks(held.api)
+        background, background_locks = held.background, ShardLocks(held.background, at_once=LOCKING_IN_BACKGROUND)
         lost = LostSessions(held.tracker, TakeBacks(locks, changes, budgets), self._spawn, before_trial=budgets.before_trial)
         handbacks = HandBacks(locks, changes)
         self._publisher = publisher = Publisher(broker)
         committer = Committer(database, changes)
         heartbeats = Heartbeats(held.heartbeats, handbacks)
-        dead_letters = DeadLetters(held.api, broker)
         bounds = Bounds(settings.max_manifest_documents, settings.load_patience_seconds)
-        loaders = Loaders(database, tenants_locks, changes, sources=sources, bounds=bounds)
+        loaders = Loaders(database, background_locks, changes, sources=sources, bounds=bounds)
         accepting = Accepting(held.api, changes, loaders)
         silent_seconds = SILENT_BEATS * settings.beat_seconds
         trainings = Trainings(held.views, lease_seconds=settings.lease_seconds, silent_seconds=silent_seconds)
         dispatcher = Dispatcher(changes, publisher, lost, self._spawn, lease_seconds=settings.lease_seconds, lane_slots=settings.lane_slots)
         self.keys, self.tenants = Keys(held.tracker, held.api), Tenants(held.api)
-        control = Control(tenants_locks, changes)
-        suspensions, usage, uploads = Suspensions(held.api, control), Usage(held.api), Uploads(held.api, blobs)
+        control, own_control = Control(tenants_locks, changes), Control(background_locks, changes)
+        suspensions, usage, uploads = Suspensions(background, own_control), Usage(held.api), Uploads(held.api, blobs)
         kept = Kept(settings.keep_trainings_days, settings.keep_uploads_days, settings.keep_audit_days)
-        removals = Removals(database, held.api, DeletedTenants(control, blobs), blobs, kept)
+        removals = Removals(database, background, DeletedTenants(own_control, blobs), blobs, kept)
         self._leadership = leadership = Leadership(database, dispatcher.lead)
-        self._fleet = FleetMeasures(held.api, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
+        self._fleet = FleetMeasures(background, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
         self._hub = WatchHub(trainings, changes)
         limits = Limits(
             settings.max_request_bytes, settings.max_request_documents, settings.max_document_bytes, settings.max_manifest_documents
@@ -242,13 +246,20 @@ class _Coordinator:
                 heartbeat_seconds=settings.watch_heartbeat_seconds,
             )
         )
-        remains = Remains(held.api, blobs)
-        search = SearchService(SearchParts(Searching(held.search, held.model), Deleting(held.api, trainings, remains)))
-        records, orders = WorkerRecords(registry), WorkerOrders(held.api, changes)
-        health = HealthWatch(held.api, records, orders, changes, limits=limits_of(settings), leads=lambda: leadership.leading)
+        deleting = Deleting(held.api, trainings, Remains(held.api, blobs))
+        search = SearchService(SearchParts(Searching(held.search, held.model), deleting))
+        records = WorkerRecords(registry)
+        health = HealthWatch(
+            background,
+            records,
+            WorkerOrders(background, changes),
+            changes,
+            limits=limits_of(settings),
+            leads=lambda: leadership.leading,
+        )
         dependencies = Dependencies(lambda: committer.latency_seconds, lambda: publisher.latency_seconds)
         bursts = ConcurrencyControl(
-            held.api,
+            background,
             records,
             changes,
             dependencies,
@@ -263,8 +274,8 @@ class _Coordinator:
                 tenants=TenantParts(held.api, self.tenants, self.keys, suspensions, usage, changes),
                 broker=broker,
                 records=records,
-                dead_letters=dead_letters,
-                orders=orders,
+                dead_letters=DeadLetters(held.api, broker),
+                orders=WorkerOrders(held.api, changes),
                 concurrency=Concurrency(held.api, changes),
                 silent_seconds=silent_seconds,
                 drain_seconds=settings.drain_seconds,
@@ -282,22 +293,22 @@ class _Coordinator:
             within=page.services if page else "",
         )
         self._background: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-            "database": partial(database.watch, held.api),
+            "database": partial(database.watch, background),
             "changes": changes.run,
             "commits": committer.run,
             "heartbeats": heartbeats.run,
             "publisher": publisher.run,
             "loads": loaders.run,
-            "dead letters": dead_letters.run,
+            "dead letters": DeadLetters(background, broker).run,
             "watch hub": self._hub.run,
             "leadership": leadership.run,
             "health": health.run,
             "concurrency": bursts.run,
             "old artifacts": OldArtifacts(blobs.artifacts, settings.keep_slices_days).run,
             "suspensions": suspensions.run,
-            "usage": usage.run,
+            "usage": Usage(background).run,
             "removals": removals.run,
-            "remains of documents": remains.run,
+            "remains of documents": Remains(background, blobs).run,
             "vector index": VectorIndex(database, held.model).run,
         }
         if settings.metrics_listen:

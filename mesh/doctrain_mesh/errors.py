@@ -202,6 +202,10 @@ class StoreUnavailableError(UnavailableError):
     """Postgres did not answer."""
 
 
+class StoreBusyError(StoreUnavailableError):
+    """Postgres is there, and every connection to it that there is for such an operation stayed in use."""
+
+
 class StoreRestoredError(StoreUnavailableError):
     """Postgres is not where it was: what this process remembers of it may not be so."""
 

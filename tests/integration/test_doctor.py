@@ -107,4 +107,4 @@ async def test_the_database_must_have_room_for_all_whom_the_registry_names(postg
         await registry.register(f"{membership.WORKERS}worker-{number}", b"{}", 10)
     verdict, sentence = await said()
     assert verdict is Verdict.BAD
-    assert "1 coordinator and 5000 workers of 2 children of each kind may open up to 20046;" in sentence
+    assert "1 coordinator and 5000 workers of 2 children of each kind may open up to 20050;" in sentence

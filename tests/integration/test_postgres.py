@@ -9,8 +9,9 @@ import asyncpg
 import pytest
 
 from doctrain_mesh import postgres as mesh_postgres
-from doctrain_mesh.errors import StoreUnavailableError
-from doctrain_mesh.postgres import Connection, Pool
+from doctrain_mesh.errors import StoreBusyError, StoreUnavailableError
+from doctrain_mesh.observability.outage import Outage
+from doctrain_mesh.postgres import Connection, Pool, connections
 
 
 @pytest.fixture
@@ -53,6 +54,27 @@ async def test_a_pool_that_is_closed_is_an_absent_store(pool: Pool) -> None:
     with pytest.raises(StoreUnavailableError):
         async with mesh_postgres.acquired(pool, "reading"):
             pass
+
+
+@pytest.mark.parametrize("own_seconds", [0.1, 30.0])
+async def test_who_waits_in_vain_for_a_connection_that_others_use_hears_of_no_outage(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, own_seconds: float
+) -> None:
+    monkeypatch.setattr(connections, "OUTAGE", Outage("Postgres"))
+    monkeypatch.setattr(connections, "ACQUIRE_SECONDS", 0.2)
+    async with mesh_postgres.acquired(pool, "reading"):
+        with pytest.raises(StoreBusyError, match="were in use") as busy:
+            async with mesh_postgres.acquired(pool, "writing", seconds=own_seconds):
+                pass
+    assert busy.value.retry_after_seconds == 1.0
+    assert "away" not in caplog.text
+    async with mesh_postgres.acquired(pool, "writing") as c:
+        assert await c.fetchval("select 1") == 1
+        with pytest.raises(StoreUnavailableError) as overdue:
+            async with mesh_postgres.available("reading", c), asyncio.timeout(0.1):
+                await c.execute("select pg_sleep(60)")
+    assert not isinstance(overdue.value, StoreBusyError)
+    assert "Postgres is away" in caplog.text
 
 
 async def test_a_rollback_after_an_overdue_statement_is_an_absent_store(pool: Pool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import usage_pb2
+from doctrain_mesh.postgres import sizes
 from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, Failure, Outcome, ShardContext, StageTiming
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.pipelines import open_bench
@@ -84,6 +86,23 @@ async def test_every_document_is_counted_once_for_its_tenant(served: Coordinator
     for first, last in ((today(), since), (since - timedelta(days=400), since)):
         error = await refused(acme.get_usage(first_day=first, last_day=last))
         assert [violation.field for violation in error.violations] == ["period.first_day"]
+
+
+async def test_counting_that_waits_takes_no_connection_from_calls(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "CALLS", 1)
+    async with coordinators(postgres, tmp_path) as served:
+        acme, fleet = await served.tenant("acme"), (await served.client(await served.key(3))).fleet
+        database, looking = await served.database(), await served.database()
+        async with database.transaction():
+            await database.execute("lock table usage in access exclusive mode")
+            async with worker(served.broker, Processor(), served.running[0].address, worker_key=await served.key(2)):
+                await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=5), training_task_id="t")
+                await acme.wait("t")
+            waits = "select count(*) = 1 from pg_locks where relation = 'usage'::regclass and not granted"
+            await wait_until(lambda: looking.fetchval(waits))
+            async with asyncio.timeout(20):
+                assert await fleet.list_plans()
+            assert await looking.fetchval(waits)
 
 
 async def test_a_document_counts_the_pages_and_bytes_that_its_stages_tell(

@@ -7,6 +7,8 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,7 +25,6 @@ from doctrain_mesh.errors import (
     invalid_field,
 )
 from doctrain_mesh.postgres import Connection, Pool, Record, statements
-from doctrain_mesh.supervise import deadline
 
 SQL = statements.of(__name__)
 READ_SECONDS = 5.0
@@ -81,6 +82,21 @@ def shown_key(authorization: str) -> str:
     return key.strip() if kind.lower() == "bearer" else ""
 
 
+@asynccontextmanager
+async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of those that look keys up, while open. Raises OperationTimeoutError."""
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            await turns.acquire()
+    except TimeoutError as error:
+        sentence = "More API keys than can be looked up at once are asked for here; call again later, or another coordinator."
+        raise OperationTimeoutError(sentence, retry_after_seconds=RETRY_SECONDS) from error
+    try:
+        yield
+    finally:
+        turns.release()
+
+
 class Keys:
     """Keys in Postgres. A revoked key is out of force everywhere within ``REMEMBERED_SECONDS``.
 
@@ -116,21 +132,12 @@ class Keys:
         return found if found is not None and found.until > time.monotonic() else None
 
     async def _read_again(self, digest: bytes) -> _Found:
-        async with postgres.available("reading an API key"), deadline("Reading an API key", READ_SECONDS), self._look_ups_again:
+        async with _turn(self._look_ups_again):
             return self._recall(digest) or await self._look_up(digest)
 
     async def _read_first(self, digest: bytes) -> _Found:
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                await self._look_ups.acquire()
-        except TimeoutError as error:
-            sentence = "More API keys than can be looked up at once are asked for here; call again later, or another coordinator."
-            raise OperationTimeoutError(sentence, retry_after_seconds=RETRY_SECONDS) from error
-        try:
-            async with postgres.available("reading an API key"), deadline("Reading an API key", READ_SECONDS):
-                return self._recall(digest) or await self._look_up(digest)
-        finally:
-            self._look_ups.release()
+        async with _turn(self._look_ups):
+            return self._recall(digest) or await self._look_up(digest)
 
     async def _look_up(self, digest: bytes) -> _Found:
         now = time.monotonic()

@@ -47,12 +47,12 @@ async def lock_shards(c: Connection, shards: Sequence[int], statement: str, *arg
 class ShardLocks:
     """Runs transactions that lock shards; a coordinator has one for each pool.
 
-    It bounds how many such transactions run at once, so that others find connections.
+    ``at_once`` bounds how many such transactions run at a time, so that others find connections.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, at_once: int = AT_ONCE) -> None:
         self._pool = pool
-        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._gate = asyncio.Semaphore(at_once)
 
     async def transact(
         self, operation: str, seconds: float, body: Callable[[Connection], Awaitable[T]], *, ends_writers: bool = False

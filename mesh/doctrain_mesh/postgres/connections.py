@@ -1,7 +1,8 @@
 """Postgres: pools and connections whose every wait has a limit. Only here and in the coordinator's store is asyncpg seen.
 
 ``pool.acquire()`` waits without limit and ``command_timeout`` was seen to return late on a frozen server, so both are
-given explicitly and ``available`` turns what a lost or overdue server raises into StoreUnavailableError.
+given explicitly and ``available`` turns what a lost or overdue server raises into StoreUnavailableError. Who waited in vain for others to
+give a connection back hears StoreBusyError: the server is there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import asyncpg
 from asyncpg.exceptions._base import DataError as UnencodableError  # asyncpg.DataError is the server's
 from asyncpg.pool import PoolConnectionProxy
 
-from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, StoreUnavailableError
+from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, StoreBusyError, StoreUnavailableError
 from doctrain_mesh.observability.metrics import POOL_CONNECTIONS, Reading
 from doctrain_mesh.observability.outage import Outage, cause
 from doctrain_mesh.postgres import database_url
@@ -211,13 +212,20 @@ async def create_pool(
 
 @asynccontextmanager
 async def acquired(pool: Pool, operation: str, *, seconds: float = COMMAND_SECONDS) -> AsyncIterator[Connection]:
-    """A connection of the pool for one operation, which has ``seconds`` in all."""
-    async with (
-        available(operation),
-        deadline(operation[0].upper() + operation[1:], seconds),
-        _acquire(pool) as connection,
-    ):
-        yield connection
+    """A connection of the pool for one operation, which has ``seconds`` in all. Raises StoreBusyError when all were in use for too long."""
+    had = False
+    async with available(operation):
+        try:
+            async with deadline(operation[0].upper() + operation[1:], seconds), _acquire(pool) as connection:
+                had = True
+                yield connection
+        except (TimeoutError, OperationTimeoutError) as error:
+            if had or not _all_in_use(pool):
+                raise
+            raise StoreBusyError(
+                f"All connections to Postgres that there are for this were in use ({operation}). The call may be made again.",
+                retry_after_seconds=1.0,
+            ) from error
 
 
 @asynccontextmanager
@@ -229,6 +237,11 @@ async def _acquire(pool: Pool) -> AsyncIterator[Connection]:
                 yield connection
         finally:
             await to_the_end(pool.release(connection, timeout=CLOSE_SECONDS))
+
+
+def _all_in_use(pool: Pool) -> bool:
+    """Whether as many are open as may be, none of them idle: whoever got none did not wait for the server to let it in."""
+    return pool.get_size() == pool.get_max_size() and not pool.get_idle_size()
 
 
 @contextmanager

@@ -134,7 +134,7 @@ class Pool:
     def __init__(self, server: StoreServer, size: int, idle_seconds: float) -> None:
         self._server = server
         self._settings = {"idle_in_transaction_session_timeout": f"{idle_seconds:g}s"}
-        self._room = asyncio.Semaphore(size)
+        self._size, self._room = size, asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._used: set[Connection] = set()
         self._closed = False
@@ -170,6 +170,15 @@ class Pool:
 
     def is_closing(self) -> bool:
         return self._closed
+
+    def get_size(self) -> int:
+        return self.get_idle_size() + sum(not connection.is_closed() for connection in self._used)
+
+    def get_idle_size(self) -> int:
+        return sum(not connection.is_closed() for connection in self._idle)
+
+    def get_max_size(self) -> int:
+        return self._size
 
     async def close(self) -> None:
         self.terminate()

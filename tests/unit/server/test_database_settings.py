@@ -19,7 +19,7 @@ SAFE = {
     "default_transaction_read_only": "off",
     "server_encoding": "UTF8",
     "server_version_num": "180000",
-    "max_connections": "100",
+    "max_connections": "200",
     "statement_timeout": "0",
     "transaction_timeout": "0",
     "lock_timeout": "0",
@@ -54,7 +54,7 @@ def test_an_unsafe_setting_is_named_with_its_danger(name: str, value: str) -> No
 
 @pytest.mark.parametrize(
     ("mesh", "needed"),
-    [(Mesh(coordinators=1, workers=1, children=2), 50), (Mesh(coordinators=2, workers=3, children=8), 117)],
+    [(Mesh(coordinators=1, workers=1, children=2), 54), (Mesh(coordinators=2, workers=3, children=8), 125)],
 )
 def test_the_database_has_room_for_the_connections_of_everyone_who_shares_it(mesh: Mesh, needed: int) -> None:
     def verdict(connections: int) -> Verdict:
