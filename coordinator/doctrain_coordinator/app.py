@@ -21,7 +21,6 @@ from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.registration import registered
-from doctrain_coordinator.removal.old_artifacts import OldArtifacts
 from doctrain_coordinator.removal.removals import Kept, Removals
 from doctrain_coordinator.removal.tenants import Tenants as DeletedTenants
 from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
@@ -207,8 +206,8 @@ class _Coordinator:
         self.keys, self.tenants = Keys(held.tracker, held.api), Tenants(held.api)
         control, own_control = Control(tenants_locks, changes), Control(background_locks, changes)
         suspensions, usage, uploads = Suspensions(background, own_control), Usage(held.api), Uploads(held.api, blobs)
-        kept = Kept(settings.keep_trainings_days, settings.keep_uploads_days, settings.keep_audit_days)
-        removals = Removals(database, background, DeletedTenants(own_control, blobs), blobs, kept)
+        kept = Kept(settings.keep_trainings_days, settings.keep_uploads_days, settings.keep_audit_days, settings.keep_slices_days)
+        removals = Removals(database, DeletedTenants(own_control, blobs), blobs, kept)
         self._leadership = leadership = Leadership(database, dispatcher.lead)
         self._fleet = FleetMeasures(background, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
         self._hub = WatchHub(trainings, changes)
@@ -304,7 +303,6 @@ class _Coordinator:
             "leadership": leadership.run,
             "health": health.run,
             "concurrency": bursts.run,
-            "old artifacts": OldArtifacts(blobs.artifacts, settings.keep_slices_days).run,
             "suspensions": suspensions.run,
             "usage": Usage(background).run,
             "removals": removals.run,

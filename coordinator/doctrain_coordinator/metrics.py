@@ -70,6 +70,14 @@ RESIZES = Counter(
 )
 PUBLISHER_QUEUE = Gauge("doctrain.publisher.queue", "{message}", "Granted shards that RabbitMQ has not confirmed yet.")
 LEADING = Gauge("doctrain.leading", "{coordinator}", "1 where this coordinator leads, else 0.")
+REMOVAL_FAILING = Gauge(
+    "doctrain.removal.failing",
+    "{step}",
+    "What could not be removed when it was tried last, and is tried again: how many of the deleted `tenants`, and 1 for `trainings`, "
+    "`uploads`, `old_artifacts` and `audit` (what is too old of them), `removed_trainings`, `broken_uploads` and `late_artifacts` (what is "
+    "left of them); 0 where another coordinator removes.",
+    ["doctrain.step"],
+)
 
 # Of the leader alone
 

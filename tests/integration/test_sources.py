@@ -373,8 +373,8 @@ async def test_artifacts_are_of_one_document_and_go_with_it_or_by_age(store: Blo
     assert await artifacts.get(mine, "two") == b"second"
     await artifacts.remove(mine, "two")
     await artifacts.remove(mine, "two")
-    assert await artifacts.remove_older(datetime.now(UTC) - timedelta(hours=1)) == 0
+    assert sum([count async for count in artifacts.remove_older(datetime.now(UTC) - timedelta(hours=1))]) == 0
     await artifacts.remove_document(1, "acme", "a/b.pdf")
     assert [await artifacts.sizes(origin) for origin in (mine, *others)] == [{}, {"one": 5}, {"one": 5}, {}]
-    assert await artifacts.remove_older(datetime.now(UTC) + timedelta(hours=1)) == 2
+    assert sum([count async for count in artifacts.remove_older(datetime.now(UTC) + timedelta(hours=1))]) == 2
     assert [await artifacts.sizes(origin) for origin in others] == [{}, {}, {}]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import obstore
 import pytest
 
 import doctrain
@@ -16,7 +17,6 @@ from doctrain.fleet import AsyncFleet
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.tenants import keys
-from doctrain_mesh.documents.blobs import BlobStore
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import indexing, train
 from testkit.waiting import wait_until
@@ -167,7 +167,7 @@ async def test_nothing_is_left_of_a_deleted_tenant_whatever_dies_meanwhile(
             assert {table for table, count in before.items() if not count} == {"removed_training"}
             kept = await rows(database, tenant + 1, [])
 
-            monkeypatch.setattr(BlobStore, "remove", dies)
+            monkeypatch.setattr(obstore, "delete_async", dies)
             assert (await fleet.delete_tenant("acme")).state == fleet_pb2.TENANT_STATE_DELETING
             assert (await refused(acme.get_training("runs"))).reason == "UNAUTHENTICATED"
             await asyncio.wait_for(held.wait(), 60)

@@ -78,8 +78,8 @@ async def test_bytes_that_were_known_and_come_again_leave_nothing_of_a_deleted_t
         await asyncio.wait(again, return_when=asyncio.FIRST_COMPLETED)
         looks, remove = Counter[str](), tenants.Tenants.remove
 
-        async def looked(self: tenants.Tenants, connection: Any) -> None:
-            await remove(self, connection)
+        async def looked(self: tenants.Tenants, *tenant: Any) -> None:
+            await remove(self, *tenant)
             looks["ended"] += 1
 
         monkeypatch.setattr(tenants.Tenants, "remove", looked)

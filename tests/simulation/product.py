@@ -169,7 +169,7 @@ def simulated(loop: VirtualLoop, seed: int, store: StoreServer, network: Network
         patch.setattr(server, "check", lambda _settings: None)
         patch.setattr(coordinator, "Sources", _Sources)
         # No worker says anything of itself.
-        others = "VectorIndex", "OldArtifacts", "Suspensions", "Usage", "Removals", "Remains", "HealthWatch", "ConcurrencyControl"
+        others = "VectorIndex", "Suspensions", "Usage", "Removals", "Remains", "HealthWatch", "ConcurrencyControl"
         _idle(patch, coordinator, others)
         patch.setattr(worker, "Coordinators", Channels)
         patch.setattr(worker, "keep_registered", unregistered)

@@ -184,6 +184,7 @@ def test_alerts_fire_for_what_they_are_about_and_not_while_all_is_well(tmp_path:
         ("rabbitmq_alarms_memory_used_watermark", "0x120", "0x120"),
         ("rabbitmq_alarms_free_disk_space_watermark", "0x120", "1x120"),
         ("doctrain_publisher_queue", "0x120", "3x120"),
+        ('doctrain_removal_failing{doctrain_step="tenants"}', "0x120", "1x120"),
         ("doctrain_shards_oldest_wait_seconds", "60x120", "20000x120"),
         ("doctrain_dead_letters_total", "0x120", "0+1x120"),
         ('doctrain_commit_duration_seconds_bucket{le="0.1"}', "0+100x120", "0x120"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from doctrain_coordinator.removal.uploads import remove_unnamed_of, unnamed_of
 from doctrain_coordinator.tenants.identity import Identity
@@ -15,6 +16,8 @@ from doctrain_mesh.postgres import Pool, statements
 
 SQL = statements.of(__name__)
 SECONDS = 10.0
+REMOVAL_SECONDS = 30.0
+"""For some whose bytes are removed meanwhile: longer than the object store may take."""
 AT_ONCE = 500
 CALL_SECONDS = 5.0
 """A call ends after about that long, and is then to be made again."""
@@ -52,15 +55,15 @@ class UnnamedUploads:
         """
         count, size, until = 0, 0, time.monotonic() + CALL_SECONDS
         owner = Owner(caller.tenant, caller.tenant_id)
+        removing = partial(postgres.acquired, self._pool, "dropping uploads", seconds=REMOVAL_SECONDS)
         position: str | None = after
         while position is not None:
             async with postgres.acquired(self._pool, "dropping uploads", seconds=SECONDS) as c:
                 some = await c.fetch(SQL["next"], caller.tenant, position, AT_ONCE)
                 sizes = {row["sha256"]: row["bytes"] for row in some}
-                if only_count:
-                    found = await unnamed_of(c, caller.tenant, 0.0, list(sizes))
-                else:
-                    found = await remove_unnamed_of(c, self._blobs, owner, 0.0, list(sizes))
+                found = await unnamed_of(c, caller.tenant, 0.0, list(sizes)) if only_count else []
+            if not only_count:
+                found = await remove_unnamed_of(removing, self._blobs, owner, 0.0, list(sizes))
             count, size = count + len(found), size + sum(sizes[sha256] for sha256 in found)
             position = some[-1]["sha256"] if len(some) == AT_ONCE else None
             if time.monotonic() >= until:

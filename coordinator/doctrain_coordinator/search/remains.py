@@ -20,9 +20,10 @@ from doctrain_coordinator.tenants.uploads import Owner, remove_unnamed
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.documents.errors import BlobForbiddenError
+from doctrain_mesh.documents.object_store import Refusals
 from doctrain_mesh.errors import UnavailableError
-from doctrain_mesh.postgres import Connection, Pool, statements
-from doctrain_mesh.supervise import for_each, forever
+from doctrain_mesh.postgres import Connection, OwnConnection, Pool, statements
+from doctrain_mesh.supervise import deadline, for_each, forever
 
 SQL = statements.of(__name__, TrainingState)
 OWN_SECONDS = 60.0
@@ -50,6 +51,7 @@ class Remains:
 
     def __init__(self, pool: Pool, blobs: BlobStore) -> None:
         self._pool, self._blobs = pool, blobs
+        self._connections = partial(postgres.acquired, pool, "removing what deleted documents left", seconds=SECONDS)
 
     async def expect(self, c: Connection, tenant: int, document_ids: Sequence[str], delete: Delete, training: int | None) -> None:
         """Writes down that there are some, in the transaction of the delete; ``training`` where all of that one is deleted."""
@@ -70,32 +72,45 @@ class Remains:
     async def _look(self) -> None:
         async with postgres.acquired(self._pool, "looking for what deleted documents left", seconds=SECONDS) as c:
             due = await c.fetch(SQL["take_due"], DOCUMENTS_AT_ONCE, AGAIN_SECONDS)
+        refusals = Refusals()
         for owner, documents in groupby(sorted(due, key=itemgetter("tenant")), key=itemgetter("tenant", "name")):
-            await self.remove(Owner(*owner), [row["document_id"] for row in documents])
+            with refusals.passed_over():
+                await self.remove(Owner(*owner), [row["document_id"] for row in documents])
+        refusals.check()
         await asyncio.sleep(PAUSE_SECONDS if due else LOOK_SECONDS)
 
     async def _remove(self, owner: Owner, ids: Sequence[str], delete: Delete) -> None:
         await for_each(ids, partial(self._blobs.artifacts.remove_document, *owner), at_once=ARTIFACTS_AT_ONCE)
-        async with postgres.acquired(self._pool, "removing what deleted documents left", seconds=SECONDS) as c:
+        async with self._connections() as c:
             more = await c.fetchval(SQL["loading"], owner.tenant, delete.place)
-            while await c.fetchval(SQL["remembers_metadata"], owner.tenant, ids, delete.place):
-                await c.execute(SQL["forget_metadata"], owner.tenant, ids, delete.place)
-                await asyncio.sleep(PAUSE_SECONDS)
-            more = await self._bytes_stay(c, owner, ids, delete) or more
+        await self._forget_metadata(owner, ids, delete)
+        more = await self._bytes_stay(owner, ids, delete) or more
+        async with self._connections() as c:
             await c.execute(SQL["leave" if more else "finish"], owner.tenant, ids, delete.place)
 
-    async def _bytes_stay(self, c: Connection, owner: Owner, ids: Sequence[str], delete: Delete) -> bool:
+    async def _forget_metadata(self, owner: Owner, ids: Sequence[str], delete: Delete) -> None:
+        """All of it, also where somebody has the rows just now. Raises OperationTimeoutError."""
+        async with deadline("Removing what deleted documents left", SECONDS):
+            while True:
+                async with self._connections() as c:
+                    if not await c.fetchval(SQL["remembers_metadata"], owner.tenant, ids, delete.place):
+                        return
+                    await c.execute(SQL["forget_metadata"], owner.tenant, ids, delete.place)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _bytes_stay(self, owner: Owner, ids: Sequence[str], delete: Delete) -> bool:
         """Removes the bytes that nothing needs; whether some stay for a manifest that may name them."""
         stay = False
 
-        async def unshared(locked: Sequence[str]) -> list[str]:
+        async def unshared(c: Connection | OwnConnection, locked: Sequence[str]) -> list[str]:
             nonlocal stay
             rows = await c.fetch(SQL["unshared"], owner.tenant, locked, delete.called_at)
             stay = stay or any(row["may_be_named"] for row in rows)
             return [row["sha256"] for row in rows if not row["may_be_named"]]
 
-        blobs = [row["sha256"] for row in await c.fetch(SQL["blobs"], owner.tenant, ids, delete.place, numbers(ids))]
-        await remove_unnamed(c, self._blobs, owner, blobs, unshared)
+        async with self._connections() as c:
+            blobs = [row["sha256"] for row in await c.fetch(SQL["blobs"], owner.tenant, ids, delete.place, numbers(ids))]
+        await remove_unnamed(self._connections, self._blobs, owner, blobs, unshared)
         return stay
 
 

@@ -17,7 +17,7 @@ class AdvisoryLock(IntEnum):
     LEADERSHIP = 0x646F63747261696F
     """There is one leader: as long as its connection lives, which is then the one that it leads on."""
     REMOVAL = 0x646F637472616970
-    """What is deleted or too old is removed by one coordinator: as long as the connection that removes it lives."""
+    """What is deleted or too old is removed by one coordinator: as long as the connection that it removes on lives."""
     LOADING = 0x646F6463
     """The training of that number (its hash) is loaded by one coordinator: as long as the loader's connection lives."""
     VECTOR_INDEX = 0x646F6464

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_coordinator.tenants.identity import Identity
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import PUT_SECONDS, Admit, BlobStore, StoredBlob
+from doctrain_mesh.documents.object_store import Refusals
 from doctrain_mesh.errors import BlobUnavailableError, DoctrainError, QuotaExceededError, TenantSuspendedError
-from doctrain_mesh.postgres import Connection, OwnConnection, Pool, statements
+from doctrain_mesh.postgres import Connection, Connections, OwnConnection, Pool, statements
 from doctrain_mesh.supervise import for_each
 
-Unnamed: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
-"""Answers which of some SHA-256 nothing names."""
+Unnamed: TypeAlias = Callable[["Connection | OwnConnection", Sequence[str]], Awaitable[Sequence[str]]]
+"""Answers which of some SHA-256 nothing names, as is seen on that connection."""
 
 SQL = statements.of(__name__, AdvisoryLock)
 SECONDS = 10.0
@@ -39,25 +39,33 @@ class Owner(NamedTuple):
     tenant_id: str
 
 
-async def remove_unnamed(
-    c: Connection | OwnConnection, blobs: BlobStore, owner: Owner, sha256s: Sequence[str], unnamed: Unnamed
-) -> list[str]:
+async def remove_unnamed(connections: Connections, blobs: BlobStore, owner: Owner, sha256s: Sequence[str], unnamed: Unnamed) -> list[str]:
     """Removes those of a tenant's uploads that ``unnamed`` answers; which.
 
     It is asked once they are locked: whoever stores the same bytes waits until they are gone, and stores them anew, and so does a training
-    that names them (``trainings.named_uploads``). Those that are on their way again stay. Raises BlobUnavailableError; what was not removed
-    then is still written down.
+    that names them (``trainings.named_uploads``). Those that are on their way again stay. Raises BlobUnavailableError, BlobForbiddenError,
+    once all is removed that can be; what was not removed then is still written down.
     """
-    removed: list[str] = []
+    removed, refusals = list[str](), Refusals()
     for start in range(0, len(sha256s), REMOVED_AT_ONCE):
-        async with c.transaction():
+        gone = list[str]()
+
+        async def remove(sha256: str, gone: list[str] = gone) -> None:
+            with refusals.passed_over(f"The upload {sha256} of {owner.tenant_id}"):
+                await blobs.delete(owner.tenant_id, sha256)
+                gone.append(sha256)
+
+        async with connections() as c, c.transaction():
             await c.execute(SQL["patiently"])
             await c.execute(SQL["begin_removal"], owner.tenant)
             rows = await c.fetch(SQL["lock"], owner.tenant, sha256s[start : start + REMOVED_AT_ONCE], ARRIVAL_SECONDS)
-            gone = await unnamed([row["sha256"] for row in rows]) if rows else []
-            await for_each(gone, partial(blobs.delete, owner.tenant_id), at_once=REMOVED_AT_ONCE)
+            wanted = await unnamed(c, [row["sha256"] for row in rows]) if rows else []
+            await for_each(wanted, remove, at_once=REMOVED_AT_ONCE)
             await c.execute(SQL["forget"], owner.tenant, gone)
         removed += gone
+        if wanted:
+            refusals.check_store(removed=len(gone))
+    refusals.check()
     return removed
 
 

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, listed, reached, remove, remove_empty_folders, tenant_folder
+from doctrain_mesh.documents.object_store import (
+    OPEN_SECONDS,
+    READ_SECONDS,
+    listed,
+    reached,
+    remove,
+    remove_below,
+    remove_empty_folders,
+    tenant_folder,
+)
 from doctrain_mesh.supervise import for_each
 
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
 
 FOLDER = "artifacts"
 _AT_ONCE = 8
+_REMOVING = "removing artifacts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +81,9 @@ class Artifacts:
         found = [meta["path"] async for meta in self._listed(_of_document(tenant, tenant_id, document_id))]
         await for_each(found, self._remove, at_once=_AT_ONCE)
 
-    async def remove_older(self, moment: datetime) -> int:
-        """Removes all that was made before; answers how many."""
-        old = [meta["path"] async for meta in self._listed(FOLDER) if meta["last_modified"] < moment]
-        await for_each(old, self._remove, at_once=_AT_ONCE)
-        return len(old)
+    def remove_older(self, moment: datetime) -> AsyncIterator[int]:
+        """Removes all that was made before, page by page; tells after each how many. What cannot be removed is told of at the end."""
+        return remove_below(self._store, FOLDER, _REMOVING, before=moment)
 
     async def folders(self) -> dict[str, int]:
         """Those that are there, each with the key of its tenant."""
@@ -84,17 +92,17 @@ class Artifacts:
         keys = {folder: folder.rpartition(".")[2] for folder in found["common_prefixes"]}
         return {folder: int(key) for folder, key in keys.items() if key.isdecimal()}
 
-    async def remove_folder(self, folder: str) -> None:
-        """Removes one of those, with all that is there."""
-        found = [meta["path"] async for meta in self._listed(folder)]
-        await for_each(found, self._remove, at_once=_AT_ONCE)
+    async def remove_folder(self, folder: str) -> AsyncIterator[int]:
+        """Removes one of those, with all that is there, as ``remove_older`` does."""
+        async for count in remove_below(self._store, folder, _REMOVING):
+            yield count
         await asyncio.to_thread(remove_empty_folders, self._store, folder)
 
     def _listed(self, folder: str) -> AsyncIterator[ObjectMeta]:
         return listed(self._store, folder, "listing artifacts")
 
     async def _remove(self, path: str) -> None:
-        await remove(self._store, path, "removing an artifact")
+        await remove(self._store, path, _REMOVING)
 
 
 def folder_of(tenant: int, tenant_id: str) -> str:

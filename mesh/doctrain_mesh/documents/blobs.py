@@ -23,7 +23,7 @@ from doctrain_mesh.documents.staging import FOLDER as STAGING
 from doctrain_mesh.documents.staging import Staging
 from doctrain_mesh.errors import BlobUnavailableError
 from doctrain_mesh.network.uris import BlobKey, parse_blob
-from doctrain_mesh.supervise import for_each, unwrapped_group
+from doctrain_mesh.supervise import unwrapped_group
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
@@ -39,7 +39,6 @@ _PACK_BYTES = 8 << 20
 _PACKED_BELOW_BYTES = 256 << 10
 _PACK_FROM = 4
 _AT_ONCE = 16
-_LISTED = 500
 
 MakeRoom: TypeAlias = Callable[[int], Awaitable[None]]
 """Waits until so many more bytes may be held in memory."""
@@ -192,26 +191,26 @@ class BlobStore:
         """Removes a blob; one that is not there is as good. Raises BlobUnavailableError."""
         await self._remove(_path(tenant_id, sha256))
 
-    async def some_of(self, tenant: int, tenant_id: str) -> list[str]:
-        """Where some objects lie that are kept for a tenant, or under way, and what was made of documents; none: nothing is left.
-
-        Raises BlobUnavailableError.
-        """
+    async def has_any(self, tenant: int, tenant_id: str) -> bool:
+        """Whether anything is kept for a tenant, or under way, or was made of its documents. Raises BlobUnavailableError."""
         for folder in _folders(tenant, tenant_id):
             async with reached("listing what a tenant stored", OPEN_SECONDS):
-                page = await anext(obstore.list(self._store, folder, chunk_size=_LISTED).__aiter__(), None)
-            if page:
-                return [meta["path"] for meta in page]
-        return []
+                if await anext(obstore.list(self._store, folder, chunk_size=1).__aiter__(), None):
+                    return True
+        return False
 
-    async def remove(self, paths: Sequence[str]) -> None:
-        """Removes what ``some_of`` answered. Raises BlobUnavailableError."""
-        await for_each(paths, self._remove, at_once=_AT_ONCE)
+    async def remove_all(self, tenant: int, tenant_id: str) -> AsyncIterator[int]:
+        """Removes all of that, page by page, and on a disk the empty folders; tells after each page how many of it.
 
-    async def remove_folders(self, tenant: int, tenant_id: str) -> None:
-        """Removes what is left of a tenant of which nothing is kept: on a disk, empty folders."""
+        Raises BlobUnavailableError, BlobForbiddenError, once all is removed that can be.
+        """
+        refusals = object_store.Refusals()
         for folder in _folders(tenant, tenant_id):
+            with refusals.passed_over():
+                async for count in object_store.remove_below(self._store, folder, "removing what a tenant stored"):
+                    yield count
             await asyncio.to_thread(remove_empty_folders, self._store, folder)
+        refusals.check()
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
         """The bytes behind a ``blob://`` URI of this tenant's.

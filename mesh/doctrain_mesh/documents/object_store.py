@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from doctrain_mesh.documents.errors import BlobChangedError, BlobCredentialsErro
 from doctrain_mesh.errors import BlobUnavailableError, ConfigurationError, OperationTimeoutError
 from doctrain_mesh.network import uris
 from doctrain_mesh.observability.outage import cause
-from doctrain_mesh.supervise import deadline
+from doctrain_mesh.supervise import deadline, for_each
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -31,6 +31,8 @@ READ_SECONDS = 60.0
 TRANSFER_SECONDS = 3600.0
 """Longest time that one request to an object store may take, with all its pieces."""
 DISCARD_SECONDS = 10.0
+LISTED_AT_ONCE = 100
+REMOVED_AT_ONCE = 16
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -72,15 +74,15 @@ def _made(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
-    """Bounds what is asked of an object store, and puts our errors in the place of its own."""
+async def reached(operation: str, seconds: float, *, deed: str = "read") -> AsyncIterator[None]:
+    """Bounds what is asked of an object store, and puts our errors in the place of its own; ``deed`` is what it may forbid."""
     try:
         async with deadline(operation, seconds):
             yield
     except (obstore_errors.NotFoundError, FileNotFoundError) as error:
         raise BlobNotFoundError("There is nothing at this URI.") from error
     except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
-        raise BlobForbiddenError("The object store does not let doctrain read this.") from error
+        raise BlobForbiddenError(f"The object store does not let doctrain {deed} this.") from error
     except obstore_errors.PreconditionError as error:
         raise BlobChangedError("It was changed while it was being read.") from error
     except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
@@ -95,21 +97,76 @@ async def reached(operation: str, seconds: float) -> AsyncIterator[None]:
 
 async def listed(store: ObjectStore, folder: str, operation: str) -> AsyncIterator[ObjectMeta]:
     """What lies below a folder. Raises what ``reached`` does."""
-    pages = obstore.list(store, folder).__aiter__()
+    async for page in _pages(store, folder, operation):
+        for meta in page:
+            yield meta
+
+
+async def _pages(store: ObjectStore, folder: str, operation: str) -> AsyncIterator[Sequence[ObjectMeta]]:
+    pages = obstore.list(store, folder, chunk_size=LISTED_AT_ONCE).__aiter__()
     while True:
         async with reached(operation, OPEN_SECONDS):
             page = await anext(pages, None)
         if page is None:
             return
-        for meta in page:
-            yield meta
+        yield page
 
 
 async def remove(store: ObjectStore, path: str, operation: str) -> None:
     """Removes an object; one that is not there is as good. Raises what ``reached`` does."""
     with suppress(BlobNotFoundError):
-        async with reached(operation, DISCARD_SECONDS):
+        async with reached(operation, DISCARD_SECONDS, deed="remove"):
             await obstore.delete_async(store, path)
+
+
+class Refusals:
+    """What an object store refuses to remove while the work on the rest goes on: the first of it is raised when that is done."""
+
+    def __init__(self) -> None:
+        self._first: BlobForbiddenError | BlobUnavailableError | None = None
+
+    @contextmanager
+    def passed_over(self, path: str = "") -> Iterator[None]:
+        """What is refused within is remembered, and the first path told to operators."""
+        try:
+            yield
+        except (BlobForbiddenError, BlobUnavailableError) as error:
+            if self._first is None and path:
+                log.warning("%s, and maybe more, is not removed: %s", path, error)
+            self._first = self._first or error
+
+    def check(self) -> None:
+        """Raises the first."""
+        if self._first is not None:
+            raise self._first
+
+    def check_store(self, *, removed: int) -> None:
+        """Raises it where nothing was removed, and a store that is away may be why."""
+        if not removed and isinstance(self._first, BlobUnavailableError):
+            raise self._first
+
+
+async def remove_below(store: ObjectStore, folder: str, operation: str, *, before: datetime | None = None) -> AsyncIterator[int]:
+    """Removes what lies below a folder, or came last before a moment, page by page; tells after each how many of it.
+
+    What cannot be removed keeps nothing else from it: at the end the first reason is raised, as ``reached`` does.
+    """
+    refusals = Refusals()
+    async for page in _pages(store, folder, operation):
+        removed = 0
+
+        async def remove_one(path: str) -> None:
+            nonlocal removed
+            with refusals.passed_over(path):
+                await remove(store, path, operation)
+                removed += 1
+
+        old = [meta["path"] for meta in page if before is None or meta["last_modified"] < before]
+        await for_each(old, remove_one, at_once=REMOVED_AT_ONCE)
+        if old:
+            refusals.check_store(removed=removed)
+        yield removed
+    refusals.check()
 
 
 def tenant_folder(tenant_id: str) -> str:

@@ -17,17 +17,25 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.store import LocalStore
 
-from doctrain_mesh.documents.object_store import listed, reached, remove, tenant_folder
+from doctrain_mesh.documents.object_store import (
+    DISCARD_SECONDS,
+    OPEN_SECONDS,
+    Refusals,
+    reached,
+    remove,
+    remove_below,
+    tenant_folder,
+)
 from doctrain_mesh.errors import DoctrainError
-from doctrain_mesh.supervise import for_each, to_the_end
+from doctrain_mesh.supervise import to_the_end
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 FOLDER = "uploading"
 COMPLETE_SECONDS = 60.0
-_AT_ONCE = 16
 _PART_BYTES, _PARTS_AT_ONCE = 5 << 20, 2
+_REMOVING = "removing uploads that broke off"
 
 log = logging.getLogger(__name__)
 
@@ -80,24 +88,37 @@ class Staging:
             await staged.discard()
             raise
 
-    async def remove_older(self, moment: datetime) -> int:
-        """Removes what came last before that moment; answers how many. Raises BlobUnavailableError, BlobForbiddenError."""
-        found = listed(self._store, FOLDER, "listing uploads that broke off")
-        old = [meta["path"] async for meta in found if meta["last_modified"] < moment]
-        await for_each(old, self._remove, at_once=_AT_ONCE)
-        parts = await asyncio.to_thread(_remove_parts, self._store.prefix, moment) if isinstance(self._store, LocalStore) else 0
-        return len(old) + parts
+    async def remove_older(self, moment: datetime) -> AsyncIterator[int]:
+        """Removes what came last before that moment, page by page; tells after each how many of it.
 
-    async def _remove(self, path: str) -> None:
-        await remove(self._store, path, "removing an upload that broke off")
+        Raises BlobUnavailableError, BlobForbiddenError, once all is removed that can be.
+        """
+        refusals = Refusals()
+        if isinstance(self._store, LocalStore):
+            with refusals.passed_over():
+                yield await _remove_parts(Path(self._store.prefix or "/", FOLDER), moment, refusals)
+        async for count in remove_below(self._store, FOLDER, _REMOVING, before=moment):
+            yield count
+        refusals.check()
 
 
-def _remove_parts(root: Path | str | None, moment: datetime) -> int:
+async def _remove_parts(folder: Path, moment: datetime, refusals: Refusals) -> int:
     """In a folder of files half an object lies under a name that no listing shows."""
+    async with reached(_REMOVING, OPEN_SECONDS):
+        parts = await asyncio.to_thread(_older_parts, folder, moment)
     count = 0
-    for path in Path(root or "/", FOLDER).glob("*/*#*"):
+    for part in parts:
+        with refusals.passed_over(str(part)):
+            async with reached(_REMOVING, DISCARD_SECONDS, deed="remove"):
+                await asyncio.to_thread(part.unlink, missing_ok=True)
+            count += 1
+    return count
+
+
+def _older_parts(folder: Path, moment: datetime) -> list[Path]:
+    found = []
+    for path in folder.glob("*/*#*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < moment.timestamp():
-                path.unlink()
-                count += 1
-    return count
+                found.append(path)
+    return found

@@ -2,6 +2,7 @@
 
 from doctrain_mesh.postgres.connections import (
     Connection,
+    Connections,
     DataError,
     LockTimeoutError,
     OwnConnection,
@@ -16,10 +17,12 @@ from doctrain_mesh.postgres.connections import (
     create_pool,
     ended_when_frozen,
     measured,
+    used,
 )
 
 __all__ = [
     "Connection",
+    "Connections",
     "DataError",
     "LockTimeoutError",
     "OwnConnection",
@@ -34,4 +37,5 @@ __all__ = [
     "create_pool",
     "ended_when_frozen",
     "measured",
+    "used",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -27,6 +27,8 @@ Record: TypeAlias = asyncpg.Record
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connections: TypeAlias = Callable[[], AbstractAsyncContextManager["Connection | OwnConnection"]]
+"""Lends a connection for a few statements, between which it is another one or is not held."""
 
 UniqueViolationError = asyncpg.UniqueViolationError
 # A lock was not had within the transaction's ``lock_timeout``.
@@ -105,6 +107,13 @@ async def available(operation: str, connection: Connection | None = None) -> Asy
         ) from error
     else:
         OUTAGE.back()
+
+
+@asynccontextmanager
+async def used(connection: OwnConnection, operation: str) -> AsyncIterator[OwnConnection]:
+    """A connection of the caller's own for a few statements, as ``acquired`` lends one of a pool."""
+    async with available(operation, connection):
+        yield connection
 
 
 @contextmanager
