@@ -203,7 +203,7 @@ class StoreUnavailableError(UnavailableError):
 
 
 class StoreBusyError(StoreUnavailableError):
-    """Postgres is there, and every connection to it that there is for such an operation stayed in use."""
+    """Postgres is there, but others had the connections or the locks that the operation waited for."""
 
 
 class StoreRestoredError(StoreUnavailableError):

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from doctrain_coordinator.tracking.stuck import unblocked
 from doctrain_mesh import postgres
+from doctrain_mesh.errors import OperationTimeoutError, StoreBusyError
 from doctrain_mesh.postgres import Connection, LockTimeoutError, Pool, Record, statements
 from doctrain_mesh.supervise import deadline
 
@@ -44,6 +46,18 @@ async def lock_shards(c: Connection, shards: Sequence[int], statement: str, *arg
         raise _Hindered(shards) from None
 
 
+@asynccontextmanager
+async def _in_time(operation: str, seconds: float, asking: Callable[[], bool]) -> AsyncIterator[None]:
+    """Within that time; who was not ``asking`` Postgres when it was over, but waited for others, hears StoreBusyError."""
+    try:
+        async with deadline(operation[0].upper() + operation[1:], seconds):
+            yield
+    except OperationTimeoutError as error:
+        if asking():
+            raise
+        raise StoreBusyError(f"Others were before it ({operation}). The call may be made again.", retry_after_seconds=1.0) from error
+
+
 class ShardLocks:
     """Runs transactions that lock shards; a coordinator has one for each pool.
 
@@ -60,16 +74,21 @@ class ShardLocks:
         """Runs ``body`` in a transaction, from its beginning as often as it takes.
 
         ``ends_writers``: whoever writes index rows of these shards has lost them, and is cut off when it is in the way.
-        Raises StoreUnavailableError, also when that takes longer than ``seconds``.
+        Raises StoreUnavailableError, also when that takes longer than ``seconds``; StoreBusyError when it waited for others.
         """
-        async with postgres.available(operation), deadline(operation[0].upper() + operation[1:], seconds):
+        asking = False
+        async with postgres.available(operation), _in_time(operation, seconds, lambda: asking):
             while True:
                 try:
-                    async with self._gate, postgres.acquired(self._pool, operation, seconds=seconds) as c, c.transaction():
-                        return await body(c)
+                    async with self._gate:
+                        asking = True
+                        async with postgres.acquired(self._pool, operation, seconds=seconds) as c, c.transaction():
+                            return await body(c)
                 except _Hindered as hindered:
+                    asking = False
                     await self._wait_outside(operation, hindered.shards, ends_writers)
                 except LockTimeoutError:
+                    asking = False
                     await asyncio.sleep(PAUSE_SECONDS)
 
     async def _wait_outside(self, operation: str, shards: Sequence[int], ends_writers: bool) -> None:
