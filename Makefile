@@ -31,7 +31,7 @@ $(STAMP): requirements/dev.txt pyproject.toml clients/python/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
-setup-test: ## Install the servers that the tests start: RabbitMQ, etcd, bubblewrap, libfaketime, Chromium (Debian packages; root or sudo)
+setup-test: ## Install what the tests start: RabbitMQ, etcd, bubblewrap, libfaketime, promtool, Chromium (Debian packages; root or sudo)
 	@scripts/setup_test.sh
 
 check: setup ## Everything short of the tests: format, lint, types, architecture, protos, stubs, compose

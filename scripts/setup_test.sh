@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests start by themselves: RabbitMQ, etcd, bubblewrap, libfaketime and Chromium. Does nothing where they are.
+# Installs what the tests start by themselves: RabbitMQ, etcd, bubblewrap, libfaketime, promtool and Chromium. Does nothing where they are.
 # Starts no service and leaves none running: the tests start their own servers, on free ports, in temporary folders.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/usr/lib/rabbitmq/bin
@@ -9,6 +9,7 @@ command -v rabbitmq-server >/dev/null || packages+=(rabbitmq-server)
 command -v etcd >/dev/null || packages+=(etcd-server etcd-client)
 command -v bwrap >/dev/null || packages+=(bubblewrap)
 [ -n "$(find /usr/lib /usr/lib64 -name libfaketimeMT.so.1 -print -quit 2>/dev/null)" ] || packages+=(libfaketime)
+command -v promtool >/dev/null || packages+=(prometheus)
 if ! command -v chromedriver >/dev/null; then
   if grep --quiet '^ID=ubuntu' /etc/os-release 2>/dev/null; then
     echo "Ubuntu has Chromium as a snap only. Put chromium and chromedriver on PATH your way, or the dashboard's tests are skipped." >&2
@@ -40,6 +41,7 @@ if [ -d /run/systemd/system ]; then
     case $package in
       rabbitmq-server) services+=(rabbitmq-server.service epmd.service epmd.socket) ;;
       etcd-server) services+=(etcd.service) ;;
+      prometheus) services+=(prometheus.service) ;;
     esac
   done
   if [ ${#services[@]} -gt 0 ]; then

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from doctrain_coordinator import metrics as _coordinator
 from doctrain_mesh.observability.metrics import DEFINED, Definition
 from doctrain_server.__main__ import cli as server_commands
 from doctrain_worker import metrics as _worker
+from testkit.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
 METRICS = {name: known for name, known in DEFINED.items() if not name.startswith("doctrain.test.")}
@@ -153,69 +152,12 @@ def test_the_run_book_names_commands_and_chapters_that_exist() -> None:
 
 
 def test_prometheus_reads_the_rules_the_configuration_and_every_query(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
     queries = [
         {"record": f"query_{number}", "expr": expression.replace("$__rate_interval", "5m").replace("$worker", ".*")}
         for number, (_, expression) in enumerate(expressions())
     ]
     every = tmp_path / "queries.yml"
     every.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": queries}]}))
-    folder = ROOT / "deploy/prometheus"
-    for arguments in (["rules", str(every)], ["rules", str(folder / "rules.yml")], ["config", str(folder / "prometheus.yml")]):
-        checked = subprocess.run([promtool, "check", *arguments], capture_output=True, text=True, check=False)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def test_alerts_fire_for_what_they_are_about_and_not_while_all_is_well(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
-    series = [  # each with its values while all is well, and while nothing is
-        ('up{job="doctrain-worker",instance="w"}', "1x120", "0x120"),
-        ('doctrain_leading{instance="c"}', "1x120", "0x120"),
-        ('doctrain_sessions{doctrain_state="live"}', "2x120", "0x120"),
-        ("doctrain_documents_open", "100x120", "100+10x120"),
-        ('doctrain_lanes{doctrain_state="free"}', "3x120", "0x120"),
-        ('doctrain_dependency_away{doctrain_part="Postgres"}', "0x120", "1x120"),
-        ('doctrain_dependency_away{doctrain_part="RabbitMQ"}', "0x120", "1x120"),
-        ('doctrain_dependency_away{doctrain_part="etcd"}', "0x120", "1x120"),
-        ("rabbitmq_alarms_memory_used_watermark", "0x120", "0x120"),
-        ("rabbitmq_alarms_free_disk_space_watermark", "0x120", "1x120"),
-        ("doctrain_publisher_queue", "0x120", "3x120"),
-        ('doctrain_removal_failing{doctrain_step="tenants"}', "0x120", "1x120"),
-        ("doctrain_shards_oldest_wait_seconds", "60x120", "20000x120"),
-        ("doctrain_dead_letters_total", "0x120", "0+1x120"),
-        ('doctrain_commit_duration_seconds_bucket{le="0.1"}', "0+100x120", "0x120"),
-        ('doctrain_commit_duration_seconds_bucket{le="5"}', "0+100x120", "0+100x120"),
-        ('doctrain_commit_duration_seconds_bucket{le="+Inf"}', "0+100x120", "0+100x120"),
-        ('doctrain_worker_fences_total{instance="w"}', "0x120", "0+1x120"),
-        ('doctrain_loop_lag_seconds_bucket{instance="w",le="0.1"}', "0+60x120", "0x120"),
-        ('doctrain_loop_lag_seconds_bucket{instance="w",le="5"}', "0+60x120", "0+60x120"),
-        ('doctrain_loop_lag_seconds_bucket{instance="w",le="+Inf"}', "0+60x120", "0+60x120"),
-        ('doctrain_documents_total{doctrain_outcome="trained"}', "0+100x120", "0+10x120"),
-        ('doctrain_documents_total{doctrain_outcome="failed"}', "0+10x120", "0+100x120"),
-    ]
-
-    def at_the_end(place: int, fire: set[str], spared: str = "0x120") -> dict[str, Any]:
-        told = [*((known[0], known[place]) for known in series), ('doctrain_sessions{doctrain_state="spared"}', spared)]
-        return {
-            "interval": "1m",
-            "input_series": [{"series": name, "values": values} for name, values in told],
-            "promql_expr_test": [
-                {
-                    "expr": "count by (alertname) (ALERTS{alertstate='firing'})",
-                    "eval_time": "120m",
-                    "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(fire)],
-                }
-            ],
-        }
-
-    shutil.copy(ROOT / "deploy/prometheus/rules.yml", tmp_path)
-    names, ill = {alert["alert"] for alert in ALERTS}, {"DoctrainHealthAlarm"}
-    scenes = [at_the_end(1, set()), at_the_end(2, names - ill), at_the_end(1, ill, spared="1x120")]
-    tests = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": scenes}
-    (tmp_path / "tests.yml").write_text(yaml.safe_dump(tests))
-    checked = subprocess.run([promtool, "test", "rules", "tests.yml"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    for rules in (every, ROOT / "deploy/prometheus/rules.yml"):
+        promtool("check", "rules", rules)
+    promtool("check", "config", ROOT / "deploy/prometheus/prometheus.yml")
