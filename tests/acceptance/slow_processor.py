@@ -1,11 +1,15 @@
-"""A processor for acceptance tests, run in the worker: each document takes as long as its URI says, in milliseconds."""
+"""Processors for acceptance tests, run in the worker: documents take as long as their URIs say, or until the test lets them end."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
+
+PACE_SECONDS = 0.02
 
 
 class SlowProcessor:
@@ -26,5 +30,17 @@ class BlockingProcessor:
         return DONE
 
 
+class GatedProcessor:
+    """Waits for a file in the folder ``GATES`` that is named like the document's ordinal."""
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        """Done when the file is there."""
+        gate = Path(os.environ["GATES"]) / str(document.ordinal)
+        while not gate.exists():  # noqa: ASYNC110
+            await asyncio.sleep(PACE_SECONDS)
+        return DONE
+
+
 slow = SlowProcessor()
 blocking = BlockingProcessor()
+gated = GatedProcessor()

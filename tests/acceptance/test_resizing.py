@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import collections
-
 import pytest
 
 import doctrain
 from doctrain.v1 import training_pb2 as pb
+from testkit.executions import most_at_once, running
 from testkit.mesh import Mesh
 from testkit.tenants import PROCESSOR, tenant
 from testkit.waiting import wait_until
@@ -16,22 +15,6 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
 
 SECONDS = 3
 PLAN = "changing"
-
-
-def running(real_mesh: Mesh) -> int:
-    """Documents that run now."""
-    events = collections.Counter(event["event"] for event in real_mesh.executions())
-    return events["start"] - events["end"]
-
-
-def most_after(real_mesh: Mesh, ordinals: set[int]) -> int:
-    """The most documents at once at a start of one of these."""
-    now, most = 0, 0
-    for event in real_mesh.executions():
-        now += 1 if event["event"] == "start" else -1
-        if event["event"] == "start" and event["ordinal"] in ordinals:
-            most = max(most, now)
-    return most
 
 
 async def test_what_runs_follows_its_plan_up_and_down_within_seconds(real_mesh: Mesh) -> None:
@@ -46,9 +29,9 @@ async def test_what_runs_follows_its_plan_up_and_down_within_seconds(real_mesh: 
         async with await tenant(real_mesh, "acme", PLAN) as client:
             documents = pb.NumberedDocuments(uri_template=f"s3://test/{SECONDS * 1000}/{{n}}", first=0, count=10)
             training = (await client.start_training(numbered=documents)).training.training_task_id
-            await wait_until(lambda: running(real_mesh) == 2)
+            await wait_until(lambda: len(running(real_mesh.executions())) == 2)
             await allow(5)
-            await wait_until(lambda: running(real_mesh) == 5, timeout=SECONDS + 5)
+            await wait_until(lambda: len(running(real_mesh.executions())) == 5, timeout=SECONDS + 5)
             started = {event["ordinal"] for event in real_mesh.executions() if event["event"] == "start"}
             assert len(started) < 10
             await allow(1)
@@ -56,7 +39,7 @@ async def test_what_runs_follows_its_plan_up_and_down_within_seconds(real_mesh: 
             assert (ended.state, ended.completed) == (pb.TRAINING_STATE_COMPLETED, 10)
     last = {8, 9}
     assert started.isdisjoint(last)
-    assert most_after(real_mesh, set(range(10))) == 5
-    assert most_after(real_mesh, last) == 1
+    assert most_at_once(real_mesh.executions()) == 5
+    assert most_at_once(real_mesh.executions(), last) == 1
     starts = [event["ordinal"] for event in real_mesh.executions() if event["event"] == "start"]
     assert sorted(starts) == list(range(10)), "no document is ended for it"
