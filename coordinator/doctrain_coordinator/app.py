@@ -20,6 +20,7 @@ from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures
 from doctrain_coordinator.dispatch.leadership import Leadership
 from doctrain_coordinator.dispatch.publisher import Publisher
+from doctrain_coordinator.dispatch.usage_measures import UsageMeasures
 from doctrain_coordinator.registration import registered
 from doctrain_coordinator.removal.removals import Kept, Removals
 from doctrain_coordinator.removal.tenants import Tenants as DeletedTenants
@@ -210,6 +211,7 @@ class _Coordinator:
         removals = Removals(database, DeletedTenants(own_control, blobs), blobs, kept)
         self._leadership = leadership = Leadership(database, dispatcher.lead)
         self._fleet = FleetMeasures(background, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
+        self._usage = UsageMeasures(background, lambda: leadership.leading)
         self._hub = WatchHub(trainings, changes)
         limits = Limits(
             settings.max_request_bytes, settings.max_request_documents, settings.max_document_bytes, settings.max_manifest_documents
@@ -310,7 +312,7 @@ class _Coordinator:
             "vector index": VectorIndex(database, held.model).run,
         }
         if settings.metrics_listen:
-            self._background["fleet measures"] = self._fleet.run
+            self._background |= {"fleet measures": self._fleet.run, "usage measures": self._usage.run}
 
     def start(self) -> None:
         """Starts what runs in the background; it ends with ``end``."""
@@ -323,6 +325,7 @@ class _Coordinator:
             metrics.PUBLISHER_QUEUE.reading(lambda: [(self._publisher.unconfirmed, ())]),
             metrics.LEADING.reading(lambda: [(int(self._leadership.leading), ())]),
             self._fleet.told(),
+            self._usage.told(),
         ):
             yield
 

@@ -93,6 +93,21 @@ TENANT_SHARDS = Gauge(
     ["doctrain.tenant_id"],
 )
 TENANT_SLOTS = Gauge("doctrain.tenant.slots", "{slot}", "Slots that the same tenants use.", ["doctrain.tenant_id"])
+USED_DOCUMENTS = Gauge(
+    "doctrain.tenant.usage.documents",
+    "{document}",
+    "Documents that were used, by how they ended: `trained`, `unchanged` or `failed`. Of the 50 tenants with the most in the two days; "
+    "`_other` are those of all others.",
+    ["doctrain.tenant_id", "doctrain.day", "doctrain.outcome"],
+)
+USED_PAGES = Gauge("doctrain.tenant.usage.pages", "{page}", "Pages that were read of them.", ["doctrain.tenant_id", "doctrain.day"])
+USED_BYTES = Gauge("doctrain.tenant.usage.size", "By", "Bytes that were fetched of them.", ["doctrain.tenant_id", "doctrain.day"])
+USED_SECONDS = Gauge(
+    "doctrain.tenant.usage.duration",
+    "s",
+    "What their stages took; `other` are those of a processor of one's own.",
+    ["doctrain.tenant_id", "doctrain.day", "doctrain.stage"],
+)
 PLAN_SLOTS = Gauge(
     "doctrain.plan.slots",
     "{slot}",

@@ -16,11 +16,11 @@ from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import metrics
 from doctrain_coordinator.dispatch import fleet_measures
-from doctrain_mesh.observability.metrics import Gauge
 from doctrain_server.doctor.database import Mesh, examine_database
 from doctrain_server.doctor.finding import Verdict
 from doctrain_worker import app
 from testkit.coordinator import Coordinators, coordinators, refused
+from testkit.gauges import told
 from testkit.shell import Shell
 from testkit.waiting import wait_until
 from testkit.worker import Documents, worker
@@ -47,12 +47,6 @@ async def named(served: Coordinators, name: str, documents: Documents, **setting
 
 def numbered(count: int) -> pb.NumberedDocuments:
     return pb.NumberedDocuments(uri_template="s3://test/{n}", first=0, count=count)
-
-
-def told(gauge: Gauge) -> dict[str, float]:
-    """What it tells, by state."""
-    gauge.sample()
-    return {str((observed.attributes or {})["doctrain.state"]): observed.value for observed in gauge._last}
 
 
 async def shown(operator: doctrain.AsyncClient, name: str) -> fleet_pb2.Worker:
@@ -190,8 +184,8 @@ async def test_measures_count_what_takes_new_work_apart_from_what_does_not(
         await operator.fleet.cordon_worker("busy")
         await acme.pause("large")  # so that nothing of it comes to the other one
         async with await named(served, "idle", Documents(), lanes=6):
-            await wait_until(lambda: told(metrics.SESSIONS).get("cordoned") == told(metrics.SESSIONS).get("live") == 1, 40)
-            await wait_until(lambda: told(metrics.LANES) == {"used": 0, "free": 6}, 40)
+            await wait_until(lambda: told(metrics.SESSIONS).get(("cordoned",)) == told(metrics.SESSIONS).get(("live",)) == 1, 40)
+            await wait_until(lambda: told(metrics.LANES) == {("used",): 0, ("free",): 6}, 40)
         busy.end_all()
 
 
