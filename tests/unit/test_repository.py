@@ -1,7 +1,9 @@
 """What must hold for the repository as a whole: nothing of one machine in it, small modules, dependencies declared and explained."""
 
 import ast
+import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -96,6 +98,18 @@ def test_the_image_ships_what_the_tests_ran_on() -> None:
 def test_every_direct_dependency_is_locked() -> None:
     locked = set(re.findall(r"^([a-z0-9.-]+)==", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE))
     assert declared() - {"doctrain"} <= locked, "run: make lock"
+
+
+@pytest.mark.timeout(180)
+def test_the_list_of_parts_has_each_package_of_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("requirements", "pyproject.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    count = runpy.run_path(str(ROOT / "scripts/audit.py"))["write_parts"]()
+    parts = json.loads((tmp_path / "dist/doctrain-server.cdx.json").read_text())["components"]
+    locked = set(re.findall(r"^([a-z0-9.-]+)==([^\s;]+)", (ROOT / "requirements/server.txt").read_text(), re.MULTILINE))
+    assert {(normal(part["name"]), part["version"]) for part in parts} == locked
+    assert count == len(locked)
 
 
 def test_every_direct_dependency_is_explained_and_none_else() -> None:
