@@ -17,6 +17,7 @@ import doctrain
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.tracking import health
+from doctrain_mesh import settings
 from doctrain_mesh.ports import Registration
 from doctrain_mesh.registry import membership
 from doctrain_worker import app
@@ -27,6 +28,7 @@ from testkit.waiting import wait_until
 from testkit.worker import Documents, worker
 
 pytestmark = [pytest.mark.timeout(90)]
+STUCK_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -157,3 +159,30 @@ async def test_a_worker_says_how_many_of_its_tries_break_and_what_it_has_room_fo
         assert one.session.id == found.session_id
     async with await named(served, "breaking", Crashing()):
         assert (await shown(operator, "breaking")).boot_id != first.boot_id
+
+
+async def test_a_worker_on_which_nothing_ends_takes_no_new_work_until_something_does(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(registration, "PAUSE_SECONDS", 0.1)
+    impatient = STUCK_SECONDS / settings.ALONE_SECONDS
+    async with coordinators(postgres, tmp_path, health_stuck_factor=impatient, health_well_seconds=0.2) as served:
+        acme, operator = await served.tenant("acme"), await served.client(await served.key(3))
+        hanging = Documents()
+
+        async def stands(wanted: fleet_pb2.WorkerHealth.ValueType) -> bool:
+            return (await shown(operator, "hanging")).health == wanted
+
+        async with await named(served, "hanging", hanging), await named(served, "idle", Documents()):
+            assert await stands(fleet_pb2.WORKER_HEALTH_FIT)
+            await operator.fleet.cordon_worker("idle")
+            await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://test/{n}", first=0, count=10), training_task_id="t")
+            await wait_until(lambda: hanging.running)
+            await operator.fleet.uncordon_worker("idle")
+            await wait_until(lambda: stands(fleet_pb2.WORKER_HEALTH_UNFIT))
+            assert (await shown(operator, "hanging")).health_reason.startswith("It runs documents, and none has ended for ")
+            assert (await shown(operator, "idle")).health == fleet_pb2.WORKER_HEALTH_FIT, "of a worker that runs nothing nothing need end"
+            hanging.end_all()
+            await wait_until(lambda: stands(fleet_pb2.WORKER_HEALTH_FIT))
+            assert (await acme.wait("t")).completed == 10

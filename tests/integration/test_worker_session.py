@@ -277,6 +277,7 @@ async def test_a_worker_tells_the_registry_what_operators_ask_for(broker: Memory
     assert record["lanes"] == 2
     assert record["memory_bytes"] > 2**20
     assert record.keys() >= {"session", "lanes_in_use", "slots_in_use", "draining", "cpu", "load1"}
+    assert record["children"] == 0
     assert await registry.list("/doctrain/workers/") == {}
 
 
