@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 import doctrain
 from doctrain.v1 import fleet_pb2, fleet_pb2_grpc
+from doctrain.v1.training_pb2 import NumberedDocuments
+from doctrain_coordinator import metrics
+from doctrain_coordinator.dispatch import fleet_measures
 from doctrain_mesh.registry import membership
-from testkit.coordinator import Coordinators, refused
+from testkit.coordinator import Coordinators, coordinators, refused
+from testkit.gauges import told
+from testkit.waiting import wait_until
 
 
 async def test_operators_list_keys_and_learn_of_unknown_ones(served: Coordinators, acme: doctrain.AsyncClient) -> None:
@@ -159,3 +165,35 @@ async def test_a_record_that_is_none_is_passed_over_with_one_warning(
         (worker,) = (await operator.fleet.list_workers()).workers
         assert (worker.worker_id, worker.registered) == ("odd", False)
     assert sum("passed over" in entry.getMessage() for entry in caplog.records) == 1
+
+
+async def test_the_queue_and_its_metric_tell_the_age_of_the_oldest_training_that_waits(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("EVERY_SECONDS", "LOOK_SECONDS"):
+        monkeypatch.setattr(fleet_measures, name, 0.05)
+    async with coordinators(postgres, tmp_path, metrics_listen="127.0.0.1:0") as served:
+        acme, operator, database = await served.tenant("acme"), await served.client(await served.key(3)), await served.database()
+
+        async def hours() -> int | None:
+            """By the queue, once the metric says the same."""
+            queue = await operator.fleet.get_queue()
+            told_too = queue.oldest_wait.seconds // 3600
+            await wait_until(lambda: told(metrics.OLDEST_WAIT).get((), -1) // 3600 == told_too)
+            return told_too if queue.HasField("oldest_wait") else None
+
+        assert await hours() is None
+        for age in (2, 5):
+            await acme.start_training(
+                numbered=NumberedDocuments(uri_template="s3://test/{n}", first=0, count=10), training_task_id=f"{age}"
+            )
+            await database.execute("update training set created_at = now() - $1::int * interval '1 hour' where task_id = $2", age, f"{age}")
+        assert await hours() == 5
+        await acme.pause("5")
+        assert await hours() == 2, "what is paused waits for its tenant"
+        await database.execute(
+            "update shard set not_before = now() + interval '1 day' from training where task_id = '2' and training = training.id"
+        )
+        assert await hours() is None, "what came back with a delay is not to be granted yet"
+        await acme.resume("5")
+        assert await hours() == 5
