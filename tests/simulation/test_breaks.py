@@ -16,7 +16,7 @@ FIRST: Mapping[str, int] = {
     "takes_nothing_back": 1,
     "fences_nobody": 1,
     "redelivery_moves_a_shard": 3,
-    "records_what_is_recorded": 35,
+    "records_what_is_recorded": 10,
     "grants_are_not_counted_again": 3,
     "narrowed_before_its_worker_says_so": 30,
     "says_at_once_that_it_is_narrower": 30,
