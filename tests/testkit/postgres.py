@@ -84,19 +84,24 @@ class PostgresServer(Server):
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """initdb, on an empty folder."""
+        """Makes the data, in an empty folder."""
         data = self.folder / "data"
         if data.exists():
             (data / "postmaster.pid").unlink(missing_ok=True)  # a killed server's; the pid may be another process's by now
             return
-        data.mkdir()
+        data.mkdir(mode=0o700)
         if os.geteuid() == 0:
             os.chown(data, _NOBODY, _NOBODY)
-        arguments = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres", f"--pgdata={data}"]
-        made = subprocess.run([*_as_user(), str(programs() / "initdb"), *arguments], capture_output=True, text=True, check=False)
+        program, *arguments = self.maker()
+        command = [*_as_user(), str(programs() / program), *arguments, "--no-sync", f"--pgdata={data}"]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             shutil.rmtree(data)
-            raise AssertionError(f"initdb failed:\n{made.stderr}")
+            raise AssertionError(f"{program} failed:\n{made.stderr}")
+
+    def maker(self) -> list[str]:
+        """The program that makes the data, and its arguments."""
+        return ["initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--username=postgres"]
 
     def command(self) -> list[str]:
         settings = {**self.settings, "port": str(self.port), "unix_socket_directories": "", "dynamic_shared_memory_type": "mmap"}
@@ -172,6 +177,17 @@ async def make_tenant_role(connection: asyncpg.Connection[Any]) -> None:
     """Makes the role as which tenants' rows are read, which all databases of a server share, where it is not there."""
     made = f"create role {tenant_rows.ROLE}; exception when duplicate_object or unique_violation then null"
     await connection.execute(f"do $$ begin {made}; end $$")
+
+
+class PostgresReplica(PostgresServer):
+    """One that begins as a copy of ``primary``, and follows it until it is promoted."""
+
+    def __init__(self, folder: Path, users_lock: Path, port: int | None = None, *, primary: PostgresServer) -> None:
+        super().__init__(folder, users_lock, port)
+        self._primary = primary
+
+    def maker(self) -> list[str]:
+        return ["pg_basebackup", "--write-recovery-conf", "--checkpoint=fast", f"--dbname={self._primary.url()}"]
 
 
 def _as_user() -> list[str]:

@@ -116,6 +116,10 @@ class Proxy:
         """Of every owner seen so far."""
         return list(self._rules.values())
 
+    def lead_to(self, host: str, port: int) -> None:
+        """New connections are of that address from now on, as when a name gets another one."""
+        self._target = host, port
+
     def cut(self) -> int:
         """Resets every connection that is open, new ones are let through; answers how many it cut."""
         return sum(rule.reset() for rule in self.rules)
