@@ -9,7 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+import doctrain
 from doctrain.v1 import training_pb2 as pb
+from testkit.coordinator import coordinators
+from testkit.indexing import indexing, train
 from testkit.mesh import Mesh, mesh
 from testkit.postgres import PostgresServer
 from testkit.tenants import PROCESSOR, tenant
@@ -73,6 +76,31 @@ async def test_a_restore_under_a_working_mesh_brings_back_the_earlier_state_and_
         await wait_until(lambda: ran(running, "lost")["end"] == 5, 60)
     assert ran(running, "other") == {"start": 10, "end": 10}
     assert ran(running, "lost") == {"start": 5, "end": 5}, "stopped with its session, and not started again"
+
+
+async def test_the_index_is_as_old_as_what_was_restored(own_postgres: PostgresServer, tmp_path: Path) -> None:
+    backed_up = {"kept": "The old harbour.", "changed": "A harbour of wood.", "deleted": "The harbour's crane."}
+    async with own_postgres.database() as url:
+        async with coordinators(url, tmp_path) as served, indexing(served):
+            acme, key = await served.tenant("acme"), await served.key(1, "acme")
+            await train(acme, backed_up)
+            assert await harbours(acme) == backed_up
+            await asyncio.to_thread(own_postgres.back_up, tmp_path / "backup")
+            await train(acme, {"since": "The new harbour.", "changed": "A harbour of stone."})
+            assert await acme.delete_documents(["deleted"]) == 1
+            assert await harbours(acme) == {"kept": "The old harbour.", "changed": "A harbour of stone.", "since": "The new harbour."}
+
+        await asyncio.to_thread(own_postgres.restore, tmp_path / "backup")
+        async with coordinators(url, tmp_path) as served, indexing(served):
+            acme = await served.client(key)
+            assert await harbours(acme) == backed_up
+            await train(acme, {"since": "The harbour of today."})
+            assert (await harbours(acme))["since"] == "The harbour of today."
+
+
+async def harbours(client: doctrain.AsyncClient) -> dict[str, str]:
+    """What is found, by its document."""
+    return {hit.document_id: hit.text for hit in await client.search("harbour")}
 
 
 def ran(running: Mesh, training: str) -> collections.Counter[str]:
