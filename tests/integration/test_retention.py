@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.removal import removals
 from doctrain_coordinator.trainings.reading import Seen, Trainings
+from doctrain_mesh.documents.artifacts import Origin
+from doctrain_mesh.documents.blobs import BlobStore
 from testkit.coordinator import Coordinators, coordinators, refused
 from testkit.indexing import indexing, train
 from testkit.waiting import wait_until
@@ -118,6 +121,33 @@ async def test_what_is_left_of_old_uploads_that_broke_off_goes(served: Coordinat
         if not name.startswith("young"):
             os.utime(folder / name, (0, 0))
     await wait_until(lambda: {path.name for path in folder.iterdir()} == {"young", "young#2"})
+
+
+async def test_pages_that_were_recognised_go_when_they_are_old(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removals, "ARTIFACTS_SECONDS", 0.0)
+    monkeypatch.setattr(removals, "LOOK_SECONDS", 0.1)
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+
+    async def keep(name: str, days: int) -> None:
+        origin = Origin(1, "acme", "scan.pdf", b"digest")
+        await BlobStore(blobs.as_uri()).artifacts.put(origin, name, name.encode())
+        made = time.time() - days * 86400
+        os.utime(blobs / origin.path / name, (made, made))
+
+    def kept() -> set[str]:
+        return {path.name for path in (blobs / "artifacts").rglob("*") if path.is_file()}
+
+    async with coordinators(postgres, tmp_path, keep_slices_days=30.0) as served:
+        await (await served.tenant("acme")).upload(b"upload")
+        await keep("young", 29)
+        for _ in range(2):
+            await keep("old", 31)
+            await wait_until(lambda: "old" not in kept(), 30)
+            assert kept() == {"young"}
+    async with coordinators(postgres, tmp_path, keep_slices_days=0.0) as served:
+        await wait_until(lambda: not kept(), 30)
+    assert stored(served) == {"upload"}
 
 
 async def test_old_entries_of_the_audit_log_go(served: Coordinators) -> None:
