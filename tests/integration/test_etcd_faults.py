@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import signal
 import socket
 import sys
@@ -25,8 +24,8 @@ from doctrain_mesh.registry import etcd
 from doctrain_mesh.registry.etcd import MOST_VALUE_BYTES, REGISTER_SECONDS, EtcdRegistry
 from doctrain_mesh.registry.etcd_endpoints import CALL_SECONDS
 from doctrain_mesh.settings import Settings
-from doctrain_server import adapters, development_ca
-from testkit.certificates import self_signed
+from doctrain_server import adapters
+from testkit.certificates import self_signed, signed
 from testkit.etcd import EtcdServer
 from testkit.server import free_port, own_server
 from testkit.waiting import wait_until
@@ -254,16 +253,14 @@ async def test_tls_with_the_right_authority_and_with_a_wrong_one(tmp_path: Path,
 
 
 async def test_a_server_that_asks_for_certificates_is_shown_ours(tmp_path: Path, key: str) -> None:
-    development_ca.write(tmp_path / "certs", ["127.0.0.1"], days=2, now=datetime.datetime.now(datetime.UTC))
-    ca, certificate, private_key, shown, shown_key = (
-        tmp_path / "certs" / name for name in ("ca.pem", "coordinator.pem", "coordinator.key", "worker.pem", "worker.key")
-    )
-    with own_server(partial(EtcdServer, tls=(certificate, private_key), of_clients=ca), tmp_path) as server:
-        known = Settings(registry_url=server.url, registry_ca=str(ca), registry_certificate=str(shown), registry_key=str(shown_key))
+    made = signed(tmp_path / "certs")
+    ca, (shown, shown_key) = str(made.ca), map(str, made.client)
+    with own_server(partial(EtcdServer, tls=made.server, of_clients=made.ca), tmp_path) as server:
+        known = Settings(registry_url=server.url, registry_ca=ca, registry_certificate=shown, registry_key=shown_key)
         async with adapters.open_registry(known) as registry:
             await registry.register(key, b"1", TTL_SECONDS)
             assert await registry.list(key) == {key: b"1"}
-        async with adapters.open_registry(Settings(registry_url=server.url, registry_ca=str(ca))) as registry:
+        async with adapters.open_registry(Settings(registry_url=server.url, registry_ca=ca)) as registry:
             with pytest.raises(RegistryUnavailableError):
                 await registry.list(key)
 

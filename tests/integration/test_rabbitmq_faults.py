@@ -16,7 +16,7 @@ from doctrain_mesh.broker import rabbitmq
 from doctrain_mesh.broker.rabbitmq import CLOSE_SECONDS, RabbitMQBroker
 from doctrain_mesh.errors import BrokerUnavailableError
 from doctrain_mesh.ports import Consumer, Delivery, Message
-from testkit.certificates import self_signed
+from testkit.certificates import self_signed, signed
 from testkit.rabbitmq import QueuePlace, RabbitMQServer
 from testkit.server import free_port
 from testkit.waiting import wait_until
@@ -242,6 +242,27 @@ async def test_tls_with_the_right_authority_and_with_a_wrong_one(own_rabbitmq: R
     url = f"amqps://guest:guest@127.0.0.1:{own_rabbitmq.tls_port}/?cafile="
     for authority, outcome in ((own_rabbitmq.tls[0], contextlib.nullcontext()), (stranger, pytest.raises(BrokerUnavailableError))):
         broker = RabbitMQBroker(f"{url}{authority}", queue=place.queue)
+        with outcome:
+            await broker.publish([Message(b"1")])
+            assert (await broker.depth()).ready == 1
+        await broker.close()
+
+
+async def test_a_server_that_asks_for_certificates_is_shown_ours(
+    own_rabbitmq: RabbitMQServer, place: QueuePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = signed(tmp_path / "certs")
+    stranger, stranger_key = self_signed(tmp_path, "stranger")
+    monkeypatch.setattr(own_rabbitmq, "tls", made.server)
+    monkeypatch.setattr(own_rabbitmq, "of_clients", made.ca)
+    await own_rabbitmq.restart()
+    url = f"amqps://guest:guest@127.0.0.1:{own_rabbitmq.tls_port}/?cafile={made.ca}"
+    for shown, outcome in (
+        (f"&certfile={made.client[0]}&keyfile={made.client[1]}", contextlib.nullcontext()),
+        (f"&certfile={stranger}&keyfile={stranger_key}", pytest.raises(BrokerUnavailableError)),
+        ("", pytest.raises(BrokerUnavailableError)),
+    ):
+        broker = RabbitMQBroker(url + shown, queue=place.queue)
         with outcome:
             await broker.publish([Message(b"1")])
             assert (await broker.depth()).ready == 1

@@ -8,11 +8,13 @@ sent meanwhile arrives when it is healed, as over a network whose packets are se
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 PIECE_BYTES = 65536
+_SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 TRICKLE_BYTES, TRICKLE_SECONDS = 512, 0.01
 
 
@@ -165,11 +167,28 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way:
     writer.transport.abort()
 
 
+async def _spoke_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> bool:
+    """Answers a client's SSLRequest as a Postgres with TLS does; whether they then trusted each other."""
+    try:
+        assert await reader.readexactly(len(_SSL_REQUEST)) == _SSL_REQUEST
+        writer.write(b"S")
+        await writer.start_tls(context)
+    except (OSError, EOFError):
+        writer.transport.abort()
+        return False
+    return True
+
+
 @asynccontextmanager
 async def proxy(
-    host: str, port: int, *, owner_of: Callable[[int], str] | None = None, tap: Callable[[str], Tap | None] | None = None
+    host: str,
+    port: int,
+    *,
+    owner_of: Callable[[int], str] | None = None,
+    tap: Callable[[str], Tap | None] | None = None,
+    postgres_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Proxy]:
-    """A proxy to that address on a free port."""
+    """A proxy to that address on a free port. With ``postgres_tls`` it stands before a Postgres, and clients speak TLS with it."""
     running = Proxy(host, port, owner_of, tap)
     connections: set[asyncio.Task[None]] = set()
 
@@ -178,7 +197,8 @@ async def proxy(
         assert task is not None
         connections.add(task)
         try:
-            await running.serve(reader, writer)
+            if postgres_tls is None or await _spoke_tls(reader, writer, postgres_tls):
+                await running.serve(reader, writer)
         except asyncio.CancelledError:
             writer.transport.abort()  # the loop ends; asyncio's streams would call a cancelled connection an error of theirs
         finally:

@@ -32,7 +32,7 @@ class RabbitMQServer(Server):
     """A RabbitMQ node on 127.0.0.1.
 
     From its next start on ``advanced`` is the text of its advanced.config, and with ``tls`` (certificate, key) it listens on
-    ``tls_port`` too.
+    ``tls_port`` too, where with ``of_clients`` (a CA) clients need a certificate.
     """
 
     name = "RabbitMQ"
@@ -41,6 +41,7 @@ class RabbitMQServer(Server):
         super().__init__(folder, users_lock, port)
         self.advanced = "[]."
         self.tls: tuple[Path, Path] | None = None
+        self.of_clients: Path | None = None
         self.tls_port = free_port()
         self._names_port, self._node_port = free_port(), free_port()
 
@@ -62,6 +63,12 @@ class RabbitMQServer(Server):
                 "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
                 "ssl_options.certfile": str(self.tls[0]),
                 "ssl_options.keyfile": str(self.tls[1]),
+            }
+        if self.of_clients:
+            settings |= {
+                "ssl_options.cacertfile": str(self.of_clients),
+                "ssl_options.verify": "verify_peer",
+                "ssl_options.fail_if_no_peer_cert": "true",
             }
         (self.folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         (self.folder / "advanced.config").write_text(self.advanced)

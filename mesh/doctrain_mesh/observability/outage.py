@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 import time
 from collections.abc import Callable
 
@@ -63,6 +64,10 @@ def cause(error: BaseException) -> str:
     """What an error says, in a line, without the stop at its end."""
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message.rstrip('.')}"
+    if isinstance(error, ssl.SSLError):  # its number is OpenSSL's, and says something else to the system
+        return f"TLS: {(error.strerror or 'broken off').partition(' (_ssl')[0]}"
     if isinstance(error, OSError) and error.strerror:
         return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
@@ -147,13 +148,13 @@ async def _reaching(url: str, *, starting: bool) -> AsyncIterator[None]:
     try:
         async with guard_cancellation("connecting to Postgres"):
             yield
-    except (asyncpg.exceptions.ClientConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"{database_url.VARIABLE} is not understood; write it as {database_url.SHAPE}.") from error
     except (*_AWAY, OperationTimeoutError) as error:
         sentence = _refusal(url, error)
         if not starting:
             OUTAGE.away(sentence)
         raise StoreUnavailableError(sentence, retry_after_seconds=1.0) from error
+    except (asyncpg.exceptions.ClientConfigurationError, ValueError) as error:  # after a certificate that is not trusted, a ValueError too
+        raise ConfigurationError(f"{database_url.VARIABLE} is not understood; write it as {database_url.SHAPE}.") from error
     else:
         OUTAGE.back()
 
@@ -166,6 +167,11 @@ def _refusal(url: str, error: Exception) -> str:
         return f"The Postgres at {server} does not accept the password of {user!r}; correct it in {database_url.VARIABLE}."
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return f"The Postgres at {server} does not let {user!r} in ({cause(error)}); correct the user in {database_url.VARIABLE}."
+    if isinstance(error, ssl.SSLError):
+        settings = "sslmode, sslrootcert, sslcert and sslkey"
+        return f"The Postgres at {server} is not reached with TLS: {cause(error)}; see to {settings} in {database_url.VARIABLE}."
+    if isinstance(error, OSError) and (file := database_url.unreadable_file(url)):
+        return f"{database_url.VARIABLE} names a file that cannot be read: {file}."
     return f"The Postgres at {server} did not answer: {cause(error)}."
 
 

@@ -10,6 +10,7 @@ from doctrain_mesh.errors import ConfigurationError
 VARIABLE = "DOCTRAIN_DATABASE_URL"
 SHAPE = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 DEFAULT_PORT = 5432
+_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
 def check(url: str) -> None:
@@ -30,6 +31,12 @@ def server(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or parse_qs(parts.query).get("host", [""])[0] or os.environ.get("PGHOST", "localhost")
     return host if host.startswith("/") else f"{host}:{parts.port or DEFAULT_PORT}"
+
+
+def unreadable_file(url: str) -> str:
+    """The first of the files for TLS that it names and that cannot be read, as ``sslrootcert=/etc/ca.pem``; empty: none."""
+    named = parse_qs(urlsplit(url).query)
+    return next((f"{name}={file}" for name in _FILES for file in named.get(name, ()) if not os.access(file, os.R_OK)), "")
 
 
 def names(url: str) -> tuple[str, str]:

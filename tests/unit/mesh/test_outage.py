@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import pytest
 
@@ -58,6 +59,10 @@ async def test_a_part_that_fails_again_at_once_was_not_back(caplog: pytest.LogCa
         (TimeoutError(), "no answer in time"),
         (RuntimeError("a cause\nover two lines"), "a cause over two lines"),
         (EOFError(), "EOFError"),
+        (
+            ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"),
+            "TLS: [SSL: WRONG_VERSION_NUMBER] wrong version number",
+        ),
     ],
 )
 def test_a_cause_is_one_line(error: Exception, sentence: str) -> None:
