@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 import doctrain
 from doctrain.v1 import training_pb2
 from testkit.chromium import Browser
-from testkit.dashboard import Look, Mesh, dashboard_mesh, looking
+from testkit.dashboard import SHOWN, Look, Mesh, dashboard_mesh, looking, trained
 from testkit.indexing import train
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("dashboard")]
@@ -302,8 +302,7 @@ async def test_all_is_done_with_the_keyboard_alone_and_the_focus_is_seen(mesh: M
 
 
 async def test_it_is_legible_in_the_light_in_the_dark_and_on_a_small_screen(mesh: Mesh, look: Look) -> None:
-    await start(mesh.acme, TRAINING, {"a.txt": "Short.", "b" * 400: "Long name."})
-    await mesh.acme.wait(TRAINING)
+    await trained(mesh)
 
     def views(page: Browser) -> None:
         grounds = set()
@@ -329,20 +328,3 @@ async def test_it_is_legible_in_the_light_in_the_dark_and_on_a_small_screen(mesh
         assert len(grounds) == 2
 
     await look(views)
-
-
-TRAINING = "t-" + "long-name-" * 11
-SHOWN = {
-    "operator": {
-        "fleet": "connected",
-        "trainings": "t-long",
-        f"training?tenant=acme&id={TRAINING}": "a.txt",
-        "concurrency": "Nothing was decided yet.",
-        "tenants": "acme",
-        "usage": "acme",
-        "keys": "operator",
-        "audit": "was started",
-        "dead-letters": "No dead letters.",
-    },
-    "tenant": {"search": "of 2 documents", "limits": "Bytes of one document", "usage": "First day"},
-}

@@ -10,12 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import doctrain
+from doctrain.v1 import training_pb2
 from testkit.chromium import Browser, browser
 from testkit.coordinator import Coordinators, coordinators
 from testkit.indexing import Indexer, indexing
 
 Look = Callable[[Callable[[Browser], None]], asyncio.Future[None]]
 """Runs what a person does in a thread, in the one browser of the test."""
+
+
+TRAINING = "t-" + "long-name-" * 11
+SHOWN = {
+    "operator": {
+        "fleet": "connected",
+        "trainings": "t-long",
+        f"training?tenant=acme&id={TRAINING}": "a.txt",
+        "concurrency": "Nothing was decided yet.",
+        "tenants": "acme",
+        "usage": "acme",
+        "keys": "operator",
+        "audit": "was started",
+        "dead-letters": "No dead letters.",
+    },
+    "tenant": {"search": "of 2 documents", "limits": "Bytes of one document", "usage": "First day"},
+}
+"""Every view of each role, and what shows that it is there, once something is ``trained``."""
 
 
 @dataclass
@@ -57,3 +76,11 @@ async def looking(served: Coordinators, folder: Path) -> AsyncIterator[Look]:
         assert await asyncio.to_thread(opened.complaints) == []
     finally:
         await asyncio.to_thread(stack.close)
+
+
+async def trained(mesh: Mesh) -> None:
+    """Trains what the views then have to show: names as long as they may be."""
+    documents = {"a.txt": b"Short.", "b" * 400: b"Long name."}
+    inputs = [training_pb2.DocumentInput(document_id=name, content=content) for name, content in documents.items()]
+    await mesh.acme.start_training(inputs, training_task_id=TRAINING)
+    await mesh.acme.wait(TRAINING)

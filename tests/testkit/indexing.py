@@ -38,7 +38,7 @@ class Indexer:
     """A processor. A document is passages with an empty line between; a line ``# Heading`` and one ``page 3`` may come before.
 
     ``model`` is the name that is written with the vectors. Documents wait at ``gates`` of their id before they are indexed,
-    and tell their ``stages`` there.
+    and tell their ``stages`` there, which are also what is told of them when they have ended.
     """
 
     pool: postgres.Pool
@@ -67,7 +67,7 @@ class Indexer:
             written = await index(
                 self.pool, shard, document, IndexedDocument(hashlib.sha256(content).digest(), media_type, self.model, store)
             )
-        return Done(chunks=len(chunks), superseded=not written)
+        return Done(chunks=len(chunks), superseded=not written, stages=tuple(self.stages.get(document.document_id, ())))
 
 
 def passages(text: str) -> list[Chunk]:
