@@ -41,7 +41,7 @@ function plans(found, act) {
       plan.order && button("Clear", () => act(clear({ plan: plan.plan })), { "aria-label": `Clear plan ${plan.plan}` }),
     ],
   ]);
-  return table("Plans", ["Plan", "#Guaranteed", "#Burst", "#Now", "Order", ""], rows, "No plans.");
+  return table("Plans", ["Plan", "#Guaranteed", "#Burst", "#Now", "Order", "Change"], rows, "No plans.");
 }
 
 function orders(found, act) {
@@ -52,7 +52,7 @@ function orders(found, act) {
       button("Clear", () => act(clear({ tenant_id: one.subject.tenant_id })), { "aria-label": `Clear tenant ${one.subject.tenant_id}` }),
     ],
   ]);
-  return table("Orders for tenants", ["Tenant", "Order", ""], rows, "No orders.");
+  return table("Orders for tenants", ["Tenant", "Order", "Change"], rows, "No orders.");
 }
 
 function decisions(found) {
