@@ -22,7 +22,7 @@ from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, Stor
 from doctrain_mesh.observability.metrics import POOL_CONNECTIONS, Reading
 from doctrain_mesh.observability.outage import Outage, cause
 from doctrain_mesh.postgres import database_url
-from doctrain_mesh.supervise import deadline, guard_cancellation, to_the_end
+from doctrain_mesh.supervise import cancellation_first, deadline, guard_cancellation, to_the_end
 
 Record: TypeAlias = asyncpg.Record
 OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -85,18 +85,14 @@ async def available(operation: str, connection: Connection | None = None) -> Asy
     ``connection`` is the one of the caller's own that is used within: once it is closed, whatever it refuses is the server's absence. What
     an open one refuses (two operations at once, say) is a mistake of this program, which no repetition mends, and passes.
 
-    A cancelled task rolls its transaction back first; on a lost connection the error of that takes the cancellation's place, and who
-    catches StoreUnavailableError would work on. So it is cancelled here once more.
+    A cancelled task rolls its transaction back first, or closes a connection that it was refused; an error of that, or the one before it,
+    takes the cancellation's place, and who catches StoreUnavailableError would work on. So it is cancelled here once more.
     """
-    task = asyncio.current_task()
-    cancelled_before = task.cancelling() if task is not None else 0
     try:
-        async with guard_cancellation(operation):
+        async with cancellation_first(), guard_cancellation(operation):
             with _lost_once(lambda: connection is not None and _is_closed(connection)):
                 yield
     except (*_AWAY, OperationTimeoutError) as error:
-        if task is not None and task.cancelling() > cancelled_before:
-            raise asyncio.CancelledError from error
         if isinstance(error, asyncpg.TransactionRollbackError):
             log.warning("Postgres undid a transaction that waited in a circle with another (%s): %s", operation, cause(error))
         elif isinstance(error, _OUR_OWN_DOING):
@@ -146,7 +142,7 @@ async def _reaching(url: str, *, starting: bool) -> AsyncIterator[None]:
     """
     database_url.check(url)
     try:
-        async with guard_cancellation("connecting to Postgres"):
+        async with cancellation_first(), guard_cancellation("connecting to Postgres"):
             yield
     except (*_AWAY, OperationTimeoutError) as error:
         sentence = _refusal(url, error)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import asyncpg
 import pytest
 
 from doctrain_mesh import postgres
-from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.errors import StoreRestoredError, StoreUnavailableError
 from doctrain_mesh.postgres import connections
 
 
@@ -92,23 +93,24 @@ async def test_a_session_that_its_own_process_lost_is_no_outage(error: Exception
     assert bool(told) == alarm
 
 
-async def _rolls_back_on_a_lost_connection() -> None:
+REFUSED = asyncpg.InterfaceError("connection is closed")
+
+
+async def _is_cancelled_and_raises(error: Exception) -> None:
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
-        raise asyncpg.InterfaceError("connection is closed") from None
+        raise error from None
 
 
-async def test_a_cancelled_loop_ends_though_its_rollback_fails() -> None:
-    async def loop() -> None:
-        while True:
-            try:
-                async with postgres.available("working"):
-                    await _rolls_back_on_a_lost_connection()
-            except StoreUnavailableError:
-                await asyncio.sleep(0)
+@pytest.mark.parametrize("error", [REFUSED, StoreRestoredError("Postgres is not where it was.")], ids=["rollback", "refused connection"])
+async def test_who_is_cancelled_does_not_work_on_though_the_clean_up_raises_something_else(error: Exception) -> None:
+    async def would_work_on() -> None:
+        with contextlib.suppress(StoreUnavailableError):
+            async with postgres.available("working"):
+                await _is_cancelled_and_raises(error)
 
-    task = asyncio.create_task(loop())
+    task = asyncio.create_task(would_work_on())
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait({task}, timeout=1)
@@ -118,7 +120,7 @@ async def test_a_cancelled_loop_ends_though_its_rollback_fails() -> None:
 async def test_a_timeout_whose_rollback_fails_is_a_timeout() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01), postgres.available("working"):
-            await _rolls_back_on_a_lost_connection()
+            await _is_cancelled_and_raises(REFUSED)
 
 
 async def test_a_lost_connection_is_an_absent_store_also_while_a_task_cleans_up() -> None:
