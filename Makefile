@@ -16,7 +16,7 @@ KEEP ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check format protos model docs test chaos chaos-proof simulate hostile quality demo bench bench-pipeline lock audit build clean distclean
+.PHONY: help setup setup-test check format protos model docs images test chaos chaos-proof simulate hostile quality demo bench bench-pipeline lock audit build clean distclean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ model: setup ## Write the graph of the embedding model anew
 
 docs: setup ## Regenerate docs/reference/settings.md
 	$(BIN)/python scripts/gen_settings.py
+
+images: setup setup-test ## Take the pictures of the dashboard in docs/images/ anew
+	PYTHONPATH=tests $(BIN)/python scripts/gen_images.py
 
 test: setup setup-test ## Run the tests on real servers; ARGS go to pytest: make test ARGS="-k shard -x"
 	$(BIN)/pytest -n auto --dist loadgroup $(ARGS)

@@ -4,7 +4,7 @@ import { call } from "../api.js";
 import { ask } from "../dialog.js";
 import { h, render } from "../dom.js";
 import { moment, number } from "../format.js";
-import { button, table } from "../parts.js";
+import { acts, button, table } from "../parts.js";
 import { poll } from "../poll.js";
 import { tell } from "../told.js";
 
@@ -36,10 +36,9 @@ export const concurrency = {
 function plans(found, act) {
   const rows = found.map((plan) => [
     plan.plan, plan.plan, number(plan.slots), number(plan.burst_slots), number(plan.current_slots), plan.order ? told(plan.order) : "–",
-    [
+    acts(`Orders for plan ${plan.plan}`,
       button("Order …", () => act(order({ plan: plan.plan, standing: plan.order })), { "aria-label": `Order for plan ${plan.plan}` }),
-      plan.order && button("Clear", () => act(clear({ plan: plan.plan })), { "aria-label": `Clear plan ${plan.plan}` }),
-    ],
+      plan.order && button("Clear", () => act(clear({ plan: plan.plan })), { "aria-label": `Clear plan ${plan.plan}` })),
   ]);
   return table("Plans", ["Plan", "#Guaranteed", "#Burst", "#Now", "Order", "Change"], rows, "No plans.");
 }
@@ -47,10 +46,9 @@ function plans(found, act) {
 function orders(found, act) {
   const rows = found.map((one) => [
     one.subject.tenant_id, one.subject.tenant_id, told(one),
-    [
+    acts(`Orders for tenant ${one.subject.tenant_id}`,
       button("Order …", () => act(order({ tenant: one.subject.tenant_id, standing: one })), { "aria-label": `Order for tenant ${one.subject.tenant_id}` }),
-      button("Clear", () => act(clear({ tenant_id: one.subject.tenant_id })), { "aria-label": `Clear tenant ${one.subject.tenant_id}` }),
-    ],
+      button("Clear", () => act(clear({ tenant_id: one.subject.tenant_id })), { "aria-label": `Clear tenant ${one.subject.tenant_id}` })),
   ]);
   return table("Orders for tenants", ["Tenant", "Order", "Change"], rows, "No orders.");
 }
