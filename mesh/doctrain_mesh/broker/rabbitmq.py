@@ -26,7 +26,7 @@ from aiormq.exceptions import ChannelAccessRefused, InvalidFrameError
 from doctrain_mesh.errors import BrokerUnavailableError, OperationTimeoutError
 from doctrain_mesh.observability.outage import Outage, cause
 from doctrain_mesh.ports import Consumer, Delivery, Message, QueueDepth
-from doctrain_mesh.supervise import deadline, forever, guard_cancellation
+from doctrain_mesh.supervise import cancellation_first, deadline, forever, guard_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -300,7 +300,7 @@ class _RabbitMQDelivery:
 async def _available(operation: str) -> AsyncIterator[None]:
     """Names the operation in the BrokerUnavailableError that replaces a lost or overdue broker's many errors."""
     try:
-        async with guard_cancellation(operation.capitalize()):
+        async with cancellation_first(), guard_cancellation(operation.capitalize()):
             yield
     except (AuthenticationError, ProbableAuthenticationError) as error:
         sentence = "RabbitMQ refused the user or password in DOCTRAIN_BROKER_URL."

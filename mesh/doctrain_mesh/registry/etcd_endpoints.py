@@ -15,7 +15,7 @@ from aetcd import rpc
 
 from doctrain_mesh.errors import ConfigurationError, OperationTimeoutError, RegistryUnavailableError
 from doctrain_mesh.observability.outage import Outage
-from doctrain_mesh.supervise import guard_cancellation
+from doctrain_mesh.supervise import cancellation_first, guard_cancellation
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ class Endpoints:
     async def blaming(self, stubs: Stubs, operation: str) -> AsyncIterator[None]:
         """Translates errors, and moves on from this endpoint unless somebody else did already."""
         try:
-            async with guard_cancellation(operation):
+            async with cancellation_first(), guard_cancellation(operation):
                 yield
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, OperationTimeoutError) as error:
             raise self._servers.blame(self._all.index(stubs), stubs, operation, error) from error
