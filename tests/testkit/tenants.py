@@ -22,7 +22,12 @@ async def start(real_mesh: Mesh, *, workers: int = 3, settings: Mapping[str, str
 
 async def tenant(real_mesh: Mesh, name: str, plan: str, *, ca: str | None = None) -> doctrain.AsyncClient:
     """A client of a new tenant; ``ca`` where coordinators speak TLS."""
+    return doctrain.AsyncClient(real_mesh.addresses, api_key=await tenant_key(real_mesh, name, plan, ca=ca), ca=ca)
+
+
+async def tenant_key(real_mesh: Mesh, name: str, plan: str, *, ca: str | None = None) -> str:
+    """The API key of a new tenant."""
     async with doctrain.AsyncClient(real_mesh.addresses, api_key=real_mesh.operator_key, ca=ca) as operator:
         await operator.fleet.create_tenant(name, plan=plan)
         made = await operator.fleet.create_key(fleet_pb2.ROLE_TENANT, tenant_id=name)
-    return doctrain.AsyncClient(real_mesh.addresses, api_key=made.key, ca=ca)
+    return made.key
