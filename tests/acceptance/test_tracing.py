@@ -28,8 +28,10 @@ async def test_one_trace_connects_call_publish_shard_documents_stages_and_commit
             documents.append(pb.DocumentInput(document_id="program", content=b"\x7fELF\x02\x01"))
             started = await client.start_training(documents=documents)
             ended = await client.wait(started.training.training_task_id)
+            listed = {d.document_id: d.trace_id async for d in client.list_documents(ended.training_task_id, [pb.DOCUMENT_STATE_FAILED])}
         assert (ended.completed, ended.failed) == (3, 1)
         assert ended.trace_id
+        assert listed == {"program": ended.trace_id}
 
         def names() -> set[str]:
             return {span.name for span in collector.trace(ended.trace_id)}
