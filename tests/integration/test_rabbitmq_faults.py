@@ -1,4 +1,4 @@
-"""RabbitMQ killed, frozen, wiped, out of memory: doctrain waits, says so in time, and goes on by itself."""
+"""RabbitMQ killed, frozen, wiped, out of memory or disk: doctrain waits, says so in time, and goes on by itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from doctrain_mesh.broker.rabbitmq import CLOSE_SECONDS, RabbitMQBroker
 from doctrain_mesh.errors import BrokerUnavailableError
 from doctrain_mesh.ports import Consumer, Delivery, Message
 from testkit.certificates import self_signed, signed
-from testkit.rabbitmq import QueuePlace, RabbitMQServer
+from testkit.rabbitmq import QueuePlace, RabbitMQServer, Resource
 from testkit.server import free_port
 from testkit.waiting import wait_until
 
@@ -223,11 +223,14 @@ async def test_a_process_starts_before_its_broker_and_begins_when_it_comes(own_r
         assert not consumer.unsubscribed
 
 
-async def test_acks_arrive_while_an_alarm_holds_publications_back(own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker) -> None:
+@pytest.mark.parametrize("short_of", ["memory", "disk"])
+async def test_acks_arrive_while_an_alarm_holds_publications_back(
+    own_rabbitmq: RabbitMQServer, broker: RabbitMQBroker, short_of: Resource
+) -> None:
     await broker.publish([Message(b"1"), Message(b"2")])
     async with broker.consume(1) as consumer:
         first = await receive(consumer)
-        async with own_rabbitmq.alarm():
+        async with own_rabbitmq.alarm(short_of):
             with pytest.raises(BrokerUnavailableError):
                 await broker.publish([Message(b"3")])
             await first.ack()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import aio_pika
@@ -18,6 +19,13 @@ from testkit.server import Server, free_port, unavailable
 
 # Debian's rabbitmq-server on PATH is a wrapper that becomes the user rabbitmq in /var/lib; this is what it wraps.
 _DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+Resource = Literal["memory", "disk"]
+# How rabbitmqctl sets a limit, one that no machine keeps, and the one that the node starts with.
+_LIMITS: dict[Resource, tuple[tuple[str, ...], str, str]] = {
+    "memory": (("set_vm_memory_high_watermark", "absolute"), "1MB", "2GB"),
+    "disk": (("set_disk_free_limit",), "1000000GB", "50MB"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,8 @@ class RabbitMQServer(Server):
         settings = {
             "listeners.tcp.1": f"127.0.0.1:{self.port}",
             "num_acceptors.tcp": "2",
-            "vm_memory_high_watermark.absolute": "2GB",
-            "disk_free_limit.absolute": "50MB",
+            "vm_memory_high_watermark.absolute": _LIMITS["memory"][2],
+            "disk_free_limit.absolute": _LIMITS["disk"][2],
             "raft.wal_max_size_bytes": "16000000",
         }
         if self.tls:
@@ -124,22 +132,23 @@ class RabbitMQServer(Server):
         await asyncio.sleep(1.2)
 
     @asynccontextmanager
-    async def alarm(self) -> AsyncIterator[None]:
-        """While open the node believes itself short of memory: it reads no connection that publishes."""
-        await self.ask("set_vm_memory_high_watermark", "absolute", "1MB")
+    async def alarm(self, short_of: Resource = "memory") -> AsyncIterator[None]:
+        """While open the node believes itself short of memory or disk: it reads no connection that publishes."""
+        setting, short, enough = _LIMITS[short_of]
+        await self.ask(*setting, short)
         try:
             yield
         finally:
-            await self.ask("set_vm_memory_high_watermark", "absolute", "2GB")
+            await self.ask(*setting, enough)
 
-    async def ask(self, *arguments: str) -> None:
-        """rabbitmqctl; takes a second or two."""
+    async def ask(self, *arguments: str) -> str:
+        """rabbitmqctl, and what it prints; takes a second or two."""
         program = _DEBIAN.with_name("rabbitmqctl")
         command = [str(program) if program.exists() else "rabbitmqctl", "-n", self.environment()["RABBITMQ_NODENAME"], *arguments]
-        process = await asyncio.create_subprocess_exec(
-            *command, env={**os.environ, **self.environment()}, stdout=asyncio.subprocess.DEVNULL
-        )
-        assert await process.wait() == 0, f"rabbitmqctl {' '.join(arguments)} failed"
+        process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **self.environment()}, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        assert process.returncode == 0, f"rabbitmqctl {' '.join(arguments)} failed"
+        return output.decode()
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[QueuePlace]:

@@ -1,4 +1,4 @@
-"""RabbitMQ killed, frozen, wiped, short of memory, and its connections cut."""
+"""RabbitMQ killed, frozen, wiped, short of memory or disk, and its connections cut."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import ClassVar
 
 from chaos.faults.fault import Fault
+from testkit.rabbitmq import Resource
 
 
 class Killed(Fault):
@@ -64,17 +65,25 @@ class MemoryAlarm(Fault):
     server = "RabbitMQ"
     seconds: ClassVar[tuple[float, float]] = (2.0, 5.0)
     to_heal = True
+    short_of: ClassVar[Resource] = "memory"
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._alarm = AsyncExitStack()
 
     async def inject(self) -> str:
-        await self._alarm.enter_async_context(self.world.rabbitmq.alarm())
+        await self._alarm.enter_async_context(self.world.rabbitmq.alarm(self.short_of))
         return "RabbitMQ"
 
     async def heal(self) -> None:
         await self._alarm.aclose()
+
+
+class DiskAlarm(MemoryAlarm):
+    """The same for want of disk: an alarm of its own, which its own limit raises and ends."""
+
+    name = "RabbitMQ disk alarm"
+    short_of = "disk"
 
 
 class ConnectionsCut(Fault):
@@ -87,4 +96,4 @@ class ConnectionsCut(Fault):
         return f"{self.world.broker_network.cut()} connections"
 
 
-FAULTS = (Killed, Frozen, Wiped, MemoryAlarm, ConnectionsCut)
+FAULTS = (Killed, Frozen, Wiped, MemoryAlarm, DiskAlarm, ConnectionsCut)
