@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import aio_pika
 import pytest
 
 from doctrain_mesh.broker import rabbitmq
-from doctrain_mesh.broker.rabbitmq import CLOSE_SECONDS, RabbitMQBroker
+from doctrain_mesh.broker.rabbitmq import CLOSE_SECONDS, DELIVERY_LIMIT, RabbitMQBroker
 from doctrain_mesh.errors import BrokerUnavailableError
 from doctrain_mesh.ports import Consumer, Delivery, Message
 from testkit.certificates import self_signed, signed
@@ -197,6 +198,31 @@ async def test_an_unroutable_message_is_an_error_and_the_next_call_mends_it(brok
         await broker.publish([Message(b"2", message_id="same"), Message(b"2", message_id="same")])
     await broker.publish([Message(b"3")])
     assert (await broker.depth()).ready == 1
+
+
+async def test_a_message_that_comes_back_often_is_delivered_still(
+    own_rabbitmq: RabbitMQServer, place: QueuePlace, broker: RabbitMQBroker
+) -> None:
+    """RabbitMQ 4 gives up after 20 deliveries where its queue does not say otherwise."""
+    await broker.publish([Message(b"again and again")])
+    async with await aio_pika.connect(place.url) as connection, connection.channel() as channel:
+        queue = await channel.get_queue(place.queue)
+        for _ in range(30):
+            incoming = await queue.get(timeout=10, fail=True)
+            await incoming.reject(requeue=True)
+            await wait_until(lambda: _depth_is(broker, 1))
+    async with broker.consume(1) as consumer:
+        assert (await receive(consumer)).message.body == b"again and again"
+    declared = json.loads(await own_rabbitmq.ask("list_queues", "name", "arguments", "--formatter", "json"))
+    arguments = {row["name"]: {name: value for name, _, value in row["arguments"]} for row in declared}
+    dead = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
+    assert arguments[f"{place.queue}.dead"] == dead
+    assert arguments[place.queue] == {
+        **dead,
+        "x-dead-letter-exchange": f"{place.queue}.dead",
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
 
 
 async def test_a_consumer_whose_queue_is_deleted_subscribes_anew(broker: RabbitMQBroker, place: QueuePlace) -> None:
