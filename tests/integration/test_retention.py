@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.timeout(120)]
 async def served(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Coordinators]:
     monkeypatch.setattr(removals, "RETENTION_SECONDS", 0.0)
     monkeypatch.setattr(removals, "LOOK_SECONDS", 0.1)
-    kept = {"keep_trainings_days": 30.0, "keep_uploads_days": 10.0, "keep_audit_days": 100.0}
+    kept: dict[str, Any] = {"keep_trainings_days": 30.0, "keep_uploads_days": 10.0, "keep_audit_days": 100.0}
     async with coordinators(postgres, tmp_path, count=2, **kept) as running:
         yield running
 

@@ -17,6 +17,7 @@ from doctrain.errors import DoctrainError
 from doctrain_coordinator import app
 from doctrain_coordinator.tenants.identity import ROLE_NAMES
 from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.ports import Broker
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
 
@@ -28,7 +29,7 @@ class Coordinators:
     stack: AsyncExitStack
     settings: Settings
     running: list[app.Running] = field(default_factory=list)
-    broker: MemoryBroker = field(default_factory=MemoryBroker)
+    broker: Broker = field(default_factory=MemoryBroker)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
 
     async def key(self, role: int, tenant: str = "") -> str:
@@ -61,8 +62,10 @@ DRAINED_SECONDS = 0.02
 
 
 @asynccontextmanager
-async def coordinators(database_url: str, folder: Path, *, count: int = 1, **settings: Any) -> AsyncIterator[Coordinators]:
-    """``count`` coordinators; ``documents`` below the folder is the root of ``file://``."""
+async def coordinators(
+    database_url: str, folder: Path, *, count: int = 1, broker: Broker | None = None, **settings: Any
+) -> AsyncIterator[Coordinators]:
+    """``count`` coordinators; ``documents`` below the folder is the root of ``file://``. ``broker``: None for one in this process."""
     (folder / "documents").mkdir(exist_ok=True)
     (folder / "blobs").mkdir(exist_ok=True)
     chosen = Settings(
@@ -75,14 +78,14 @@ async def coordinators(database_url: str, folder: Path, *, count: int = 1, **set
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "MOVE_SECONDS", DRAINED_SECONDS)
-        async with _running(chosen, count) as made:
+        async with _running(chosen, count, broker or MemoryBroker()) as made:
             yield made
 
 
 @asynccontextmanager
-async def _running(chosen: Settings, count: int) -> AsyncIterator[Coordinators]:
+async def _running(chosen: Settings, count: int, broker: Broker) -> AsyncIterator[Coordinators]:
     async with AsyncExitStack() as services, AsyncExitStack() as clients:
-        made = Coordinators(clients, chosen)
+        made = Coordinators(clients, chosen, broker=broker)
         for _ in range(count):
             context = app.running(chosen, broker=made.broker, registry=made.registry)
             made.running.append(await services.enter_async_context(context))

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.ports import Broker
 
 
-def subscribed(broker: MemoryBroker) -> list[Any]:
+def subscribed(broker: Broker) -> list[Any]:
     """The consumers of the shard queue that receive, in the order of their next deliveries."""
+    assert isinstance(broker, MemoryBroker)
     return [consumer for consumer in broker._shards._consumers if not consumer.unsubscribed]
 
 

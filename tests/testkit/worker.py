@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.ports import Broker
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_mesh.settings import Settings
 from doctrain_worker import app
@@ -55,7 +55,7 @@ class Documents:
 
 @asynccontextmanager
 async def working(
-    broker: MemoryBroker,
+    broker: Broker,
     processor: Any,
     *coordinators: str,
     guardian: Guardian,
@@ -75,12 +75,12 @@ async def working(
 
 
 @asynccontextmanager
-async def worker(broker: MemoryBroker, processor: Any, *coordinators: str, **chosen: Any) -> AsyncIterator[app.Running]:
+async def worker(broker: Broker, processor: Any, *coordinators: str, **chosen: Any) -> AsyncIterator[app.Running]:
     """The same with a guardian of its own."""
     async with Guardian.open() as guardian, working(broker, processor, *coordinators, guardian=guardian, **chosen) as running:
         yield running
 
 
-async def settled(broker: MemoryBroker) -> bool:
+async def settled(broker: Broker) -> bool:
     """Whether, with no consumer left, no message came back: all were acked."""
     return (await broker.depth()).ready == 0
