@@ -90,6 +90,11 @@ class Rule:
         """Every piece waits, both ways."""
         self.there.delay_seconds = self.back.delay_seconds = seconds
 
+    def forget(self) -> None:
+        """Connections that are open are dead for good, and neither end is told, as behind a gateway that forgot them; new ones pass."""
+        self.stall()
+        self.there, self.back = Direction(), Direction()
+
     def reset(self) -> int:
         """Ends every connection with a reset; answers how many there were."""
         for writer in self.open:
