@@ -42,7 +42,7 @@ def _quiet(facts: dict[str, Any], world: World) -> bool:
     workers = {post.name: 1 for post in world.fleet.workers}
     registered = sorted([*workers, *(post.name for post in world.fleet.coordinators)])
     return (
-        facts["in_flight"] == facts["unsettled"] == facts["queue"] == 0
+        facts["in_flight"] == facts["unsettled"] == facts["queue"] == facts["dead"] == 0
         and facts["live"] == workers
         and sorted(facts["registered"]) == registered
     )

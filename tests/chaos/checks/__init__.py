@@ -21,6 +21,7 @@ RULES = (
     attempts.only_what_was_in_flight_runs_again,
     slots.never_counted_over_the_plan,
     slots.never_running_over_the_plan,
+    slots.never_running_uncounted,
     rest.acks_follow_commits,
     rest.nothing_is_left,
     parts.they_end_when_told_to,

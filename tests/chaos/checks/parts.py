@@ -80,7 +80,7 @@ def frozen_workers_are_taken_back(evidence: Evidence) -> Iterator[str]:
     """A worker that stood still for longer than its lease has no session left before it wakes, whatever it was doing."""
     samples = evidence.of("samples")
     for fault in evidence.of("faults"):
-        if "frozen past its lease" not in fault["kind"] or not fault["alone"]:
+        if "past its lease" not in fault["kind"] or not fault["alone"]:
             continue
         allowed = LEASE_SECONDS + TAKE_BACK_SECONDS + _standstill(samples, fault["made"], fault["healed"])
         late = fault["made"] + allowed

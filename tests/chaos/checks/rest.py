@@ -25,7 +25,7 @@ def acks_follow_commits(evidence: Evidence) -> Iterator[str]:
 def nothing_is_left(evidence: Evidence) -> Iterator[str]:
     """Empty queues, no shard in flight, one session a worker, everybody registered once."""
     rest = evidence.rest
-    for what in ("in_flight", "queue", "unsettled"):
+    for what in ("in_flight", "queue", "dead", "unsettled"):
         if rest[what]:
             yield f"{what}: {rest[what]}"
     parts = {line["part"] for line in evidence.of("boots")}
