@@ -29,7 +29,7 @@ HOLDER = (
     "select pid from pg_locks join pg_stat_activity using (pid) "
     "where locktype = 'advisory' and granted and application_name = 'doctrain removal' and datname = current_database()"
 )
-KEPT = {"keep_trainings_days": 30.0, "keep_uploads_days": 10.0, "keep_audit_days": 100.0}
+KEPT: dict[str, Any] = {"keep_trainings_days": 30.0, "keep_uploads_days": 10.0, "keep_audit_days": 100.0}
 
 
 @pytest.fixture
