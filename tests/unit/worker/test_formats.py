@@ -189,6 +189,40 @@ def test_a_page_gives_its_main_content_with_the_title() -> None:
     assert "About us" not in found
 
 
+ADVICE = "<p>" + "A night train leaves at ten in the evening and reaches the coast at seven, with two stops in the mountains. " * 3 + "</p>"
+
+
+def test_a_page_keeps_what_is_no_navigation_however_little_it_is() -> None:
+    page = (
+        "<title>Trains</title><nav><a href='/'>Home</a></nav><div><ul><li><a href='/a'>Tickets</a><li><a href='/b'>Contact</a></ul></div>"
+        f"<h1>Timetable</h1>{ADVICE}<h2>Fares</h2><table><tr><th>Class<th>Price<tr><td>QQ-77<td>5</table>"
+        f"<h3>On board</h3><ul><li>Toaster</ul>{ADVICE}<ul><li><a href='/x'>Dogs</a><li><a href='/y'>Bicycles</a></ul><p>Ring 555-0199.</p>"
+        "<div class='sidebar'><p><a href='/c'>News</a> <a href='/d'>Offers</a></p></div><footer>Written in Bremen.</footer>"
+    )
+    assert [block.text for block in blocks(page.encode(), "a.html") if "night train" not in block.text] == [
+        "# Trains",
+        "# Timetable",
+        "## Fares",
+        "| Class | Price |\n| --- | --- |\n| QQ-77 | 5 |",
+        "### On board",
+        "- Toaster",
+        "- Dogs\n- Bicycles",
+        "Ring 555-0199.",
+        "Written in Bremen.",
+    ]
+
+
+def test_a_page_of_few_words_keeps_its_headings() -> None:
+    page = b"<title>FAQ</title><nav>Homepage</nav><h1>FAQ</h1><h2>Opening hours</h2><p>Nine to five.</p><h2>Parking</h2><p>Behind the house.</p>"
+    assert [block.text for block in blocks(page, "a.html")] == [
+        "# FAQ",
+        "## Opening hours",
+        "Nine to five.",
+        "## Parking",
+        "Behind the house.",
+    ]
+
+
 def test_a_page_too_large_to_look_for_its_main_content_is_read_whole() -> None:
     page = "<title>Tides</title><nav>About us</nav>" + "<p>The moon raises the tides.</p>" * 150_000
     found = text(page.encode(), "a.html")

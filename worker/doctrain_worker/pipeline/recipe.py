@@ -14,7 +14,7 @@ from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import DocumentTask
 from doctrain_worker.pipeline.wire import ReadLimits
 
-READING = 3
+READING = 4
 """The version of our stage ``read``: raised with each change of the slices that it makes of a document."""
 
 CUTTING = 2

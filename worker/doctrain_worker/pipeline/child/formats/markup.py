@@ -27,7 +27,11 @@ _LINES = re.compile(r"\s*\n\s*")
 
 def blocks(html: str) -> Iterator[Block]:
     """The blocks of a page, or of a part of one. Raises Refusal TOO_DEEP."""
-    tree = _tree(html)
+    yield from blocks_of(parsed(html))
+
+
+def blocks_of(tree: Any) -> Iterator[Block]:
+    """As ``blocks``, of the tree of a page."""
     if tree is None:
         return
     said: list[str] = []
@@ -52,22 +56,21 @@ def blocks(html: str) -> Iterator[Block]:
         said.append(_flat(element.text))
 
 
-def title(html: str) -> str:
+def title(tree: Any) -> str:
     """The page's title, in one line."""
-    tree = _tree(html)
     return "" if tree is None else " ".join((tree.findtext(".//title") or "").split())
 
 
-def _tree(html: str) -> Any:
-    """None when there is nothing but comments or space."""
+def parsed(html: str) -> Any:
+    """A page as a tree; None when there is nothing but comments or space. Raises Refusal TOO_DEEP."""
     parser = lxml.html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
     try:
-        tree = lxml.html.document_fromstring(html.encode(), parser=parser)
+        found = lxml.html.document_fromstring(html.encode(), parser=parser)
     except lxml.etree.ParserError:
         return None
     if any("Excessive depth" in entry.message for entry in parser.error_log):
         raise Refusal("TOO_DEEP", "The document's elements are within one another too deeply; save it in a simpler form.", resource=True)
-    return tree
+    return found
 
 
 def _whole(element: Any, tag: str) -> list[Block] | None:
