@@ -213,8 +213,11 @@ def test_a_page_keeps_what_is_no_navigation_however_little_it_is() -> None:
 
 
 def test_a_page_of_few_words_keeps_its_headings() -> None:
-    page = b"<title>FAQ</title><nav>Homepage</nav><h1>FAQ</h1><h2>Opening hours</h2><p>Nine to five.</p><h2>Parking</h2><p>Behind the house.</p>"
-    assert [block.text for block in blocks(page, "a.html")] == [
+    page = (
+        "<title>FAQ</title><nav>Homepage</nav><h1>FAQ</h1>"
+        "<h2>Opening hours</h2><p>Nine to five.</p><h2>Parking</h2><p>Behind the house.</p>"
+    )
+    assert [block.text for block in blocks(page.encode(), "a.html")] == [
         "# FAQ",
         "## Opening hours",
         "Nine to five.",

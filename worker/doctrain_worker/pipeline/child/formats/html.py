@@ -1,7 +1,7 @@
 """HTML: what a page says, without its navigation.
 
-What is marked as navigation is left out. So are lists and lines that are mostly links, stand before or beside the content, and are left out by
-the finder of main content, too: it takes headings, lists and short pages for boilerplate as well, so alone it is not believed.
+What is marked as navigation is left out. So are lists and lines that are mostly links, stand before or beside the content, and are left
+out by the finder of main content, too: it takes headings, lists and short pages for boilerplate as well, so alone it is not believed.
 """
 
 from __future__ import annotations
