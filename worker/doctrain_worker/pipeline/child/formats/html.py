@@ -35,11 +35,12 @@ _LISTED = "|".join(
     )
 )
 """Where links stand one after the other."""
-_BESIDE = re.compile(r"\b(?:nav|menu|sidebar|breadcrumbs?|toolbar|toc|header|footer|portlet|portal)|navigation", re.IGNORECASE)
+_BESIDE = re.compile(r"\b(?:nav|menu|sidebar|breadcrumbs?|toolbar|toc|header|footer|portlet|portal|aside)|navigation", re.IGNORECASE)
 """What pages call what is not their content: in an element's name, id or classes."""
 _MOSTLY = 0.6
 _COMPARED = 60
 """By so many characters of its beginning a list is known again in the main content."""
+_LOOKED_AT = 1000
 
 
 def read(source: Source) -> Content:
@@ -57,7 +58,8 @@ def read(source: Source) -> Content:
 def _menus(tree: Any, page: str) -> list[Any]:
     """What is mostly links, and no main content; nothing where there is none to be found."""
     before = set(tree.xpath("(.//h1)[1]/preceding::*"))
-    listed = [found for found in tree.xpath(_LISTED) if _is_mostly_links(found) and (found in before or _is_beside(found))]
+    known = {tree: False}
+    listed = [found for found in tree.xpath(_LISTED) if _is_mostly_links(found) and (found in before or _is_beside(found, known))]
     main = _main_content(page) if listed else None
     if main is None:
         return []
@@ -80,16 +82,18 @@ def _is_mostly_links(element: Any) -> bool:
     return len(linked) > 1 and sum(linked) > _MOSTLY * len(_words(element))
 
 
-def _is_beside(element: Any) -> bool:
-    return any(_BESIDE.search(f"{one.tag} {one.get('id', '')} {one.get('class', '')}") or one.tag == "aside" for one in _upwards(element))
-
-
-def _upwards(element: Any) -> Iterator[Any]:
-    """It and what it is in, as far as the page's body."""
-    for one in chain((element,), element.iterancestors()):
-        if one.tag in ("body", "html"):
-            return
-        yield one
+def _is_beside(element: Any, known: dict[Any, bool]) -> bool:
+    """Whether its name, or that of what it is in, says so; ``known``: what was asked before, and the tree."""
+    asked = []
+    while element not in known:
+        asked.append(element)
+        named = element.tag not in ("body", "html") and f"{element.tag} {element.get('id', '')} {element.get('class', '')}"
+        if named and _BESIDE.search(named):
+            known[element] = True
+        else:
+            element = element.getparent()
+    known.update(dict.fromkeys(asked, known[element]))
+    return known[element]
 
 
 def _words(element: Any) -> str:
@@ -97,7 +101,12 @@ def _words(element: Any) -> str:
 
 
 def _beginning(element: Any) -> str:
-    return _words(element)[:_COMPARED]
+    said = ""
+    for text in element.itertext():
+        said = " ".join(f"{said} {text[:_LOOKED_AT]}".split())
+        if len(said) >= _COMPARED:
+            break
+    return said[:_COMPARED]
 
 
 def _remove(elements: list[Any]) -> None:
