@@ -1,6 +1,6 @@
 """How long work stands still when a part is lost, and what it costs: real servers, two coordinators, three workers.
 
-    PYTHONPATH=tests python -m benchmarks.recovery [CASE ...] [--rounds N]
+    PYTHONPATH=tests:. python -m benchmarks.recovery [CASE ...] [--rounds N]
 
 CASE: worker-main worker-tree worker-frozen broker-killed broker-wiped etcd-away postgres-killed coordinator-killed; default:
 all. Every round starts a fresh mesh with every worker busy. Seconds are measured on the clock that all processes share.
