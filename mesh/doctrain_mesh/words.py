@@ -4,19 +4,27 @@ A word is a run of letters, digits and the marks upon them, in one case, without
 is found by ``CAFE`` and a ligature by its letters. Scripts that put no space between words give pairs of characters
 instead, each overlapping the next (``東京都`` is ``東京``, ``京都``), and the last character alone: a single one is then found
 by what begins with it.
+
+Anybody's text and query come here, on loops that answer others as well: of a run that is longer than any word only the
+beginning is looked at, for a letter may stand for eighteen, and marks are put in order in the square of their number.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 LONGEST_WORD = 64
 """Characters; what is longer is found by as many of its first ones."""
+
+_LONGEST_RUN = 4 * LONGEST_WORD
+"""Characters: a word of the longest, with three marks on each of its letters."""
 
 # Thai, Lao, Myanmar, Khmer, Japanese, Chinese and Korean.
 _UNSPACED = (
@@ -28,6 +36,7 @@ _UNSPACED_LETTER = re.compile(".[\u3099\u309a\uff9e\uff9f]?")  # with the sign t
 _UNSEEN = "\u00ad\u200b-\u200d\u2060\ufeff"
 # Accents, points of Hebrew, vowels of Arabic and the stroke that lengthens its words, and what is not seen at all.
 _DROPPED = re.compile(f"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed{_UNSEEN}]")
+_DECIMAL = re.compile("[^\\D0-9]")
 
 
 class Placed(NamedTuple):
@@ -56,11 +65,15 @@ def placed(text: str) -> Iterator[Placed]:
             yield from (Placed(word, start, match.end()) for word in _spaced(run))
 
 
-def queried(text: str) -> list[str]:
-    """The different words to look for, in the order of a query; the last character of a longer run says nothing by itself."""
-    found = list(placed(text))
-    ends = {word.end for word in found if not is_single(word.word)}
-    return list(dict.fromkeys(word.word for word in found if not (is_single(word.word) and word.end in ends)))
+def queried(text: str, most: int = sys.maxsize) -> list[str]:
+    """The first different words to look for, in the order of a query; the last character of a longer run says nothing by itself."""
+    found: dict[str, None] = {}
+    for _, ending in groupby(placed(text), attrgetter("end")):
+        together = [word.word for word in ending]
+        found.update(dict.fromkeys([word for word in together if not is_single(word)] or together))
+        if len(found) >= most:
+            break
+    return list(found)[:most]
 
 
 def is_single(word: str) -> bool:
@@ -81,24 +94,39 @@ def condition(tenant: int, word: str) -> str:
 def _pairs(run: str, start: int) -> Iterator[Placed]:
     """The words of a run without spaces that begins at ``start``."""
     letters = [
-        (letter, start + match.start(), start + match.end()) for match in _UNSPACED_LETTER.finditer(run) for letter in _plain(match[0])
+        (letter, start + match.start(), start + match.end())
+        for match in _UNSPACED_LETTER.finditer(run)
+        for letter in _plain_letter(match[0])
     ]
     for (letter, begin, end), (following, _, after) in zip(letters, [*letters[1:], ("", 0, 0)], strict=True):
         yield Placed(letter + following, begin, after or end)
 
 
-@lru_cache(20_000)
 def _spaced(run: str) -> tuple[str, ...]:
     """The words of any other run: mostly one, more where it holds a fraction."""
     if run.isascii():
-        return (run.lower()[:LONGEST_WORD],)
-    return tuple(part[:LONGEST_WORD] for part in _runs().findall(_plain(run)))
+        return (run[:LONGEST_WORD].lower(),)
+    return _remembered(run) if len(run) <= LONGEST_WORD else _parts(run)
 
 
 @lru_cache(20_000)
+def _remembered(run: str) -> tuple[str, ...]:
+    return _parts(run)
+
+
+def _parts(run: str) -> tuple[str, ...]:
+    lower = run[:_LONGEST_RUN].lower()[:_LONGEST_RUN]  # it may have more letters, and is cut where a text in lower case is
+    return tuple(_runs().findall(_plain(lower)[:LONGEST_WORD]))
+
+
+@lru_cache(20_000)
+def _plain_letter(letter: str) -> str:
+    return _plain(letter)
+
+
 def _plain(run: str) -> str:
-    plain = unicodedata.normalize("NFC", _DROPPED.sub("", unicodedata.normalize("NFKD", run))).casefold()
-    return "".join(str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in plain)
+    seen = _DROPPED.sub("", unicodedata.normalize("NFKD", run))[:_LONGEST_RUN]
+    return _DECIMAL.sub(lambda digit: str(unicodedata.decimal(digit[0])), unicodedata.normalize("NFC", seen).casefold())
 
 
 @cache

@@ -117,7 +117,7 @@ class Searching:
 
     async def search(self, tenant: int, wanted: Wanted) -> Found:
         """The best passages. Raises UnavailableError."""
-        words = queried(wanted.query)[:MOST_WORDS]
+        words = queried(wanted.query, MOST_WORDS)
         allowed = await self._allowed(tenant, wanted.filter)
         if not words or allowed is None:
             return Found()

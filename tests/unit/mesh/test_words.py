@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import unicodedata
+from collections.abc import Iterator
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from doctrain_mesh.words import LONGEST_WORD, condition, placed, queried, words
@@ -16,6 +20,7 @@ TEXTS = st.text(
     ),
     max_size=60,
 )
+LONG_TEXTS = st.builds(str.__mul__, TEXTS, st.integers(1, 40))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,8 @@ def test_words_of_a_text(text: str, found: set[str]) -> None:
     assert words(text) == found
 
 
-@given(TEXTS)
+@given(LONG_TEXTS)
+@example("İ" + "\u0301" * (4 * LONGEST_WORD - 2) + "x")
 def test_the_placed_words_are_all_words_and_stand_where_they_say(text: str) -> None:
     found = list(placed(text))
     assert {word.word for word in found} == words(text)
@@ -49,7 +55,7 @@ def test_the_placed_words_are_all_words_and_stand_where_they_say(text: str) -> N
     assert [word.start for word in found] == sorted(word.start for word in found)
 
 
-@given(TEXTS)
+@given(LONG_TEXTS)
 def test_what_a_text_says_is_found_by_it_and_by_it_in_capitals(text: str) -> None:
     assert set(queried(text)) <= words(text)
     assert bool(queried(text)) == bool(words(text))
@@ -67,3 +73,54 @@ def test_a_condition_holds_no_sign_that_means_something(text: str) -> None:
 def test_a_query_of_several_characters_does_not_look_for_the_last_alone() -> None:
     assert queried("東京都 水 東京") == ["東京", "京都", "水"]
     assert [condition(1, word) for word in queried("水 duck")] == ["'1 水':*", "'1 duck'"]
+
+
+@pytest.fixture
+def normalized(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What is put into a normal form, which takes by far the longest."""
+    seen: list[str] = []
+    normalize = unicodedata.normalize
+
+    def noted(form: str, text: str) -> str:
+        seen.append(text)
+        return normalize(form, text)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unicodedata, "normalize", noted)
+        yield seen
+
+
+@pytest.mark.parametrize(
+    "run",
+    ["\ufdfa" * 4096, "a" + "\u0315\u0300" * 2047, "İ" * 4096, "é" * 4096],
+    ids=["ligatures", "marks", "longer in lower case", "letters"],
+)
+def test_of_a_long_run_only_the_beginning_is_looked_at(run: str, normalized: list[str]) -> None:
+    assert {word.word for word in placed(run)} == words(run) == set(queried(run))
+    assert normalized
+    assert max(map(len, normalized)) <= 4 * LONGEST_WORD
+
+
+def test_a_word_with_many_marks_is_found_without_them() -> None:
+    pointed = "".join(f"{letter}\u0301\u0323\u0330" for letter in "abcdefgh" * 8)
+    assert words(pointed) == words("abcdefgh" * 8)
+
+
+def test_the_first_words_of_a_query_are_found_without_a_look_at_the_others(normalized: list[str]) -> None:
+    query = " ".join(f"requête{number}" for number in range(1000))
+    first = queried(query, 32)
+    assert len(normalized) <= 2 * 33
+    assert first == queried(query)[:32]
+
+
+def test_nothing_is_kept_of_long_runs() -> None:
+    words("\ufdfa")
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            queried("\ufdfa" * 1350 + str(number))
+            words("é" * 5000 + str(number))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 17
