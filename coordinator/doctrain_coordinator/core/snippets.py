@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ _BEFORE = 60
 """Characters before the first word that is shown for its sake."""
 _LONGEST_WORD = 24
 """A cut is moved to the next space within so many characters."""
+_SHOWN = LONGEST - _BEFORE - _LONGEST_WORD
+"""Characters from the first word on that are shown wherever the cuts fall."""
 _MOST_WEIGHT = 8
 _SPACE = re.compile(r"\s+")
 _HEADING = re.compile(r"#{1,6} +")
@@ -34,7 +37,8 @@ class Snippet:
 def snippet(text: str, wanted: Collection[str]) -> Snippet:
     """The part of ``text`` with most of the words ``wanted``, or its beginning where it has none."""
     line = _SPACE.sub(" ", " ".join(filter(None, map(_said, text.splitlines())))).strip()
-    found = [word for word in placed(line) if _is_wanted(word.word, wanted)]
+    singles = {word for word in wanted if is_single(word)}
+    found = [word for word in placed(line) if word.word in wanted or word.word[0] in singles]
     start, end = _window(line, found)
     before = CUT if start else ""
     ranges = [
@@ -53,15 +57,11 @@ def _said(line: str) -> str:
     return f"{line[heading.end() :].rstrip(': ')}:" if heading else line
 
 
-def _is_wanted(word: str, wanted: Collection[str]) -> bool:
-    return word in wanted or any(is_single(one) and word.startswith(one) for one in wanted)
-
-
 def _window(line: str, found: Sequence[Placed]) -> tuple[int, int]:
     """Where the best part begins and ends."""
     if len(line) <= LONGEST:
         return 0, len(line)
-    first = max(found, key=lambda word: (_weight(found, word.start), -word.start)).start if found else 0
+    first = _telling_most(found).start if found else 0
     start = max(0, min(first - _BEFORE, len(line) - LONGEST))
     if start:
         space = line.find(" ", start, min(first, start + _LONGEST_WORD))
@@ -73,10 +73,26 @@ def _window(line: str, found: Sequence[Placed]) -> tuple[int, int]:
     return start, end
 
 
-def _weight(found: Sequence[Placed], start: int) -> int:
-    """How much a part that shows the word at ``start`` says: each word once, and the longer the more, for the short ones are everywhere."""
-    near = {word.word for word in found if start <= word.start and word.end <= start + LONGEST - _BEFORE - _LONGEST_WORD}
-    return sum(min(len(word), _MOST_WEIGHT) for word in near)
+def _telling_most(found: Sequence[Placed]) -> Placed:
+    """The first of the words with which a part says most: each word once, and the longer the more, for the short ones are everywhere."""
+    near: Counter[str] = Counter()
+    best, most, weight, after = found[0], 0, 0, 0
+    for place, first in enumerate(found):
+        after = max(after, place)
+        while after < len(found) and found[after].end <= first.start + _SHOWN:
+            weight += 0 if near[found[after].word] else _weight(found[after].word)
+            near[found[after].word] += 1
+            after += 1
+        if weight > most:
+            best, most = first, weight
+        if after > place:
+            near[first.word] -= 1
+            weight -= 0 if near[first.word] else _weight(first.word)
+    return best
+
+
+def _weight(word: str) -> int:
+    return min(len(word), _MOST_WEIGHT)
 
 
 def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.search_requests import check_delete, delete_position, wanted
 from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.searching import Hit, Searching
+
+LONG_TEXT = 4096
+"""Characters; a longer passage is looked at aside: others should not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,13 @@ class SearchService(search_pb2_grpc.SearchServiceServicer):
         found = await searching.search(tenant, asked)
         unknown = await searching.unknown(tenant, asked.filter)
         words = frozenset(telling(found.words))
+        hits = []
+        for hit in found.hits:
+            aside = len(hit.text) > LONG_TEXT
+            hits.append(await asyncio.to_thread(_hit, hit, words) if aside else _hit(hit, words))
+            await asyncio.sleep(0)  # workers' heartbeats are answered on this loop, too
         return pb.SearchResponse(
-            hits=[_hit(hit, words) for hit in found.hits],
+            hits=hits,
             unknown_training_task_ids=unknown.task_ids,
             unknown_document_ids=unknown.document_ids,
         )

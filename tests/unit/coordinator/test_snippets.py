@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain_coordinator.core.snippets import CUT, LONGEST, snippet
-from doctrain_mesh.words import queried
+from doctrain_mesh.words import Placed, placed, queried
 
 FILLER = "Nothing of this is of interest to anybody at all. "
 
@@ -57,3 +60,41 @@ def test_a_snippet_is_short_and_its_matches_are_in_it_and_apart(text: str, query
     ends = [place for match in made.matches for place in match]
     assert ends == sorted(ends)
     assert all(0 <= start < end <= len(made.text) for start, end in made.matches)
+
+
+SURELY_SHOWN = LONGEST - 84
+"""Characters from the first word on, wherever the cuts fall."""
+
+
+@given(st.lists(st.sampled_from(["a", "duck", "astrolabe", "sees", "nothing", "of-this is of interest"]), max_size=300))
+def test_no_other_part_says_more_than_the_one_shown(parts: list[str]) -> None:
+    text, wanted = " ".join(parts), ["a", "duck", "astrolabe", "sees"]
+    found = [word for word in placed(text) if word.word in wanted]
+    near = ({word.word for word in found[place:] if word.end <= first.start + SURELY_SHOWN} for place, first in enumerate(found))
+    made = snippet(text, wanted)
+    assert says({made.text[start:end] for start, end in made.matches}) >= max(map(says, near), default=0)
+
+
+def says(words: set[str]) -> int:
+    return sum(min(len(word), 8) for word in words)
+
+
+def test_the_work_for_a_passage_grows_as_the_words_found_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    class Counted(Placed):
+        def __getattribute__(self, name: str) -> object:
+            nonlocal looks
+            looks += name == "end"
+            return super().__getattribute__(name)
+
+    def counted(line: str) -> Iterator[Placed]:
+        yield from (Counted(*word) for word in placed(line))
+
+    monkeypatch.setattr("doctrain_coordinator.core.snippets.placed", counted)
+    of_count = {}
+    for count in (200, 800):
+        looks = 0
+        snippet("x€" * count, {"x"})
+        of_count[count] = looks
+    assert of_count[800] < 6 * of_count[200]
