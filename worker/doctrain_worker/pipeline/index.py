@@ -9,6 +9,7 @@ waits for this worker, who may be slow or frozen, and under the fence Postgres m
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -170,6 +171,7 @@ async def _rows(shard: ShardContext, document_id: str, indexed: IndexedDocument)
         if len(ready) > _COPIED_BYTES:
             yield bytes(ready)
             ready.clear()
+        await asyncio.sleep(0)  # the words of a chunk take a while, and the worker's heartbeats go out on this loop, too
     yield bytes(ready + binary_copy.END)
 
 
