@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import grpc
@@ -57,6 +58,19 @@ async def test_a_wrong_field_is_told_once_and_in_the_words_of_the_command_line(
         f"Error: {folder}/empty.txt: The document is empty.",
     ]
     assert (some.exit_code, some.stdout.endswith(f"  {folder}/a.txt\n")) == (4, True), "the others are stored"
+
+
+async def test_what_is_no_file_is_refused_at_once_and_not_waited_for(shell: Shell, service: ScriptedService, folder: Path) -> None:
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    some = await shell("upload", str(pipe), str(folder), str(folder / "a.txt"))
+    assert some.stderr.splitlines() == [f"Error: {pipe}: It is no regular file", f"Error: {folder}: Is a directory"]
+    assert (some.exit_code, some.stdout.endswith(f"  {folder}/a.txt\n")) == (2, True)
+    for manifest, said in ((pipe, "is no regular file."), (folder, "is a folder; to train its files, give it without --manifest.")):
+        for words in ((), ("--dry-run",)):
+            refused = await shell("train", "--manifest", str(manifest), *words)
+            assert (refused.exit_code, f"--manifest: {manifest} {said}" in refused.stderr) == (2, True)
+    assert not service.trainings
 
 
 async def test_options_of_the_connection_may_stand_before_the_command(shell: Shell, service: ScriptedService) -> None:

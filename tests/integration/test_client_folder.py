@@ -141,6 +141,22 @@ async def test_a_file_that_vanishes_meanwhile_is_left_out(client: AsyncClient, s
         await client.train_folder(found, strict=True)
 
 
+async def test_a_pipe_is_not_waited_for_though_it_was_a_file_when_the_folder_was_looked_at(
+    client: AsyncClient, service: ScriptedService, tmp_path: Path
+) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    found = folder.scan(tmp_path)
+    (tmp_path / "a.txt").unlink()
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(OSError, match="It is no regular file"):
+        await client.upload(tmp_path / "a.txt")
+    for dry in (True, False):
+        skipped: list[Skipped] = []
+        await client.train_folder(found, validate_only=dry, on_skipped=skipped.append)
+        assert [(one.path.name, one.reason) for one in skipped] == [("a.txt", "It cannot be read: It is no regular file.")]
+
+
 async def test_an_upload_that_is_refused_names_the_file(client: AsyncClient, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(errors.InvalidRequestError, match=r"empty\.txt: The document is empty\.$"):

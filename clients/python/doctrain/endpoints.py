@@ -19,6 +19,7 @@ import grpc
 import grpc.aio
 
 from doctrain import errors, probe, retry
+from doctrain.files import opened
 from doctrain.pace import Pace, kept
 from doctrain.tries import Tries
 from doctrain.v1 import fleet_pb2_grpc, search_pb2_grpc, training_pb2_grpc
@@ -90,7 +91,8 @@ def read_authority(ca: str | Path | None) -> bytes | None:
     if ca is None or ca == SYSTEM_ROOTS:
         return None
     try:
-        content = Path(ca).read_bytes()
+        with opened(Path(ca)) as file:
+            content = file.read()
     except OSError as error:
         raise errors.UsageError(f"The CA file {ca} cannot be read: {error.strerror}.") from error
     if b"-----BEGIN CERTIFICATE-----" not in content:

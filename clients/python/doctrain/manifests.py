@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from doctrain.files import opened
 from doctrain.v1 import training_pb2
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def _tried(manifest: Path | bytes) -> dict[str, Any]:
     if isinstance(manifest, bytes):
         digest, begins = hashlib.sha256(manifest), manifest[: MOST_BYTES + 1]
     else:
-        with manifest.open("rb") as file:
+        with opened(manifest) as file:
             begins = file.read(MOST_BYTES + 1)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from doctrain.errors import DoctrainError, InvalidRequestError, PermissionDeniedError, RequestTooLargeError, UsageError
+from doctrain.files import opened
 from doctrain.folder import Labels, Scan, Skipped, describe, refuse, scan, shown
 from doctrain.v1 import training_pb2
 
@@ -145,7 +146,7 @@ def _size(path: Path) -> int:
 
 
 def _named(path: Path) -> Blob:
-    with path.open("rb") as file:
+    with opened(path) as file:
         return f"blob://{hashlib.file_digest(file, 'sha256').hexdigest()}", file.tell()
 
 

@@ -17,6 +17,7 @@ import grpc.aio
 from doctrain import retry
 from doctrain.endpoints import Endpoint, Endpoints
 from doctrain.errors import InvalidRequestError, RequestTooLargeError, UsageError
+from doctrain.files import opened
 from doctrain.folder import shown
 from doctrain.v1 import training_pb2
 
@@ -142,11 +143,11 @@ def _slices(content: bytes) -> Iterator[bytes]:
 
 async def _open(path: Path) -> BinaryIO:
     """Opens off the event loop; a file that opens only after the caller was cancelled is closed again."""
-    opening = asyncio.ensure_future(asyncio.to_thread(path.open, "rb"))
+    opening = asyncio.ensure_future(asyncio.to_thread(opened, path))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        opening.add_done_callback(lambda opened: None if opened.cancelled() or opened.exception() else opened.result().close())
+        opening.add_done_callback(lambda late: None if late.cancelled() or late.exception() else late.result().close())
         raise
 
 

@@ -1,12 +1,15 @@
 """Where the command line connects to, and as whom."""
 
 import json
+import os
 from pathlib import Path
 
 import click
 import pytest
 
+from doctrain import AsyncClient
 from doctrain.cli.connection import Access, Connection, resolve
+from doctrain.errors import UsageError
 
 PROFILE = {"address": "localhost:7700", "tenant_key": "tenants", "operator_key": "operators"}
 
@@ -72,3 +75,14 @@ def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(click.UsageError, match="is not a JSON object"):
         resolved(tmp_path, DOCTRAIN_PROFILE=str(tmp_path / "list.json"))
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(click.UsageError, match=r"CA file .* is no regular file"):
+        resolved(tmp_path, address="a:1", api_key="k", ca=str(pipe))
+    with pytest.raises(click.UsageError, match=r"The profile .* cannot be read: .*It is no regular file"):
+        resolved(tmp_path, DOCTRAIN_PROFILE=str(pipe))
+    with pytest.raises(UsageError, match=r"The CA file .* cannot be read: It is no regular file\."):
+        AsyncClient("a:1", api_key="k", ca=pipe)

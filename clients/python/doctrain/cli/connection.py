@@ -14,6 +14,8 @@ from pathlib import Path
 
 import click
 
+from doctrain.files import opened
+
 KEY_VARIABLE = "DOCTRAIN_API_KEY"
 PROFILE_VARIABLE = "DOCTRAIN_PROFILE"
 DEFAULT_PROFILE = Path("doctrain-data/client.json")
@@ -60,7 +62,8 @@ def resolve(
         whose = "an operator's" if access is Access.OPERATOR else "a tenant's"
         raise click.UsageError(f"No API key: give {whose} by --api-key or DOCTRAIN_API_KEY.")
     if ca and ca != SYSTEM_ROOTS and not Path(ca).is_file():
-        raise click.UsageError(f"The CA file {ca} does not exist; give a PEM file, or `{SYSTEM_ROOTS}` for the public authorities.")
+        wrong = "is no regular file" if Path(ca).exists() else "does not exist"
+        raise click.UsageError(f"The CA file {ca} {wrong}; give a PEM file, or `{SYSTEM_ROOTS}` for the public authorities.")
     return Connection(address=address, api_key=api_key.strip(), ca=ca or None)
 
 
@@ -70,7 +73,8 @@ def _read_profile(environment: Mapping[str, str], folder: Path) -> dict[str, str
     if not named and not path.is_file():
         return {}
     try:
-        profile = json.loads(path.read_text())
+        with opened(path) as file:
+            profile = json.load(file)
     except (OSError, ValueError) as error:
         raise click.UsageError(f"The profile {path} cannot be read: {error}") from error
     if not isinstance(profile, dict):

@@ -108,8 +108,16 @@ def _check_source(folder: Path | None, manifest: str | None, *, labelled: bool) 
         raise click.UsageError("Give either a folder or --manifest URI.")
     if manifest is not None and labelled:
         raise click.UsageError("--metadata, --type and --unpack are for folders; a manifest says them in its lines.")
-    if manifest is not None and "://" not in manifest and not Path(manifest).is_file():
+    if manifest is not None and "://" not in manifest:
+        _check_file(Path(manifest))
+
+
+def _check_file(manifest: Path) -> None:
+    if not manifest.exists():
         raise click.UsageError(f"--manifest: {manifest} is no URI, and there is no file of that name.")
+    if not manifest.is_file():
+        what = "a folder; to train its files, give it without --manifest" if manifest.is_dir() else "no regular file"
+        raise click.UsageError(f"--manifest: {manifest} is {what}.")
 
 
 async def _train_folder(
