@@ -59,6 +59,23 @@ async def test_what_the_plan_does_not_allow_is_told_before_a_file_is_sent(shell:
     assert (service.blobs, service.trainings) == ({}, {})
 
 
+async def test_a_dry_run_is_refused_where_there_cannot_be_room_for_what_would_be_stored(
+    shell: Shell, service: ScriptedService, folder: Path
+) -> None:
+    (folder / "a.txt").write_text("a" * 300)
+    service.limits = pb.GetLimitsResponse(plan="free", upload_bytes=pb.Allowance(used=64, limit=300))
+    for words in ((str(folder),), ("--manifest", str(folder / "a.txt"))):
+        for dry in ((), ("--dry-run",)):
+            result = await shell("train", *words, *dry)
+            assert (result.exit_code, result.stdout) == (4, "")
+            assert "The plan free allows 300 bytes of uploads, and 64 are kept; " in result.stderr
+            assert "doctrain uploads --drop" in result.stderr
+    assert (service.blobs, service.trainings) == ({}, {})
+    service.limits.upload_bytes.limit = 0
+    service.failures["UploadDocument"] = [Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "No more room.", "QUOTA_EXCEEDED")]
+    assert (await shell("train", str(folder))).stderr.splitlines()[-1].startswith("Error: No more room.")
+
+
 async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
     shell: Shell, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

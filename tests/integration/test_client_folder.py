@@ -91,6 +91,27 @@ async def test_a_file_that_the_service_would_not_take_is_no_document_of_the_trai
         await client.train_folder(tmp_path, strict=True)
 
 
+async def test_only_what_cannot_have_room_whatever_is_kept_is_refused_before_a_file_is_sent(
+    client: AsyncClient, service: ScriptedService, tmp_path: Path
+) -> None:
+    for name, content in (("a.txt", "a" * 60), ("b.txt", "b" * 60), ("again.txt", "a" * 60)):
+        (tmp_path / name).write_text(content)
+    service.limits = pb.GetLimitsResponse(plan="free", upload_bytes=pb.Allowance(used=0, limit=119))
+    with pytest.raises(
+        errors.QuotaExceededError, match=r"119 bytes of uploads, and 0 are kept; these files have together 120 or more"
+    ) as told:
+        await client.train_folder(tmp_path, validate_only=True)
+    assert (told.value.reason, told.value.metadata["quota"]) == ("QUOTA_EXCEEDED", "upload_bytes")
+    for used, limit, fits in ((0, 120, True), (59, 178, False), (60, 119, False), (60, 120, True), (500, 500, True), (9, 0, True)):
+        service.limits.upload_bytes.CopyFrom(pb.Allowance(used=used, limit=limit))
+        if fits:
+            assert (await client.train_folder(tmp_path, validate_only=True)).summary.documents == 3
+        else:
+            with pytest.raises(errors.QuotaExceededError):
+                await client.train_folder(tmp_path)
+    assert not service.blobs
+
+
 async def test_one_failed_upload_ends_the_folder_with_its_own_error(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
     for n in range(20):
         (tmp_path / f"{n:02}.txt").write_text(f"document {n}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from doctrain import errors
 from doctrain.v1 import training_pb2 as pb
 from testkit.coordinator import coordinators
 from testkit.indexing import indexing
@@ -50,3 +51,28 @@ async def test_a_tenant_sees_its_limits_and_what_of_them_is_in_use(postgres: str
         await operator.fleet.suspend_tenant("acme", reason="Unpaid")
         told = await acme.get_limits()
         assert (told.suspended, told.suspend_reason) == (True, "Unpaid")
+
+
+async def test_files_that_cannot_have_room_are_refused_before_one_is_sent_and_what_was_sent_stays(postgres: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in "abc":
+        (folder / name).write_text(name * 200)
+    async with coordinators(postgres, tmp_path) as served:
+        operator = await served.client(await served.key(3))
+        await operator.fleet.put_plan("team", slots=1, upload_bytes=300)
+        acme = await served.tenant("acme", "team")
+        await acme.upload(b"d" * 64)
+        for dry in (True, False):
+            with pytest.raises(
+                errors.QuotaExceededError, match="300 bytes of uploads, and 64 are kept; these files have together 600 or more"
+            ):
+                await acme.train_folder(folder, validate_only=dry)
+        assert (await acme.get_limits()).upload_bytes.used == 64
+        await operator.fleet.update_plan("team", upload_bytes=850)
+        await acme.upload(b"e" * 200)  # so that each of the files may be what is kept
+        with pytest.raises(errors.QuotaExceededError, match="What was stored for it already stays, and counts, until it is dropped"):
+            await acme.train_folder(folder)
+        assert (await acme.get_limits()).upload_bytes.used == 664
+        await operator.fleet.update_plan("team", upload_bytes=864)
+        assert (await acme.train_folder(folder)).training.total == 3

@@ -29,7 +29,8 @@ def numbered(count: int) -> pb.NumberedDocuments:
 
 def which(error: DoctrainError) -> tuple[str, str, str, str]:
     assert isinstance(error, QuotaExceededError)
-    assert error.details.quotas == (error.sentence,)
+    (limit,) = error.details.quotas
+    assert error.sentence.startswith(limit)
     named = error.metadata
     return named["subject"], named["quota"], named["limit"], named["unit"]
 
@@ -215,17 +216,21 @@ async def test_who_has_no_time_to_wait_for_a_turn_is_told_when_it_comes(served: 
     assert which(await refused(another.upload(pieces())))[1] == "requests_per_second"
 
 
-async def test_a_dry_run_needs_no_room_for_what_it_does_not_store(
+async def test_a_dry_run_stores_nothing_and_is_refused_where_files_or_their_manifest_have_no_room(
     served: Coordinators, fleet: AsyncFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await fleet.put_plan("small", slots=5, upload_bytes=10)
-    acme = await served.tenant("acme", "small")
     monkeypatch.setattr(folder, "MAX_INLINE_DOCUMENTS", 2)
     for n in range(3):
         (tmp_path / f"{n}.txt").write_text("More bytes than there is room for.")
+    await fleet.put_plan("small", slots=5)
+    acme = await served.tenant("acme", "small")
+    for room in (10, 100):
+        await fleet.update_plan("small", upload_bytes=room)
+        error = await refused(acme.train_folder(tmp_path, "*.txt", validate_only=True))
+        assert (error.reason, error.metadata["quota"], error.metadata["limit"]) == ("QUOTA_EXCEEDED", "upload_bytes", str(room))
+    await fleet.update_plan("small", upload_bytes=1_000)
     dry = await acme.train_folder(tmp_path, "*.txt", validate_only=True)
     assert (dry.summary.documents, dry.summary.partial) == (3, False)
-    assert which(await refused(acme.train_folder(tmp_path, "*.txt")))[1] == "upload_bytes"
     assert (await acme.drop_uploads(validate_only=True)).kept_bytes == 0
 
 

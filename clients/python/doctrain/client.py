@@ -89,8 +89,9 @@ class AsyncClient:
         """Starts a training of ``documents``, of a manifest, or of numbered documents: exactly one of them.
 
         The training always has an id before the call is made (``training_task_id`` or a random one), so that a call made
-        again finds the training that the first one started. ``validate_only`` checks and starts nothing; with it, ``manifest_beginning``
-        is checked in place of what is at ``manifest_uri``, which need not be there.
+        again finds the training that the first one started. ``validate_only`` checks and starts nothing, and answers with ids that
+        several documents have (``summary.duplicate_ids``) instead of raising; with it, ``manifest_beginning`` is checked in place of what is at
+        ``manifest_uri``, which need not be there.
         ``retrain`` reads documents again that the index holds already as they are now.
         """
         request = requests.start_training(
@@ -364,7 +365,8 @@ class AsyncClient:
 
         Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest. Nothing
         is stored with ``validate_only``, and nothing but that when there is a training of that id already. Raises QuotaExceededError
-        before anything is stored when the plan allows no training of so many documents, or not now.
+        before anything is stored when the plan allows no training of so many documents, or not now, and when it cannot have room for the
+        files, whichever of them are kept already; when it turns out to have none later, what was stored stays until ``drop_uploads``.
         """
         words.check_training_task_id(training_task_id)
         return await folder_training.train(

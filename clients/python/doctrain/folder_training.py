@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from doctrain import folder as folders
-from doctrain import manifests, requests, storing
-from doctrain.errors import InvalidRequestError, TrainingExistsError
+from doctrain import manifests, requests, room, storing
+from doctrain.errors import InvalidRequestError, QuotaExceededError, TrainingExistsError
 from doctrain.folder import Labels, Scan, Skipped
 from doctrain.storing import Blob, Stored
 from doctrain.v1 import training_pb2
@@ -33,21 +33,34 @@ async def train(
     on_stored: Callable[[Stored], None],
 ) -> training_pb2.StartTrainingResponse:
     """See ``AsyncClient.train_folder``; ``store`` stores a file, of which ``concurrency`` are stored at once."""
-    most_bytes = await storing.most_bytes(client.get_limits())
-    found = await storing.scanned(folder, pattern, labels, strict=strict, most_bytes=most_bytes)
-    stores = not (await _is_known(client, training_task_id, len(found.files)) or validate_only)
-    documents = await storing.documents_of(
-        found,
-        store if stores else storing.named,
-        concurrency=concurrency,
-        strict=strict,
-        on_skipped=on_skipped,
-        on_stored=on_stored if stores else lambda _: None,
-    )
+    limits = await room.limits(client.get_limits())
+    found = await storing.scanned(folder, pattern, labels, strict=strict, most_bytes=limits.document_bytes)
+    is_known = await _is_known(client, training_task_id, len(found.files))
+    if not is_known:
+        await room.check_files(limits, found.files)
+    stores = not (is_known or validate_only)
+    try:
+        documents = await storing.documents_of(
+            found,
+            store if stores else storing.named,
+            concurrency=concurrency,
+            strict=strict,
+            on_skipped=on_skipped,
+            on_stored=on_stored if stores else lambda _: None,
+        )
+        place = await _place(client, documents, stores=not validate_only)
+        return await client.start_training(**place, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain)
+    except QuotaExceededError as error:
+        if not stores:
+            raise
+        raise room.stays(error) from error
+
+
+async def _place(client: AsyncClient, documents: list[training_pb2.DocumentInput], *, stores: bool) -> dict[str, Any]:
+    """What ``start_training`` is to be given of the documents."""
     if folders.go_inline(documents):
-        return await client.start_training(documents, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain)
-    place = await manifests.place(client, folders.manifest(documents), stores=not validate_only)
-    return await client.start_training(**place, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain)
+        return {"documents": documents}
+    return await manifests.place(client, folders.manifest(documents), stores=stores)
 
 
 async def _is_known(client: AsyncClient, training_task_id: str | None, count: int) -> bool:

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from doctrain import room, storing
 from doctrain.files import opened
 from doctrain.v1 import training_pb2
 
@@ -18,7 +19,11 @@ MOST_BYTES = 2**20 - 2**12
 
 
 async def place(client: AsyncClient, manifest: Path | bytes, *, stores: bool) -> dict[str, Any]:
-    """What ``start_training`` is to be given of the manifest, which is stored for it, or (``stores`` is False) tried."""
+    """What ``start_training`` is to be given of the manifest, which is stored for it, or (``stores`` is False) tried.
+
+    Raises QuotaExceededError when there cannot be room for it.
+    """
+    room.check_sizes(await room.limits(client.get_limits()), [len(manifest) if isinstance(manifest, bytes) else storing.size_of(manifest)])
     if stores:
         return {"manifest_uri": (await client.upload(manifest)).uri}
     return await asyncio.to_thread(_tried, manifest)

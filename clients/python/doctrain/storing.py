@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from doctrain.errors import DoctrainError, InvalidRequestError, PermissionDeniedError, RequestTooLargeError, UsageError
+from doctrain.errors import DoctrainError, InvalidRequestError, RequestTooLargeError, UsageError
 from doctrain.files import opened
 from doctrain.folder import Labels, Scan, Skipped, describe, refuse, scan, shown
 from doctrain.v1 import training_pb2
@@ -35,14 +35,6 @@ class Stored:
 
 Blob = tuple[str, int]
 """A URI and how many bytes are there."""
-
-
-async def most_bytes(asked: Awaitable[training_pb2.GetLimitsResponse]) -> int:
-    """How large a document may be; 0 where the service does not say, or not to this caller, who is told why at the start."""
-    try:
-        return (await asked).document_bytes
-    except PermissionDeniedError:
-        return 0
 
 
 async def scanned(folder: str | Path | Scan, pattern: str, labels: Labels, *, strict: bool, most_bytes: int = 0) -> Scan:
@@ -114,6 +106,14 @@ async def named(path: Path) -> Blob:
     return await asyncio.to_thread(_named, path)
 
 
+def size_of(path: Path) -> int:
+    """Its bytes; 0 for what cannot be looked at, which is told when it is to be stored."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Does all at once; the first failure ends the others and is raised, since those that fail together do so for one cause.
 
@@ -132,17 +132,9 @@ async def _together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 def _within(found: Scan, most_bytes: int) -> Scan:
-    large = {path for path in found.files if _size(path) > most_bytes}
+    large = {path for path in found.files if size_of(path) > most_bytes}
     skipped = [Skipped(path, f"It has more than {most_bytes:,} bytes, the most that the service takes.") for path in sorted(large)]
     return replace(found, files=tuple(path for path in found.files if path not in large), skipped=(*found.skipped, *skipped))
-
-
-def _size(path: Path) -> int:
-    """Its bytes; 0 for what cannot be looked at, which is told when it is to be stored."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _named(path: Path) -> Blob:

@@ -322,8 +322,8 @@ class StartTrainingRequest(_message.Message):
     """Checks and stores nothing: `summary` is answered without a training. Of a manifest the first documents are checked, at
     most 5,000 and fewer where they are long or come slowly; `summary.partial` says whether there are more.
     What would be refused is refused here, too: an id that is taken by other content is TRAINING_EXISTS, and what the plan does not
-    allow now is QUOTA_EXCEEDED, of a manifest by the documents that were read. Only how many bytes of `content` the plan lets be kept
-    is not looked at.
+    allow now is QUOTA_EXCEEDED, of a manifest by the documents that were read. Only two things are not: ids that several documents have are
+    answered (`duplicate_ids`), and how many bytes of `content` the plan lets be kept is not looked at.
     """
     retrain: _builtins.bool
     """Reads every document again. Else one whose bytes the index holds already, read, cut and embedded in the way of today, is not read
