@@ -195,6 +195,17 @@ async def test_holding_and_retrying_trainings(shell: Shell, service: ScriptedSer
     assert (await shell("retry", "t1", "--id", "")).exit_code == 2
 
 
+async def test_a_retry_tells_its_id_and_what_it_is_a_retry_of(shell: Shell, service: ScriptedService) -> None:
+    service.trainings["t1"] = pb.Training(training_task_id="t1")
+    service.watch = ends_as(pb.TRAINING_STATE_COMPLETED)
+    watched = await shell("retry", "t1", "--watch")
+    (asked,) = service.asked(pb.RetryFailedDocumentsRequest)
+    assert watched.stdout.startswith(f"Training {asked.new_training_task_id}: 2 documents of t1, again.\n")
+    assert {line["training"]["training_task_id"] for line in lines(await shell("retry", "t1", "--id", "t2", "--watch", "--json"))} == {"t2"}
+    assert (await shell("status", "t2")).stdout.splitlines()[1] == "    a retry of t1"
+    assert "retry of" not in (await shell("status", "t1")).stdout
+
+
 async def test_status_says_since_when_how_fast_and_how_long(shell: Shell, service: ScriptedService) -> None:
     training = pb.Training(training_task_id="t", state=pb.TRAINING_STATE_PROCESSING, total=120, completed=40, sealed=True)
     now = int(time.time())

@@ -280,6 +280,8 @@ async def retry(
             if not session.as_json:
                 _tell_how_to_follow(session, started.training_task_id)
             return DONE
+        if not session.as_json:
+            click.echo(f"Training {started.training_task_id}: {output.count(started.total)} of {training_task_id}, again.")
         return await _watch(client, session, started.training_task_id, include_documents=False)
 
 

@@ -33,6 +33,8 @@ async def status(session: Session, training_task_ids: tuple[str, ...]) -> None:
             training = await client.get_training(training_task_id)
             output.print_training(training, as_json=session.as_json)
             if not session.as_json:
+                if training.retry_of:
+                    click.echo(f"    a retry of {output.printable(training.retry_of)}")
                 for line in times.course(training, datetime.now(UTC)):
                     click.echo(f"    {line}")
 
