@@ -100,6 +100,10 @@ async def test_operators_suspend_and_delete_tenants_and_see_usage_and_who_did_wh
     for request in (*service.asked(pb.GetUsageRequest)[1:], *service.asked(fleet_pb2.GetTenantUsageRequest)):
         assert (request.period.first_day, request.period.last_day) == ("2026-05-01", "2026-05-31")
     assert (await shell("audit")).stdout == "Nothing was changed.\n"
+    none = await shell("audit", "--tenant", "nope")
+    assert (none.exit_code, none.stdout) == (0, "The audit log has nothing of a tenant 'nope'.\n"), (
+        "one that was deleted is looked for, too"
+    )
     entry = fleet_pb2.AuditEntry(role=fleet_pb2.ROLE_OPERATOR, key_id=3, call="PutPlan", outcome="OK", sentence="Plan gold was set")
     entry.time.FromSeconds(1_800_000_000)
     service.audit_log = [entry]

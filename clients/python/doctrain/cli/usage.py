@@ -108,7 +108,7 @@ def _allowance(one: Allowance, told: Callable[[int], str] = "{:,}".format) -> tu
 
 
 @click.command()
-@click.option("--tenant", "tenant_id", default="", help="Only what concerns this tenant.")
+@click.option("--tenant", "tenant_id", default="", help="Only what concerns this tenant, which may be gone; no entry is no error.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(min=0), help="How many at most; 0: all.")
 @connected(Access.OPERATOR)
 async def audit(session: Session, tenant_id: str, limit: int) -> None:
@@ -122,8 +122,9 @@ async def audit(session: Session, tenant_id: str, limit: int) -> None:
             if len(found) == limit:
                 break
     if not session.as_json:
+        nothing = f"The audit log has nothing of a tenant {tenant_id!r}." if tenant_id else "Nothing was changed."
         rows = [(times.moment(one.time), _who(one), one.call, one.outcome, one.sentence) for one in found]
-        output.print_table(("WHEN", "WHO", "CALL", "OUTCOME", "WHAT"), rows, nothing="Nothing was changed.")
+        output.print_table(("WHEN", "WHO", "CALL", "OUTCOME", "WHAT"), rows, nothing=nothing)
 
 
 def _who(entry: AuditEntry) -> str:
