@@ -337,4 +337,4 @@ async def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell, service: 
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
     assert process.stderr is not None
     assert await process.stderr.read() == b""
-    await process.wait()
+    assert await process.wait() == 141, "what the shell tells of a program that SIGPIPE ended"

@@ -16,7 +16,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from doctrain import __version__
-from doctrain.cli import concurrency, finding, operators, starting, tenants, trainings, usage, wording, workers
+from doctrain.cli import concurrency, finding, interrupts, operators, starting, tenants, trainings, usage, wording, workers
 from doctrain.cli.session import USAGE, connection_options
 
 PLUGINS = "doctrain.commands"
@@ -34,11 +34,14 @@ class _JsonUsageError(_JsonError):
 
 
 @contextmanager
-def _usage_errors(*, as_json: bool) -> Iterator[None]:
+def _endings(*, as_json: bool) -> Iterator[None]:
+    """Ends the process as a person or a program expects when something was wrong, or nobody reads its output any more."""
     try:
         yield
     except NoArgsIsHelpError:
         raise
+    except BrokenPipeError:
+        interrupts.leave_unread()
     except click.ClickException as error:
         if not as_json:
             raise
@@ -49,13 +52,13 @@ def _usage_errors(*, as_json: bool) -> Iterator[None]:
 class _WithPlugins(click.Group):
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
         as_json = "--json" in args  # an error may come before options are known
-        with _usage_errors(as_json=as_json):
+        with _endings(as_json=as_json):
             context = super().make_context(info_name, args, parent, **extra)
         context.meta["doctrain.json"] = as_json
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _usage_errors(as_json=ctx.meta["doctrain.json"]):
+        with _endings(as_json=ctx.meta["doctrain.json"]):
             return super().invoke(ctx)
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -99,7 +102,8 @@ def doctrain(**_options: object) -> None:
     `doctrain dev` writes. These options, --ca and --json may stand before the command or after it.
 
     Exit codes: 0 done, 1 the training did not complete, 2 wrong usage, 3 the service did not answer, 4 the service refused the
-    request, 5 the key does not open this, 6 a fault of the service, 130 interrupted.
+    request, 5 the key does not open this, 6 a fault of the service, 130 interrupted,
+    141 nobody read the output to its end.
     """
 
 

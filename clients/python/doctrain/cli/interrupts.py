@@ -1,4 +1,7 @@
-"""Ctrl-C: the first one ends a command in order, another one ends the process at once; neither shows a traceback."""
+"""What ends a command from without, and shows no traceback.
+
+Ctrl-C: the first one ends a command in order, another one ends the process at once. A reader of the output that has seen enough.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-INTERRUPTED = 130
+INTERRUPTED, UNREAD = 130, 141
+"""128 and the number of the signal that ends programs so: SIGINT, SIGPIPE."""
 Result = TypeVar("Result")
 
 
@@ -32,6 +36,14 @@ def ignore() -> None:
     """From now on Ctrl-C does nothing: all has ended in order but the process, which is about to."""
     if _are_heeded():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def leave_unread() -> NoReturn:
+    """Ends the process because nobody reads its output; what is still to be written goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    sys.exit(UNREAD)
 
 
 async def interruptible(work: Coroutine[Any, Any, Result], hint: Callable[[], str]) -> Result:

@@ -165,7 +165,7 @@ def _run(session: Session, work: Coroutine[Any, Any, int | None]) -> int:
             click.echo(f"\n{session.interrupt_hint}", err=True)
             return interrupts.INTERRUPTED
         except BrokenPipeError:
-            raise  # whoever read our output has seen enough; click ends quietly
+            raise  # whoever read our output has seen enough
         except DoctrainError as error:
             return session.tell(error)
         except OSError as error:
