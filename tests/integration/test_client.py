@@ -117,9 +117,23 @@ async def test_what_can_be_no_request_is_refused_with_its_field(client: AsyncCli
         (client.start_training(["a.txt"]), r"^documents\[0\] is of type str; give a DocumentInput"),  # type: ignore[list-item]
         (client.start_training(documents(1), training_task_id=""), "^'' cannot be a training's id"),
         (client.retry_failed("t", retry_task_id=""), "^'' cannot be a training's id"),
+        (client.start_training(documents(1), training_task_id=5), "^5 cannot be a training's id"),  # type: ignore[arg-type]
+        (client.get_training(5), r"^training_task_id cannot be 5; give a text\.$"),  # type: ignore[arg-type]
+        (client.search(5), r"^query cannot be 5; give a text\.$"),  # type: ignore[arg-type]
+        (client.search("ducks", page_size="5"), r"^page_size cannot be '5'; give a whole number of 32 bits\.$"),  # type: ignore[arg-type]
+        (client.search("ducks", document_ids=5), r"^document_ids cannot be \[5\]; give texts\.$"),  # type: ignore[arg-type]
+        (client.search("ducks", metadata=["year"]), r"^metadata is of type list; give a mapping of texts\.$"),  # type: ignore[arg-type]
+        (client.delete_documents(["a", 5]), r"^document_ids cannot be \['a', 5\]; give texts\.$"),  # type: ignore[list-item]
+        (client.wait(b"\xff"), r"^training_task_id cannot be b'.xff'; give a text\.$"),  # type: ignore[arg-type]
+        (client.get_usage(first_day="2026-05-31"), r"^first_day cannot be '2026-05-31'; give a datetime\.date\.$"),  # type: ignore[arg-type]
+        (client.fleet.create_tenant("acme", plan="free", weight="1"), r"^weight cannot be '1'; give a number\.$"),  # type: ignore[arg-type]
+        (client.fleet.update_plan("free", slots=2**40), r"^slots cannot be 1099511627776; give a whole number of 32 bits\.$"),
+        (client.fleet.revoke_key("3"), r"^key_id cannot be '3'; give a whole number\.$"),  # type: ignore[arg-type]
     ):
         with pytest.raises(errors.UsageError, match=said):
             await given
+    with pytest.raises(errors.UsageError, match=r"^page_size cannot be 'all'; give a whole number of 32 bits\.$"):
+        client.list_trainings(page_size="all")  # type: ignore[arg-type]
     assert not service.requests
 
 

@@ -90,8 +90,8 @@ class AsyncClient:
 
         The training always has an id before the call is made (``training_task_id`` or a random one), so that a call made
         again finds the training that the first one started. ``validate_only`` checks and starts nothing, and answers with ids that
-        several documents have (``summary.duplicate_ids``) instead of raising; with it, ``manifest_beginning`` is checked in place of what is at
-        ``manifest_uri``, which need not be there.
+        several documents have (``summary.duplicate_ids``) instead of raising; with it, ``manifest_beginning`` is checked in place of what
+        is at ``manifest_uri``, which need not be there.
         ``retrain`` reads documents again that the index holds already as they are now.
         """
         request = requests.start_training(
@@ -114,7 +114,7 @@ class AsyncClient:
 
     async def get_training(self, training_task_id: str) -> training_pb2.Training:
         """The present state of one training."""
-        request = training_pb2.GetTrainingRequest(training_task_id=training_task_id)
+        request = requests.made(training_pb2.GetTrainingRequest, training_task_id=training_task_id)
         seconds = self._timeouts.call_seconds
         answer = await self._endpoints.call("read the training", lambda e: e.training.GetTraining, request, seconds=seconds)
         return answer.training
@@ -127,7 +127,7 @@ class AsyncClient:
         A state is a word such as ``completed``, or a value of ``TrainingState``.
         """
         chosen = words.values(training_pb2.TrainingState, "TRAINING_STATE_", states)
-        request = training_pb2.ListTrainingsRequest(states=chosen, page_size=page_size)
+        request = requests.made(training_pb2.ListTrainingsRequest, states=chosen, page_size=page_size)
         return listed(
             self._endpoints,
             "list the trainings",
@@ -149,7 +149,7 @@ class AsyncClient:
         A state is a word such as ``failed``, or a value of ``DocumentState``.
         """
         chosen = words.values(training_pb2.DocumentState, "DOCUMENT_STATE_", states)
-        request = training_pb2.ListDocumentsRequest(training_task_id=training_task_id, states=chosen, page_size=page_size)
+        request = requests.made(training_pb2.ListDocumentsRequest, training_task_id=training_task_id, states=chosen, page_size=page_size)
         return listed(
             self._endpoints,
             "list the documents",
@@ -161,21 +161,21 @@ class AsyncClient:
 
     async def cancel(self, training_task_id: str) -> training_pb2.Training:
         """Ends a training that has not ended; an ended one is returned as it is."""
-        request = training_pb2.CancelTrainingRequest(training_task_id=training_task_id)
+        request = requests.made(training_pb2.CancelTrainingRequest, training_task_id=training_task_id)
         seconds = self._timeouts.call_seconds
         answer = await self._endpoints.call("cancel the training", lambda e: e.training.CancelTraining, request, seconds=seconds)
         return answer.training
 
     async def pause(self, training_task_id: str) -> training_pb2.Training:
         """Starts nothing more of a training until it is resumed; what runs ends by itself. Safe to repeat."""
-        request = training_pb2.PauseTrainingRequest(training_task_id=training_task_id)
+        request = requests.made(training_pb2.PauseTrainingRequest, training_task_id=training_task_id)
         seconds = self._timeouts.call_seconds
         answer = await self._endpoints.call("pause the training", lambda e: e.training.PauseTraining, request, seconds=seconds)
         return answer.training
 
     async def resume(self, training_task_id: str) -> training_pb2.Training:
         """Lets a paused training go on. Safe to repeat."""
-        request = training_pb2.ResumeTrainingRequest(training_task_id=training_task_id)
+        request = requests.made(training_pb2.ResumeTrainingRequest, training_task_id=training_task_id)
         seconds = self._timeouts.call_seconds
         answer = await self._endpoints.call("resume the training", lambda e: e.training.ResumeTraining, request, seconds=seconds)
         return answer.training
@@ -195,7 +195,8 @@ class AsyncClient:
         id (``retry_task_id`` or a random one) before the call is made. Raises NothingToRetryError.
         """
         words.check_training_task_id(retry_task_id)
-        request = training_pb2.RetryFailedDocumentsRequest(
+        request = requests.made(
+            training_pb2.RetryFailedDocumentsRequest,
             training_task_id=training_task_id,
             new_training_task_id=new_training_task_id() if retry_task_id is None else retry_task_id,
             error_classes=words.values(training_pb2.ErrorClass, "ERROR_CLASS_", error_classes),
@@ -207,7 +208,7 @@ class AsyncClient:
 
     async def explain(self, training_task_id: str) -> training_pb2.ExplainTrainingResponse:
         """Why a training does not run, or not faster, and what to do."""
-        request = training_pb2.ExplainTrainingRequest(training_task_id=training_task_id)
+        request = requests.made(training_pb2.ExplainTrainingRequest, training_task_id=training_task_id)
         seconds = self._timeouts.call_seconds
         return await self._endpoints.call("explain the training", lambda e: e.training.ExplainTraining, request, seconds=seconds)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from doctrain import requests
 from doctrain.endpoints import Endpoints
 from doctrain.v1 import search_pb2, training_pb2
 
@@ -18,7 +19,7 @@ async def delete(
     ids, gone, count = list(document_ids), set[str](), 0
     for start in range(0, len(ids) or 1, MOST_DELETED):
         some = ids[start : start + MOST_DELETED]
-        request, complete = search_pb2.DeleteDocumentsRequest(document_ids=some, training_task_id=training_task_id), False
+        request, complete = requests.made(search_pb2.DeleteDocumentsRequest, document_ids=some, training_task_id=training_task_id), False
         while not complete:
             answer = await endpoints.call("delete documents", lambda e: e.search.DeleteDocuments, request, seconds=seconds)
             count, complete = count + answer.deleted_count, answer.complete
@@ -32,7 +33,7 @@ async def delete(
 
 async def drop(endpoints: Endpoints, *, validate_only: bool, seconds: float) -> training_pb2.DropUploadsResponse:
     """See ``AsyncClient.drop_uploads``; each call has ``seconds``, and goes on where the one before ended, while one gets further."""
-    request, count, size = training_pb2.DropUploadsRequest(validate_only=validate_only), 0, 0
+    request, count, size = requests.made(training_pb2.DropUploadsRequest, validate_only=validate_only), 0, 0
     while True:
         answer = await endpoints.call("drop uploads", lambda e: e.training.DropUploads, request, seconds=seconds)
         count, size = count + answer.uploads, size + answer.bytes

@@ -25,12 +25,12 @@ class AsyncFleet:
 
     async def cordon_worker(self, worker_id: str, *, reason: str = "") -> None:
         """Keeps a worker from new shards, over its boots; those that it has go on. Raises WorkerNotFoundError."""
-        request = fleet_pb2.CordonWorkerRequest(worker_id=worker_id, reason=reason)
+        request = requests.made(fleet_pb2.CordonWorkerRequest, worker_id=worker_id, reason=reason)
         await self._endpoints.call("cordon the worker", lambda e: e.fleet.CordonWorker, request, seconds=self._seconds)
 
     async def uncordon_worker(self, worker_id: str) -> None:
         """Lets a worker take shards again, if it is well. Raises WorkerNotFoundError."""
-        request = fleet_pb2.UncordonWorkerRequest(worker_id=worker_id)
+        request = requests.made(fleet_pb2.UncordonWorkerRequest, worker_id=worker_id)
         await self._endpoints.call("uncordon the worker", lambda e: e.fleet.UncordonWorker, request, seconds=self._seconds)
 
     async def drain_worker(self, worker_id: str, *, reason: str = "", within_seconds: float | None = None) -> None:
@@ -38,7 +38,7 @@ class AsyncFleet:
 
         What runs may end within that time; None: the service's own. Raises WorkerNotFoundError.
         """
-        request = fleet_pb2.DrainWorkerRequest(worker_id=worker_id, reason=reason)
+        request = requests.made(fleet_pb2.DrainWorkerRequest, worker_id=worker_id, reason=reason)
         if within_seconds is not None:
             request.within.FromTimedelta(timedelta(seconds=within_seconds))
         await self._endpoints.call("drain the worker", lambda e: e.fleet.DrainWorker, request, seconds=self._seconds)
@@ -50,7 +50,7 @@ class AsyncFleet:
 
     async def get_concurrency(self, *, decisions: int = 0) -> fleet_pb2.GetConcurrencyResponse:
         """How many documents at once each plan's tenants may have now, the orders of that, and so many of the newest decisions (0: 50)."""
-        request = fleet_pb2.GetConcurrencyRequest(page_size=decisions)
+        request = requests.made(fleet_pb2.GetConcurrencyRequest, page_size=decisions)
         return await self._endpoints.call("read the limits", lambda e: e.fleet.GetConcurrency, request, seconds=self._seconds)
 
     async def pin_concurrency(self, slots: int, *, plan: str = "", tenant_id: str = "", reason: str = "") -> None:
@@ -71,7 +71,7 @@ class AsyncFleet:
 
     async def _order(self, kind: fleet_pb2.ConcurrencyOrderKind.ValueType, slots: int, plan: str, tenant_id: str, reason: str) -> None:
         subject = requests.concurrency_subject(plan, tenant_id)
-        request = fleet_pb2.SetConcurrencyRequest(subject=subject, kind=kind, slots=slots, reason=reason)
+        request = requests.made(fleet_pb2.SetConcurrencyRequest, subject=subject, kind=kind, slots=slots, reason=reason)
         await self._endpoints.call("order the limit", lambda e: e.fleet.SetConcurrency, request, seconds=self._seconds)
 
     def list_all_trainings(
@@ -79,38 +79,40 @@ class AsyncFleet:
     ) -> AsyncGenerator[fleet_pb2.TenantTraining, None]:
         """The trainings of all tenants, newest first, all or those in ``states``; as ``AsyncClient.list_trainings`` of one."""
         chosen = words.values(training_pb2.TrainingState, "TRAINING_STATE_", states)
-        request, operation = fleet_pb2.ListAllTrainingsRequest(states=chosen, page_size=page_size), "list all trainings"
+        request, operation = requests.made(fleet_pb2.ListAllTrainingsRequest, states=chosen, page_size=page_size), "list all trainings"
         return listed(
             self._endpoints, operation, lambda e: e.fleet.ListAllTrainings, request, lambda page: page.trainings, seconds=self._seconds
         )
 
     async def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
         """Messages that the broker put aside, the newest first, with what became of their work."""
-        request = fleet_pb2.ListDeadLettersRequest(page_size=page_size)
+        request = requests.made(fleet_pb2.ListDeadLettersRequest, page_size=page_size)
         answer = await self._endpoints.call("list the dead letters", lambda e: e.fleet.ListDeadLetters, request, seconds=self._seconds)
         return list(answer.dead_letters)
 
     async def create_tenant(self, tenant_id: str, *, plan: str, weight: float = 1.0) -> fleet_pb2.Tenant:
         """Makes a tenant; safe to repeat with the same plan and weight."""
-        request = fleet_pb2.CreateTenantRequest(tenant=fleet_pb2.Tenant(tenant_id=tenant_id, plan=plan, weight=weight))
+        tenant = requests.made(fleet_pb2.Tenant, tenant_id=tenant_id, plan=plan, weight=weight)
+        request = fleet_pb2.CreateTenantRequest(tenant=tenant)
         answer = await self._endpoints.call("make the tenant", lambda e: e.fleet.CreateTenant, request, seconds=self._seconds)
         return answer.tenant
 
     async def update_tenant(self, tenant_id: str, *, plan: str | None = None, weight: float | None = None) -> fleet_pb2.Tenant:
         """Gives a tenant this plan, this weight or both, for waiting work too; None: as it is."""
-        request = fleet_pb2.UpdateTenantRequest(tenant=fleet_pb2.Tenant(tenant_id=tenant_id, plan=plan or "", weight=weight))
+        tenant = requests.made(fleet_pb2.Tenant, tenant_id=tenant_id, plan=plan or "", weight=weight)
+        request = fleet_pb2.UpdateTenantRequest(tenant=tenant)
         answer = await self._endpoints.call("change the tenant", lambda e: e.fleet.UpdateTenant, request, seconds=self._seconds)
         return answer.tenant
 
     async def suspend_tenant(self, tenant_id: str, *, reason: str = "") -> fleet_pb2.Tenant:
         """Stops a tenant's service: new work and searches are refused with the ``reason``, what runs is paused. Safe to repeat."""
-        request = fleet_pb2.SuspendTenantRequest(tenant_id=tenant_id, reason=reason)
+        request = requests.made(fleet_pb2.SuspendTenantRequest, tenant_id=tenant_id, reason=reason)
         answer = await self._endpoints.call("suspend the tenant", lambda e: e.fleet.SuspendTenant, request, seconds=self._seconds)
         return answer.tenant
 
     async def resume_tenant(self, tenant_id: str) -> fleet_pb2.Tenant:
         """Undoes ``suspend_tenant``; safe to repeat. Raises TenantSuspendedError for one that is being deleted."""
-        request = fleet_pb2.ResumeTenantRequest(tenant_id=tenant_id)
+        request = requests.made(fleet_pb2.ResumeTenantRequest, tenant_id=tenant_id)
         answer = await self._endpoints.call("resume the tenant", lambda e: e.fleet.ResumeTenant, request, seconds=self._seconds)
         return answer.tenant
 
@@ -119,7 +121,7 @@ class AsyncFleet:
 
         Safe to repeat until ``list_tenants`` shows it no more; then raises TenantNotFoundError.
         """
-        request = fleet_pb2.DeleteTenantRequest(tenant_id=tenant_id)
+        request = requests.made(fleet_pb2.DeleteTenantRequest, tenant_id=tenant_id)
         answer = await self._endpoints.call("delete the tenant", lambda e: e.fleet.DeleteTenant, request, seconds=self._seconds)
         return answer.tenant
 
@@ -127,13 +129,13 @@ class AsyncFleet:
         self, tenant_id: str, *, first_day: date | None = None, last_day: date | None = None
     ) -> list[usage_pb2.UsageDay]:
         """What a tenant used, by day of UTC; without days: of this month. Raises TenantNotFoundError."""
-        request = fleet_pb2.GetTenantUsageRequest(tenant_id=tenant_id, period=requests.period(first_day, last_day))
+        request = requests.made(fleet_pb2.GetTenantUsageRequest, tenant_id=tenant_id, period=requests.period(first_day, last_day))
         answer = await self._endpoints.call("read the usage", lambda e: e.fleet.GetTenantUsage, request, seconds=self._seconds)
         return list(answer.days)
 
     def list_audit_log(self, *, tenant_id: str = "", page_size: int = 0) -> AsyncGenerator[fleet_pb2.AuditEntry, None]:
         """What operators and tenants changed, the newest first; of one tenant or of all."""
-        request, operation = fleet_pb2.ListAuditLogRequest(tenant_id=tenant_id, page_size=page_size), "read the audit log"
+        request, operation = requests.made(fleet_pb2.ListAuditLogRequest, tenant_id=tenant_id, page_size=page_size), "read the audit log"
         return listed(self._endpoints, operation, lambda e: e.fleet.ListAuditLog, request, lambda page: page.entries, seconds=self._seconds)
 
     def list_tenants(self) -> AsyncGenerator[fleet_pb2.Tenant, None]:
@@ -158,7 +160,8 @@ class AsyncFleet:
 
         Without ``burst_slots`` its tenants never have more than ``slots``.
         """
-        plan = fleet_pb2.Plan(
+        plan = requests.made(
+            fleet_pb2.Plan,
             name=name,
             slots=slots,
             burst_slots=burst_slots,
@@ -190,7 +193,8 @@ class AsyncFleet:
 
         A plan that does not burst does not when its ``slots`` change. Raises PlanNotFoundError.
         """
-        request = fleet_pb2.UpdatePlanRequest(
+        request = requests.made(
+            fleet_pb2.UpdatePlanRequest,
             name=name,
             slots=slots,
             burst_slots=burst_slots,
@@ -206,7 +210,7 @@ class AsyncFleet:
 
     async def delete_plan(self, name: str) -> None:
         """Removes a plan that no tenant has. Raises PlanNotFoundError, PlanInUseError."""
-        request = fleet_pb2.DeletePlanRequest(name=name)
+        request = requests.made(fleet_pb2.DeletePlanRequest, name=name)
         await self._endpoints.call("delete the plan", lambda e: e.fleet.DeletePlan, request, seconds=self._seconds)
 
     async def list_plans(self) -> list[fleet_pb2.Plan]:
@@ -234,10 +238,10 @@ class AsyncFleet:
 
     def list_keys(self, *, tenant_id: str = "", page_size: int = 0) -> AsyncGenerator[fleet_pb2.Key, None]:
         """All keys, or those of one tenant, the oldest first, revoked ones included; never the keys themselves."""
-        request = fleet_pb2.ListKeysRequest(tenant_id=tenant_id, page_size=page_size)
+        request = requests.made(fleet_pb2.ListKeysRequest, tenant_id=tenant_id, page_size=page_size)
         return listed(self._endpoints, "list the keys", lambda e: e.fleet.ListKeys, request, lambda page: page.keys, seconds=self._seconds)
 
     async def revoke_key(self, key_id: int) -> None:
         """Takes a key out of force within seconds; safe to repeat. Raises KeyNotFoundError, LastOperatorKeyError."""
-        request = fleet_pb2.RevokeKeyRequest(key_id=key_id)
+        request = requests.made(fleet_pb2.RevokeKeyRequest, key_id=key_id)
         await self._endpoints.call("revoke the key", lambda e: e.fleet.RevokeKey, request, seconds=self._seconds)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import reprlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from doctrain import words
 from doctrain.errors import UsageError
 from doctrain.v1 import fleet_pb2, search_pb2, training_pb2, usage_pb2
 
+Fields = ParamSpec("Fields")
+Made = TypeVar("Made", bound=Message)
+
+_KINDS = {
+    FieldDescriptor.CPPTYPE_STRING: ("a text", "texts"),
+    FieldDescriptor.CPPTYPE_BOOL: ("True or False", "True or False"),
+    FieldDescriptor.CPPTYPE_DOUBLE: ("a number", "numbers"),
+    FieldDescriptor.CPPTYPE_INT32: ("a whole number of 32 bits", "whole numbers of 32 bits"),
+}
 MOST_PASSAGES = 100
 """That one search answers."""
 
@@ -26,6 +39,17 @@ class Unknown:
 
     def __str__(self) -> str:
         return f"There is no training {self.id}." if self.field == "training_task_ids" else f"The document {self.id} is not in the index."
+
+
+def made(kind: Callable[Fields, Made], /, *args: Fields.args, **fields: Fields.kwargs) -> Made:
+    """A message of these fields; raises UsageError that names the one whose value it cannot have."""
+    try:
+        return kind(*args, **fields)
+    except (TypeError, ValueError) as error:
+        for name, given in fields.items():
+            if wanted := _wanted(kind, name, given):
+                raise UsageError(f"{name} cannot be {reprlib.repr(given)}; give {wanted}.") from error
+        raise
 
 
 def new_training_task_id() -> str:
@@ -43,7 +67,7 @@ def start_training(
         _check_type(f"documents[{place}]", document, training_pb2.DocumentInput)
     if numbered is not None:
         _check_type("numbered", numbered, training_pb2.NumberedDocuments)
-    return training_pb2.StartTrainingRequest(documents=given, numbered=numbered, **fields)
+    return made(training_pb2.StartTrainingRequest, documents=given, numbered=numbered, **fields)
 
 
 def so_many(count: int) -> training_pb2.NumberedDocuments:
@@ -55,28 +79,36 @@ def search(
     query: str, *, mode: search_pb2.SearchMode.ValueType | str, page_size: int, metadata: Mapping[str, str] | None, **fields: Any
 ) -> search_pb2.SearchRequest:
     """The request; raises UsageError for a word that is no mode, metadata that is no text, and more passages than are answered."""
-    if page_size > MOST_PASSAGES:
-        raise UsageError(f"page_size: {page_size:,} passages; at most {MOST_PASSAGES} are answered, and there are no further pages.")
-    return search_pb2.SearchRequest(
+    request = made(
+        search_pb2.SearchRequest,
         query=query,
         mode=words.value(search_pb2.SearchMode, "SEARCH_MODE_", mode),
         page_size=page_size,
-        filter=search_pb2.SearchFilter(metadata=pairs(metadata), **fields),
+        filter=made(search_pb2.SearchFilter, metadata=pairs(metadata), **fields),
     )
+    if page_size > MOST_PASSAGES:
+        raise UsageError(f"page_size: {page_size:,} passages; at most {MOST_PASSAGES} are answered, and there are no further pages.")
+    return request
 
 
 def period(first_day: date | None, last_day: date | None) -> usage_pb2.UsagePeriod:
-    """The days from the first to the last; None: as the service chooses."""
-    return usage_pb2.UsagePeriod(
-        first_day="" if first_day is None else f"{first_day:%Y-%m-%d}", last_day="" if last_day is None else f"{last_day:%Y-%m-%d}"
-    )
+    """The days from the first to the last; None: as the service chooses. Raises UsageError for what is no date."""
+    return usage_pb2.UsagePeriod(first_day=_day("first_day", first_day), last_day=_day("last_day", last_day))
+
+
+def _day(field: str, day: date | None) -> str:
+    if day is None:
+        return ""
+    if not isinstance(day, date):
+        raise UsageError(f"{field} cannot be {day!r}; give a datetime.date.")
+    return f"{day:%Y-%m-%d}"
 
 
 def key(
     role: fleet_pb2.Role.ValueType | str, tenant_id: str, label: str, *, lifetime: timedelta | None, expire_time: datetime | None
 ) -> fleet_pb2.CreateKeyRequest:
     """The request; raises UsageError for a word that is no role, and for two ends."""
-    request = fleet_pb2.CreateKeyRequest(role=words.value(fleet_pb2.Role, "ROLE_", role), tenant_id=tenant_id, label=label)
+    request = made(fleet_pb2.CreateKeyRequest, role=words.value(fleet_pb2.Role, "ROLE_", role), tenant_id=tenant_id, label=label)
     if lifetime is not None and expire_time is not None:
         raise UsageError("A key has one end: give lifetime or expire_time.")
     if lifetime is not None:
@@ -90,7 +122,7 @@ def concurrency_subject(plan: str, tenant_id: str) -> fleet_pb2.ConcurrencySubje
     """Whom an order is for; raises UsageError unless it is one of them."""
     if bool(plan) == bool(tenant_id):
         raise UsageError("Name a plan or a tenant, and only one of them.")
-    return fleet_pb2.ConcurrencySubject(plan=plan) if plan else fleet_pb2.ConcurrencySubject(tenant_id=tenant_id)
+    return made(fleet_pb2.ConcurrencySubject, plan=plan) if plan else made(fleet_pb2.ConcurrencySubject, tenant_id=tenant_id)
 
 
 def unknown(answer: search_pb2.SearchResponse) -> list[Unknown]:
@@ -101,11 +133,24 @@ def unknown(answer: search_pb2.SearchResponse) -> list[Unknown]:
 
 def pairs(metadata: Mapping[str, str] | None) -> Mapping[str, str]:
     """Metadata as it was given; raises UsageError that names the pair that is not of texts."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise UsageError(f"metadata is of type {type(metadata).__name__}; give a mapping of texts.")
     for key, value in (metadata or {}).items():
         for name, part in ((f"The key {key!r} of metadata", key), (f"metadata[{key!r}]", value)):
             if not isinstance(part, str):
                 raise UsageError(f"{name} is of type {type(part).__name__}; keys and values of metadata are texts, such as {str(part)!r}.")
     return metadata or {}
+
+
+def _wanted(kind: Callable[..., Message], name: str, given: object) -> str:
+    """What this field of a message can be; empty when it can be what was given."""
+    try:
+        kind(**{name: given})
+    except (TypeError, ValueError):
+        field = kind().DESCRIPTOR.fields_by_name[name]
+        one, several = _KINDS.get(field.cpp_type, ("a whole number", "whole numbers"))
+        return several if isinstance(given, list) else one
+    return ""
 
 
 def _check_type(field: str, given: object, wanted: type[object]) -> None:

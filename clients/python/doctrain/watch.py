@@ -19,7 +19,7 @@ from itertools import islice
 
 import grpc
 
-from doctrain import retry
+from doctrain import requests, retry
 from doctrain.errors import DoctrainError, UnavailableError
 from doctrain.v1 import training_pb2
 
@@ -110,7 +110,8 @@ class Watching:
 
     def request(self) -> training_pb2.WatchStatusRequest:
         """What to open the next stream with."""
-        return training_pb2.WatchStatusRequest(
+        return requests.made(
+            training_pb2.WatchStatusRequest,
             training_task_id=self._training_task_id,
             resume_position=self._position,
             include_documents=self._include_documents,

@@ -29,17 +29,17 @@ def value(enum: Any, prefix: str, given: int | str) -> Any:
 
 def values(enum: Any, prefix: str, given: Iterable[int | str] | str) -> list[Any]:
     """The values for several; a single word counts as one of them, not as its letters."""
-    return [value(enum, prefix, one) for one in ([given] if isinstance(given, str) else given)]
+    return [value(enum, prefix, one) for one in several(given)]
 
 
-def several(given: Iterable[str] | str) -> list[str]:
-    """The texts; a single one counts as one of them, not as its letters."""
-    return [given] if isinstance(given, str) else list(given)
+def several(given: Iterable[Any] | str) -> list[Any]:
+    """What was given; a single text counts as one of several, not as its letters, and so does what is nothing of several."""
+    return [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
 
 
 def check_training_task_id(training_task_id: str | None) -> None:
     """Raises UsageError for an id that the service would refuse; None is made up later."""
-    if training_task_id is not None and not _TASK_ID.fullmatch(training_task_id):
+    if training_task_id is not None and not (isinstance(training_task_id, str) and _TASK_ID.fullmatch(training_task_id)):
         raise UsageError(f"{training_task_id!r} cannot be a training's id; one has 1 to 128 characters: letters, digits and any of . _ : -")
 
 
