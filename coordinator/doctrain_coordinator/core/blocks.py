@@ -169,4 +169,4 @@ def without_results(block: Block, ordinals: Collection[int]) -> Block:
 
 def clean(text: str) -> str:
     """Text as Postgres takes it."""
-    return text.replace("\x00", "\ufffd")[:MAX_ERROR_LENGTH]
+    return text[:MAX_ERROR_LENGTH].replace("\x00", "\ufffd")

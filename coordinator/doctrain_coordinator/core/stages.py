@@ -30,13 +30,13 @@ class Stage:
 
 
 def stored(stages: Iterable[Stage]) -> str:
-    """The first stages as JSON, with what of them is within bounds."""
+    """The first stages as JSON, with what of them is within bounds; what is beyond is not looked at."""
     return json.dumps([_row(stage) for stage in islice(stages, MOST_STAGES)], separators=(",", ":"))
 
 
 def _row(stage: Stage) -> list[object]:
-    counts = {_name(name): min(max(0, count), MOST_COUNTED) for name, count in sorted(stage.counts.items())}
-    return [_name(stage.name), max(0, stage.start_ms), max(0, stage.took_ms), dict(islice(sorted(counts.items()), MOST_COUNTS))]
+    counts = {_name(name): min(max(0, count), MOST_COUNTED) for name, count in sorted(islice(stage.counts.items(), MOST_COUNTS))}
+    return [_name(stage.name), max(0, stage.start_ms), max(0, stage.took_ms), dict(sorted(counts.items()))]
 
 
 def _name(said: str) -> str:

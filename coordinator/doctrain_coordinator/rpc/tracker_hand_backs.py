@@ -69,7 +69,7 @@ class HandBackQueue:
         for stopped in request.stopped:
             self._put(_Kind.STOPPED, stopped.shard, _Asked())
         if request.HasField("goodbye"):
-            self._put(_Kind.GOODBYE, pb.ShardRef(), _Asked(why=request.goodbye.reason))
+            self._put(_Kind.GOODBYE, pb.ShardRef(), _Asked(why=request.goodbye.reason[:MOST_REASON]))
 
     def _put(self, kind: _Kind, shard: pb.ShardRef, asked: _Asked) -> None:
         self._waiting[kind, shard.shard, shard.number] = asked

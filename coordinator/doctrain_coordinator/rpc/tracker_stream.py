@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 
 from doctrain_coordinator.core.asked_shards import AskedShards
+from doctrain_coordinator.core.blocks import Block
 from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.stream_end import StreamEnd
 from doctrain_coordinator.rpc import tracker_answers, tracker_requests
@@ -84,7 +85,7 @@ class Stream:
             while (request := await self._context.read()) is not grpc.aio.EOF:
                 self.spoken = True
                 self._attachment.heard = time.monotonic()
-                self._take(request)
+                await self._take(request)
                 await self._room()
         except grpc.aio.InternalError as error:  # the stream is gone
             return self._broken(error)
@@ -126,13 +127,14 @@ class Stream:
         log.info("Session %d said nothing for its lease; its stream is ended.", self._session)
         return StreamEnd.SILENT
 
-    def _take(self, request: pb.TrackRequest) -> None:
+    async def _take(self, request: pb.TrackRequest) -> None:
         tracker_requests.check(request)
         if request.HasField("heartbeat"):
             self._beat(request.heartbeat)
         if request.begins or request.blocks:
             items: list[Begin | Report] = [self._begin(begin.shard) for begin in request.begins]
-            items += [self._report(block) for block in request.blocks]
+            blocks = zip(request.blocks, await tracker_requests.blocks(request), strict=True)
+            items += [self._report(given, block) for given, block in blocks]
             self._unanswered += len(items)
             self._parts.committer.submit(items)
         self._hand_backs.add(request)
@@ -169,14 +171,14 @@ class Stream:
                 log.warning("The documents of shard %d are read again: %s", begun.facts.id, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    def _report(self, block: pb.Block) -> Report:
-        sequence, shard, number = block.sequence, block.shard.shard, block.shard.number  # the message itself is let go
+    def _report(self, given: pb.Block, block: Block) -> Report:
+        sequence, shard, number = given.sequence, given.shard.shard, given.shard.number  # the message itself is let go
 
         def answer(outcome: Recorded, done: bool, invalid: Sequence[int]) -> None:
             self._is_answered()
             self.outbox.block(tracker_answers.block(sequence, (shard, number), outcome, done, invalid))
 
-        return Report(self._session, shard, number, tracker_requests.block(block), answer, urgent=not block.running)
+        return Report(self._session, shard, number, block, answer, urgent=not block.running)
 
     def _beat(self, heartbeat: pb.Heartbeat) -> None:
         count, sequence = self._asked.heartbeat(), heartbeat.sequence

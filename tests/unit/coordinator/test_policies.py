@@ -9,11 +9,18 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from doctrain.v1 import search_pb2, training_pb2
-from doctrain_coordinator.rpc import wire
+from doctrain_coordinator.core import sharding
+from doctrain_coordinator.dispatch.usage_measures import STAGES
+from doctrain_coordinator.rpc import tracker_requests, wire
 from doctrain_coordinator.rpc.policies import POLICIES, PUBLIC
 from doctrain_coordinator.rpc.search_requests import MOST_DOCUMENTS
 from doctrain_coordinator.rpc.server import SERVICES
+from doctrain_coordinator.rpc.tracker_requests import MOST_AT_ONCE, MOST_LANES
 from doctrain_coordinator.rpc.training_requests import MOST_CLASSES, MOST_RETRIED
+from doctrain_mesh.v1 import tracker_pb2
+
+MOST_SLOTS_OF_A_LANE = 64
+"""As the settings have it."""
 
 
 def test_every_method_has_a_policy_and_no_policy_is_without_a_method() -> None:
@@ -62,3 +69,25 @@ def test_what_changes_something_is_known_by_its_name() -> None:
 def test_the_largest_requests_have_no_more_fields_than_a_message_may_have(method: str, largest: Message) -> None:
     most = POLICIES[f"/doctrain.v1.{method}"].fields(10_000)
     assert wire.count(largest.SerializeToString(), largest, most) <= most
+
+
+def test_the_largest_message_of_a_worker_has_no_more_fields_than_one_may_have() -> None:
+    """After a while without answers: of each slot a result that is not answered, with its stages, and some of them far apart."""
+    refs = [tracker_pb2.ShardRef(shard=2**60 + number, number=1) for number in range(MOST_AT_ONCE)]
+    counts = {"bytes": 10**9, "pages": 500, "chunks": 2_000}
+    stages = [tracker_pb2.Stage(name=name, start_ms=10**6, took_ms=10**6, counts=counts) for name in STAGES]
+    passed = [tracker_pb2.DocumentStages(ordinal=ordinal + 1, stages=stages) for ordinal in range(MOST_SLOTS_OF_A_LANE)]
+    column = [1] * sharding.LARGEST_OF_MANY
+    blocks = [tracker_pb2.Block(sequence=1, shard=ref, first=1, base_ms=10**12) for ref in refs]
+    for block in blocks[:MOST_LANES]:
+        block.MergeFrom(tracker_pb2.Block(started=column, took=column, passed=passed))
+    largest = tracker_pb2.TrackRequest(
+        begins=[tracker_pb2.Begin(shard=ref) for ref in refs],
+        heartbeat=tracker_pb2.Heartbeat(held=[tracker_pb2.HeldShard(shard=ref.shard, number=1, resize=1) for ref in refs]),
+        blocks=blocks,
+    )
+    tracker_requests.check(largest)
+    policy = POLICIES["/doctrain_mesh.v1.TrackerService/Track"]
+    data, most = largest.SerializeToString(), policy.fields(0)
+    assert len(data) <= (policy.most_bytes or 0)
+    assert most // 2 < wire.count(data, largest, most) <= most, "nor many more"

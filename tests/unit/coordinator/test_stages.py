@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +50,31 @@ def test_any_stages_are_stored_within_bounds_as_text_that_postgres_takes(stages:
         assert all(len(name) <= MOST_LETTERS and name.isprintable() for name in (stage.name, *stage.counts))
         assert all(0 <= count <= MOST_COUNTED for count in stage.counts.values())
     assert stored(found) == text
+
+
+class Watched(Mapping[str, int]):
+    """Counts that tell how many of them were looked at."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self.looked_at = size, 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        for number in range(self._size):
+            self.looked_at += 1
+            yield f"count {number:06}"
+
+    def __getitem__(self, name: str) -> int:
+        return int(name.removeprefix("count "))
+
+
+def test_counts_that_are_dropped_are_not_looked_at() -> None:
+    counts = Watched(100_000)
+    (found,) = restored(stored([Stage("x", 0, 0, counts)]))
+    assert len(found.counts) == MOST_COUNTS
+    assert counts.looked_at <= MOST_COUNTS + 1
 
 
 def test_of_what_is_told_of_long_documents_those_count_that_still_run() -> None:
