@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import grpc
 import pytest
 
 import doctrain
@@ -129,6 +130,17 @@ async def test_a_plan_that_does_not_burst_does_not_when_its_slots_change(served:
     assert (await refused(fleet.update_plan("none-such", slots=1))).reason == "PLAN_NOT_FOUND"
     (kept,) = [plan for plan in await fleet.list_plans() if plan.name == "gold"]
     assert (kept.slots, kept.burst_slots) == (3, 9)
+
+
+async def test_a_name_that_is_none_is_told_with_whose_it_is(served: Coordinators) -> None:
+    stub = fleet_pb2_grpc.FleetServiceStub(await served.channel())
+    key = (("authorization", f"Bearer {await served.key(3)}"),)
+    for tenant, whose in (
+        (fleet_pb2.Tenant(tenant_id="acme"), "A plan's name"),
+        (fleet_pb2.Tenant(tenant_id="ACME", plan="paid"), "A tenant's id"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError, match=f"{whose} has 1 to 64 characters, lower-case letters"):
+            await stub.CreateTenant(fleet_pb2.CreateTenantRequest(tenant=tenant), metadata=key)
 
 
 async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) -> None:

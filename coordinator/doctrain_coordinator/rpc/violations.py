@@ -75,4 +75,5 @@ def check_reason(reason: str) -> None:
 def check_name(field: str, name: str) -> None:
     """Raises InvalidRequestError for what is no name of a tenant or plan."""
     if not _NAME.fullmatch(name):
-        raise invalid_field(field, "A name has 1 to 64 characters, lower-case letters, digits and -, and begins with a letter or digit.")
+        whose = "A tenant's id" if field.endswith("tenant_id") else "A plan's name"
+        raise invalid_field(field, f"{whose} has 1 to 64 characters, lower-case letters, digits and -, and begins with a letter or digit.")
