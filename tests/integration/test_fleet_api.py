@@ -143,6 +143,14 @@ async def test_a_name_that_is_none_is_told_with_whose_it_is(served: Coordinators
             await stub.CreateTenant(fleet_pb2.CreateTenantRequest(tenant=tenant), metadata=key)
 
 
+async def test_a_plan_that_is_given_less_than_no_calls_a_second_has_no_limit_of_them(served: Coordinators) -> None:
+    fleet = (await served.client(await served.key(3))).fleet
+    await fleet.put_plan("paced", slots=5, requests_per_second=20)
+    assert str((await fleet.update_plan("paced", requests_per_second=-0.0)).requests_per_second) == "0.0"
+    assert str((await fleet.put_plan("rare", slots=5, requests_per_second=-0.0)).requests_per_second) == "0.0"
+    assert [str(plan.requests_per_second) for plan in await fleet.list_plans() if plan.name in ("paced", "rare")] == ["0.0", "0.0"]
+
+
 async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) -> None:
     operator = await served.client(await served.key(3))
     none = await refused(operator.fleet.create_key("tenant"))

@@ -61,5 +61,6 @@ def _checked(plan: pb.Plan, within: str) -> Plan:
         raise invalid_field(f"{within}requests_per_second", sentence)
     if not 0 <= plan.watches <= MOST_WATCHES:
         raise invalid_field(f"{within}watches", f"A plan allows up to {MOST_WATCHES:,} watches at once; 0 means that many.")
-    further = plan.training_documents, plan.open_documents, plan.requests_per_second, plan.watches, plan.upload_bytes
+    requests_per_second = plan.requests_per_second or 0.0  # -0 is 0
+    further = plan.training_documents, plan.open_documents, requests_per_second, plan.watches, plan.upload_bytes
     return Plan(plan.name, plan.slots, burst_slots, open_trainings, *further)
