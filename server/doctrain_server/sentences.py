@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.observability import logs
+
+_Error = TypeVar("_Error", bound=DoctrainError)
 
 
 @contextmanager
@@ -21,16 +24,17 @@ def told(program: str) -> Iterator[None]:
     try:
         yield
     except* DoctrainError as group:
-        errors = list(_leaves(group))
+        errors = list(leaves(group))
     if errors:
         for sentence in dict.fromkeys(error.sentence for error in errors):
             logs.last_words(program, sentence)
         sys.exit(os.EX_CONFIG if any(isinstance(error, ConfigurationError) for error in errors) else 1)
 
 
-def _leaves(group: BaseExceptionGroup[DoctrainError]) -> Iterator[DoctrainError]:
+def leaves(group: BaseExceptionGroup[_Error]) -> Iterator[_Error]:
+    """The errors in it, and in the groups in it."""
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
+            yield from leaves(error)
         else:
             yield error

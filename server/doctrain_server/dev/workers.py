@@ -1,4 +1,4 @@
-"""The workers of an embedded mesh: each is started again when its guardian is lost, as supervisors do with processes."""
+"""The workers of an embedded mesh: each is started again when it ends by itself, as supervisors do with processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from doctrain_mesh.errors import ConfigurationError, DoctrainError
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import deadline, first_of
@@ -51,13 +52,22 @@ class _Kept:
             began = time.monotonic()
             try:
                 await self._live()
-            except worker.WorkerEndedError:
+            except DoctrainError as error:
+                if not self._may_go_on_after(error):
+                    raise
+                if self._over.is_set():
+                    log.warning("%s ended before it had drained. %s", self._settings.name, error)
+                    return
                 young = time.monotonic() - began < YOUNG_SECONDS
                 self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS) if young else 0.0
-                log.warning("%s lost its guardian and ended; it is started again in %g s.", self._settings.name, self._pause)
+                log.warning("%s ended; it is started again in %g s. %s", self._settings.name, self._pause, error)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause):
                         await self._over.wait()
+
+    def _may_go_on_after(self, error: DoctrainError) -> bool:
+        """Whether another start may go better. At its first one a worker says what it lacks; later Postgres may be away for a while."""
+        return isinstance(error, worker.WorkerEndedError) or (self.opened.is_set() and not isinstance(error, ConfigurationError))
 
     async def _live(self) -> None:
         async with worker.running(self._settings, broker=self._broker, registry=self._registry) as working:

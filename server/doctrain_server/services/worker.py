@@ -10,7 +10,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.choice import Kind
 from doctrain_mesh.embedding.opening import open_embedder
-from doctrain_mesh.errors import ConfigurationError, DoctrainError
+from doctrain_mesh.errors import ConfigurationError, DoctrainError, OperationTimeoutError
 from doctrain_mesh.observability import logs, metrics_endpoint, telemetry
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import sizes
@@ -18,6 +18,7 @@ from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import first_of
 from doctrain_server import adapters, required
 from doctrain_server.doctor import examination
+from doctrain_server.sentences import leaves
 from doctrain_server.services.signals import stop_requested
 from doctrain_worker import app
 from doctrain_worker.pipeline import plugins
@@ -37,18 +38,18 @@ INDEX_FROZEN_SECONDS = 3.0
 
 
 class WorkerEndedError(DoctrainError):
-    """A worker cannot go on by itself: its guardian is gone, and nothing may run without one. Another may take its place."""
+    """A worker cannot go on by itself: its guardian is gone, or what it was to end runs on. Another may take its place."""
 
 
 @asynccontextmanager
 async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[app.Running]:
     """A worker in this process, its children below a guardian; ``session.opened`` tells when it has a session.
 
-    Raises ConfigurationError, and WorkerEndedError when its guardian is lost.
+    Raises ConfigurationError, and WorkerEndedError when its guardian is lost or something of it does not end in time.
     """
     required.check_reading(settings)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_guardian_lost_told(settings.process_name))
+        stack.enter_context(_end_told(settings.process_name))
         guardian = await stack.enter_async_context(Guardian.open())
         try:
             processor = await _processor(settings, guardian, stack)
@@ -61,15 +62,17 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
 
 
 @contextmanager
-def _guardian_lost_told(name: str) -> Iterator[None]:
-    """Makes one error of all that finds out that the guardian is gone."""
-    lost = False
+def _end_told(name: str) -> Iterator[None]:
+    """Makes one error of all that finds out that the guardian is gone, or that something took too long."""
+    why = ""
     try:
         yield
+    except* OperationTimeoutError as late:
+        why = f"it could not do in time what it must: {next(leaves(late)).sentence} Start it again."
     except* GuardianLostError:
-        lost = True
-    if lost:
-        raise WorkerEndedError(f"The worker {name} ends, because its guardian is dead or does not answer; start it again.")
+        why = "its guardian is dead or does not answer; start it again."
+    if why:
+        raise WorkerEndedError(f"The worker {name} ends, because {why}")
 
 
 async def _processor(settings: Settings, guardian: Guardian, stack: AsyncExitStack) -> Processor:
