@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import pytest
 
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState
+from doctrain_coordinator.tracking import lost_sessions, sessions
 from doctrain_coordinator.tracking.handback import Unless
 from doctrain_coordinator.tracking.heartbeats import Standing
+from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
+from doctrain_mesh.errors import StoreUnavailableError
 from testkit.core import Core, core
 from testkit.waiting import wait_until
 
@@ -194,6 +197,33 @@ async def test_a_mass_loss_is_counted_over_all_coordinators(postgres: str) -> No
         rows = await one.shards(training)
         assert {row["state"] for row in rows} == {ShardState.PENDING}
         await wait_until(lambda: _losses(one, training, {0}))
+
+
+async def test_a_mass_loss_is_forgiven_once_postgres_answers_again(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, looks = mesh_postgres.acquired, list[str]()
+
+    def acquired(
+        pool: mesh_postgres.Pool, operation: str, *, seconds: float = 10.0
+    ) -> AbstractAsyncContextManager[mesh_postgres.Connection]:
+        if operation == "looking at a lost session" and away and len(looks) < 4:
+            looks.append(operation)
+            raise StoreUnavailableError("Postgres is away.")
+        return ours(pool, operation, seconds=seconds)
+
+    away = False
+    monkeypatch.setattr(mesh_postgres, "acquired", acquired)
+    monkeypatch.setattr(sessions, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(lost_sessions, "RETRY_SECONDS", 0.01)
+    training = await one.training(await one.tenant("a", "paid"), "t", 30)
+    attachments = [await one.open(f"w{n}") for n in range(3)]
+    for place, attachment in enumerate(attachments):
+        await one.running_shard(attachment.session, training, place)
+    for attachment in attachments:
+        await one.stream_ends(attachment)
+    assert [row["losses"] for row in await one.shards(training)] == [1, 1, 0], "the first did not look like many"
+    away = True
+    await wait_until(lambda: _losses(one, training, {0}))
+    assert len(looks) == 4
 
 
 async def _losses(one: Core, training: int, expected: set[int]) -> bool:

@@ -25,6 +25,7 @@ from doctrain_mesh.postgres import Pool, statements
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__, SessionState, ShardState)
 JUDGE_SECONDS = 10.0
+RETRY_SECONDS = 2.0
 # Marks of others' losses may be on their way for a moment after the window.
 SETTLED_SECONDS = WINDOW_SECONDS + 0.25
 
@@ -82,13 +83,23 @@ class LostSessions:
 
     async def _judge_again(self, session: int, blame: Blame, shards: Sequence[int], seconds: float) -> None:
         await asyncio.sleep(seconds)
+        seen = await self._circumstances_at_last(session, blame)
+        if seen is None or not seen.excused:
+            return
         try:
-            seen = await self._circumstances(session, blame)
-            if seen is not None and seen.excused:
-                await self._takebacks.forgive(shards)
-                log.info("Session %d was lost with many others; %d shards are not charged for it after all.", session, len(shards))
-        except StoreUnavailableError as error:
-            log.warning("Whether session %d was lost with others was not found out; its charge stands: %s", session, error)
+            await self._takebacks.forgive(shards)
+            log.info("Session %d was lost with many others; %d shards are not charged for it after all.", session, len(shards))
+        except StoreUnavailableError as error:  # it may have been done all the same, and twice would be too often
+            log.warning("Session %d was lost with many others; whether its charge stands is not known: %s", session, error)
+
+    async def _circumstances_at_last(self, session: int, blame: Blame) -> _Circumstances | None:
+        """As soon as Postgres answers: what takes workers away may take it away, too."""
+        while True:
+            try:
+                return await self._circumstances(session, blame)
+            except StoreUnavailableError as error:
+                log.warning("Whether session %d was lost with others is looked at again: %s", session, error)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _circumstances(self, session: int, blame: Blame) -> _Circumstances | None:
         """None when a sign of life took the mark away."""
