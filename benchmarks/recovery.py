@@ -30,8 +30,10 @@ from testkit.tenants import tenant
 from testkit.waiting import wait_until
 
 DOCUMENTS = 20_000
-SLOTS = 150
-"""More than the workers' lanes take, so that shards wait for a lane in the queue."""
+SLOTS = 90
+"""What the workers' lanes take."""
+QUEUED_SLOTS = 150
+"""More than that, so that shards wait for a lane in the queue."""
 LONGEST_SECONDS = 60.0
 AWAY_SECONDS = 120.0
 AROUND_SECONDS = 10.0
@@ -82,7 +84,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(real: Servers, documents: int, processor: str) -> AsyncIterator[Scene]:
+async def scene(real: Servers, documents: int, processor: str, slots: int) -> AsyncIterator[Scene]:
     """A fresh mesh whose workers are all busy with one training."""
     with tempfile.TemporaryDirectory(prefix="doctrain-recovery-") as name:
         folder = Path(name)
@@ -95,7 +97,7 @@ async def scene(real: Servers, documents: int, processor: str) -> AsyncIterator[
             database = await asyncpg.connect(environment["DOCTRAIN_DATABASE_URL"])
             try:
                 async with doctrain.AsyncClient(running.addresses, api_key=running.operator_key) as operator:
-                    await operator.fleet.put_plan("benchmark", slots=SLOTS)
+                    await operator.fleet.put_plan("benchmark", slots=slots)
                 async with await tenant(running, "acme", "benchmark") as client:
                     numbered = doctrain.NumberedDocuments(uri_template="s3://benchmark/{n}", first=0, count=documents)
                     started = await client.start_training(numbered=numbered)
@@ -229,7 +231,8 @@ async def main(cases: list[str], rounds: int) -> None:
         with servers() as real:
             for _ in range(rounds):
                 # Of documents that wait for longer, so few run through in minutes.
-                async with scene(real, DOCUMENTS, "sleep_long" if case == "etcd-away" else "sleep") as at:
+                processor, slots = "sleep_long" if case == "etcd-away" else "sleep", QUEUED_SLOTS if case == "broker-wiped" else SLOTS
+                async with scene(real, DOCUMENTS, processor, slots) as at:
                     figures.append(await CASES[case](at))
                     twice.append(await at.finish())
         unit = "of the throughput around it" if case == "etcd-away" else "s"

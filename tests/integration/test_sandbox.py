@@ -315,7 +315,7 @@ async def test_children_of_a_frozen_main_process_die_at_its_deadline(shut_in: Is
         process.send_signal(signal.SIGUSR1)
         assert await told(process) == "extended"
         process.send_signal(signal.SIGSTOP)
-        await wait_until(lambda: not marked(mark), 1.5)
+        await wait_until(lambda: not marked(mark))
         process.send_signal(signal.SIGCONT)
         assert sorted([await told(process), await told(process), await told(process)]) == ["fenced deadline False", "stopped", "stopped"]
         process.terminate()
