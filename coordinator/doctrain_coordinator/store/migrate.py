@@ -18,9 +18,8 @@ from importlib import resources
 
 import asyncpg
 
-from doctrain_coordinator.store import tenant_rows
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
-from doctrain_coordinator.store.tenant_rows import ROLE
+from doctrain_coordinator.store.tenant_rows import ROLE, check_role
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError
 
@@ -41,7 +40,7 @@ async def migrate(url: str) -> str:
                 await _make(connection)
                 return f"The database was empty; it has schema version {VERSION} now."
             check(*found)
-            await tenant_rows.check(connection)
+            await check_role(connection)
     except asyncpg.InsufficientPrivilegeError as error:
         raise ConfigurationError(
             f"Postgres does not let this user make the schema ({error}); give it a database of its own, "

@@ -33,7 +33,7 @@ async def only(c: Connection, tenant: int) -> None:
     await c.fetchrow(SQL["act_as"], tenant)
 
 
-async def check(c: Connection) -> None:
+async def check_role(c: Connection) -> None:
     """Raises ConfigurationError where the role is not there or may not read: after a dump of this database alone was restored elsewhere."""
     if not await c.fetchval(SQL["is_ready"]):
         raise ConfigurationError(
