@@ -11,9 +11,12 @@ from typing import Any
 
 from chaos.evidence import Evidence
 from chaos.world import LEASE_SECONDS
+from doctrain_coordinator.dispatch.dispatcher import POLL_SECONDS
+from doctrain_coordinator.tracking.lost_sessions import SETTLED_SECONDS
 
-TAKE_BACK_SECONDS = 3.0
-"""A lapse is seen once a second, and what blocks a take-back is ended; what the machine stood still for comes on top."""
+TAKE_BACK_SECONDS = 2 * POLL_SECONDS + SETTLED_SECONDS + 1.0
+"""Its last beat is seen a poll late, and its lapse, too; who is to blame may have to be waited for (docs/adr/0007), and what blocks a
+take-back is ended. What the machine stood still for comes on top."""
 
 _MOST = {
     # Resident memory in MiB, descriptors, threads, children. A worker's main process tries its sandbox when it starts.

@@ -74,7 +74,7 @@ class ChildKilled(_OfAWorker):
 
 
 class _Frozen(_OfAWorker):
-    seconds: ClassVar[tuple[float, float]] = (LEASE_SECONDS + 2.0, LEASE_SECONDS + 5.0)
+    seconds: ClassVar[tuple[float, float]] = (LEASE_SECONDS + 2.0, LEASE_SECONDS + 8.0)
     to_heal = True
 
     def __init__(self, *arguments: object) -> None:

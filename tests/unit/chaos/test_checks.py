@@ -12,6 +12,9 @@ from chaos.checks import parts, rest, slots
 from chaos.checks.attempts import FROZEN
 from chaos.evidence import Evidence
 from chaos.faults.workers import MainFrozen, TreeFrozen
+from chaos.world import LEASE_SECONDS
+from doctrain_coordinator.dispatch.dispatcher import POLL_SECONDS
+from doctrain_coordinator.tracking.lost_sessions import SETTLED_SECONDS
 
 
 class Written:
@@ -95,6 +98,15 @@ def test_a_frozen_worker_that_keeps_its_session_is_named(written: Written, kind:
     written.fault(kind, 2.0, 15.0)
     (sentence,) = parts.frozen_workers_are_taken_back(written.evidence)
     assert sentence.startswith("session 7 of worker-1 was live")
+
+
+def test_a_frozen_worker_whose_blame_was_waited_for_is_not_named(written: Written) -> None:
+    frozen, polls = 2.0, 2 * POLL_SECONDS
+    for tenth in range(200):
+        live = tenth / 10 < frozen + LEASE_SECONDS + polls + SETTLED_SECONDS
+        written.sample(tenth / 10, tenth / 10 + 0.01, live='{"worker-1": 7}' if live else "{}")
+    written.fault(MainFrozen.name, frozen, 18.0)
+    assert list(parts.frozen_workers_are_taken_back(written.evidence)) == []
 
 
 @pytest.mark.parametrize("what", ["in_flight", "queue", "dead", "unsettled"])
