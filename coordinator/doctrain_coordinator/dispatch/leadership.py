@@ -50,7 +50,7 @@ class Leadership:
             settings={
                 "application_name": "doctrain leader",
                 "idle_session_timeout": f"{IDLE_SECONDS}s",
-                **planning.BY_INDEX,
+                **planning.ONCE,
                 **postgres.ended_when_frozen(),
             },
             command_seconds=COMMAND_SECONDS,
