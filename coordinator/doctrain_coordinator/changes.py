@@ -36,7 +36,7 @@ class Changes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Listener, None] = {}
         self._work = asyncio.Event()
         self._untold_trainings: set[int] = set()
         self._untold_work = False
@@ -68,11 +68,11 @@ class Changes:
     @contextlib.contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
         """Calls ``listener`` at every change, of whichever coordinator, while open."""
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         try:
             yield
         finally:
-            self._listeners.discard(listener)
+            self._listeners.pop(listener)
 
     async def run(self) -> None:
         """Listens and tells until cancelled; a lost connection is opened again."""

@@ -10,23 +10,22 @@ from simulation.breaks import BROKEN
 from simulation.simulation import simulate
 
 BUDGET = 40
-"""Seeds to try; where to begin is chosen so that one of the first few fails."""
+"""Seeds to try; where to begin is chosen so that the first fails, as long as nothing changes what a seed is."""
 FIRST: Mapping[str, int] = {
-    "fence_accepts_all": 20,
-    "takes_nothing_back": 1,
-    "fences_nobody": 1,
+    "fence_accepts_all": 6,
+    "takes_nothing_back": 3,
+    "fences_nobody": 3,
     "redelivery_moves_a_shard": 3,
-    "records_what_is_recorded": 10,
-    "grants_are_not_counted_again": 3,
-    "narrowed_before_its_worker_says_so": 30,
-    "says_at_once_that_it_is_narrower": 30,
-    "cancel_frees_slots_at_once": 5,
+    "records_what_is_recorded": 14,
+    "narrowed_before_its_worker_says_so": 3,
+    "says_at_once_that_it_is_narrower": 3,
+    "cancel_frees_slots_at_once": 4,
     "publishes_once": 50,
-    "closed_streams_lose_their_session_at_once": 4,
+    "closed_streams_lose_their_session_at_once": 19,
     "results_hold_no_slot": 20,
-    "trials_beside_others": 140,
+    "trials_beside_others": 141,
     "fences_cost_nothing": 42,
-    "silence_shortens_the_lease": 20,
+    "silence_shortens_the_lease": 6,
 }
 
 

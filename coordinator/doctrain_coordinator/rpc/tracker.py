@@ -26,7 +26,7 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
 
     def __init__(self, parts: TrackerParts) -> None:
         self._parts = parts
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, None] = {}  # in the order in which they came, in the simulation as well
         self._draining = False
 
     def drain(self) -> None:
@@ -56,7 +56,7 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
 
     async def _serve(self, attachment: Attachment, context: Any) -> None:
         stream = Stream(self._parts, attachment, context, draining=self._draining)
-        self._streams.add(stream)
+        self._streams[stream] = None
         end = StreamEnd.FAILED
         try:
             with metrics.STREAMS.one():
@@ -66,6 +66,6 @@ class TrackerService(tracker_pb2_grpc.TrackerServiceServicer):
                 end = StreamEnd.CLOSED
             raise
         finally:
-            self._streams.discard(stream)
+            self._streams.pop(stream)
             if shortens_the_lease(end, spoken=stream.spoken, draining=self._draining):
                 self._parts.spawn(self._parts.sessions.closed(attachment))

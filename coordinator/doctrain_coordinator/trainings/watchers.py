@@ -63,7 +63,7 @@ class WatchHub:
 
     def __init__(self, trainings: Trainings, changes: Changes) -> None:
         self._trainings, self._changes = trainings, changes
-        self._mailboxes: dict[int, set[Mailbox]] = {}
+        self._mailboxes: dict[int, dict[Mailbox, None]] = {}
         self._dirty: set[int] = set()
         self._woken = asyncio.Event()
         self._closed = False
@@ -77,7 +77,7 @@ class WatchHub:
         mailbox = Mailbox()
         if self._closed:
             mailbox.close(_shutting_down())
-        self._mailboxes.setdefault(training, set()).add(mailbox)
+        self._mailboxes.setdefault(training, {})[mailbox] = None
         self._dirty.add(training)
         self._woken.set()
         try:
@@ -85,7 +85,7 @@ class WatchHub:
                 yield mailbox
         finally:
             boxes = self._mailboxes[training]
-            boxes.discard(mailbox)
+            boxes.pop(mailbox)
             if not boxes:
                 del self._mailboxes[training]
 
