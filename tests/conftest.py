@@ -27,6 +27,9 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before gRPC is loaded, by whatever comes next
+os.environ.setdefault(
+    "PGSSLMODE", "disable"
+)  # unless a URL says otherwise: asyncpg prepares TLS for each connection, which is most of what one costs
 
 from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer

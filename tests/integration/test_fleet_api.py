@@ -160,15 +160,18 @@ async def test_a_key_has_a_tenant_when_its_role_has_one(served: Coordinators) ->
     assert [violation.field for violation in (*none.violations, *much.violations)] == ["tenant_id", "tenant_id"]
 
 
-@pytest.mark.parametrize("number", ["1e300", "1" * 400, "NaN", "-5", '"many"', "true", "[]", "{}"])
-async def test_a_worker_that_says_strange_things_of_itself_is_listed_without_them(served: Coordinators, number: str) -> None:
+async def test_workers_that_say_strange_things_of_themselves_are_listed_without_them(served: Coordinators) -> None:
+    numbers = ("1e300", "1" * 400, "NaN", "-5", '"many"', "true", "[]", "{}")
     database = await served.database()
-    await database.execute("insert into session (worker_id, lanes, attached) values ('odd', 1, 1)")
-    record = f'{{"cpu": {number}, "memory_bytes": {number}}}'.encode()
-    await served.registry.register(f"{membership.WORKERS}odd", record, ttl_seconds=60)
+    for place, number in enumerate(numbers):
+        await database.execute("insert into session (worker_id, lanes, attached) values ($1, 1, 1)", f"odd-{place}")
+        record = f'{{"cpu": {number}, "memory_bytes": {number}}}'.encode()
+        await served.registry.register(f"{membership.WORKERS}odd-{place}", record, ttl_seconds=60)
     operator = await served.client(await served.key(3))
-    (worker,) = (await operator.fleet.list_workers()).workers
-    assert (worker.worker_id, worker.cpu, worker.memory_bytes, worker.registered) == ("odd", -1.0, -1, True)
+    workers = {worker.worker_id: worker for worker in (await operator.fleet.list_workers()).workers}
+    assert {worker: (said.cpu, said.memory_bytes, said.registered) for worker, said in workers.items()} == {
+        f"odd-{place}": (-1.0, -1, True) for place in range(len(numbers))
+    }
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,12 @@ async def refuse(known: keys.Keys, key: str) -> None:
         await known.identify(key)
 
 
-@pytest.mark.parametrize("key", ["wrong", "dt_tenant_wrong", "dt_nobody_" + "a" * 43, "dt_tenant_" + "a" * 44, "dt_tenant_" + "ä" * 43])
-async def test_what_looks_like_no_key_is_not_looked_up(served: Coordinators, key: str) -> None:
+async def test_what_looks_like_no_key_is_not_looked_up(served: Coordinators) -> None:
     database = await served.database()
     async with database.transaction():
         await database.execute(LOCK)
-        await refuse(served.running[0].keys, key)
+        for key in ("wrong", "dt_tenant_wrong", "dt_nobody_" + "a" * 43, "dt_tenant_" + "a" * 44, "dt_tenant_" + "ä" * 43):
+            await refuse(served.running[0].keys, key)
 
 
 async def test_a_key_in_force_does_not_wait_behind_unknown_ones(served: Coordinators, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,43 +51,41 @@ def details(error: grpc.aio.AioRpcError) -> tuple[str, list[str]]:
     return info.reason, [violation.field for violation in request.field_violations]
 
 
-@pytest.mark.parametrize(
-    ("request_", "field"),
-    [
-        (pb.StartTrainingRequest(), "documents"),
-        (pb.StartTrainingRequest(documents=[document("a"), document("a")]), "documents[0].document_id"),
-        (pb.StartTrainingRequest(documents=[document("")]), "documents[0].document_id"),
-        (pb.StartTrainingRequest(documents=[document("x" * 513)]), "documents[0].document_id"),
-        (pb.StartTrainingRequest(documents=[document("a\x07b")]), "documents[0].document_id"),
-        (pb.StartTrainingRequest(documents=[document("a\x00b")]), "documents[0].document_id"),
-        (pb.StartTrainingRequest(documents=[pb.DocumentInput(document_id="a")]), "documents[0]"),
-        (pb.StartTrainingRequest(documents=[document("a", content=b"")]), "documents[0].content"),
-        (pb.StartTrainingRequest(documents=[document("a", uri="ftp://host/x")]), "documents[0].uri"),
-        (pb.StartTrainingRequest(documents=[document("a", uri="file:///etc/passwd")]), "documents[0].uri"),
-        (pb.StartTrainingRequest(documents=[document("a", uri="https://user:secret@example.org/x")]), "documents[0].uri"),
-        (pb.StartTrainingRequest(documents=[document("a", uri="https://127.0.0.1/x")]), "documents[0].uri"),
-        (pb.StartTrainingRequest(documents=[document("a", media_type="x" * 256)]), "documents[0].media_type"),
-        (pb.StartTrainingRequest(documents=[document("a", metadata={"k": "v" * 1025})]), "documents[0].metadata"),
-        (pb.StartTrainingRequest(documents=[document("a", metadata={str(n): "v" * 1000 for n in range(9)})]), "documents[0].metadata"),
-        (pb.StartTrainingRequest(training_task_id="no spaces", documents=[document()]), "training_task_id"),
-        (pb.StartTrainingRequest(manifest_uri="ftp://x/y"), "manifest_uri"),
-        (pb.StartTrainingRequest(manifest_uri="s3://a/b", documents=[document()]), "documents"),
-        (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://b/x", count=1)), "numbered.uri_template"),
-        (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=0)), "numbered.count"),
-        (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template=f"blob://{'a' * 54}{{n}}", count=1)), "numbered.uri_template"),
-    ],
-)
-async def test_a_wrong_request_names_its_field_and_stores_nothing(
-    served: Coordinators, acme: doctrain.AsyncClient, request_: pb.StartTrainingRequest, field: str
-) -> None:
+WRONG = [
+    (pb.StartTrainingRequest(), "documents"),
+    (pb.StartTrainingRequest(documents=[document("a"), document("a")]), "documents[0].document_id"),
+    (pb.StartTrainingRequest(documents=[document("")]), "documents[0].document_id"),
+    (pb.StartTrainingRequest(documents=[document("x" * 513)]), "documents[0].document_id"),
+    (pb.StartTrainingRequest(documents=[document("a\x07b")]), "documents[0].document_id"),
+    (pb.StartTrainingRequest(documents=[document("a\x00b")]), "documents[0].document_id"),
+    (pb.StartTrainingRequest(documents=[pb.DocumentInput(document_id="a")]), "documents[0]"),
+    (pb.StartTrainingRequest(documents=[document("a", content=b"")]), "documents[0].content"),
+    (pb.StartTrainingRequest(documents=[document("a", uri="ftp://host/x")]), "documents[0].uri"),
+    (pb.StartTrainingRequest(documents=[document("a", uri="file:///etc/passwd")]), "documents[0].uri"),
+    (pb.StartTrainingRequest(documents=[document("a", uri="https://user:secret@example.org/x")]), "documents[0].uri"),
+    (pb.StartTrainingRequest(documents=[document("a", uri="https://127.0.0.1/x")]), "documents[0].uri"),
+    (pb.StartTrainingRequest(documents=[document("a", media_type="x" * 256)]), "documents[0].media_type"),
+    (pb.StartTrainingRequest(documents=[document("a", metadata={"k": "v" * 1025})]), "documents[0].metadata"),
+    (pb.StartTrainingRequest(documents=[document("a", metadata={str(n): "v" * 1000 for n in range(9)})]), "documents[0].metadata"),
+    (pb.StartTrainingRequest(training_task_id="no spaces", documents=[document()]), "training_task_id"),
+    (pb.StartTrainingRequest(manifest_uri="ftp://x/y"), "manifest_uri"),
+    (pb.StartTrainingRequest(manifest_uri="s3://a/b", documents=[document()]), "documents"),
+    (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://b/x", count=1)), "numbered.uri_template"),
+    (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", count=0)), "numbered.count"),
+    (pb.StartTrainingRequest(numbered=pb.NumberedDocuments(uri_template=f"blob://{'a' * 54}{{n}}", count=1)), "numbered.uri_template"),
+]
+"""Requests, each with the field that is wrong."""
+
+
+async def test_a_wrong_request_names_its_field_and_stores_nothing(served: Coordinators, acme: doctrain.AsyncClient) -> None:
     stub = training_pb2_grpc.TrainingServiceStub(await served.channel())
     key = await served.key(1, "acme")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.StartTraining(request_, metadata=(("authorization", f"Bearer {key}"),))
-    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    reason, fields = details(caught.value)
-    assert reason == "INVALID_REQUEST"
-    assert field in fields
+    for request, field in WRONG:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.StartTraining(request, metadata=(("authorization", f"Bearer {key}"),))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, request
+        reason, fields = details(caught.value)
+        assert (reason, field in fields) == ("INVALID_REQUEST", True), request
     assert [training async for training in acme.list_trainings()] == []
 
 
