@@ -60,10 +60,13 @@ class Part:
 
 
 def is_crumb(parts: Sequence[Part]) -> bool:
-    """Whether they say so little that nobody looks for them alone, such as ``1)`` or ``][42]``."""
-    if sum(part.end - part.start for part in parts) > _CRUMB_LENGTH:
-        return False
-    return sum(character.isalnum() for part in parts for character in part.text) < LEAST_LETTERS
+    """Whether they say so little that nobody looks for them alone, such as ``1)`` or ``][42]``. Most are known by their first few."""
+    length = 0
+    for part in parts:
+        length += part.end - part.start
+        if length > _CRUMB_LENGTH:
+            return False
+    return sum(map(str.isalnum, "".join(part.text for part in parts))) < LEAST_LETTERS
 
 
 _Finer = Callable[[Part], Iterable[Part]]
