@@ -281,11 +281,14 @@ async def open_object(store: ObjectStore, path: str, offset: int) -> AsyncIterat
     Raises BlobNotFoundError, BlobForbiddenError, BlobUnavailableError; the pieces raise BlobChangedError as well.
     """
     async with reached("opening an object", OPEN_SECONDS):
-        if offset:
-            found, meta = None, await obstore.head_async(store, path)
-        else:
-            found = await obstore.get_async(store, path)
-            meta = found.meta
+        try:
+            if offset:
+                found, meta = None, await obstore.head_async(store, path)
+            else:
+                found = await obstore.get_async(store, path)
+                meta = found.meta
+        except ValueError as error:
+            raise BlobNotFoundError("There is nothing at this URI: it names a key that no object can have here.") from error
     etag = meta["e_tag"] or f"{meta['size']}-{meta['last_modified'].isoformat()}"
     pieces = _pieces(found) if found else _pieces_from(store, path, offset, meta)
     yield OpenedObject(meta["size"], etag, pieces)

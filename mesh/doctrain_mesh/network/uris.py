@@ -7,7 +7,8 @@ Forms that are taken:
 
 - ``blob://KEY`` and ``blob://KEY/OFFSET/LENGTH``: what this tenant uploaded; the key is 64 hexadecimal digits.
 - ``file:///FOLDER/NAME``, below the folder that the operator allows.
-- ``s3://BUCKET/KEY``.
+- ``s3://BUCKET/KEY``; the key is taken as it stands, and its parts between slashes are not empty, ``.`` or ``..``, which the library
+  of object stores cannot ask for.
 - ``https://HOST/…``; ``http://`` only where private addresses are allowed.
 """
 
@@ -23,9 +24,11 @@ from doctrain_mesh.network import addresses
 
 MAX_URI_BYTES = 2048
 MAX_NAME_BYTES = 255
+MAX_KEY_BYTES = 1024
 
 _BLOB = re.compile(r"blob://([0-9a-f]{64})(?:/([0-9]{1,12})/([0-9]{1,12}))?")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET = re.compile(r"(?!xn--|.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_UNREADABLE_PART = re.compile(r"/\.{0,2}(?:/|\Z)")
 _STORE_OF_OTHERS = re.compile(r"(?:gs|az|azure|abfss?|adl)://[^/@]+(?:/.*)?")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
@@ -81,8 +84,8 @@ def store_fault(url: str) -> str | None:
         return (
             None
             if _BUCKET.fullmatch(rest.partition("/")[0])
-            else "A bucket is written as s3://bucket/prefix; its name has 3 to 63 characters, which are a to z, 0 to 9, . and -; "
-            "its server is named by AWS_ENDPOINT_URL."
+            else "A bucket is written as s3://bucket/prefix; its name has 3 to 63 characters, which are a to z, 0 to 9, . and -, "
+            "but it neither holds .. nor begins with xn--; its server is named by AWS_ENDPOINT_URL."
         )
     if _STORE_OF_OTHERS.fullmatch(url):
         return None
@@ -129,12 +132,20 @@ class UriRules:
         if scheme == "http":
             return None
         if scheme == "s3:/":
-            return None if 0 < slash < len(uri) - 1 else "The URI names a bucket but no object in it."
+            return self._key_reason(uri, slash)
         return self._blob_reason(uri) if scheme == "blob" else self._file_reason(uri)
 
     def address_reason(self, address: addresses.Address) -> str | None:
         """Why a resolved address may not be connected to; None when it may."""
         return None if self.allow_private_addresses or addresses.is_public(address) else _PRIVATE
+
+    def _key_reason(self, uri: str, slash: int) -> str | None:
+        if not 0 < slash < len(uri) - 1:
+            return "The URI names a bucket but no object in it."
+        if _UNREADABLE_PART.search(uri, slash):
+            return "The object's key has a part between slashes that is empty, . or .., so it cannot be read; store it under another key."
+        too_long = (len(uri) > MAX_KEY_BYTES or not uri.isascii()) and len(uri[slash + 1 :].encode()) > MAX_KEY_BYTES
+        return f"The object's key is longer than {MAX_KEY_BYTES:,} bytes." if too_long else None
 
     def _blob_reason(self, uri: str) -> str | None:
         return None if _BLOB.fullmatch(uri) else "The URI is not one that an upload answered."

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import time
 
+import obstore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from obstore.store import MemoryStore
 
 from doctrain_mesh.network import addresses
 from doctrain_mesh.network.uris import MAX_URI_BYTES, BlobKey, UriRules, file_path, parse_blob, store_fault
@@ -28,6 +30,10 @@ KEY = "0123456789abcdef" * 4
         "file:///srv/documents/.hidden",
         "s3://bucket/key",
         "s3://my.bucket-1/a/b/ü.pdf",
+        "s3://bucket/.hidden/a..b/...",
+        "s3://bucket/" + "a" * 1024,
+        "s3://bucket/%2e%2e/%2F/a b?c#d%",
+        "s3://bucket/a\\..\\b",
         "https://example.com",
         "https://example.com:8443/a?b=c@d#e",
         "https://93.184.216.34/a",
@@ -63,6 +69,19 @@ def test_taken(uri: str) -> None:
         ("s3://bucket", "no object"),
         ("s3://bucket/", "no object"),
         ("s3://B/x", "bucket"),
+        ("s3://a..b/x", "bucket"),
+        ("s3://xn--a/x", "bucket"),
+        ("s3://bucket/" + "a" * 1025, "longer than 1,024"),
+        ("s3://bucket/" + "ü" * 600, "longer than 1,024"),
+        ("s3://bucket/.", "key"),
+        ("s3://bucket/..", "key"),
+        ("s3://bucket/../other/x", "key"),
+        ("s3://bucket/a/./b", "key"),
+        ("s3://bucket/a/..", "key"),
+        ("s3://bucket//a", "key"),
+        ("s3://bucket/a//b", "key"),
+        ("s3://bucket/a/", "key"),
+        ("s3://bucket/a\x7fb", "control"),
         ("https://localhost/x", "private"),
         ("https://LOCALHOST./x", "private"),
         ("https://db.internal/x", "private"),
@@ -127,6 +146,18 @@ def test_no_path_leads_out_of_the_root(tail: str) -> None:
 def test_any_text_gets_an_answer(text: str) -> None:
     for uri in (text, f"https://{text}", f"s3://{text}", f"blob://{text}", f"file://{text}"):
         assert RULES.reason(uri) is None or str(RULES.reason(uri)).endswith(".")
+
+
+@given(
+    st.lists(st.sampled_from(["a", ".", "..", "/", "%2e", "\x00", "\x7f", "\x85", "ü", " ", "\\", "?", "#", "{n}"])).map("".join)
+    | st.text(max_size=40)
+)
+def test_every_key_that_is_taken_is_one_that_the_library_of_object_stores_reads(key: str) -> None:
+    if RULES.reason(f"s3://bucket/{key}") is None:
+        store = MemoryStore()
+        obstore.put(store, key, b"read")
+        assert obstore.list(store).collect()[0]["path"] == key
+        assert bytes(obstore.get(store, key).bytes()) == b"read"
 
 
 def test_a_blob_uri_names_an_object_or_a_part_of_one() -> None:

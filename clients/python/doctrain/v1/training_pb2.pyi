@@ -233,7 +233,8 @@ class DocumentInput(_message.Message):
     """The bytes themselves, not empty; together with the request's other documents under the request's limit."""
     uri: _builtins.str
     """`blob://`, `file://` (below a root that the operator allows), `s3://` or `https://`; at most 2,048 bytes, without
-    credentials, to no private address.
+    credentials, to no private address. The key in an `s3://` URI is taken as it stands, without percent-decoding: at most 1,024
+    bytes, and no part of it between slashes is empty, `.` or `..`.
     """
     media_type: _builtins.str
     """What the bytes claim to be, such as `application/pdf`. A hint only: the type is detected by content. At most 255 bytes."""
