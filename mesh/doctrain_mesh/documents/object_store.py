@@ -74,24 +74,24 @@ def _made(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def reached(operation: str, seconds: float, *, deed: str = "read") -> AsyncIterator[None]:
-    """Bounds what is asked of an object store, and puts our errors in the place of its own; ``deed`` is what it may forbid."""
+async def reached(operation: str, seconds: float, *, deed: str = "read", place: str = "object store") -> AsyncIterator[None]:
+    """Bounds what is asked of a place, and puts our errors in the place of its own; ``deed`` is what it may forbid."""
     try:
         async with deadline(operation, seconds):
             yield
     except (obstore_errors.NotFoundError, FileNotFoundError) as error:
         raise BlobNotFoundError("There is nothing at this URI.") from error
     except (obstore_errors.PermissionDeniedError, obstore_errors.UnauthenticatedError, PermissionError) as error:
-        raise BlobForbiddenError(f"The object store does not let doctrain {deed} this.") from error
+        raise BlobForbiddenError(f"The {place} does not let doctrain {deed} this.") from error
     except obstore_errors.PreconditionError as error:
         raise BlobChangedError("It was changed while it was being read.") from error
     except (obstore_errors.BaseError, OSError, OperationTimeoutError) as error:
-        log.info("The object store did not answer (%s): %s", operation, causes.for_the_log(error))
+        log.info("The %s did not answer (%s): %s", place, operation, causes.for_the_log(error))
         why = causes.in_words(error)
         if why == causes.NO_CREDENTIALS:
             raise BlobCredentialsError(f"The object store cannot be asked: {why}. Ask the operator of the mesh.") from error
         raise BlobUnavailableError(
-            f"The object store did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
+            f"The {place} did not answer ({operation}){f': {why}' if why else ''}.", retry_after_seconds=2.0
         ) from error
 
 

@@ -7,6 +7,7 @@ folder, the addresses behind a name, the size.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 import stat
@@ -25,10 +26,14 @@ from doctrain_mesh.documents.web import Web
 from doctrain_mesh.errors import InvalidRequestError
 from doctrain_mesh.network import uris
 from doctrain_mesh.network.uris import UriRules
+from doctrain_mesh.observability.outage import cause
 from doctrain_mesh.settings import Settings
 
 _PIECE_BYTES = 1 << 20
 _BUCKETS = 64
+_FILES = "file system"
+_NO_FILE = {errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}
+"""Besides a missing one: a path through what is no folder, links in a circle, what cannot be opened as a file."""
 
 
 class Sources:
@@ -107,7 +112,12 @@ class Sources:
         path = uris.file_path(uri)
         assert path is not None, "judged before"
         # Opened first and asked where it is then, so that no link can be changed in between. NONBLOCK: not to wait for a pipe's writer.
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise BlobNotFoundError(f"There is no file at this URI ({cause(error)}).") from error
+            raise
         try:
             real = Path(f"/proc/self/fd/{opened}").readlink()
             blob_folder = self.rules.blob_folder
@@ -123,7 +133,7 @@ class Sources:
 
     @asynccontextmanager
     async def _open_file_ranged(self, uri: str, offset: int) -> AsyncIterator[OpenedObject]:
-        async with reached("opening a file", OPEN_SECONDS):
+        async with reached("opening a file", OPEN_SECONDS, place=_FILES):
             file = await asyncio.to_thread(self._open_file, uri)
         try:
             facts = os.fstat(file.fileno())
@@ -135,7 +145,7 @@ class Sources:
 async def _file_pieces(file: BinaryIO, offset: int) -> AsyncIterator[bytes]:
     file.seek(offset)
     while True:
-        async with reached("reading a file", READ_SECONDS):
+        async with reached("reading a file", READ_SECONDS, place=_FILES):
             piece = await asyncio.to_thread(file.read, _PIECE_BYTES)
         if not piece:
             return
