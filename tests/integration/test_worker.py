@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.ports import Message
 from doctrain_mesh.v1 import tracker_pb2 as pb
-from doctrain_worker.core.retry import MOST_LONE_COOL_DOWNS
+from doctrain_worker.core.retry import MOST_COOL_DOWNS, MOST_LONE_COOL_DOWNS
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, FencedError, Outcome, ShardContext
 from testkit.scripted_tracker import Script, begun, message, tracker_server
 from testkit.waiting import wait_until
@@ -245,6 +246,23 @@ async def test_failures_are_tried_again_within_their_budget(broker: MemoryBroker
     assert sorted(documents.started) == [0, 0, 1, 1]
     retried = {o: tries for block in script.told("block") for o, tries in zip(block.retried, block.tries, strict=True)}
     assert retried == {0: 2, 1: 2}
+
+
+async def test_a_fault_that_every_document_meets_is_logged_with_one_trace(broker: MemoryBroker, caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty:
+        async def process(self, document: DocumentTask, shard: ShardContext) -> Outcome:
+            if document.ordinal == 7:
+                raise LookupError("another fault")
+            raise ValueError(document.uri)
+
+    script = Script({(1, 1): begun(1, 1, 12, cool_downs=MOST_COOL_DOWNS)})
+    async with tracker_server(script) as tracker, worker(broker, Faulty(), tracker.address, max_tries=1):
+        await broker.publish([message(1, 1)])
+        await wait_until(lambda: script.is_done((1, 1)))
+    assert script.results[1, 1] == dict.fromkeys(range(12), "PROCESSOR_FAULT")
+    faults = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.exc_info and record.exc_info[0] for record in faults] == [ValueError, LookupError, None]
+    assert "It is the same fault for the 10th time (ValueError at " in faults[-1].getMessage()
 
 
 async def test_a_lone_document_whose_source_is_down_goes_back_for_a_while(broker: MemoryBroker) -> None:

@@ -6,7 +6,6 @@ The fast path, a document that succeeds where nothing failed yet, costs no task,
 from __future__ import annotations
 
 import inspect
-import logging
 import time
 from collections.abc import Awaitable, Mapping
 from typing import cast
@@ -31,7 +30,6 @@ from doctrain_worker.shards.reports import Reports, Try, passed
 from doctrain_worker.shards.setup import ShardSetup
 from doctrain_worker.shards.spans import DocumentSpans
 
-log = logging.getLogger(__name__)
 TURN = 128
 TURN_SECONDS = 0.005
 """A turn of the event loop ends after so many documents or so long: heartbeats wait for it."""
@@ -132,7 +130,7 @@ class Attempts:
         if inspect.iscoroutine(came):
             came.close()
         error = came if isinstance(came, Exception) else TypeError("`process` must be `async def`, or answer with Done or Failure")
-        log.error("The processor failed at document %d of training %d.", ordinal, self._context.training, exc_info=error)
+        self._setup.faults.tell(error, f"The processor failed at document {ordinal} of training {self._context.training}.")
         return Failure(ErrorClass.TRANSIENT, "PROCESSOR_FAULT", f"The processor failed ({type(error).__name__}).")
 
     def _becomes(self, ordinal: int, failure: Failure) -> TryAgain | HandBack | None:

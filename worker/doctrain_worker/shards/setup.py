@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from doctrain_worker.core.retry import RetryPolicy
 from doctrain_worker.core.tally import Tally
 from doctrain_worker.pipeline.processor import Processor
+from doctrain_worker.shards.faults import Faults
 from doctrain_worker.tracking.gate import Gate
 from doctrain_worker.tracking.tracker import Tracker
 
@@ -30,6 +31,7 @@ class ShardSetup:
         thread: for a processor that answers at once, which keeps the worker's thread to itself: one shard at a time runs
             until it has to wait, so heartbeats wait for one turn, and reports hold one shard's results.
         tally: counts what became of tries.
+        faults: tells the log of what the processor raised.
     """
 
     tracker: Tracker
@@ -41,3 +43,4 @@ class ShardSetup:
     draw: Callable[[], float] = random.random
     thread: asyncio.Lock = field(default_factory=asyncio.Lock)
     tally: Tally = field(default_factory=Tally)
+    faults: Faults = field(default_factory=Faults)
