@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from typing import NoReturn
 
 import grpc
@@ -95,9 +96,12 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Doctra
 
 
 def internal(error: BaseException, method: str) -> DoctrainError:
-    """What a caller is told of a fault of ours; the log gets the rest."""
-    log.error("%s failed", method, exc_info=error)
+    """What a caller is told of a fault of ours; the log gets the rest, with the id that the caller is to report.
+
+    It is the trace's; a call of which there is no trace gets one of its own.
+    """
     span = trace.get_current_span().get_span_context()
-    trace_id = f"{span.trace_id:032x}" if span.is_valid else ""
-    suffix = f" Please report the trace id {trace_id}." if trace_id else ""
-    return DoctrainError(f"The service failed at this call; its operators can see why in the log.{suffix}", metadata={"trace_id": trace_id})
+    trace_id = f"{span.trace_id:032x}" if span.is_valid else secrets.token_hex(16)
+    log.error("%s failed (trace id %s)", method, trace_id, exc_info=error)
+    sentence = f"The service failed at this call; its operators can see why in the log. Please report the trace id {trace_id}."
+    return DoctrainError(sentence, metadata={"trace_id": trace_id})

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from doctrain.v1 import fleet_pb2, training_pb2_grpc
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator import app, registration
 from doctrain_coordinator.core.blocks import Failure
+from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_mesh.registry import membership
 from testkit.coordinator import Coordinators, coordinators
 from testkit.core import core, results
@@ -121,6 +124,29 @@ async def test_a_second_coordinator_of_a_name_is_warned_of_and_takes_nothing_of_
             assert len(await served.registry.list(membership.COORDINATORS)) == 2
             await wait_until(lambda: "Another coordinator is named same, too" in caplog.text)
         assert await served.registry.list(membership.COORDINATORS) == first
+
+
+@pytest.mark.parametrize("traced", ["", "0af7651916cd43dd8448eb211c80319c"])
+async def test_a_fault_is_found_in_the_log_by_the_id_that_its_caller_reports(
+    served: Coordinators, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, traced: str
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise LookupError("a test says so")
+
+    await served.tenant("acme")
+    metadata = [("authorization", f"Bearer {await served.key(1, 'acme')}")]
+    if traced:
+        metadata.append(("traceparent", f"00-{traced}-b7ad6b7169203331-01"))
+    monkeypatch.setattr(Trainings, "get", fail)
+    stub: Any = training_pb2_grpc.TrainingServiceStub(await served.channel())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.GetTraining(pb.GetTrainingRequest(training_task_id="t"), metadata=metadata)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    reported = re.search(r"Please report the trace id ([0-9a-f]{32})\.", caught.value.details() or "")
+    assert reported is not None
+    assert not traced or reported[1] == traced
+    (fault,) = (record for record in caplog.records if record.exc_info and record.exc_info[0] is LookupError)
+    assert reported[1] in fault.getMessage()
 
 
 async def test_what_a_caller_says_of_its_trace_fills_no_log(served: Coordinators, caplog: pytest.LogCaptureFixture) -> None:

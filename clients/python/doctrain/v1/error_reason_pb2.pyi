@@ -76,7 +76,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CONFIGURATION: _ErrorReason.ValueType  # 16
     """FAILED_PRECONDITION. The service is configured so that it cannot do this."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 17
-    """INTERNAL. A fault of ours; the status message carries the trace id to report."""
+    """INTERNAL. A fault of ours; the status message carries the trace id to report, which the service's log has beside the fault, whether or
+    not traces are exported. Metadata: `trace_id`.
+    """
     ERROR_REASON_NOTHING_TO_RETRY: _ErrorReason.ValueType  # 18
     """FAILED_PRECONDITION. No document of the training failed or was cancelled, or none that the request asks for and that a later
     training has not indexed nor a call deleted since.
@@ -161,7 +163,9 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 15
 ERROR_REASON_CONFIGURATION: ErrorReason.ValueType  # 16
 """FAILED_PRECONDITION. The service is configured so that it cannot do this."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
-"""INTERNAL. A fault of ours; the status message carries the trace id to report."""
+"""INTERNAL. A fault of ours; the status message carries the trace id to report, which the service's log has beside the fault, whether or
+not traces are exported. Metadata: `trace_id`.
+"""
 ERROR_REASON_NOTHING_TO_RETRY: ErrorReason.ValueType  # 18
 """FAILED_PRECONDITION. No document of the training failed or was cancelled, or none that the request asks for and that a later
 training has not indexed nor a call deleted since.
