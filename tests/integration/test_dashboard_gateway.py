@@ -19,7 +19,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from doctrain.v1 import training_pb2
-from doctrain_coordinator.web import dashboard, files
+from doctrain_coordinator.web import borders, dashboard, files
 from doctrain_coordinator.web.gateway import MOST_BYTES
 from doctrain_coordinator.web.methods import METHODS
 from doctrain_mesh.errors import ConfigurationError
@@ -204,6 +204,28 @@ async def test_every_answer_shuts_the_page_in_and_only_its_own_files_are_served(
         tag = answer.headers["ETag"]
     async with page.http.get(page.url, headers={"If-None-Match": tag}) as answer:
         assert (answer.status, await answer.read()) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nreflect\x01ed: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: reflected\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"reflected" * 1_000 + b"\r\n\r\n",
+        b"GET /" + b"reflected" * 1_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"reflected\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_of_http_is_answered_as_all_else_and_not_repeated(page: Browser, request_: bytes) -> None:
+    head, _, body = (await said(page, request_)).partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert status.split()[1] == "400"
+    assert headers.items() >= borders.HEADERS.items()
+    assert headers["Cache-Control"] == "no-store"
+    assert reason(json.loads(body)) == "INVALID_REQUEST"
+    assert b"reflected" not in body
+    assert b"aiohttp" not in head
 
 
 def test_the_page_asks_no_other_host_and_has_no_inline_script_or_style() -> None:

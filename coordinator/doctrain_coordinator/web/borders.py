@@ -31,8 +31,29 @@ HEADERS = {
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 
+class Connection(web.RequestHandler):
+    """A connection of a browser; what it sends that is no HTTP is answered here, for no application hears of it."""
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """A fixed sentence in the place of the library's, which repeats what was sent."""
+        answer = super().handle_error(request, status, exc, message)
+        if status == HTTPStatus.BAD_REQUEST:
+            answer = answers.refusal(
+                InvalidRequestError("This is no request of HTTP that can be read here; open the dashboard in a browser.")
+            )
+            answer.force_close()
+        _add_headers(answer)
+        return answer
+
+
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Those of every answer; what is no file of the page is kept by nobody."""
+    _add_headers(response)
+
+
+def _add_headers(response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
 

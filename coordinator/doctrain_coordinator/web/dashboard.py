@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 from aiohttp import web
@@ -38,6 +39,7 @@ takes no file from the coordinator."""
 IDLE_SECONDS = 10.0
 """Longest time for a TLS handshake, and for a request's headers after the connection was opened or the answer before."""
 STOP_SECONDS = 2.0
+_CONNECTION: dict[str, Any] = {"access_log": None, "auto_decompress": False, "keepalive_timeout": IDLE_SECONDS, "logger": http_log}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,7 @@ class Dashboard:
             gateway = Gateway(channel)
             runner = web.AppRunner(
                 _application(gateway, host),
-                access_log=None,
-                logger=http_log,
                 handler_cancellation=True,
-                auto_decompress=False,
-                keepalive_timeout=IDLE_SECONDS,
                 shutdown_timeout=STOP_SECONDS,
             )
             await runner.setup()
@@ -113,7 +111,8 @@ def _made(runner: web.AppRunner, gateway: Gateway) -> asyncio.BaseProtocol:
         if idle is None:
             return _TooMany()
         idle.force_close()
-    return served()
+    loop = asyncio.get_running_loop()
+    return borders.Connection(served, loop=loop, **_CONNECTION)
 
 
 def _application(gateway: Gateway, host: str) -> web.Application:
