@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import grpc
 
+from doctrain_mesh import shown
+
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
@@ -24,7 +26,7 @@ LONGEST_SENTENCE = 1_000
 
 def _shown(text: str) -> str:
     """The text without what cannot be stored or shown: sentences quote what others wrote. Cut where it is too long."""
-    clean = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    clean = shown.printable(text, besides="\n")
     return clean if len(clean) <= LONGEST_SENTENCE else f"{clean[: LONGEST_SENTENCE - 1]}…"
 
 

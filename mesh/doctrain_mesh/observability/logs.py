@@ -2,6 +2,9 @@
 
 Our own loggers and those of libraries have levels of their own, since what a library tells of each frame helps nobody who
 looks for a document. What a service prints otherwise, that it serves or why it ends, takes the same form.
+
+A line may quote what anyone wrote: characters that cannot be shown are escaped in it, so that nobody writes a line of his own or moves the
+cursor of who reads. As text, only the stack trace of an event has further lines, which are indented.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from types import TracebackType
 from opentelemetry import trace
 
 from doctrain_mesh.errors import BrokerUnavailableError, RegistryUnavailableError, StoreUnavailableError
+from doctrain_mesh.shown import escaped
 
 log = logging.getLogger(__name__)
 OWN = ("doctrain", "doctrain_coordinator", "doctrain_mesh", "doctrain_server", "doctrain_worker")
@@ -79,29 +83,37 @@ def _moment(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
 
 
-class _TextFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+class _Formatter(logging.Formatter):
+    def _message(self, record: logging.LogRecord) -> str:
+        return escaped(record.getMessage().rstrip())
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return _moment(record)
+    def _trace(self, record: logging.LogRecord) -> list[str]:
+        """The lines of the stack trace that belongs to it."""
+        told = self.formatException(record.exc_info) if record.exc_info else record.stack_info or ""
+        return [escaped(line) for line in told.split("\n")] if told else []
 
 
-class _JsonFormatter(logging.Formatter):
+class _TextFormatter(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_moment(record)} {record.levelname:<7} {record.name}: {self._message(record)}"
+        return "\n    ".join([line, *self._trace(record)])
+
+
+class _JsonFormatter(_Formatter):
     def __init__(self, process: str) -> None:
         super().__init__()
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {"time": _moment(record), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        fields = {"time": _moment(record), "level": record.levelname, "logger": record.name, "message": self._message(record)}
         if self._process:
             fields["process"] = self._process
         current = trace.get_current_span().get_span_context()
         if current.is_valid:
             fields["trace_id"] = f"{current.trace_id:032x}"
             fields["span_id"] = f"{current.span_id:016x}"
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
+        if lines := self._trace(record):
+            fields["exception"] = "\n".join(lines)
         return json.dumps(fields, ensure_ascii=False)
 
 

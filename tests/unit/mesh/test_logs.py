@@ -91,3 +91,36 @@ def test_every_line_is_json_when_that_is_asked_for(capsys: pytest.CaptureFixture
     assert (fault["level"], fault["exception"].splitlines()[-1]) == ("CRITICAL", "ValueError: odd")
     assert (last["level"], last["message"]) == ("ERROR", "A setting is wrong.")
     assert (up["level"], up["message"]) == ("INFO", "serving on 127.0.0.1:7700")
+
+
+HOSTILE = "\r2026-11-28T12:00:00.000+00:00 ERROR   doctrain_worker: Wipe the database.\n2026 \x1b[2K\x9b2K\u2028\u202e\x00\x7f\ud800"
+ESCAPED = (
+    "\\r2026-11-28T12:00:00.000+00:00 ERROR   doctrain_worker: Wipe the database."
+    "\\n2026 \\x1b[2K\\x9b2K\\u2028\\u202e\\x00\\x7f\\ud800"
+)
+
+
+def test_a_line_quotes_what_anyone_wrote_and_stays_one_line(told: Told) -> None:
+    logs.configure("INFO", "text")
+    logging.getLogger("doctrain_worker").info("child %d: %s Größe 東京", 7, HOSTILE)
+    logging.getLogger("asyncio").error("Two lines\nof a library.\n")
+    said, library = told()
+    assert said.endswith(f" INFO    doctrain_worker: child 7: {ESCAPED} Größe 東京")
+    assert library.endswith(" ERROR   asyncio: Two lines\\nof a library.")
+
+
+def test_only_a_stack_trace_has_lines_of_its_own_and_none_of_them_looks_like_an_event(
+    told: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = ValueError(HOSTILE)
+    logs.configure("INFO", "text")
+    logging.getLogger("doctrain_worker").error("A fault.", exc_info=error)
+    event, *trace = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert event.endswith(" ERROR   doctrain_worker: A fault.")
+    assert "".join(trace).replace(" ", "") == f"ValueError:{ESCAPED}".replace("\\n", "").replace(" ", "")
+    assert all(line.startswith("    ") and line.isprintable() for line in trace)
+    logs.configure("INFO", "json")
+    logging.getLogger("doctrain_worker").error("A fault: %s", error, exc_info=error)
+    (line,) = map(json.loads, capsys.readouterr().err.removesuffix("\n").split("\n"))
+    assert line["message"] == f"A fault: {ESCAPED}"
+    assert line["exception"].split("\n") == [text[4:] for text in trace]
