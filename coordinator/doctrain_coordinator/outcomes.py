@@ -15,7 +15,6 @@ from doctrain_coordinator.core.states import ErrorClass, TrainingState
 log = logging.getLogger("doctrain_coordinator.trainings")
 _CLASSES: dict[int, str] = {known: known.name for known in ErrorClass}
 MOST_NAMED = 10
-LONGEST_CODE = 64
 
 
 def tell_accepted(training: int, task_id: str, tenant_id: str, documents: int, *, partial: bool = False) -> None:
@@ -72,7 +71,7 @@ class Outcomes:
         metrics.RETRIES.add(self._retries)
         for (training, error_class, code), ordinals in self._failed.items():
             metrics.DOCUMENTS.add(len(ordinals), "failed", _CLASSES.get(error_class, "other").lower())
-            why = f"{_CLASSES.get(error_class, str(error_class))} {code[:LONGEST_CODE]}"
+            why = f"{_CLASSES.get(error_class, str(error_class))} {code}"
             named = ", ".join(map(str, sorted(ordinals)[:MOST_NAMED]))
             task_id = self._task_ids.get(training, "")
             if len(ordinals) == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import msgspec
 import pytest
 from msgspec.msgpack import Decoder
 
@@ -86,6 +87,18 @@ async def test_words_that_are_none_cost_the_child_and_too_many_are_cut(pool: Chi
     assert refused == ends.Refused("ENCRYPTED", "x" * ends.MOST_LETTERS, False)
     for content in (b"\x92\x94\x01\xa2\xff\xfe\xa0\xc2\x01", b"\x92\x94\x01\xa0\xda\xff\xff" + b"x" * 65_535 + b"\xc2\x01"):
         assert await act(pool, do="send", content=content) == ends.NO_ANSWER
+    assert await works(pool)
+
+
+async def test_a_refusal_is_a_constant_and_one_line_whatever_the_child_says(pool: ChildPool) -> None:
+    line = "2026-11-28T12:00:00.000+00:00 INFO    doctrain_coordinator.rpc.deeds: Tenant a was deleted"
+    plain = ends.Refused("OTHER", f"It is locked. {line}\ufffd[2K", False)
+    assert await act(pool, do="refuse", code=f"X\n{line}", sentence=f"It is locked.\r\n{line}\x1b[2K") == plain
+    for sent, end in (
+        ((1, f"X\n{line}", f"It is locked.\r\n{line}\x1b[2K", False), plain),
+        ((2, f"KeyError\n{line}", ""), ends.Raised(f"KeyError {line}", "")),
+    ):
+        assert await act(pool, do="send", content=msgspec.msgpack.encode((sent, 1, True))) == end
     assert await works(pool)
 
 

@@ -50,7 +50,7 @@ def imported(_task: dict[str, Any]) -> list[str]:
 
 
 def refuse(task: dict[str, Any]) -> None:
-    raise Refusal("ENCRYPTED", task.get("sentence", "It is locked."))
+    raise Refusal(task.get("code", "ENCRYPTED"), task.get("sentence", "It is locked."))
 
 
 def say(task: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Results as workers report them: mended before they reach a transaction, so that one bad row fails nobody else.
 
-Postgres refuses NUL in text and times out of range; either would fail the whole group commit. And a block that was refused
-whole would leave its documents open while its worker thinks them recorded: the shard would run for ever.
+Postgres refuses times out of range, which would fail the whole group commit. And a block that was refused whole would leave its
+documents open while its worker thinks them recorded: the shard would run for ever.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-MAX_ERROR_LENGTH = 2000
 DAY_MS = 24 * 60 * 60 * 1000
 # What the column of error classes holds: newer workers may know more of them than this coordinator.
 _LARGEST_CLASS = 2**15 - 1
@@ -165,8 +164,3 @@ def without_results(block: Block, ordinals: Collection[int]) -> Block:
         passed=[(o, stages) for o, stages in block.passed if o not in ordinals],
         unchanged=[o for o in block.unchanged if o not in ordinals],
     )
-
-
-def clean(text: str) -> str:
-    """Text as Postgres takes it."""
-    return text[:MAX_ERROR_LENGTH].replace("\x00", "\ufffd")

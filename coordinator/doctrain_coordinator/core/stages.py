@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+from doctrain_mesh.shown import printable
+
 MOST_DOCUMENTS = 32
 MOST_STAGES = 32
 MOST_COUNTS = 16
@@ -40,7 +42,7 @@ def _row(stage: Stage) -> list[object]:
 
 
 def _name(said: str) -> str:
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in said[:MOST_LETTERS])
+    return printable(said[:MOST_LETTERS])
 
 
 def restored(text: str | None) -> Iterator[Stage]:

@@ -14,6 +14,7 @@ from doctrain_coordinator.tracking.handback import HandBacks
 from doctrain_coordinator.tracking.sessions import Sessions
 from doctrain_coordinator.tracking.trials import Trials
 from doctrain_mesh.errors import StoreUnavailableError
+from doctrain_mesh.shown import sentence
 from doctrain_mesh.v1 import tracker_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -64,12 +65,12 @@ class HandBackQueue:
         for trial in request.trials:
             self._put(_Kind.TRIAL, trial.shard, _Asked(ordinal=trial.ordinal))
         for item in request.yields:
-            why = item.reason[:MOST_REASON].replace("\x00", " ")
+            why = sentence(item.reason, MOST_REASON)
             self._put(_Kind.YIELD, item.shard, _Asked(why=why, delay_ms=min(max(0, item.delay_ms), MOST_DELAY_MS)))
         for stopped in request.stopped:
             self._put(_Kind.STOPPED, stopped.shard, _Asked())
         if request.HasField("goodbye"):
-            self._put(_Kind.GOODBYE, pb.ShardRef(), _Asked(why=request.goodbye.reason[:MOST_REASON]))
+            self._put(_Kind.GOODBYE, pb.ShardRef(), _Asked(why=sentence(request.goodbye.reason, MOST_REASON)))
 
     def _put(self, kind: _Kind, shard: pb.ShardRef, asked: _Asked) -> None:
         self._waiting[kind, shard.shard, shard.number] = asked

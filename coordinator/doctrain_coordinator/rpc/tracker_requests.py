@@ -10,6 +10,7 @@ from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.stages import MOST_DOCUMENTS, Stage, stored
 from doctrain_coordinator.tracking.sessions import Opening
 from doctrain_mesh.errors import InvalidRequestError
+from doctrain_mesh.shown import code, sentence
 from doctrain_mesh.v1 import tracker_pb2 as pb
 
 MAX_NAME = 200
@@ -20,6 +21,8 @@ MOST_AT_ONCE = 2_000
 Of documents in one block, too: no shard has half as many.
 """
 MOST_SECRET_BYTES = 64
+LONGEST_MESSAGE = 2_000
+"""Characters of why a document failed; the rest is cut off."""
 FEW_DOCUMENTS = 200
 """The stages and failures of so many documents are put into our terms in no time."""
 
@@ -94,7 +97,7 @@ def block(given: pb.Block) -> Block:
         given.base_ms,
         list(given.started),
         list(given.took),
-        [Failure(f.ordinal, f.error_class, f.code, f.message) for f in given.failed],
+        [Failure(f.ordinal, f.error_class, code(f.code), sentence(f.message, LONGEST_MESSAGE)) for f in given.failed],
         list(given.running),
         list(zip(given.retried, given.tries, strict=False)),
         [(of.ordinal, _stages(of.stages)) for of in given.passed],

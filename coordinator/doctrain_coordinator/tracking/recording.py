@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from doctrain_coordinator.core.blocks import Block, clean
+from doctrain_coordinator.core.blocks import Block
 from doctrain_coordinator.core.stages import stored_under_way
 from doctrain_coordinator.core.states import DocumentState
 from doctrain_coordinator.outcomes import Outcomes
@@ -81,8 +81,8 @@ async def _record_failed(c: Connection, recordings: Sequence[Recording], outcome
             failure.ordinal,
             one.number,
             failure.error_class,
-            clean(failure.code),
-            clean(failure.message),
+            failure.code,
+            failure.message,
             one.base,
             one.block.started[place],
             one.block.took[place],
@@ -92,7 +92,7 @@ async def _record_failed(c: Connection, recordings: Sequence[Recording], outcome
     for (one, failure, _), row in zip(failures, await c.fetchmany(SQL["record_failed"], rows), strict=True):
         one.failed += row[0]
         if row[0]:
-            outcomes.failed(one.training, failure.ordinal, failure.error_class, clean(failure.code))
+            outcomes.failed(one.training, failure.ordinal, failure.error_class, failure.code)
 
 
 def _array(numbers: Sequence[int]) -> str:

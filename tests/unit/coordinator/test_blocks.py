@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.blocks import MAX_ERROR_LENGTH, Block, Failure, Mended, clean, halves, mended, without_results
+from doctrain_coordinator.core.blocks import Block, Failure, Mended, halves, mended, without_results
 
 NOW_MS = 1_790_000_000_000
 SOUND = Block(10, NOW_MS, [0, -1, 7], [1, -1, 2], [Failure(12, 1, "ENCRYPTED", "It is encrypted.")], [13], [(12, 2)], [(10, "[]")], [10])
@@ -102,12 +102,6 @@ def test_halves_hold_every_result_once(block: Block) -> None:
     assert sorted([*left.failed, *right.failed], key=repr) == sorted(block.failed, key=repr)
     assert mend(left) == Mended(left)
     assert mend(right) == Mended(right)
-
-
-@given(st.text())
-def test_any_text_becomes_one_that_postgres_takes(text: str) -> None:
-    assert "\x00" not in clean(text)
-    assert len(clean(text)) <= MAX_ERROR_LENGTH
 
 
 @given(st.sets(st.sampled_from([10, 12])))

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from doctrain_coordinator.core.blocks import Failure
 from doctrain_coordinator.core.stages import MOST_DOCUMENTS, Stage, restored
 from doctrain_coordinator.rpc import tracker_requests
-from doctrain_coordinator.rpc.tracker_requests import FEW_DOCUMENTS, MOST_AT_ONCE, MOST_SECRET_BYTES
+from doctrain_coordinator.rpc.tracker_requests import FEW_DOCUMENTS, LONGEST_MESSAGE, MOST_AT_ONCE, MOST_SECRET_BYTES
 from doctrain_mesh.errors import InvalidRequestError
 from doctrain_mesh.v1 import tracker_pb2 as pb
 
@@ -84,6 +85,16 @@ async def test_much_that_is_told_of_documents_is_put_into_our_terms_beside_the_l
     assert list(restored(first.passed[-1][1])) == [Stage("fetch", 0, 5, {"bytes": 7})]
     assert (threading.get_ident() not in threads) is aside
     assert len(threads) == 1
+
+
+@pytest.mark.parametrize("code", ["X\n2026-11-28 INFO doctrain_coordinator.rpc.deeds: Tenant a was deleted", "x", "", "A\x00B", "X" * 65])
+def test_why_a_document_failed_is_a_constant_and_a_line_whatever_a_worker_says(code: str) -> None:
+    told = [pb.FailedDocument(ordinal=3, error_class=2, code=code, message="It is\r\nlocked.\x1b[2K\x00" + "x" * 5_000)]
+    told.append(pb.FailedDocument(ordinal=4, error_class=2, code="ENCRYPTED", message="It is locked."))
+    hostile, sound = tracker_requests.block(pb.Block(started=[0] * 5, took=[0] * 5, failed=told)).failed
+    assert (hostile.code, hostile.message[:23]) == ("OTHER", "It is locked.\ufffd[2K\ufffdxxxxx")
+    assert len(hostile.message) <= LONGEST_MESSAGE
+    assert sound == Failure(4, 2, "ENCRYPTED", "It is locked.")
 
 
 @pytest.mark.parametrize(

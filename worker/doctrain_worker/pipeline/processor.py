@@ -152,7 +152,7 @@ class Failure:
 
     Args:
         error_class: TRANSIENT may be tried again; the others end the document.
-        code: a short constant, such as ``ENCRYPTED``.
+        code: a short constant, such as ``ENCRYPTED``: upper-case letters, digits and underscores; anything else is recorded as ``OTHER``.
         sentence: what was wrong and what to do, for the document's owner.
         retry_after_seconds: for TRANSIENT, how long its source asked to be left alone; 0 when it said nothing.
         stages: what ran before it failed.

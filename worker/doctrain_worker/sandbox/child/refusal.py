@@ -7,7 +7,7 @@ class Refusal(Exception):
     """The document is at fault, or a limit is reached.
 
     Args:
-        code: a short constant, such as ``ENCRYPTED``.
+        code: a short constant, such as ``ENCRYPTED``: upper-case letters, digits and underscores; anything else is told as ``OTHER``.
         sentence: what was wrong and what to do, for the document's owner.
         resource: whether a limit was reached (``ErrorClass.RESOURCE``) rather than the document being wrong for good.
     """

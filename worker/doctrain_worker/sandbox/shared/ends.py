@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import force_setattr
+
+from doctrain_mesh import shown
 
 T = TypeVar("T")
 
@@ -24,18 +27,25 @@ class Result(Generic[T]):
 
 
 class Refused(msgspec.Struct, array_like=True, frozen=True, tag=1):
-    """The function refused the document (``Refusal``)."""
+    """The function refused the document (``Refusal``); ``code`` is a constant and ``sentence`` one line, whatever it said."""
 
     code: Words
     sentence: Words
     resource: bool
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "code", shown.code(self.code))
+        force_setattr(self, "sentence", shown.sentence(self.sentence, MOST_LETTERS))
+
 
 class Raised(msgspec.Struct, array_like=True, frozen=True, tag=2):
-    """The function raised something else; ``kind`` is the exception's class."""
+    """The function raised something else; ``kind`` is the exception's class, in one line."""
 
     kind: Words
     message: Words
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "kind", shown.sentence(self.kind, MOST_LETTERS))
 
 
 class OutOfMemory(msgspec.Struct, array_like=True, frozen=True, tag=3):
