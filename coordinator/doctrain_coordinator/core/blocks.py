@@ -6,10 +6,14 @@ documents open while its worker thinks them recorded: the shard would run for ev
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import hypot
 
 DAY_MS = 24 * 60 * 60 * 1000
+MOST_TRIES = 300
+"""Of one document in one hold: of three classes of failures a worker may be set to try each a hundred times."""
 # What the column of error classes holds: newer workers may know more of them than this coordinator.
 _LARGEST_CLASS = 2**15 - 1
 
@@ -74,15 +78,21 @@ def mended(block: Block, first: int, count: int, *, now_ms: int) -> Mended:
     """The block as results of the ``count`` documents from ``first`` on.
 
     What a worker's clock says does not decide whether its results count: a time that is a day or more from ``now_ms`` is
-    replaced, so that what ended last ended just now.
+    replaced, so that what ended last ended just now. So is a try that ended a day or more ahead, and no number counts for more than
+    it can be.
     """
     faults = list(_faults(block, first, first + count))
     mend = _rebuilt(block, first, first + count, faults) if faults else Mended(block)
-    if abs(mend.block.base_ms - now_ms) < DAY_MS:
+    if abs(mend.block.base_ms - now_ms) >= DAY_MS:
+        longest = max((at + took for at, took in zip(mend.block.started, mend.block.took, strict=True) if at >= 0), default=0)
+        timed = replace(mend.block, base_ms=now_ms - min(max(longest, 0), DAY_MS - 1))
+        mend = replace(mend, block=timed, faults=[*mend.faults, "its clock is wrong by a day or more"])
+    if _is_bounded(mend.block, now_ms - mend.block.base_ms + DAY_MS):
         return mend
-    longest = max((at + took for at, took in zip(mend.block.started, mend.block.took, strict=True) if at >= 0), default=0)
-    timed = replace(mend.block, base_ms=now_ms - min(max(longest, 0), DAY_MS - 1))
-    return replace(mend, block=timed, faults=[*faults, "its clock is wrong by a day or more"])
+    bounded = _bounded(mend.block, now_ms - mend.block.base_ms)
+    if bounded == mend.block:
+        return mend
+    return replace(mend, block=bounded, faults=[*mend.faults, "its times or its tries are beyond what there can be"])
 
 
 def _faults(block: Block, start: int, end: int) -> Iterator[str]:
@@ -128,6 +138,39 @@ def _rebuilt(block: Block, start: int, end: int, faults: Sequence[str]) -> Mende
         sorted({o for o in block.unchanged if o in results}),
     )
     return Mended(without_results(kept, invalid), faults, sorted(invalid), foreign=results != reported | failures.keys())
+
+
+def _is_bounded(block: Block, late: int) -> bool:
+    """Whether every try took its time and ended before ``late``, and none has a number that it cannot have; in doubt it is not.
+
+    All results pass through here: an array that takes no sign, a sum and a length are bounds in a third of the time of ``min`` and ``max``.
+    """
+    try:
+        array("I", block.took)
+    except OverflowError:
+        return False
+    return (
+        hypot(*block.started) + sum(block.took) < late
+        and (not block.tries or all(1 <= tries <= MOST_TRIES for _, tries in block.tries))
+        and (not block.under_way or all(0 <= at < late for _, at, _ in block.under_way))
+    )
+
+
+def _bounded(block: Block, now: int) -> Block:
+    """The block, at ``now`` of its own time, with each number of it that cannot be replaced by the next one that can."""
+    late, now = now + DAY_MS, max(now, 0)
+    started, took = list(block.started), list(block.took)
+    for place, (at, length) in enumerate(zip(started, took, strict=True)):
+        if at >= 0 and (length < 0 or at + length >= late):
+            started[place] = min(at, now)
+            took[place] = min(max(length, 0), now - started[place])
+    return replace(
+        block,
+        started=started,
+        took=took,
+        tries=[(o, min(max(tries, 1), MOST_TRIES)) for o, tries in block.tries],
+        under_way=block.under_way and [(o, at if 0 <= at < late else min(max(at, 0), now), stages) for o, at, stages in block.under_way],
+    )
 
 
 def halves(block: Block) -> tuple[Block, Block]:

@@ -96,5 +96,5 @@ async def _record_failed(c: Connection, recordings: Sequence[Recording], outcome
 
 
 def _array(numbers: Sequence[int]) -> str:
-    """The text that Postgres reads as an array."""
-    return f"{{{','.join(map(str, numbers))}}}"
+    """The text that Postgres reads as an array; Python writes that of a list fastest."""
+    return f"{{{str(list(numbers))[1:-1]}}}"

@@ -782,11 +782,13 @@ class Block(_message.Message):
 
     @_builtins.property
     def started(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """When each document's last try began, in milliseconds after `base_ms`; -1 where the block holds no result."""
+        """When each document's last try began, in milliseconds after `base_ms`; -1 where the block holds no result. A try that ended a day or more
+        ahead of the coordinator's clock is recorded as if it had ended now.
+        """
 
     @_builtins.property
     def took(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """How long that try took, in milliseconds."""
+        """How long that try took, in milliseconds; below 0 is recorded as 0."""
 
     @_builtins.property
     def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedDocument]:
@@ -802,7 +804,7 @@ class Block(_message.Message):
 
     @_builtins.property
     def tries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """How often each of `retried` was tried."""
+        """How often each of `retried` was tried; recorded as 1 to 300."""
 
     @_builtins.property
     def passed(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentStages]:
@@ -996,9 +998,11 @@ class FailedDocument(_message.Message):
     error_class: _builtins.int
     """A number of `doctrain.v1.ErrorClass`."""
     code: _builtins.str
-    """A short constant such as `ENCRYPTED`."""
+    """A short constant such as `ENCRYPTED`: at most 64 upper-case letters, digits and underscores. The coordinator records `OTHER` for anything
+    else.
+    """
     message: _builtins.str
-    """A sentence for a person."""
+    """A sentence for a person; the coordinator records at most 2,000 characters, as one line."""
     def __init__(
         self,
         *,

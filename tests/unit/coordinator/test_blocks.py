@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.blocks import Block, Failure, Mended, halves, mended, without_results
+from doctrain_coordinator.core.blocks import DAY_MS, MOST_TRIES, Block, Failure, Mended, halves, mended, without_results
 
 NOW_MS = 1_790_000_000_000
 SOUND = Block(10, NOW_MS, [0, -1, 7], [1, -1, 2], [Failure(12, 1, "ENCRYPTED", "It is encrypted.")], [13], [(12, 2)], [(10, "[]")], [10])
@@ -64,7 +64,46 @@ def test_a_wrong_clock_costs_no_result(base_ms: int) -> None:
     assert mend(found.block) == Mended(found.block)
 
 
-NUMBERS = st.integers(-(2**31), 2**31 - 1)
+LARGEST, SMALLEST = 2**31 - 1, -(2**31)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "bounded"),
+    [
+        (replace(SOUND, took=[SMALLEST, -1, 2]), replace(SOUND, took=[0, -1, 2])),
+        (replace(SOUND, took=[1, -1, LARGEST]), replace(SOUND, took=[1, -1, 2_993])),
+        (replace(SOUND, started=[0, -1, LARGEST]), replace(SOUND, started=[0, -1, 3_000], took=[1, -1, 0])),
+        (replace(SOUND, started=[LARGEST, -1, 7], took=[LARGEST, -1, -5]), replace(SOUND, started=[3_000, -1, 7], took=[0, -1, 0])),
+        (replace(SOUND, tries=[(10, SMALLEST), (12, LARGEST)]), replace(SOUND, tries=[(10, 1), (12, MOST_TRIES)])),
+        (replace(SOUND, tries=[(12, 0)]), replace(SOUND, tries=[(12, 1)])),
+        (
+            replace(SOUND, under_way=[(13, LARGEST, "[]"), (14, SMALLEST, "[]"), (11, 7, "[]")]),
+            replace(SOUND, under_way=[(13, 3_000, "[]"), (14, 0, "[]"), (11, 7, "[]")]),
+        ),
+    ],
+)
+def test_a_number_that_cannot_be_is_replaced_by_one_that_can(wrong: Block, bounded: Block) -> None:
+    found = mend(wrong)
+    assert found.block == bounded
+    assert (found.invalid, found.foreign, len(found.faults)) == ((), False, 1)
+    assert mend(found.block) == Mended(found.block)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        replace(SOUND, started=[DAY_MS - 1_000, -1, 7]),  # the worker's clock is ahead
+        replace(SOUND, started=[SMALLEST, -1, 7], took=[SMALLEST, LARGEST, 2]),  # no results, and so no numbers
+        replace(SOUND, base_ms=NOW_MS - DAY_MS + 5_000, started=[DAY_MS // 2, -1, 7], took=[DAY_MS // 2, -1, DAY_MS]),
+        replace(SOUND, tries=[(10, 1), (12, MOST_TRIES)], under_way=[(13, 0, "[]")]),
+    ],
+)
+def test_a_number_that_may_be_stays_as_it_is(sound: Block) -> None:
+    sound = replace(sound, failed=[], unchanged=[])
+    assert mend(sound) == Mended(sound)
+
+
+NUMBERS = st.integers(SMALLEST, LARGEST)
 FAILURES = st.builds(Failure, st.one_of(NUMBERS, st.integers(8, 16)), st.integers(-1, 40_000), st.just("C"), st.just("M"))
 BLOCKS = st.builds(
     Block,
@@ -77,6 +116,7 @@ BLOCKS = st.builds(
     st.lists(st.tuples(st.integers(8, 16), NUMBERS), max_size=3),
     st.lists(st.tuples(st.integers(8, 16), st.just("[]")), max_size=3),
     st.lists(st.integers(8, 16), max_size=3),
+    st.none() | st.lists(st.tuples(st.integers(8, 16), NUMBERS, st.just("[]")), max_size=3),
 )
 
 
@@ -87,6 +127,9 @@ def test_whatever_a_worker_says_becomes_results_of_the_shard(block: Block) -> No
     assert all(10 <= o < 15 for o in found.reported())
     assert {o for o in block.reported() if 10 <= o < 15} <= set(found.reported())
     assert {f.ordinal for f in found.failed} <= set(found.reported())
+    tried = [(at, took) for at, took in zip(found.started, found.took, strict=True) if at >= 0]
+    assert all(took >= 0 and found.base_ms + at + took < NOW_MS + 3_000 + DAY_MS for at, took in tried)
+    assert all(1 <= tries <= MOST_TRIES for _, tries in found.tries)
     assert mend(found) == Mended(found)
 
 

@@ -925,9 +925,11 @@ class DocumentError(_message.Message):
     error_class: Global___ErrorClass.ValueType
     """What kind of failure."""
     code: _builtins.str
-    """A short constant such as `ENCRYPTED`, `EMPTY`, `TOO_LARGE`, `UNSUPPORTED`, `NOT_FOUND`."""
+    """A short constant such as `ENCRYPTED`, `EMPTY`, `TOO_LARGE`, `UNSUPPORTED`, `NOT_FOUND`: at most 64 upper-case letters, digits and
+    underscores. `OTHER` where a stage of the operator's own named none.
+    """
     message: _builtins.str
-    """A sentence that says what was wrong and what to do."""
+    """A sentence that says what was wrong and what to do, in one line."""
     def __init__(
         self,
         *,
