@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from doctrain_mesh.ports import Registration
 from doctrain_mesh.registry import membership
 from doctrain_mesh.registry.memory import MemoryRegistry
 from doctrain_worker.tracking.coordinators import MOST_REGISTERED, Coordinators
@@ -93,3 +94,24 @@ async def test_no_number_of_records_makes_a_worker_connect_everywhere() -> None:
         assert len(coordinators.addresses()) == 1 + MOST_REGISTERED
         assert "127.0.0.1:1" in coordinators.addresses()
         await registration.close()
+
+
+async def test_a_coordinator_that_was_passed_over_is_used_once_there_is_room() -> None:
+    registry = MemoryRegistry()
+    others = [await _named(registry, f"other-{number}", number + 1) for number in range(MOST_REGISTERED)]
+    for key in ("passed-over", "of-the-same-address"):
+        await _named(registry, key, 9_998)
+    async with following(registry) as coordinators:
+        await wait_until(lambda: len(coordinators.addresses()) == MOST_REGISTERED)
+        await (await _named(registry, "passed-over-and-gone", 9_999)).close()
+        for other in others[:50]:
+            await other.close()
+        await wait_until(lambda: len(coordinators.addresses()) == MOST_REGISTERED - 49)
+        assert "127.0.0.1:9998" in coordinators.addresses()
+        for other in others[50:]:
+            await other.close()
+        await wait_until(lambda: coordinators.addresses() == ("127.0.0.1:9998",))
+
+
+async def _named(registry: MemoryRegistry, key: str, port: int) -> Registration:
+    return await registry.register(f"{membership.COORDINATORS}{key}", record(f"127.0.0.1:{port}"), 10)

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 import grpc
 
 from doctrain_mesh.errors import ConfigurationError
-from doctrain_mesh.ports import Registry
+from doctrain_mesh.ports import Change, Registry
 from doctrain_mesh.registry import membership
 from doctrain_mesh.rpc import CHANNEL_OPTIONS
 
 log = logging.getLogger(__name__)
 MOST_REGISTERED = 100
-"""Coordinators of the registry that are used, each with a channel; the fixed ones beside."""
+"""Coordinators of the registry that are used at once, each with a channel; the fixed ones beside."""
 # A peer that froze is noticed by the heartbeat's own deadline, well before gRPC's keepalive would.
 OPTIONS = (
     *CHANNEL_OPTIONS,
@@ -32,7 +32,11 @@ class Coordinators:
     def __init__(self, fixed: str, credentials: grpc.ChannelCredentials | None = None) -> None:
         self._order = [address.strip() for address in fixed.split(",") if address.strip()]
         self._fixed = frozenset(self._order)
+        # What the registry says, of which a watch holds every key and value itself; of its addresses those in use, and the others.
         self._by_key: dict[str, str] = {}
+        self._named: Counter[str] = Counter()
+        self._used: set[str] = set()
+        self._spare: dict[str, None] = {}
         self._records = membership.Reader()
         self._told_of_too_many = False
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -44,27 +48,41 @@ class Coordinators:
     async def follow(self, registry: Registry) -> None:
         """Keeps up with the registry until cancelled."""
         async for change in registry.watch(membership.COORDINATORS):
-            known = self._by_key.pop(change.key, None)
-            if change.value is not None:
-                self._learn(change.key, change.value)
-            for address in self._by_key.values():
-                if address not in self._order:
-                    self._order.append(address)
-            if known is not None and known not in self._fixed and known not in self._by_key.values() and known in self._order:
-                self._order.remove(known)
-                self._forget_refusal(known)
-            await self._close_left()
-            self._warm()
+            before = self._used.copy()
+            self._learn(change)
+            self._use_spare()
+            if before != self._used:
+                await self._close_left()
+                self._warm()
 
-    def _learn(self, key: str, record: bytes) -> None:
-        address = self._records.read(key, record, membership.address)
-        if address is None:
+    def _learn(self, change: Change) -> None:
+        left = self._by_key.pop(change.key, None)
+        address = None if change.value is None else self._records.read(change.key, change.value, membership.address)
+        if address is not None:
+            self._by_key[change.key] = address
+            self._named[address] += 1
+            if address not in self._used and address not in self._fixed:
+                self._spare[address] = None
+        if left is None:
             return
-        if len(self._by_key) < MOST_REGISTERED:
-            self._by_key[key] = address
-        elif not self._told_of_too_many:
+        self._named[left] -= 1
+        if not self._named[left]:
+            del self._named[left]
+            self._spare.pop(left, None)
+            if left in self._used:
+                self._used.remove(left)
+                self._order.remove(left)
+                self._forget_refusal(left)
+
+    def _use_spare(self) -> None:
+        """Uses what there is room for: a watch tells each record once, and never again what was passed over."""
+        while self._spare and len(self._used) < MOST_REGISTERED:
+            address, _ = self._spare.popitem()
+            self._used.add(address)
+            self._order.append(address)
+        if self._spare and not self._told_of_too_many:
             self._told_of_too_many = True
-            log.warning("The registry names more than %d coordinators; the others are not used.", MOST_REGISTERED)
+            log.warning("The registry names more than %d coordinators; the others are used when some of these have left.", MOST_REGISTERED)
 
     def addresses(self) -> tuple[str, ...]:
         """In the order in which they are to be tried: those with a connection first. Connects to the others."""
