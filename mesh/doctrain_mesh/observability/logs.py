@@ -29,6 +29,8 @@ JSON = "json"
 _TOLD_BY_OUTAGE = (StoreUnavailableError, BrokerUnavailableError, RegistryUnavailableError)
 _TOLD_BY_US = ("aio_pika", "aiormq", "asyncpg")
 """Libraries whose errors reach our own code, which tells what they mean."""
+_GIVEN_UP = "unexpected connection_lost() call"
+"""What asyncpg keeps of a connection that was given up as it was made: a ConnectionError of Python's own, of which only its words tell."""
 
 
 def configure(level: str, form: str, *, libraries: str = "WARNING", process: str = "") -> None:
@@ -131,4 +133,4 @@ class _NobodyMissesIt(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         unclaimed = record.name == "asyncio" and record.getMessage().startswith("Future exception was never retrieved")
-        return not (unclaimed and type(error).__module__.partition(".")[0] in _TOLD_BY_US)
+        return not (unclaimed and (type(error).__module__.partition(".")[0] in _TOLD_BY_US or str(error) == _GIVEN_UP))

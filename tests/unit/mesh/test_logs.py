@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import json
 import logging
 import sys
@@ -12,6 +15,7 @@ from datetime import datetime
 import asyncpg
 import pytest
 
+from doctrain_mesh import postgres
 from doctrain_mesh.errors import StoreUnavailableError
 from doctrain_mesh.observability import logs
 
@@ -47,6 +51,27 @@ def test_loops_and_libraries_keep_quiet_of_a_part_that_is_away(told: Told) -> No
     (line,) = told()
     assert line.endswith(" WARNING doctrain_coordinator: Something else: odd")
     assert datetime.fromisoformat(line.split()[0]).tzinfo is not None
+
+
+async def test_a_connection_to_postgres_that_is_given_up_at_any_moment_leaves_no_word(told: Told) -> None:
+    logs.configure("INFO", "text")
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        for turns in range(20):
+            connecting = asyncio.create_task(postgres.connect(f"postgresql://user@127.0.0.1:{port}/name"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait({connecting})
+    gc.collect()
+    assert told() == []
 
 
 @pytest.mark.parametrize(
@@ -95,8 +120,7 @@ def test_every_line_is_json_when_that_is_asked_for(capsys: pytest.CaptureFixture
 
 HOSTILE = "\r2026-11-28T12:00:00.000+00:00 ERROR   doctrain_worker: Wipe the database.\n2026 \x1b[2K\x9b2K\u2028\u202e\x00\x7f\ud800"
 ESCAPED = (
-    "\\r2026-11-28T12:00:00.000+00:00 ERROR   doctrain_worker: Wipe the database."
-    "\\n2026 \\x1b[2K\\x9b2K\\u2028\\u202e\\x00\\x7f\\ud800"
+    "\\r2026-11-28T12:00:00.000+00:00 ERROR   doctrain_worker: Wipe the database.\\n2026 \\x1b[2K\\x9b2K\\u2028\\u202e\\x00\\x7f\\ud800"
 )
 
 
