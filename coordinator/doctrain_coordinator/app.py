@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doctrain_coordinator import certificate, metrics
 from doctrain_coordinator.certificate import ServerCertificate
@@ -69,14 +69,15 @@ from doctrain_coordinator.trainings.starting import Starting
 from doctrain_coordinator.trainings.suspending import Suspensions
 from doctrain_coordinator.trainings.watch_reads import WatchReads
 from doctrain_coordinator.trainings.watchers import WatchHub
-from doctrain_coordinator.web import dashboard
-from doctrain_coordinator.web.dashboard import Dashboard
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.embedding.opening import open_embedder
 from doctrain_mesh.ports import Broker, Registry
 from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
+
+if TYPE_CHECKING:
+    from doctrain_coordinator.web.dashboard import Dashboard
 
 log = logging.getLogger(__name__)
 END_SECONDS = 3.0
@@ -103,7 +104,7 @@ class Running:
 def check_addresses(settings: Settings) -> None:
     """Raises ConfigurationError when a coordinator could not listen with these settings."""
     rpc_server.check(settings)
-    with dashboard.opened(settings, None):
+    with _dashboard(settings, None):
         pass
 
 
@@ -117,7 +118,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
     served_with = certificate.opened(settings)
     rpc_server.check(settings)
     async with AsyncExitStack() as stack:
-        page = stack.enter_context(dashboard.opened(settings, served_with))
+        page = stack.enter_context(_dashboard(settings, served_with))
         await migrate(settings.database_url)
         held = await _Held.open(settings, stack)
         await session_numbers.go_on_from_now(held.api)
@@ -128,6 +129,18 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
         coordinator.start()
         served = await stack.enter_async_context(coordinator.serving())
         yield Running(served.address, served.address_of_workers, page.url if page else "", coordinator.keys, coordinator.tenants)
+
+
+@contextmanager
+def _dashboard(settings: Settings, served_with: ServerCertificate | None) -> Iterator[Dashboard | None]:
+    """It has its address and is not served yet; None where none is wanted. Raises ConfigurationError."""
+    if not settings.dashboard_listen:
+        yield None
+        return
+    from doctrain_coordinator.web import dashboard  # its library of HTTP costs a fifth of a start
+
+    with dashboard.opened(settings.dashboard_listen, served_with) as page:
+        yield page
 
 
 @dataclass(frozen=True, slots=True)

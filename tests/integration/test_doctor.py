@@ -17,6 +17,7 @@ from doctrain_server import adapters
 from doctrain_server.doctor import embedding, examination
 from doctrain_server.doctor.embedding import examine_embedding
 from doctrain_server.doctor.finding import Verdict
+from doctrain_server.doctor.warning import warning
 from doctrain_worker.sandbox.main import isolation
 from doctrain_worker.sandbox.shared.launch import Held
 from testkit import embedding_server
@@ -25,7 +26,7 @@ from testkit.waiting import wait_until
 
 async def test_a_ca_that_cannot_be_read_is_a_finding_and_not_the_services_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(coordinators="127.0.0.1:1", tls_ca=str(tmp_path / "none.pem"))
-    async with examination.warning(settings, documents=False):
+    async with warning(settings, documents=False):
         await wait_until(
             lambda: f"coordinator 127.0.0.1:1: DOCTRAIN_TLS_CA names the file {tmp_path}/none.pem, which does not exist." in caplog.text
         )
@@ -36,9 +37,9 @@ async def test_a_look_that_fails_ends_no_service(caplog: pytest.LogCaptureFixtur
         raise RuntimeError("a test says so")
 
     monkeypatch.setattr(isolation, "choose", fail)
-    async with examination.warning(Settings(), documents=False):
+    async with warning(Settings(), documents=False):
         pass
-    async with examination.warning(Settings(), documents=True):
+    async with warning(Settings(), documents=True):
         await wait_until(lambda: "The settings could not be looked at." in caplog.text)
     assert "a test says so" in caplog.text
 
@@ -52,7 +53,7 @@ async def test_a_slow_look_at_the_sandbox_keeps_nobody_waiting(monkeypatch: pyte
         return isolation.Isolation("rlimit", (), Held(own_user=False, landlock=0, filtered=False))
 
     monkeypatch.setattr(isolation, "choose", slow)
-    async with examination.warning(Settings(), documents=True):
+    async with warning(Settings(), documents=True):
         await wait_until(asked.is_set)
         await asyncio.sleep(0)
         assert not answer.is_set(), "the loop went on meanwhile"
@@ -67,7 +68,7 @@ async def test_the_sandbox_is_looked_at_with_what_its_children_read(monkeypatch:
         raise isolation.IsolationUnavailableError("a test says so")
 
     monkeypatch.setattr(isolation, "choose", note)
-    async with examination.warning(Settings(sandbox="rlimit", embedding=f"onnx:{tmp_path}"), documents=True):
+    async with warning(Settings(sandbox="rlimit", embedding=f"onnx:{tmp_path}"), documents=True):
         await wait_until(lambda: asked)
     assert asked == [("rlimit", [str(tmp_path)])]
 

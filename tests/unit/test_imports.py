@@ -9,6 +9,8 @@ import sys
 import pytest
 
 HEAVY = ("numpy", "onnxruntime", "tokenizers", "kreuzberg", "pypdfium2", "trafilatura", "lxml", "semantic_text_splitter", "tesserocr")
+WEB = ("aiohttp", "httpcore2", "trio")
+"""What reads web pages and serves the dashboard, for those who do."""
 
 
 @pytest.mark.parametrize(
@@ -16,9 +18,9 @@ HEAVY = ("numpy", "onnxruntime", "tokenizers", "kreuzberg", "pypdfium2", "trafil
     [
         ("doctrain_server.__main__", (*HEAVY, "asyncpg", "obstore", "psutil")),
         ("doctrain_server.services.guarded", (*HEAVY, "asyncpg", "obstore", "psutil")),
-        ("doctrain_server.services.worker", (*HEAVY, "doctrain_coordinator.app", "aio_pika", "aetcd")),
-        ("doctrain_server.services.coordinator", (*HEAVY, "doctrain_worker.pipeline", "aio_pika", "aetcd")),
-        ("doctrain_coordinator.app", HEAVY),
+        ("doctrain_server.services.worker", (*HEAVY, *WEB, "doctrain_coordinator", "aio_pika", "aetcd")),
+        ("doctrain_server.services.coordinator", (*HEAVY, *WEB, "doctrain_worker", "aio_pika", "aetcd")),
+        ("doctrain_coordinator.app", (*HEAVY, *WEB)),
         ("doctrain_worker.sandbox.guardian.__main__", (*HEAVY, "asyncio", "grpc", "msgspec")),
         ("doctrain_worker.pipeline.child.parse", ("numpy", "onnxruntime", "grpc", "asyncio")),
         ("doctrain_worker.pipeline.child.embed", ("onnxruntime", "kreuzberg", "grpc", "asyncio")),

@@ -27,7 +27,6 @@ from doctrain_coordinator.web import borders, files
 from doctrain_coordinator.web.gateway import MOST_BYTES, Gateway
 from doctrain_mesh import rpc
 from doctrain_mesh.errors import ConfigurationError
-from doctrain_mesh.settings import Settings
 
 log = logging.getLogger(__name__)
 http_log = logging.getLogger(f"{__name__}.http")
@@ -84,13 +83,10 @@ class Dashboard:
 
 
 @contextmanager
-def opened(settings: Settings, certificate: ServerCertificate | None) -> Iterator[Dashboard | None]:
-    """Takes its address, without answering yet; None where no dashboard is wanted. Raises ConfigurationError."""
-    if not settings.dashboard_listen:
-        yield None
-        return
+def opened(listen: str, certificate: ServerCertificate | None) -> Iterator[Dashboard]:
+    """Takes its address, without answering yet. Raises ConfigurationError."""
     tls = certificate.context() if certificate else None
-    with _listener(settings.dashboard_listen) as listener, tempfile.TemporaryDirectory(prefix="doctrain-dashboard-") as folder:
+    with _listener(listen) as listener, tempfile.TemporaryDirectory(prefix="doctrain-dashboard-") as folder:
         yield Dashboard(listener, f"unix:{Path(folder) / 'services'}", tls)
 
 

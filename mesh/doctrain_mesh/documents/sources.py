@@ -12,9 +12,10 @@ import os
 import ssl
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from obstore.store import ObjectStore
 
@@ -22,12 +23,14 @@ from doctrain_mesh.documents import blobs
 from doctrain_mesh.documents.blobs import BlobStore, MakeRoom, OpenedObject, unbounded
 from doctrain_mesh.documents.errors import BlobForbiddenError, BlobNotFoundError
 from doctrain_mesh.documents.object_store import OPEN_SECONDS, READ_SECONDS, open_store, reached
-from doctrain_mesh.documents.web import Web
 from doctrain_mesh.errors import InvalidRequestError
 from doctrain_mesh.network import uris
 from doctrain_mesh.network.uris import UriRules
 from doctrain_mesh.observability.outage import cause
 from doctrain_mesh.settings import Settings
+
+if TYPE_CHECKING:
+    from doctrain_mesh.documents.web import Web
 
 _PIECE_BYTES = 1 << 20
 _BUCKETS = 64
@@ -53,7 +56,8 @@ class Sources:
         self.rules = rules
         self._s3_options = s3_options or {}
         self._buckets: dict[str, ObjectStore] = {}
-        self._web = Web(rules, tls)
+        self._tls = tls
+        self._closing = ExitStack()
 
     @classmethod
     @contextmanager
@@ -68,7 +72,7 @@ class Sources:
 
     def close(self) -> None:
         """Gives threads back."""
-        self._web.close()
+        self._closing.close()
 
     async def get(self, tenant_id: str, uri: str, max_bytes: int, make_room: MakeRoom = unbounded) -> bytes:
         """All bytes behind a URI; ``make_room`` is awaited before more of them are held.
@@ -93,6 +97,15 @@ class Sources:
         if uri.startswith("s3://"):
             return blobs.open_object(*self._s3(uri), offset)
         return self._web.open_ranged(uri, offset)
+
+    @cached_property
+    def _web(self) -> Web:
+        """Made for the first page: its libraries and the system's certificate authorities cost much of a start, and many read no page."""
+        from doctrain_mesh.documents.web import Web
+
+        web = Web(self.rules, self._tls)
+        self._closing.callback(web.close)
+        return web
 
     def _check(self, uri: str) -> None:
         reason = self.rules.reason(uri)

@@ -16,7 +16,6 @@ import ssl
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -53,13 +52,8 @@ class Web:
 
     def __init__(self, rules: UriRules, context: ssl.SSLContext | None = None) -> None:
         self._rules = rules
-        self._given_context = context
+        self._context = context or ssl.create_default_context()
         self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="lookup")
-
-    @cached_property
-    def _context(self) -> ssl.SSLContext:
-        """Made for the first page: reading the system's authorities takes longer than all else of a start."""
-        return self._given_context or ssl.create_default_context()
 
     def close(self) -> None:
         """Takes no more work; what runs ends at its own time limit."""

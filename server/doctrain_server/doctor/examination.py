@@ -1,12 +1,10 @@
-"""Looks at the settings and at what they point to, and says what is well and what is not; services that start log the latter."""
+"""Looks at the settings and at what they point to, and says what is well and what is not."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -25,7 +23,6 @@ from doctrain_server.doctor.finding import Finding, Verdict, judged
 from doctrain_server.healthcheck import fault
 from doctrain_worker.sandbox.main import isolation
 
-log = logging.getLogger(__name__)
 FEWEST_FILES = 4_096
 STAND_IN = "In-process stand-in"
 
@@ -61,28 +58,6 @@ async def examine(settings: Settings, *, alone: bool = False, documents: bool = 
         findings.append(Finding("coordinators", Verdict.BAD, sentence))
     findings += await asyncio.gather(*(_coordinator(address, settings) for address in addresses))
     return findings
-
-
-@asynccontextmanager
-async def warning(settings: Settings, *, documents: bool) -> AsyncIterator[None]:
-    """Logs what ``examine`` finds unsafe, beside a service that starts: nothing of the look keeps it waiting, or ends it."""
-
-    async def warn() -> None:
-        try:
-            findings = await examine(settings, documents=documents)
-        except Exception:
-            log.exception("The settings could not be looked at.")
-            return
-        for finding in findings:
-            if finding.verdict is Verdict.BAD:
-                log.warning("%s: %s", finding.subject, finding.sentence)
-
-    async with asyncio.TaskGroup() as group:
-        look = group.create_task(warn(), name="look at the settings")
-        try:
-            yield
-        finally:
-            look.cancel()
 
 
 def examine_sandbox(settings: Settings) -> Finding:

@@ -9,7 +9,7 @@ from doctrain_mesh import open_files
 from doctrain_mesh.observability import logs, metrics_endpoint, telemetry
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
-from doctrain_server.doctor import examination
+from doctrain_server.doctor.warning import warning
 from doctrain_server.services.signals import stop_requested
 
 
@@ -26,6 +26,6 @@ async def run_coordinator(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         served = await stack.enter_async_context(coordinator.running(settings, broker=broker, registry=registry))
-        await stack.enter_async_context(examination.warning(settings, documents=False))
+        await stack.enter_async_context(warning(settings, documents=False))
         logs.announce(f"serving on {served.address}", settings.log_format, process=settings.process_name)
         await stop.wait()

@@ -17,7 +17,7 @@ from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
 from doctrain_mesh.supervise import first_of
 from doctrain_server import adapters, required
-from doctrain_server.doctor import examination
+from doctrain_server.doctor.warning import warning
 from doctrain_server.sentences import leaves
 from doctrain_server.services.signals import stop_requested
 from doctrain_worker import app
@@ -144,7 +144,7 @@ async def run_main(settings: Settings) -> None:
         broker = await stack.enter_async_context(adapters.open_broker(settings))
         registry = await stack.enter_async_context(adapters.open_registry(settings))
         worker = await stack.enter_async_context(running(settings, broker=broker, registry=registry))
-        await stack.enter_async_context(examination.warning(settings, documents=True))
+        await stack.enter_async_context(warning(settings, documents=True))
         await first_of(worker.session.opened.wait(), stop.wait())
         if not stop.is_set():
             working = f"working as {worker.worker_id}, session {worker.session.id}"
