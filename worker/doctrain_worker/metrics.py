@@ -14,7 +14,7 @@ TRIES = Counter("doctrain.worker.tries", "{try}", "Tries of these documents, the
 STAGE_DURATION = Histogram(
     "doctrain.worker.stage.duration",
     "s",
-    "Stages that these documents passed, in whole milliseconds; `other` are those of a processor of one's own.",
+    "Stages that these documents passed, in whole milliseconds; `wait` is time in line, `other` are those of a processor of one's own.",
     ["doctrain.stage"],
     buckets=LONG_SECONDS,
 )

@@ -18,6 +18,7 @@ from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.observability.metrics import Gauge, Reading
 from doctrain_mesh.postgres import Pool, Record, statements
+from doctrain_mesh.stages import STAGES
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__)
@@ -25,8 +26,6 @@ EVERY_SECONDS = 60.0
 """As it is counted, after shards have ended."""
 LOOK_SECONDS = 1.0
 READ_SECONDS = 10.0
-STAGES = ("fetch", "detect", "extract", "ocr", "chunk", "embed", "index")
-"""Those that are told by name: a processor of one's own may name any."""
 OUTCOMES = ("trained", "unchanged", "failed")
 
 

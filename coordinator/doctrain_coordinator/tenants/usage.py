@@ -17,6 +17,7 @@ from doctrain_coordinator.store import tenant_rows
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.postgres import Connection, Pool, statements
+from doctrain_mesh.stages import WAIT
 from doctrain_mesh.supervise import forever
 
 SQL = statements.of(__name__, DocumentState, ShardState)
@@ -79,11 +80,11 @@ async def _count(c: Connection, shards: Sequence[int]) -> None:
     """Counts all at once; where Postgres refuses what is stored of their stages, each alone, and the one at fault without them."""
     try:
         async with c.transaction():
-            await c.execute(SQL["count"], shards, True)
+            await c.execute(SQL["count"], shards, True, WAIT)
     except postgres.DataError as error:
         if len(shards) > 1:
             for shard in shards:
                 await _count(c, [shard])
             return
         log.warning("The stages of shard %d cannot be counted, and its documents count without them: %s", shards[0], error)
-        await c.execute(SQL["count"], shards, False)
+        await c.execute(SQL["count"], shards, False, WAIT)

@@ -11,7 +11,7 @@ select id from shard where state in (:ShardState.ENDED) and not counted order by
 -- name: count
 -- By the day of a document's end, which is never after today: a worker's clock may be ahead. One that was lost with its worker has no times.
 -- What one document says of itself counts up to 10^12, and what it does not say as 0 (greatest() and least() leave nulls out). A sum ends
--- at 10^18, one of milliseconds at 10^14, as a Duration holds no more. Without $2 documents count, and nothing of their stages.
+-- at 10^18, one of milliseconds at 10^14, as a Duration holds no more. Without $2 documents count, and nothing of their stages; those named $3 never do.
 with ended as materialized (
     select s.tenant, (least(coalesce(d.started_at + d.took_ms * interval '1 millisecond', now()), now()) at time zone 'utc')::date as day,
         d.state, d.unchanged, d.stages
@@ -22,7 +22,7 @@ with ended as materialized (
         case when stage ->> 0 = 'extract' then least(greatest((stage -> 3 ->> 'pages')::numeric, 0), 1e12) end as pages,
         case when stage ->> 0 = 'fetch' then least(greatest((stage -> 3 ->> 'bytes')::numeric, 0), 1e12) end as bytes
     from ended cross join lateral jsonb_array_elements(case when $2::boolean then stages::jsonb end) as stage
-    where stage ->> 0 <> 'wait'
+    where stage ->> 0 <> $3
 ), documents as (
     select tenant, day, count(*) filter (where state = :DocumentState.DONE and not unchanged) as trained,
         count(*) filter (where unchanged) as unchanged, count(*) filter (where state = :DocumentState.FAILED) as failed

@@ -10,13 +10,13 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from doctrain.v1 import search_pb2, training_pb2
 from doctrain_coordinator.core import sharding
-from doctrain_coordinator.dispatch.usage_measures import STAGES
 from doctrain_coordinator.rpc import tracker_requests, wire
 from doctrain_coordinator.rpc.policies import POLICIES, PUBLIC
 from doctrain_coordinator.rpc.search_requests import MOST_DOCUMENTS
 from doctrain_coordinator.rpc.server import SERVICES
 from doctrain_coordinator.rpc.tracker_requests import MOST_AT_ONCE, MOST_LANES
 from doctrain_coordinator.rpc.training_requests import MOST_CLASSES, MOST_RETRIED
+from doctrain_mesh.stages import STAGES
 from doctrain_mesh.v1 import tracker_pb2
 
 MOST_SLOTS_OF_A_LANE = 64

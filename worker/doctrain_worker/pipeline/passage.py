@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from doctrain_mesh.stages import WAIT
 from doctrain_worker.pipeline.processor import DocumentTask, Failure, ShardContext, StageTiming
 from doctrain_worker.pipeline.stage_clock import StageClock
 from doctrain_worker.sandbox.shared.ends import Failed, Result, TimedOut
 
-WAIT = "wait"
-"""The stage that a document is in while it waits for others; usage does not count it."""
 LEAST_WAIT_SECONDS = 0.01
 """A shorter one is not told."""
 Facts = dict[str, str | int | float]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from doctrain_mesh.stages import STAGES, WAIT
 from doctrain_worker import metrics
 from doctrain_worker.core.results import Columns
 from doctrain_worker.pipeline.processor import ErrorClass
 
-STAGES = frozenset({"fetch", "detect", "extract", "ocr", "chunk", "embed", "index"})
+_STAGES = frozenset({*STAGES, WAIT})
 _CLASSES: dict[int, str] = {known: known.name.lower() for known in ErrorClass}
 
 
@@ -24,4 +25,4 @@ def reported(ended: int, columns: Columns) -> None:
     metrics.TRIES.add(ended + sum(count - 1 for _, count in columns.tries))
     for _, stages in columns.passed:
         for stage in stages:
-            metrics.STAGE_DURATION.record(stage.took_ms / 1000, stage.name if stage.name in STAGES else "other")
+            metrics.STAGE_DURATION.record(stage.took_ms / 1000, stage.name if stage.name in _STAGES else "other")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from doctrain.v1.training_pb2 import Document, ExplainTrainingResponse, Training
     from doctrain.watch import Update
 
+WAIT = "wait"
+"""The stage of a document that waits for others; see ``DocumentStage.name``."""
+
 
 def as_dict(message: Message) -> dict[str, Any]:
     """The message's JSON object."""
@@ -157,7 +160,7 @@ def under_way_sentence(document: Document) -> str:
         for stage in document.stages
         for kind, number in ((name.removesuffix("_in_all"), number) for name, number in stage.counts.items() if name.endswith("_in_all"))
     ]
-    doing = ["waits for a free child" if stage.name == "wait" else stage.name for stage in document.stages[-1:]]
+    doing = ["waits for a free child" if stage.name == WAIT else stage.name for stage in document.stages[-1:]]
     return printable(f"{document.document_id}: {', '.join([*doing, *far[-1:]])}")
 
 

@@ -882,7 +882,9 @@ class DocumentStage(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`fetch`, `detect`, `extract`, `ocr`, `chunk`, `embed` or `index`; later versions may have others."""
+    """`fetch`, `detect`, `extract`, `ocr`, `chunk`, `embed` or `index`; `wait` while it waited for others, for more than 10 ms. Later
+    versions may have others, and a processor of the operator's own has the names that it gives.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""

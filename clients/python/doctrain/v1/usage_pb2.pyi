@@ -104,7 +104,7 @@ class StageUsage(_message.Message):
     STAGE_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """The stage's name, such as `fetch`, `extract`, `ocr`, `chunk`, `embed` or `index`."""
+    """The stage's name, as in `doctrain.v1.DocumentStage`; never `wait`."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """Its time over all documents, as workers measured it; documents run side by side, so a day may hold more than 24 hours."""
