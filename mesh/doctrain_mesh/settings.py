@@ -196,7 +196,9 @@ class Settings:
     tls_ca: str = _setting("", "File of the CA that signed the coordinators' certificates; empty: connections without TLS.")
     lanes: int = _setting(6, "Shards that the worker runs at once.", low=1, high=256)
     lane_slots: int = _setting(5, "Documents at once within a shard, at most.", low=1, high=64)
-    children: int = _setting(0, "Processes that read documents; 0: one a core.", low=0, high=1024)
+    children: int = _setting(
+        0, "Processes of each kind: so many read documents, and so many embed them; 0: one of each kind a core.", low=0, high=1024
+    )
     fence_margin_seconds: float = _setting(2.0, "How much earlier than the lease a worker fences itself.", low=0.2)
     hold_seconds: float = _setting(
         600.0, "Longest time a worker holds a shard before it hands back the documents that it has not started.", low=1
