@@ -41,6 +41,13 @@ async def test_operators_list_keys_and_learn_of_unknown_ones(served: Coordinator
     assert str(await refused((await served.client("dt_tenant_wrong")).get_training("t"))) == "The API key is not known or was revoked."
 
 
+async def test_a_list_without_further_pages_takes_a_limit_that_is_not_negative(served: Coordinators) -> None:
+    operator = await served.client(await served.key(3))
+    for asked in (operator.fleet.list_dead_letters(limit=-1), operator.fleet.get_concurrency(decisions=-1)):
+        (violation,) = (await refused(asked)).violations
+        assert (violation.field, violation.description) == ("limit", "A limit must not be negative.")
+
+
 async def test_tenants_are_listed_by_name(served: Coordinators) -> None:
     for name in ("pear", "apple", "fig", "date"):
         await served.tenant(name)

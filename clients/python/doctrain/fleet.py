@@ -50,7 +50,7 @@ class AsyncFleet:
 
     async def get_concurrency(self, *, decisions: int = 0) -> fleet_pb2.GetConcurrencyResponse:
         """How many documents at once each plan's tenants may have now, the orders of that, and so many of the newest decisions (0: 50)."""
-        request = requests.made(fleet_pb2.GetConcurrencyRequest, page_size=decisions)
+        request = requests.made(fleet_pb2.GetConcurrencyRequest, limit=decisions)
         return await self._endpoints.call("read the limits", lambda e: e.fleet.GetConcurrency, request, seconds=self._seconds)
 
     async def pin_concurrency(self, slots: int, *, plan: str = "", tenant_id: str = "", reason: str = "") -> None:
@@ -84,9 +84,9 @@ class AsyncFleet:
             self._endpoints, operation, lambda e: e.fleet.ListAllTrainings, request, lambda page: page.trainings, seconds=self._seconds
         )
 
-    async def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
-        """Messages that the broker put aside, the newest first, with what became of their work."""
-        request = requests.made(fleet_pb2.ListDeadLettersRequest, page_size=page_size)
+    async def list_dead_letters(self, *, limit: int = 0) -> list[fleet_pb2.DeadLetter]:
+        """The newest messages that the broker put aside (0: 50 at most), the newest first, with what became of their work."""
+        request = requests.made(fleet_pb2.ListDeadLettersRequest, limit=limit)
         answer = await self._endpoints.call("list the dead letters", lambda e: e.fleet.ListDeadLetters, request, seconds=self._seconds)
         return list(answer.dead_letters)
 

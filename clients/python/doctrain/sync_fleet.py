@@ -59,9 +59,9 @@ class Fleet:
         """See ``AsyncFleet.list_all_trainings``."""
         return self._loop.iterate(self._fleet.list_all_trainings(states, page_size=page_size))
 
-    def list_dead_letters(self, *, page_size: int = 0) -> list[fleet_pb2.DeadLetter]:
+    def list_dead_letters(self, *, limit: int = 0) -> list[fleet_pb2.DeadLetter]:
         """See ``AsyncFleet.list_dead_letters``."""
-        return self._loop.run(self._fleet.list_dead_letters(page_size=page_size))
+        return self._loop.run(self._fleet.list_dead_letters(limit=limit))
 
     def create_tenant(self, tenant_id: str, *, plan: str, weight: float = 1.0) -> fleet_pb2.Tenant:
         """See ``AsyncFleet.create_tenant``."""

@@ -16,7 +16,7 @@ from doctrain_coordinator.rpc.fleet_concurrency import ConcurrencyCalls
 from doctrain_coordinator.rpc.fleet_tenants import TenantCalls, TenantParts
 from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.tracker_requests import MAX_NAME
-from doctrain_coordinator.rpc.violations import check_reason, page_size, states_of
+from doctrain_coordinator.rpc.violations import check_reason, limit, page_size, states_of
 from doctrain_coordinator.tenants.concurrency import Concurrency
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
 from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
@@ -126,7 +126,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
         return pb.ListAllTrainingsResponse(trainings=trainings, next_page_token=token)
 
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Any) -> pb.ListDeadLettersResponse:
-        letters = await self._parts.dead_letters.newest(page_size(request.page_size, 50, 500))
+        letters = await self._parts.dead_letters.newest(limit(request.limit, 50, 500))
         return pb.ListDeadLettersResponse(dead_letters=[_dead_letter(letter) for letter in letters])
 
 

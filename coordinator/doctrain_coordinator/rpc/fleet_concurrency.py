@@ -8,7 +8,7 @@ from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.rpc import deeds
 from doctrain_coordinator.rpc.plan_requests import MOST_SLOTS
-from doctrain_coordinator.rpc.violations import check_name, check_reason, page_size
+from doctrain_coordinator.rpc.violations import check_name, check_reason, limit
 from doctrain_coordinator.tenants.concurrency import Concurrency, Decision, Order, PlanLimits, Subject
 from doctrain_mesh.errors import invalid_field
 
@@ -20,7 +20,7 @@ class ConcurrencyCalls(fleet_pb2_grpc.FleetServiceServicer):
         self._concurrency = concurrency
 
     async def GetConcurrency(self, request: pb.GetConcurrencyRequest, context: Any) -> pb.GetConcurrencyResponse:
-        standing = await self._concurrency.standing(page_size(request.page_size, 50, 500))
+        standing = await self._concurrency.standing(limit(request.limit, 50, 500))
         return pb.GetConcurrencyResponse(
             plans=[_plan(plan) for plan in standing.plans],
             tenant_orders=[_order(order) for order in standing.tenant_orders],

@@ -46,8 +46,17 @@ class Violations:
 
 def page_size(asked: int, default: int, most: int) -> int:
     """The size of a page: 0 is the default, too much is the most; raises InvalidRequestError for a negative one."""
+    return _most("page_size", "A page size", asked, default, most)
+
+
+def limit(asked: int, default: int, most: int) -> int:
+    """How many of a list that has no further pages; as ``page_size``."""
+    return _most("limit", "A limit", asked, default, most)
+
+
+def _most(field: str, name: str, asked: int, default: int, most: int) -> int:
     if asked < 0:
-        raise invalid_field("page_size", "A page size must not be negative.")
+        raise invalid_field(field, f"{name} must not be negative.")
     return min(asked or default, most)
 
 

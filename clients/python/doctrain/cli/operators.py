@@ -51,7 +51,7 @@ async def dead_letters(session: Session, limit: int) -> None:
     With why, and what became of their work.
     """
     async with session.client() as client:
-        found = await client.fleet.list_dead_letters(page_size=limit)
+        found = await client.fleet.list_dead_letters(limit=limit)
     if session.as_json:
         for letter in found:
             output.print_message(letter)

@@ -13,6 +13,7 @@ _OPTIONS = {
     "new_training_task_id": "--id: ",
     "manifest_uri": "--manifest: ",
     "page_size": "--limit: ",
+    "limit": "--limit: ",
     "error_classes": "--class: ",
     "document_ids": "--document: ",
     "query": "QUERY: ",

@@ -16,7 +16,7 @@ export const concurrency = {
   title: () => "Concurrency",
   start(place, { signal, refused }) {
     const draw = async () => {
-      const found = await call("FleetService", "GetConcurrency", { page_size: MOST_DECISIONS }, { signal });
+      const found = await call("FleetService", "GetConcurrency", { limit: MOST_DECISIONS }, { signal });
       if (signal.aborted) return;
       const act = (asked) => asked.then((said) => said && draw()).catch(refused);
       render(place,
