@@ -88,12 +88,12 @@ demo: setup ## Train the small corpus on an embedded mesh and show what became o
 bench: setup ## Measure documents a second; ARGS go to the benchmark
 	PYTHONPATH=$(CURDIR)/tests:$(CURDIR) $(BIN)/python -m benchmarks $(ARGS)
 
+bench-pipeline: setup ## Measure the whole pipeline against the same functions in a plain loop; ARGS go to it
+	$(BIN)/python -m benchmarks.pipeline $(ARGS)
+
 # No file names an index or a host: what is locked are names, versions and hashes. Releases younger than three days wait.
 COMPILE = $(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --generate-hashes --exclude-newer "3 days" \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package doctrain $(ARGS)
-
-bench-pipeline: setup ## Measure the whole pipeline against the same functions in a plain loop; ARGS go to it
-	$(BIN)/python -m benchmarks.pipeline $(ARGS)
 
 lock: setup ## Resolve the dependencies anew; keeps locked versions unless ARGS=--upgrade
 	$(COMPILE) --group dev pyproject.toml -o requirements/dev.txt

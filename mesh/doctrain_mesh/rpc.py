@@ -17,9 +17,9 @@ from doctrain_mesh.errors import DoctrainError
 
 log = logging.getLogger(__name__)
 DOMAIN = "doctrain.dev"
-# Clients refuse more than 8 KiB of trailers, in base64, sentence included.
 MOST_VIOLATION_BYTES = 2_048
 LONGEST_STATUS = 500
+"""Clients refuse more than 8 KiB of trailers, in base64, sentence included."""
 MOST_RETRY_SECONDS = 86_400.0
 """Longest that a client is told to wait."""
 DETAILS_KEY = "grpc-status-details-bin"
@@ -28,7 +28,6 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
-
 
 LARGEST_OF_WORKERS = 16 * 2**20
 """Bytes that a worker's message may have."""

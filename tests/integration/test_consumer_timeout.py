@@ -33,7 +33,7 @@ async def test_a_worker_goes_on_with_what_is_taken_from_it_and_gets_more(
 ) -> None:
     documents = Documents()
     with own_server(impatient, tmp_path) as server:
-        mine, its = [RabbitMQBroker(server.url) for _ in range(2)]
+        mine, its = [RabbitMQBroker(server.url, queue="shards") for _ in range(2)]
         async with coordinators(postgres, tmp_path, broker=mine) as served:
             acme = await served.tenant("acme")
             async with worker(its, documents, served.running[0].address, worker_key=await served.key(2)):

@@ -33,7 +33,7 @@ class Publisher:
         self._arrived = asyncio.Event()
         self._depth = self._published = 0
         self._latency = Latency()
-        self.broker_answers = True
+        self._confirmed = True
 
     @property
     def queued(self) -> int:
@@ -90,14 +90,14 @@ class Publisher:
             try:
                 await self._broker.publish(list(batch.values()))
             except BrokerUnavailableError as error:
-                if self.broker_answers:
+                if self._confirmed:
                     log.warning("The broker did not confirm %d shards; they are published again: %s", len(batch), error)
-                self.broker_answers = False
+                self._confirmed = False
                 self._settle(batch | self._waiting)  # where both have a shard, the newer one waits
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._latency.ended(time.monotonic())
-            self.broker_answers = True
+            self._confirmed = True
             self._settle(self._waiting)
             if not self._waiting:
                 self._arrived.clear()

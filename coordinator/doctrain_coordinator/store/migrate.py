@@ -1,9 +1,8 @@
 """Gives an empty database this program's schema, and refuses one that has another; safe to run from every coordinator at once.
 
 The schema is ``schema.sql`` beside this module, the tables, ``views.sql``, what stands upon them, and ``policies.sql``, who sees which
-rows. What made a database stands in its
-table ``schema_version``: the version, which is 1 until the first release, and a hash of them, since until then they change without a new
-version. So there are three cases:
+rows. What made a database stands in its table ``schema_version``: the version, which is 1 until the first release, and a hash of them,
+since until then they change without a new version. So there are three cases:
 
 - no row: all are run, and the row is written in the same transaction;
 - this version and this hash: nothing to do;

@@ -58,7 +58,7 @@ class RabbitMQBroker:
         heartbeat_seconds: a connection that was silent for three of them and a little is given up.
     """
 
-    def __init__(self, url: str, *, queue: str = "doctrain.shards", heartbeat_seconds: int = 5) -> None:
+    def __init__(self, url: str, *, queue: str, heartbeat_seconds: int = 5) -> None:
         self._url = url
         self.queue = queue
         self._heartbeat_seconds = heartbeat_seconds

@@ -42,7 +42,7 @@ async def _ends(call: Callable[[], Awaitable[object]]) -> bool:
 
 async def test_a_loop_that_asks_rabbitmq_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aio_pika.Connection, "connect", _fails_once_it_is_cancelled)
-    assert await _ends(RabbitMQBroker("amqp://127.0.0.1:1/").depth)
+    assert await _ends(RabbitMQBroker("amqp://127.0.0.1:1/", queue="q").depth)
 
 
 async def test_a_loop_that_asks_etcd_ends() -> None:
