@@ -14,7 +14,7 @@ from doctrain_coordinator import certificate, metrics
 from doctrain_coordinator.certificate import ServerCertificate
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Budgets
-from doctrain_coordinator.dispatch.concurrency import ConcurrencyControl, Dependencies, marks_of
+from doctrain_coordinator.dispatch.bursts import ConcurrencyControl, Dependencies, marks_of
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures
@@ -23,7 +23,7 @@ from doctrain_coordinator.dispatch.publisher import Publisher
 from doctrain_coordinator.dispatch.usage_measures import UsageMeasures
 from doctrain_coordinator.registration import registered
 from doctrain_coordinator.removal.removals import Kept, Removals
-from doctrain_coordinator.removal.tenants import Tenants as DeletedTenants
+from doctrain_coordinator.removal.tenants import TenantRemoval
 from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
 from doctrain_coordinator.rpc import server as rpc_server
 from doctrain_coordinator.rpc.fleet import FleetParts, FleetService
@@ -221,7 +221,7 @@ class _Coordinator:
         control, own_control = Control(tenants_locks, changes), Control(background_locks, changes)
         suspensions, usage, uploads = Suspensions(background, own_control), Usage(held.api), Uploads(held.api, blobs)
         kept = Kept(settings.keep_trainings_days, settings.keep_uploads_days, settings.keep_audit_days, settings.keep_slices_days)
-        removals = Removals(database, DeletedTenants(own_control, blobs), blobs, kept)
+        removals = Removals(database, TenantRemoval(own_control, blobs), blobs, kept)
         self._leadership = leadership = Leadership(database, dispatcher.lead)
         self._fleet = FleetMeasures(background, broker, lambda: leadership.leading, silent_seconds=silent_seconds)
         self._usage = UsageMeasures(background, lambda: leadership.leading)

@@ -76,13 +76,13 @@ async def test_bytes_that_were_known_and_come_again_leave_nothing_of_a_deleted_t
         await fleet.delete_tenant("acme")
         store.waiting[0].set()
         await asyncio.wait(again, return_when=asyncio.FIRST_COMPLETED)
-        looks, remove = Counter[str](), tenants.Tenants.remove
+        looks, remove = Counter[str](), tenants.TenantRemoval.remove
 
-        async def looked(self: tenants.Tenants, *tenant: Any) -> None:
+        async def looked(self: tenants.TenantRemoval, *tenant: Any) -> None:
             await remove(self, *tenant)
             looks["ended"] += 1
 
-        monkeypatch.setattr(tenants.Tenants, "remove", looked)
+        monkeypatch.setattr(tenants.TenantRemoval, "remove", looked)
         await wait_until(lambda: looks["ended"] >= 2)
         assert await names(fleet) == ["acme"]
         store.waiting[1].set()

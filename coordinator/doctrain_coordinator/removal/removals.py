@@ -16,7 +16,7 @@ from functools import partial
 from doctrain_coordinator import metrics
 from doctrain_coordinator.removal import trainings, uploads
 from doctrain_coordinator.removal.holding import ping
-from doctrain_coordinator.removal.tenants import Tenants
+from doctrain_coordinator.removal.tenants import TenantRemoval
 from doctrain_coordinator.removal.tries import Step, Tries
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from doctrain_coordinator.store.database import Database
@@ -57,7 +57,7 @@ class Kept:
 class Removals:
     """Removes deleted tenants as soon as they are, and what is too old now and then."""
 
-    def __init__(self, database: Database, tenants: Tenants, blobs: BlobStore, kept: Kept) -> None:
+    def __init__(self, database: Database, tenants: TenantRemoval, blobs: BlobStore, kept: Kept) -> None:
         self._database, self._tenants, self._blobs, self._kept = database, tenants, blobs, kept
         self._tries = Tries()
         self._done_at: dict[Step, float] = {}

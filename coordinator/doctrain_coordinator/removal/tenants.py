@@ -25,7 +25,7 @@ PAUSE_SECONDS = 0.05
 log = logging.getLogger(__name__)
 
 
-class Tenants:
+class TenantRemoval:
     """Removes the tenants that are being deleted."""
 
     def __init__(self, control: Control, blobs: BlobStore) -> None:
