@@ -50,7 +50,7 @@ async def _train(client: doctrain.AsyncClient, samples: Sequence[Sample]) -> Non
 
 
 async def _place(client: doctrain.AsyncClient, query: Query, mode: str) -> int:
-    hits = await client.search(query.text, mode=mode, page_size=FIRST)
+    hits = await client.search(query.text, mode=mode, limit=FIRST)
     return next((place for place, hit in enumerate(hits, 1) if hit.document_id == query.file and query.page in (0, hit.page)), 0)
 
 

@@ -110,7 +110,7 @@ async def test_what_can_be_no_request_is_refused_with_its_field(client: AsyncCli
     given: Any
     for given, said in (
         (client.search("ducks", metadata={"year": 2026}), r"^metadata\['year'\] is of type int; .* such as '2026'\.$"),  # type: ignore[dict-item]
-        (client.search("ducks", page_size=1000), "^page_size: 1,000 passages; at most 100 are answered"),
+        (client.search("ducks", limit=1000), "^limit: 1,000 passages; at most 100 are answered"),
         (client.train_folder(tmp_path, metadata={7: "a"}), "^The key 7 of metadata is of type int"),  # type: ignore[dict-item]
         (client.start_training(numbered={"first": 1}), r"^numbered is of type dict; give a NumberedDocuments"),  # type: ignore[arg-type]
         (client.upload(5), "^The source is of type int; give a path, bytes, or an async iterator of bytes"),  # type: ignore[arg-type]
@@ -120,7 +120,7 @@ async def test_what_can_be_no_request_is_refused_with_its_field(client: AsyncCli
         (client.start_training(documents(1), training_task_id=5), "^5 cannot be a training's id"),  # type: ignore[arg-type]
         (client.get_training(5), r"^training_task_id cannot be 5; give a text\.$"),  # type: ignore[arg-type]
         (client.search(5), r"^query cannot be 5; give a text\.$"),  # type: ignore[arg-type]
-        (client.search("ducks", page_size="5"), r"^page_size cannot be '5'; give a whole number of 32 bits\.$"),  # type: ignore[arg-type]
+        (client.search("ducks", limit="5"), r"^limit cannot be '5'; give a whole number of 32 bits\.$"),  # type: ignore[arg-type]
         (client.search("ducks", document_ids=5), r"^document_ids cannot be \[5\]; give texts\.$"),  # type: ignore[arg-type]
         (client.search("ducks", metadata=["year"]), r"^metadata is of type list; give a mapping of texts\.$"),  # type: ignore[arg-type]
         (client.delete_documents(["a", 5]), r"^document_ids cannot be \['a', 5\]; give texts\.$"),  # type: ignore[list-item]

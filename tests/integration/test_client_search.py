@@ -51,7 +51,7 @@ async def test_a_search_asks_what_was_asked(service: ScriptedService, address: s
         await client.search(
             "ducks",
             mode="words",
-            page_size=7,
+            limit=7,
             training_task_ids=["t1"],
             document_ids=["d1", "d2"],
             metadata={"year": "2026"},
@@ -62,7 +62,7 @@ async def test_a_search_asks_what_was_asked(service: ScriptedService, address: s
     first, second = service.asked(pb.SearchRequest)
     assert first == pb.SearchRequest(query="ducks", mode=pb.SEARCH_MODE_HYBRID, filter=pb.SearchFilter())
     chosen = pb.SearchFilter(training_task_ids=["t1"], document_ids=["d1", "d2"], metadata={"year": "2026"}, media_types=["text/plain"])
-    assert second == pb.SearchRequest(query="ducks", mode=pb.SEARCH_MODE_WORDS, page_size=7, filter=chosen)
+    assert second == pb.SearchRequest(query="ducks", mode=pb.SEARCH_MODE_WORDS, limit=7, filter=chosen)
 
 
 async def test_calls_are_made_again_when_the_service_was_away_and_not_when_it_has_too_much_to_do(
@@ -104,7 +104,7 @@ def test_the_client_without_asyncio_does_the_same() -> None:
 
     def use(address: str) -> None:
         with Client(address, api_key="k") as client:
-            assert client.search("ducks", page_size=1) == [HIT]
+            assert client.search("ducks", limit=1) == [HIT]
             assert client.delete_documents(["a"]) == 0
             assert client.get_index().model == "a-model"
 
@@ -120,7 +120,7 @@ async def test_search_prints_where_each_passage_stands(shell: Shell, service: Sc
         "    …where ducks swim in summer…",
     ]
     (asked,) = service.asked(pb.SearchRequest)
-    assert (asked.query, asked.page_size, dict(asked.filter.metadata)) == ("ducks in summer", 2, {"year": "2026"})
+    assert (asked.query, asked.limit, dict(asked.filter.metadata)) == ("ducks in summer", 2, {"year": "2026"})
     assert (list(asked.filter.document_ids), list(asked.filter.media_types)) == (["a"], ["b/c"])
 
 

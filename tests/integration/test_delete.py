@@ -43,7 +43,7 @@ async def acme(served: Coordinators, indexer: Indexer) -> doctrain.AsyncClient:
 
 
 async def found(client: doctrain.AsyncClient, query: str = "harbour") -> set[str]:
-    return {hit.document_id for hit in await client.search(query, page_size=100)}
+    return {hit.document_id for hit in await client.search(query, limit=100)}
 
 
 async def upload(client: doctrain.AsyncClient, document_id: str, text: str) -> training_pb2.DocumentInput:

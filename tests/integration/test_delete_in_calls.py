@@ -54,7 +54,7 @@ async def calls(served: Coordinators, acme: doctrain.AsyncClient) -> Calls:
 
 
 async def found(client: doctrain.AsyncClient) -> set[str]:
-    return {hit.document_id for hit in await client.search("harbour", page_size=100)}
+    return {hit.document_id for hit in await client.search("harbour", limit=100)}
 
 
 async def test_each_call_goes_on_behind_the_one_before(acme: doctrain.AsyncClient, calls: Calls) -> None:

@@ -110,7 +110,7 @@ async def test_a_statement_that_forgets_its_tenant_shows_nothing_of_another(serv
         "statement",
         lambda dimensions, *, at_all: forgetting.replace("d.tenant = $1", "$1::bigint > 0").replace("{dimensions}", str(dimensions)),
     )
-    hits = await zebra.search("heron", page_size=20)
+    hits = await zebra.search("heron", limit=20)
     assert {hit.snippet for hit in hits} == {"A heron of zebra.", "A stork of zebra."}
 
 

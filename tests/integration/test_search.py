@@ -95,7 +95,7 @@ async def test_a_rare_word_counts_for_more_than_those_that_are_everywhere(librar
     client = await library.served.tenant("stopwords")
     texts = {f"{number}": f"It is the {word} that is in the middle of it all." for number, word in enumerate("abcdefghij")}
     await train(client, {**texts, "rare": "The zeppelin."})
-    assert (await client.search("of the zeppelin", mode="words", page_size=1))[0].document_id == "rare"
+    assert (await client.search("of the zeppelin", mode="words", limit=1))[0].document_id == "rare"
 
 
 async def test_a_word_in_the_text_counts_for_more_than_in_the_headings_alone(library: Library) -> None:
@@ -138,9 +138,9 @@ async def test_the_score_is_one_for_what_is_first_in_every_order_and_falls(libra
 
 
 async def test_a_page_has_as_many_as_were_asked_for_and_says_no_more_than_there_is(library: Library) -> None:
-    assert len(await library.documents("water", page_size=2)) == 2
-    assert len(await library.documents("water", page_size=100)) == len(LIBRARY) + 1  # the invoice has two passages
-    assert (await refused(library.client.search("water", page_size=-1))).violations[0].field == "page_size"
+    assert len(await library.documents("water", limit=2)) == 2
+    assert len(await library.documents("water", limit=100)) == len(LIBRARY) + 1  # the invoice has two passages
+    assert (await refused(library.client.search("water", limit=-1))).violations[0].field == "limit"
 
 
 async def test_a_long_passage_is_shown_around_the_words(library: Library) -> None:

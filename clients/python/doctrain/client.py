@@ -260,14 +260,14 @@ class AsyncClient:
         query: str,
         *,
         mode: search_pb2.SearchMode.ValueType | str = "hybrid",
-        page_size: int = 0,
+        limit: int = 0,
         training_task_ids: Iterable[str] | str = (),
         document_ids: Iterable[str] | str = (),
         metadata: Mapping[str, str] | None = None,
         media_types: Iterable[str] | str = (),
         on_unknown: Callable[[Unknown], None] = lambda unknown: None,
     ) -> list[search_pb2.SearchHit]:
-        """The passages that answer a query best: ``page_size`` at most (up to 100), 10 when it is 0.
+        """The passages that answer a query best: ``limit`` at most (up to 100), 10 when it is 0.
 
         ``mode`` is ``hybrid``, ``vectors`` or ``words``, or a value of ``SearchMode``. The others say in which documents to look:
         each that is given must allow a document, and of ``metadata`` each pair; ``on_unknown`` is told each training that is none and
@@ -277,7 +277,7 @@ class AsyncClient:
         request = requests.search(
             query,
             mode=mode,
-            page_size=page_size,
+            limit=limit,
             metadata=metadata,
             training_task_ids=words.several(training_task_ids),
             document_ids=words.several(document_ids),

@@ -76,18 +76,18 @@ def so_many(count: int) -> training_pb2.NumberedDocuments:
 
 
 def search(
-    query: str, *, mode: search_pb2.SearchMode.ValueType | str, page_size: int, metadata: Mapping[str, str] | None, **fields: Any
+    query: str, *, mode: search_pb2.SearchMode.ValueType | str, limit: int, metadata: Mapping[str, str] | None, **fields: Any
 ) -> search_pb2.SearchRequest:
     """The request; raises UsageError for a word that is no mode, metadata that is no text, and more passages than are answered."""
     request = made(
         search_pb2.SearchRequest,
         query=query,
         mode=words.value(search_pb2.SearchMode, "SEARCH_MODE_", mode),
-        page_size=page_size,
+        limit=limit,
         filter=made(search_pb2.SearchFilter, metadata=pairs(metadata), **fields),
     )
-    if page_size > MOST_PASSAGES:
-        raise UsageError(f"page_size: {page_size:,} passages; at most {MOST_PASSAGES} are answered, and there are no further pages.")
+    if limit > MOST_PASSAGES:
+        raise UsageError(f"limit: {limit:,} passages; at most {MOST_PASSAGES} are answered, and there are no further pages.")
     return request
 
 

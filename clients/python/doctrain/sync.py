@@ -161,7 +161,7 @@ class Client:
         query: str,
         *,
         mode: search_pb2.SearchMode.ValueType | str = "hybrid",
-        page_size: int = 0,
+        limit: int = 0,
         training_task_ids: Iterable[str] | str = (),
         document_ids: Iterable[str] | str = (),
         metadata: Mapping[str, str] | None = None,
@@ -173,7 +173,7 @@ class Client:
             self._client.search(
                 query,
                 mode=mode,
-                page_size=page_size,
+                limit=limit,
                 training_task_ids=training_task_ids,
                 document_ids=document_ids,
                 metadata=metadata,

@@ -9,7 +9,7 @@ from doctrain.v1 import search_pb2 as pb
 from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
 from doctrain_coordinator.rpc import tokens
 from doctrain_coordinator.rpc.interceptors import CALLER
-from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_task_id, page_size
+from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_task_id, limit
 from doctrain_coordinator.search.deleting import Rest
 from doctrain_coordinator.search.remains import Delete
 from doctrain_coordinator.search.searching import Filter, Wanted
@@ -34,8 +34,8 @@ def wanted(request: pb.SearchRequest) -> Wanted:
         found.add("query", f"The query has {size:,} bytes; the limit is {MOST_QUERY_BYTES:,}. Ask in fewer words.")
     if request.mode not in _MODES:
         found.add("mode", "There is no such mode; the modes are hybrid, vectors and words.")
-    if request.page_size < 0:
-        found.add("page_size", "A page size must not be negative.")
+    if request.limit < 0:
+        found.add("limit", "A limit must not be negative.")
     _check_filter(request.filter, found)
     found.raise_any()
     chosen = request.filter
@@ -43,7 +43,7 @@ def wanted(request: pb.SearchRequest) -> Wanted:
         request.query,
         by_vectors=request.mode != pb.SEARCH_MODE_WORDS,
         by_words=request.mode != pb.SEARCH_MODE_VECTORS,
-        most=page_size(request.page_size, PASSAGES, MOST_PASSAGES),
+        most=limit(request.limit, PASSAGES, MOST_PASSAGES),
         filter=Filter(chosen.training_task_ids, chosen.document_ids, chosen.metadata, chosen.media_types),
     )
 

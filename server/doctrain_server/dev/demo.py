@@ -91,7 +91,7 @@ async def _search(client: doctrain.AsyncClient, questions: Sequence[str]) -> Non
     click.echo(f"The index holds {index.chunk_count} passages of {index.document_count} documents.")
     for question in questions:
         click.echo(f"\nSearching: {question}")
-        for hit in await client.search(question, page_size=HITS):
+        for hit in await client.search(question, limit=HITS):
             page = f", page {hit.page}" if hit.page else ""
             click.echo(f"  {hit.score:.2f}  {hit.document_id}{page}{f': {hit.heading}' if hit.heading else ''}")
             click.echo(f"        {hit.snippet}")

@@ -52,7 +52,7 @@ async def search(
         hits = await client.search(
             " ".join(query),
             mode=mode,
-            page_size=limit,
+            limit=limit,
             training_task_ids=training_task_ids,
             document_ids=document_ids,
             metadata=metadata,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64octrain/v1/search.proto\x12\x0b\x64octrain.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x01\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12%\n\x04mode\x18\x02 \x01(\x0e\x32\x17.doctrain.v1.SearchMode\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12)\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x19.doctrain.v1.SearchFilter\"\xc0\x01\n\x0cSearchFilter\x12\x19\n\x11training_task_ids\x18\x01 \x03(\t\x12\x14\n\x0c\x64ocument_ids\x18\x02 \x03(\t\x12\x39\n\x08metadata\x18\x03 \x03(\x0b\x32\'.doctrain.v1.SearchFilter.MetadataEntry\x12\x13\n\x0bmedia_types\x18\x04 \x03(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"w\n\x0eSearchResponse\x12$\n\x04hits\x18\x01 \x03(\x0b\x32\x16.doctrain.v1.SearchHit\x12!\n\x19unknown_training_task_ids\x18\x02 \x03(\t\x12\x1c\n\x14unknown_document_ids\x18\x03 \x03(\t\"\xea\x02\n\tSearchHit\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x18\n\x10training_task_id\x18\x02 \x01(\t\x12\x0c\n\x04part\x18\x03 \x01(\t\x12\x0c\n\x04page\x18\x04 \x01(\x05\x12\x0f\n\x07heading\x18\x05 \x01(\t\x12\x0f\n\x07snippet\x18\x06 \x01(\t\x12/\n\x0fsnippet_matches\x18\x07 \x03(\x0b\x32\x16.doctrain.v1.TextRange\x12\x0c\n\x04text\x18\x08 \x01(\t\x12\r\n\x05score\x18\t \x01(\x01\x12%\n\x05range\x18\n \x01(\x0b\x32\x16.doctrain.v1.TextRange\x12\x36\n\x08metadata\x18\x0b \x03(\x0b\x32$.doctrain.v1.SearchHit.MetadataEntry\x12\x12\n\nmedia_type\x18\x0c \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\tTextRange\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"a\n\x16\x44\x65leteDocumentsRequest\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x18\n\x10training_task_id\x18\x02 \x01(\t\x12\x17\n\x0fresume_position\x18\x03 \x01(\t\"y\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x1c\n\x14\x64\x65leted_document_ids\x18\x03 \x03(\t\x12\x17\n\x0fresume_position\x18\x04 \x01(\t\"\x11\n\x0fGetIndexRequest\"\x9d\x01\n\x10GetIndexResponse\x12\x16\n\x0e\x64ocument_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x1c\n\x14stale_document_count\x18\x03 \x01(\x03\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*q\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x17\n\x13SEARCH_MODE_VECTORS\x10\x02\x12\x15\n\x11SEARCH_MODE_WORDS\x10\x03\x32\xf9\x01\n\rSearchService\x12\x41\n\x06Search\x12\x1a.doctrain.v1.SearchRequest\x1a\x1b.doctrain.v1.SearchResponse\x12\\\n\x0f\x44\x65leteDocuments\x12#.doctrain.v1.DeleteDocumentsRequest\x1a$.doctrain.v1.DeleteDocumentsResponse\x12G\n\x08GetIndex\x12\x1c.doctrain.v1.GetIndexRequest\x1a\x1d.doctrain.v1.GetIndexResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x64octrain/v1/search.proto\x12\x0b\x64octrain.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x7f\n\rSearchRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12%\n\x04mode\x18\x02 \x01(\x0e\x32\x17.doctrain.v1.SearchMode\x12\r\n\x05limit\x18\x03 \x01(\x05\x12)\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x19.doctrain.v1.SearchFilter\"\xc0\x01\n\x0cSearchFilter\x12\x19\n\x11training_task_ids\x18\x01 \x03(\t\x12\x14\n\x0c\x64ocument_ids\x18\x02 \x03(\t\x12\x39\n\x08metadata\x18\x03 \x03(\x0b\x32\'.doctrain.v1.SearchFilter.MetadataEntry\x12\x13\n\x0bmedia_types\x18\x04 \x03(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"w\n\x0eSearchResponse\x12$\n\x04hits\x18\x01 \x03(\x0b\x32\x16.doctrain.v1.SearchHit\x12!\n\x19unknown_training_task_ids\x18\x02 \x03(\t\x12\x1c\n\x14unknown_document_ids\x18\x03 \x03(\t\"\xea\x02\n\tSearchHit\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x18\n\x10training_task_id\x18\x02 \x01(\t\x12\x0c\n\x04part\x18\x03 \x01(\t\x12\x0c\n\x04page\x18\x04 \x01(\x05\x12\x0f\n\x07heading\x18\x05 \x01(\t\x12\x0f\n\x07snippet\x18\x06 \x01(\t\x12/\n\x0fsnippet_matches\x18\x07 \x03(\x0b\x32\x16.doctrain.v1.TextRange\x12\x0c\n\x04text\x18\x08 \x01(\t\x12\r\n\x05score\x18\t \x01(\x01\x12%\n\x05range\x18\n \x01(\x0b\x32\x16.doctrain.v1.TextRange\x12\x36\n\x08metadata\x18\x0b \x03(\x0b\x32$.doctrain.v1.SearchHit.MetadataEntry\x12\x12\n\nmedia_type\x18\x0c \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\tTextRange\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"a\n\x16\x44\x65leteDocumentsRequest\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x18\n\x10training_task_id\x18\x02 \x01(\t\x12\x17\n\x0fresume_position\x18\x03 \x01(\t\"y\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\x1c\n\x14\x64\x65leted_document_ids\x18\x03 \x03(\t\x12\x17\n\x0fresume_position\x18\x04 \x01(\t\"\x11\n\x0fGetIndexRequest\"\x9d\x01\n\x10GetIndexResponse\x12\x16\n\x0e\x64ocument_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x02 \x01(\x03\x12\x1c\n\x14stale_document_count\x18\x03 \x01(\x03\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*q\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x01\x12\x17\n\x13SEARCH_MODE_VECTORS\x10\x02\x12\x15\n\x11SEARCH_MODE_WORDS\x10\x03\x32\xf9\x01\n\rSearchService\x12\x41\n\x06Search\x12\x1a.doctrain.v1.SearchRequest\x1a\x1b.doctrain.v1.SearchResponse\x12\\\n\x0f\x44\x65leteDocuments\x12#.doctrain.v1.DeleteDocumentsRequest\x1a$.doctrain.v1.DeleteDocumentsResponse\x12G\n\x08GetIndex\x12\x1c.doctrain.v1.GetIndexRequest\x1a\x1d.doctrain.v1.GetIndexResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,30 +36,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHFILTER_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_SEARCHHIT_METADATAENTRY']._loaded_options = None
   _globals['_SEARCHHIT_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_SEARCHMODE']._serialized_start=1331
-  _globals['_SEARCHMODE']._serialized_end=1444
-  _globals['_SEARCHREQUEST']._serialized_start=75
-  _globals['_SEARCHREQUEST']._serialized_end=206
-  _globals['_SEARCHFILTER']._serialized_start=209
-  _globals['_SEARCHFILTER']._serialized_end=401
-  _globals['_SEARCHFILTER_METADATAENTRY']._serialized_start=354
-  _globals['_SEARCHFILTER_METADATAENTRY']._serialized_end=401
-  _globals['_SEARCHRESPONSE']._serialized_start=403
-  _globals['_SEARCHRESPONSE']._serialized_end=522
-  _globals['_SEARCHHIT']._serialized_start=525
-  _globals['_SEARCHHIT']._serialized_end=887
-  _globals['_SEARCHHIT_METADATAENTRY']._serialized_start=354
-  _globals['_SEARCHHIT_METADATAENTRY']._serialized_end=401
-  _globals['_TEXTRANGE']._serialized_start=889
-  _globals['_TEXTRANGE']._serialized_end=928
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=930
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1027
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1029
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1150
-  _globals['_GETINDEXREQUEST']._serialized_start=1152
-  _globals['_GETINDEXREQUEST']._serialized_end=1169
-  _globals['_GETINDEXRESPONSE']._serialized_start=1172
-  _globals['_GETINDEXRESPONSE']._serialized_end=1329
-  _globals['_SEARCHSERVICE']._serialized_start=1447
-  _globals['_SEARCHSERVICE']._serialized_end=1696
+  _globals['_SEARCHMODE']._serialized_start=1326
+  _globals['_SEARCHMODE']._serialized_end=1439
+  _globals['_SEARCHREQUEST']._serialized_start=74
+  _globals['_SEARCHREQUEST']._serialized_end=201
+  _globals['_SEARCHFILTER']._serialized_start=204
+  _globals['_SEARCHFILTER']._serialized_end=396
+  _globals['_SEARCHFILTER_METADATAENTRY']._serialized_start=349
+  _globals['_SEARCHFILTER_METADATAENTRY']._serialized_end=396
+  _globals['_SEARCHRESPONSE']._serialized_start=398
+  _globals['_SEARCHRESPONSE']._serialized_end=517
+  _globals['_SEARCHHIT']._serialized_start=520
+  _globals['_SEARCHHIT']._serialized_end=882
+  _globals['_SEARCHHIT_METADATAENTRY']._serialized_start=349
+  _globals['_SEARCHHIT_METADATAENTRY']._serialized_end=396
+  _globals['_TEXTRANGE']._serialized_start=884
+  _globals['_TEXTRANGE']._serialized_end=923
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=925
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1022
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1024
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1145
+  _globals['_GETINDEXREQUEST']._serialized_start=1147
+  _globals['_GETINDEXREQUEST']._serialized_end=1164
+  _globals['_GETINDEXRESPONSE']._serialized_start=1167
+  _globals['_GETINDEXRESPONSE']._serialized_end=1324
+  _globals['_SEARCHSERVICE']._serialized_start=1442
+  _globals['_SEARCHSERVICE']._serialized_end=1691
 # @@protoc_insertion_point(module_scope)

@@ -56,7 +56,7 @@ class SearchRequest(_message.Message):
 
     QUERY_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """Words, or a question: 1 to 4,096 bytes. There is no syntax: signs between words mean nothing, case and accents do not
@@ -64,7 +64,7 @@ class SearchRequest(_message.Message):
     """
     mode: Global___SearchMode.ValueType
     """By what; not set: hybrid."""
-    page_size: _builtins.int
+    limit: _builtins.int
     """How many passages at most: 0 means 10; more than 100 means 100; negative is INVALID_ARGUMENT. There are no further pages."""
     @_builtins.property
     def filter(self) -> Global___SearchFilter:
@@ -75,12 +75,12 @@ class SearchRequest(_message.Message):
         *,
         query: _builtins.str = ...,
         mode: Global___SearchMode.ValueType = ...,
-        page_size: _builtins.int = ...,
+        limit: _builtins.int = ...,
         filter: Global___SearchFilter | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "mode", b"mode", "page_size", b"page_size", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "limit", b"limit", "mode", b"mode", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ export const search = {
       busy = true;
       draw();
       try {
-        ({ hits } = await call("SearchService", "Search", { query, mode, page_size: 20 }, { signal }));
+        ({ hits } = await call("SearchService", "Search", { query, mode, limit: 20 }, { signal }));
         fault = "";
       } catch (error) {
         fault = error.message;
