@@ -14,6 +14,8 @@ SAMPLES ?=
 KEEP ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests and meshes are hundreds of processes with the same modules, which each would compile anew.
+unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test check format protos model docs images test chaos chaos-proof simulate hostile quality demo bench bench-pipeline lock audit build clean distclean
