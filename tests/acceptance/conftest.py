@@ -1,4 +1,8 @@
-"""The whole mesh on real servers, each part a process of its own."""
+"""The whole mesh on real servers, each part a process of its own.
+
+Tests of it are in one of two groups for xdist, ``meshes at work`` and ``meshes in change``, which take about as long: in one, the rest of
+the tests would wait for them; if each were free, a machine of two cores would run more meshes at once than it has room for.
+"""
 
 from __future__ import annotations
 

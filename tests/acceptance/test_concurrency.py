@@ -19,7 +19,7 @@ from testkit.scraping import scrape, url_of
 from testkit.tenants import PROCESSOR, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 SLOTS, BURST = 5, 15
 METRICS = {"DOCTRAIN_METRICS_LISTEN": "127.0.0.1:0"}
 

@@ -16,7 +16,7 @@ from testkit.mesh import Mesh
 from testkit.server import free_port
 from testkit.tenants import PROCESSOR, tenant
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 ROOT = Path(__file__).parents[2]
 PREDECESSOR = "0f3d64b"

@@ -14,7 +14,7 @@ from testkit.mesh import Mesh
 from testkit.tenants import PROCESSOR, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 
 async def certificates(folder: Path) -> dict[str, dict[str, str]]:

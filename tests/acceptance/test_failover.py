@@ -23,7 +23,7 @@ from testkit.server import free_port, own_server
 from testkit.tenants import PROCESSOR, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 COUNT = 400
 

@@ -13,7 +13,7 @@ from testkit.mesh import Mesh
 from testkit.tenants import PROCESSOR, start, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 
 def numbered(count: int, milliseconds: int) -> pb.NumberedDocuments:

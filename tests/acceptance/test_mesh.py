@@ -20,7 +20,7 @@ from testkit.proxy import proxy
 from testkit.tenants import start, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes at work")]
 
 
 UNREPORTED_SECONDS = 1.0

@@ -20,7 +20,7 @@ from testkit.scraping import Scrape, scrape, url_of
 from testkit.tenants import start, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("meshes at work")]
 
 METRICS = {"DOCTRAIN_METRICS_LISTEN": "127.0.0.1:0"}
 STAGES = {"fetch", "detect", "extract", "chunk", "embed", "index"}

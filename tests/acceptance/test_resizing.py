@@ -11,7 +11,7 @@ from testkit.mesh import Mesh
 from testkit.tenants import PROCESSOR, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 SECONDS = 3
 PLAN = "changing"

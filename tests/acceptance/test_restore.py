@@ -18,7 +18,7 @@ from testkit.postgres import PostgresServer
 from testkit.tenants import PROCESSOR, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 LOOKS = "select sum(looks) from mark"
 """How often coordinators looked where Postgres stands."""

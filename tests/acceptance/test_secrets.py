@@ -24,7 +24,7 @@ from testkit.rabbitmq import QueuePlace
 from testkit.tenants import tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 CANARY = "kanarie"
 """Stands in every secret of the test's settings. Those that the mesh makes are looked for whole."""

@@ -18,7 +18,7 @@ from testkit.rabbitmq import RabbitMQServer
 from testkit.tenants import PROCESSOR, start, tenant, tenant_key
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 COUNT = 40
 NUMBERED = pb.NumberedDocuments(uri_template="s3://test/10/{n}", first=0, count=COUNT)

@@ -12,7 +12,7 @@ from testkit.otlp import receiver
 from testkit.tenants import start, tenant
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("meshes at work")]
 
 STAGES = {"fetch", "detect", "extract", "chunk", "embed", "index"}
 

@@ -19,7 +19,7 @@ from doctrain.v1 import training_pb2 as pb
 from testkit.mesh import Mesh, Part
 from testkit.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("meshes at work")]
 LEASE = {"DOCTRAIN_LEASE_SECONDS": "3", "DOCTRAIN_BEAT_SECONDS": "0.25", "DOCTRAIN_FENCE_MARGIN_SECONDS": "1"}
 
 
