@@ -1,4 +1,4 @@
-"""The testkit's own promise: a server lives as long as somebody needs it, and no longer."""
+"""The testkit's own promise: servers and parts of a mesh live as long as somebody needs them, and no longer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer
+from testkit.processes import below, words
 from testkit.server import shared_server
 from testkit.waiting import wait_until
 
@@ -26,12 +27,30 @@ with shared_server(EtcdServer, pathlib.Path(sys.argv[1])) as server:
     sys.stdin.read()
 """
 
+_WORKER = """
+import asyncio, pathlib, sys
+from testkit.mesh import Mesh
+async def main():
+    folder = pathlib.Path(sys.argv[1])
+    environment = {
+        "DOCTRAIN_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "DOCTRAIN_BROKER_URL": "amqp://127.0.0.1:1/",
+        "DOCTRAIN_BLOB_URL": folder.as_uri(),
+        "DOCTRAIN_COORDINATORS": "127.0.0.1:1",
+    }
+    part = await Mesh(folder, environment, worker_key="any").lonely_worker("worker-1")
+    print(part.process.pid, flush=True)
+    sys.stdin.read()
+asyncio.run(main())
+"""
 
-async def _user(folder: Path) -> tuple[asyncio.subprocess.Process, int]:
+
+async def _user(folder: Path, program: str = _PROGRAM) -> tuple[asyncio.subprocess.Process, int]:
+    """A process that runs the program, and the number that it says."""
     search_path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": search_path}
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", _PROGRAM, str(folder), env=environment, stdin=pipe, stdout=pipe)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(folder), env=environment, stdin=pipe, stdout=pipe)
     assert process.stdout is not None
     async with asyncio.timeout(40):
         return process, int(await process.stdout.readline())
@@ -52,6 +71,15 @@ async def test_a_shared_server_outlives_who_started_it_and_ends_with_its_last_us
     await second.wait()
     await wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
     await wait_until(lambda: not (tmp_path / "server").exists())
+
+
+async def test_a_part_of_a_mesh_ends_with_the_process_that_started_it_and_so_does_all_below(tmp_path: Path) -> None:
+    user, pid = await _user(tmp_path, _WORKER)
+    await wait_until(lambda: any("worker-main" in words(process) for process in below(pid)), 40.0)
+    started = [psutil.Process(pid), *below(pid)]
+    user.send_signal(signal.SIGKILL)
+    await user.wait()
+    await wait_until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started))
 
 
 @pytest.mark.xdist_group("postgres-faults")

@@ -16,7 +16,12 @@ from typing import Any
 
 import psutil
 
+from doctrain_mesh.settings import Settings
+from doctrain_server.bootstrap import first_keys
+
 READY_SECONDS = 90.0
+_ENDS_WITH_US = ("setpriv", "--pdeathsig=KILL")
+"""The kernel kills a part when whoever started it ends, also by SIGKILL; what is below a part ends with it by itself."""
 
 
 @dataclass
@@ -76,10 +81,9 @@ class Mesh:
         return [part.address for part in self.parts.values() if part.address.startswith("127.") and part.process.returncode is None]
 
     async def bootstrap(self) -> None:
-        """Migrates and makes the first keys, as an operator would."""
-        await self._run("migrate")
-        keys = json.loads(await self._run("bootstrap"))
-        self.operator_key, self.worker_key = keys["operator_key"], keys["worker_key"]
+        """Makes the first keys, as ``doctrain-server bootstrap`` does: on a database of this schema, also where it was empty."""
+        keys = await first_keys(Settings(database_url=self.environment["DOCTRAIN_DATABASE_URL"]))
+        self.operator_key, self.worker_key = str(keys["operator_key"]), str(keys["worker_key"])
 
     async def coordinator(self, name: str, **settings: str) -> Part:
         """Starts a coordinator on a free port."""
@@ -103,10 +107,7 @@ class Mesh:
         log = self.folder / f"{name}.log"
         with log.open("ab") as stderr:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "doctrain_server",
-                command,
+                *(*_ENDS_WITH_US, sys.executable, "-m", "doctrain_server", command),
                 env={**os.environ, **self.environment, "DOCTRAIN_NAME": name, **settings},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
@@ -114,15 +115,6 @@ class Mesh:
             )
         part = self.parts[name] = Part(name, process, log)
         return part
-
-    async def _run(self, command: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "doctrain_server", command, env={**os.environ, **self.environment}, stdout=asyncio.subprocess.PIPE
-        )
-        async with asyncio.timeout(READY_SECONDS):
-            output, _ = await process.communicate()
-        assert process.returncode == 0, f"doctrain-server {command} ended with {process.returncode}"
-        return output.decode()
 
 
 async def _ready(part: Part) -> Part:
