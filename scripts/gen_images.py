@@ -11,7 +11,7 @@ from doctrain.v1 import training_pb2
 from doctrain_mesh import settings as settings_module
 from doctrain_server.dev.embedded import TENANT, embedded_mesh
 from doctrain_server.dev.spans import Recorder
-from testkit.chromium import Browser, browser
+from testkit.chromium import Browser, running_chromium, tab
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs/images"
@@ -74,7 +74,7 @@ async def main() -> None:
         ):
             await operator.fleet.put_plan("paid", slots=30, burst_slots=60)
             await client.start_training(documents(), training_task_id=TRAINING)
-            with browser(mesh.dashboard, Path(data)) as page:
+            with running_chromium(Path(data)) as driver, tab(driver, mesh.dashboard) as page:
                 await asyncio.to_thread(look, page, mesh.operator_key)
 
 

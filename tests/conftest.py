@@ -13,7 +13,10 @@ or the like, so that one process runs them all and one server is started:
     own_rabbitmq  testkit.rabbitmq.RabbitMQServer: ``.url``, ``async with .place() as place``.
     own_etcd      testkit.etcd.EtcdServer: ``.url``.
 
-A missing server skips the test, and fails it where CI=true.
+A browser for all tests of one process, each of which opens a tab of its own (``testkit.chromium.tab``):
+    chromium      selenium's Chrome, headless.
+
+What is missing skips the test, and fails it where CI=true.
 """
 
 from __future__ import annotations
@@ -25,12 +28,14 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from selenium.webdriver import Chrome
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before gRPC is loaded, by whatever comes next
 os.environ.setdefault(
     "PGSSLMODE", "disable"
 )  # unless a URL says otherwise: asyncpg prepares TLS for each connection, which is most of what one costs
 
+from testkit.chromium import running_chromium
 from testkit.etcd import EtcdServer
 from testkit.postgres import PostgresServer
 from testkit.rabbitmq import QueuePlace, RabbitMQServer
@@ -131,3 +136,9 @@ def started_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServe
 def own_etcd(started_etcd: EtcdServer) -> EtcdServer:
     started_etcd.ensure_started()
     return started_etcd
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver

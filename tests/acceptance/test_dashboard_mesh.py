@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 
 import pytest
+from selenium.webdriver import Chrome
 
 from doctrain.v1 import training_pb2
-from testkit.chromium import Browser, browser
+from testkit.chromium import Browser, tab
 from testkit.mesh import Mesh, Part
 from testkit.tenants import PROCESSOR, tenant
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("acceptance")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes at work")]
 
 
 def url(coordinator: Part) -> str:
@@ -22,7 +22,7 @@ def url(coordinator: Part) -> str:
     return found[1]
 
 
-async def test_it_shows_a_fleet_at_work_and_outlives_the_restart_of_its_coordinator(real_mesh: Mesh, tmp_path: Path) -> None:
+async def test_it_shows_a_fleet_at_work_and_outlives_the_restart_of_its_coordinator(real_mesh: Mesh, chromium: Chrome) -> None:
     serving = await real_mesh.coordinator("coordinator-1", DOCTRAIN_DASHBOARD_LISTEN="127.0.0.1:0", **PROCESSOR)
     await real_mesh.coordinator("coordinator-2", **PROCESSOR)
     for name in ("worker-1", "worker-2"):
@@ -49,7 +49,7 @@ async def test_it_shows_a_fleet_at_work_and_outlives_the_restart_of_its_coordina
     client = await tenant(real_mesh, "acme", "paid")
     async with client:
         await client.start_training(numbered=numbered, training_task_id="t-long")
-        with browser(address, tmp_path) as page:
+        with tab(chromium, address) as page:
             await asyncio.to_thread(begin, page)
             assert await serving.stop() == 0
             await asyncio.to_thread(away, page)

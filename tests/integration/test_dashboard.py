@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
 import doctrain
@@ -45,8 +46,8 @@ async def mesh(postgres: str, tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 @pytest.fixture
-async def look(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Look]:
-    async with looking(mesh.served, tmp_path) as run:
+async def look(mesh: Mesh, chromium: Chrome) -> AsyncIterator[Look]:
+    async with looking(mesh.served, chromium) as run:
         yield run
 
 

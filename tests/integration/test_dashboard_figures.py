@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 
 import doctrain
 from doctrain.v1 import training_pb2, training_pb2_grpc
@@ -34,8 +35,8 @@ async def mesh(postgres: str, tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 @pytest.fixture
-async def look(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Look]:
-    async with looking(mesh.served, tmp_path) as run:
+async def look(mesh: Mesh, chromium: Chrome) -> AsyncIterator[Look]:
+    async with looking(mesh.served, chromium) as run:
         yield run
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
 from testkit.chromium import Browser
@@ -85,8 +86,8 @@ async def mesh(postgres: str, tmp_path: Path) -> AsyncIterator[Mesh]:
 
 
 @pytest.fixture
-async def look(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Look]:
-    async with looking(mesh.served, tmp_path) as run:
+async def look(mesh: Mesh, chromium: Chrome) -> AsyncIterator[Look]:
+    async with looking(mesh.served, chromium) as run:
         yield run
 
 

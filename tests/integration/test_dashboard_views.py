@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Chrome
 
 import doctrain
 from doctrain.v1 import fleet_pb2, training_pb2
@@ -37,8 +38,8 @@ async def mesh(postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-async def look(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Look]:
-    async with looking(mesh.served, tmp_path) as run:
+async def look(mesh: Mesh, chromium: Chrome) -> AsyncIterator[Look]:
+    async with looking(mesh.served, chromium) as run:
         yield run
 
 

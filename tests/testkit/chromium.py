@@ -1,28 +1,31 @@
-"""A headless Chromium that a test drives, and what it looks for on the dashboard. Every wait is for a condition."""
+"""A headless Chromium that tests drive, and what they look for on the dashboard. Every wait is for a condition."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from testkit.server import unavailable
 from testkit.waiting import wait_blocking
 
 WAIT_SECONDS = 40.0
+PACE_SECONDS = 0.1
+"""Between two looks, each of which goes through two other processes."""
+_CALLED = """return [...document.querySelectorAll("button, a")].filter((e) => (e.ariaLabel || e.innerText).trim() === arguments[0])"""
+"""All that may have a name: asking each element of a page for it takes a message each."""
 _PASSING = (NoSuchElementException, StaleElementReferenceException)
 
 
 class Browser:
-    """One browser with one tab on a dashboard."""
+    """One tab on a dashboard."""
 
     def __init__(self, driver: Chrome, url: str) -> None:
         self.driver, self.url = driver, url
@@ -48,7 +51,7 @@ class Browser:
         """Presses the button, or follows the link, of this name."""
 
         def pressed() -> bool:
-            found = [e for e in self.driver.find_elements(By.CSS_SELECTOR, "button, a") if (e.accessible_name or e.text) == name]
+            found = [e for e in self.driver.execute_script(_CALLED, name) if e.accessible_name == name]
             if found:
                 found[-1].click()
             return bool(found)
@@ -62,7 +65,7 @@ class Browser:
     @property
     def text(self) -> str:
         """What a person reads."""
-        return self.driver.find_element(By.TAG_NAME, "body").text
+        return str(self.driver.execute_script("return document.body.innerText.replaceAll('\\t', ' ')"))
 
     @property
     def focused(self) -> str:
@@ -81,7 +84,7 @@ class Browser:
             except _PASSING:
                 return False
 
-        wait_blocking(holds, WAIT_SECONDS, what)
+        wait_blocking(holds, WAIT_SECONDS, what, PACE_SECONDS)
 
     def complaints(self) -> list[str]:
         """What the console says is wrong: what the page's policy kept out, and faults of its code; refused calls are none."""
@@ -90,13 +93,11 @@ class Browser:
 
 
 @contextmanager
-def browser(url: str, folder: Path, *options: str) -> Iterator[Browser]:
-    """Opens one; skips the test where there is none, and fails it where CI=true."""
+def running_chromium(folder: Path, *options: str) -> Iterator[Chrome]:
+    """Starts one, with its profile in the folder; skips the test where there is none, and fails it where CI=true."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not program or not driver:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium and chromedriver are not installed: make setup-test")
-        pytest.skip("chromium and chromedriver are not installed: make setup-test")
+        unavailable("chromium with chromedriver")
     chosen = ChromeOptions()
     chosen.binary_location = program
     chosen.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -114,6 +115,23 @@ def browser(url: str, folder: Path, *options: str) -> Iterator[Browser]:
         chosen.add_argument(option)
     started = Chrome(options=chosen, service=ChromeService(executable_path=driver))
     try:
-        yield Browser(started, url)
+        yield started
     finally:
         started.quit()
+
+
+@contextmanager
+def tab(driver: Chrome, url: str) -> Iterator[Browser]:
+    """A tab on a dashboard in a Chromium that others had before: nothing that they stored, set or provoked is left."""
+    first = driver.current_window_handle
+    driver.switch_to.new_window("tab")  # with a session storage and emulated media of its own
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.execute_cdp_cmd("Network.clearBrowserCache", {})
+    driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url.rstrip("/"), "storageTypes": "all"})
+    page = Browser(driver, url)
+    page.complaints()
+    try:
+        yield page
+    finally:
+        driver.close()
+        driver.switch_to.window(first)

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selenium.webdriver import Chrome
+
 import doctrain
 from doctrain.v1 import training_pb2
-from testkit.chromium import Browser, browser
+from testkit.chromium import Browser, tab
 from testkit.coordinator import Coordinators, coordinators
 from testkit.indexing import Indexer, indexing
 
 Look = Callable[[Callable[[Browser], None]], asyncio.Future[None]]
-"""Runs what a person does in a thread, in the one browser of the test."""
+"""Runs what a person does in a thread, in the one tab of the test."""
 
 
 TRAINING = "t-" + "long-name-" * 11
@@ -62,11 +64,11 @@ async def dashboard_mesh(postgres: str, folder: Path, **settings: Any) -> AsyncI
 
 
 @asynccontextmanager
-async def looking(served: Coordinators, folder: Path) -> AsyncIterator[Look]:
-    """Opens the browser; its console must be empty in the end."""
+async def looking(served: Coordinators, driver: Chrome) -> AsyncIterator[Look]:
+    """Opens a tab; its console must be empty in the end."""
     loop = asyncio.get_running_loop()
     stack = ExitStack()  # in threads: workers' heartbeats are on this loop, too
-    opened = await asyncio.to_thread(stack.enter_context, browser(served.running[0].dashboard, folder))
+    opened = await asyncio.to_thread(stack.enter_context, tab(driver, served.running[0].dashboard))
 
     def run(act: Callable[[Browser], None]) -> asyncio.Future[None]:
         return loop.run_in_executor(None, act, opened)

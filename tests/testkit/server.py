@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import psutil
 import pytest
@@ -42,7 +42,7 @@ def free_port() -> int:
             return port
 
 
-def unavailable(server: str) -> None:
+def unavailable(server: str) -> NoReturn:
     """A missing server skips on a laptop and fails where CI=true."""
     sentence = f"{server} is not installed; `make setup-test` installs it."
     if os.environ.get("CI", "").lower() in {"1", "true"}:

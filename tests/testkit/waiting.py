@@ -27,10 +27,10 @@ async def wait_until(predicate: Callable[[], Any], timeout: float = 10.0, what: 
         raise AssertionError(f"Not so within {timeout:g} s: {name} (last answer: {last!r})") from None
 
 
-def wait_blocking(predicate: Callable[[], bool], timeout: float, what: str) -> None:
-    """The same for code outside an event loop."""
+def wait_blocking(predicate: Callable[[], bool], timeout: float, what: str, pace: float = PACE_SECONDS) -> None:
+    """The same for code outside an event loop; ``pace`` seconds are between two questions."""
     end = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > end:
             raise AssertionError(f"Not so within {timeout:g} s: {what}")
-        time.sleep(PACE_SECONDS)
+        time.sleep(pace)
