@@ -9,11 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 PACE_SECONDS = 0.02
+SLOW_PACE_SECONDS = 0.05
+"""Once ``SOON_SECONDS`` went by: many questions are calls or queries, and whoever is waited for has the same cores."""
+SOON_SECONDS = 0.5
 
 
 async def wait_until(predicate: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
     """Asks ``predicate`` (plain or async) until its answer is true and returns it; fails the test after ``timeout`` seconds."""
     last: Any = None
+    begun = time.monotonic()
     try:
         async with asyncio.timeout(timeout):
             while True:
@@ -21,7 +25,7 @@ async def wait_until(predicate: Callable[[], Any], timeout: float = 10.0, what: 
                 last = await answer if inspect.isawaitable(answer) else answer
                 if last:
                     return last
-                await asyncio.sleep(PACE_SECONDS)
+                await asyncio.sleep(PACE_SECONDS if time.monotonic() - begun < SOON_SECONDS else SLOW_PACE_SECONDS)
     except TimeoutError:
         name = what or getattr(predicate, "__qualname__", repr(predicate))
         raise AssertionError(f"Not so within {timeout:g} s: {name} (last answer: {last!r})") from None
