@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from doctrain.v1 import training_pb2 as pb
 from testkit.scripted_service import ScriptedService
 from testkit.shell import Shell, lines
@@ -308,6 +310,34 @@ async def test_a_terminal_gets_a_live_bar(shell: Shell, service: ScriptedService
     assert "3/3" in shown
     assert "━" in shown
     assert "Completed: 3 documents trained, 0 failed." in shown
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+async def test_what_there_is_to_note_leaves_the_bar_its_line(shell: Shell, service: ScriptedService, columns: int) -> None:
+    service.trainings["t"] = pb.Training(
+        training_task_id="t",
+        state=pb.TRAINING_STATE_COMPLETED,
+        total=1_200,
+        completed=1_000,
+        failed=3,
+        sealed=True,
+        version=1,
+        waiting_reason="No connected worker takes new work; of 4, 2 are cordoned, 1 is drained, 1 is not well, and so on to a long end",
+    )
+    terminal, side = pty.openpty()
+    try:
+        process = await shell.start("watch", "t", stdout=side, columns=columns)
+        os.close(side)
+        _, said = await process.communicate()
+        assert process.returncode == 0, said
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", (await asyncio.to_thread(os.read, terminal, 100_000)).decode())
+    finally:
+        os.close(terminal)
+    bar, note = re.findall(r"(completed ━.*)\r\n(.*)\r\n", shown)[-1]
+    assert re.fullmatch(r"completed [━╸╺]{10,} 1003/1200 \d:\d\d:\d\d", bar.rstrip())
+    assert note.startswith("  3 failed, No connected worker takes new")
+    assert note.endswith("…")
+    assert len(note) == columns
 
 
 async def test_the_clock_of_the_bar_is_the_trainings(shell: Shell, service: ScriptedService) -> None:

@@ -23,9 +23,9 @@ class Shell:
         runner = CliRunner(env=self.environment)
         return await asyncio.to_thread(runner.invoke, doctrain, arguments, catch_exceptions=False)
 
-    async def start(self, *arguments: str, stdout: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
-        """Starts it as a process of its own."""
-        environment = {**os.environ, **self.environment, "TERM": "xterm", "COLUMNS": "120"}
+    async def start(self, *arguments: str, stdout: int = asyncio.subprocess.PIPE, columns: int = 120) -> asyncio.subprocess.Process:
+        """Starts it as a process of its own, on a terminal of so many ``columns`` where ``stdout`` is one."""
+        environment = {**os.environ, **self.environment, "TERM": "xterm", "COLUMNS": str(columns)}
         command = (sys.executable, "-m", "doctrain", *arguments)
         return await asyncio.create_subprocess_exec(*command, env=environment, stdout=stdout, stderr=asyncio.subprocess.PIPE)
 

@@ -208,12 +208,6 @@ def storing(files: int, *, as_json: bool) -> Iterator[Storing]:
 
 def _progress() -> Progress:
     # rich takes a tenth of a second to import, and only a terminal needs it.
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from doctrain.cli.noted_progress import NotedProgress
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
+    return NotedProgress()
