@@ -82,14 +82,22 @@ REMOVAL_FAILING = Gauge(
 # Of the leader alone
 
 SHARDS = Gauge(
-    "doctrain.shards", "{shard}", "Shards that have not ended: `pending`, `dispatched`, `running` or `stopping`.", ["doctrain.state"]
+    "doctrain.shards",
+    "{shard}",
+    "Shards that have not ended: `pending` (those of paused trainings included), `dispatched`, `running` or `stopping`.",
+    ["doctrain.state"],
 )
 OPEN_DOCUMENTS = Gauge("doctrain.documents.open", "{document}", "Documents of shards that have not ended.")
-OLDEST_WAIT = Gauge("doctrain.shards.oldest_wait", "s", "Age of the oldest training that has a shard to be granted; 0: nothing waits.")
+OLDEST_WAIT = Gauge(
+    "doctrain.shards.oldest_wait",
+    "s",
+    "Age of the oldest training that has a shard that may be granted; 0: there is none. Paused trainings do not count.",
+)
 TENANT_SHARDS = Gauge(
     "doctrain.tenant.shards",
     "{shard}",
-    "Shards that wait, of the 50 tenants with the most shards that have not ended; `_other` are those of all others.",
+    "Shards that wait, those of paused trainings included, of the 50 tenants with the most shards that have not ended; `_other` are those of "
+    "all others.",
     ["doctrain.tenant_id"],
 )
 TENANT_SLOTS = Gauge("doctrain.tenant.slots", "{slot}", "Slots that the same tenants use.", ["doctrain.tenant_id"])

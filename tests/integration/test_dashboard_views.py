@@ -116,6 +116,19 @@ async def test_work_that_no_worker_takes_is_seen_with_the_alarm(mesh: Mesh, look
     await look(work_ends)
 
 
+async def test_what_is_paused_is_told_apart_from_what_waits(mesh: Mesh, look: Look, operator: doctrain.AsyncClient) -> None:
+    await operator.fleet.cordon_worker("worker-1")
+    await mesh.acme.start_training([training_pb2.DocumentInput(document_id="a.txt", content=b"Waits.")], training_task_id="t")
+    await mesh.acme.pause("t")
+
+    def see(page: Browser) -> None:
+        page.sign_in(mesh.operator_key)
+        page.shows("of which 1 paused", "none may start yet")
+        assert not page.texts("#intake-alarm")
+
+    await look(see)
+
+
 async def test_a_worker_that_is_cut_off_from_rabbitmq_is_seen(mesh: Mesh, look: Look) -> None:
     (consumer,) = await wait_until(lambda: subscribed(mesh.served.broker))
     unsubscribe(consumer)

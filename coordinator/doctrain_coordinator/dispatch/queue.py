@@ -17,22 +17,25 @@ READ_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TenantQueue:
-    """A tenant's part: shards that wait, and how many of its plan's ``slots`` are ``used``."""
+    """A tenant's part: shards that wait, those of ``paused`` trainings among them, and how many of its plan's ``slots`` are ``used``."""
 
     name: str
     slots: int
     pending: int
+    paused: int
     used: int
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: nothing waits.
+    """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: nothing that
+    could start waits. Those that wait and are ``paused``, with their training or their tenant, are among the ``pending``.
 
     ``health_alarm`` as ``tracking.workers.health_alarm``, ``intake_alarm`` as ``tracking.workers.Intake.alarm``.
     """
 
     pending: int
+    paused: int
     dispatched: int
     running: int
     open: int
@@ -43,7 +46,7 @@ class Queue:
 
 
 async def read_oldest_wait(c: Connection) -> float | None:
-    """How long the oldest training that has a shard to be granted waits, in seconds; None: nothing waits."""
+    """How long the oldest training that has a shard to be granted waits, in seconds; None: there is none."""
     return cast("float | None", await c.fetchval(SQL["oldest_wait"]))
 
 

@@ -1,6 +1,7 @@
 -- name: queue
 select
     count(*) filter (where state = :ShardState.PENDING) as pending,
+    count(*) filter (where state = :ShardState.PENDING and not_before = 'infinity') as paused,
     count(*) filter (where state = :ShardState.DISPATCHED) as dispatched,
     count(*) filter (where state in (:ShardState.HELD)) as running,
     coalesce(sum(open), 0) as open
@@ -14,6 +15,7 @@ where training.state in (:TrainingState.OPEN) and not training.paused and not tr
 
 -- name: queue_by_tenant
 select tenant.name, tenant_limit.slots, count(*) filter (where shard.state = :ShardState.PENDING) as pending,
+    count(*) filter (where shard.state = :ShardState.PENDING and shard.not_before = 'infinity') as paused,
     coalesce(sum(shard.width) filter (where shard.state in (:ShardState.IN_FLIGHT)), 0)::int as used
 from shard
 join tenant on tenant.id = shard.tenant

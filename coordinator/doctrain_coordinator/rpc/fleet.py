@@ -10,7 +10,7 @@ from typing import Any
 from doctrain.v1 import fleet_pb2 as pb
 from doctrain.v1.training_pb2 import TrainingState
 from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
-from doctrain_coordinator.dispatch.queue import read_queue
+from doctrain_coordinator.dispatch.queue import TenantQueue, read_queue
 from doctrain_coordinator.rpc import deeds, shown_workers, tokens, translate
 from doctrain_coordinator.rpc.fleet_concurrency import ConcurrencyCalls
 from doctrain_coordinator.rpc.fleet_tenants import TenantCalls, TenantParts
@@ -98,11 +98,12 @@ class FleetService(TenantCalls, ConcurrencyCalls):
         queue = await read_queue(self._parts.pool)
         response = pb.GetQueueResponse(
             pending_shards=queue.pending,
+            paused_shards=queue.paused,
             dispatched_shards=queue.dispatched,
             running_shards=queue.running,
             open_documents=queue.open,
             broker_messages=await self._depth(),
-            tenants=[pb.TenantQueue(tenant_id=t.name, pending_shards=t.pending, slots_in_use=t.used, slots=t.slots) for t in queue.tenants],
+            tenants=[_tenant_queue(tenant) for tenant in queue.tenants],
             health_alarm=queue.health_alarm,
             intake_alarm=queue.intake_alarm,
         )
@@ -135,6 +136,16 @@ def _check_order(worker_id: str, reason: str) -> None:
     if not 1 <= len(worker_id) <= MAX_NAME or not worker_id.isprintable():
         raise invalid_field("worker_id", f"A worker's name has 1 to {MAX_NAME} characters that can be shown.")
     check_reason(reason)
+
+
+def _tenant_queue(tenant: TenantQueue) -> pb.TenantQueue:
+    return pb.TenantQueue(
+        tenant_id=tenant.name,
+        pending_shards=tenant.pending,
+        paused_shards=tenant.paused,
+        slots_in_use=tenant.used,
+        slots=tenant.slots,
+    )
 
 
 def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:

@@ -33,13 +33,22 @@ async def queue(session: Session) -> None:
 def _tell_queue(present: GetQueueResponse) -> None:
     oldest = f" (of trainings up to {times.span(times.seconds(present.oldest_wait))} old)" if present.HasField("oldest_wait") else ""
     click.echo(f"Open: {output.count(present.open_documents)}.")
+    waiting = _waiting(present.pending_shards, present.paused_shards, "waiting")
     click.echo(
-        f"Shards: {present.pending_shards:,} waiting{oldest}, {present.dispatched_shards:,} handed out, {present.running_shards:,} running."
+        f"Shards: {waiting}{oldest}, {present.dispatched_shards:,} handed out, {present.running_shards:,} running."
     )
     messages = f"{output.count(present.broker_messages, 'message')} ready" if present.broker_messages >= 0 else "did not answer"
     click.echo(f"Broker: {messages}.")
-    rows = [(tenant.tenant_id, tenant.pending_shards, f"{tenant.slots_in_use}/{tenant.slots}") for tenant in present.tenants]
+    rows = [
+        (tenant.tenant_id, _waiting(tenant.pending_shards, tenant.paused_shards), f"{tenant.slots_in_use}/{tenant.slots}")
+        for tenant in present.tenants
+    ]
     output.print_table(("TENANT", "SHARDS WAITING", "SLOTS"), rows, nothing="No tenant has open work.")
+
+
+def _waiting(pending: int, paused: int, word: str = "") -> str:
+    """Such as ``3 waiting, of which 1 paused``."""
+    return f"{pending:,} {word}".rstrip() + (f", of which {paused:,} paused" if paused else "")
 
 
 @click.command("dead-letters")

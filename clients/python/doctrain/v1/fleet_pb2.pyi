@@ -471,8 +471,9 @@ class GetQueueResponse(_message.Message):
     TENANTS_FIELD_NUMBER: _builtins.int
     HEALTH_ALARM_FIELD_NUMBER: _builtins.int
     INTAKE_ALARM_FIELD_NUMBER: _builtins.int
+    PAUSED_SHARDS_FIELD_NUMBER: _builtins.int
     pending_shards: _builtins.int
-    """Shards that wait for a grant."""
+    """Shards that wait for a grant, `paused_shards` among them."""
     dispatched_shards: _builtins.int
     """Shards granted and not yet begun."""
     running_shards: _builtins.int
@@ -487,6 +488,8 @@ class GetQueueResponse(_message.Message):
     """Why nothing that waits can start, in a sentence: no worker is connected, or none of those that are takes new work, with how many are
     kept from it by what. Empty while one takes new work.
     """
+    paused_shards: _builtins.int
+    """Shards that wait and may not start before their training is resumed or, where the tenant is suspended, the tenant."""
     @_builtins.property
     def oldest_wait(self) -> _duration_pb2.Duration:
         """Age of the oldest training that has a shard which could run and waits; not set when there is none. The shard itself may
@@ -509,10 +512,11 @@ class GetQueueResponse(_message.Message):
         tenants: _abc.Iterable[Global___TenantQueue] | None = ...,
         health_alarm: _builtins.str = ...,
         intake_alarm: _builtins.str = ...,
+        paused_shards: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_wait", b"oldest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_messages", b"broker_messages", "dispatched_shards", b"dispatched_shards", "health_alarm", b"health_alarm", "intake_alarm", b"intake_alarm", "oldest_wait", b"oldest_wait", "open_documents", b"open_documents", "pending_shards", b"pending_shards", "running_shards", b"running_shards", "tenants", b"tenants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_messages", b"broker_messages", "dispatched_shards", b"dispatched_shards", "health_alarm", b"health_alarm", "intake_alarm", b"intake_alarm", "oldest_wait", b"oldest_wait", "open_documents", b"open_documents", "paused_shards", b"paused_shards", "pending_shards", b"pending_shards", "running_shards", b"running_shards", "tenants", b"tenants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -528,14 +532,17 @@ class TenantQueue(_message.Message):
     PENDING_SHARDS_FIELD_NUMBER: _builtins.int
     SLOTS_IN_USE_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
+    PAUSED_SHARDS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant's name."""
     pending_shards: _builtins.int
-    """Shards that wait for a grant."""
+    """Shards that wait for a grant, `paused_shards` among them."""
     slots_in_use: _builtins.int
     """Documents at once that it is counted for now."""
     slots: _builtins.int
     """Documents at once that it may have now."""
+    paused_shards: _builtins.int
+    """As in GetQueueResponse."""
     def __init__(
         self,
         *,
@@ -543,10 +550,11 @@ class TenantQueue(_message.Message):
         pending_shards: _builtins.int = ...,
         slots_in_use: _builtins.int = ...,
         slots: _builtins.int = ...,
+        paused_shards: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending_shards", b"pending_shards", "slots", b"slots", "slots_in_use", b"slots_in_use", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paused_shards", b"paused_shards", "pending_shards", b"pending_shards", "slots", b"slots", "slots_in_use", b"slots_in_use", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

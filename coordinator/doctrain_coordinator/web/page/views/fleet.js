@@ -64,12 +64,17 @@ function summary(workers) {
 
 const beside = (figure, said) => [figure, h("span", { class: "beside quiet" }, said)];
 
+const pending = ({ pending_shards, paused_shards }) =>
+  Number(paused_shards) > 0 ? beside(number(pending_shards), `of which ${number(paused_shards)} paused`) : number(pending_shards);
+
+const unready = (queue) => Number(queue.pending_shards) > 0 ? "none may start yet" : "nothing waits";
+
 /** The broker's figures stand beside ours: a shard that is handed out is a message there until a worker has taken it up. */
 function waiting(queue) {
   return cards([
     ["Documents open", number(queue.open_documents)],
-    ["Shards waiting", number(queue.pending_shards)],
-    ["Oldest wait", queue.oldest_wait ? span(seconds(queue.oldest_wait)) : "nothing waits", !queue.oldest_wait],
+    ["Shards waiting", pending(queue)],
+    ["Oldest wait", queue.oldest_wait ? span(seconds(queue.oldest_wait)) : unready(queue), !queue.oldest_wait],
     ["Shards handed out", beside(number(queue.dispatched_shards), Number(queue.broker_messages) < 0
       ? "the broker did not answer" : `${number(queue.broker_messages)} ready at the broker`)],
     ["Shards running", number(queue.running_shards)],
@@ -78,7 +83,7 @@ function waiting(queue) {
 
 function tenants(found) {
   const rows = found.map((tenant) => [
-    tenant.tenant_id, tenant.tenant_id, number(tenant.pending_shards), of(tenant.slots_in_use, tenant.slots),
+    tenant.tenant_id, tenant.tenant_id, pending(tenant), of(tenant.slots_in_use, tenant.slots),
   ]);
   return table("Queue by tenant", ["Tenant", "#Shards waiting", "#Slots"], rows, "No tenant has open work.");
 }
