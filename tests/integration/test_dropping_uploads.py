@@ -11,7 +11,7 @@ import asyncpg
 import grpc
 import pytest
 
-from doctrain import AsyncClient
+from doctrain import AsyncClient, errors
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
 from doctrain_coordinator.removal import unnamed_uploads, uploads
@@ -42,6 +42,21 @@ async def test_all_are_looked_at_however_many_come_before(served: Coordinators, 
     told = await acme.drop_uploads(validate_only=validate_only)
     assert (told.uploads, told.bytes, told.complete) == (1, stored[-1].size, True)
     assert (await acme.drop_uploads()).uploads == validate_only
+
+
+async def test_a_manifest_is_named_until_it_has_been_read(served: Coordinators) -> None:
+    acme = await served.tenant("acme")
+    text = await acme.upload(b"The harbour.")
+    lines = [json.dumps({"document_id": f"{n}", "uri": text.uri}) for n in range(8)]
+    manifest = await acme.upload("\n".join(lines).encode())
+    await acme.start_training(manifest_uri=manifest.uri, training_task_id="once")
+    await acme.start_training(manifest_uri=manifest.uri, training_task_id="again")
+    assert (await acme.get_training("again")).sealed
+    told = await acme.drop_uploads()
+    assert (told.uploads, told.bytes, told.kept_bytes) == (1, manifest.size, text.size)
+    assert (await acme.start_training(manifest_uri=manifest.uri, training_task_id="once")).summary.existed
+    with pytest.raises(errors.InvalidRequestError, match="manifest"):
+        await acme.start_training(manifest_uri=manifest.uri, training_task_id="new")
 
 
 async def test_a_position_is_good_for_its_tenant_only(served: Coordinators) -> None:

@@ -316,7 +316,10 @@ class AsyncClient:
         return await uploads.upload(self._endpoints, source, seconds=self._timeouts.upload_seconds)
 
     async def drop_uploads(self, *, validate_only: bool = False) -> training_pb2.DropUploadsResponse:
-        """Removes what was uploaded and no training names, or with ``validate_only`` counts it; also tells the bytes that are kept."""
+        """Removes what was uploaded and no training names, or with ``validate_only`` counts it; also tells the bytes that are kept.
+
+        A manifest is named by its training until it has been read.
+        """
         return await deleting.drop(self._endpoints, validate_only=validate_only, seconds=self._timeouts.delete_seconds)
 
     async def upload_folder(

@@ -319,7 +319,7 @@ async def upload(session: Session, files: tuple[Path, ...]) -> int:
 async def uploads(session: Session, drop: bool) -> None:
     """Show how many bytes are kept.
 
-    With what of them no training names, as after a training that was refused.
+    With what of them no training names: what a training that was refused has left, and manifests that have been read.
     """
     async with session.client() as client:
         told = await client.drop_uploads(validate_only=not drop)
@@ -333,7 +333,7 @@ async def uploads(session: Session, drop: bool) -> None:
     if drop:
         click.echo(f"Dropped, since no training named them: {found}.")
     elif told.uploads:
-        click.echo(f"No training names{more} {found}; drop them with: doctrain uploads --drop")
+        click.echo(f"No training names{more} {found}, manifests that were read included; drop them with: doctrain uploads --drop")
 
 
 COMMANDS: tuple[click.Command, ...] = (train, watch, retry, upload, uploads)

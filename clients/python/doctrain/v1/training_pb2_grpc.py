@@ -238,7 +238,8 @@ class TrainingServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DropUploads(self, request, context):
-        """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+        """Removes bytes that were uploaded and that no training names, so that they count against the plan no more. A training names its
+        documents for as long as it is kept, and its manifest until that has been read.
 
         Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
         of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until

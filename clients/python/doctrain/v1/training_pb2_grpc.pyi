@@ -104,7 +104,8 @@ class TrainingServiceStub:
     message), UPLOAD_STALLED, DEPENDENCY_UNAVAILABLE (the blob store).
     """
     DropUploads: _grpc.UnaryUnaryMultiCallable[_training_pb2.DropUploadsRequest, _training_pb2.DropUploadsResponse]
-    """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+    """Removes bytes that were uploaded and that no training names, so that they count against the plan no more. A training names its
+    documents for as long as it is kept, and its manifest until that has been read.
 
     Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
     of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until
@@ -191,7 +192,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     message), UPLOAD_STALLED, DEPENDENCY_UNAVAILABLE (the blob store).
     """
     DropUploads: _aio.UnaryUnaryMultiCallable[_training_pb2.DropUploadsRequest, _training_pb2.DropUploadsResponse]  # type: ignore[assignment]
-    """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+    """Removes bytes that were uploaded and that no training names, so that they count against the plan no more. A training names its
+    documents for as long as it is kept, and its manifest until that has been read.
 
     Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
     of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until
@@ -347,7 +349,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _training_pb2.DropUploadsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_pb2.DropUploadsResponse, _abc.Awaitable[_training_pb2.DropUploadsResponse]]:
-        """Removes bytes that were uploaded and that no training names, so that they count against the plan no more.
+        """Removes bytes that were uploaded and that no training names, so that they count against the plan no more. A training names its
+        documents for as long as it is kept, and its manifest until that has been read.
 
         Trainings that others of the tenant are about to start would miss what they have stored for them. Nothing is removed while a manifest
         of the tenant is being read, whose next lines may name any. Safe to repeat, and to be repeated from `resume_position` on until
