@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import doctrain
 
 CLIENT = Path(doctrain.__file__).parent
@@ -48,6 +50,22 @@ def test_the_command_line_says_what_it_lacks_and_works_with_it(tmp_path: Path) -
     said = run_with_only(SDK_NEEDS, without, f"{ask}try: main()\nexcept SystemExit as end: print(end)")
     assert "pip install click rich" in said
     assert "train" in run_with_only((*SDK_NEEDS, *CLI_NEEDS), tmp_path, f"{ask}main()")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("list", "Error: Which service? Give --address HOST:PORT or set DOCTRAIN_ADDRESS.\n"),
+        ("dev", "Error: The command dev comes with the package doctrain-server, which is not installed here.\n"),
+        ("doctor", "Error: The command doctor comes with the package doctrain-server, which is not installed here.\n"),
+        ("certs", "Error: The command certs comes with the package doctrain-server, which is not installed here.\n"),
+        ("nonsense", "Error: No such command 'nonsense'.\n"),
+    ],
+)
+def test_what_the_server_adds_is_not_offered_without_it(tmp_path: Path, command: str, told: str) -> None:
+    ask = f"import os; os.chdir({str(tmp_path)!r}); sys.stderr = sys.stdout; sys.argv = ['doctrain', {command!r}]\n"
+    said = run_with_only((*SDK_NEEDS, *CLI_NEEDS), tmp_path, f"{ask}from doctrain.cli import main\ntry: main()\nexcept SystemExit: pass")
+    assert said.endswith(told)
 
 
 def test_help_loads_neither_grpc_nor_rich_and_json_no_rich() -> None:

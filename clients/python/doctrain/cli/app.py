@@ -1,7 +1,6 @@
 """The group of all commands, with those that installed plug-ins add.
 
-A plug-in is an entry point of group ``doctrain.commands`` that names a ``click.Command``; the server's package brings
-``dev`` and others that way. A plug-in never replaces a command of this package.
+The server's package brings ``dev`` and others that way (``plugins``). A plug-in never replaces a command of this package.
 """
 
 from __future__ import annotations
@@ -9,17 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import IO, Any
 
 import click
 from click.exceptions import NoArgsIsHelpError
 
 from doctrain import __version__
-from doctrain.cli import concurrency, finding, interrupts, operators, starting, tenants, trainings, usage, wording, workers
+from doctrain.cli import concurrency, finding, interrupts, operators, plugins, starting, tenants, trainings, usage, wording, workers
 from doctrain.cli.session import USAGE, connection_options
-
-PLUGINS = "doctrain.commands"
 
 
 class _JsonError(click.ClickException):
@@ -62,15 +59,20 @@ class _WithPlugins(click.Group):
             return super().invoke(ctx)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted({*super().list_commands(context), *entry_points(group=PLUGINS).names})
+        return sorted({*super().list_commands(context), *plugins.installed().names})
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         own = super().get_command(context, name)
         if own is not None:
             return own
-        for plugin in entry_points(group=PLUGINS, name=name):
+        for plugin in plugins.installed().select(name=name):
             return _load(plugin)
         return None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in plugins.OF_SERVER and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"The command {args[0]} comes with the package doctrain-server, which is not installed here.")
+        return super().resolve_command(ctx, args)
 
 
 def _load(plugin: EntryPoint) -> click.Command:

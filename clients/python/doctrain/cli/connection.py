@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from doctrain.cli import plugins
 from doctrain.files import opened
 
 KEY_VARIABLE = "DOCTRAIN_API_KEY"
@@ -51,10 +52,7 @@ def resolve(
     if address is None:
         address = profile.get("address")
     if not address:
-        here = "or start one here: doctrain dev"
-        if (folder / DEFAULT_PROFILE).parent.is_dir():
-            here = f"or, while `doctrain dev` still starts here, wait until it has written {DEFAULT_PROFILE}."
-        raise click.UsageError(f"Which service? Give --address HOST:PORT, set DOCTRAIN_ADDRESS, {here}")
+        raise click.UsageError(f"Which service? {_ways(folder)}")
     if profile.get("address") == address:
         api_key = profile.get(access.value) if api_key is None else api_key
         ca = ca or profile.get("ca")
@@ -65,6 +63,17 @@ def resolve(
         wrong = "is no regular file" if Path(ca).exists() else "does not exist"
         raise click.UsageError(f"The CA file {ca} {wrong}; give a PEM file, or `{SYSTEM_ROOTS}` for the public authorities.")
     return Connection(address=address, api_key=api_key.strip(), ca=ca or None)
+
+
+def _ways(folder: Path) -> str:
+    """How a person may say which service is meant."""
+    if (folder / DEFAULT_PROFILE).parent.is_dir():
+        started = f", or, while `doctrain dev` still starts here, wait until it has written {DEFAULT_PROFILE}."
+    elif "dev" in plugins.installed().names:
+        started = ", or start one here: doctrain dev"
+    else:
+        return "Give --address HOST:PORT or set DOCTRAIN_ADDRESS."
+    return f"Give --address HOST:PORT, set DOCTRAIN_ADDRESS{started}"
 
 
 def _read_profile(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
