@@ -11,11 +11,18 @@ from pathlib import Path
 import click
 
 from doctrain_mesh import settings as settings_module
-from doctrain_server.commands import doctor
+from doctrain_server.commands import certs, dev, doctor
 from doctrain_server.sentences import told
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Parts(click.Group):
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in {dev.name, certs.name}:
+            ctx.fail(f"It is a command of doctrain: doctrain {args[0]}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Parts, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(metadata.version("doctrain-server"), prog_name="doctrain-server")
 def cli() -> None:
     """Runs the parts of the mesh; everything is set by DOCTRAIN_* variables."""

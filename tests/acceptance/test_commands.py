@@ -341,3 +341,8 @@ async def test_it_says_what_it_is(option: str) -> None:
     status, out, err = await run(option)
     assert (status, err) == (0, [])
     assert "doctrain-server" in "".join(out) or "Commands:" in out
+
+
+async def test_a_command_of_doctrain_is_told_to_be_one() -> None:
+    code, _, said = await run("dev")
+    assert (code, said[-1]) == (2, "Error: It is a command of doctrain: doctrain dev")
