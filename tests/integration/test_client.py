@@ -119,6 +119,10 @@ async def test_what_can_be_no_request_is_refused_with_its_field(client: AsyncCli
         (client.retry_failed("t", retry_task_id=""), "^'' cannot be a training's id"),
         (client.start_training(documents(1), training_task_id=5), "^5 cannot be a training's id"),  # type: ignore[arg-type]
         (client.get_training(5), r"^training_task_id cannot be 5; give a text\.$"),  # type: ignore[arg-type]
+        (client.get_training(None), r"^training_task_id cannot be None; give a text\.$"),  # type: ignore[arg-type]
+        (client.wait(None), r"^training_task_id cannot be None; give a text\.$"),  # type: ignore[arg-type]
+        (client.start_training(None), r"^documents is of type NoneType; give several of DocumentInput"),  # type: ignore[arg-type]
+        (client.start_training(documents(1)[0]), r"^documents is of type DocumentInput; give several"),  # type: ignore[arg-type]
         (client.search(5), r"^query cannot be 5; give a text\.$"),  # type: ignore[arg-type]
         (client.search("ducks", limit="5"), r"^limit cannot be '5'; give a whole number of 32 bits\.$"),  # type: ignore[arg-type]
         (client.search("ducks", document_ids=5), r"^document_ids cannot be \[5\]; give texts\.$"),  # type: ignore[arg-type]

@@ -106,9 +106,10 @@ async def test_wrong_usage_is_an_object_for_scripts(arguments: tuple[str, ...], 
 
 async def test_a_bad_character_in_the_key_is_a_sentence_and_5(shell: Shell, service: ScriptedService) -> None:
     service.trainings["t"] = pb.Training(training_task_id="t")
-    bad = await shell("status", "t", "--api-key", "dt_\u00fc")
-    assert bad.exit_code == 5
-    assert bad.stderr.startswith("Error: The API key contains spaces, line breaks or characters that no key has")
+    for key in ("dt_\u00fc", '"secret"', "secret,", "'secret", "sec ret"):
+        bad = await shell("status", "t", "--api-key", key)
+        assert bad.exit_code == 5
+        assert bad.stderr.startswith("Error: The API key contains spaces, line breaks, quotes or other characters that no key has")
     assert (await shell("status", "t", "--api-key", " secret\n")).exit_code == 0
 
 

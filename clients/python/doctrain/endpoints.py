@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ CONNECT_SECONDS = 2.0
 """How long one connection may take to come about before the address counts as away."""
 SYSTEM_ROOTS = "system"
 """As ``ca``: TLS with the certificate authorities that gRPC ships."""
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 _OPTIONS = [
     # A page of a thousand documents with all their metadata may pass gRPC's 4 MiB.
@@ -72,9 +74,9 @@ def parse_key(api_key: str) -> str:
     key = api_key.strip()
     if not key:
         raise errors.InvalidKeyError("The API key is empty; give the one that the operator made for you.")
-    if not (key.isascii() and key.isprintable()) or " " in key:
+    if not _KEY.fullmatch(key):
         raise errors.InvalidKeyError(
-            "The API key contains spaces, line breaks or characters that no key has; copy it again, alone and in one line."
+            "The API key contains spaces, line breaks, quotes or other characters that no key has; copy it again, alone and in one line."
         )
     return key
 

@@ -44,12 +44,17 @@ class Unknown:
 def made(kind: Callable[Fields, Made], /, *args: Fields.args, **fields: Fields.kwargs) -> Made:
     """A message of these fields; raises UsageError that names the one whose value it cannot have."""
     try:
-        return kind(*args, **fields)
+        message = kind(*args, **fields)
     except (TypeError, ValueError) as error:
         for name, given in fields.items():
             if wanted := _wanted(kind, name, given):
                 raise UsageError(f"{name} cannot be {reprlib.repr(given)}; give {wanted}.") from error
         raise
+    for name, given in fields.items():
+        field = message.DESCRIPTOR.fields_by_name[name]
+        if given is None and field.message_type is None:  # which protobuf takes for a value that was not given
+            raise UsageError(f"{name} cannot be None; give {_kinds(field)[0]}.")
+    return message
 
 
 def new_training_task_id() -> str:
@@ -62,6 +67,7 @@ def start_training(
 ) -> training_pb2.StartTrainingRequest:
     """The request; raises UsageError for a document, or numbered documents, of another type, and for an id that can be none."""
     words.check_training_task_id(fields["training_task_id"])
+    _check_several("documents", documents, training_pb2.DocumentInput)
     given = list(documents)
     for place, document in enumerate(given):
         _check_type(f"documents[{place}]", document, training_pb2.DocumentInput)
@@ -147,10 +153,20 @@ def _wanted(kind: Callable[..., Message], name: str, given: object) -> str:
     try:
         kind(**{name: given})
     except (TypeError, ValueError):
-        field = kind().DESCRIPTOR.fields_by_name[name]
-        one, several = _KINDS.get(field.cpp_type, ("a whole number", "whole numbers"))
+        one, several = _kinds(kind().DESCRIPTOR.fields_by_name[name])
         return several if isinstance(given, list) else one
     return ""
+
+
+def _kinds(field: FieldDescriptor) -> tuple[str, str]:
+    """What one value of a field is, and several."""
+    return _KINDS.get(field.cpp_type, ("a whole number", "whole numbers"))
+
+
+def _check_several(field: str, given: object, wanted: type[object]) -> None:
+    if not isinstance(given, Iterable):
+        name = wanted.__name__
+        raise UsageError(f"{field} is of type {type(given).__name__}; give several of {name} (from doctrain import {name}).")
 
 
 def _check_type(field: str, given: object, wanted: type[object]) -> None:
