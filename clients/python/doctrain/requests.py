@@ -52,7 +52,7 @@ def made(kind: Callable[Fields, Made], /, *args: Fields.args, **fields: Fields.k
         raise
     for name, given in fields.items():
         field = message.DESCRIPTOR.fields_by_name[name]
-        if given is None and field.message_type is None:  # which protobuf takes for a value that was not given
+        if given is None and not field.has_presence:  # which protobuf takes for a value that was not given
             raise UsageError(f"{name} cannot be None; give {_kinds(field)[0]}.")
     return message
 
