@@ -19,7 +19,8 @@ from testkit.shell import Shell, lines
     [
         (Failure(grpc.StatusCode.UNAUTHENTICATED, "This key is not known.", "UNAUTHENTICATED"), 5),
         (Failure(grpc.StatusCode.PERMISSION_DENIED, "This key is a worker's.", "PERMISSION_DENIED"), 5),
-        (Failure(grpc.StatusCode.INVALID_ARGUMENT, "A field is wrong.", "INVALID_REQUEST", {}, {"page_size": "It is negative."}), 4),
+        (Failure(grpc.StatusCode.INVALID_ARGUMENT, "A field is wrong.", "INVALID_REQUEST", {}, {"page_size": "It is negative."}), 2),
+        (Failure(grpc.StatusCode.NOT_FOUND, "There is no training t.", "TRAINING_NOT_FOUND"), 4),
         (Failure(grpc.StatusCode.INTERNAL, "A fault of ours; report trace 12ab.", "INTERNAL"), 6),
         (Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"), 3),
     ],
@@ -57,7 +58,7 @@ async def test_a_wrong_field_is_told_once_and_in_the_words_of_the_command_line(
         f"Error: {folder}/none.txt: No such file or directory",
         f"Error: {folder}/empty.txt: The document is empty.",
     ]
-    assert (some.exit_code, some.stdout.endswith(f"  {folder}/a.txt\n")) == (4, True), "the others are stored"
+    assert (some.exit_code, some.stdout.endswith(f"  {folder}/a.txt\n")) == (2, True), "the others are stored"
 
 
 async def test_what_is_no_file_is_refused_at_once_and_not_waited_for(shell: Shell, service: ScriptedService, folder: Path) -> None:

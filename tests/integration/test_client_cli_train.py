@@ -92,7 +92,7 @@ async def test_a_dry_run_says_how_much_of_a_manifest_it_has_read(
     assert started.stdout.startswith("Training m: 5,000 documents read so far, the rest follows, at most 5 at once (plan free).")
     service.duplicates = ["a", "b\x1b"]
     twice = await shell("train", "--manifest", "s3://b/m", "--dry-run")
-    assert twice.exit_code == 4
+    assert twice.exit_code == 2
     assert twice.stdout == (
         "It cannot be trained: every document needs an id of its own, and these are duplicates: a, b\N{REPLACEMENT CHARACTER}.\n"
     )
@@ -139,6 +139,15 @@ async def test_a_folder_is_looked_through_beside_the_loop_that_heeds_ctrl_c(
 async def test_a_prefix_keeps_two_folders_apart(shell: Shell, service: ScriptedService, folder: Path) -> None:
     await shell("train", str(folder), "--pattern", "*.txt", "--prefix", "2026/")
     assert [document.document_id for document in service.asked(pb.StartTrainingRequest)[-1].documents] == ["2026/a.txt", "2026/b.txt"]
+
+
+async def test_of_several_files_the_folder_is_to_be_given(shell: Shell, folder: Path, service: ScriptedService) -> None:
+    several = await shell("train", str(folder / "a.txt"), str(folder / "b.txt"))
+    assert several.exit_code == 2
+    assert several.stderr.endswith(
+        "Error: Give one folder or one file. To train several files of a folder, give the folder and --pattern '*.md'.\n"
+    )
+    assert not service.requests
 
 
 async def test_an_order_that_leaves_no_worker_is_told(shell: Shell, service: ScriptedService) -> None:

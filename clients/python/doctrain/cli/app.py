@@ -103,8 +103,8 @@ def doctrain(**_options: object) -> None:
     Which service and which key: --address and --api-key, or DOCTRAIN_ADDRESS and DOCTRAIN_API_KEY, or the profile that
     `doctrain dev` writes. These options, --ca and --json may stand before the command or after it.
 
-    Exit codes: 0 done, 1 the training did not complete, 2 wrong usage, 3 the service did not answer, 4 the service refused the
-    request, 5 the key does not open this, 6 a fault of the service, 130 interrupted,
+    Exit codes: 0 done, 1 the training did not complete, 2 wrong usage, also where only the service can tell, 3 the service did not
+    answer, 4 the service refused the request, 5 the key does not open this, 6 a fault of the service, 130 interrupted,
     141 nobody read the output to its end.
     """
 

@@ -184,10 +184,10 @@ def exit_code(error: DoctrainError) -> int:
         return UNAVAILABLE
     if isinstance(error, errors.AccessError):
         return NO_ACCESS
-    if isinstance(error, errors.UsageError):
+    if isinstance(error, errors.UsageError | errors.InvalidRequestError):
         return USAGE
     refusals = (
-        *(errors.InvalidRequestError, errors.RequestTooLargeError, errors.QuotaExceededError, errors.NothingToRetryError),
+        *(errors.RequestTooLargeError, errors.QuotaExceededError, errors.NothingToRetryError),
         *(errors.NotFoundError, errors.AlreadyExistsError, errors.TrainingNotEndedError, errors.ConfigurationError),
         *(errors.TenantSuspendedError, errors.PlanInUseError, errors.LastOperatorKeyError),
     )

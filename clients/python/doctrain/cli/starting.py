@@ -11,7 +11,7 @@ import click
 from doctrain.cli import output, progress, times
 from doctrain.cli.choices import ERROR_CLASS, MEDIA_TYPE, PAIR, by_key
 from doctrain.cli.connection import Access
-from doctrain.cli.session import DONE, NOT_COMPLETED, REFUSED, Session, connected
+from doctrain.cli.session import DONE, NOT_COMPLETED, USAGE, Session, connected
 
 if TYPE_CHECKING:
     from doctrain.client import AsyncClient
@@ -23,7 +23,7 @@ FAILURES_SHOWN = 10
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
+@click.argument("folders", metavar="[FOLDER]", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--manifest", metavar="URI|FILE", help="Train what this manifest names, instead of a folder; a file is stored first, but for a dry run."
 )
@@ -45,14 +45,14 @@ FAILURES_SHOWN = 10
 )
 @click.option("--watch", "follow", is_flag=True, help="Stay until the training has ended; exit 1 unless it completed.")
 @click.option(
-    "--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit 4 for what would be refused."
+    "--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit as the start would."
 )
 @click.option("--retrain", is_flag=True, help="Read documents again that the index holds already as they are now.")
 @connected(Access.TENANT)
 async def train(
     session: Session,
     *,
-    folder: Path | None,
+    folders: tuple[Path, ...],
     manifest: str | None,
     pattern: str,
     prefix: str,
@@ -70,7 +70,7 @@ async def train(
     FOLDER may be one file. A document is named by its path below FOLDER; training that name again replaces it. Files that cannot be
     trained are left out and listed; hidden ones are left out.
     """
-    _check_source(folder, manifest, labelled=bool(pairs or media_type or unpack))
+    _check_source(folders, manifest, labelled=bool(pairs or media_type or unpack))
     metadata = by_key(pairs)
     from doctrain import words
     from doctrain.requests import new_training_task_id
@@ -87,24 +87,25 @@ async def train(
             place = {"manifest_uri": manifest} if is_uri else await manifests.place(client, Path(manifest), stores=not dry_run)
             started = await client.start_training(**place, training_task_id=training_task_id, validate_only=dry_run, retrain=retrain)
         else:
-            assert folder is not None
             from doctrain import storing
             from doctrain.folder import Labels
 
-            found = await storing.scanned(folder, pattern, Labels(prefix, metadata, media_type or "", unpack), strict=False)
+            found = await storing.scanned(folders[0], pattern, Labels(prefix, metadata, media_type or "", unpack), strict=False)
             started, skipped = await _train_folder(
                 client, session, found, training_task_id, strict=strict, dry_run=dry_run, retrain=retrain
             )
         _tell_started(session, started, skipped, of="line" if manifest else "file", dry_run=dry_run, follow=follow)
         if dry_run:
-            return REFUSED if started.summary.duplicate_ids else DONE
+            return USAGE if started.summary.duplicate_ids else DONE
         if not follow:
             return DONE
         return await _watch(client, session, training_task_id, include_documents=False)
 
 
-def _check_source(folder: Path | None, manifest: str | None, *, labelled: bool) -> None:
-    if (folder is None) == (manifest is None):
+def _check_source(folders: Sequence[Path], manifest: str | None, *, labelled: bool) -> None:
+    if len(folders) > 1:
+        raise click.UsageError("Give one folder or one file. To train several files of a folder, give the folder and --pattern '*.md'.")
+    if bool(folders) == (manifest is not None):
         raise click.UsageError("Give either a folder or --manifest URI.")
     if manifest is not None and labelled:
         raise click.UsageError("--metadata, --type and --unpack are for folders; a manifest says them in its lines.")
