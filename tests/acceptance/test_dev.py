@@ -118,10 +118,11 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
         profile = (tmp_path / "doctrain-data/client.json").read_text()
         assert (tmp_path / "doctrain-data/.gitignore").read_text() == "*\n"
         assert servers(tmp_path)
-        status, said = await run(tmp_path, "dev", "--listen", "127.0.0.1:0")
-        assert status == os.EX_CONFIG
-        assert f"doctrain dev (pid {first.process.pid}) already runs on this folder, at 127.0.0.1:" in said
-        assert "another folder with --data" in said
+        for listen in ("127.0.0.1:0", json.loads(profile)["address"]):
+            status, said = await run(tmp_path, "dev", "--listen", listen)
+            assert status == os.EX_CONFIG
+            assert f"doctrain dev (pid {first.process.pid}) already runs on this folder, at 127.0.0.1:" in said
+            assert "another folder with --data" in said
         assert (tmp_path / "doctrain-data/client.json").read_text() == profile
         status, said = await run(tmp_path, "doctor")
         assert f"ok   dev: doctrain dev (pid {first.process.pid}) already runs on this folder, at " in said

@@ -21,7 +21,7 @@ from doctrain_mesh.observability.outage import cause
 from doctrain_mesh.postgres import sizes
 from doctrain_mesh.settings import Settings
 from doctrain_server import adapters, required
-from doctrain_server.dev.folder import KEYS, held, kept_keys
+from doctrain_server.dev.folder import KEYS, check_free, held, kept_keys
 from doctrain_server.dev.postgres import embedded_postgres
 from doctrain_server.dev.workers import kept_workers
 from doctrain_worker.pipeline import plugins
@@ -53,6 +53,7 @@ async def embedded_mesh(
     """
     plugins.stages(settings)  # before a database is made for nothing
     required.check_model(settings)
+    check_free(folder)  # whoever has it mostly has the address, too
     coordinator.check_addresses(settings)
     folder = _prepared(folder)
     async with AsyncExitStack() as stack:

@@ -54,7 +54,7 @@ def held(folder: Path) -> Iterator[Held]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigurationError(f"{_read(descriptor).describe()}; stop it, or choose another folder with --data.") from error
+            raise _taken(_read(descriptor)) from error
         yield Held(descriptor)
     finally:
         os.close(descriptor)
@@ -76,11 +76,21 @@ def holder(folder: Path) -> Holder | None:
         os.close(descriptor)
 
 
+def check_free(folder: Path) -> None:
+    """Raises what ``held`` would, and makes nothing there."""
+    if other := holder(folder):
+        raise _taken(other)
+
+
 def kept_keys(folder: Path) -> dict[str, str]:
     """The keys of the folder's mesh; none before its first start."""
     file = folder / KEYS
     kept: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return kept
+
+
+def _taken(by: Holder) -> ConfigurationError:
+    return ConfigurationError(f"{by.describe()}; stop it, or choose another folder with --data.")
 
 
 def _read(descriptor: int) -> Holder:
