@@ -149,6 +149,7 @@ def test_the_command_writes_for_the_owner_alone_prints_settings_that_fit_and_ove
         settings = load(dict(line.split("=") for line in part.splitlines() if "=" in line))
         if settings.worker_listen:
             ServerCertificate(settings)
+    assert "DOCTRAIN_ADVERTISE of each coordinator, and DOCTRAIN_COORDINATORS of workers, then name" in result.output
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     again = CliRunner().invoke(command, ["certs", str(folder)])
     assert again.exit_code != 0

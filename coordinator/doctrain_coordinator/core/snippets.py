@@ -37,6 +37,8 @@ class Snippet:
 def snippet(text: str, wanted: Collection[str]) -> Snippet:
     """The part of ``text`` with most of the words ``wanted``, or its beginning where it has none."""
     line = _SPACE.sub(" ", " ".join(filter(None, map(_said, text.splitlines())))).strip()
+    if _HEADING.match(text.rstrip().rpartition("\n")[2]):
+        line = line.removesuffix(":")  # which leads to nothing
     singles = {word for word in wanted if is_single(word)}
     found = [word for word in placed(line) if word.word in wanted or word.word[0] in singles]
     start, end = _window(line, found)

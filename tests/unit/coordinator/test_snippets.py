@@ -28,6 +28,8 @@ def test_a_short_passage_is_shown_whole_in_one_line_with_its_words() -> None:
 
 
 def test_signs_of_headings_and_tables_are_left_out() -> None:
+    assert shown("# Hello world\n", "world") == ("Hello world", ["world"])
+    assert shown("Ducks swim.\n\n## Geese: ", "geese")[0] == "Ducks swim. Geese"
     table = "## When\n\n| Month | Work |\n|---|:--:|\n| May | #1 swarms | |\n"
     assert shown(table, "swarms") == ("When: Month, Work; May, #1 swarms;", ["swarms"])
     assert shown("Swarms\n======\nIn May\n\nWhen\n----\nEarly", "may")[0] == "Swarms In May When Early"

@@ -260,7 +260,7 @@ class Worker(_message.Message):
     children: _builtins.int
     """Processes below its guardian; negative while unknown."""
     documents_per_second: _builtins.float
-    """Documents a second that ended within the last minute; negative while unknown."""
+    """Documents a second, a mean over the last minute; negative while unknown."""
     failure_share: _builtins.float
     """Of the tries that ended within the last minute, the share that crashed or reached a limit, 0 to 1; negative while unknown."""
     @_builtins.property

@@ -29,7 +29,7 @@ export function workers({ workers: found, registry_answered }, refused) {
     when(worker.open_time),
   ]);
   const columns = [
-    "Worker", "State", "Orders", "#Lanes", "#Slots", "#CPU", "#Memory", "#In use", "#Disk free", "#Lag", "#Docs/s", "#Failing", "Version", "Since",
+    "Worker", "State", "Orders", "#Lanes", "#Slots", "#CPU", "#Memory", "#In use", "#Disk free", "#Lag", "#Docs/s (1 min)", "#Failing", "Version", "Since",
   ];
   return h("div", { class: "dense", key: "workers" },
     table("Workers", columns, rows, "No worker is connected: nothing is trained until one is started."));
