@@ -96,8 +96,8 @@ OLDEST_WAIT = Gauge(
 TENANT_SHARDS = Gauge(
     "doctrain.tenant.shards",
     "{shard}",
-    "Shards that wait, those of paused trainings included, of the 50 tenants with the most shards that have not ended; `_other` are those of "
-    "all others.",
+    "Shards that wait, those of paused trainings included, of the 50 tenants with the most shards that have not ended; `_other` are those "
+    "of all others.",
     ["doctrain.tenant_id"],
 )
 TENANT_SLOTS = Gauge("doctrain.tenant.slots", "{slot}", "Slots that the same tenants use.", ["doctrain.tenant_id"])

@@ -107,7 +107,9 @@ def certs(folder: Path, names: tuple[str, ...], days: int, **_options: object) -
         for variable, value in settings.items():
             click.echo(f"{variable}={value}")
     port = made["coordinator"]["DOCTRAIN_WORKER_LISTEN"].rpartition(":")[2]
-    click.echo(f"# DOCTRAIN_ADVERTISE of each coordinator, and DOCTRAIN_COORDINATORS of workers, then name the address for workers: HOST:{port}.")
+    click.echo(
+        f"# DOCTRAIN_ADVERTISE of each coordinator, and DOCTRAIN_COORDINATORS of workers, then name the address for workers: HOST:{port}."
+    )
     click.echo(f"# Whoever has {folder / 'ca.key'} makes certificates that the mesh trusts: keep it off the machines that serve.")
 
 

@@ -159,6 +159,9 @@ async def test_an_order_that_leaves_no_worker_is_told(shell: Shell, service: Scr
 
 async def test_what_no_training_names_is_shown_and_dropped(shell: Shell, service: ScriptedService) -> None:
     service.blobs["a"] = b"12345"
-    assert "No training names 1 upload, 5 bytes, manifests that were read included; drop them with: doctrain uploads --drop" in (await shell("uploads")).stdout
+    assert (
+        "No training names 1 upload, 5 bytes, manifests that were read included; drop them with: doctrain uploads --drop"
+        in (await shell("uploads")).stdout
+    )
     assert "Dropped, since no training named them: 1 upload, 5 bytes." in (await shell("uploads", "--drop")).stdout
     assert lines(await shell("uploads", "--json"))[0]["uploads"] == "0"

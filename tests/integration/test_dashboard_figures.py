@@ -127,7 +127,10 @@ async def test_a_workers_load_is_seen_in_figures(mesh: Mesh, look: Look) -> None
         names = page.texts("[aria-label=Workers] thead th")
         cells = page.texts("[aria-label=Workers] tbody tr > *")
         shown = dict(zip(names, cells, strict=True))
-        return [shown[name] for name in ("Lanes", "Slots", "CPU", "Memory", "In use", "Disk free", "Lag", "Docs/s (1 min)", "Failing", "Version")]
+        return [
+            shown[name]
+            for name in ("Lanes", "Slots", "CPU", "Memory", "In use", "Disk free", "Lag", "Docs/s (1 min)", "Failing", "Version")
+        ]
 
     def see(page: Browser) -> None:
         page.sign_in(mesh.operator_key)

@@ -222,8 +222,8 @@ async def test_the_queue_and_its_metric_tell_the_age_of_the_oldest_training_that
         await acme.pause("5")
         assert await hours() == 2, "what is paused waits for its tenant"
         queue = await operator.fleet.get_queue()
-        for of in (queue, *queue.tenants):
-            assert (of.pending_shards, of.paused_shards) == (2, 1)
+        assert (queue.pending_shards, queue.paused_shards) == (2, 1)
+        assert [(of.pending_shards, of.paused_shards) for of in queue.tenants] == [(2, 1)]
         await database.execute(
             "update shard set not_before = now() + interval '1 day' from training where task_id = '2' and training = training.id"
         )

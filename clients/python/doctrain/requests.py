@@ -51,9 +51,9 @@ def made(kind: Callable[Fields, Made], /, *args: Fields.args, **fields: Fields.k
                 raise UsageError(f"{name} cannot be {reprlib.repr(given)}; give {wanted}.") from error
         raise
     for name, given in fields.items():
-        field = message.DESCRIPTOR.fields_by_name[name]
-        if given is None and not field.has_presence:  # which protobuf takes for a value that was not given
-            raise UsageError(f"{name} cannot be None; give {_kinds(field)[0]}.")
+        # Which protobuf takes for a value that was not given.
+        if given is None and not message.DESCRIPTOR.fields_by_name[name].has_presence:
+            raise UsageError(f"{name} cannot be None; give {_kinds(message, name)[0]}.")
     return message
 
 
@@ -153,14 +153,14 @@ def _wanted(kind: Callable[..., Message], name: str, given: object) -> str:
     try:
         kind(**{name: given})
     except (TypeError, ValueError):
-        one, several = _kinds(kind().DESCRIPTOR.fields_by_name[name])
+        one, several = _kinds(kind(), name)
         return several if isinstance(given, list) else one
     return ""
 
 
-def _kinds(field: FieldDescriptor) -> tuple[str, str]:
+def _kinds(message: Message, name: str) -> tuple[str, str]:
     """What one value of a field is, and several."""
-    return _KINDS.get(field.cpp_type, ("a whole number", "whole numbers"))
+    return _KINDS.get(message.DESCRIPTOR.fields_by_name[name].cpp_type, ("a whole number", "whole numbers"))
 
 
 def _check_several(field: str, given: object, wanted: type[object]) -> None:

@@ -28,9 +28,9 @@ class TenantQueue:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: nothing that
-    could start waits. Those that wait and are ``paused``, with their training or their tenant, are among the ``pending``.
+    """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: none may start.
 
+    The ``paused``, with their training or their tenant, are among the ``pending``.
     ``health_alarm`` as ``tracking.workers.health_alarm``, ``intake_alarm`` as ``tracking.workers.Intake.alarm``.
     """
 

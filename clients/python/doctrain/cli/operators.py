@@ -34,9 +34,7 @@ def _tell_queue(present: GetQueueResponse) -> None:
     oldest = f" (of trainings up to {times.span(times.seconds(present.oldest_wait))} old)" if present.HasField("oldest_wait") else ""
     click.echo(f"Open: {output.count(present.open_documents)}.")
     waiting = _waiting(present.pending_shards, present.paused_shards, "waiting")
-    click.echo(
-        f"Shards: {waiting}{oldest}, {present.dispatched_shards:,} handed out, {present.running_shards:,} running."
-    )
+    click.echo(f"Shards: {waiting}{oldest}, {present.dispatched_shards:,} handed out, {present.running_shards:,} running.")
     messages = f"{output.count(present.broker_messages, 'message')} ready" if present.broker_messages >= 0 else "did not answer"
     click.echo(f"Broker: {messages}.")
     rows = [

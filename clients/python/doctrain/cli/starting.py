@@ -44,9 +44,7 @@ FAILURES_SHOWN = 10
     "--id", "training_task_id", help="The training's id; the same id and documents start nothing twice. Without it: a random one."
 )
 @click.option("--watch", "follow", is_flag=True, help="Stay until the training has ended; exit 1 unless it completed.")
-@click.option(
-    "--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit as the start would."
-)
+@click.option("--dry-run", is_flag=True, help="Check all but the documents' content, store and start nothing; exit as the start would.")
 @click.option("--retrain", is_flag=True, help="Read documents again that the index holds already as they are now.")
 @connected(Access.TENANT)
 async def train(

@@ -35,7 +35,8 @@ def workers(context: click.Context, /, **_options: object) -> None:
 async def list_workers(session: Session) -> None:
     """List the connected workers: what they run and how they are.
 
-    DOCS/S is a mean over the last minute. FAILING is the share of tries that lately crashed or reached a limit; `?` is what a worker has not told, as one without enough tries.
+    DOCS/S is a mean over the last minute, FAILING the share of tries that lately crashed or reached a limit; `?` is what a worker has not
+    told, as one without enough tries.
     """
     async with session.client() as client:
         fleet = await client.fleet.list_workers()
