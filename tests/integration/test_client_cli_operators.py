@@ -36,7 +36,7 @@ async def test_operators_commands(shell: Shell, service: ScriptedService) -> Non
     assert "'abc' is not the number of a key; `doctrain keys list` shows the numbers under ID." in wrong.stderr
     queue = (await shell("queue")).stdout
     assert "Open: 40 documents." in queue
-    assert "Shards: 3 waiting, of which 1 paused, 0 handed out, 1 running." in queue
+    assert "Shards: 3 waiting, of which 1 paused, 0 handed out, 0 running." in queue
     assert "acme    3, of which 1 paused  5/5" in queue
     assert "Broker: did not answer." in queue
     assert lines(await shell("queue", "--json"))[0]["tenants"][0]["slots"] == 5

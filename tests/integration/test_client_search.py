@@ -189,7 +189,7 @@ async def test_a_refusal_names_the_option(shell: Shell, service: ScriptedService
         Failure(grpc.StatusCode.INVALID_ARGUMENT, "Too long.", "INVALID_REQUEST", violations={"filter.document_ids[3]": "Too long."})
     )
     result = await shell("search", "x")
-    assert (result.exit_code, result.stderr) == (4, "Error: --document: Too long.\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: --document: Too long.\n")
 
 
 async def test_index_says_how_much_there_is(shell: Shell, service: ScriptedService) -> None:

@@ -261,9 +261,7 @@ class ScriptedService(training_pb2_grpc.TrainingServiceServicer, ScriptedSearch,
     async def GetQueue(self, request: fleet_pb2.GetQueueRequest, context: Any) -> fleet_pb2.GetQueueResponse:
         await self._enter("GetQueue", request, context)
         tenant = fleet_pb2.TenantQueue(tenant_id="acme", pending_shards=3, paused_shards=1, slots_in_use=5, slots=5)
-        queue = fleet_pb2.GetQueueResponse(pending_shards=3, paused_shards=1, running_shards=1, tenants=[tenant])
-        queue.open_documents, queue.broker_messages = 40, -1
-        return queue
+        return fleet_pb2.GetQueueResponse(pending_shards=3, paused_shards=1, open_documents=40, broker_messages=-1, tenants=[tenant])
 
     async def ListAllTrainings(self, request: fleet_pb2.ListAllTrainingsRequest, context: Any) -> fleet_pb2.ListAllTrainingsResponse:
         await self._enter("ListAllTrainings", request, context)
