@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar
@@ -141,13 +142,37 @@ def _slices(content: bytes) -> Iterator[bytes]:
         yield bytes(view[start : start + CHUNK_BYTES])
 
 
+class _Opening:
+    """A file that a thread opens, which whoever waits for it may give up: whichever comes last closes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._handing = path, threading.Lock()
+        self._file: BinaryIO | None = None
+        self._given_up = False
+
+    def open(self) -> BinaryIO:
+        """Raises OSError."""
+        file = opened(self._path)
+        with self._handing:
+            self._file = file
+            if self._given_up:
+                file.close()
+        return file
+
+    def give_up(self) -> None:
+        with self._handing:
+            self._given_up = True
+            if self._file is not None:
+                self._file.close()
+
+
 async def _open(path: Path) -> BinaryIO:
-    """Opens off the event loop; a file that opens only after the caller was cancelled is closed again."""
-    opening = asyncio.ensure_future(asyncio.to_thread(opened, path))
+    """Opens off the event loop."""
+    opening = _Opening(path)
     try:
-        return await asyncio.shield(opening)
+        return await asyncio.to_thread(opening.open)
     except asyncio.CancelledError:
-        opening.add_done_callback(lambda late: None if late.cancelled() or late.exception() else late.result().close())
+        opening.give_up()
         raise
 
 

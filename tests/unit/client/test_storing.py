@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from doctrain import folder
+from doctrain import AsyncClient, folder
 from doctrain.errors import UsageError
 from doctrain.storing import Blob, documents_of, scanned
 
@@ -76,3 +77,22 @@ async def test_nothing_more_of_a_folder_is_looked_at_once_nobody_waits_for_it(tm
     goes_on.set()
     await asyncio.get_running_loop().shutdown_default_executor()
     assert looked_at == [tmp_path]
+
+
+def test_an_upload_that_is_given_up_as_its_file_opens_leaves_none_open(tmp_path: Path) -> None:
+    """What is left open is closed when it is collected, with a warning, which ends a test."""
+    path = tmp_path / "a.txt"
+    path.write_text("text")
+
+    async def given_up(turns: int) -> None:
+        async with AsyncClient("127.0.0.1:1", api_key="secret") as client:
+            upload = asyncio.create_task(client.upload(path))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            upload.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await upload
+
+    for turns in range(30):
+        asyncio.run(given_up(turns))
+    gc.collect()
