@@ -31,9 +31,8 @@ import pytest
 from selenium.webdriver import Chrome
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before gRPC is loaded, by whatever comes next
-os.environ.setdefault(
-    "PGSSLMODE", "disable"
-)  # unless a URL says otherwise: asyncpg prepares TLS for each connection, which is most of what one costs
+# Unless a URL says otherwise: asyncpg prepares TLS for each connection, which is most of what one costs.
+os.environ.setdefault("PGSSLMODE", "disable")
 
 from testkit.chromium import running_chromium
 from testkit.etcd import EtcdServer

@@ -18,9 +18,9 @@ async def warning(settings: Settings, *, documents: bool) -> AsyncIterator[None]
     """Logs what the doctor finds unsafe, beside a service that starts: nothing of the look keeps it waiting, or ends it."""
 
     async def warn() -> None:
-        from doctrain_server.doctor.examination import examine  # what it knows of a coordinator, a worker needs for nothing else
-
         try:
+            from doctrain_server.doctor.examination import examine  # what it knows of a coordinator, a worker needs for nothing else
+
             findings = await examine(settings, documents=documents)
         except Exception:
             log.exception("The settings could not be looked at.")
