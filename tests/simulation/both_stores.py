@@ -30,8 +30,6 @@ UNORDERED = {
     "known_sessions",
     "running_shards",
     "free",
-    "shard_facts",
-    "trainings_of",
     "claimants",
     "dispatched",
     "progress",
@@ -160,9 +158,8 @@ class Speaker:
             rows = [(training, n, f"d{n}", f"s3://b/{n}") for n in range(DOCUMENTS)]
         columns = ["training", "ordinal", "document_id", "uri"]
         await self.connection.copy_records_to_table("document", records=rows, columns=columns)
-        shards = [(training, tenant, place, place * SHARD, SHARD, SHARD) for place in range(DOCUMENTS // SHARD)]
-        columns = ["training", "tenant", "shard_number", "first", "count", "open"]
-        await self.connection.copy_records_to_table("shard", records=shards, columns=columns)
+        firsts = range(0, DOCUMENTS, SHARD)
+        await self.say("storing.insert_shards", training, tenant, 0, list(firsts), [SHARD] * len(firsts))
         template = "s3://b/{n}" if numbered else None
         await self.say(
             *("storing.insert_training", training, tenant, f"t{training}", b"h", training % 3 > 0, DOCUMENTS, 0, 0, None, None),

@@ -28,9 +28,7 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
     suspects = draw.choice([[], [first], [first, first + 1]])
     return draw.choice(
         [
-            ("group_transaction.shard_facts", some),
-            ("handback.trainings_of", some),
-            ("training_rows.lock_trainings", [1, 2, 3]),
+            ("training_rows.lock_trainings", some),
             ("group_transaction.lock_live_sessions", [1, 2, 3]),
             ("group_transaction.lock_shards", some),
             *3
@@ -126,7 +124,6 @@ def _one(draw: random.Random) -> tuple[Any, ...]:
             ("accepting.standing", draw.randint(1, 3), f"t{training}"),
             ("reading.progress", [1, 2, 3, 4]),
             ("reading.waiting", [1, 2, 3]),
-            ("reading.fleet",),
             ("endings.lock_for_end", training),
             ("endings.lock_open_shards", training),
             ("endings.running_shards", training),

@@ -24,8 +24,6 @@ from doctrain_mesh.postgres import OwnConnection, Record, statements
 
 log = logging.getLogger(__name__)
 SQL = statements.of(__name__, SessionState)
-MOST_KNOWN = 100_000
-"""Shards whose facts are remembered."""
 MOST_TOLD = 1_000
 """Sessions of which it is remembered that the log was told of their faults."""
 
@@ -48,18 +46,24 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Locked:
-    """The ledger of what becomes of locked rows; and what begins are told of trainings and shards, by id."""
+    """The ledger of what becomes of locked rows; and what else there is to know of trainings and shards, by id."""
 
     ledger: Ledger
     trainings: Mapping[int, TrainingFacts]
     shards: Mapping[int, Record]
 
+    def begun(self, shard: int) -> BegunShard:
+        """What a begin is told of its shard."""
+        row = self.shards[shard]
+        facts = ShardFacts(row["id"], row["training"], row["tenant"], row["first"], row["count"])
+        as_it_is = row["number"], row["told_width"], row["resize"], row["open"], row["suspects"], row["cool_downs"]
+        return BegunShard(facts, self.trainings[facts.training], *as_it_is)
+
 
 class GroupTransaction:
-    """The transaction that commits many reports; a committer has one, which remembers what of shards never changes."""
+    """The transaction that commits many reports; a committer has one."""
 
     def __init__(self) -> None:
-        self._facts: dict[int, ShardFacts] = {}
         self._told: set[int] = set()
 
     async def run(self, c: OwnConnection, items: Sequence[Item]) -> Batch:
@@ -67,29 +71,23 @@ class GroupTransaction:
         begins = [item for item in items if isinstance(item, Begin)]
         reports = [item for item in items if isinstance(item, Report)]
         batch = Batch()
-        await self._learn(c, {item.shard for item in items})
         locked = await self._lock(c, {item.shard for item in items}, {begin.session for begin in begins})
         batch.traceparents = [training.traceparent for training in locked.trainings.values() if training.traceparent]
         for begin in begins:
             outcome = locked.ledger.begin(begin.session, begin.shard, begin.number)
             batch.begins[outcome] += 1
-            begun = self._begun(begin.shard, locked) if outcome is Begun.BEGUN else None
+            begun = locked.begun(begin.shard) if outcome is Begun.BEGUN else None
             batch.answers.append(partial(begin.answer, outcome, begun))
-        await self._record(c, self._accepted(reports, locked.ledger, batch), locked.ledger, batch)
+        await self._record(c, self._accepted(reports, locked, batch), locked, batch)
         await self._write(c, locked.ledger, batch)
         return batch
 
-    def _begun(self, shard: int, locked: _Locked) -> BegunShard:
-        facts = self._facts[shard]
-        row, training = locked.shards[shard], locked.trainings[facts.training]
-        return BegunShard(facts, training, row["number"], row["told_width"], row["resize"], row["open"], row["suspects"], row["cool_downs"])
-
-    def _accepted(self, reports: Sequence[Report], ledger: Ledger, batch: Batch) -> list[Report]:
+    def _accepted(self, reports: Sequence[Report], locked: _Locked, batch: Batch) -> list[Report]:
         """The reports of a shard's holder; the others are answered that they are late, or that it is done already."""
-        accepted = []
+        ledger, accepted = locked.ledger, []
         for report in reports:
             if ledger.accepts(report.session, report.shard, report.number):
-                self._mend(report)
+                self._mend(report, locked.shards[report.shard])
                 accepted.append(report)
             else:
                 done = ledger.already_done(report.session, report.shard, report.number)
@@ -98,9 +96,8 @@ class GroupTransaction:
                 batch.answers.append(partial(report.answer, report.outcome if done else Recorded.STALE, done, report.invalid))
         return accepted
 
-    def _mend(self, report: Report) -> None:
-        facts = self._facts[report.shard]
-        mend = mended(report.block, facts.first, facts.count, now_ms=time.time_ns() // 1_000_000)
+    def _mend(self, report: Report, shard: Record) -> None:
+        mend = mended(report.block, shard["first"], shard["count"], now_ms=time.time_ns() // 1_000_000)
         if mend.faults:
             if report.session not in self._told:
                 self._told = {*self._told, report.session} if len(self._told) < MOST_TOLD else {report.session}
@@ -109,21 +106,10 @@ class GroupTransaction:
             if mend.foreign:
                 report.outcome = Recorded.INVALID
 
-    async def _learn(self, c: OwnConnection, shards: set[int]) -> None:
-        unknown = shards - self._facts.keys()
-        if not unknown:
-            return
-        if len(self._facts) > MOST_KNOWN:
-            self._facts.clear()
-            unknown = shards
-        for row in await c.fetch(SQL["shard_facts"], list(unknown)):
-            self._facts[row["id"]] = ShardFacts(*row)
-
     async def _lock(self, c: OwnConnection, shards: set[int], sessions: set[int]) -> _Locked:
-        known = [shard for shard in shards if shard in self._facts]
-        trainings = await lock_trainings(c, list({self._facts[shard].training for shard in known}))
+        trainings = await lock_trainings(c, shards)
         live = await c.fetch(SQL["lock_live_sessions"], list(sessions)) if sessions else []
-        rows = await c.fetch(SQL["lock_shards"], list(known))
+        rows = await c.fetch(SQL["lock_shards"], list(shards))
         ledger = Ledger(
             [row for row, _ in trainings],
             [
@@ -143,11 +129,11 @@ class GroupTransaction:
         )
         return _Locked(ledger, {row.id: facts for row, facts in trainings}, {row["id"]: row for row in rows})
 
-    async def _record(self, c: OwnConnection, accepted: Sequence[Report], ledger: Ledger, batch: Batch) -> None:
-        recordings = [Recording(report.shard, self._facts[report.shard].training, report.number, report.block) for report in accepted]
+    async def _record(self, c: OwnConnection, accepted: Sequence[Report], locked: _Locked, batch: Batch) -> None:
+        recordings = [Recording(report.shard, locked.shards[report.shard]["training"], report.number, report.block) for report in accepted]
         await record(c, recordings, batch.outcomes)
         for report, recorded in zip(accepted, recordings, strict=True):
-            done = ledger.record(
+            done = locked.ledger.record(
                 report.shard,
                 completed=recorded.completed,
                 failed=recorded.failed,

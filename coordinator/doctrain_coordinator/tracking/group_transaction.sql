@@ -1,12 +1,9 @@
--- name: shard_facts
--- What of a shard never changes.
-select id, training, tenant, first, count from shard where id = any($1::bigint[])
-
 -- name: lock_live_sessions
 select id from session where id = any($1::bigint[]) and state = :SessionState.LIVE order by id for share
 
 -- name: lock_shards
-select id, training, state, number, holder, resize, open, suspects, trial, cool_downs, least(width, narrow_to) as told_width
+select id, training, tenant, first, count, state, number, holder, resize, open, suspects, trial, cool_downs,
+    least(width, narrow_to) as told_width
 from shard where id = any($1::bigint[]) order by id for no key update
 
 -- name: update_shard

@@ -82,8 +82,7 @@ async def _free(
 ) -> _Freed:
     """Makes those that the session holds RUNNING pending and STOPPING cancelled; what is not (any more) as named is left alone."""
     wanted = dict(shards)
-    trainings = [row["training"] for row in await c.fetch(SQL["trainings_of"], list(wanted))]
-    rows = {row.id: row for row, _ in await lock_trainings(c, trainings)}
+    rows = {row.id: row for row, _ in await lock_trainings(c, wanted)}
     await brief(c)
     if unless is not None and await c.fetchval(SQL["lock_attached_session"], session, unless.attached) is None:
         return _Freed()

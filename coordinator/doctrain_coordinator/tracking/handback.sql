@@ -1,6 +1,3 @@
--- name: trainings_of
-select distinct training from shard where id = any($1::bigint[])
-
 -- name: lock_attached_session
 select id from session where id = $1 and state = :SessionState.LIVE and attached = $2 for share
 

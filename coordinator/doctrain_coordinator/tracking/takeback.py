@@ -102,8 +102,7 @@ class TakeBacks:
 
     async def _end(self, c: Connection, guard: Guard, blame: Blame) -> Taken | None:
         held = await c.fetch(SQL["held_by"], guard.session)
-        trainings = list({row["training"] for row in held})
-        rows = {row.id: row for row, _ in await lock_trainings(c, trainings)}
+        rows = {row.id: row for row, _ in await lock_trainings(c, [row["id"] for row in held])}
         await brief(c)
         session = await c.fetchrow(SQL["end_session"], guard.session, guard.beat, guard.attached)
         if session is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from doctrain_coordinator.core.ledger import TrainingRow
@@ -13,9 +13,9 @@ from doctrain_mesh.postgres import Connection, Record, statements
 SQL = statements.of(__name__)
 
 
-async def lock_trainings(c: Connection, trainings: Sequence[int]) -> list[tuple[TrainingRow, TrainingFacts]]:
-    """Locks them in order, those of ids that there are: each as the ledger takes it, and what of it never changes."""
-    return [(_row(row), _facts(row)) for row in await c.fetch(SQL["lock_trainings"], trainings)]
+async def lock_trainings(c: Connection, shards: Iterable[int]) -> list[tuple[TrainingRow, TrainingFacts]]:
+    """Locks the trainings of these shards, in order: each as the ledger takes it, and what of it never changes."""
+    return [(_row(row), _facts(row)) for row in await c.fetch(SQL["lock_trainings"], list(shards))]
 
 
 def _row(row: Record) -> TrainingRow:

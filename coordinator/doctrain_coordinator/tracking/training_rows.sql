@@ -1,7 +1,8 @@
 -- name: lock_trainings
+-- Those of the shards $1. Which training a shard is of never changes.
 select id, state, sealed, total, completed, failed, version, uri_template, number_offset, traceparent, task_id,
     retrain, coalesce(retry_of, id) as index_order
-from training where id = any($1::bigint[]) order by id for no key update
+from training where id = any(array(select training from shard where id = any($1::bigint[]))) order by id for no key update
 
 -- name: update_training
 -- Where nothing was recorded for half a minute, nothing moved.

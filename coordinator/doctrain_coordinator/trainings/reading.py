@@ -85,8 +85,7 @@ class Trainings:
             found = [_view(row) for row in await c.fetch(SQL["progress"], list(ids))]
             idle = [training.id for training in found if not training.state.ended and not training.running]
             waiting = {row["id"]: row for row in await c.fetch(SQL["waiting"], idle)} if idle else {}
-            fleet = await c.fetchrow(SQL["fleet"]) if idle else None
-        return [Seen(training, _waiting(training, waiting.get(training.id), fleet)) for training in found]
+        return [Seen(training, _waiting(training, waiting.get(training.id))) for training in found]
 
     async def one(self, training: int) -> Seen:
         """A training as it stands; raises TrainingNotFoundError for one that was removed since it was found."""
@@ -107,14 +106,12 @@ class Trainings:
         asked = await broker_answers() if waits else None
         async with postgres.acquired(self._pool, "explaining a training", seconds=READ_SECONDS) as c:
             waiting = await c.fetchrow(SQL["waiting"], [training])
-            fleet = await c.fetchrow(SQL["fleet"])
             silent = await c.fetchrow(SQL["held_by_silent"], seen.training.tenant, training, self._silent_seconds)
             ahead = await c.fetch(SQL["ahead"], seen.training.tenant, training, MOST_AHEAD)
         if waiting is None:
             raise removed_since()
-        assert fleet is not None
         assert silent is not None
-        facts = _facts(seen.training, waiting, fleet, broker_answers=asked, lost=self._lost(silent))
+        facts = _facts(seen.training, waiting, broker_answers=asked, lost=self._lost(silent))
         return Explained(
             Seen(seen.training, waiting_reason(facts)),
             holds(facts),
@@ -182,10 +179,8 @@ def _view(row: Record) -> TrainingView:
     return TrainingView(**{**row, "state": TrainingState(row["state"])})
 
 
-def _waiting(training: TrainingView, facts: Record | None, fleet: Record | None) -> str:
-    if facts is None or fleet is None:
-        return ""
-    return waiting_reason(_facts(training, facts, fleet))
+def _waiting(training: TrainingView, facts: Record | None) -> str:
+    return "" if facts is None else waiting_reason(_facts(training, facts))
 
 
 def _handed_out(seen: Seen) -> bool:
@@ -193,9 +188,7 @@ def _handed_out(seen: Seen) -> bool:
     return bool(seen.training.in_flight and not seen.training.running and not seen.training.state.ended)
 
 
-def _facts(
-    training: TrainingView, waiting: Record, fleet: Record, *, broker_answers: bool | None = None, lost: Lost = NOTHING_LOST
-) -> Facts:
+def _facts(training: TrainingView, waiting: Record, *, broker_answers: bool | None = None, lost: Lost = NOTHING_LOST) -> Facts:
     return Facts(
         state=training.state,
         paused=training.paused,
@@ -207,9 +200,9 @@ def _facts(
         limit=Limit(waiting["slots"], waiting["allowed"], waiting["guaranteed"], waiting["burst"]),
         slots_used=waiting["slots_used"],
         own_slots=waiting["own_slots"],
-        lanes=fleet["lanes"],
-        lanes_used=fleet["lanes_used"],
-        kept_out=KeptOut(fleet["cordoned"], fleet["unsubscribed"], fleet["unfit"]),
+        lanes=waiting["lanes"],
+        lanes_used=waiting["lanes_used"],
+        kept_out=KeptOut(waiting["cordoned"], waiting["unsubscribed"], waiting["unfit"]),
         yield_reason=waiting["yield_reason"],
         yield_seconds=waiting["yield_seconds"],
         broker_answers=broker_answers,

@@ -43,13 +43,24 @@ select id from training
 where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = any($3)) order by id desc limit $4
 
 -- name: waiting
--- What may hold trainings back.
+-- What may hold trainings back, with what of the fleet does: lanes that take new shards and the shards that want one of them; the workers
+-- that stay and are kept from new shards, by why, each once.
+with fleet as materialized (
+    select (select taking from fleet_lanes) as lanes,
+        (select count(*) from laned_shard)::int as lanes_used,
+        count(*) filter (where cordoned)::int as cordoned,
+        count(*) filter (where unsubscribed and not cordoned)::int as unsubscribed,
+        count(*) filter (where unfit and not (cordoned or unsubscribed))::int as unfit
+    from session_intake where not draining
+)
 select g.id, tenant_limit.slots, plan.allowed, plan.slots as guaranteed, plan.burst_slots as burst,
     (select coalesce(sum(s.width), 0) from shard s where s.tenant = g.tenant and s.state in (:ShardState.IN_FLIGHT))::int as slots_used,
     (select coalesce(sum(s.width), 0) from shard s where s.training = g.id and s.state in (:ShardState.IN_FLIGHT))::int as own_slots,
     exists (select 1 from ready_shard where ready_shard.tenant = g.tenant and ready_shard.training = g.id) as pending,
-    delayed.yield_reason, extract(epoch from delayed.not_before - now())::float8 as yield_seconds
+    delayed.yield_reason, extract(epoch from delayed.not_before - now())::float8 as yield_seconds,
+    fleet.*
 from training g
+cross join fleet
 join tenant on tenant.id = g.tenant
 join plan on plan.name = tenant.plan
 join tenant_limit on tenant_limit.tenant = tenant.id
@@ -75,15 +86,6 @@ select training.task_id, sum(shard.width)::int as slots
 from shard join training on training.id = shard.training
 where shard.tenant = $1 and shard.training <> $2 and shard.state in (:ShardState.IN_FLIGHT)
 group by training.task_id order by slots desc, training.task_id limit $3
-
--- name: fleet
--- Lanes that take new shards and the shards that want one of them; the workers that stay and are kept from new shards, by why, each once.
-select (select taking from fleet_lanes) as lanes,
-    (select count(*) from laned_shard)::int as lanes_used,
-    count(*) filter (where cordoned)::int as cordoned,
-    count(*) filter (where unsubscribed and not cordoned)::int as unsubscribed,
-    count(*) filter (where unfit and not (cordoned or unsubscribed))::int as unfit
-from session_intake where not draining
 
 -- name: running_ordinals
 select ordinal from shard, unnest(running) as ordinal where training = $1 and state in (:ShardState.IN_FLIGHT)

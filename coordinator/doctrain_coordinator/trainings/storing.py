@@ -60,7 +60,7 @@ async def create(pool: Pool, new: NewTraining, first: Chunk, deed: Deed) -> int:
     async with postgres.acquired(pool, "storing a training", seconds=COMMIT_SECONDS) as c, c.transaction():
         training, lanes = await c.fetchrow(SQL["begin_training"]) or (0, 0)
         await _copy_documents(c, training, 0, first)
-        await _copy_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
+        await _store_shards(c, training, new.tenant, number=0, first=0, count=first.count, expected=new.size, lanes=lanes)
         further_lines = new.manifest_uri is not None and not first.last
         await named_uploads.keep(c, new.tenant, training, first, new.uri_template, further_lines=further_lines)
         await _insert(c, training, new, first)
@@ -112,7 +112,7 @@ async def extend(c: OwnConnection, training: int, tenant: int, *, loaded: int, e
         try:
             await _copy_documents(c, training, loaded, chunk)
             number = await c.fetchval(SQL["next_shard_number"], training)
-            await _copy_shards(c, training, tenant, number=number, first=loaded, count=chunk.count, expected=expected, lanes=lanes)
+            await _store_shards(c, training, tenant, number=number, first=loaded, count=chunk.count, expected=expected, lanes=lanes)
             row = await _advance(c, training, loaded, chunk)
         except postgres.UniqueViolationError as error:
             await c.execute("rollback")
@@ -174,10 +174,10 @@ async def _numbered_rows(training: int, first: int, count: int) -> AsyncIterator
     yield binary_copy.END
 
 
-async def _copy_shards(
+async def _store_shards(
     c: Connection, training: int, tenant: int, *, number: int, first: int, count: int, expected: int, lanes: int
 ) -> None:
-    shards = cut(first, count, expected=expected, lanes=lanes)
-    records = [(training, tenant, place, start, length, length) for place, (start, length) in enumerate(shards, number)]
-    if records:
-        await c.copy_records_to_table("shard", records=records, columns=["training", "tenant", "shard_number", "first", "count", "open"])
+    shards = list(cut(first, count, expected=expected, lanes=lanes))
+    if shards:
+        firsts, counts = zip(*shards, strict=True)
+        await c.execute(SQL["insert_shards"], training, tenant, number, firsts, counts)

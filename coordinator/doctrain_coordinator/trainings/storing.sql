@@ -30,6 +30,12 @@ from unnest($4::int[]) with ordinality as copied (ordinal, place)
 join training g on g.id = $3
 cross join lateral (select * from document where training = $3 and ordinal = copied.ordinal limit 1) d
 
+-- name: insert_shards
+-- Numbered from $3 on, in the order of their documents.
+insert into shard (training, tenant, shard_number, first, count, open)
+select $1, $2, $3::int + cut.place::int - 1, cut.first, cut.count, cut.count
+from unnest($4::int[], $5::int[]) with ordinality as cut (first, count, place)
+
 -- name: next_shard_number
 select coalesce(max(shard_number), -1) + 1 from shard where training = $1
 

@@ -23,17 +23,13 @@ _TRAINING = (
     "task_id",
     "retrain",
 )
-_SHARD = ("id", "training", "state", "number", "holder", "resize", "open", "suspects", "trial", "cool_downs")
-
-
-@named("tracking.group_transaction")
-async def shard_facts(tx: Transaction, ids: list[int]) -> list[Row]:
-    return [columns(row, "id", "training", "tenant", "first", "count") for row in tx.some("shard", sorted(ids))]
+_SHARD = ("id", "training", "tenant", "first", "count", "state", "number", "holder", "resize", "open", "suspects", "trial", "cool_downs")
 
 
 @named("tracking.training_rows")
-async def lock_trainings(tx: Transaction, ids: list[int]) -> list[Row]:
-    locked = await tx.lock_rows("training", tx.some("training", ids), Mode.NO_KEY_UPDATE, lambda _: True)
+async def lock_trainings(tx: Transaction, shards: list[int]) -> list[Row]:
+    trainings = sorted({row["training"] for row in tx.some("shard", shards)})
+    locked = await tx.lock_rows("training", tx.some("training", trainings), Mode.NO_KEY_UPDATE, lambda _: True)
     return [{**columns(row, *_TRAINING), "index_order": row["retry_of"] or row["id"]} for row in locked]
 
 

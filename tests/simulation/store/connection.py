@@ -13,7 +13,6 @@ import asyncpg
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
 from simulation.store import loading, statements
 from simulation.store.backend import Backend
-from simulation.store.locks import Mode
 from simulation.store.tables import Row, Transaction
 from simulation.virtual_loop import PROCESS, Process, virtual_loop
 
@@ -191,15 +190,8 @@ class Connection:
 
 
 async def _copy_row(transaction: Transaction, table: str, row: Row) -> None:
-    if table == "document":
-        key: Any = (row["training"], row["ordinal"])
-        made = await transaction.insert("document", key, loading.new_document(**row))
-    else:
-        key = transaction.database.next_id("shard")
-        await transaction.database.locks.take(transaction, ("shard number", row["training"], row["shard_number"]), Mode.UPDATE)
-        made = all(other["shard_number"] != row["shard_number"] for other in transaction.shards(row["training"]))
-        await transaction.insert("shard", key, loading.new_shard(key, **row))
-    if not made:
+    assert table == "document"
+    if not await transaction.insert("document", (row["training"], row["ordinal"]), loading.new_document(**row)):
         raise asyncpg.UniqueViolationError("duplicate key value violates unique constraint")
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
+
+import asyncpg
 
 from simulation.store.locks import Mode
 from simulation.store.statements import columns, named, open_ordinals
@@ -83,6 +86,21 @@ async def insert_training(
     }
     await tx.insert("training", training, row)
     return [columns(row, "id")]
+
+
+@named("trainings.storing")
+async def insert_shards(
+    tx: Transaction, training: int, tenant: int, number: int, firsts: Sequence[int], counts: Sequence[int]
+) -> list[Row]:
+    for place, (first, count) in enumerate(zip(firsts, counts, strict=True), number):
+        await tx.database.locks.take(tx, ("shard number", training, place), Mode.UPDATE)
+        if any(row["shard_number"] == place for row in tx.shards(training)):
+            raise asyncpg.UniqueViolationError("duplicate key value violates unique constraint")
+        key = tx.database.next_id("shard")
+        await tx.insert(
+            "shard", key, _new_shard(key, training=training, tenant=tenant, shard_number=place, first=first, count=count, open=count)
+        )
+    return []
 
 
 @named("trainings.storing")
@@ -215,8 +233,8 @@ def new_document(training: int, ordinal: int, **values: Any) -> Row:
     }
 
 
-def new_shard(key: int, **values: Any) -> Row:
-    """Likewise."""
+def _new_shard(key: int, **values: Any) -> Row:
+    """As an insert makes it that names these values."""
     return {
         "id": key,
         "state": 0,

@@ -201,11 +201,6 @@ async def lock_held_shards(tx: Transaction, session: int) -> list[Row]:
 
 
 @named("tracking.handback")
-async def trainings_of(tx: Transaction, shards: list[int]) -> list[Row]:
-    return [{"training": training} for training in {row["training"] for row in tx.some("shard", shards)}]
-
-
-@named("tracking.handback")
 async def lock_attached_session(tx: Transaction, session: int, attached: int) -> list[Row]:
     locked = await tx.lock_rows(
         "session", tx.some("session", [session]), Mode.SHARE, lambda row: _live(row) and row["attached"] == attached

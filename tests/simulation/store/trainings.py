@@ -78,23 +78,21 @@ async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
                 "pending": any(map(is_ready, pending)),
                 "yield_reason": delayed[0]["yield_reason"] if delayed else None,
                 "yield_seconds": (delayed[0]["not_before"] - tx.now).total_seconds() if delayed else None,
+                **_fleet(tx),
             }
         )
     return found
 
 
-@named("trainings.reading")
-async def fleet(tx: Transaction) -> list[Row]:
+def _fleet(tx: Transaction) -> Row:
     staying = [row for row in tx.scan("session") if row["state"] == 1 and not row["draining"]]
-    return [
-        {
-            "lanes": sum(row["lanes"] for row in staying if takes(tx, row)),
-            "lanes_used": len(laned_shards(tx)),
-            "cordoned": sum(cordoned(tx, row) for row in staying),
-            "unsubscribed": sum(row["unsubscribed"] and not cordoned(tx, row) for row in staying),
-            "unfit": 0,
-        }
-    ]
+    return {
+        "lanes": sum(row["lanes"] for row in staying if takes(tx, row)),
+        "lanes_used": len(laned_shards(tx)),
+        "cordoned": sum(cordoned(tx, row) for row in staying),
+        "unsubscribed": sum(row["unsubscribed"] and not cordoned(tx, row) for row in staying),
+        "unfit": 0,
+    }
 
 
 @named("trainings.endings")
