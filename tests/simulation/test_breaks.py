@@ -12,20 +12,18 @@ from simulation.simulation import simulate
 BUDGET = 40
 """Seeds to try; where to begin is chosen so that the first fails, as long as nothing changes what a seed is."""
 FIRST: Mapping[str, int] = {
-    "fence_accepts_all": 6,
-    "takes_nothing_back": 3,
-    "fences_nobody": 3,
-    "redelivery_moves_a_shard": 3,
-    "records_what_is_recorded": 14,
-    "narrowed_before_its_worker_says_so": 3,
-    "says_at_once_that_it_is_narrower": 3,
+    "fence_accepts_all": 17,
+    "fences_nobody": 1,
+    "records_what_is_recorded": 36,
+    "narrowed_before_its_worker_says_so": 30,
+    "says_at_once_that_it_is_narrower": 30,
     "cancel_frees_slots_at_once": 4,
-    "publishes_once": 50,
-    "closed_streams_lose_their_session_at_once": 19,
-    "results_hold_no_slot": 20,
-    "trials_beside_others": 141,
-    "fences_cost_nothing": 42,
-    "silence_shortens_the_lease": 6,
+    "publishes_once": 16,
+    "closed_streams_lose_their_session_at_once": 37,
+    "results_hold_no_slot": 4,
+    "trials_beside_others": 3,
+    "fences_cost_nothing": 31,
+    "silence_shortens_the_lease": 14,
 }
 
 

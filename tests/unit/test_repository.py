@@ -117,6 +117,7 @@ def test_every_direct_dependency_is_explained_and_none_else() -> None:
     assert explained == declared()
 
 
+@pytest.mark.timeout(180)
 def test_every_import_is_declared() -> None:
     homes = packages_distributions()
     undeclared = set[str]()
