@@ -1,8 +1,8 @@
 """Gives an empty database this program's schema, and refuses one that has another; safe to run from every coordinator at once.
 
 The schema is ``schema.sql`` beside this module, the tables, ``views.sql``, what stands upon them, and ``policies.sql``, who sees which
-rows. What made a database stands in its table ``schema_version``: the version, which is 1 until the first release, and a hash of them,
-since until then they change without a new version. So there are three cases:
+rows. What made a database stands in its table ``schema_version``: the version, which is 1 until the first release, and a hash of what they
+say, comments aside, since until then they change without a new version. So there are three cases:
 
 - no row: all are run, and the row is written in the same transaction;
 - this version and this hash: nothing to do;
@@ -13,6 +13,7 @@ since until then they change without a new version. So there are three cases:
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib import resources
 
 import asyncpg
@@ -23,6 +24,8 @@ from doctrain_mesh import postgres
 from doctrain_mesh.errors import ConfigurationError
 
 VERSION = 1
+_COMMENT = re.compile("--.*")
+"""To the end of its line: no text in the schema holds two dashes."""
 
 
 async def migrate(url: str) -> str:
@@ -51,12 +54,11 @@ async def migrate(url: str) -> str:
 
 
 async def _make(connection: postgres.Connection) -> None:
-    await connection.execute("create table if not exists schema_version (version int not null, made_by text not null)")
-    await connection.execute("insert into schema_version values ($1, $2)", VERSION, fingerprint())
     try:
         await connection.execute(_schema())
     except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFileError) as error:
         raise ConfigurationError("The Postgres server has no pgvector; install it there.") from error
+    await connection.execute("insert into schema_version values ($1, $2)", VERSION, fingerprint(_schema()))
 
 
 async def known(connection: postgres.Connection) -> tuple[int, str | None] | None:
@@ -71,16 +73,17 @@ def check(version: int, made_by: str | None) -> None:
     """Raises ConfigurationError when this program cannot work on such a schema."""
     if version > VERSION:
         raise ConfigurationError(f"The database has schema version {version}; this program knows {VERSION}. Run the newer program.")
-    if made_by != fingerprint():
+    if made_by != fingerprint(_schema()):
         raise ConfigurationError(
             "The database was made by another pre-release build of doctrain, whose tables differ and are not carried over; give this one "
             "an empty database, in which keys, tenants and trainings are made anew (`doctrain dev`: another folder)."
         )
 
 
-def fingerprint() -> str:
-    """Tells one pre-release schema from another."""
-    return hashlib.sha256(_schema().encode()).hexdigest()[:16]
+def fingerprint(schema: str) -> str:
+    """Tells one pre-release schema from another; comments and how lines are broken make no difference."""
+    statements = " ".join(_COMMENT.sub("", schema).split())
+    return hashlib.sha256(statements.encode()).hexdigest()[:16]
 
 
 def _schema() -> str:

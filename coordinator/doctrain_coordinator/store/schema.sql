@@ -8,6 +8,9 @@
 
 create extension if not exists vector;
 
+-- What made these tables (migrate.py); one row.
+create table schema_version (version int not null, made_by text not null);
+
 -- What one tenant may have (doctrain.v1.Plan). slots: documents at once, for sure; burst_slots: at most, and allowed: now, while the leader
 -- finds that the machines bear it (core/concurrency.py); open_trainings and open_documents: those that have not ended;
 -- training_documents: of one training; upload_bytes: that are kept. requests_per_second and watches hold at each coordinator. 0: no limit.
