@@ -19,7 +19,7 @@ from testkit.tenants import PROCESSOR, tenant
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("meshes in change")]
 
 ROOT = Path(__file__).parents[2]
-PREDECESSOR = "0f3d64b"
+PREDECESSOR = "c82bf37"
 """The last commit whose workers and coordinators have to get along with this version's."""
 
 
