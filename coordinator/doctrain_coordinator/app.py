@@ -91,7 +91,7 @@ SILENT_BEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningCoordinator:
     """A coordinator that serves tenants and operators, and workers; ``dashboard`` is its URL, empty where there is none."""
 
     address: str
@@ -109,7 +109,7 @@ def check_addresses(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[Running]:
+async def running(settings: Settings, *, broker: Broker, registry: Registry) -> AsyncIterator[RunningCoordinator]:
     """Serves while open; at the end workers and watchers are sent elsewhere before the server stops.
 
     Raises ConfigurationError when it cannot listen with these settings, before anything is changed, and StoreUnavailableError when
@@ -128,7 +128,7 @@ async def running(settings: Settings, *, broker: Broker, registry: Registry) -> 
         stack.enter_context(coordinator.measured())
         coordinator.start()
         served = await stack.enter_async_context(coordinator.serving())
-        yield Running(served.address, served.address_of_workers, page.url if page else "", coordinator.keys, coordinator.tenants)
+        yield RunningCoordinator(served.address, served.address_of_workers, page.url if page else "", coordinator.keys, coordinator.tenants)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ class Restarting:
         self._settings, self._broker, self._registry = replace(settings, listen=self.address), broker, registry
         self._stack = AsyncExitStack()
 
-    async def start(self) -> app.Running:
+    async def start(self) -> app.RunningCoordinator:
         return await self._stack.enter_async_context(app.running(self._settings, broker=self._broker, registry=self._registry))
 
     async def stop(self) -> None:

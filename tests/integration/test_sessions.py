@@ -13,7 +13,7 @@ from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_coordinator.tracking import lost_sessions, sessions
 from doctrain_coordinator.tracking.handback import Unless
-from doctrain_coordinator.tracking.heartbeats import Standing
+from doctrain_coordinator.tracking.heartbeats import SessionStanding
 from doctrain_mesh import postgres as mesh_postgres
 from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.errors import StoreUnavailableError
@@ -270,7 +270,7 @@ async def test_one_locked_session_delays_no_other_ones_heartbeat(one: Core) -> N
 async def test_a_session_that_a_restored_database_does_not_know_is_lost(one: Core) -> None:
     attachment, other = await one.open("w"), await one.open("v")
     await one.pool.execute("delete from session where id = $1", attachment.session)
-    assert await one.beat(attachment) == Standing(None)
+    assert await one.beat(attachment) == SessionStanding(None)
     assert (await one.beat(other)).beat == 1
 
 

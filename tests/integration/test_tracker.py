@@ -41,7 +41,7 @@ class Served:
     address: str
     key: str
     core: Core
-    running: app.Running
+    running: app.RunningCoordinator
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ class Coordinators:
 
     stack: AsyncExitStack
     settings: Settings
-    running: list[app.Running] = field(default_factory=list)
+    running: list[app.RunningCoordinator] = field(default_factory=list)
     broker: Broker = field(default_factory=MemoryBroker)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
 

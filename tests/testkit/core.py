@@ -21,7 +21,7 @@ from doctrain_coordinator.tenants.identity import ROLE_TENANT, Identity
 from doctrain_coordinator.tenants.provisioning import Tenants
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
-from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
+from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, SessionStanding
 from doctrain_coordinator.tracking.items import Begin, BegunShard, Report
 from doctrain_coordinator.tracking.lost_sessions import LostSessions
 from doctrain_coordinator.tracking.sessions import Attachment, Opening, Sessions
@@ -153,8 +153,8 @@ class Core:
         draining: bool = False,
         unsubscribed: bool = False,
         resize: int = 0,
-    ) -> Standing:
-        answers: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+    ) -> SessionStanding:
+        answers: asyncio.Future[SessionStanding] = asyncio.get_running_loop().create_future()
         names = set(asked)
         named = {shard: (number, resize) for shard, number in held}
         said = draining, unsubscribed

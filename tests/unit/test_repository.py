@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -19,6 +20,7 @@ PROJECTS = [ROOT / "pyproject.toml", ROOT / "clients/python/pyproject.toml"]
 PRODUCT = {"doctrain", "doctrain_mesh", "doctrain_server", "doctrain_coordinator", "doctrain_worker"}
 OWN = PRODUCT | {"testkit", "chaos", "simulation", "hostile", "benchmarks", "scripts"}
 LONGEST_MODULE = 400
+CLASS = re.compile(r"^class ([A-Z]\w*)", re.MULTILINE)
 
 # Written in pieces, so that this file does not hold what it looks for.
 INDEX_HOSTS = [
@@ -133,6 +135,14 @@ def test_every_import_is_declared() -> None:
                 if not distributions & declared():
                     undeclared.add(f"{relative(path)} imports {top} ({', '.join(distributions) or 'not installed'})")
     assert not undeclared
+
+
+def test_a_class_of_the_coordinator_has_a_name_of_its_own() -> None:
+    named = [
+        (name, relative(path)) for path in tracked() for name in CLASS.findall(text(path)) if relative(path).startswith("coordinator/")
+    ]
+    counted = Counter(name for name, _ in named)
+    assert not [(name, path) for name, path in named if counted[name] > 1]
 
 
 def test_no_module_is_longer_than_a_person_can_hold() -> None:

@@ -15,7 +15,7 @@ SETTLED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class ShardInLane:
     """A shard in a lane with so many documents ``left`` to start, seen there for so long; ``yields``: it was told to go."""
 
     shard: int
@@ -30,7 +30,7 @@ class Worker:
     """A worker that takes new shards, with the shards in its lanes."""
 
     lanes: int
-    running: Sequence[Running]
+    running: Sequence[ShardInLane]
 
 
 def balance(workers: Sequence[Worker]) -> list[tuple[int, int]]:
@@ -62,7 +62,7 @@ def _emptiest(workers: Sequence[Worker], counts: Sequence[int]) -> int:
     return min(range(len(workers)), key=lambda place: (counts[place] + 1) / workers[place].lanes)
 
 
-def _movable(worker: Worker) -> list[Running]:
+def _movable(worker: Worker) -> list[ShardInLane]:
     """The one to move first is the last."""
     settled = (one for one in worker.running if one.seconds >= SETTLED_SECONDS and not one.yields)
     return sorted(settled, key=lambda one: (one.left, -one.shard))

@@ -39,7 +39,7 @@ class Budgets:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LostShard:
     """A shard as its lost session held it; ``open`` are the ordinals of its open documents, ascending.
 
     ``fences``: how many holders before, one after the other, fenced themselves with as many documents open as now.
@@ -56,7 +56,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """The shard's new ``losses``, ``suspects`` and ``fences``; the document charged and whether that fails it."""
 
     losses: int
@@ -66,25 +66,25 @@ class Verdict:
     fences: int = 0
 
 
-def judge(blame: Blame, held: Held, budgets: Budgets) -> Verdict:
+def judge(blame: Blame, held: LostShard, budgets: Budgets) -> Judgement:
     """What the loss of its session costs a shard; one that is nobody's fault leaves it as it is."""
     fences = held.fences + (blame is Blame.FENCED)
     if blame is Blame.NOBODY or (blame is Blame.FENCED and fences <= FREE_FENCES):
-        return Verdict(held.losses, tuple(held.suspects), fences=fences)
+        return Judgement(held.losses, tuple(held.suspects), fences=fences)
     verdict = charge(held, budgets)
     return replace(verdict, fences=0 if verdict.fails else fences)
 
 
-def charge(held: Held, budgets: Budgets) -> Verdict:
+def charge(held: LostShard, budgets: Budgets) -> Judgement:
     """The verdict on a loss that is charged."""
     if held.trial is not None and held.trial in held.open:
         fails = held.trial_losses + 1 >= budgets.on_trial
         suspects = tuple(o for o in held.suspects if not (fails and o == held.trial))
-        return Verdict(held.losses, suspects, held.trial, fails)
+        return Judgement(held.losses, suspects, held.trial, fails)
     losses = held.losses + 1
     if losses < budgets.before_trial:
-        return Verdict(losses, tuple(held.suspects))
+        return Judgement(losses, tuple(held.suspects))
     still_open = set(held.open)
     running = [o for o in held.running if o in still_open]
     others = [o for o in held.open if o not in set(running)][: held.width]
-    return Verdict(losses, tuple(sorted({*held.suspects, *running, *others} & still_open)))
+    return Judgement(losses, tuple(sorted({*held.suspects, *running, *others} & still_open)))

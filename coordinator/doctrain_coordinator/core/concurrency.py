@@ -73,7 +73,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BurstPlan:
     """A plan that may burst, and its tenants that no order of their own stands for.
 
     Args:
@@ -128,7 +128,7 @@ class ConcurrencyPolicy:
         self._deprived_since: float | None = None
         self._low_since: float | None = None
 
-    def decide(self, now: float, fleet: Fleet, plans: Sequence[Plan]) -> list[Decision]:
+    def decide(self, now: float, fleet: Fleet, plans: Sequence[BurstPlan]) -> list[Decision]:
         """What to change; what is not changed after all is decided again."""
         self._courses = {plan.name: self._courses.get(plan.name) or _Course(now) for plan in plans if not plan.pinned}
         too_much = self._too_much(now, fleet)
@@ -136,7 +136,7 @@ class ConcurrencyPolicy:
         decided = [self._one(now, plan, fleet, too_much, bears=bears) for plan in plans if not plan.pinned]
         return [decision for decision in decided if decision is not None]
 
-    def _one(self, now: float, plan: Plan, fleet: Fleet, too_much: str | None, *, bears: bool) -> Decision | None:
+    def _one(self, now: float, plan: BurstPlan, fleet: Fleet, too_much: str | None, *, bears: bool) -> Decision | None:
         course = self._courses[plan.name]
         ceiling = plan.burst if plan.cap is None else max(plan.guaranteed, min(plan.burst, plan.cap))
         demand, idle = _demand(course, plan, self._marks.wait_seconds), _idle_for(now, course, plan)
@@ -156,7 +156,7 @@ class ConcurrencyPolicy:
             return self._change(now, plan, min(ceiling, plan.allowed + step), _wanted(plan, fleet))
         return None
 
-    def _change(self, now: float, plan: Plan, after: int, reason: str) -> Decision:
+    def _change(self, now: float, plan: BurstPlan, after: int, reason: str) -> Decision:
         self._courses[plan.name] = _Course(now, backlog=plan.backlog)
         return Decision(plan.name, plan.allowed, after, reason)
 
@@ -196,7 +196,7 @@ class ConcurrencyPolicy:
                 yield seconds / marks.latency_seconds, sentence
 
 
-def _demand(course: _Course, plan: Plan, wait_seconds: float) -> bool:
+def _demand(course: _Course, plan: BurstPlan, wait_seconds: float) -> bool:
     """Whether work waits at the limit for long, or more and more of it."""
     if not plan.held_back:
         course.backlog = None
@@ -206,13 +206,13 @@ def _demand(course: _Course, plan: Plan, wait_seconds: float) -> bool:
     return plan.wait >= wait_seconds or plan.backlog > course.backlog
 
 
-def _idle_for(now: float, course: _Course, plan: Plan) -> float:
+def _idle_for(now: float, course: _Course, plan: BurstPlan) -> float:
     """For how many seconds more has been allowed than anybody uses or waits for."""
     course.idle_since = _since(course.idle_since, now, not plan.held_back and plan.allowed > max(plan.guaranteed, plan.most_used))
     return -1.0 if course.idle_since is None else now - course.idle_since
 
 
-def _wanted(plan: Plan, fleet: Fleet) -> str:
+def _wanted(plan: BurstPlan, fleet: Fleet) -> str:
     who = "1 tenant has" if plan.held_back == 1 else f"{plan.held_back:,} tenants have"
     lanes = f"{fleet.lanes - fleet.busy:,} of {fleet.lanes:,} lanes"
     return f"{who} work that waits at the limit, of trainings up to {plan.wait:.0f} s old, and the workers bear more: free are {lanes}."

@@ -8,7 +8,7 @@ from doctrain_coordinator.core.states import ShardState
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class DeadGrant:
     """The dispatch ``number`` that a message carries, beside its shard as it stands: its latest number and state."""
 
     number: int
@@ -16,7 +16,7 @@ class Grant:
     state: ShardState
 
 
-def explain(grant: Grant | None) -> str:
+def explain(grant: DeadGrant | None) -> str:
     """One sentence for an operator; None stands for a message that carries no grant of a known shard."""
     if grant is None:
         return "It is no grant of a shard that exists; no work is missing. Find out who else publishes to the queue."

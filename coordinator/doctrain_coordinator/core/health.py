@@ -25,7 +25,7 @@ EASED = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HealthLimits:
     """Beyond which a worker is ill.
 
     Args:
@@ -50,14 +50,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Fitness:
     """Why a worker is ``unfit``, None where it is fit; one that is ``spared`` works all the same."""
 
     unfit: str | None = None
     spared: bool = False
 
 
-FIT = Verdict()
+FIT = Fitness()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Sight:
 
     worker_id: str
     session: int
-    standing: Verdict
+    standing: Fitness
     kept_out: bool
     load: Load | None
 
@@ -90,17 +90,17 @@ class _Course:
 class HealthPolicy:
     """Judges workers for one leader, which looks at the fleet every few seconds; ``now`` is on one monotonic clock."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HealthLimits) -> None:
         self._limits = limits
         self._courses: dict[str, _Course] = {}
 
-    def judge(self, now: float, fleet: Sequence[Sight]) -> dict[int, Verdict]:
+    def judge(self, now: float, fleet: Sequence[Sight]) -> dict[int, Fitness]:
         """The verdict of each session of ``fleet``, which has each worker once."""
         courses = {sight.session: self._follow(now, sight) for sight in fleet}
         self._forget(now)
         out = self._out(fleet, courses)
         return {
-            session: FIT if course.unfit is None else Verdict(course.unfit, spared=session not in out)
+            session: FIT if course.unfit is None else Fitness(course.unfit, spared=session not in out)
             for session, course in courses.items()
         }
 
@@ -170,11 +170,11 @@ def _stuck_for(course: _Course, now: float, load: Load) -> float:
     return now - course.ended_at
 
 
-def _stuck(seconds: float, limits: Limits) -> str | None:
+def _stuck(seconds: float, limits: HealthLimits) -> str | None:
     return f"It runs documents, and none has ended for {seconds:.0f} s." if seconds > limits.stuck_seconds else None
 
 
-def _ills(load: Load, limits: Limits, eased: float) -> Iterator[str]:
+def _ills(load: Load, limits: HealthLimits, eased: float) -> Iterator[str]:
     """Each limit that is passed, in a sentence; with ``eased`` below 1, each that nearly is."""
     if load.memory_share is not None and load.memory_share > limits.memory_share * eased:
         yield f"{load.memory_share:.0%} of its memory is in use; more than {limits.memory_share:.0%} is too much."

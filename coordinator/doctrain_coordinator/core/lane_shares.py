@@ -17,7 +17,7 @@ KEPT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class LaneUse:
     """A shard in a lane that has documents to start and was not told to yield, and for how long it has been seen there."""
 
     shard: int
@@ -45,7 +45,7 @@ class Demand:
     tenant: int
     weight: float
     received: float
-    running: Sequence[Running]
+    running: Sequence[LaneUse]
     waiting: Sequence[Waiting]
     pending: int
 
@@ -118,9 +118,9 @@ def _last_needed(demand: Demand, missing: int) -> float:
     return float(places[missing - 1]) if len(places) >= missing else float("inf")
 
 
-def _beyond(over: Iterable[Demand], shares: Mapping[int, int]) -> list[Running]:
+def _beyond(over: Iterable[Demand], shares: Mapping[int, int]) -> list[LaneUse]:
     """Shards beyond their tenants' shares: always one of the tenant that has the most left for its weight, the one that ran longest."""
-    found: list[tuple[float, int, Running]] = []
+    found: list[tuple[float, int, LaneUse]] = []
     for demand in over:
         longest_first = sorted(demand.running, key=lambda one: (-one.seconds, one.shard))
         beyond = longest_first[: len(demand.running) - shares[demand.tenant]]

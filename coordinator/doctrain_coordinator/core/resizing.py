@@ -42,7 +42,7 @@ class Sized:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class InFlight:
     """What one tenant has in flight, of ``slots`` that it may use; ``waits``: it has shards that could be granted."""
 
     tenant: int
@@ -63,7 +63,7 @@ class Resizing:
         return bool(self.wider or self.narrower or self.back.withdrawn or self.back.yielding)
 
 
-def resize(tenants: Iterable[Held], lane_slots: int) -> Resizing:
+def resize(tenants: Iterable[InFlight], lane_slots: int) -> Resizing:
     """What to change now; nothing of a tenant whose shards fit, or will once their workers have confirmed what they were told."""
     wider: list[tuple[int, int, int, int]] = []
     narrower: list[tuple[int, int, int]] = []

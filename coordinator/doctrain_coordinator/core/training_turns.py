@@ -15,7 +15,7 @@ KEPT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class TurnHolder:
     """A shard that runs and has documents to start, counted for a ``width`` of slots, and for how long it has been seen so."""
 
     tenant: int
@@ -26,7 +26,7 @@ class Running:
     seconds: float
 
 
-def choose(running: Sequence[Running]) -> list[tuple[int, int]]:
+def choose(running: Sequence[TurnHolder]) -> list[tuple[int, int]]:
     """The shards that make room, one of each tenant at most, as (shard, number), sorted, given those of tenants that are held back.
 
     It is of the training with the most slots the one that ran longest.
@@ -35,7 +35,7 @@ def choose(running: Sequence[Running]) -> list[tuple[int, int]]:
     for one in running:
         slots[one.training] += one.width
         shards[one.training] += 1
-    chosen: dict[int, Running] = {}
+    chosen: dict[int, TurnHolder] = {}
     for one in sorted(running, key=lambda one: (slots[one.training], one.seconds, -one.shard)):
         if shards[one.training] > 1 or one.seconds >= KEPT_SECONDS:
             chosen[one.tenant] = one

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Turn:
+class LoadTurn:
     """One load's turn.
 
     Args:
@@ -62,7 +62,7 @@ def choose(waiting: Iterable[tuple[int, int]], loading: Sequence[int], last: Map
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class LoadFailures:
     """How often in a row a load has failed, and how long it rests for that."""
 
     tries: int
@@ -118,9 +118,9 @@ class Rota:
         """Keeps a load from being chosen until then, for no fault of its own."""
         self._until[training] = until
 
-    def failed(self, training: int, now: float) -> Failure:
+    def failed(self, training: int, now: float) -> LoadFailures:
         """Nothing of it could be read: it rests, longer each time."""
         tries = self._tries[training] = self._tries.get(training, 0) + 1
         seconds = min(self._first * 2 ** min(tries - 1, 20), self._longest)
         self.rest(training, now + seconds)
-        return Failure(tries, seconds)
+        return LoadFailures(tries, seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 
-from doctrain_coordinator.core.balance import Running, Worker, balance
+from doctrain_coordinator.core.balance import ShardInLane, Worker, balance
 from doctrain_coordinator.core.first_seen import FirstSeen
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import yields
@@ -34,9 +34,9 @@ class Balancing:
         workers = {row["id"]: row["lanes"] for row in await self._c.fetch(SQL["workers"])}
         shards = await self._c.fetch(SQL["in_lanes"], list(workers))
         ages = self._seen.ages(now, map(_key, shards))
-        running: dict[int, list[Running]] = {session: [] for session in workers}
+        running: dict[int, list[ShardInLane]] = {session: [] for session in workers}
         for row in shards:
-            running[row["holder"]].append(Running(*_key(row), row["left_open"], ages[_key(row)], row["yields"]))
+            running[row["holder"]].append(ShardInLane(*_key(row), row["left_open"], ages[_key(row)], row["yields"]))
         moved = balance([Worker(lanes, running[session]) for session, lanes in workers.items()])
         if not moved or await self._c.fetchval(SQL["granted"]):
             return

@@ -15,7 +15,7 @@ from functools import partial
 
 from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.concurrency import ConcurrencyPolicy, Decision, Fleet, Marks, Plan
+from doctrain_coordinator.core.concurrency import BurstPlan, ConcurrencyPolicy, Decision, Fleet, Marks
 from doctrain_coordinator.core.load import Load
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
@@ -90,7 +90,7 @@ class ConcurrencyControl:
         for decision in self._policy.decide(time.monotonic(), fleet, plans):
             await self._carry_out(decision)
 
-    async def _seen(self) -> tuple[Fleet, Sequence[Plan]] | None:
+    async def _seen(self) -> tuple[Fleet, Sequence[BurstPlan]] | None:
         """None while no plan may burst, which costs one statement."""
         async with postgres.acquired(self._pool, "looking at the plans' concurrency", seconds=READ_SECONDS) as c:
             bursting = await c.fetch(SQL["bursting"])
@@ -120,9 +120,9 @@ class ConcurrencyControl:
         log.info("Plan %s allows %d documents at once instead of %d: %s", decision.plan, decision.after, decision.before, decision.reason)
 
 
-def _plan(plan: Record, demand: Record | None) -> Plan:
+def _plan(plan: Record, demand: Record | None) -> BurstPlan:
     seen = {name: demand[name] for name in ("held_back", "backlog", "wait", "most_used")} if demand is not None else {}
-    return Plan(**plan, **seen)
+    return BurstPlan(**plan, **seen)
 
 
 def _fleet(workers: Sequence[Record], loads: Loads, dependencies: Dependencies, *, busy: int, deprived: int) -> Fleet:

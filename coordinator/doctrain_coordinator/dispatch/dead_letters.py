@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from doctrain_coordinator import metrics
-from doctrain_coordinator.core.dead_letters import Grant, explain
+from doctrain_coordinator.core.dead_letters import DeadGrant, explain
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import messages
 from doctrain_mesh import postgres
@@ -41,7 +41,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """Takes in what the broker put aside; each coordinator has one. ``run`` is supervised by the application."""
+    """Takes in what the broker put aside; one a pool. ``run`` is supervised by the application."""
 
     def __init__(self, pool: Pool, broker: Broker) -> None:
         self._pool, self._broker = pool, broker
@@ -66,7 +66,7 @@ class DeadLetters:
         shard, number = messages.grant_of(message)
         async with postgres.acquired(self._pool, "keeping a dead letter", seconds=STORE_SECONDS) as c, c.transaction():
             row = await c.fetchrow(SQL["shard"], shard)
-            grant = Grant(number, row["number"], ShardState(row["state"])) if row is not None else None
+            grant = DeadGrant(number, row["number"], ShardState(row["state"])) if row is not None else None
             sentence = explain(grant)
             await c.execute(SQL["keep"], cause, shard, number, sentence)
             await c.execute(SQL["trim"], KEPT)

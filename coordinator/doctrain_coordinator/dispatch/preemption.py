@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 
 from doctrain_coordinator.core.first_seen import FirstSeen
-from doctrain_coordinator.core.lane_shares import Demand, Preemption, Running, Waiting, lanes_for, preempt
+from doctrain_coordinator.core.lane_shares import Demand, LaneUse, Preemption, Waiting, lanes_for, preempt
 from doctrain_coordinator.core.received_service import ReceivedService
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import yields
@@ -65,7 +65,7 @@ class Preemptions:
         plans = {row["tenant"]: row for row in (*shards, *pending)}
         self._service.attend(plans)
         ready = {row["tenant"]: lanes_for(row["slots"] - row["used"], row["widths"]) for row in pending}
-        running: dict[int, list[Running]] = {tenant: [] for tenant in plans}
+        running: dict[int, list[LaneUse]] = {tenant: [] for tenant in plans}
         waiting: dict[int, list[Waiting]] = {tenant: [] for tenant in plans}
         ages = self._seen.ages(now, (_key(row) for row in shards if not row["waiting"]))
         for row in shards:
@@ -73,7 +73,7 @@ class Preemptions:
             if row["waiting"]:
                 waiting[row["tenant"]].append(Waiting(*key, self._places[key]))
             elif not row["yields"]:
-                running[row["tenant"]].append(Running(*key, ages[key]))
+                running[row["tenant"]].append(LaneUse(*key, ages[key]))
         return [
             Demand(
                 tenant,

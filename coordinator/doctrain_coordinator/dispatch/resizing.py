@@ -12,7 +12,7 @@ from itertools import chain, groupby
 
 from doctrain_coordinator import metrics
 from doctrain_coordinator.core.lane_shares import Preemption
-from doctrain_coordinator.core.resizing import Held, Resizing, Sized, resize
+from doctrain_coordinator.core.resizing import InFlight, Resizing, Sized, resize
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.dispatch import preemption
 from doctrain_mesh.postgres import Connection, Record, statements
@@ -56,10 +56,10 @@ class Resizings:
         return {row["id"] for row in await self._c.fetch(SQL["lock_tenants"], list(tenants))} if tenants else set()
 
 
-def _held(rows: Sequence[Record]) -> Iterator[Held]:
+def _held(rows: Sequence[Record]) -> Iterator[InFlight]:
     for tenant, group in groupby(rows, key=lambda row: row["tenant"]):
         shards = list(group)
-        yield Held(tenant, shards[0]["slots"], shards[0]["waits"], [_sized(row) for row in shards])
+        yield InFlight(tenant, shards[0]["slots"], shards[0]["waits"], [_sized(row) for row in shards])
 
 
 def _sized(row: Record) -> Sized:

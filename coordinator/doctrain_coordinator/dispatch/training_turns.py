@@ -7,7 +7,7 @@ import time
 
 from doctrain_coordinator.core.first_seen import FirstSeen
 from doctrain_coordinator.core.states import ShardState, TrainingState
-from doctrain_coordinator.core.training_turns import Running, choose
+from doctrain_coordinator.core.training_turns import TurnHolder, choose
 from doctrain_coordinator.dispatch import yields
 from doctrain_mesh.postgres import Connection, statements
 
@@ -27,7 +27,8 @@ class TrainingTurns:
         rows = await self._c.fetch(SQL["running"])
         ages = self._seen.ages(time.monotonic(), ((row["id"], row["number"]) for row in rows))
         running = [
-            Running(row["tenant"], row["training"], row["id"], row["number"], row["width"], ages[row["id"], row["number"]]) for row in rows
+            TurnHolder(row["tenant"], row["training"], row["id"], row["number"], row["width"], ages[row["id"], row["number"]])
+            for row in rows
         ]
         if told := choose(running):
             log.debug("%d shards make room for other trainings of their tenants.", await yields.tell(self._c, told))

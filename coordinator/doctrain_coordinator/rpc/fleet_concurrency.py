@@ -9,7 +9,7 @@ from doctrain.v1 import fleet_pb2_grpc
 from doctrain_coordinator.rpc import deeds
 from doctrain_coordinator.rpc.plan_requests import MOST_SLOTS
 from doctrain_coordinator.rpc.violations import check_name, check_reason, limit
-from doctrain_coordinator.tenants.concurrency import Concurrency, Decision, Order, PlanLimits, Subject
+from doctrain_coordinator.tenants.concurrency import Concurrency, ConcurrencyOrder, PastDecision, PlanLimits, Subject
 from doctrain_mesh.errors import invalid_field
 
 
@@ -70,7 +70,7 @@ def _plan(plan: PlanLimits) -> pb.PlanConcurrency:
     )
 
 
-def _order(order: Order) -> pb.ConcurrencyOrder:
+def _order(order: ConcurrencyOrder) -> pb.ConcurrencyOrder:
     whom = {"plan": order.subject.plan} if order.subject.plan else {"tenant_id": order.subject.tenant}
     message = pb.ConcurrencyOrder(
         subject=pb.ConcurrencySubject(**whom),
@@ -83,7 +83,7 @@ def _order(order: Order) -> pb.ConcurrencyOrder:
     return message
 
 
-def _decision(decision: Decision) -> pb.ConcurrencyDecision:
+def _decision(decision: PastDecision) -> pb.ConcurrencyDecision:
     message = pb.ConcurrencyDecision(
         plan=decision.plan, slots_before=decision.slots_before, slots_after=decision.slots_after, reason=decision.reason
     )

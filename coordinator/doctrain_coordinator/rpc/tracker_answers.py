@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from doctrain_coordinator.core.ledger import Begun, Recorded
 from doctrain_coordinator.core.states import Order
-from doctrain_coordinator.tracking.heartbeats import Standing
+from doctrain_coordinator.tracking.heartbeats import SessionStanding
 from doctrain_coordinator.tracking.opened import Opened
 from doctrain_coordinator.tracking.sessions import Attachment
 from doctrain_mesh.v1 import tracker_pb2 as pb
@@ -83,7 +83,7 @@ def block(sequence: int, hold: tuple[int, int], outcome: Recorded, done: bool, i
     return pb.BlockAnswer(sequence=sequence, shard=_ref(hold), outcome=_RECORDED[outcome], invalid=invalid, shard_done=done)
 
 
-def heartbeat(sequence: int, standing: Standing) -> pb.HeartbeatAnswer:
+def heartbeat(sequence: int, standing: SessionStanding) -> pb.HeartbeatAnswer:
     """What stands of a session: orders, widths, and shards that are not its own."""
     return pb.HeartbeatAnswer(
         sequence=sequence,

@@ -23,7 +23,7 @@ from doctrain_coordinator.rpc.tracker_hand_backs import HandBackQueue
 from doctrain_coordinator.rpc.tracker_outbox import Outbox
 from doctrain_coordinator.tracking.commits import Committer
 from doctrain_coordinator.tracking.handback import HandBacks
-from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, Standing
+from doctrain_coordinator.tracking.heartbeats import Beat, Heartbeats, SessionStanding
 from doctrain_coordinator.tracking.items import Begin, BegunShard, Report
 from doctrain_coordinator.tracking.lost_sessions import Spawn
 from doctrain_coordinator.tracking.opened import OpenDocuments
@@ -184,7 +184,7 @@ class Stream:
         count, sequence = self._asked.heartbeat(), heartbeat.sequence
         held = {ref.shard: (ref.number, ref.resize) for ref in heartbeat.held}
 
-        def answer(standing: Standing) -> None:
+        def answer(standing: SessionStanding) -> None:
             if standing.beat is not None:
                 self._attachment.beaten(standing.beat)
             self.outbox.heartbeat(tracker_answers.heartbeat(sequence, standing))

@@ -31,7 +31,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ConcurrencyOrder:
     """An order that a plan or a tenant has exactly (``pins``), or at most, so many documents at once. ``ordered_by`` is a key's number."""
 
     subject: Subject
@@ -50,12 +50,12 @@ class PlanLimits:
     slots: int
     burst_slots: int
     allowed: int
-    order: Order | None
+    order: ConcurrencyOrder | None
     current: int
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PastDecision:
     """What the leader made of a plan's ``allowed``."""
 
     decided_at: datetime
@@ -66,12 +66,12 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AllLimits:
     """All limits, and the newest decisions first."""
 
     plans: Sequence[PlanLimits]
-    tenant_orders: Sequence[Order]
-    decisions: Sequence[Decision]
+    tenant_orders: Sequence[ConcurrencyOrder]
+    decisions: Sequence[PastDecision]
 
 
 class Concurrency:
@@ -80,13 +80,13 @@ class Concurrency:
     def __init__(self, pool: Pool, changes: Changes) -> None:
         self._pool, self._changes = pool, changes
 
-    async def standing(self, decisions: int) -> Standing:
+    async def standing(self, decisions: int) -> AllLimits:
         """How it stands, with so many decisions."""
         async with postgres.acquired(self._pool, "reading the limits on concurrency", seconds=SECONDS) as c:
             plans = [_plan(row) for row in await c.fetch(SQL["plans"])]
             orders = [_order(Subject(tenant=row["name"]), row) for row in await c.fetch(SQL["tenant_orders"])]
-            newest = [Decision(**row) for row in await c.fetch(SQL["decisions"], decisions)]
-        return Standing(plans, orders, newest)
+            newest = [PastDecision(**row) for row in await c.fetch(SQL["decisions"], decisions)]
+        return AllLimits(plans, orders, newest)
 
     async def order(self, subject: Subject, slots: int, *, pins: bool, reason: str, deed: Deed) -> None:
         """Gives the order, in place of any before."""
@@ -122,5 +122,5 @@ def _plan(row: Record) -> PlanLimits:
     return PlanLimits(row["name"], row["slots"], row["burst_slots"], row["allowed"], order, row["current"])
 
 
-def _order(subject: Subject, row: Record) -> Order:
-    return Order(subject, row["pins"], row["ordered"], row["reason"], row["ordered_by"], row["ordered_at"])
+def _order(subject: Subject, row: Record) -> ConcurrencyOrder:
+    return ConcurrencyOrder(subject, row["pins"], row["ordered"], row["reason"], row["ordered_by"], row["ordered_at"])

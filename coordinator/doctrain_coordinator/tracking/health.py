@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.health import HealthPolicy, Limits, Sight, Verdict
+from doctrain_coordinator.core.health import Fitness, HealthLimits, HealthPolicy, Sight
 from doctrain_coordinator.core.states import SessionState
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
 from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
@@ -28,9 +28,9 @@ LOOK_SECONDS = 2.0
 WRITE_SECONDS = 10.0
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> HealthLimits:
     """When a worker is not well."""
-    return Limits(
+    return HealthLimits(
         memory_share=settings.health_memory_share,
         disk_free_share=settings.health_disk_free_share,
         loop_lag_seconds=settings.health_loop_lag_seconds,
@@ -49,7 +49,7 @@ class HealthWatch:
     """
 
     def __init__(
-        self, pool: Pool, records: WorkerRecords, orders: WorkerOrders, changes: Changes, *, limits: Limits, leads: Callable[[], bool]
+        self, pool: Pool, records: WorkerRecords, orders: WorkerOrders, changes: Changes, *, limits: HealthLimits, leads: Callable[[], bool]
     ) -> None:
         self._pool, self._records, self._orders, self._changes = pool, records, orders, changes
         self._limits, self._leads = limits, leads
@@ -77,7 +77,7 @@ class HealthWatch:
             _tell(sight, verdict)
         self._tell_alarm(alarm([(sight.worker_id, verdicts[sight.session]) for sight in fleet]))
 
-    async def _write(self, verdicts: Mapping[int, Verdict]) -> None:
+    async def _write(self, verdicts: Mapping[int, Fitness]) -> None:
         rows = [(session, verdict.unfit, verdict.spared) for session, verdict in sorted(verdicts.items())]
         async with postgres.acquired(self._pool, "writing the workers' health", seconds=WRITE_SECONDS) as c:
             await c.executemany(SQL["judge"], rows)
@@ -93,7 +93,7 @@ def _sight(worker: LiveSession, loads: Loads, *, kept_out: bool) -> Sight:
     return Sight(worker.worker_id, worker.id, worker.verdict, kept_out, loads.of(worker.worker_id, worker.id))
 
 
-def _tell(sight: Sight, verdict: Verdict) -> None:
+def _tell(sight: Sight, verdict: Fitness) -> None:
     if verdict.unfit is None:
         log.info("Worker %s is fit again.", sight.worker_id)
     elif verdict.unfit != sight.standing.unfit:

@@ -25,7 +25,7 @@ GATHER_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SessionStanding:
     """What stands of a session: None for ``beat`` when it is lost; orders as (shard, number, kind).
 
     ``resizes`` are (shard, number, width, resize), of shards whose last change the heartbeat did not name.
@@ -56,7 +56,7 @@ class Beat:
     unsubscribed: bool
     held: Mapping[int, tuple[int, int]]
     asked: Callable[[], set[int]]
-    answer: Callable[[Standing], None]
+    answer: Callable[[SessionStanding], None]
     over: Callable[[], bool]
     unnamed: list[tuple[int, int]] = field(default_factory=list)
 
@@ -114,7 +114,7 @@ class Heartbeats:
         for shard in held:
             by_holder.setdefault(shard["holder"], []).append(shard)
         for beat in newest.values():
-            standing = Standing(None)
+            standing = SessionStanding(None)
             if (counted := alive.get(beat.session)) is not None:
                 standing = _standing(beat, counted, intakes[beat.session], by_holder.get(beat.session, []))
             beat.answer(standing)
@@ -139,7 +139,7 @@ class Heartbeats:
             log.warning("They are released after a later heartbeat: %s", error)
 
 
-def _standing(beat: Beat, counted: int, intake: Intake, shards: Sequence[Record]) -> Standing:
+def _standing(beat: Beat, counted: int, intake: Intake, shards: Sequence[Record]) -> SessionStanding:
     own = {shard["id"]: shard["number"] for shard in shards}
     asked = beat.asked()
     orders, resizes = [], []
@@ -154,7 +154,7 @@ def _standing(beat: Beat, counted: int, intake: Intake, shards: Sequence[Record]
         if (order := _order(shard, intake)) is not None:
             orders.append((shard["id"], shard["number"], order))
     foreign = [(s, n) for s, (n, _) in beat.held.items() if own.get(s) != n and s not in asked]
-    return Standing(counted, orders, foreign, cordoned=intake is not Intake.OPEN, resizes=resizes)
+    return SessionStanding(counted, orders, foreign, cordoned=intake is not Intake.OPEN, resizes=resizes)
 
 
 def _narrowed(beat: Beat, shard: Record) -> tuple[int, int, int, int] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from doctrain_coordinator import metrics
 from doctrain_coordinator.changes import Changes
-from doctrain_coordinator.core.charging import Blame, Budgets, Held, Verdict, judge
+from doctrain_coordinator.core.charging import Blame, Budgets, Judgement, LostShard, judge
 from doctrain_coordinator.core.ledger import TrainingRow
 from doctrain_coordinator.core.states import DocumentState, ErrorClass, SessionState, ShardState
 from doctrain_coordinator.outcomes import Outcomes
@@ -121,7 +121,7 @@ class TakeBacks:
     async def _free(self, c: Connection, shard: Record, training: TrainingRow, blame: Blame, outcomes: Outcomes) -> _Charge:
         version = training.touch()
         fences = shard["fences"] if shard["fenced_open"] == shard["open"] else 0  # else something was recorded since
-        verdict, still_open = Verdict(shard["losses"], tuple(shard["suspects"]), fences=fences), shard["open"]
+        verdict, still_open = Judgement(shard["losses"], tuple(shard["suspects"]), fences=fences), shard["open"]
         if shard["state"] == ShardState.STOPPING:
             state = ShardState.CANCELLED
         else:
@@ -136,14 +136,14 @@ class TakeBacks:
         counted = verdict.losses == shard["losses"] + 1
         return _Charge("loss" if counted else "", only_counted=counted and verdict.suspects == tuple(shard["suspects"]))
 
-    async def _held(self, c: Connection, shard: Record, fences: int) -> Held:
+    async def _held(self, c: Connection, shard: Record, fences: int) -> LostShard:
         trial, last = shard["trial"], shard["first"] + shard["count"] - 1
         wanted = trial is not None or shard["losses"] + 1 >= self._budgets.before_trial
         ordinals = await open_ordinals(c, shard["training"], shard["first"], last) if wanted else []
         trial_losses = await c.fetchval(SQL["document_losses"], shard["training"], trial) if trial is not None else 0
-        return Held(shard["width"], shard["losses"], shard["suspects"], trial, trial_losses or 0, shard["running"], ordinals, fences)
+        return LostShard(shard["width"], shard["losses"], shard["suspects"], trial, trial_losses or 0, shard["running"], ordinals, fences)
 
-    async def _charge_document(self, c: Connection, shard: Record, verdict: Verdict, training: TrainingRow, outcomes: Outcomes) -> int:
+    async def _charge_document(self, c: Connection, shard: Record, verdict: Judgement, training: TrainingRow, outcomes: Outcomes) -> int:
         if verdict.charged_document is None:
             return 0
         if not verdict.fails:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from doctrain_coordinator.core.health import Verdict
+from doctrain_coordinator.core.health import Fitness
 from doctrain_coordinator.core.states import SessionState, ShardState
 from doctrain_mesh import postgres
 from doctrain_mesh.postgres import Connection, Pool, statements
@@ -39,13 +39,13 @@ class LiveSession:
     slots: int
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Fitness:
         """What was last judged of its health."""
-        return Verdict(self.unfit, self.spared)
+        return Fitness(self.unfit, self.spared)
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class IntakeCounts:
     """How many workers in session take new shards, and how many do not, each by one cause."""
 
     taking: int
@@ -77,11 +77,11 @@ class Intake:
         return "" if self.taking else self.kept_out or "No worker is connected."
 
 
-async def read_intake(c: Connection) -> Intake:
+async def read_intake(c: Connection) -> IntakeCounts:
     """As it stands."""
     row = await c.fetchrow(SQL["intake"])
     assert row is not None
-    return Intake(**row)
+    return IntakeCounts(**row)
 
 
 async def live_workers(pool: Pool) -> list[LiveSession]:
@@ -90,7 +90,7 @@ async def live_workers(pool: Pool) -> list[LiveSession]:
         return [LiveSession(**row) for row in await c.fetch(SQL["workers"])]
 
 
-def alarm(workers: Iterable[tuple[str, Verdict]]) -> str:
+def alarm(workers: Iterable[tuple[str, Fitness]]) -> str:
     """What to tell of workers, by their names, that are not well and work all the same; empty when there is none."""
     spared = [(name, verdict.unfit) for name, verdict in workers if verdict.spared]
     if not spared:
@@ -101,4 +101,4 @@ def alarm(workers: Iterable[tuple[str, Verdict]]) -> str:
 
 async def health_alarm(c: Connection) -> str:
     """The alarm that stands."""
-    return alarm([(row["worker_id"], Verdict(row["unfit"], spared=True)) for row in await c.fetch(SQL["spared"])])
+    return alarm([(row["worker_id"], Fitness(row["unfit"], spared=True)) for row in await c.fetch(SQL["spared"])])

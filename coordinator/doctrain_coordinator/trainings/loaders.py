@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.core.turns import Rota, Turn
+from doctrain_coordinator.core.turns import LoadTurn, Rota
 from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings import endings, storing, unfinished
@@ -144,7 +144,7 @@ class Loaders:
         async with postgres.available("counting lanes", c):
             lanes = await storing.count_lanes(c)
         loaded, expected = of.loaded, of.load_count or LIKELY_DOCUMENTS
-        turn = Turn(time.monotonic(), TURN_SECONDS, QUIET_SECONDS)
+        turn = LoadTurn(time.monotonic(), TURN_SECONDS, QUIET_SECONDS)
         async with unfinished.remaining(c, of, self._sources) as chunks:
             async for chunk in chunks:
                 if chunk is None:

@@ -80,7 +80,7 @@ async def embedded_mesh(
         yield Embedded(served.address, served.dashboard, keys["tenant_key"], keys["operator_key"], profile, database_url)
 
 
-async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
+async def _keys(file: Path, served: coordinator.RunningCoordinator) -> dict[str, str]:
     """The keys of this folder's mesh, in a file that only its owner reads: made on first use, an operator's also if it is out of force."""
     kept = kept_keys(file.parent)
     if kept and await served.keys.knows(kept["worker_key"]):
@@ -98,7 +98,7 @@ async def _keys(file: Path, served: coordinator.Running) -> dict[str, str]:
     return made
 
 
-async def _key(served: coordinator.Running, role: int, tenant_id: str = "") -> str:
+async def _key(served: coordinator.RunningCoordinator, role: int, tenant_id: str = "") -> str:
     return (await served.keys.create(role, tenant_id, "doctrain dev")).key
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.balance import SETTLED_SECONDS, Running, Worker, balance
+from doctrain_coordinator.core.balance import SETTLED_SECONDS, ShardInLane, Worker, balance
 
 
 def _worker(lanes: int, running: int, *, first: int = 1, left: int = 10, seconds: float = SETTLED_SECONDS, yielding: int = 0) -> Worker:
-    return Worker(lanes, [Running(first + place, 1, left + place, seconds, place < yielding) for place in range(running)])
+    return Worker(lanes, [ShardInLane(first + place, 1, left + place, seconds, place < yielding) for place in range(running)])
 
 
 def _told(fleet: list[Worker], moved: list[tuple[int, int]]) -> list[Worker]:
@@ -77,7 +77,7 @@ def test_afterwards_nothing_more_is_to_move(fleet: list[Worker]) -> None:
         counts[place] += 1
         taken -= 1
     after = [
-        Worker(worker.lanes, [Running(1000 * place + n, 1, 1, SETTLED_SECONDS) for n in range(count)])
+        Worker(worker.lanes, [ShardInLane(1000 * place + n, 1, 1, SETTLED_SECONDS) for n in range(count)])
         for place, (worker, count) in enumerate(zip(fleet, counts, strict=True))
     ]
     if all(one.seconds >= SETTLED_SECONDS for worker in fleet for one in worker.running):

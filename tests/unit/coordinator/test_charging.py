@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from doctrain_coordinator.core.charging import FREE_FENCES, Blame, Budgets, Held, Verdict, charge, judge
+from doctrain_coordinator.core.charging import FREE_FENCES, Blame, Budgets, Judgement, LostShard, charge, judge
 
 BUDGETS = Budgets(before_trial=2, on_trial=3)
 
 
 @st.composite
-def helds(draw: st.DrawFn) -> Held:
+def helds(draw: st.DrawFn) -> LostShard:
     opened = sorted(draw(st.sets(st.integers(0, 30), min_size=1, max_size=12)))
-    return Held(
+    return LostShard(
         width=draw(st.integers(1, 5)),
         losses=draw(st.integers(0, 5)),
         suspects=sorted(draw(st.sets(st.sampled_from(opened)))),
@@ -28,7 +28,7 @@ def helds(draw: st.DrawFn) -> Held:
 
 
 @given(helds())
-def test_only_a_document_on_trial_is_charged(held: Held) -> None:
+def test_only_a_document_on_trial_is_charged(held: LostShard) -> None:
     verdict = charge(held, BUDGETS)
     if held.trial is not None and held.trial in held.open:
         assert verdict.charged_document == held.trial
@@ -42,14 +42,14 @@ def test_only_a_document_on_trial_is_charged(held: Held) -> None:
 
 
 @given(helds())
-def test_suspects_are_open_and_no_innocent_crowd(held: Held) -> None:
+def test_suspects_are_open_and_no_innocent_crowd(held: LostShard) -> None:
     verdict = charge(held, BUDGETS)
     assert set(verdict.suspects) <= set(held.open)
     assert len(set(verdict.suspects) - set(held.suspects)) <= len(held.running) + held.width
 
 
 @given(helds())
-def test_what_ran_is_suspected_once_the_losses_are_too_many(held: Held) -> None:
+def test_what_ran_is_suspected_once_the_losses_are_too_many(held: LostShard) -> None:
     verdict = charge(held, BUDGETS)
     if verdict.charged_document is None and verdict.losses >= BUDGETS.before_trial:
         assert set(held.running) & set(held.open) <= set(verdict.suspects)
@@ -57,8 +57,8 @@ def test_what_ran_is_suspected_once_the_losses_are_too_many(held: Held) -> None:
 
 
 def test_a_first_loss_suspects_nobody() -> None:
-    held = Held(width=5, losses=0, suspects=(), trial=None, trial_losses=0, running=(3, 4), open=(3, 4, 5))
-    assert charge(held, BUDGETS) == Verdict(1, ())
+    held = LostShard(width=5, losses=0, suspects=(), trial=None, trial_losses=0, running=(3, 4), open=(3, 4, 5))
+    assert charge(held, BUDGETS) == Judgement(1, ())
 
 
 @given(st.integers(2, 40), st.data())
@@ -77,7 +77,7 @@ def test_a_poison_document_is_found_and_fails_alone(count: int, data: st.DataObj
                     break
                 opened.remove(suspect)
                 suspects = tuple(o for o in suspects if o != suspect)
-            held = Held(1, losses, suspects, trial, trial_losses, (), opened)
+            held = LostShard(1, losses, suspects, trial, trial_losses, (), opened)
             if trial is None:
                 continue
         else:
@@ -85,7 +85,7 @@ def test_a_poison_document_is_found_and_fails_alone(count: int, data: st.DataObj
             done = data.draw(st.integers(max(0, place - 4), place))
             del opened[:done]
             stale = data.draw(st.booleans())
-            held = Held(5, losses, (), None, 0, () if stale else opened[:5], opened)
+            held = LostShard(5, losses, (), None, 0, () if stale else opened[:5], opened)
         verdict = charge(held, BUDGETS)
         assert verdict.charged_document in {None, poison}
         if verdict.fails:
@@ -96,9 +96,9 @@ def test_a_poison_document_is_found_and_fails_alone(count: int, data: st.DataObj
 
 
 @given(helds(), st.integers(0, 2 * FREE_FENCES))
-def test_a_few_fences_cost_nothing_and_more_without_a_result_between_cost_as_losses_do(held: Held, fences: int) -> None:
+def test_a_few_fences_cost_nothing_and_more_without_a_result_between_cost_as_losses_do(held: LostShard, fences: int) -> None:
     held = replace(held, fences=fences)
-    free = Verdict(held.losses, tuple(held.suspects), fences=fences + 1)
+    free = Judgement(held.losses, tuple(held.suspects), fences=fences + 1)
     verdict = judge(Blame.FENCED, held, BUDGETS)
     if fences < FREE_FENCES:
         assert verdict == free
@@ -108,9 +108,9 @@ def test_a_few_fences_cost_nothing_and_more_without_a_result_between_cost_as_los
 
 
 @given(helds(), st.integers(0, 2 * FREE_FENCES))
-def test_what_is_nobodys_fault_costs_nothing_and_forgives_no_fence(held: Held, fences: int) -> None:
+def test_what_is_nobodys_fault_costs_nothing_and_forgives_no_fence(held: LostShard, fences: int) -> None:
     held = replace(held, fences=fences)
-    assert judge(Blame.NOBODY, held, BUDGETS) == Verdict(held.losses, tuple(held.suspects), fences=fences)
+    assert judge(Blame.NOBODY, held, BUDGETS) == Judgement(held.losses, tuple(held.suspects), fences=fences)
     assert judge(Blame.CHARGED, held, BUDGETS) == replace(charge(held, BUDGETS), fences=0 if charge(held, BUDGETS).fails else fences)
 
 
@@ -131,7 +131,7 @@ def test_a_document_that_makes_each_of_its_workers_fence_itself_fails_alone(coun
             ended = data.draw(st.integers(max(0, place - width + 1), place))
             del opened[:ended]
         running = () if suspects else opened[:width]
-        held = Held(width, losses, suspects, trial, trial_losses, running, opened, fences if open_then == len(opened) else 0)
+        held = LostShard(width, losses, suspects, trial, trial_losses, running, opened, fences if open_then == len(opened) else 0)
         verdict = judge(Blame.FENCED, held, BUDGETS)
         if verdict.fails:
             assert verdict.charged_document == hog
@@ -157,7 +157,7 @@ class Losses(RuleBasedStateMachine):
         self.failed: list[int] = []
 
     def lost(self, trial: int | None, running: list[int]) -> None:
-        held = Held(
+        held = LostShard(
             1 if self.suspects else self.WIDTH, self.losses, self.suspects, trial, self.trial_losses.get(trial or 0, 0), running, self.open
         )
         verdict = charge(held, BUDGETS)

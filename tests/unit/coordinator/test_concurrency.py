@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.concurrency import ConcurrencyPolicy, Decision, Fleet, Marks, Plan
+from doctrain_coordinator.core.concurrency import BurstPlan, ConcurrencyPolicy, Decision, Fleet, Marks
 from doctrain_coordinator.core.latency import Latency
 from doctrain_coordinator.core.limits import Limit
 
 MARKS = Marks(cpu_share=0.9, memory_share=0.8, loop_lag_seconds=2.0, latency_seconds=0.5, wait_seconds=10.0)
 IDLE = Fleet(lanes=12, busy=2, told=True, cpu=0.2, memory=0.3, loop_lag=0.0, commit=0.02, confirmation=None, deprived=0)
-WAITING = Plan("team", guaranteed=5, burst=20, allowed=5, held_back=1, backlog=40, wait=60.0, most_used=5)
+WAITING = BurstPlan("team", guaranteed=5, burst=20, allowed=5, held_back=1, backlog=40, wait=60.0, most_used=5)
 LOOK_SECONDS = 2.0
 LANE_SLOTS = 2
 
@@ -22,7 +22,7 @@ LANE_SLOTS = 2
 class Course:
     """One plan over time, under a policy whose decisions hold."""
 
-    def __init__(self, plan: Plan = WAITING) -> None:
+    def __init__(self, plan: BurstPlan = WAITING) -> None:
         self.policy, self.plan, self.now = ConcurrencyPolicy(MARKS, LANE_SLOTS), plan, 100.0
         self.decisions: list[Decision] = []
 
@@ -164,7 +164,7 @@ def test_whatever_is_seen_it_stays_between_guarantee_and_burst_and_each_change_h
     guaranteed: int, above: int, cap: int | None, looks: list[tuple[Fleet, int, int, float, int, float]]
 ) -> None:
     policy, now = ConcurrencyPolicy(MARKS, LANE_SLOTS), 0.0
-    plan = Plan("team", guaranteed, guaranteed + above, guaranteed, cap=cap)
+    plan = BurstPlan("team", guaranteed, guaranteed + above, guaranteed, cap=cap)
     for fleet, held_back, backlog, wait, most_used, seconds in looks:
         now += seconds
         plan = replace(plan, held_back=held_back, backlog=backlog, wait=wait, most_used=most_used)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.health import FEWEST_TRIES, FIT, LONGEST_WELL_SECONDS, HealthPolicy, Limits, Sight, Verdict
+from doctrain_coordinator.core.health import FEWEST_TRIES, FIT, LONGEST_WELL_SECONDS, Fitness, HealthLimits, HealthPolicy, Sight
 from doctrain_coordinator.core.load import Load
 
-LIMITS = Limits(
+LIMITS = HealthLimits(
     memory_share=0.9,
     disk_free_share=0.05,
     loop_lag_seconds=2.0,
@@ -30,11 +30,11 @@ LOADS = st.sampled_from([None, WELL, ILL])
 class Fleet:
     """Workers that a policy looks at every STEP seconds; its verdicts stand at the next look, as in Postgres."""
 
-    def __init__(self, size: int, limits: Limits = LIMITS) -> None:
+    def __init__(self, size: int, limits: HealthLimits = LIMITS) -> None:
         self.policy, self.now, self.ended = HealthPolicy(limits), 0.0, 0
         self.standing = dict.fromkeys(range(size), FIT)
 
-    def look(self, loads: list[Load | None], kept_out: frozenset[int] = frozenset(), *, progress: bool = True) -> dict[int, Verdict]:
+    def look(self, loads: list[Load | None], kept_out: frozenset[int] = frozenset(), *, progress: bool = True) -> dict[int, Fitness]:
         """One look at all."""
         self.now += STEP
         self.ended += progress
@@ -65,7 +65,7 @@ class Fleet:
 def test_a_worker_that_is_ill_for_a_while_is_out_with_the_reason_and_back_when_it_was_well_for_a_while(load: Load, said: str) -> None:
     fleet = Fleet(2)
     assert fleet.until(load, unfit=True) == pytest.approx(LIMITS.ill_seconds + STEP)
-    assert fleet.standing == {0: Verdict(said), 1: FIT}
+    assert fleet.standing == {0: Fitness(said), 1: FIT}
     assert fleet.until(WELL, unfit=False) == pytest.approx(LIMITS.well_seconds + STEP)
 
 
@@ -130,7 +130,7 @@ def test_what_operators_took_out_counts_and_one_worker_always_works() -> None:
 
 
 def test_a_leader_that_begins_goes_by_the_verdicts_that_stand_and_another_session_begins_fit() -> None:
-    policy, standing = HealthPolicy(LIMITS), Verdict("It was late.")
+    policy, standing = HealthPolicy(LIMITS), Fitness("It was late.")
     assert policy.judge(0.0, [Sight("a", 1, standing, False, None), Sight("b", 2, FIT, False, WELL)])[1] == standing
     assert policy.judge(1.0, [Sight("a", 3, FIT, False, ILL), Sight("b", 2, FIT, False, WELL)])[3] is FIT
 

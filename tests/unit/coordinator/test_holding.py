@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from doctrain_coordinator.core.dead_letters import Grant, explain
+from doctrain_coordinator.core.dead_letters import DeadGrant, explain
 from doctrain_coordinator.core.holding import Facts, KeptOut, Lost, Rule, holds, waiting_reason
 from doctrain_coordinator.core.limits import Limit
 from doctrain_coordinator.core.progress import sentence
@@ -101,15 +101,15 @@ def test_a_retry_says_when() -> None:
     ("grant", "said"),
     [
         (None, "no grant"),
-        (Grant(9, 3, ShardState.PENDING), "never granted"),
-        (Grant(3, 3, ShardState.DONE), "has ended"),
-        (Grant(2, 3, ShardState.DISPATCHED), "no longer in force"),
-        (Grant(3, 3, ShardState.PENDING), "no longer in force"),
-        (Grant(3, 3, ShardState.DISPATCHED), "publishes it again"),
-        (Grant(3, 3, ShardState.RUNNING), "holds its shard already"),
+        (DeadGrant(9, 3, ShardState.PENDING), "never granted"),
+        (DeadGrant(3, 3, ShardState.DONE), "has ended"),
+        (DeadGrant(2, 3, ShardState.DISPATCHED), "no longer in force"),
+        (DeadGrant(3, 3, ShardState.PENDING), "no longer in force"),
+        (DeadGrant(3, 3, ShardState.DISPATCHED), "publishes it again"),
+        (DeadGrant(3, 3, ShardState.RUNNING), "holds its shard already"),
     ],
 )
-def test_a_dead_letter_is_explained(grant: Grant | None, said: str) -> None:
+def test_a_dead_letter_is_explained(grant: DeadGrant | None, said: str) -> None:
     assert said in explain(grant)
 
 

@@ -8,7 +8,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.lane_shares import KEPT_SECONDS, Demand, Preemption, Running, Waiting, lanes_for, preempt, share
+from doctrain_coordinator.core.lane_shares import KEPT_SECONDS, Demand, LaneUse, Preemption, Waiting, lanes_for, preempt, share
 
 LONG = KEPT_SECONDS + 1
 
@@ -21,7 +21,7 @@ def _demand(tenant: int, running: int = 0, waiting: int = 0, pending: int = 0, *
         tenant,
         more.get("weight", 1.0),
         more.get("received", 0.0),
-        [Running(next(shards), 1, seconds) for _ in range(running)],
+        [LaneUse(next(shards), 1, seconds) for _ in range(running)],
         [Waiting(shard := next(shards), 1, shard) for _ in range(waiting)],
         pending,
     )

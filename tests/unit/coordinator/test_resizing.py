@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.resizing import Held, Resizing, Sized, resize
+from doctrain_coordinator.core.resizing import InFlight, Resizing, Sized, resize
 
 LANE_SLOTS = 5
 
@@ -16,8 +16,8 @@ def shard(key: int, width: int, *, open: int = 100, runs: bool = True) -> Sized:
     return Sized(key, 1, width, None, open, runs=runs, suspected=False, leaving=False)
 
 
-def held(slots: int, *shards: Sized, waits: bool = False) -> Held:
-    return Held(1, slots, waits, shards)
+def held(slots: int, *shards: Sized, waits: bool = False) -> InFlight:
+    return InFlight(1, slots, waits, shards)
 
 
 def widths(resizing: Resizing) -> dict[int, int]:
@@ -35,10 +35,10 @@ def shards(draw: st.DrawFn) -> list[Sized]:
     return made
 
 
-tenants = st.builds(Held, st.just(1), st.integers(1, 30), st.booleans(), shards())
+tenants = st.builds(InFlight, st.just(1), st.integers(1, 30), st.booleans(), shards())
 
 
-def applied(tenant: Held, resizing: Resizing, *, confirmed: bool) -> Held:
+def applied(tenant: InFlight, resizing: Resizing, *, confirmed: bool) -> InFlight:
     """The tenant once that is done, and once its workers have confirmed it and handed back what was to go."""
     changed = widths(resizing)
     gone = {key for key, _ in (*resizing.back.withdrawn, *resizing.back.yielding)}
@@ -56,7 +56,7 @@ def applied(tenant: Held, resizing: Resizing, *, confirmed: bool) -> Held:
 
 
 @given(tenants)
-def test_a_limit_is_reached_by_narrowing_alone_or_not_at_all(tenant: Held) -> None:
+def test_a_limit_is_reached_by_narrowing_alone_or_not_at_all(tenant: InFlight) -> None:
     resizing = resize([tenant], LANE_SLOTS)
     staying = [one for one in tenant.shards if not one.leaving]
     back = len(resizing.back.withdrawn) + len(resizing.back.yielding)
@@ -67,7 +67,7 @@ def test_a_limit_is_reached_by_narrowing_alone_or_not_at_all(tenant: Held) -> No
 
 
 @given(tenants)
-def test_what_is_widened_fits_beside_all_that_is_counted(tenant: Held) -> None:
+def test_what_is_widened_fits_beside_all_that_is_counted(tenant: InFlight) -> None:
     resizing = resize([tenant], LANE_SLOTS)
     if resizing.wider:
         after = {one.shard: one.width for one in tenant.shards} | widths(resizing)
@@ -77,7 +77,7 @@ def test_what_is_widened_fits_beside_all_that_is_counted(tenant: Held) -> None:
 
 
 @given(tenants)
-def test_a_shard_is_left_alone_that_has_not_confirmed_is_suspected_or_leaves(tenant: Held) -> None:
+def test_a_shard_is_left_alone_that_has_not_confirmed_is_suspected_or_leaves(tenant: InFlight) -> None:
     changed = widths(resize([tenant], LANE_SLOTS))
     by_key = {one.shard: one for one in tenant.shards}
     for key, width in changed.items():
@@ -92,7 +92,7 @@ def test_a_shard_is_left_alone_that_has_not_confirmed_is_suspected_or_leaves(ten
 
 
 @given(tenants)
-def test_once_it_is_confirmed_nothing_is_changed_back(tenant: Held) -> None:
+def test_once_it_is_confirmed_nothing_is_changed_back(tenant: InFlight) -> None:
     """No flapping: after a decision that was carried out another one has nothing to do, unless something ended meanwhile."""
     first = resize([tenant], LANE_SLOTS)
     assert not resize([applied(tenant, first, confirmed=False)], LANE_SLOTS)
@@ -104,7 +104,7 @@ def test_once_it_is_confirmed_nothing_is_changed_back(tenant: Held) -> None:
 
 
 @given(tenants)
-def test_no_slot_is_idle_that_a_running_shard_could_use(tenant: Held) -> None:
+def test_no_slot_is_idle_that_a_running_shard_could_use(tenant: InFlight) -> None:
     after = applied(tenant, resize([tenant], LANE_SLOTS), confirmed=False)
     free = after.slots - sum(one.width for one in after.shards)
     if free > 0 and not after.waits and not any(one.leaving and one.runs for one in after.shards):

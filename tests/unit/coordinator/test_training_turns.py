@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from doctrain_coordinator.core.training_turns import KEPT_SECONDS, Running, choose
+from doctrain_coordinator.core.training_turns import KEPT_SECONDS, TurnHolder, choose
 
 
-def _running(training: int, shard: int, *, tenant: int = 1, width: int = 5, seconds: float = 1.0) -> Running:
-    return Running(tenant, training, shard, 1, width, seconds)
+def _running(training: int, shard: int, *, tenant: int = 1, width: int = 5, seconds: float = 1.0) -> TurnHolder:
+    return TurnHolder(tenant, training, shard, 1, width, seconds)
 
 
 def test_of_the_training_with_the_most_slots_the_one_that_ran_longest_goes() -> None:

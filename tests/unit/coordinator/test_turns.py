@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.turns import Failure, Rota, Turn, choose
+from doctrain_coordinator.core.turns import LoadFailures, LoadTurn, Rota, choose
 
 
 def test_a_tenant_with_many_loads_delays_no_other() -> None:
@@ -15,7 +15,7 @@ def test_a_tenant_with_many_loads_delays_no_other() -> None:
 
 
 def test_a_turn_ends_for_others_or_for_want_of_documents() -> None:
-    turn = Turn(100.0, seconds=10.0, quiet_seconds=60.0)
+    turn = LoadTurn(100.0, seconds=10.0, quiet_seconds=60.0)
     assert [turn.over(now, crowded=True) for now in (109.9, 110.0)] == [False, True]
     assert [turn.over(now, crowded=False) for now in (110.0, 159.9, 160.0)] == [False, False, True]
     assert turn.fruitless
@@ -48,7 +48,7 @@ def test_a_load_that_fails_rests_longer_each_time_until_something_came_of_it() -
     rota = Rota(2.0, 5.0)
     assert rota.choose([(1, 1), (2, 1)], rota.away(0.0), 1) == [1]
     assert rota.crowded
-    assert [rota.failed(1, 10.0) for _ in range(3)] == [Failure(1, 2.0), Failure(2, 4.0), Failure(3, 5.0)]
+    assert [rota.failed(1, 10.0) for _ in range(3)] == [LoadFailures(1, 2.0), LoadFailures(2, 4.0), LoadFailures(3, 5.0)]
     rota.ended(1, 10.0)
     assert rota.away(14.9) == [1]
     assert rota.away(15.0) == []
