@@ -123,6 +123,9 @@ async def test_a_tenant_is_told_its_limits_and_what_of_them_is_in_use(shell: She
         suspended=True,
         suspend_reason="Unpaid",
         document_bytes=5_000_000,
+        request_bytes=64_000_000,
+        request_documents=20_000,
+        request_fields=500_000,
     )
     told = (await shell("limits")).stdout.splitlines()
     assert told[0] == "Plan team, suspended: Unpaid."
@@ -132,4 +135,6 @@ async def test_a_tenant_is_told_its_limits_and_what_of_them_is_in_use(shell: She
     assert told[7].split()[-2:] == ["-", "2,000,000"]
     assert told[8].split()[-1] == "1,000"
     assert told[9].split()[-2:] == ["5.0", "MB"]
+    assert [line.split()[-1] for line in told[11:]] == ["20,000", "500,000"]
+    assert told[10].split()[-2:] == ["64.0", "MB"]
     assert lines(await shell("limits", "--json"))[0]["slots"] == {"used": "2", "limit": "30"}

@@ -51,7 +51,7 @@ async def test_nothing_is_stored_for_a_dry_run_or_where_the_training_is_there_al
     assert not service.blobs
 
 
-async def test_more_documents_than_a_request_names_go_by_manifest(
+async def test_more_documents_than_an_older_service_takes_in_a_request_go_by_manifest(
     client: AsyncClient, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "MAX_INLINE_DOCUMENTS", 2)
@@ -63,7 +63,7 @@ async def test_more_documents_than_a_request_names_go_by_manifest(
     assert service.blobs[request.manifest_uri].count(b'"document_id"') == 3
 
 
-async def test_what_is_said_of_documents_may_be_too_much_for_a_request(
+async def test_what_is_said_of_documents_may_be_too_much_for_a_request_to_an_older_service(
     client: AsyncClient, service: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "MAX_INLINE_FIELDS", 12)
@@ -73,6 +73,22 @@ async def test_what_is_said_of_documents_may_be_too_much_for_a_request(
     assert service.asked(pb.StartTrainingRequest)[-1].documents
     await client.train_folder(tmp_path, metadata={"a": "1", "b": "2", "c": "3"})
     assert service.asked(pb.StartTrainingRequest)[-1].manifest_uri
+    monkeypatch.setattr(folder, "MAX_INLINE_FIELDS", 14)
+    monkeypatch.setattr(folder, "MAX_INLINE_BYTES", folder.BESIDE_BYTES + 100)
+    await client.train_folder(tmp_path, metadata={"a": "1", "b": "2", "c": "3"})
+    assert service.asked(pb.StartTrainingRequest)[-1].manifest_uri
+
+
+async def test_a_request_has_as_many_fields_as_the_service_tells(client: AsyncClient, service: ScriptedService, tmp_path: Path) -> None:
+    pairs = {str(n): "" for n in range(60)}
+    service.limits.request_fields = 400 * 64 + folder.BESIDE_FIELDS
+    for n in range(401):
+        (tmp_path / f"{n}.txt").write_text(f"document {n}")
+    await client.train_folder(tmp_path, metadata=pairs, validate_only=True)
+    assert service.asked(pb.StartTrainingRequest)[-1].manifest_uri
+    (tmp_path / "400.txt").unlink()
+    await client.train_folder(tmp_path, metadata=pairs, validate_only=True)
+    assert len(service.asked(pb.StartTrainingRequest)[-1].documents) == 400
 
 
 async def test_a_file_that_the_service_would_not_take_is_no_document_of_the_training_whether_it_is_there_already_or_not(

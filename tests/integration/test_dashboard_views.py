@@ -236,7 +236,7 @@ async def test_use_is_seen_by_day_and_by_tenant_and_what_is_left_of_the_plan(mes
         page.press("Usage")
         page.until(lambda: any(" 2 0 0" in row for row in page.texts("tbody tr")), "its own")
         page.press("Limits")
-        page.shows("The plan is paid", "0 of 30", "35 bytes of any number")
+        page.shows("The plan is paid", "0 of 30", "35 bytes of any number", "Documents of one start without a manifest 10,000")
 
     await look(of_operator)
     await look(of_tenant)

@@ -40,6 +40,9 @@ async def test_a_tenant_sees_its_limits_and_what_of_them_is_in_use(postgres: str
             training_documents=20,
             requests_per_second=100.5,
             document_bytes=512 * 2**20,
+            request_bytes=64 * 2**20,
+            request_documents=10_000,
+            request_fields=250_000,
         )
         unused = await other.get_limits()
         assert [one.used for one in (unused.slots, unused.open_trainings, unused.open_documents, unused.upload_bytes)] == [0] * 4

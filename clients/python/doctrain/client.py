@@ -367,10 +367,12 @@ class AsyncClient:
     ) -> training_pb2.StartTrainingResponse:
         """Stores the files of a folder and starts their training.
 
-        Takes the arguments of ``upload_folder`` and ``start_training``. More files than one request may name go by a manifest. Nothing
-        is stored with ``validate_only``, and nothing but that when there is a training of that id already. Raises QuotaExceededError
-        before anything is stored when the plan allows no training of so many documents, or not now, and when it cannot have room for the
-        files, whichever of them are kept already; when it turns out to have none later, what was stored stays until ``drop_uploads``.
+        Takes the arguments of ``upload_folder`` and ``start_training``. Files that are more than one request may name, or of which
+        more is said than it may hold (``get_limits`` tells both), go by a manifest. Nothing is stored with ``validate_only``, and nothing
+        but that when there is a training of that id already. Raises before anything is stored QuotaExceededError when the plan allows no
+        training of so many documents, or not now, and when it cannot have room for the files and their manifest, whichever of them are
+        kept already, and RequestTooLargeError when the service takes no such manifest; when there turns out to be no room later, what was
+        stored stays until ``drop_uploads``.
         """
         words.check_training_task_id(training_task_id)
         return await folder_training.train(

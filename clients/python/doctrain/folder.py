@@ -18,8 +18,12 @@ from pathlib import Path, PurePosixPath
 from doctrain.errors import UsageError
 from doctrain.v1 import training_pb2
 
-MAX_INLINE_DOCUMENTS, MAX_INLINE_FIELDS = 10_000, 200_000
-"""Documents that one StartTraining request may name, and what it says of them; more goes into a manifest."""
+MAX_INLINE_DOCUMENTS, MAX_INLINE_FIELDS, MAX_INLINE_BYTES = 10_000, 200_000, 64 * 2**20
+"""Documents, fields and bytes of one StartTraining request to a service that is older and does not tell what it takes."""
+BESIDE_FIELDS, BESIDE_BYTES = 8, 2**10
+"""More than such a request has beside its documents."""
+FRAME_BYTES = 6
+"""The most that a document takes in a request beside its own bytes: its key and its length."""
 MAX_NAME_BYTES = 512
 """The service takes no longer ids, and a document's id is its path below the folder."""
 ALL_FILES = "**/*"
@@ -116,9 +120,18 @@ def _media_type(path: Path, labels: Labels) -> str:
     return media_type
 
 
-def go_inline(documents: Sequence[training_pb2.DocumentInput]) -> bool:
-    """Whether one StartTraining request may name them all: each is a field, and so is all that is said of it."""
-    return len(documents) <= MAX_INLINE_DOCUMENTS and sum(4 + len(one.metadata) for one in documents) <= MAX_INLINE_FIELDS
+def go_inline(documents: Sequence[training_pb2.DocumentInput], limits: training_pb2.GetLimitsResponse) -> bool:
+    """Whether one StartTraining request may name them all, by what the service takes; more goes into a manifest.
+
+    Each is a field, and so is all that is said of it.
+    """
+    if len(documents) > (limits.request_documents or MAX_INLINE_DOCUMENTS):
+        return False
+    most_fields = limits.request_fields - BESIDE_FIELDS if limits.request_fields else MAX_INLINE_FIELDS
+    if sum(4 + len(one.metadata) for one in documents) > most_fields:
+        return False
+    most_bytes = (limits.request_bytes or MAX_INLINE_BYTES) - BESIDE_BYTES
+    return sum(one.ByteSize() + FRAME_BYTES for one in documents) <= most_bytes
 
 
 def manifest(documents: Iterable[training_pb2.DocumentInput]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,8 @@ async def train(
     limits = await room.limits(client.get_limits())
     found = await storing.scanned(folder, pattern, labels, strict=strict, most_bytes=limits.document_bytes)
     is_known = await _is_known(client, training_task_id, len(found.files))
-    if not is_known:
-        await room.check_files(limits, found.files)
+    manifest_bytes = await manifests.size_for(found, limits)
+    await room.check_files(limits, () if is_known else found.files, manifest_bytes=manifest_bytes)
     stores = not (is_known or validate_only)
     try:
         documents = await storing.documents_of(
@@ -48,7 +49,7 @@ async def train(
             on_skipped=on_skipped,
             on_stored=on_stored if stores else lambda _: None,
         )
-        place = await _place(client, documents, stores=not validate_only)
+        place = await _place(client, documents, limits, stores=not validate_only)
         return await client.start_training(**place, training_task_id=training_task_id, validate_only=validate_only, retrain=retrain)
     except QuotaExceededError as error:
         if not stores:
@@ -56,11 +57,11 @@ async def train(
         raise room.stays(error) from error
 
 
-async def _place(client: AsyncClient, documents: list[training_pb2.DocumentInput], *, stores: bool) -> dict[str, Any]:
+async def _place(client: AsyncClient, documents: list[training_pb2.DocumentInput], limits: room.Limits, *, stores: bool) -> dict[str, Any]:
     """What ``start_training`` is to be given of the documents."""
-    if folders.go_inline(documents):
+    if await asyncio.to_thread(folders.go_inline, documents, limits):
         return {"documents": documents}
-    return await manifests.place(client, folders.manifest(documents), stores=stores)
+    return await manifests.place(client, await asyncio.to_thread(folders.manifest, documents), stores=stores)
 
 
 async def _is_known(client: AsyncClient, training_task_id: str | None, count: int) -> bool:

@@ -26,19 +26,23 @@ async def limits(asked: Awaitable[Limits]) -> Limits:
         return Limits()
 
 
-async def check_files(found: Limits, files: Sequence[Path]) -> None:
-    """Raises QuotaExceededError when there cannot be room for the files; files of the same content count once."""
+async def check_files(found: Limits, files: Sequence[Path], *, manifest_bytes: int = 0) -> None:
+    """Raises QuotaExceededError when there cannot be room for the files and their manifest (0 bytes: it takes none).
+
+    Files of the same content count once.
+    """
     sizes = await asyncio.to_thread(lambda: [size_of(path) for path in files])
-    if _too_many(found, sizes):
-        check_sizes(found, await _sizes_of_contents(files, sizes))
+    others = [manifest_bytes] if manifest_bytes else []
+    if _too_many(found, [*sizes, *others]):
+        what = "these files and their manifest have together" if others else "these files have together" if len(files) > 1 else "this has"
+        check_sizes(found, [*await _sizes_of_contents(files, sizes), *others], what)
 
 
-def check_sizes(found: Limits, sizes: Sequence[int]) -> None:
-    """The same of contents that differ, by how many bytes each has."""
+def check_sizes(found: Limits, sizes: Sequence[int], what: str = "this has") -> None:
+    """The same of contents that differ, by how many bytes each has; ``what`` begins what the error says of them."""
     if not (new := _too_many(found, sizes)):
         return
     kept = found.upload_bytes
-    what = "this has" if len(sizes) == 1 else "these files have together"
     sentence = (
         f"The plan {found.plan} allows {kept.limit:,} bytes of uploads, and {kept.used:,} are kept; {what} {new:,} or more that are not, "
         "so nothing was sent. Delete documents, whose bytes are then removed, drop what no training names (doctrain uploads --drop), or "

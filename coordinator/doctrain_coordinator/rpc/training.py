@@ -16,6 +16,7 @@ from doctrain_coordinator.core.stages import restored_under_way
 from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
 from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads, usage
 from doctrain_coordinator.rpc.interceptors import CALLER, TURN
+from doctrain_coordinator.rpc.policies import policy_of
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.rpc.violations import page_size, states_of
 from doctrain_coordinator.rpc.watching import Watching
@@ -37,6 +38,7 @@ from doctrain_mesh.postgres import Pool
 MOST_ORDINAL = 2**30
 MOST_SHA256 = 2**256 - 1
 DOCUMENTS_A_TURN = 50
+START_TRAINING = policy_of("/doctrain.v1.TrainingService/StartTraining")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return pb.GetUsageResponse(days=usage.messages(await self._parts.usage.read(CALLER.get().tenant, first, last)))
 
     async def GetLimits(self, request: pb.GetLimitsRequest, context: Any) -> pb.GetLimitsResponse:
-        found = await limits.read(self._parts.pool, CALLER.get().tenant)
+        found, of_request = await limits.read(self._parts.pool, CALLER.get().tenant), self._parts.limits
         return pb.GetLimitsResponse(
             plan=found.plan,
             slots=pb.Allowance(used=found.slots_used, limit=found.slots),
@@ -188,7 +190,10 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
             watches=found.watches,
             suspended=found.suspended,
             suspend_reason=found.suspend_reason,
-            document_bytes=self._parts.limits.document_bytes,
+            document_bytes=of_request.document_bytes,
+            request_bytes=of_request.request_bytes,
+            request_documents=of_request.request_documents,
+            request_fields=START_TRAINING.fields(of_request.request_documents),
         )
 
     def _deed(self, task_id: str) -> AbstractContextManager[Deed]:

@@ -82,7 +82,7 @@ async def train(
             from doctrain import manifests
 
             is_uri = "://" in manifest
-            place = {"manifest_uri": manifest} if is_uri else await manifests.place(client, Path(manifest), stores=not dry_run)
+            place = {"manifest_uri": manifest} if is_uri else await manifests.place_of_file(client, Path(manifest), stores=not dry_run)
             started = await client.start_training(**place, training_task_id=training_task_id, validate_only=dry_run, retrain=retrain)
         else:
             from doctrain import storing

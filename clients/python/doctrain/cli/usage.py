@@ -95,12 +95,24 @@ async def limits(session: Session) -> None:
         ("calls a second, at each coordinator", "-", output.limit(found.requests_per_second, "any")),
         ("watches at once, at each coordinator", "-", f"{found.watches or 1_000:,}"),
         ("bytes of one document, of whatever plan", "-", output.size(found.document_bytes)),
+        *_of_request(found),
     ]
     output.print_table(("LIMIT", "USED", "ALLOWED"), rows, nothing="")
 
 
 def _suspended(found: GetLimitsResponse) -> str:
     return f", suspended{f': {found.suspend_reason}' if found.suspend_reason else ''}" if found.suspended else ""
+
+
+def _of_request(found: GetLimitsResponse) -> list[tuple[str, str, str]]:
+    """What one start may be; nothing of a coordinator that does not tell."""
+    if not found.request_bytes:
+        return []
+    return [
+        ("bytes of one start, of whatever plan", "-", output.size(found.request_bytes)),
+        ("documents of one start without a manifest", "-", f"{found.request_documents:,}"),
+        ("fields of one start", "-", f"{found.request_fields:,}"),
+    ]
 
 
 def _allowance(one: Allowance, told: Callable[[int], str] = "{:,}".format) -> tuple[str, str]:

@@ -332,7 +332,9 @@ class StartTrainingRequest(_message.Message):
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentInput]:
-        """The documents: at most 10,000 a request. Exactly one of `documents`, `manifest_uri` and `numbered` is given."""
+        """The documents: at most 10,000 a request, which has 64 MiB at most, unless the operator set other limits (GetLimits tells them). More is
+        REQUEST_TOO_LARGE, and goes by a manifest. Exactly one of `documents`, `manifest_uri` and `numbered` is given.
+        """
 
     @_builtins.property
     def numbered(self) -> Global___NumberedDocuments:
@@ -1571,6 +1573,9 @@ class GetLimitsResponse(_message.Message):
     SUSPENDED_FIELD_NUMBER: _builtins.int
     SUSPEND_REASON_FIELD_NUMBER: _builtins.int
     DOCUMENT_BYTES_FIELD_NUMBER: _builtins.int
+    REQUEST_BYTES_FIELD_NUMBER: _builtins.int
+    REQUEST_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELDS_FIELD_NUMBER: _builtins.int
     plan: _builtins.str
     """The plan whose limits hold."""
     training_documents: _builtins.int
@@ -1585,6 +1590,14 @@ class GetLimitsResponse(_message.Message):
     """Why, in the operator's words; empty when none were given, and while it is not."""
     document_bytes: _builtins.int
     """Bytes of one document, of whatever plan."""
+    request_bytes: _builtins.int
+    """Bytes of one StartTraining request, of whatever plan; 0: the coordinator is older and does not tell."""
+    request_documents: _builtins.int
+    """Documents of one StartTraining request, of whatever plan; 0: the coordinator is older and does not tell."""
+    request_fields: _builtins.int
+    """Fields of one StartTraining request, of whatever plan: its own, its documents, theirs, and each pair of their metadata; 0: the
+    coordinator is older and does not tell.
+    """
     @_builtins.property
     def slots(self) -> Global___Allowance:
         """Documents at once, over all its trainings."""
@@ -1615,10 +1628,13 @@ class GetLimitsResponse(_message.Message):
         suspended: _builtins.bool = ...,
         suspend_reason: _builtins.str = ...,
         document_bytes: _builtins.int = ...,
+        request_bytes: _builtins.int = ...,
+        request_documents: _builtins.int = ...,
+        request_fields: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["open_documents", b"open_documents", "open_trainings", b"open_trainings", "slots", b"slots", "upload_bytes", b"upload_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_bytes", b"document_bytes", "open_documents", b"open_documents", "open_trainings", b"open_trainings", "plan", b"plan", "requests_per_second", b"requests_per_second", "slots", b"slots", "suspend_reason", b"suspend_reason", "suspended", b"suspended", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_bytes", b"document_bytes", "open_documents", b"open_documents", "open_trainings", b"open_trainings", "plan", b"plan", "request_bytes", b"request_bytes", "request_documents", b"request_documents", "request_fields", b"request_fields", "requests_per_second", b"requests_per_second", "slots", b"slots", "suspend_reason", b"suspend_reason", "suspended", b"suspended", "training_documents", b"training_documents", "upload_bytes", b"upload_bytes", "watches", b"watches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,9 @@ export const limits = {
             field, name, field === "watches" ? number(found.watches || 1000) : limit(found[field], number, "any number"),
           ]),
           ["document_bytes", "Bytes of one document, of whatever plan", size(found.document_bytes)],
+          ["request_bytes", "Bytes of one start, of whatever plan", size(found.request_bytes)],
+          ["request_documents", "Documents of one start without a manifest", number(found.request_documents)],
+          ["request_fields", "Fields of one start", number(found.request_fields)],
         ], "")));
     }, SECONDS);
   },
