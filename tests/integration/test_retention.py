@@ -42,13 +42,13 @@ async def test_a_list_goes_on_behind_a_training_that_is_removed_meanwhile(served
         await acme.start_training(
             numbered=pb.NumberedDocuments(uri_template="s3://bucket/{n}", first=0, count=1), training_task_id=f"t{number}"
         )
-    read = Trainings.read
+    read = Trainings._read
 
-    async def read_late(self: Trainings, ids: Collection[int]) -> list[Seen]:
+    async def read_late(self: Trainings, tenant: int | None, ids: Collection[int]) -> list[Seen]:
         await database.execute("delete from training where task_id = 't4'")
-        return await read(self, ids)
+        return await read(self, tenant, ids)
 
-    monkeypatch.setattr(Trainings, "read", read_late)
+    monkeypatch.setattr(Trainings, "_read", read_late)
     assert [one.training_task_id async for one in acme.list_trainings(page_size=2)] == ["t5", "t3", "t2", "t1", "t0"]
     operator = await served.client(await served.key(3))
     assert [one.training.training_task_id async for one in operator.fleet.list_all_trainings(page_size=2)] == ["t5", "t3", "t2", "t1", "t0"]

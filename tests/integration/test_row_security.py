@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from doctrain.errors import TrainingNotFoundError
+from doctrain.errors import DoctrainError, NothingToRetryError, TrainingNotFoundError
 from doctrain_coordinator.search import searching
 from doctrain_coordinator.store import tenant_rows
 from doctrain_coordinator.store.migrate import migrate
@@ -32,6 +32,11 @@ READABLE = {
     "stage_usage": "tenant = $1",
 }
 """The tables that are read for tenants, and which rows are a tenant's."""
+FORGETTING = {
+    "by_task": "select id from training where $1::bigint > 0 and task_id = $2",
+    "list": "select id from training where $1::bigint > 0 and id < $2 and cardinality($3::smallint[]) = 0 order by id desc limit $4",
+}
+"""How trainings are found, by statements that forget their tenant."""
 TABLES = "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')"
 
 
@@ -94,11 +99,7 @@ async def test_a_statement_that_forgets_its_tenant_shows_nothing_of_another(serv
     acme, zebra = [await served.client(await served.key(1, tenant)) for tenant in ("acme", "zebra")]
     [of_acme] = [one.training_task_id async for one in acme.list_trainings()]
     [of_zebra] = [one.training_task_id async for one in zebra.list_trainings()]
-    forgets = {
-        "by_task": "select id from training where $1::bigint > 0 and task_id = $2",
-        "list": "select id from training where $1::bigint > 0 and id < $2 and cardinality($3::smallint[]) = 0 order by id desc limit $4",
-    }
-    for name, statement in forgets.items():
+    for name, statement in FORGETTING.items():
         monkeypatch.setitem(reading.SQL, name, statement)
     with pytest.raises(TrainingNotFoundError):
         await zebra.get_training(of_acme)
@@ -112,6 +113,42 @@ async def test_a_statement_that_forgets_its_tenant_shows_nothing_of_another(serv
     )
     hits = await zebra.search("heron", limit=20)
     assert {hit.snippet for hit in hits} == {"A heron of zebra.", "A stork of zebra."}
+
+
+async def test_a_key_of_anothers_training_is_none_wherever_one_is_shown(served: Coordinators, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the key was come by: here statements forget their tenant, and no role stops them."""
+    acme, zebra = [await served.client(await served.key(1, tenant)) for tenant in ("acme", "zebra")]
+    [of_acme] = [one.training_task_id async for one in acme.list_trainings()]
+    [of_zebra] = [one.training_task_id async for one in zebra.list_trainings()]
+
+    async def in_no_role(c: pools.Connection, tenant: int) -> None:
+        pass
+
+    monkeypatch.setattr(tenant_rows, "only", in_no_role)
+    for name, statement in FORGETTING.items():
+        monkeypatch.setitem(reading.SQL, name, statement)
+    reads: dict[str, Callable[[str], Awaitable[object]]] = {
+        "get": zebra.get_training,
+        "explain": zebra.explain,
+        "documents": lambda training: anext(zebra.list_documents(training)),
+        "watch": lambda training: anext(zebra.watch(training)),
+        "retry": zebra.retry_failed,
+        "delete": lambda training: zebra.delete_documents(training_task_id=training),
+    }
+    shown = []
+    for name, read in reads.items():
+        try:
+            shown.append((name, await read(of_acme)))
+        except TrainingNotFoundError:
+            continue
+        except DoctrainError as error:
+            shown.append((name, error))
+    assert shown == []
+    assert [one.training_task_id async for one in zebra.list_trainings()] == [of_zebra]
+    for name in reads.keys() - {"retry"}:
+        assert await reads[name](of_zebra), name
+    with pytest.raises(NothingToRetryError):
+        await zebra.retry_failed(of_zebra)
 
 
 async def test_a_connection_is_its_owners_again_after_a_read_for_a_tenant(postgres: str) -> None:

@@ -113,7 +113,7 @@ async def test_a_watcher_is_told_the_state_that_a_restored_database_has(served: 
 async def test_a_watcher_that_comes_from_another_coordinator_is_told_nothing_that_was_read_before_it_came(
     postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, was_read, is_told = Trainings.read, asyncio.Event(), asyncio.Event()
+    read, was_read, is_told = Trainings.of_any_tenant, asyncio.Event(), asyncio.Event()
 
     async def first_one_late(trainings: Trainings, ids: Collection[int]) -> list[Seen]:
         found = await read(trainings, ids)
@@ -125,7 +125,7 @@ async def test_a_watcher_that_comes_from_another_coordinator_is_told_nothing_tha
     async with coordinators(postgres, tmp_path, count=2, watch_heartbeat_seconds=HEARTBEAT_SECONDS) as served, asyncio.timeout(20):
         acme = await served.tenant("acme")
         await start(acme, "moved")
-        monkeypatch.setattr(Trainings, "read", first_one_late)
+        monkeypatch.setattr(Trainings, "of_any_tenant", first_one_late)
         early = asyncio.ensure_future(anext(watch(served, "moved")))
         await was_read.wait()
         await acme.pause("moved")
@@ -147,7 +147,7 @@ async def test_trainings_whose_reading_fails_keep_the_watchers_of_others_from_no
     await start(acme, "slow")
     await start(acme, "other")
     slow = await (await served.database()).fetchval("select id from training where task_id = 'slow'")
-    read, overdue, healed = Trainings.read, asyncio.Event(), asyncio.Event()
+    read, overdue, healed = Trainings.of_any_tenant, asyncio.Event(), asyncio.Event()
 
     async def overdue_at_first(trainings: Trainings, ids: Collection[int]) -> list[Seen]:
         if slow in ids and not healed.is_set():
@@ -155,7 +155,7 @@ async def test_trainings_whose_reading_fails_keep_the_watchers_of_others_from_no
             raise StoreUnavailableError("Postgres did not answer.")
         return await read(trainings, ids)
 
-    monkeypatch.setattr(Trainings, "read", overdue_at_first)
+    monkeypatch.setattr(Trainings, "of_any_tenant", overdue_at_first)
     async with asyncio.timeout(20):
         unheard = watch(served, "slow")
         silence = asyncio.ensure_future(anext(unheard))

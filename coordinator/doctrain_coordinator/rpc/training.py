@@ -151,7 +151,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
 
     async def ExplainTraining(self, request: pb.ExplainTrainingRequest, context: Any) -> pb.ExplainTrainingResponse:
         training = await self._find(request.training_task_id)
-        return translate.explained(await self._parts.trainings.explain(training, self._broker_answers))
+        return translate.explained(await self._parts.trainings.explain(CALLER.get().tenant, training, self._broker_answers))
 
     async def UploadDocument(self, request_iterator: AsyncIterator[pb.UploadDocumentRequest], context: Any) -> pb.UploadDocumentResponse:
         stored = await uploads.store(self._parts.uploads, CALLER.get(), request_iterator, self._parts.limits.document_bytes)
@@ -203,7 +203,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         return await self._parts.trainings.find(CALLER.get().tenant, task_id)
 
     async def _as_it_stands(self, training: int) -> pb.Training:
-        return translate.training(await self._parts.trainings.one(training))
+        return translate.training(await self._parts.trainings.one(CALLER.get().tenant, training))
 
     async def _broker_answers(self) -> bool:
         try:

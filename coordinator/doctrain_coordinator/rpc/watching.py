@@ -20,7 +20,7 @@ class Watching:
     """Follows one training for one caller. What is sent is taken from the hub's mailbox, so a slow reader skips states."""
 
     def __init__(self, reads: WatchReads, hub: WatchHub, tenant: int, training: int, heartbeat_seconds: float) -> None:
-        self._hub, self._training, self._heartbeat = hub, training, heartbeat_seconds
+        self._hub, self._tenant, self._training, self._heartbeat = hub, tenant, training, heartbeat_seconds
         self._changed, self._long = ChangedDocuments(reads, tenant, training), LongDocuments(reads, tenant, training)
 
     async def responses(self, resume_position: str, *, documents: bool) -> AsyncIterator[pb.WatchStatusResponse]:
@@ -29,7 +29,7 @@ class Watching:
         known = tokens.read(scope, resume_position, 1, "resume position")[0] if resume_position else 0
         sent, waiting = -1, ""
         clock = asyncio.get_running_loop().time
-        with self._hub.watching(self._training) as mailbox:
+        with self._hub.watching(self._tenant, self._training) as mailbox:
             silent_until = clock() + self._heartbeat
             while True:
                 seen = await mailbox.take(silent_until - clock())

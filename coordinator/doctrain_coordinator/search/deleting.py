@@ -70,7 +70,7 @@ class Deleting:
         """
         caller, until = deed.caller, asyncio.get_running_loop().time() + CALL_SECONDS
         training = await self._trainings.find(caller.tenant, task_id)
-        seen = await self._trainings.one(training)
+        seen = await self._trainings.one(caller.tenant, training)
         if not seen.training.state.ended:
             raise TrainingNotEndedError(
                 f"The training {task_id!r} has not ended; cancel it or wait for its end, or name the documents to delete."

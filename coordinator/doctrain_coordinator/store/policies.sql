@@ -1,5 +1,5 @@
--- What tenants read they read as doctrain_tenant, which sees the rows of one tenant: the one whose number the transaction has set
--- (store/tenant_rows.py, docs/adr/0034). Everything else works over all tenants, as the owner of the tables, for whom no policy holds.
+-- What tenants name or list is looked up as doctrain_tenant, which sees the rows of one tenant: the one whose number the transaction has set
+-- (store/tenant_rows.py, docs/adr/0034 says what). Everything else works as the owner of the tables, for whom no policy holds.
 -- What is not granted here, that role cannot read; it can write nothing.
 
 -- Roles are the server's, not the database's: another database may have made it.

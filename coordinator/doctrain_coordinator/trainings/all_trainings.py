@@ -1,4 +1,4 @@
-"""The trainings of all tenants, for operators: the one read of trainings that asks for no tenant."""
+"""The trainings of all tenants, for operators: a list that asks for no tenant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SQL = statements.of(__name__, TrainingState)
 
 
 class AllTrainings:
-    """Lists them; ``trainings`` reads them as their tenants see them."""
+    """Lists them, each as its tenant sees it."""
 
     def __init__(self, pool: Pool, trainings: Trainings) -> None:
         self._pool, self._trainings = pool, trainings
@@ -26,6 +26,6 @@ class AllTrainings:
         statement = SQL["open" if states and set(states) <= {*TrainingState.OPEN} else "all"]
         async with postgres.acquired(self._pool, "listing all trainings", seconds=READ_SECONDS) as c:
             tenants: dict[int, str] = {row["id"]: row["tenant_id"] for row in await c.fetch(statement, before, list(states), size)}
-        found = {seen.training.id: seen for seen in (await self._trainings.read(tenants) if tenants else ())}
+        found = {seen.training.id: seen for seen in (await self._trainings.of_any_tenant(tenants) if tenants else ())}
         trainings = [(tenant_id, found[training]) for training, tenant_id in tenants.items() if training in found]
         return trainings, min(tenants) if len(tenants) == size else None  # of those some may be removed by now

@@ -56,7 +56,10 @@ class Explained:
 
 
 class Trainings:
-    """Every read checks the tenant: another's training is the same as none.
+    """Every read but ``of_any_tenant`` is of one tenant: another's training is the same as none, also for who has its key.
+
+    Names and lists are looked up in the tenant's role (``store.tenant_rows``). How a training stands is read as the owner of the tables,
+    by statements that ask for the tenant.
 
     Args:
         pool: where they are.
@@ -79,35 +82,39 @@ class Trainings:
             raise unknown
         return training
 
-    async def read(self, ids: Collection[int]) -> list[Seen]:
-        """The trainings as they stand, in no order; unknown ones are left out."""
+    async def of_any_tenant(self, ids: Collection[int]) -> list[Seen]:
+        """The trainings as they stand, whosever they are, in no order; unknown ones are left out. For operators and the hub of watches."""
+        return await self._read(None, ids)
+
+    async def _read(self, tenant: int | None, ids: Collection[int]) -> list[Seen]:
+        """Those of the tenant, or with None of any."""
         async with postgres.acquired(self._pool, "reading trainings", seconds=READ_SECONDS) as c:
-            found = [_view(row) for row in await c.fetch(SQL["progress"], list(ids))]
+            found = [_view(row) for row in await c.fetch(SQL["progress"], list(ids), tenant)]
             idle = [training.id for training in found if not training.state.ended and not training.running]
-            waiting = {row["id"]: row for row in await c.fetch(SQL["waiting"], idle)} if idle else {}
+            waiting = {row["id"]: row for row in await c.fetch(SQL["waiting"], idle, tenant)} if idle else {}
         return [Seen(training, _waiting(training, waiting.get(training.id))) for training in found]
 
-    async def one(self, training: int) -> Seen:
-        """A training as it stands; raises TrainingNotFoundError for one that was removed since it was found."""
-        for seen in await self.read([training]):
+    async def one(self, tenant: int, training: int) -> Seen:
+        """A training as it stands; raises TrainingNotFoundError for another tenant's and for one that was removed since it was found."""
+        for seen in await self._read(tenant, [training]):
             return seen
         raise removed_since()
 
     async def get(self, tenant: int, task_id: str, broker_answers: Callable[[], Awaitable[bool]]) -> Seen:
         """One training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
         training = await self.find(tenant, task_id)
-        seen = await self.one(training)
-        return (await self.explain(training, broker_answers)).seen if _handed_out(seen) else seen
+        seen = await self.one(tenant, training)
+        return (await self.explain(tenant, training, broker_answers)).seen if _handed_out(seen) else seen
 
-    async def explain(self, training: int, broker_answers: Callable[[], Awaitable[bool]]) -> Explained:
-        """What holds one training; the broker is asked only where its answer matters. Raises TrainingNotFoundError."""
-        seen = await self.one(training)
+    async def explain(self, tenant: int, training: int, broker_answers: Callable[[], Awaitable[bool]]) -> Explained:
+        """What holds one training; the broker is asked only where its answer matters. Raises TrainingNotFoundError as ``one`` does."""
+        seen = await self.one(tenant, training)
         waits = seen.training.in_flight > seen.training.running and not seen.training.state.ended
         asked = await broker_answers() if waits else None
         async with postgres.acquired(self._pool, "explaining a training", seconds=READ_SECONDS) as c:
-            waiting = await c.fetchrow(SQL["waiting"], [training])
-            silent = await c.fetchrow(SQL["held_by_silent"], seen.training.tenant, training, self._silent_seconds)
-            ahead = await c.fetch(SQL["ahead"], seen.training.tenant, training, MOST_AHEAD)
+            waiting = await c.fetchrow(SQL["waiting"], [training], tenant)
+            silent = await c.fetchrow(SQL["held_by_silent"], tenant, training, self._silent_seconds)
+            ahead = await c.fetch(SQL["ahead"], tenant, training, MOST_AHEAD)
         if waiting is None:
             raise removed_since()
         assert silent is not None
@@ -132,12 +139,12 @@ class Trainings:
         """Trainings with keys below ``before``, newest first, and before which to go on; None after the last."""
         async with tenant_rows.acquired(self._pool, tenant, "listing trainings") as c:
             ids = [row["id"] for row in await c.fetch(SQL["list"], tenant, before, list(states), size)]
-        found = sorted(await self.read(ids), key=lambda seen: -seen.training.id) if ids else []
+        found = sorted(await self._read(tenant, ids), key=lambda seen: -seen.training.id) if ids else []
         return found, ids[-1] if len(ids) == size else None  # of those some may be removed by now
 
     async def documents(self, tenant: int, training: int, after: int, states: Sequence[int], size: int) -> Page:
-        """Documents with ordinals above ``after`` in some states; raises TrainingNotFoundError."""
-        seen = await self.one(training)
+        """Documents with ordinals above ``after`` in some states; raises TrainingNotFoundError as ``one`` does."""
+        seen = await self.one(tenant, training)
         async with tenant_rows.acquired(self._pool, tenant, "listing documents") as c:
             running = [row["ordinal"] for row in await c.fetch(SQL["running_ordinals"], training)]
             until = after + DOCUMENT_WINDOW

@@ -2,7 +2,8 @@
 select id from training where tenant = $1 and task_id = $2
 
 -- name: progress
--- Trainings as they stand; first_open is the ordinal of the first open document, null when none is open.
+-- Trainings as they stand, of the tenant $2, or of any where it is null; first_open is the ordinal of the first open document, null when
+-- none is open.
 select g.id, g.tenant, g.task_id, g.state, g.paused, g.suspended, (select task_id from training first where first.id = g.retry_of) as retry_of,
     g.sealed, g.total, g.completed, g.failed, g.unchanged, g.version, g.created_at, g.started_at, g.ended_at, g.reason, g.traceparent, g.uri_template, g.number_offset,
     coalesce(flight.documents, 0)::int as in_progress,
@@ -36,15 +37,15 @@ left join lateral (
         and d.ordinal between coalesce(open_shard.first, left_shard.first)
             and coalesce(open_shard.first, left_shard.first) + coalesce(open_shard.count, left_shard.count) - 1
 ) prefix on true
-where g.id = any($1::bigint[])
+where g.id = any($1::bigint[]) and ($2::bigint is null or g.tenant = $2)
 
 -- name: list
 select id from training
 where tenant = $1 and id < $2 and (cardinality($3::smallint[]) = 0 or state = any($3)) order by id desc limit $4
 
 -- name: waiting
--- What may hold trainings back, with what of the fleet does: lanes that take new shards and the shards that want one of them; the workers
--- that stay and are kept from new shards, by why, each once.
+-- What may hold trainings back, of the tenant $2, or of any where it is null, with what of the fleet does: lanes that take new shards and the
+-- shards that want one of them; the workers that stay and are kept from new shards, by why, each once.
 with fleet as materialized (
     select (select taking from fleet_lanes) as lanes,
         (select count(*) from laned_shard)::int as lanes_used,
@@ -69,7 +70,7 @@ left join lateral (
     where s.state = :ShardState.PENDING and s.training = g.id and s.not_before > '-infinity' and s.not_before < 'infinity'
     order by s.not_before limit 1
 ) delayed on true
-where g.id = any($1::bigint[])
+where g.id = any($1::bigint[]) and ($2::bigint is null or g.tenant = $2)
 
 -- name: held_by_silent
 -- Slots that are counted for workers of which nothing has been heard for $3 seconds, and how long ago the last of them was.

@@ -49,7 +49,8 @@ class Retrying:
     async def retry(self, source: int, retry: Retry, deed: Deed) -> Accepted:
         """Stores the training, or finds the one that the same request made before; what is not stored at once is loaded on.
 
-        Raises TrainingExistsError, QuotaExceededError, NothingToRetryError, StoreUnavailableError.
+        Raises TrainingExistsError, QuotaExceededError, NothingToRetryError, StoreUnavailableError, and TrainingNotFoundError where the
+        ``source`` is another tenant's or was removed since it was found.
         """
         caller, task_id = deed.caller, retry.task_id or new_task_id()
         standing = await self._accepting.standing(caller, task_id, retry.request_hash)
@@ -60,7 +61,7 @@ class Retrying:
 
     async def _store(self, source: int, retry: Retry, task_id: str, standing: Standing, deed: Deed) -> Accepted:
         async with postgres.acquired(self._pool, "reading a training", seconds=READ_SECONDS) as c:
-            retried = await c.fetchrow(SQL["retried"], source)
+            retried = await c.fetchrow(SQL["retried"], source, deed.caller.tenant)
         if retried is None:
             raise TrainingNotFoundError(f"There is no training {retry.source_task_id!r} any more.")
         failed = Failed(source, retry.classes)

@@ -29,15 +29,19 @@ TRAININGS_AT_ONCE = 200
 
 
 class Mailbox:
-    """The latest state of one training for one watcher."""
+    """The latest state of one training for one watcher, of the ``tenant`` alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: int) -> None:
+        self._tenant = tenant
         self._latest: Seen | None = None
         self._arrived = asyncio.Event()
         self._end: DoctrainError | None = None
 
-    def put(self, seen: Seen) -> None:
-        """Replaces what is there."""
+    def put(self, seen: Seen | None) -> None:
+        """Replaces what is there; closed with TrainingNotFoundError where there is no such training, or it is another tenant's."""
+        if seen is None or seen.training.tenant != self._tenant:
+            self.close(removed_since())
+            return
         self._latest = seen
         self._arrived.set()
 
@@ -69,12 +73,13 @@ class WatchHub:
         self._closed = False
 
     @contextlib.contextmanager
-    def watching(self, training: int) -> Iterator[Mailbox]:
+    def watching(self, tenant: int, training: int) -> Iterator[Mailbox]:
         """A mailbox that gets the present state soon and every later one, while open; nothing that was read before.
 
-        It is closed with TrainingNotFoundError once the training is removed, and with ShuttingDownError when the hub goes away.
+        It is closed with TrainingNotFoundError where the training is another tenant's and once it is removed, and with ShuttingDownError
+        when the hub goes away.
         """
-        mailbox = Mailbox()
+        mailbox = Mailbox(tenant)
         if self._closed:
             mailbox.close(_shutting_down())
         self._mailboxes.setdefault(training, {})[mailbox] = None
@@ -137,13 +142,10 @@ class WatchHub:
     async def _deliver_some(self, wanted: Sequence[int]) -> None:
         # Whoever comes during the read waits for the next.
         waiting = {training: tuple(self._mailboxes[training]) for training in wanted if training in self._mailboxes}
-        found = {seen.training.id: seen for seen in await self._trainings.read(waiting.keys())}
+        found = {seen.training.id: seen for seen in await self._trainings.of_any_tenant(waiting.keys())}
         for training, mailboxes in waiting.items():
             for mailbox in mailboxes:
-                if training in found:
-                    mailbox.put(found[training])
-                else:
-                    mailbox.close(removed_since())
+                mailbox.put(found.get(training))
 
 
 def _shutting_down() -> ShuttingDownError:

@@ -29,8 +29,12 @@ def _of_task(tx: Transaction, tenant: int, task_id: str) -> list[Row]:
 
 
 @named("trainings.reading")
-async def progress(tx: Transaction, ids: list[int]) -> list[Row]:
-    return [_progress(tx, row) for row in tx.some("training", sorted(ids))]
+async def progress(tx: Transaction, ids: list[int], tenant: int | None) -> list[Row]:
+    return [_progress(tx, row) for row in _of_tenant(tx, ids, tenant)]
+
+
+def _of_tenant(tx: Transaction, ids: list[int], tenant: int | None) -> list[Row]:
+    return [row for row in tx.some("training", sorted(ids)) if tenant is None or row["tenant"] == tenant]
 
 
 def _progress(tx: Transaction, training: Row) -> Row:
@@ -61,18 +65,18 @@ def _progress(tx: Transaction, training: Row) -> Row:
 
 
 @named("trainings.reading")
-async def waiting(tx: Transaction, ids: list[int]) -> list[Row]:
+async def waiting(tx: Transaction, ids: list[int], tenant: int | None) -> list[Row]:
     found = []
-    for training in tx.some("training", sorted(ids)):
-        tenant = tx.get("tenant", training["tenant"])
-        assert tenant is not None
+    for training in _of_tenant(tx, ids, tenant):
+        owner = tx.get("tenant", training["tenant"])
+        assert owner is not None
         used = sum(row["width"] for row in tx.scan("shard") if row["tenant"] == training["tenant"] and in_flight(row))
         pending = [row for row in tx.shards(training["id"]) if row["state"] == 0]
         delayed = sorted((row for row in pending if NEVER < row["not_before"] < FOREVER), key=lambda row: row["not_before"])
         found.append(
             {
                 "id": training["id"],
-                **dict.fromkeys(("slots", "allowed", "guaranteed", "burst"), tx.database.plans[tenant["plan"]]),
+                **dict.fromkeys(("slots", "allowed", "guaranteed", "burst"), tx.database.plans[owner["plan"]]),
                 "slots_used": used,
                 "own_slots": sum(row["width"] for row in tx.shards(training["id"]) if in_flight(row)),
                 "pending": any(map(is_ready, pending)),
