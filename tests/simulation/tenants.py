@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.rpc.caller import CALLER, TURN
 from doctrain_coordinator.rpc.gates import Turn
-from doctrain_coordinator.rpc.interceptors import CALLER, TURN
 from doctrain_coordinator.rpc.places import Place
 from doctrain_coordinator.tenants.identity import ROLE_TENANT, Identity
 from doctrain_mesh.errors import UnavailableError

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from doctrain_coordinator.rpc.interceptors import CALLER, METHOD
+from doctrain_coordinator.rpc.caller import CALLER, METHOD
 from doctrain_coordinator.rpc.refusals import DEED, trace_id
 from doctrain_coordinator.tenants.audit import Deed
 from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_TENANT, Identity

@@ -12,9 +12,9 @@ from doctrain.v1.training_pb2 import TrainingState
 from doctrain_coordinator.dispatch.dead_letters import DeadLetter, DeadLetters
 from doctrain_coordinator.dispatch.queue import TenantQueue, read_queue
 from doctrain_coordinator.rpc import deeds, shown_workers, tokens, translate
+from doctrain_coordinator.rpc.caller import CALLER
 from doctrain_coordinator.rpc.fleet_concurrency import ConcurrencyCalls
 from doctrain_coordinator.rpc.fleet_tenants import TenantCalls, TenantParts
-from doctrain_coordinator.rpc.interceptors import CALLER
 from doctrain_coordinator.rpc.tracker_requests import MAX_NAME
 from doctrain_coordinator.rpc.violations import check_reason, limit, page_size, states_of
 from doctrain_coordinator.tenants.concurrency import Concurrency

@@ -1,7 +1,7 @@
 """What happens around every call: a span, who calls, whether they may and when it is their turn, and errors turned into statuses.
 
 gRPC reads the request of a unary call before its handler is called, whoever made it. So handlers are given to gRPC as streams,
-and a request is read when its caller is known and its tenant's turn has come.
+and a request is read when its caller is known and its tenant's turn has come (docs/adr/0035).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +19,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from doctrain_coordinator.rpc import calls, refusals
-from doctrain_coordinator.rpc.gates import Gate, Gates, Turn
+from doctrain_coordinator.rpc.caller import CALLER, METHOD, TURN
+from doctrain_coordinator.rpc.gates import Gate, Gates
 from doctrain_coordinator.rpc.places import Heard, Place, Whose
 from doctrain_coordinator.rpc.policies import PUBLIC, policy_of
 from doctrain_coordinator.rpc.quotas import Quotas
@@ -44,13 +44,6 @@ from doctrain_mesh.postgres import Pool
 from doctrain_mesh.supervise import unwrapped_group
 
 log = logging.getLogger(__name__)
-CALLER: ContextVar[Identity] = ContextVar("doctrain_caller")
-"""Who made the call that runs now."""
-METHOD: ContextVar[str] = ContextVar("doctrain_method", default="")
-"""The call's method."""
-TURN: ContextVar[Turn] = ContextVar("doctrain_turn")
-"""The turn in which it is served."""
-
 _MISSING = "The call carries no API key; send one as metadata `authorization: Bearer KEY`."
 _CERTIFICATE = "x509_pem_cert"
 _NO_WORKERS = (

@@ -13,7 +13,7 @@ from doctrain.v1 import search_pb2_grpc
 from doctrain_coordinator.core.common_words import telling
 from doctrain_coordinator.core.snippets import snippet
 from doctrain_coordinator.rpc import deeds
-from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.caller import CALLER
 from doctrain_coordinator.rpc.search_requests import check_delete, delete_position, wanted
 from doctrain_coordinator.search.deleting import Deleting
 from doctrain_coordinator.search.searching import Hit, Searching

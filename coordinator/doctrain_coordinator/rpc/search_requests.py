@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from doctrain.v1 import search_pb2 as pb
 from doctrain_coordinator.core.documents import document_id_fault, media_type_fault, metadata_fault
 from doctrain_coordinator.rpc import tokens
-from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.caller import CALLER
 from doctrain_coordinator.rpc.violations import TASK_ID_FAULT, Violations, is_task_id, limit
 from doctrain_coordinator.search.deleting import Rest
 from doctrain_coordinator.search.remains import Delete

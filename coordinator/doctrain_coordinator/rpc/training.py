@@ -15,7 +15,7 @@ from doctrain_coordinator import metrics
 from doctrain_coordinator.core.stages import restored_under_way
 from doctrain_coordinator.removal.unnamed_uploads import UnnamedUploads
 from doctrain_coordinator.rpc import deeds, tokens, training_requests, translate, uploads, usage
-from doctrain_coordinator.rpc.interceptors import CALLER, TURN
+from doctrain_coordinator.rpc.caller import CALLER, TURN
 from doctrain_coordinator.rpc.policies import policy_of
 from doctrain_coordinator.rpc.training_requests import Limits
 from doctrain_coordinator.rpc.violations import page_size, states_of

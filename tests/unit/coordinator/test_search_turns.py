@@ -12,7 +12,7 @@ import pytest
 from doctrain.v1 import search_pb2 as pb
 from doctrain_coordinator.core.snippets import Snippet, snippet
 from doctrain_coordinator.rpc import search
-from doctrain_coordinator.rpc.interceptors import CALLER
+from doctrain_coordinator.rpc.caller import CALLER
 from doctrain_coordinator.rpc.search import LONG_TEXT, SearchParts, SearchService
 from doctrain_coordinator.search.searching import Found, Hit, Unknown
 from doctrain_coordinator.tenants.identity import Identity
