@@ -1,7 +1,8 @@
 """How many calls are served at once, of one tenant and in all; the others wait in line, their requests unread.
 
 A request that is not read waits at its client: what a call costs in memory, time and connections begins behind its gate. It is read in
-its tenant's turn, on one of so many places in all (`places.py`), and served in the turn in all: who sends nothing keeps its own turns only.
+its tenant's turn, on one of so many places in all (`places.py`), and served in the turn in all: who sends nothing keeps its own turns only
+(docs/adr/0035).
 
 A call that waits for somebody else's server, as that of a manifest does, keeps nobody but its tenant waiting: it gives its place and its
 turn in all back, and takes a turn again when it goes on.

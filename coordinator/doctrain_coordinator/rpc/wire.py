@@ -1,7 +1,7 @@
 """How many fields a message has, told from its bytes before it is decoded. Pure.
 
 Bytes cost little and fields cost much: an empty document has two bytes and takes a hundred once it is decoded, and millions of them are a
-few KB while they are compressed. So what may be too many is counted first, and no further than to one more than there may be.
+few KB while they are compressed (docs/adr/0035). So what may be too many is counted first, no further than to one more than there may be.
 
 Counted is each occurrence of a field, known or not, those of the messages within it too, and each element of a packed one. A pair of a map
 is one field; what stands in it beside a key and a value is counted where the pair has room for much.
