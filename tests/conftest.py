@@ -43,7 +43,7 @@ from testkit.server import own_server, shared_server
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of whoever runs the tests in the background; programs that are started inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No test asserts a time; a busy machine is no finding.
+# No test asserts how fast something is; a busy machine is no finding (CONTRIBUTING.md).
 hypothesis.settings.register_profile("doctrain", deadline=None)
 hypothesis.settings.load_profile("doctrain")
 

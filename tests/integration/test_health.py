@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 import doctrain
 from doctrain.v1 import fleet_pb2
 from doctrain.v1 import training_pb2 as pb
+from doctrain_coordinator.core.health import Fitness, HealthPolicy, Sight
 from doctrain_coordinator.tracking import health
 from doctrain_mesh import settings
 from doctrain_mesh.ports import Registration
@@ -45,6 +46,20 @@ async def operator(served: Coordinators) -> doctrain.AsyncClient:
     return await served.client(await served.key(3))
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the leader judged its fleet."""
+    found: list[float] = []
+    judge = HealthPolicy.judge
+
+    def judged(policy: HealthPolicy, now: float, fleet: Sequence[Sight]) -> dict[int, Fitness]:
+        found.append(now)
+        return judge(policy, now, fleet)
+
+    monkeypatch.setattr(HealthPolicy, "judge", judged)
+    return found
+
+
 async def named(served: Coordinators, name: str, processor: Any) -> AbstractAsyncContextManager[app.Running]:
     """A worker of that name."""
     key = await served.key(2)
@@ -63,7 +78,11 @@ async def shown(operator: doctrain.AsyncClient, name: str) -> fleet_pb2.Worker:
 
 
 async def test_a_worker_that_says_that_it_is_overloaded_takes_no_new_work_until_it_is_well(
-    served: Coordinators, acme: doctrain.AsyncClient, operator: doctrain.AsyncClient, caplog: pytest.LogCaptureFixture
+    served: Coordinators,
+    acme: doctrain.AsyncClient,
+    operator: doctrain.AsyncClient,
+    looks: list[float],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     ill, well = Documents(free=True), Documents(free=True)
@@ -85,8 +104,9 @@ async def test_a_worker_that_says_that_it_is_overloaded_takes_no_new_work_until_
         assert (await acme.wait("t")).completed == 100
         assert ill.started == []
         await record.close()
-        await asyncio.sleep(0.5)  # ten looks: what says nothing stays as it is
-        assert await unfit()
+        looked = len(looks)
+        await wait_until(lambda: len(looks) >= looked + 10)
+        assert await unfit(), "what says nothing stays as it is"
         await said(served, one, loop_lag_seconds=0.0)
         await wait_until(fit)
         assert (await shown(operator, "ill")).health_reason == ""

@@ -147,21 +147,13 @@ async def test_a_widening_waits_for_the_tenants_lock_and_counts_what_was_granted
         async with c.transaction():
             await c.execute("select 1 from tenant where id = $1 for no key update", tenant)
             making = asyncio.create_task(resizings.make())
-            await wait_until(lambda: _waits(one))
+            await wait_until(one.has_a_wait_for_a_lock)
             await c.execute("update shard set state = 1, number = 1, width = 3 where id = $1", other["id"])
         await making
         assert await one.used(tenant) == 4, "it was to be widened by four, of which three are gone"
         await resizings.make()
     assert await one.used(tenant) == 5
     assert await width(one, wide) == (2, None, 1)
-
-
-async def _waits(one: Core) -> bool:
-    return bool(
-        await one.pool.fetchval(
-            "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
-        )
-    )
 
 
 async def test_a_shard_that_somebody_has_locked_delays_neither_the_leader_nor_a_heartbeat(one: Core) -> None:

@@ -89,7 +89,7 @@ async def test_what_is_asked_for_while_it_waits_for_its_release_is_kept(one: Cor
         release = asyncio.create_task(
             one.handbacks.release_unnamed(attachment.session, [(shard, number)], Unless(attachment.attached, lambda: names))
         )
-        await asyncio.sleep(0.05)
+        await wait_until(one.has_a_wait_for_a_lock)
         names.add(shard)
         await transaction.commit()
     await release

@@ -211,7 +211,7 @@ async def test_however_many_coordinators_are_silent_the_session_is_fenced_in_tim
             ended = time.monotonic()
             await tracker.stop()
             await wait_until(lambda: not documents.running)
-            assert time.monotonic() - ended < REATTACH_SECONDS + 0.25
+            assert time.monotonic() - ended < 0.9  # a second later the session is taken back
 
 
 def _silent(stack: ExitStack) -> str:
@@ -335,16 +335,33 @@ async def test_a_worker_that_one_coordinator_refuses_goes_to_another(broker: Mem
         assert running.session.id == 1
 
 
+class ReadRegistry(MemoryRegistry):
+    """One that knows how often it was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reads = 0
+
+    async def list(self, prefix: str) -> dict[str, bytes]:
+        self._reads += 1
+        return await super().list(prefix)
+
+    async def read_again(self) -> None:
+        """Waits until it was read twice more."""
+        enough = self._reads + 2
+        await wait_until(lambda: self._reads >= enough)
+
+
 async def test_two_workers_of_one_name_are_warned_of(
     broker: MemoryBroker, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registration, "PAUSE_SECONDS", 0.05)
-    registry = MemoryRegistry()
+    registry = ReadRegistry()
     async with tracker_server(Script()) as tracker, worker(broker, Documents(), tracker.address, registry=registry):
-        await asyncio.sleep(0.2)
+        await registry.read_again()
         for odd in (b"[1]", b"[" * 16_000, b"\xff"):  # no worker's; whoever may write there ends no worker by it
             await registry.register(f"{membership.WORKERS}worker", odd, 10)
-            await asyncio.sleep(0.1)
+            await registry.read_again()
         assert "Another worker" not in caplog.text
         theirs = json.dumps({"host": "elsewhere", "pid": 7}).encode()
         await registry.register(f"{membership.WORKERS}worker", theirs, 10)

@@ -203,6 +203,11 @@ class Core:
         finally:
             await postgres.close_connection(writer)
 
+    async def has_a_wait_for_a_lock(self) -> bool:
+        """Whether anybody waits for a lock in this database."""
+        query = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())"
+        return bool(await self.pool.fetchval(query))
+
     async def sums_hold(self, training: int) -> None:
         """Counters are what the rows say."""
         row = await self.row("training", training)

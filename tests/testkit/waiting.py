@@ -1,4 +1,7 @@
-"""Waiting for what another process does. Within a process, wait for an event instead."""
+"""Waiting until a question is answered with yes: one to another process, to a server, or to what in this process has no event to wait for.
+
+Where there is an event, wait for that.
+"""
 
 from __future__ import annotations
 

@@ -76,9 +76,10 @@ async def test_an_unwrapped_group_raises_one_error_as_it_is_after_all_have_ended
 
 async def test_a_cancellation_that_comes_with_a_return_is_not_forgotten() -> None:
     """A stream that ends while its worker goes away must not keep the worker."""
-    release = asyncio.Event()
+    waiting, release = asyncio.Event(), asyncio.Event()
 
     async def released() -> str:
+        waiting.set()
         await release.wait()
         return "released"
 
@@ -88,7 +89,7 @@ async def test_a_cancellation_that_comes_with_a_return_is_not_forgotten() -> Non
             release.clear()
 
     task = asyncio.ensure_future(session())
-    await asyncio.sleep(0.01)
+    await waiting.wait()
     release.set()
     await asyncio.sleep(0)
     task.cancel()
