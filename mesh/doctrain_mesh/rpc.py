@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from typing import NoReturn
@@ -91,7 +92,10 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: Doctra
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
-    await context.abort(error.status, error.sentence[:LONGEST_STATUS], ((DETAILS_KEY, status.SerializeToString()),))
+    try:
+        await context.abort(error.status, error.sentence[:LONGEST_STATUS], ((DETAILS_KEY, status.SerializeToString()),))
+    except grpc.aio.InternalError as ended:
+        raise asyncio.CancelledError from ended  # the call is over, and nobody is left to be told
 
 
 def internal(error: BaseException, method: str) -> DoctrainError:

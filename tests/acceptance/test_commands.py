@@ -63,7 +63,9 @@ async def distrustful() -> AsyncIterator[str]:
 
 
 async def refused(url: str, command: str = "migrate") -> tuple[int, str]:
-    status, out, err = await run(command, DOCTRAIN_DATABASE_URL=url, DOCTRAIN_BLOB_URL="memory:///", **NO_BROKER)
+    status, out, err = await run(
+        command, DOCTRAIN_DATABASE_URL=url, DOCTRAIN_BLOB_URL="memory:///", DOCTRAIN_LISTEN="127.0.0.1:0", **NO_BROKER
+    )
     assert out == []
     assert len(err) == 1, err
     assert "hunter2" not in err[0]

@@ -82,7 +82,7 @@ TOO_MANY = {
     "states": ("doctrain.v1.TrainingService/ListTrainings", 1, "25,000", field(1, b"\x01" * 1_000_000)),
     "ids to delete": ("doctrain.v1.SearchService/DeleteDocuments", 1, "25,000", b"\x0a\x00" * 520_000),
     "unknown fields": ("doctrain.v1.FleetService/ListWorkers", 3, "25,000", b"\x0a\x00" * 520_000),
-    "begins": ("doctrain_mesh.v1.TrackerService/Track", 2, "2,097,152", b"\x1a\x00" * 3_000_000),
+    "begins": ("doctrain_mesh.v1.TrackerService/Track", 2, "524,288", b"\x1a\x00" * 600_000),
 }
 
 

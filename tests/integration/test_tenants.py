@@ -23,6 +23,7 @@ from testkit.waiting import wait_until
 from testkit.worker import Documents, worker
 
 pytestmark = [pytest.mark.timeout(120)]
+FAR = {"expire_time": datetime(9999, 12, 31, tzinfo=UTC)}
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ async def test_several_keys_are_in_force_at_once_and_an_expired_one_says_so(serv
 
     assert "The API key expired on " in await wait_until(expired)
     await second.get_index()
-    for ends in ({"lifetime": timedelta(0)}, {"lifetime": timedelta(days=9999)}, {"expire_time": datetime(2020, 1, 1, tzinfo=UTC)}):
+    for ends in ({"lifetime": timedelta(0)}, {"lifetime": timedelta(days=9999)}, {"expire_time": datetime(2020, 1, 1, tzinfo=UTC)}, FAR):
         error = await refused(fleet.create_key("tenant", tenant_id="acme", **ends))
         assert (error.reason, [violation.field for violation in error.violations]) == ("INVALID_REQUEST", [*ends])
 

@@ -5,137 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import grpc
 import pytest
 
 from doctrain.v1 import training_pb2, training_pb2_grpc
-from doctrain_coordinator import app
 from doctrain_coordinator.core.states import ShardState
 from doctrain_coordinator.rpc import interceptors
-from doctrain_coordinator.tenants.identity import ROLE_WORKER
+from doctrain_coordinator.tenants.identity import ROLE_TENANT
 from doctrain_coordinator.tracking.commits import Committer
-from doctrain_mesh import postgres as mesh_postgres
-from doctrain_mesh.broker.memory import MemoryBroker
 from doctrain_mesh.postgres import sizes
-from doctrain_mesh.registry.memory import MemoryRegistry
-from doctrain_mesh.settings import Settings
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1 import tracker_pb2_grpc
-from testkit.core import NOW_MS, Core, drained, message
+from testkit.core import NOW_MS, drained, message
+from testkit.spoken_worker import ANSWER_SECONDS, Served, granted, serving, stream
 from testkit.waiting import wait_until
-
-ANSWER_SECONDS = 10.0
-
-
-@dataclass
-class Served:
-    """A coordinator, and the hands of a test on its database."""
-
-    address: str
-    key: str
-    core: Core
-    running: app.RunningCoordinator
 
 
 @pytest.fixture
 async def served(postgres: str, tmp_path: Path) -> AsyncIterator[Served]:
     async with serving(postgres, tmp_path) as made:
         yield made
-
-
-@asynccontextmanager
-async def serving(postgres: str, tmp_path: Path) -> AsyncIterator[Served]:
-    settings = Settings(
-        database_url=postgres,
-        blob_url=tmp_path.as_uri(),
-        listen="127.0.0.1:0",
-        name="coordinator",
-        lease_seconds=4.0,
-        drain_seconds=1.0,
-    )
-    broker = MemoryBroker()
-    async with app.running(settings, broker=broker, registry=MemoryRegistry()) as running:
-        key = (await running.keys.create(ROLE_WORKER, "", "test")).key
-        pool = await mesh_postgres.create_pool(postgres, size=4, name="test")
-        try:
-            yield Served(running.address, key, Core(postgres, pool, broker, 4.0), running)
-        finally:
-            await mesh_postgres.close_pool(pool)
-
-
-class Worker:
-    """One stream, spoken by hand."""
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-        self.welcome = pb.Welcome()
-        self._kept: list[pb.TrackResponse] = []
-
-    async def say(self, **parts: Any) -> None:
-        await self._call.write(pb.TrackRequest(**parts))
-
-    async def hear(self, wanted: Callable[[pb.TrackResponse], Any]) -> Any:
-        """The first answer, earlier ones included, of which ``wanted`` finds something."""
-        async with asyncio.timeout(ANSWER_SECONDS):
-            for place, response in enumerate(self._kept):
-                if found := wanted(response):
-                    del self._kept[place]
-                    return found
-            while (response := await self._call.read()) is not grpc.aio.EOF:
-                if found := wanted(response):
-                    return found
-                self._kept.append(response)
-        raise AssertionError("the stream ended")
-
-    async def begin(self, ref: pb.ShardRef) -> pb.BeginAnswer:
-        await self.say(begins=[pb.Begin(shard=ref)])
-        return (await self.hear(lambda r: list(r.begins)))[0]  # type: ignore[no-any-return]
-
-    async def report(self, ref: pb.ShardRef, first: int, count: int, sequence: int = 1) -> pb.BlockAnswer:
-        block = pb.Block(sequence=sequence, shard=ref, first=first, base_ms=NOW_MS, started=list(range(count)), took=[1] * count)
-        await self.say(blocks=[block])
-        return (await self.hear(lambda r: list(r.blocks)))[0]  # type: ignore[no-any-return]
-
-    async def beat(self, *held: pb.ShardRef, sequence: int = 1, draining: bool = False, resize: int = 0) -> pb.HeartbeatAnswer:
-        named = [pb.HeldShard(shard=ref.shard, number=ref.number, resize=resize) for ref in held]
-        await self.say(heartbeat=pb.Heartbeat(sequence=sequence, held=named, draining=draining))
-        return await self.hear(lambda r: r.heartbeat if r.HasField("heartbeat") else None)  # type: ignore[no-any-return]
-
-    async def ended(self) -> grpc.StatusCode:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            while await self._call.read() is not grpc.aio.EOF:
-                pass
-            return await self._call.code()  # type: ignore[no-any-return]
-
-
-@asynccontextmanager
-async def stream(served: Served, worker: str = "w", **hello: Any) -> AsyncIterator[Worker]:
-    async with grpc.aio.insecure_channel(served.address) as channel:
-        call = tracker_pb2_grpc.TrackerServiceStub(channel).Track(metadata=(("authorization", f"Bearer {served.key}"),))
-        try:
-            made = Worker(call)
-            await made.say(hello=pb.Hello(worker_id=worker, lanes=2, **hello))
-            made.welcome = await made.hear(lambda r: r.welcome if r.HasField("welcome") else None)
-            yield made
-        finally:
-            call.cancel()
-
-
-@asynccontextmanager
-async def granted(served: Served, count: int = 10) -> AsyncIterator[tuple[int, pb.ShardRef, Any]]:
-    """A training whose first shard is on its way; needs a session with lanes."""
-    async with served.core.broker.consume(50) as consumer:
-        tenant = await served.core.tenant("a")
-        training = await served.core.training(tenant, "t", count)
-        first = await message(consumer)
-        yield training, pb.ShardRef(shard=first.shard, number=first.number), consumer
 
 
 async def test_a_shard_from_its_begin_to_its_last_answer(served: Served) -> None:
@@ -169,6 +62,55 @@ async def test_no_heartbeat_denies_a_shard_whose_begin_is_still_to_be_committed(
                 assert list((await worker.beat(ref, sequence=sequence)).not_yours) == []
         [begun] = await worker.hear(lambda r: list(r.begins))
         assert begun.outcome == pb.BEGIN_OUTCOME_BEGUN
+
+
+async def test_a_begin_that_is_repeated_while_its_documents_are_read_is_answered_once(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (_, ref, _):
+        await worker.begin(ref)
+        await worker.report(ref, 0, 5)
+        await worker.say(begins=[pb.Begin(shard=ref)] * 500)
+        answers = await worker.hear(lambda r: list(r.begins))
+        await worker.beat(ref, sequence=1)
+        await worker.beat(ref, sequence=2)
+        assert len(answers) + sum(len(response.begins) for response in worker.kept) < 5
+        assert list(answers[0].documents.run_first) == [5]
+
+
+async def test_a_shard_that_is_made_while_a_worker_says_that_it_stopped_is_not_what_it_stopped(served: Served) -> None:
+    async with stream(served) as worker, granted(served) as (training, ref, consumer):
+        await worker.begin(ref)
+        async with served.core.pool.acquire() as other, other.transaction():
+            await other.execute("select 1 from training where id = $1 for update", training)
+            named = [pb.ShardRef(shard=shard, number=1) for shard in range(ref.shard + 1, ref.shard + 50)]
+            await worker.say(stopped=[pb.Stopped(shard=shard) for shard in (ref, *named)])
+            await wait_until(served.core.has_a_wait_for_a_lock)
+            await served.core.training(await served.core.tenant("b"), "t", 1)
+            made = await message(consumer)
+            second = pb.ShardRef(shard=made.shard, number=made.number)
+            assert second in named
+            assert (await worker.begin(second)).outcome == pb.BEGIN_OUTCOME_BEGUN
+        assert ref in await worker.hear(lambda r: list(r.stopped))
+        assert (await worker.report(second, 0, 1)).outcome == pb.BLOCK_OUTCOME_RECORDED
+
+
+async def test_a_page_of_documents_is_no_larger_for_the_stages_that_a_worker_tells(served: Served) -> None:
+    async with stream(served) as worker, granted(served, 2_000) as (_, ref, _):
+        documents = (await worker.begin(ref)).documents
+        count = documents.run_count[0]
+        stages = [pb.Stage(name=f"{n:02}" + "x" * 60, counts={f"{m:02}" + "x" * 60: 1 for m in range(3)}) for n in range(32)]
+        passed = [pb.DocumentStages(ordinal=n, stages=stages) for n in range(count)]
+        block = pb.Block(sequence=1, shard=ref, base_ms=NOW_MS, started=[0] * count, took=[1] * count, passed=passed)
+        await worker.say(blocks=[block])
+        await worker.hear(lambda r: list(r.blocks))
+    key = (await served.running.keys.create(ROLE_TENANT, "a", "test")).key
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        asked = training_pb2.ListDocumentsRequest(training_task_id="t", page_size=1000)
+        stub = training_pb2_grpc.TrainingServiceStub(channel)
+        page = await stub.ListDocuments(asked, metadata=(("authorization", f"Bearer {key}"),))
+    assert count * 3_000 > 2**20
+    assert 0 < len(page.documents) < count
+    assert page.next_page_token
+    assert page.ByteSize() < 2 * 2**20
 
 
 async def test_a_yield_a_stop_and_a_goodbye_are_answered_once_committed(served: Served) -> None:

@@ -17,6 +17,10 @@ MOST_STAGES = 32
 MOST_COUNTS = 16
 MOST_LETTERS = 64
 """Of a name."""
+MOST_BYTES = 4_096
+"""Of one document's stages as they are stored: several times what a document passes."""
+MOST_BYTES_UNDER_WAY = 8_192
+"""Of what is stored beside a shard."""
 MOST_COUNTED = 10**12
 """By one stage: no sum over a tenant's documents overflows."""
 
@@ -33,7 +37,18 @@ class Stage:
 
 def stored(stages: Iterable[Stage]) -> str:
     """The first stages as JSON, with what of them is within bounds; what is beyond is not looked at."""
-    return json.dumps([_row(stage) for stage in islice(stages, MOST_STAGES)], separators=(",", ":"))
+    return _array((json.dumps(_row(stage), separators=(",", ":")) for stage in islice(stages, MOST_STAGES)), MOST_BYTES)
+
+
+def _array(elements: Iterable[str], most_bytes: int) -> str:
+    """As many of the elements, which are JSON in ASCII, as have room."""
+    kept, size = list[str](), len("[]")
+    for element in elements:
+        size += len(element) + len(",")
+        if size > most_bytes:
+            break
+        kept.append(element)
+    return f"[{','.join(kept)}]"
 
 
 def _row(stage: Stage) -> list[object]:
@@ -61,8 +76,10 @@ class UnderWay:
 
 def stored_under_way(documents: Iterable[tuple[int, int, str]]) -> str | None:
     """The first documents: ordinal, when their try began, and their stages as ``stored`` made them. None when there are none."""
-    rows = [f"[{ordinal},{began_ms},{stages}]" for ordinal, began_ms, stages in islice(documents, MOST_DOCUMENTS)]
-    return f"[{','.join(rows)}]" if rows else None
+    rows = _array(
+        (f"[{ordinal},{began_ms},{stages}]" for ordinal, began_ms, stages in islice(documents, MOST_DOCUMENTS)), MOST_BYTES_UNDER_WAY
+    )
+    return rows if rows != "[]" else None
 
 
 def restored_under_way(text: str | None) -> dict[int, UnderWay]:

@@ -186,9 +186,12 @@ def _expiry(request: pb.CreateKeyRequest) -> tuple[float | None, datetime | None
             return seconds, None
         case "expire_time":
             try:
-                return None, request.expire_time.ToDatetime(tzinfo=UTC)
+                until = request.expire_time.ToDatetime(tzinfo=UTC)
             except (ValueError, OverflowError) as error:
                 raise invalid_field("expire_time", "There is no such time.") from error
+            if (until - datetime.now(UTC)).total_seconds() > LONGEST_LIFETIME_SECONDS:
+                raise invalid_field("expire_time", "A key is in force for ten years at most; without a limit, leave it out.")
+            return None, until
         case _:
             return None, None
 

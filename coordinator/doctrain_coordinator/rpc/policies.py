@@ -124,7 +124,7 @@ POLICIES: Mapping[str, Policy] = {
             "RevokeKey": _CHANGES_FLEET,
         },
         "doctrain_mesh.v1.TrackerService": {
-            "Track": Policy(role=ROLE_WORKER, most_bytes=rpc.LARGEST_OF_WORKERS, most_fields=2**21, traced=False)
+            "Track": Policy(role=ROLE_WORKER, most_bytes=rpc.LARGEST_OF_WORKERS, most_fields=2**19, traced=False)
         },
         "grpc.health.v1.Health": {"Check": _PUBLIC, "List": _PUBLIC, "Watch": _PUBLIC},
         "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": _PUBLIC},

@@ -69,6 +69,7 @@ class Stream:
         self._hand_backs = HandBackQueue(self._session, self.outbox, parts.handbacks, parts.trials, parts.sessions, done=self._answered.set)
         self._asked = AskedShards()
         self._to_read: asyncio.Queue[BegunShard] = asyncio.Queue()
+        self._reading: set[tuple[int, int]] = set()
         self.spoken = self.over = False
 
     async def run(self) -> StreamEnd:
@@ -150,7 +151,8 @@ class Stream:
                 self.outbox.begin(tracker_answers.not_begun((shard, number), outcome))
             elif known := self._parts.open_documents.known(begun):
                 self.outbox.begin(tracker_answers.begun(known))
-            else:
+            elif (shard, begun.number) not in self._reading:  # else the answer to that is the answer to this, too
+                self._reading.add((shard, begun.number))
                 self._to_read.put_nowait(begun)
 
         return Begin(self._session, shard, number, answer)
@@ -165,7 +167,9 @@ class Stream:
     async def _tell(self, begun: BegunShard) -> None:
         while True:
             try:
-                self.outbox.begin(tracker_answers.begun(await self._parts.open_documents.read(begun)))
+                opened = await self._parts.open_documents.read(begun)
+                self._reading.discard((begun.facts.id, begun.number))
+                self.outbox.begin(tracker_answers.begun(opened))
                 return
             except StoreUnavailableError as error:
                 log.warning("The documents of shard %d are read again: %s", begun.facts.id, error)

@@ -90,7 +90,8 @@ async def _free(
     asked = unless.asked() if unless is not None else ()
     freed = 0
     for shard in held:
-        if wanted[shard["id"]] == shard["number"] and shard["id"] not in asked:
+        # One that was made since the trainings were locked is not what was asked for.
+        if wanted[shard["id"]] == shard["number"] and shard["id"] not in asked and shard["training"] in rows:
             state = ShardState.CANCELLED if shard["state"] == ShardState.STOPPING else ShardState.PENDING
             await c.execute(SQL["free_shard"], shard["id"], state, rows[shard["training"]].touch(), delay_ms, why)
             freed += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from doctrain_mesh.postgres import Connection, Pool, statements
 
 SQL = statements.of(__name__, DocumentState)
 READ_SECONDS = 10.0
+AT_ONCE = 4
+"""Shards that are read at once: begins leave connections to others, however many come."""
 MOST_TENANTS = 100_000
 
 
@@ -35,7 +38,7 @@ class OpenDocuments:
     """Reads outside the group commit: the shard is its holder's by then, so what is open changes by its reports only."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self._pool, self._turns = pool, asyncio.Semaphore(AT_ONCE)
         self._tenant_ids: dict[int, str] = {}
 
     def known(self, begun: BegunShard) -> Opened | None:
@@ -50,7 +53,7 @@ class OpenDocuments:
         """What is open now; raises StoreUnavailableError."""
         facts = begun.facts
         last = facts.first + facts.count - 1
-        async with postgres.acquired(self._pool, "reading a shard", seconds=READ_SECONDS) as c:
+        async with self._turns, postgres.acquired(self._pool, "reading a shard", seconds=READ_SECONDS) as c:
             tenant_id = await self._tenant_id(c, facts.tenant)
             if begun.training.uri_template is not None:
                 return Opened(begun, tenant_id, _runs(await open_ordinals(c, facts.training, facts.first, last)))

@@ -176,7 +176,9 @@ async def read_documents(c: Connection, statement: str, *arguments: object, most
         async for row in c.cursor(statement, *arguments, prefetch=ROWS_AT_ONCE):
             document = DocumentView(**row)
             documents.append(document)
-            size += sum(len(part or "") for part in (document.document_id, document.uri, document.metadata, document.error))
+            size += sum(
+                len(part or "") for part in (document.document_id, document.uri, document.metadata, document.stages, document.error)
+            )
             if size >= most_bytes:
                 return Documents(documents, cut=True)
     return Documents(documents, cut=False)

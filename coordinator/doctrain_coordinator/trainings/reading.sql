@@ -12,8 +12,10 @@ select g.id, g.tenant, g.task_id, g.state, g.paused, g.suspended, (select task_i
     -- Not joined: a plan made while the table is empty would read all documents of the training for one of them.
     (select document_id from document where training = g.id and ordinal = coalesce(prefix.ordinal, g.total) - 1) as last_id,
     (
-        select json_agg(json_build_array(s.running, s.under_way::json))::text from shard s
-        where s.training = g.id and s.state = :ShardState.RUNNING and s.under_way is not null
+        select json_agg(json_build_array(told.running, told.under_way::json))::text from (
+            select s.running, s.under_way from shard s
+            where s.training = g.id and s.state = :ShardState.RUNNING and s.under_way is not null limit 128
+        ) told
     ) as under_way,
     case when g.ended_at > g.started_at then (g.completed + g.failed) / extract(epoch from g.ended_at - g.started_at)
         when g.state in (:TrainingState.OPEN) and g.moved_at is not null and g.pace_from < now() - interval '2 seconds'

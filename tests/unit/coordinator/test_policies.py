@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
@@ -10,14 +12,17 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from doctrain.v1 import search_pb2, training_pb2
 from doctrain_coordinator.core import sharding
+from doctrain_coordinator.core.stages import MOST_COUNTS, MOST_STAGES
 from doctrain_coordinator.rpc import tracker_requests, wire
 from doctrain_coordinator.rpc.policies import POLICIES, PUBLIC
 from doctrain_coordinator.rpc.search_requests import MOST_DOCUMENTS
 from doctrain_coordinator.rpc.server import SERVICES
-from doctrain_coordinator.rpc.tracker_requests import MOST_AT_ONCE, MOST_LANES
+from doctrain_coordinator.rpc.tracker_requests import MOST_AT_ONCE
 from doctrain_coordinator.rpc.training_requests import MOST_CLASSES, MOST_RETRIED
 from doctrain_mesh.stages import STAGES
 from doctrain_mesh.v1 import tracker_pb2
+from doctrain_worker.core.results import MOST
+from doctrain_worker.tracking import messages
 
 MOST_SLOTS_OF_A_LANE = 64
 """As the settings have it."""
@@ -71,23 +76,33 @@ def test_the_largest_requests_have_no_more_fields_than_a_message_may_have(method
     assert wire.count(largest.SerializeToString(), largest, most) <= most
 
 
-def test_the_largest_message_of_a_worker_has_no_more_fields_than_one_may_have() -> None:
-    """After a while without answers: of each slot a result that is not answered, with its stages, and some of them far apart."""
+def _said(*blocks: tracker_pb2.Block) -> tracker_pb2.TrackRequest:
+    """As many questions and held shards as a message may have, and these results."""
     refs = [tracker_pb2.ShardRef(shard=2**60 + number, number=1) for number in range(MOST_AT_ONCE)]
-    counts = {"bytes": 10**9, "pages": 500, "chunks": 2_000}
-    stages = [tracker_pb2.Stage(name=name, start_ms=10**6, took_ms=10**6, counts=counts) for name in STAGES]
-    passed = [tracker_pb2.DocumentStages(ordinal=ordinal + 1, stages=stages) for ordinal in range(MOST_SLOTS_OF_A_LANE)]
-    column = [1] * sharding.LARGEST_OF_MANY
-    blocks = [tracker_pb2.Block(sequence=1, shard=ref, first=1, base_ms=10**12) for ref in refs]
-    for block in blocks[:MOST_LANES]:
-        block.MergeFrom(tracker_pb2.Block(started=column, took=column, passed=passed))
-    largest = tracker_pb2.TrackRequest(
+    return tracker_pb2.TrackRequest(
         begins=[tracker_pb2.Begin(shard=ref) for ref in refs],
         heartbeat=tracker_pb2.Heartbeat(held=[tracker_pb2.HeldShard(shard=ref.shard, number=1, resize=1) for ref in refs]),
         blocks=blocks,
     )
-    tracker_requests.check(largest)
+
+
+def _block(documents: int, stages: Sequence[tracker_pb2.Stage]) -> tracker_pb2.Block:
+    passed = [tracker_pb2.DocumentStages(ordinal=ordinal + 1, stages=stages) for ordinal in range(documents)]
+    column = [1] * sharding.LARGEST_OF_MANY
+    return tracker_pb2.Block(sequence=1, shard=tracker_pb2.ShardRef(shard=2**60, number=1), started=column, took=column, passed=passed)
+
+
+def test_the_largest_messages_of_a_worker_have_no_more_fields_than_one_may_have() -> None:
+    """After a while without answers: results of many shards, as a worker spreads them, and of one, with all stages that are kept."""
+    counts = {"bytes": 10**9, "pages": 500, "chunks": 2_000}
+    usual = _block(MOST_SLOTS_OF_A_LANE, [tracker_pb2.Stage(name=name, start_ms=10**6, took_ms=10**6, counts=counts) for name in STAGES])
+    several = messages.MOST_FIELDS // wire.count(usual.SerializeToString(), usual, 2**30)
+    most_counts = {f"count {number}": 10**9 for number in range(MOST_COUNTS)}
+    whole = _block(MOST + MOST_SLOTS_OF_A_LANE, [tracker_pb2.Stage(name="s", start_ms=1, took_ms=1, counts=most_counts)] * MOST_STAGES)
     policy = POLICIES["/doctrain_mesh.v1.TrackerService/Track"]
-    data, most = largest.SerializeToString(), policy.fields(0)
-    assert len(data) <= (policy.most_bytes or 0)
-    assert most // 2 < wire.count(data, largest, most) <= most, "nor many more"
+    most = policy.fields(0)
+    for largest in (_said(*[usual] * several), _said(whole)):
+        tracker_requests.check(largest)
+        data = largest.SerializeToString()
+        assert len(data) <= (policy.most_bytes or 0)
+        assert most // 4 < wire.count(data, largest, most) <= most, "nor many more"

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctrain_coordinator.core.stages import (
+    MOST_BYTES,
+    MOST_BYTES_UNDER_WAY,
     MOST_COUNTED,
     MOST_COUNTS,
     MOST_DOCUMENTS,
@@ -21,6 +23,7 @@ from doctrain_coordinator.core.stages import (
     stored_under_way,
 )
 
+LONGEST_STAGE = 12 * MOST_LETTERS * (1 + MOST_COUNTS) + 1_000
 INTS = st.integers(-(2**31), 2**31 - 1)
 STAGES = st.builds(
     Stage, st.text(max_size=80), INTS, INTS, st.dictionaries(st.text(max_size=80), st.integers(-(2**63), 2**63 - 1), max_size=20)
@@ -43,7 +46,9 @@ def test_any_stages_are_stored_within_bounds_as_text_that_postgres_takes(stages:
     text = stored(stages)
     assert text.isascii()
     found = list(restored(text))
-    assert len(found) == min(len(stages), MOST_STAGES)
+    assert len(text) <= MOST_BYTES
+    assert len(found) <= min(len(stages), MOST_STAGES)
+    assert len(found) == len(stages) or len(found) == MOST_STAGES or len(text) + LONGEST_STAGE > MOST_BYTES
     for stage in found:
         assert min(stage.start_ms, stage.took_ms) >= 0
         assert len(stage.counts) <= MOST_COUNTS
@@ -75,6 +80,15 @@ def test_counts_that_are_dropped_are_not_looked_at() -> None:
     (found,) = restored(stored([Stage("x", 0, 0, counts)]))
     assert len(found.counts) == MOST_COUNTS
     assert counts.looked_at <= MOST_COUNTS + 1
+
+
+def test_what_is_too_much_of_many_documents_leaves_the_last_out() -> None:
+    stages = stored([Stage(f"{n:02}" + chr(0x2603) * 62, 5, 900, {"pages": 4}) for n in range(MOST_STAGES)])
+    assert 1 < len(list(restored(stages))) < MOST_STAGES
+    told = stored_under_way((ordinal, 0, stages) for ordinal in range(MOST_DOCUMENTS))
+    assert told is not None
+    assert len(told) <= MOST_BYTES_UNDER_WAY
+    assert 0 < len(restored_under_way(f"[[{list(range(100))},{told}]]")) < MOST_DOCUMENTS
 
 
 def test_of_what_is_told_of_long_documents_those_count_that_still_run() -> None:

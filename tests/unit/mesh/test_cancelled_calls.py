@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import aio_pika
 import grpc
 import pytest
 
+from doctrain_mesh import rpc
 from doctrain_mesh.broker.rabbitmq import RabbitMQBroker
 from doctrain_mesh.errors import OperationTimeoutError, UnavailableError
 from doctrain_mesh.registry.etcd_endpoints import Endpoints, Servers
@@ -52,3 +53,15 @@ async def test_a_loop_that_asks_etcd_ends() -> None:
         assert await _ends(lambda: endpoints.call("asking", _fails_once_it_is_cancelled))
     finally:
         await endpoints.close()
+
+
+class _Ended:
+    """The context of a call that is over by the time its handler refuses it."""
+
+    async def abort(self, *_: object) -> NoReturn:
+        raise grpc.aio.InternalError("Failed grpc_call_start_batch")
+
+
+async def test_a_refusal_that_comes_after_the_end_of_its_call_ends_as_a_call_that_was_cancelled() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await rpc.abort(cast("Any", _Ended()), UnavailableError("Nobody is left to hear it."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from doctrain_coordinator.rpc import wire
 from doctrain_mesh.v1 import tracker_pb2 as pb
 from doctrain_mesh.v1.shard_message_pb2 import ShardMessage
 from doctrain_worker.core.results import Columns, FailedResult, Stage
@@ -61,7 +62,7 @@ def test_columns_are_found_across_gaps() -> None:
 
 def test_each_question_goes_where_the_tracker_looks_for_it() -> None:
     said = Said([Begin((1, 1)), Trial((2, 1), 7), Yield((3, 1), 1.5, "because"), Stopped((4, 1))])
-    made = messages.request(said, Heartbeat(9, {(1, 1): 3, (2, 1): 0}, draining=True, unsubscribed=True), "the worker goes away")
+    (made,) = messages.requests(said, Heartbeat(9, {(1, 1): 3, (2, 1): 0}, draining=True, unsubscribed=True), "the worker goes away")
     assert [begin.shard.shard for begin in made.begins] == [1]
     assert [(trial.shard.shard, trial.ordinal) for trial in made.trials] == [(2, 7)]
     assert [(back.shard.shard, back.delay_ms, back.reason) for back in made.yields] == [(3, 1500, "because")]
@@ -69,13 +70,13 @@ def test_each_question_goes_where_the_tracker_looks_for_it() -> None:
     assert (made.heartbeat.sequence, made.heartbeat.draining, made.heartbeat.unsubscribed) == (9, True, True)
     assert list(made.heartbeat.held) == [pb.HeldShard(shard=1, number=1, resize=3), pb.HeldShard(shard=2, number=1)]
     assert made.goodbye.reason == "the worker goes away"
-    assert not messages.request(None, None, None).ByteSize()
+    assert [empty.ByteSize() for empty in messages.requests(None, None, None)] == [0]
 
 
 def test_a_block_is_told_whole() -> None:
     stage = Stage("fetch", 1, 2, {"bytes": 3})
     columns = Columns(4, [1, 2], [3, 4], [FailedResult(5, 2, "CODE", "A sentence.")], [(5, 3)], [(4, [stage])], [4])
-    made = messages.request(Said(blocks=[Block(8, (5, 2), 1000, columns, [6], [UnderWay(6, 50, [stage])])]), None, None)
+    (made,) = messages.requests(Said(blocks=[Block(8, (5, 2), 1000, columns, [6], [UnderWay(6, 50, [stage])])]), None, None)
     (block,) = made.blocks
     told = pb.Stage(name="fetch", start_ms=1, took_ms=2, counts={"bytes": 3})
     assert block == pb.Block(
@@ -95,11 +96,24 @@ def test_a_block_is_told_whole() -> None:
     )
 
 
+def test_results_that_are_too_many_for_one_message_are_told_in_several() -> None:
+    stages = [Stage(f"stage {n}", 1, 2, {"bytes": 3, "pages": 4}) for n in range(8)]
+    columns = Columns(0, [1] * 500, [3] * 500, [], [], [(n, stages) for n in range(500)])
+    blocks = [Block(n, (n, 1), 1000, columns, [], None) for n in range(1, 21)]
+    made = list(messages.requests(Said([Begin((99, 1))], blocks), None, "the worker goes away"))
+    assert [block.sequence for one in made for block in one.blocks] == list(range(1, 21))
+    assert [len(one.begins) for one in made] == [1, *[0] * (len(made) - 1)]
+    assert [one.goodbye.reason != "" for one in made] == [*[False] * (len(made) - 1), True]
+    assert 1 < len(made) < 20
+    assert all(wire.count(one.SerializeToString(), one, 2**20) <= 2 * messages.MOST_FIELDS for one in made)
+
+
 def test_that_none_is_under_way_any_more_is_not_the_same_as_no_word_of_it() -> None:
     unsaid, none = None, list[UnderWay]()
     for under_way in (unsaid, none):
         block = Block(1, (5, 2), 0, Columns(0, [], [], [], []), [], under_way)
-        (made,) = messages.request(Said(blocks=[block]), None, None).blocks
+        (told,) = messages.requests(Said(blocks=[block]), None, None)
+        (made,) = told.blocks
         assert made.HasField("under_way") is (under_way is not None)
 
 

@@ -5,7 +5,7 @@ What a later version may answer beside is passed over, as whoever waits for it w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, starmap
 
 from google.protobuf.message import DecodeError
@@ -37,6 +37,8 @@ from doctrain_worker.tracking.exchange import (
     Yield,
 )
 
+MOST_FIELDS = 2**17
+"""Of the blocks of one message, if it has several: a quarter of what a coordinator takes."""
 _BLOCK_OUTCOMES = {pb.BLOCK_OUTCOME_STALE: BlockOutcome.STALE, pb.BLOCK_OUTCOME_INVALID: BlockOutcome.INVALID}
 _ORDERS = {pb.ORDER_KIND_YIELD: Order.YIELD, pb.ORDER_KIND_STOP: Order.STOP, pb.ORDER_KIND_CUT: Order.CUT}
 
@@ -63,21 +65,36 @@ def opening(hello: Hello) -> pb.TrackRequest:
     return pb.TrackRequest(hello=told)
 
 
-def request(said: Said | None, heartbeat: Heartbeat | None, goodbye: str | None) -> pb.TrackRequest:
-    """Any other; one with nothing in it says that the worker lives."""
-    made = pb.TrackRequest()
+def requests(said: Said | None, heartbeat: Heartbeat | None, goodbye: str | None) -> Iterator[pb.TrackRequest]:
+    """Any others, in the order in which they are to be sent; one with nothing in it says that the worker lives.
+
+    One is enough, but for more results than a coordinator takes in a message, as there may be after it was away.
+    """
+    made, fields = pb.TrackRequest(), 0
     if said is not None:
         for question in said.questions:
             _ask(made, question)
-        made.blocks.extend(map(_block, said.blocks))
     if heartbeat is not None:
         named = [pb.HeldShard(shard=shard, number=number, resize=resize) for (shard, number), resize in heartbeat.held.items()]
         made.heartbeat.CopyFrom(
             pb.Heartbeat(sequence=heartbeat.number, held=named, draining=heartbeat.draining, unsubscribed=heartbeat.unsubscribed)
         )
+    for block in said.blocks if said is not None else ():
+        if made.blocks and fields + _fields(block) > MOST_FIELDS:
+            yield made
+            made, fields = pb.TrackRequest(), 0
+        made.blocks.append(_block(block))
+        fields += _fields(block)
     if goodbye is not None:
         made.goodbye.reason = goodbye
-    return made
+    yield made
+
+
+def _fields(block: Block) -> int:
+    """About how many fields its message has, as a coordinator counts them."""
+    columns = block.columns
+    of_stages = sum(2 + sum(4 + len(stage.counts) for stage in stages) for _, stages in columns.passed)
+    return 2 * len(columns.started) + 5 * len(columns.failed) + 2 * len(columns.tries) + len(block.running) + of_stages
 
 
 def _ask(made: pb.TrackRequest, question: Question) -> None:

@@ -94,9 +94,9 @@ class Stream:
             said = self._tracker.gather() if pause is not None and pause <= 0 else None
             heartbeat, self._heartbeat = self._heartbeat, None
             goodbye = self._goodbye
-            request = messages.request(said, heartbeat, goodbye)
-            async with asyncio.timeout(WRITE_SECONDS):
-                await self._call.write(request)
+            for request in messages.requests(said, heartbeat, goodbye):
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await self._call.write(request)
         await self._call.done_writing()
         # The coordinator closes the stream once the goodbye is committed; to cancel it now could outrun the goodbye.
         await asyncio.sleep(GOODBYE_SECONDS)

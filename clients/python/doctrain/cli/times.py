@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ def moment(timestamp: Timestamp) -> str:
     """A time in this machine's zone, with the zone; empty when it is not set."""
     if not timestamp.seconds:
         return ""
-    return timestamp.ToDatetime(tzinfo=UTC).astimezone().isoformat(sep=" ", timespec="seconds")
+    told = timestamp.ToDatetime(tzinfo=UTC)
+    with contextlib.suppress(OverflowError):  # where the zone's year would be the ten thousandth
+        told = told.astimezone()
+    return told.isoformat(sep=" ", timespec="seconds")
 
 
 def seconds(duration: Duration) -> float:

@@ -1791,7 +1791,7 @@ class CreateKeyRequest(_message.Message):
     """A note for people, at most 128 bytes."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when; it must be in the future."""
+        """Until when; it must be in the future, ten years from now at most."""
 
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
