@@ -15,6 +15,9 @@ from testkit import documents, office_documents, outlook
 from testkit.office_documents import archive
 
 DOCX = office_documents.docx("")
+SHEET = archive({"xl/workbook.xml": "<workbook/>" * 99, "[Content_Types].xml": "<Types/>"})
+"""In the order of openpyxl, which writes the types last."""
+PACKED = archive({"a.txt": "Words.", "b.txt": "More words."}, packed=True)
 PDF = documents.pdf([["x"]])
 RTF = rb"{\rtf1\ansi x\par}"
 
@@ -144,5 +147,37 @@ def test_an_archive_is_one_whatever_its_first_member_is(kind: int) -> None:
         assert media.detect(archive({"a": member, "b.txt": "Words."}), archives=True) == media.ZIP
 
 
-def test_an_office_document_without_its_directory_is_still_told_as_one() -> None:
-    assert media.detect(DOCX[:-30]) == media.DOCX
+@pytest.mark.parametrize("archives", [False, True])
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (DOCX[:-30], ""),
+        (DOCX[:200], "minutes.docx"),
+        (SHEET[: len(SHEET) * 2 // 3], "sums.xlsx"),
+        (b"PK\x03\x04garbage", "report.docx"),
+        (PACKED[: len(PACKED) * 2 // 3], "archive.zip"),
+    ],
+    ids=["no directory", "first bytes", "sheet", "garbage", "archive"],
+)
+def test_what_begins_as_an_archive_and_cannot_be_opened_is_damaged(content: bytes, name: str, archives: bool) -> None:
+    with pytest.raises(Refusal, match="damaged or cut off") as refused:
+        media.detect(content, "", name, archives=archives)
+    assert refused.value.code == "CORRUPT"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "name"),
+    [("", "Report.DOCX"), ("", "a.odt"), ("", "a.epub"), (f"{media.XLSX}; charset=x", "a"), (media.ODS, "a.zip"), (media.EPUB, "")],
+)
+def test_an_archive_that_is_said_to_be_an_office_document_and_is_none_is_damaged(claimed: str, name: str) -> None:
+    with pytest.raises(Refusal, match="damaged or cut off") as refused:
+        media.detect(PACKED, claimed, name)
+    assert refused.value.code == "CORRUPT"
+    assert media.detect(PACKED, claimed, name, archives=True) == media.ZIP
+
+
+def test_a_sound_office_document_of_a_kind_that_is_not_read_is_not_told_as_damaged() -> None:
+    slides = archive({"mimetype": "application/vnd.oasis.opendocument.presentation", "content.xml": "<a/>"})
+    with pytest.raises(Refusal, match="archive") as refused:
+        media.detect(slides, "", "talk.odp")
+    assert refused.value.code == "UNSUPPORTED"

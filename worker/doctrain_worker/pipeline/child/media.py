@@ -37,6 +37,8 @@ ODS = _OPEN_DOCUMENT + "spreadsheet"
 EPUB = "application/epub+zip"
 OFFICE = (XLSX, ODT, ODS, EPUB, XML)
 
+CORRUPT = "The document is damaged or cut off and cannot be opened; save it again, or leave it out."
+
 KEPT_PLACES = (PLAIN, MARKDOWN)
 """Where a place in the text is that place in the document."""
 
@@ -54,6 +56,9 @@ PICTURES = (*dict.fromkeys(kind for _, kind in _PICTURES), _WEBP)
 
 _ZIPPED = (("word/", DOCX), ("ppt/", PPTX), ("xl/", XLSX))
 _ZIPPED_MIMETYPES = (ODT, ODS, EPUB)
+_ZIPPED_MARKS = {"[Content_Types].xml", "mimetype", "META-INF/container.xml"}
+_ZIPPED_CLAIMS = (_OPEN_XML, _OPEN_DOCUMENT, EPUB)
+_ZIPPED_SUFFIXES = (".docx", ".docm", ".dotx", ".pptx", ".pptm", ".ppsx", ".xlsx", ".xlsm", ".odt", ".ods", ".odp", ".epub")
 _COMPRESSED = (
     (re.compile(rb"\x1f\x8b\x08"), GZIP),
     (re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"), BZIP2),
@@ -110,14 +115,15 @@ def detect(content: bytes, claimed: str = "", name: str = "", *, archives: bool 
         archives: whether an archive is a document.
 
     Raises:
-        Refusal: EMPTY, ENCRYPTED, UNSUPPORTED, or WRONG_TYPE for what is said to be a document and is none.
+        Refusal: EMPTY, ENCRYPTED, UNSUPPORTED, CORRUPT, or WRONG_TYPE for what is said to be a document and is none.
     """
     head = content[:_LOOKED_AT]
     claimed = claimed.partition(";")[0].strip().lower()
     if not head.strip(_BLANK) and not content.strip(_BLANK):
         raise Refusal("EMPTY", "The document is empty; upload it again, or leave it out.")
     binary = not head.startswith(_BOMS) and _is_binary(head)
-    found = _by_magic(content, head, archives=archives, binary=binary)
+    office = claimed.startswith(_ZIPPED_CLAIMS) or name.lower().endswith(_ZIPPED_SUFFIXES)
+    found = _by_magic(content, head, archives=archives, binary=binary, office=office)
     if found:
         return found
     if binary:
@@ -143,8 +149,11 @@ def _parameters(claimed: str) -> dict[str, str]:
     return {name.strip(): value.strip(' "') for name, _, value in pairs}
 
 
-def _by_magic(content: bytes, head: bytes, *, archives: bool, binary: bool) -> str:
-    """The type of what is not text, or nothing. ``binary``: marks of letters alone count, too, for no text begins with them."""
+def _by_magic(content: bytes, head: bytes, *, archives: bool, binary: bool, office: bool) -> str:
+    """The type of what is not text, or nothing.
+
+    ``binary``: marks of letters alone count, too, for no text begins with them. ``office``: said to be a document that is a ZIP archive.
+    """
     if head.startswith(_PDF_START):
         return PDF
     if head.startswith(b"{\\rtf"):
@@ -152,7 +161,7 @@ def _by_magic(content: bytes, head: bytes, *, archives: bool, binary: bool) -> s
     if head.startswith(_COMPOUND):
         return _compound(content)
     if head.startswith(b"PK\x03\x04"):
-        return _zipped(content, archives=archives)
+        return _zipped(content, archives=archives, office=office)
     packed = TAR if head[257:].startswith(_TAR_MARKS) else next((kind for magic, kind in _COMPRESSED if magic.match(head)), "")
     if packed:
         return _archive(packed, archives=archives)
@@ -188,7 +197,8 @@ def _wide(name: str) -> bytes:
     return name.encode("utf-16-le")
 
 
-def _zipped(content: bytes, *, archives: bool) -> str:
+def _zipped(content: bytes, *, archives: bool, office: bool) -> str:
+    """A type of Office or ZIP. Without a mark of any such document, what is said to be one is damaged, unless archives are asked for."""
     if content[30:38] == b"mimetype":
         told = content[38:120]
         for media_type in _ZIPPED_MIMETYPES:
@@ -199,18 +209,20 @@ def _zipped(content: bytes, *, archives: bool) -> str:
         for folder, media_type in _ZIPPED:
             if any(name.startswith(folder) for name in names):
                 return media_type
+    if office and not archives and _ZIPPED_MARKS.isdisjoint(names):
+        raise Refusal("CORRUPT", CORRUPT)
     return _archive(ZIP, archives=archives)
 
 
 def _members(content: bytes) -> list[str]:
-    """The names in a ZIP archive; of one whose directory is lost, those of Office that stand anywhere, so that it is told as damaged."""
+    """The names in a ZIP archive. Raises Refusal CORRUPT: whoever is told to unpack one that cannot be opened is led in a circle."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.namelist()
     except MemoryError:
         raise
-    except Exception:
-        return [name for name in ("[Content_Types].xml", *(folder for folder, _ in _ZIPPED)) if name.encode() in content]
+    except Exception as error:
+        raise Refusal("CORRUPT", CORRUPT) from error
 
 
 def _archive(kind: str, *, archives: bool) -> str:

@@ -101,7 +101,7 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[Attached]:
     with zipped.damage_told():
         for member in archive:
             if member.size < 0 or member.offset <= behind:
-                raise Refusal("CORRUPT", zipped.CORRUPT)
+                raise Refusal("CORRUPT", media.CORRUPT)
             behind = member.offset
             if member.isfile():
                 yield _of_tar(archive, member)

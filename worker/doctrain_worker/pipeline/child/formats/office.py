@@ -56,7 +56,7 @@ def _extract(content: bytes, media_type: str, *, structure: bool) -> kreuzberg.E
 def _refusal(message: str) -> Refusal:
     if "password" in message.lower() or "encrypted" in message.lower():
         return Refusal("ENCRYPTED", _ENCRYPTED)
-    return Refusal("CORRUPT", zipped.CORRUPT)
+    return Refusal("CORRUPT", media.CORRUPT)
 
 
 def _sheets(found: kreuzberg.ExtractionResult) -> Iterator[Block]:

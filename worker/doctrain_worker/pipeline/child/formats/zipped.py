@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from doctrain_worker.pipeline.child import media
 from doctrain_worker.sandbox.child.refusal import Refusal
 
 MOST_BYTES = 1 << 30
@@ -14,8 +15,6 @@ MOST_MEMBERS = 20_000
 LARGEST_RATIO = 200
 SMALL_BYTES = 64 << 20
 """What unpacks to less is no harm, however small it was."""
-
-CORRUPT = "The document is damaged or cut off and cannot be opened; save it again, or leave it out."
 
 
 def check(content: bytes) -> None:
@@ -37,6 +36,6 @@ def damage_told() -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:
             raise  # no room, not no document
-        raise Refusal("CORRUPT", CORRUPT) from error
+        raise Refusal("CORRUPT", media.CORRUPT) from error
     except Exception as error:
-        raise Refusal("CORRUPT", CORRUPT) from error
+        raise Refusal("CORRUPT", media.CORRUPT) from error
