@@ -117,6 +117,7 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
         assert " INFO    doctrain_coordinator.dispatch.leadership: This coordinator leads." in first.said
         profile = (tmp_path / "doctrain-data/client.json").read_text()
         assert (tmp_path / "doctrain-data/.gitignore").read_text() == "*\n"
+        assert (tmp_path / "doctrain-data/blobs").stat().st_mode & 0o777 == 0o700
         assert servers(tmp_path)
         for listen in ("127.0.0.1:0", json.loads(profile)["address"]):
             status, said = await run(tmp_path, "dev", "--listen", listen)

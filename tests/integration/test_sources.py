@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import stat
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,6 +89,16 @@ async def test_no_tenant_reads_what_another_stored(store: BlobStore) -> None:
     await store.put("../acme", b"other")
     with pytest.raises(BlobNotFoundError):
         await store.get("acme", "blob://../x", 5)
+
+
+def test_a_folder_for_blobs_is_its_makers_alone_and_one_that_stands_is_left_as_it_is(tmp_path: Path) -> None:
+    missing, shared = tmp_path / "above" / "blobs", tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2770)
+    for folder in (missing, shared, missing):
+        BlobStore(folder.as_uri())
+    assert stat.S_IMODE(missing.stat().st_mode) == 0o700
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o2770
 
 
 async def test_a_stream_is_stored_up_to_its_limit(store: BlobStore) -> None:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def open_store(url: str, **options: Any) -> ObjectStore:
-    """An object store with bounded waits; a folder is made when it is missing. Raises ConfigurationError."""
+    """An object store with bounded waits; a missing folder is made, for the user of the process alone. Raises ConfigurationError."""
     fault = uris.store_fault(url)
     if fault is not None:
         raise ConfigurationError(f"Documents cannot be kept at {url}. {fault}")
@@ -65,7 +65,7 @@ def open_store(url: str, **options: Any) -> ObjectStore:
 
 def _made(folder: Path) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"Documents cannot be kept in {folder}, which cannot be made ({cause(error)}); make it, or change DOCTRAIN_BLOB_URL."

@@ -107,7 +107,7 @@ def _prepared(folder: Path) -> Path:
     folder = folder.resolve()
     made = not folder.exists()
     try:
-        (folder / "blobs").mkdir(parents=True, exist_ok=True)
+        (folder / "blobs").mkdir(mode=0o700, parents=True, exist_ok=True)
         if made:
             (folder / ".gitignore").write_text("*\n")
     except OSError as error:
