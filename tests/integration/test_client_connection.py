@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from doctrain import AsyncClient, Client, DocumentInput, errors
+from doctrain.v1 import fleet_pb2
 from testkit.scripted_service import UNAVAILABLE, ScriptedService, serving
 
 
@@ -52,6 +54,14 @@ def test_what_can_be_no_key_is_refused_before_anything_is_sent(key: str) -> None
         assert isinstance(caught.value, errors.AccessError)
         assert isinstance(caught.value, ValueError)
         assert not key.strip() or key not in str(caught.value), "a key is a secret"
+
+
+def test_the_answer_that_has_a_key_is_no_key_and_its_text_is_asked_for() -> None:
+    answer: Any = fleet_pb2.CreateKeyResponse(key="dt_tenant_1", key_id=1)
+    for kind in (AsyncClient, Client):
+        with pytest.raises(errors.UsageError, match=r"of type CreateKeyResponse; give its text, which is the `\.key`") as caught:
+            kind("localhost:1", api_key=answer)
+        assert "dt_tenant_1" not in str(caught.value), "a key is a secret"
 
 
 async def test_white_space_around_a_key_is_dropped(service: ScriptedService) -> None:

@@ -28,6 +28,13 @@ _CAUSES = [
 ]
 _CORE_PREFIX = re.compile(r"^failed to connect to all addresses; last error: (?:[A-Z_]+: )?(?:(?:ipv4|ipv6|unix):\S+: )?")
 
+_NOT_CONNECTED = re.compile("failed to connect to all addresses|DNS resolution failed|errors resolving")
+
+
+def not_connected(text: str) -> bool:
+    """Whether gRPC says that it found no connection to make the call on, so that nothing of it was sent."""
+    return _NOT_CONNECTED.match(text) is not None
+
 
 def in_words(text: str) -> str:
     """A part of a sentence for what gRPC said, or its own words when they are not known here."""

@@ -69,8 +69,12 @@ def parse_addresses(addresses: str | Sequence[str]) -> tuple[str, ...]:
     return parsed
 
 
-def parse_key(api_key: str) -> str:
+def parse_key(api_key: object) -> str:
     """The key without the spaces and line ends that copying leaves around it; raises InvalidKeyError without telling the key."""
+    if not isinstance(api_key, str):
+        raise errors.InvalidKeyError(
+            f"The API key is of type {type(api_key).__name__}; give its text, which is the `.key` of what create_key answers."
+        )
     key = api_key.strip()
     if not key:
         raise errors.InvalidKeyError("The API key is empty; give the one that the operator made for you.")
@@ -168,26 +172,27 @@ class Endpoints:
     ) -> Response:
         """Makes one call within ``seconds``, retries included; raises the DoctrainError that ended it.
 
-        ``patience_seconds``: see ``attempts``.
+        One that is not ``repeatable`` is made again only when certainly nothing of it was sent. ``patience_seconds``: see ``attempts``.
         """
 
         async def attempt(endpoint: Endpoint, remaining_seconds: float) -> Response:
             return await method(endpoint)(request, timeout=remaining_seconds, metadata=self.metadata)
 
-        turns = retry.turns(len(self)) if repeatable else 1
-        return await self.attempts(operation, attempt, turns=turns, patience_seconds=patience_seconds, seconds=seconds)
+        lost, turns = retry.gone_away if repeatable else retry.unsent, retry.turns(len(self))
+        return await self.attempts(operation, attempt, lost=lost, turns=turns, patience_seconds=patience_seconds, seconds=seconds)
 
     async def attempts(
         self,
         operation: str,
         attempt: Callable[[Endpoint, float], Awaitable[Response]],
         *,
+        lost: Callable[[grpc.aio.AioRpcError], bool],
         turns: int,
         patience_seconds: float,
         seconds: float,
         again: bool = True,
     ) -> Response:
-        """Tries ``attempt`` at one address after the other while it ends as calls to a service that goes away do.
+        """Tries ``attempt`` at one address after the other while it ends so that it may be made again: it is ``lost``.
 
         At most ``turns`` times, and of a service that has been heard for ``patience_seconds`` after the first failure, if that is longer.
         One that comes sooner than the tenant's plan allows is made ``again`` in its turn, within ``seconds``.
@@ -208,7 +213,7 @@ class Endpoints:
                 tries.add(endpoint.address, failure)
                 pause = retry.pause_seconds(turn, len(self), random.random(), failure.retry_after_seconds)  # noqa: S311
                 used_up = turn >= turns and now() >= give_up
-                if error.code() not in retry.GONE_AWAY or used_up or now() + pause >= end:
+                if not lost(error) or used_up or now() + pause >= end:
                     raise await self.told(failure, tries) from error
             await asyncio.sleep(pause)
         raise AssertionError("A turn returns, raises, or is followed by another.")

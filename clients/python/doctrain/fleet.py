@@ -228,7 +228,7 @@ class AsyncFleet:
         lifetime: timedelta | None = None,
         expire_time: datetime | None = None,
     ) -> fleet_pb2.CreateKeyResponse:
-        """Makes an API key and returns it, this once. Every call makes another key, so it is not retried.
+        """Makes an API key and returns it, this once. Every call makes another key, so it is retried only where nothing was sent.
 
         ``role`` is ``tenant``, ``worker`` or ``operator``, or a value of ``Role``. The key is in force for its ``lifetime``, until its
         ``expire_time`` (without a zone: of UTC), or until it is revoked; only one of the two may be given.

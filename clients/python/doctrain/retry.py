@@ -11,6 +11,9 @@ from __future__ import annotations
 import json
 
 import grpc
+import grpc.aio
+
+from doctrain import causes
 
 ROUNDS = 3
 """How often all addresses are tried for one call, when there are several."""
@@ -55,6 +58,19 @@ def service_config(addresses: int) -> str:
     }
     names = [{"service": service, "method": method} for service, methods in _REPEATABLE.items() for method in methods]
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}]})
+
+
+def gone_away(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the call ended as it does when the service goes away, or is; what it did until then is unknown."""
+    return error.code() in GONE_AWAY
+
+
+def unsent(error: grpc.aio.AioRpcError) -> bool:
+    """Whether certainly nothing of the call was sent, so that one that may not be made twice may still be made.
+
+    Only of calls that gRPC itself does not retry: of others it tells the last try alone.
+    """
+    return error.code() is grpc.StatusCode.UNAVAILABLE and causes.not_connected(error.details() or "")
 
 
 def turns(addresses: int) -> int:

@@ -1,6 +1,7 @@
 """Sending one document's bytes: from a file, from memory or from a stream.
 
-What can be read again from its beginning (a file, bytes) is sent again when the service was away; a stream is sent once.
+What can be read again from its beginning (a file, bytes) is sent again when the service was away; a stream is sent once. Nothing
+is read before there is a connection, so that an address that is away takes nothing of a stream, and the next one gets it whole.
 """
 
 from __future__ import annotations
@@ -37,11 +38,17 @@ async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> tra
     if not isinstance(source, str | Path | bytes | AsyncIterable):
         raise UsageError(f"The source is of type {type(source).__name__}; give a path, bytes, or an async iterator of bytes.")
 
+    again = isinstance(source, str | Path | bytes)
+    begun = False
+
     async def attempt(endpoint: Endpoint, remaining_seconds: float) -> training_pb2.UploadDocumentResponse:
+        nonlocal begun
         call = endpoint.training.UploadDocument(timeout=remaining_seconds, metadata=endpoints.metadata)
         outcome = _FirstOutcome()
         call.add_done_callback(outcome.remember)
         try:
+            await _connected(call)
+            begun = True
             await _send(call, _chunks(source))
             return await call
         except grpc.aio.AioRpcError as error:
@@ -49,12 +56,13 @@ async def upload(endpoints: Endpoints, source: Source, *, seconds: float) -> tra
         finally:
             call.cancel()
 
-    repeatable = isinstance(source, str | Path | bytes)
-    patience = retry.PATIENCE_SECONDS if repeatable else 0.0
-    turns = max(retry.ROUNDS, retry.turns(len(endpoints))) if repeatable else 1
+    def lost(error: grpc.aio.AioRpcError) -> bool:
+        return retry.gone_away(error) if again else not begun and retry.unsent(error)
+
+    turns, patience = max(retry.ROUNDS, retry.turns(len(endpoints))), retry.PATIENCE_SECONDS
     try:
         return await endpoints.attempts(
-            f"store {_name(source)}", attempt, turns=turns, patience_seconds=patience, seconds=seconds, again=repeatable
+            f"store {_name(source)}", attempt, lost=lost, turns=turns, patience_seconds=patience, seconds=seconds, again=again
         )
     except (InvalidRequestError, RequestTooLargeError) as error:
         if not isinstance(source, str | Path):
@@ -90,6 +98,16 @@ def _value(ready: Coroutine[Any, Any, Result]) -> Result:
         return value
     ready.close()
     raise RuntimeError("An ended call had no status.")
+
+
+async def _connected(call: grpc.aio.StreamUnaryCall[training_pb2.UploadDocumentRequest, training_pb2.UploadDocumentResponse]) -> None:
+    """Returns once there is a connection to write on; raises AioRpcError when the call ends before."""
+    try:
+        await call.wait_for_connection()
+    except grpc.aio.AioRpcError:
+        # Of a channel with interceptors, gRPC keeps a task that waits for something to write, even when the call has ended.
+        await call.done_writing()
+        raise
 
 
 async def _send(
