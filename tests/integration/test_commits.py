@@ -208,7 +208,10 @@ async def test_a_commit_whose_outcome_is_unknown_is_made_again(own_postgres: Pos
 
         async def cut() -> None:
             for _ in range(20):
-                await one.pool.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'doctrain commits'")
+                await one.pool.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where datname = current_database() and application_name = 'doctrain commits'"
+                )
                 await asyncio.sleep(0.03)
 
         async with asyncio.TaskGroup() as group:

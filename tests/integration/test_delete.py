@@ -127,7 +127,10 @@ async def test_bytes_that_come_again_while_they_are_removed_are_stored_anew(
         group.create_task(acme.delete_documents(["a"]))
         await removing.wait()
         again = group.create_task(acme.upload(b"The harbour."))
-        waits = "select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%insert into upload%')"
+        waits = (
+            "select exists (select 1 from pg_stat_activity "
+            "where datname = current_database() and wait_event_type = 'Lock' and query like '%insert into upload%')"
+        )
         await wait_until(lambda: again.done() or database.fetchval(waits))
         go_on.set()
     assert blobs(served) == [("acme", "The harbour.")]

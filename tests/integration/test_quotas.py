@@ -219,7 +219,7 @@ async def test_who_has_no_time_to_wait_for_a_turn_is_told_when_it_comes(served: 
 async def test_a_dry_run_stores_nothing_and_is_refused_where_files_or_their_manifest_have_no_room(
     served: Coordinators, fleet: AsyncFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "MAX_INLINE_DOCUMENTS", 2)
+    monkeypatch.setattr(folder, "go_inline", lambda documents, limits: len(documents) <= 2)
     for n in range(3):
         (tmp_path / f"{n}.txt").write_text("More bytes than there is room for.")
     await fleet.put_plan("small", slots=5)

@@ -21,17 +21,11 @@ from testkit.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(120)]
 
-WAITS = "select exists (select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%insert into training%')"
-REMOVAL_WAITS = """
-select exists (
-    select 1 from pg_stat_activity where wait_event_type = 'Lock' and (query like '%arriving = 0%for update%' or query like '%lock_shared%')
-)
-"""
-START_WAITS = """
-select exists (
-    select 1 from pg_stat_activity where wait_event_type = 'Lock' and (query like '%key share of upload%' or query like '%xact_lock(%')
-)
-"""
+# In this database: beside this test others wait in theirs.
+_WAITING = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+WAITS = f"select exists ({_WAITING} and query like '%insert into training%')"
+REMOVAL_WAITS = f"select exists ({_WAITING} and (query like '%arriving = 0%for update%' or query like '%lock_shared%'))"
+START_WAITS = f"select exists ({_WAITING} and (query like '%key share of upload%' or query like '%xact_lock(%'))"
 TEXTS = [b"The harbour.", b"The lighthouse."]
 Remove: TypeAlias = Callable[[doctrain.AsyncClient], Coroutine[Any, Any, None]]
 
