@@ -63,7 +63,16 @@ async def on_rabbitmq(url: str, queue: str) -> AsyncIterator[Adapter]:
 
         async def hear() -> None:
             told = Message(uuid4().bytes)
-            await broker.publish([told])
+
+            async def published() -> bool:
+                """As the dispatcher does it: again where the broker, busy or just back, did not confirm."""
+                try:
+                    await broker.publish([told])
+                except UnavailableError:
+                    return False
+                return True
+
+            await wait_until(published, 30)
             async for delivery in consumer:
                 await delivery.ack()
                 if delivery.message.body == told.body:
