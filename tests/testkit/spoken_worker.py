@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 
@@ -22,6 +22,8 @@ from doctrain_mesh.v1 import tracker_pb2_grpc
 from testkit.core import NOW_MS, Core, message
 
 ANSWER_SECONDS = 10.0
+T = TypeVar("T")
+Call: TypeAlias = "grpc.aio.StreamStreamCall[pb.TrackRequest, pb.TrackResponse]"
 
 
 @dataclass
@@ -57,7 +59,7 @@ async def serving(postgres: str, tmp_path: Path) -> AsyncIterator[Served]:
 class Worker:
     """One stream, spoken by hand."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
         self.welcome = pb.Welcome()
         self.kept: list[pb.TrackResponse] = []
@@ -66,14 +68,14 @@ class Worker:
     async def say(self, **parts: Any) -> None:
         await self._call.write(pb.TrackRequest(**parts))
 
-    async def hear(self, wanted: Callable[[pb.TrackResponse], Any]) -> Any:
+    async def hear(self, wanted: Callable[[pb.TrackResponse], T | None]) -> T:
         """The first answer, earlier ones included, of which ``wanted`` finds something."""
         async with asyncio.timeout(ANSWER_SECONDS):
-            for place, response in enumerate(self.kept):
-                if found := wanted(response):
+            for place, earlier in enumerate(self.kept):
+                if found := wanted(earlier):
                     del self.kept[place]
                     return found
-            while (response := await self._call.read()) is not grpc.aio.EOF:
+            while isinstance(response := await self._call.read(), pb.TrackResponse):
                 if found := wanted(response):
                     return found
                 self.kept.append(response)
@@ -81,23 +83,23 @@ class Worker:
 
     async def begin(self, ref: pb.ShardRef) -> pb.BeginAnswer:
         await self.say(begins=[pb.Begin(shard=ref)])
-        return (await self.hear(lambda r: list(r.begins)))[0]  # type: ignore[no-any-return]
+        return (await self.hear(lambda r: list(r.begins)))[0]
 
     async def report(self, ref: pb.ShardRef, first: int, count: int, sequence: int = 1) -> pb.BlockAnswer:
         block = pb.Block(sequence=sequence, shard=ref, first=first, base_ms=NOW_MS, started=list(range(count)), took=[1] * count)
         await self.say(blocks=[block])
-        return (await self.hear(lambda r: list(r.blocks)))[0]  # type: ignore[no-any-return]
+        return (await self.hear(lambda r: list(r.blocks)))[0]
 
     async def beat(self, *held: pb.ShardRef, sequence: int = 1, draining: bool = False, resize: int = 0) -> pb.HeartbeatAnswer:
         named = [pb.HeldShard(shard=ref.shard, number=ref.number, resize=resize) for ref in held]
         await self.say(heartbeat=pb.Heartbeat(sequence=sequence, held=named, draining=draining))
-        return await self.hear(lambda r: r.heartbeat if r.HasField("heartbeat") else None)  # type: ignore[no-any-return]
+        return await self.hear(lambda r: r.heartbeat if r.HasField("heartbeat") else None)
 
     async def ended(self) -> grpc.StatusCode:
         async with asyncio.timeout(ANSWER_SECONDS):
             while await self._call.read() is not grpc.aio.EOF:
                 pass
-            return await self._call.code()  # type: ignore[no-any-return]
+            return await self._call.code()
 
 
 @asynccontextmanager
