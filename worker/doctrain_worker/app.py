@@ -88,6 +88,7 @@ async def running(
         stack.enter_context(_measured(worker_id, settings.lanes, holds, session, tracker))
         async with asyncio.TaskGroup() as loops:
             tasks = [
+                loops.create_task(guardian.wait_lost(), name="guardian"),
                 loops.create_task(coordinators.follow(registry), name="coordinators"),
                 loops.create_task(session.run(holds), name="session"),
                 loops.create_task(

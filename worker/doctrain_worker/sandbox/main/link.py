@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from doctrain_worker.sandbox.shared import messages
 from doctrain_worker.sandbox.shared.fenced import FencedError
@@ -95,6 +95,7 @@ class Guardian:
         self._fences: list[asyncio.Future[str]] = []
         self._fenced_why = "deadline"
         self._lost: str | None = None
+        self._loss = asyncio.Event()
         link.setblocking(False)
         self._loop.add_reader(link.fileno(), self._on_readable)
 
@@ -184,6 +185,11 @@ class Guardian:
         told = self._loop.create_future()
         self._fences.append(told)
         return str(await told)
+
+    async def wait_lost(self) -> NoReturn:
+        """Waits until the guardian is dead or given up. Raises GuardianLostError."""
+        await self._loss.wait()
+        raise GuardianLostError(self._lost)
 
     async def fence(self) -> None:
         """Ends the session: kills all children; returns when they are dead.
@@ -315,6 +321,7 @@ class Guardian:
         if self._lost is not None:
             return
         self._lost = why
+        self._loss.set()
         self._loop.remove_reader(self._link.fileno())
         self._loop.remove_writer(self._link.fileno())
         waiting: list[asyncio.Future[Any]] = [*self._spawning.values(), *self._fences, *self._exits.values()]
