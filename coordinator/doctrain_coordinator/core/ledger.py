@@ -31,7 +31,7 @@ class Recorded(Enum):
 
 @dataclass(slots=True)
 class TrainingRow:
-    """A locked training; ``completed`` and ``failed`` are moved on by what is recorded. ``ended``: by this transaction."""
+    """A locked training; ``completed`` and ``failed`` are moved on by what is recorded. ``moved``: its state, by this transaction."""
 
     id: int
     state: TrainingState
@@ -43,7 +43,12 @@ class TrainingRow:
     task_id: str = ""
     changed: bool = False
     begun: bool = False
-    ended: bool = False
+    moved: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether this transaction ended it."""
+        return self.moved and self.state.ended
 
     def touch(self) -> int:
         """Raises the version once a commit and answers it."""
@@ -54,11 +59,11 @@ class TrainingRow:
 
     def settle(self) -> None:
         """Moves the state on after all of a commit is recorded."""
-        if self.begun and self.state is TrainingState.QUEUED:
+        found = self.state
+        if self.begun and found is TrainingState.QUEUED:
             self.state = TrainingState.PROCESSING
-        before = self.state
-        self.state = after_counts(before, sealed=self.sealed, total=self.total, completed=self.completed, failed=self.failed)
-        self.ended = self.state.ended and not before.ended
+        self.state = after_counts(self.state, sealed=self.sealed, total=self.total, completed=self.completed, failed=self.failed)
+        self.moved = self.state is not found
 
 
 @dataclass(slots=True)

@@ -182,7 +182,7 @@ class Stream:
             self._is_answered()
             self.outbox.block(tracker_answers.block(sequence, (shard, number), outcome, done, invalid))
 
-        return Report(self._session, shard, number, block, answer, urgent=not block.running)
+        return Report(self._session, shard, number, block, answer, urgent=given.urgent)
 
     def _beat(self, heartbeat: pb.Heartbeat) -> None:
         count, sequence = self._asked.heartbeat(), heartbeat.sequence

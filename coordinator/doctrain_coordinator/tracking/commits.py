@@ -193,7 +193,7 @@ class Committer:
         for answer in batch.answers:
             answer()
         batch.outcomes.tell()
-        self._changes.trainings(batch.trainings)
+        self._changes.trainings(batch.trainings, only_counts=not batch.moved)
         if batch.freed:
             self._changes.work()
 

@@ -32,7 +32,7 @@ MOST_TOLD = 1_000
 class Batch:
     """What one transaction did: whom to answer and what to tell, once it is committed.
 
-    ``freed``: shards may be granted. ``stale``: so many blocks were refused.
+    ``moved``: the state of a training is another one. ``freed``: shards may be granted. ``stale``: so many blocks were refused.
     """
 
     answers: list[Callable[[], None]] = field(default_factory=list)
@@ -41,6 +41,7 @@ class Batch:
     outcomes: Outcomes = field(default_factory=Outcomes)
     begins: Counter[Begun] = field(default_factory=Counter)
     stale: int = 0
+    moved: bool = False
     freed: bool = False
 
 
@@ -155,4 +156,5 @@ class GroupTransaction:
         if cleared:
             await c.execute(SQL["order_yield"], cleared)
         batch.trainings = await write_trainings(c, ledger.trainings.values())
+        batch.moved = any(row.moved for row in ledger.trainings.values())
         batch.outcomes.ended(ledger.trainings.values())

@@ -17,13 +17,12 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from doctrain_coordinator import metrics
-from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.changes import Bell, Changes
 from doctrain_coordinator.trainings.reading import Seen, Trainings, removed_since
 from doctrain_mesh.errors import DoctrainError, ShuttingDownError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
-GAP_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 TRAININGS_AT_ONCE = 200
 
@@ -69,7 +68,7 @@ class WatchHub:
         self._trainings, self._changes = trainings, changes
         self._mailboxes: dict[int, dict[Mailbox, None]] = {}
         self._dirty: set[int] = set()
-        self._woken = asyncio.Event()
+        self._bell = Bell()
         self._closed = False
 
     @contextlib.contextmanager
@@ -84,7 +83,7 @@ class WatchHub:
             mailbox.close(_shutting_down())
         self._mailboxes.setdefault(training, {})[mailbox] = None
         self._dirty.add(training)
-        self._woken.set()
+        self._bell.ring()
         try:
             with metrics.WATCHERS.one():
                 yield mailbox
@@ -107,24 +106,21 @@ class WatchHub:
         poll_at = clock() + POLL_SECONDS
         with self._changes.listening(self._changed):
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(poll_at):
-                        await self._woken.wait()
+                await self._bell.wait(poll_at)
                 if clock() >= poll_at:  # also while one training after the other is told of: the poll is for those that are not
                     self._dirty.update(self._mailboxes)
                     poll_at = clock() + POLL_SECONDS
-                self._woken.clear()
                 wanted, self._dirty = self._dirty & self._mailboxes.keys(), set()
                 if wanted:
                     await self._deliver(sorted(wanted))
-                    await asyncio.sleep(GAP_SECONDS)
+                    await self._bell.rest()
 
-    def _changed(self, trainings: frozenset[int] | None) -> None:
+    def _changed(self, trainings: frozenset[int] | None, only_counts: bool) -> None:
         watched = self._mailboxes.keys()
         touched = set(watched) if trainings is None else trainings & watched
         if touched:
             self._dirty |= touched
-            self._woken.set()
+            self._bell.ring(only_counts=only_counts)
 
     async def _deliver(self, wanted: Sequence[int]) -> None:
         failed = False

@@ -770,12 +770,17 @@ class Block(_message.Message):
     PASSED_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     UNDER_WAY_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Counts this worker's blocks; the answer repeats it."""
     first: _builtins.int
     """Ordinal of the first place."""
     base_ms: _builtins.int
     """What `started` counts from: milliseconds since the Unix epoch."""
+    urgent: _builtins.bool
+    """Whether the shard waits for the answer: nothing of it runs or can start. Such a block is committed at once; others wait a few milliseconds
+    for more to be committed with.
+    """
     @_builtins.property
     def shard(self) -> Global___ShardRef:
         """Which grant."""
@@ -834,10 +839,11 @@ class Block(_message.Message):
         passed: _abc.Iterable[Global___DocumentStages] | None = ...,
         unchanged: _abc.Iterable[_builtins.int] | None = ...,
         under_way: Global___UnderWay | None = ...,
+        urgent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["shard", b"shard", "under_way", b"under_way"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "passed", b"passed", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries", "unchanged", b"unchanged", "under_way", b"under_way"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ms", b"base_ms", "failed", b"failed", "first", b"first", "passed", b"passed", "retried", b"retried", "running", b"running", "sequence", b"sequence", "shard", b"shard", "started", b"started", "took", b"took", "tries", b"tries", "unchanged", b"unchanged", "under_way", b"under_way", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

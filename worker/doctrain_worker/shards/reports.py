@@ -38,7 +38,7 @@ class Reports:
         self._told_running: list[int] = []
         self._began = began
         self._told_long: list[tuple[int, Sequence[StageTiming]]] = []
-        self._tells_long = False
+        self._tells_long = self._is_urgent = False
         self.results = Results(began)
         self.running: dict[int, Try] = {}
         self.shard_done = False
@@ -60,10 +60,12 @@ class Reports:
         """What gathered is sent soon, or at once; nothing is sent when nothing did."""
         gathered = self.results.gathered
         if gathered:
+            self._is_urgent = self._is_urgent or urgent
             self._tracker.report(self._key, self, results=gathered, urgent=urgent)
 
     def insist(self) -> None:
         """What is not answered is asked for at once."""
+        self._is_urgent = True
         self._tracker.report(self._key, self, results=0, urgent=True)
 
     def tell_running(self, now: float) -> None:
@@ -81,10 +83,11 @@ class Reports:
         if not (self.results.gathered or self._tells_long) and running == self._told_running:
             return None
         under_way, self._tells_long = self._under_way() if self._tells_long else None, False
+        urgent, self._is_urgent = self._is_urgent, False
         self._told_running = running
         ended, results = self.results.gathered, self.results.take(sequence)
         measures.reported(ended, results)
-        return Block(sequence, self._key, self._base_ms, results, running, under_way)
+        return Block(sequence, self._key, self._base_ms, results, running, under_way, urgent)
 
     def _under_way(self) -> list[UnderWay]:
         """The documents that run for long; one that has ended since has told its stages with its result."""

@@ -91,7 +91,7 @@ class UnderWay:
 class Block:
     """Results of a hold, and what of it runs; its times are milliseconds after ``base_ms``, which is since the Unix epoch.
 
-    ``under_way`` None: as it was told last.
+    ``under_way`` None: as it was told last. ``urgent``: the shard waits for the answer.
     """
 
     sequence: int
@@ -100,6 +100,7 @@ class Block:
     columns: Columns
     running: Sequence[int]
     under_way: Sequence[UnderWay] | None
+    urgent: bool = False
 
 
 @dataclass(slots=True)

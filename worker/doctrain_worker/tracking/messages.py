@@ -129,6 +129,7 @@ def _block(block: Block) -> pb.Block:
         passed=[pb.DocumentStages(ordinal=ordinal, stages=_stages(stages)) for ordinal, stages in columns.passed],
         unchanged=columns.unchanged,
         under_way=_under_way(block),
+        urgent=block.urgent,
     )
 
 
