@@ -20,6 +20,7 @@ import asyncpg
 
 from doctrain_coordinator.store import tenant_rows
 from doctrain_coordinator.store.migrate import migrate
+from testkit.kept_databases import NOTE_CHANGES, emptied
 from testkit.server import Server
 
 # PostgreSQL refuses to run as root. Root becomes "nobody" here but keeps the right to pass folders that only root may
@@ -77,6 +78,7 @@ class PostgresServer(Server):
 
     def __init__(self, folder: Path, users_lock: Path, port: int | None = None, **settings: str) -> None:
         super().__init__(folder, users_lock, port)
+        self._emptied: list[str] = []
         self.settings = {"fsync": "off", "max_connections": "200", "shared_buffers": "64MB", "listen_addresses": "127.0.0.1", **settings}
 
     def url(self, database: str = "postgres") -> str:
@@ -138,17 +140,28 @@ class PostgresServer(Server):
 
     @asynccontextmanager
     async def database(self, *, empty: bool = False) -> AsyncIterator[str]:
-        """The URL of a new database, with this checkout's schema unless it is to be empty; dropped at the end with whoever is connected."""
+        """The URL of a database as new, with this checkout's schema unless it is to be ``empty``; who is still connected is cut off."""
+        name = self._emptied.pop() if self._emptied and not empty else await self._create(empty=empty)
+        try:
+            yield self.url(name)
+        finally:
+            if self.answers():
+                if not empty and await emptied(self.url(name)):
+                    self._emptied.append(name)
+                else:
+                    await self._administer(f"drop database if exists {name} with (force)")
+
+    async def _create(self, *, empty: bool) -> str:
         name = f"t_{secrets.token_hex(6)}"
         if empty:
             await self._administer(f"create database {name}")
         else:
             await self._copy_template(name)
-        try:
-            yield self.url(name)
-        finally:
-            if self.answers():
-                await self._administer(f"drop database if exists {name} with (force)")
+        return name
+
+    def forget(self) -> None:
+        super().forget()
+        self._emptied.clear()
 
     async def _copy_template(self, name: str) -> None:
         """A copy takes a third of the time of a migration; whoever comes first makes what is copied."""
@@ -157,16 +170,17 @@ class PostgresServer(Server):
             if not await administrator.fetchval("select exists (select from pg_database where datname = $1)", _TEMPLATE):
                 await administrator.execute(f"create database {name}")
                 await migrate(self.url(name))
+                await self._administer(NOTE_CHANGES, name)
                 await administrator.execute(f"alter database {name} rename to {_TEMPLATE}")
             await administrator.execute(f"create database {name} template {_TEMPLATE} strategy wal_log")
 
-    async def _administer(self, statement: str) -> None:
-        async with self._administrator() as administrator:
-            await administrator.execute(statement)
+    async def _administer(self, statements: str, database: str = "postgres") -> None:
+        async with self._administrator(database) as administrator:
+            await administrator.execute(statements)
 
     @asynccontextmanager
-    async def _administrator(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        connection = await asyncpg.connect(self.url(), timeout=10, command_timeout=30)
+    async def _administrator(self, database: str = "postgres") -> AsyncIterator[asyncpg.Connection[Any]]:
+        connection = await asyncpg.connect(self.url(database), timeout=10, command_timeout=30)
         try:
             yield connection
         finally:
