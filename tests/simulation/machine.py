@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from doctrain_worker.pipeline.processor import DONE, DocumentTask, ErrorClass, Failure, Outcome, ShardContext
 from doctrain_worker.sandbox.shared.fenced import FencedError
@@ -191,6 +191,10 @@ class Guardian:
         if self._machine.epoch != self._epoch:
             return "deadline"
         return await self._machine.fenced()
+
+    async def wait_lost(self) -> NoReturn:
+        await asyncio.Event().wait()  # a machine's fault takes the guardian and its main process together
+        raise AssertionError
 
     async def fence(self) -> None:
         if self._machine.epoch == self._epoch and self.process.alive:
