@@ -14,7 +14,7 @@ from doctrain_coordinator import certificate, metrics
 from doctrain_coordinator.certificate import ServerCertificate
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.charging import Budgets
-from doctrain_coordinator.dispatch.bursts import ConcurrencyControl, Dependencies, marks_of
+from doctrain_coordinator.dispatch.concurrency import ConcurrencyControl, Dependencies, marks_of
 from doctrain_coordinator.dispatch.dead_letters import DeadLetters
 from doctrain_coordinator.dispatch.dispatcher import Dispatcher
 from doctrain_coordinator.dispatch.fleet_measures import FleetMeasures

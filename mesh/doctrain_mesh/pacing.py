@@ -10,7 +10,7 @@ class Pace:
     """Times in seconds. ``credit`` urgent commits may follow each other without the ``gap``; each gap earns one back."""
 
     gap: float = 0.005
-    patience: float = 0.010
+    patience: float = 0.005
     enough: int = 64
     credit: int = 4
 

@@ -229,7 +229,9 @@ class Settings:
         "How children are shut in, from strong to weak; `auto`: as strongly as works.",
         choices=("auto", "bwrap", "unshare", "rlimit"),
     )
-    execution_log: str = _setting("", "File to which the worker appends a line at each start and end of a document; empty: none.")
+    execution_log: str = _setting(
+        "", "File to which the worker appends a line at each start and end of a document, by which tests see what ran; empty: none."
+    )
 
     # Telemetry
     otlp_endpoint: str = _setting("", "OTLP/gRPC collector for traces, as `http://host:port`; empty: no traces.")

@@ -41,7 +41,7 @@ def worker() -> None:
     """Read documents: a guardian, the worker's main process, and its children."""
     from doctrain_server.services.guarded import run_guarded
 
-    sys.exit(run_guarded(settings_module.load()))
+    run_guarded(settings_module.load())
 
 
 @cli.command("worker-main", hidden=True)

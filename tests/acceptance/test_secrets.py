@@ -132,7 +132,7 @@ async def test_no_secret_shows_in_logs_traces_answers_records_and_tables(
     assert all(" DEBUG " in logs[name] for name in ("coordinator.log", "worker.log"))
     assert {"document", "fetch"} <= {span.name for span in trusted.collector.spans}
     assert records
-    assert rows["api_key"]
+    assert rows["public.api_key"]
     places: dict[str, Any] = {**logs, "traces": trusted.collector.spans, "answers": trusted.said, "etcd": records, **rows}
     assert {name: shown for name, place in places.items() if (shown := trusted.shown_in(str(place)))} == {}
 
@@ -141,9 +141,12 @@ async def everything(database_url: str) -> dict[str, list[str]]:
     """Every row of every table."""
     connection = await asyncpg.connect(database_url)
     try:
-        named = "select table_name from information_schema.tables where table_schema not in ('pg_catalog', 'information_schema')"
+        named = (
+            "select format('%I.%I', table_schema, table_name) from information_schema.tables "
+            "where table_schema not in ('pg_catalog', 'information_schema')"
+        )
         return {
-            name: [str(row[0]) for row in await connection.fetch(f'select to_jsonb(t) from "{name}" t')]
+            name: [str(row[0]) for row in await connection.fetch(f"select to_jsonb(t) from {name} t")]
             for name in [row[0] for row in await connection.fetch(named)]
         }
     finally:

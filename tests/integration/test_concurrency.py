@@ -15,7 +15,7 @@ import doctrain
 from doctrain.fleet import AsyncFleet
 from doctrain.v1 import training_pb2 as pb
 from doctrain_coordinator.core import concurrency as policy
-from doctrain_coordinator.dispatch import bursts as control
+from doctrain_coordinator.dispatch import concurrency as control
 from doctrain_mesh.registry import membership
 from testkit.coordinator import Coordinators, coordinators
 from testkit.waiting import wait_until

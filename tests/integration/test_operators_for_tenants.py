@@ -77,12 +77,15 @@ async def test_an_operator_sees_and_steers_a_training_for_the_tenant_that_it_nam
     retry = training_pb2.RetryFailedDocumentsRequest(training_task_id="of-acme", new_training_task_id="again")
     for _ in range(2):
         assert (await stub.RetryFailedDocuments(retry, metadata=asked)).training.retry_of == "of-acme"
+    with pytest.raises(grpc.aio.AioRpcError):  # nothing of it was tried yet
+        await stub.RetryFailedDocuments(training_pb2.RetryFailedDocumentsRequest(training_task_id="again"), metadata=asked)
     deeds = [record.getMessage() for record in caplog.records if record.name == "doctrain_coordinator.rpc.deeds"]
     assert any("(of-acme) was paused, by role operator for tenant acme with key" in deed for deed in deeds)
     entries = [entry async for entry in (await served.client(await served.key(3))).fleet.list_audit_log(tenant_id="acme")]
     retried = [(entry.role, entry.subject, entry.sentence) for entry in entries if entry.call == "RetryFailedDocuments"]
     sentence = "Training 3 (again) was started, to train again what was not trained"
-    assert retried == [(fleet_pb2.ROLE_OPERATOR, "training again", sentence)], "once, by whom"
+    started = (fleet_pb2.ROLE_OPERATOR, "training again", sentence)
+    assert retried == [started], "once, by whom"
     with pytest.raises(grpc.aio.AioRpcError) as other:
         await stub.GetTraining(training_pb2.GetTrainingRequest(training_task_id="of-zebra"), metadata=asked)
     assert other.value.code() is grpc.StatusCode.NOT_FOUND

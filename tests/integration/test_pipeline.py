@@ -14,7 +14,7 @@ from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, F
 from testkit import documents
 from testkit.limits import MIB
 from testkit.pictures import page, saved
-from testkit.pipelines import Bench, running_shard
+from testkit.pipelines import STAGES, Bench, running_shard, worked
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("pipeline")]
 
@@ -45,7 +45,7 @@ async def test_rows_say_where_in_the_document_a_chunk_stands(bench: Bench) -> No
     rows = await bench.rows("pages.pdf")
     assert isinstance(outcome, Done)
     assert outcome.chunks == len(rows) > 5
-    assert [stage.name for stage in outcome.stages] == ["fetch", "detect", "extract", "chunk", "embed", "index"]
+    assert worked(outcome) == STAGES
     starts = [stage.start for stage in outcome.stages]
     assert starts == sorted(starts)
     assert before <= starts[0] <= starts[-1] <= time.time()
@@ -188,5 +188,5 @@ async def test_many_at_once_are_kept_apart(bench: Bench) -> None:
 async def test_large_documents_are_read_too(bench: Bench) -> None:
     outcome = await bench.train("spacious.txt", b"The only words." + b" " * (36 * MIB))
     assert isinstance(outcome, Done)
-    assert [stage.name for stage in outcome.stages] == ["fetch", "detect", "extract", "chunk", "embed", "index"]
+    assert worked(outcome) == STAGES
     assert [row["text"] for row in await bench.rows("spacious.txt")] == ["The only words."]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from doctrain_worker.core import line
+from doctrain_worker.core import fair_queue
 from doctrain_worker.sandbox.main import pool as pools
 from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.sandbox.main.pool import ChildPool
@@ -19,7 +19,7 @@ from testkit.waiting import wait_until
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(fair_queue, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(pools, "LOOK_SECONDS", 0.05)
 
 
@@ -72,7 +72,7 @@ async def test_a_scan_that_is_put_back_is_read_to_its_end_and_no_page_of_it_twic
     pages = [pictures.page([f"These are words of page {number}"]) for number in range(1, 11)]
     scan = pictures.saved(pages[0], "TIFF", pages[1:])
     recognised = asyncio.Event()
-    monkeypatch.setattr(line, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(fair_queue, "PATIENCE_SECONDS", 0.0)
     async with parsers() as reader:
         long = asyncio.ensure_future(reader.read(scan, "scan.tif", tenant=1, recognised=recognised))
         await recognised.wait()

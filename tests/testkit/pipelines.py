@@ -14,13 +14,19 @@ from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.network.uris import UriRules
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
-from doctrain_worker.pipeline.processor import DocumentTask, Outcome, ShardContext
+from doctrain_worker.pipeline.processor import DocumentTask, Done, Outcome, ShardContext
 from doctrain_worker.sandbox.main import isolation
 from doctrain_worker.sandbox.main.link import Guardian
 from testkit.limits import LIMITS
 from testkit.postgres import PostgresServer
 
 TESTS = str(Path(__file__).resolve().parents[1])
+STAGES = ["fetch", "detect", "extract", "chunk", "embed", "index"]
+
+
+def worked(outcome: Done) -> list[str]:
+    """The stages that a document passed, without its time in line for a child, which a busy machine may add."""
+    return [stage.name for stage in outcome.stages if stage.name != "wait"]
 
 
 @dataclass

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import hypot
 
+from doctrain_coordinator.core.states import ErrorClass
+
 DAY_MS = 24 * 60 * 60 * 1000
 MOST_TRIES = 300
 """Of one document in one hold: of three classes of failures a worker may be set to try each a hundred times."""
@@ -196,7 +198,7 @@ def _part(block: Block, start: int, end: int) -> Block:
 
 def without_results(block: Block, ordinals: Collection[int]) -> Block:
     """The block with the results of ``ordinals`` turned into failures that any database can store."""
-    failures = [Failure(o, 2, "UNRECORDABLE", "The result could not be stored as the worker sent it.") for o in ordinals]
+    failures = [Failure(o, ErrorClass.PERMANENT, "UNRECORDABLE", "The result could not be stored as the worker sent it.") for o in ordinals]
     kept = [failure for failure in block.failed if failure.ordinal not in ordinals]
     took = [0 if block.first + i in ordinals else took for i, took in enumerate(block.took)]
     return replace(

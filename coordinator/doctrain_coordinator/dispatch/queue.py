@@ -31,7 +31,7 @@ class Queue:
     """Shards by their state, documents that are ``open``, each tenant's part, and the ``oldest_wait`` in seconds, None: none may start.
 
     The ``paused``, with their training or their tenant, are among the ``pending``.
-    ``health_alarm`` as ``tracking.workers.health_alarm``, ``intake_alarm`` as ``tracking.workers.Intake.alarm``.
+    ``health_alarm`` as ``tracking.workers.health_alarm``, ``intake_alarm`` as ``tracking.workers.IntakeCounts.alarm``.
     """
 
     pending: int

@@ -15,7 +15,7 @@ from functools import partial
 
 from doctrain_coordinator import metrics
 from doctrain_coordinator.removal import trainings, uploads
-from doctrain_coordinator.removal.holding import ping
+from doctrain_coordinator.removal.lock import ping
 from doctrain_coordinator.removal.tenants import TenantRemoval
 from doctrain_coordinator.removal.tries import Step, Tries
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock

@@ -10,7 +10,7 @@ import logging
 
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.removal import trainings
-from doctrain_coordinator.removal.holding import ping
+from doctrain_coordinator.removal.lock import ping
 from doctrain_coordinator.tenants.uploads import ARRIVAL_SECONDS
 from doctrain_coordinator.trainings.control import Control
 from doctrain_mesh.documents.blobs import BlobStore

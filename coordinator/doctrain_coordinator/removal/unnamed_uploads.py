@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from doctrain_coordinator.removal.uploads import remove_unnamed_of, unnamed_of
-from doctrain_coordinator.tenants.identity import Identity
-from doctrain_coordinator.tenants.uploads import DELETED, Owner
+from doctrain_coordinator.tenants.identity import DELETED, Identity
+from doctrain_coordinator.tenants.uploads import Owner
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.errors import TenantSuspendedError

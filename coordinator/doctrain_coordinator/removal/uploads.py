@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.removal.holding import ping
+from doctrain_coordinator.removal.lock import ping
 from doctrain_coordinator.tenants.uploads import Owner, remove_unnamed
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.documents.object_store import Refusals

@@ -19,7 +19,7 @@ from doctrain_coordinator.rpc.tracker_requests import MAX_NAME
 from doctrain_coordinator.rpc.violations import check_reason, limit, page_size, states_of
 from doctrain_coordinator.tenants.concurrency import Concurrency
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
-from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
+from doctrain_coordinator.tracking.worker_records import WorkerLoads, WorkerRecords
 from doctrain_coordinator.tracking.workers import alarm, live_workers
 from doctrain_coordinator.trainings.all_trainings import AllTrainings
 from doctrain_mesh.errors import UnavailableError, invalid_field
@@ -87,7 +87,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
             await self._parts.orders.drain(request.worker_id, within, request.reason, CALLER.get().key_id, tell=deed.write)
         return pb.DrainWorkerResponse()
 
-    async def _read_loads(self) -> Loads | None:
+    async def _read_loads(self) -> WorkerLoads | None:
         try:
             return await self._parts.records.read()
         except UnavailableError as error:
@@ -120,7 +120,7 @@ class FleetService(TenantCalls, ConcurrencyCalls):
 
     async def ListAllTrainings(self, request: pb.ListAllTrainingsRequest, context: Any) -> pb.ListAllTrainingsResponse:
         size, states = page_size(request.page_size, 50, 500), states_of(TrainingState, request.states)
-        before = tokens.read("ListAllTrainings", request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
+        before = tokens.page("ListAllTrainings", request.page_token, tokens.MOST)
         found, before_next = await self._parts.all_trainings.page(before, states, size)
         token = tokens.make("ListAllTrainings", before_next) if before_next is not None else ""
         trainings = [pb.TenantTraining(tenant_id=tenant_id, training=translate.training(seen)) for tenant_id, seen in found]

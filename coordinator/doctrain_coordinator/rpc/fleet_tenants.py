@@ -86,7 +86,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
 
     async def ListTenants(self, request: pb.ListTenantsRequest, context: Any) -> pb.ListTenantsResponse:
         size = page_size(request.page_size, 100, 1000)
-        after = tokens.read("ListTenants", request.page_token, 1, "page token")[0] if request.page_token else 0
+        after = tokens.page("ListTenants", request.page_token, 0)
         tenants = await self._of.tenants.page(after, size)
         token = tokens.make("ListTenants", tenants[-1].id) if len(tenants) == size else ""
         return pb.ListTenantsResponse(tenants=[_tenant(tenant) for tenant in tenants], next_page_token=token)
@@ -136,7 +136,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
         if request.tenant_id:
             check_name("tenant_id", request.tenant_id)
         scope = f"ListKeys {request.tenant_id}"
-        after = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else 0
+        after = tokens.page(scope, request.page_token, 0)
         keys = await self._of.keys.page(after, request.tenant_id, size)
         token = tokens.make(scope, keys[-1].id) if len(keys) == size else ""
         return pb.ListKeysResponse(keys=[_key(key) for key in keys], next_page_token=token)
@@ -157,7 +157,7 @@ class TenantCalls(fleet_pb2_grpc.FleetServiceServicer):
         if request.tenant_id:
             check_name("tenant_id", request.tenant_id)
         scope = f"ListAuditLog {request.tenant_id}"
-        before = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
+        before = tokens.page(scope, request.page_token, tokens.MOST)
         entries = await audit.page(self._of.pool, before, request.tenant_id, size)
         token = tokens.make(scope, entries[-1].id) if len(entries) == size else ""
         return pb.ListAuditLogResponse(entries=[_entry(entry) for entry in entries], next_page_token=token)

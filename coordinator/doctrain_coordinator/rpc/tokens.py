@@ -38,5 +38,10 @@ def read(scope: str, token: str, count: int, what: str, *, most: int = MOST) -> 
     return numbers
 
 
+def page(scope: str, token: str, first: int, *, most: int = MOST) -> int:
+    """After, or before, which row the page that is asked for begins; ``first`` without a token. Raises as ``read``."""
+    return read(scope, token, 1, "page token", most=most)[0] if token else first
+
+
 def _check(scope: str, body: bytes) -> bytes:
     return hashlib.sha256(scope.encode() + b"\0" + body).digest()[:_CHECK_BYTES]

@@ -97,7 +97,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         size = page_size(request.page_size, 50, 500)
         states = states_of(pb.TrainingState, request.states)
         scope = f"ListTrainings {tenant}"
-        before = tokens.read(scope, request.page_token, 1, "page token")[0] if request.page_token else tokens.MOST
+        before = tokens.page(scope, request.page_token, tokens.MOST)
         found, before_next = await self._parts.trainings.page(tenant, before, states, size)
         token = tokens.make(scope, before_next) if before_next is not None else ""
         return pb.ListTrainingsResponse(trainings=[translate.training(seen) for seen in found], next_page_token=token)
@@ -107,7 +107,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
         states = states_of(pb.DocumentState, request.states)
         training = await self._find(request.training_task_id)
         scope = f"ListDocuments {training}"
-        after = tokens.read(scope, request.page_token, 1, "page token", most=MOST_ORDINAL)[0] if request.page_token else -1
+        after = tokens.page(scope, request.page_token, -1, most=MOST_ORDINAL)
         page = await self._parts.trainings.documents(CALLER.get().tenant, training, after, states, size)
         token = tokens.make(scope, page.next_ordinal) if page.next_ordinal is not None else ""
         response = pb.ListDocumentsResponse(next_page_token=token)
@@ -145,7 +145,7 @@ class TrainingService(training_pb2_grpc.TrainingServiceServicer):
     async def RetryFailedDocuments(self, request: pb.RetryFailedDocumentsRequest, context: Any) -> pb.RetryFailedDocumentsResponse:
         retry = training_requests.retry(request)
         source = await self._find(retry.source_task_id)
-        with self._deed(retry.task_id) as deed:
+        with self._deed(retry.task_id or retry.source_task_id) as deed:
             accepted = await self._parts.retrying.retry(source, retry, deed)
         return pb.RetryFailedDocumentsResponse(training=await self._as_it_stands(accepted.training))
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from doctrain_coordinator.core.states import TrainingState
 from doctrain_coordinator.search.remains import Delete, Remains, numbers
 from doctrain_coordinator.tenants.audit import Deed
+from doctrain_coordinator.tenants.identity import DELETED
 from doctrain_coordinator.tenants.uploads import Owner
 from doctrain_coordinator.trainings.reading import Trainings
 from doctrain_mesh import postgres
@@ -99,7 +100,7 @@ class Deleting:
         caller = deed.caller
         async with postgres.acquired(self._pool, "deleting documents", seconds=BATCH_SECONDS) as c, c.transaction():
             if await c.fetchval(SQL["keep_tenant"], caller.tenant) is None:
-                raise TenantSuspendedError("This tenant is being deleted.")
+                raise TenantSuspendedError(DELETED)
             there = await c.fetch(SQL["lock_documents"], caller.tenant, ids, delete.place, training)
             marked = await c.fetch(SQL["delete_documents"], caller.tenant, ids, delete.place, training, numbers(ids))
             gone = [row["document_id"] for row in marked]

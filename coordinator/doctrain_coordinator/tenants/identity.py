@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 ROLE_TENANT, ROLE_WORKER, ROLE_OPERATOR = 1, 2, 3
 ROLE_NAMES = {ROLE_TENANT: "tenant", ROLE_WORKER: "worker", ROLE_OPERATOR: "operator"}
+DELETED = "This tenant is being deleted."
+"""What its callers are told from then on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from doctrain_coordinator.tenants.audit import Deed
-from doctrain_coordinator.tenants.identity import ROLE_NAMES, ROLE_OPERATOR, ROLE_TENANT, Identity
+from doctrain_coordinator.tenants.identity import DELETED, ROLE_NAMES, ROLE_OPERATOR, ROLE_TENANT, Identity
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import (
     KeyNotFoundError,
@@ -270,7 +270,7 @@ def _suspended(row: Record) -> str:
     if not row["suspended"]:
         return ""
     if row["deleting"]:
-        return "This tenant is being deleted."
+        return DELETED
     why = f": {row['suspend_reason']}" if row["suspend_reason"] else ""
     return f"This tenant is suspended{why}. Ask the operator of the mesh."
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 from doctrain_coordinator.store.advisory_locks import AdvisoryLock
-from doctrain_coordinator.tenants.identity import Identity
+from doctrain_coordinator.tenants.identity import DELETED, Identity
 from doctrain_mesh import postgres
 from doctrain_mesh.documents.blobs import PUT_SECONDS, Admit, BlobStore, StoredBlob
 from doctrain_mesh.documents.object_store import Refusals
@@ -29,7 +29,6 @@ ARRIVAL_SECONDS = 2 * PUT_SECONDS
 """How long after they were admitted bytes may still reach the store."""
 REMOVED_AT_ONCE = 32
 """Few, since their rows are locked until their bytes are gone."""
-DELETED = "This tenant is being deleted."
 
 
 class Owner(NamedTuple):

@@ -14,7 +14,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.health import Fitness, HealthLimits, HealthPolicy, Sight
 from doctrain_coordinator.core.states import SessionState
 from doctrain_coordinator.tracking.worker_orders import WorkerOrders
-from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
+from doctrain_coordinator.tracking.worker_records import WorkerLoads, WorkerRecords
 from doctrain_coordinator.tracking.workers import LiveSession, alarm, live_workers
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
@@ -89,7 +89,7 @@ class HealthWatch:
         self._alarmed = bool(sentence)
 
 
-def _sight(worker: LiveSession, loads: Loads, *, kept_out: bool) -> Sight:
+def _sight(worker: LiveSession, loads: WorkerLoads, *, kept_out: bool) -> Sight:
     return Sight(worker.worker_id, worker.id, worker.verdict, kept_out, loads.of(worker.worker_id, worker.id))
 
 

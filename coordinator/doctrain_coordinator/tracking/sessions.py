@@ -138,6 +138,7 @@ class Sessions:
             except StoreUnavailableError as error:
                 log.warning("Session %d is not taken back yet: %s", attachment.session, error)
                 await asyncio.sleep(RETRY_SECONDS)
+        log.warning("Session %d is not taken back by who saw its stream end; its lease decides.", attachment.session)
 
     async def _mark(self, attachment: Attachment) -> None:
         try:

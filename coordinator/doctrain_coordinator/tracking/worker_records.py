@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 READ_SECONDS = 2.0
 
 
-class Loads:
+class WorkerLoads:
     """The good records, by the names of their workers."""
 
     def __init__(self, found: Mapping[str, Load]) -> None:
@@ -39,17 +39,17 @@ class WorkerRecords:
         self._registry = registry
         self._reader = membership.Reader()
 
-    async def read(self) -> Loads:
+    async def read(self) -> WorkerLoads:
         """All that are there. Raises RegistryUnavailableError, OperationTimeoutError."""
         async with deadline("Reading the registry", READ_SECONDS):
             listed = await self._registry.list(membership.WORKERS)
         found = {key.removeprefix(membership.WORKERS): self._reader.read(key, value, membership.facts) for key, value in listed.items()}
-        return Loads({name: load.read(said) for name, said in found.items() if said is not None})
+        return WorkerLoads({name: load.read(said) for name, said in found.items() if said is not None})
 
-    async def known(self) -> Loads:
+    async def known(self) -> WorkerLoads:
         """All that are there; none while the registry does not answer."""
         try:
             return await self.read()
         except UnavailableError as error:
             log.debug("How loaded the workers are is not known: %s", error)
-            return Loads({})
+            return WorkerLoads({})

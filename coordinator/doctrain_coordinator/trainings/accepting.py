@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from doctrain_coordinator import outcomes
 from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.tenants.audit import Deed
-from doctrain_coordinator.tenants.identity import Identity
+from doctrain_coordinator.tenants.identity import DELETED, Identity
 from doctrain_coordinator.trainings import storing
 from doctrain_coordinator.trainings.chunks import Chunk
 from doctrain_coordinator.trainings.loaders import Loaders
@@ -114,7 +114,7 @@ class Accepting:
         async with postgres.acquired(self._pool, "looking a training up", seconds=READ_SECONDS) as c:
             row = await c.fetchrow(SQL["standing"], caller.tenant, task_id)
         if row is None:
-            raise TenantSuspendedError("This tenant is being deleted.")
+            raise TenantSuspendedError(DELETED)
         if row["known"] is not None and row["request_hash"] != request_hash:
             raise TrainingExistsError(
                 f"The id {task_id!r} is taken by a training of other documents or options; choose another id, or give the same."

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from doctrain_coordinator.changes import Changes
+from doctrain_coordinator.core.load_turns import LoadTurn, Rota
 from doctrain_coordinator.core.states import TrainingState
-from doctrain_coordinator.core.turns import LoadTurn, Rota
 from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.tracking.shard_locks import ShardLocks
 from doctrain_coordinator.trainings import endings, storing, unfinished

@@ -24,6 +24,7 @@ from doctrain_mesh.errors import RegistryUnavailableError
 from doctrain_mesh.ports import Change, Registration
 from doctrain_mesh.registry.etcd_endpoints import CALL_SECONDS, RETRY_SECONDS, Endpoints, Servers
 from doctrain_mesh.registry.etcd_keys import LeasedKey
+from doctrain_mesh.supervise import deadline
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class EtcdRegistry:
         call = stubs.watch.Watch()
         try:
             request = rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=start, range_end=end, start_revision=revision))
-            async with self._endpoints.blaming(stubs, operation):
+            async with self._endpoints.blaming(stubs, operation), deadline(operation, CALL_SECONDS):
                 await call.write(request)
             while True:
                 # Never a yield within: a timeout around one would interrupt the watcher instead.

@@ -1,7 +1,7 @@
 """The embedded Postgres: the server of a wheel, its data in a folder, a child of this process that ends when it does.
 
 The wheel can start it by itself, but then it outlives a process that is killed, and for root the wheel makes a system user and
-opens every folder above the data to all. Here the kernel stops it with its parent (``dying_with``), and root runs it in a
+opens every folder above the data to all. Here the kernel stops it with its parent, and root runs it in a
 user namespace, where root's files belong to somebody else's number: nothing on the machine is changed. Only where root may
 make no such namespace (many containers) is it left to the wheel.
 """

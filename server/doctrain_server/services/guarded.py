@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 from doctrain_mesh.settings import Settings
 from doctrain_server import required
 
 
-def run_guarded(settings: Settings) -> int:
+def run_guarded(settings: Settings) -> NoReturn:
     """Replaces this process by the guardian, which starts the main process and starts it again when it dies.
 
     Neither imports from the folder that it is started in (``-P``), which may hold a file of any name.

@@ -20,7 +20,7 @@ def test_an_order(order: messages.Order) -> None:
     "event",
     [
         messages.Spawned(1, 70),
-        messages.Refused(1, "no such file"),
+        messages.NotSpawned(1, "no such file"),
         messages.Fenced(4, "deadline"),
         *(messages.Exited(1, 9, 100, cause) for cause in Cause),
     ],

@@ -107,7 +107,7 @@ def test_few_results_wait_a_little_and_many_or_the_last_do_not(clock: Clock) -> 
     tracker, shard = Tracker(clock), Shard((1, 1))
     tracker.gather()
     tracker.report(shard.key, shard, results=1)
-    assert tracker.pause() == pytest.approx(0.015)
+    assert tracker.pause() == pytest.approx(0.010)
     tracker.report(shard.key, shard, results=15)
     assert tracker.pause() == 0
     tracker.gather()

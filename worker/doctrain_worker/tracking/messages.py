@@ -1,4 +1,4 @@
-"""Protobuf of what the worker says, and the worker's own values of what it hears: nothing else in the worker knows the messages.
+"""Protobuf of what the worker says, and the worker's own values of what it hears: only what carries the messages knows them beside.
 
 What a later version may answer beside is passed over, as whoever waits for it would do.
 """

@@ -82,7 +82,7 @@ class Tracker:
         self._results = 0
         self._sequence = 0
         self._urgent = False
-        self._pacer = Pacer(Pace(gap=0.005, patience=0.015, enough=ENOUGH, credit=4))
+        self._pacer = Pacer(Pace(gap=0.005, patience=0.010, enough=ENOUGH, credit=4))
         self.wakeup = asyncio.Event()
 
     @property

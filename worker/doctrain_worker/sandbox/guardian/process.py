@@ -7,8 +7,8 @@ parent-death signal misses grandchildren, so this process does what the main pro
   below it are killed; when the last is dead, the epoch is raised ("fenced"). Until the main process has taken note of that
   epoch, there is no session and no deadline. Deadline 0: nothing is killed for time.
 - Five times a second it looks at what each child and all below it use together, and kills those that use too much.
-- When the main process dies or closes its socket, all children are killed. Standalone, it is then started again with
-  ``_DOCTRAIN_PREDECESSOR`` naming the session that died, and whether it had fenced itself, later and later when it keeps dying young.
+- When the main process dies or closes its socket, all children are killed. Standalone, it is then started again, with
+  the session that died, and whether it had fenced itself, in their shared memory; later and later when it keeps dying young.
 - When the guardian dies, the kernel kills its children, and the main process reads the end of the socket.
 
 It imports the standard library only: it must start fast, stay small, and never load gRPC. One thread; nothing in its
@@ -201,12 +201,12 @@ class GuardianProcess:
             case messages.Kill(key):
                 self._children.kill(key, Cause.KILLED)
             case messages.Spawn(key) if self._fencing is not None:
-                self._tell(messages.Refused(key, "all children are being killed"))
+                self._tell(messages.NotSpawned(key, "all children are being killed"))
             case messages.Spawn(key, launch):
                 try:
                     pid, channel, output = self._children.spawn(key, launch)
                 except (OSError, subprocess.SubprocessError) as error:
-                    self._tell(messages.Refused(key, str(error)))
+                    self._tell(messages.NotSpawned(key, str(error)))
                 else:
                     self._tell(messages.Spawned(key, pid), channel, output)
 

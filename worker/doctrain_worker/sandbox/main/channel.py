@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 
-from doctrain_worker.sandbox.main.link import Exit, Guardian, Spawned
+from doctrain_worker.sandbox.main.link import Exit, Guardian, SpawnedChild
 from doctrain_worker.sandbox.main.output import MOST_BYTES, ChildOutput
 from doctrain_worker.sandbox.shared import frames
 from doctrain_worker.sandbox.shared.ends import NO_ANSWER, Crashed, Failed, OutOfMemory, OutOfSpace, TooMuchOutput
@@ -52,7 +52,7 @@ class Child(asyncio.BufferedProtocol):
         memory_bytes: its limit, to tell a lack of memory from a crash.
     """
 
-    def __init__(self, guardian: Guardian, spawned: Spawned, *, reply_bytes: int, memory_bytes: int) -> None:
+    def __init__(self, guardian: Guardian, spawned: SpawnedChild, *, reply_bytes: int, memory_bytes: int) -> None:
         self._guardian = guardian
         self._spawned = spawned
         self._reply_bytes = reply_bytes

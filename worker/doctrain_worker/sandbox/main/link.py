@@ -68,7 +68,7 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class Spawned:
+class SpawnedChild:
     """A running child: its key in orders, its pid, our ends of its channel and of what it prints, and its end when it comes."""
 
     key: int
@@ -87,7 +87,7 @@ class Guardian:
         self._pid = pid
         self._loop = asyncio.get_running_loop()
         self._keys = itertools.count(1)
-        self._spawning: dict[int, asyncio.Future[Spawned]] = {}
+        self._spawning: dict[int, asyncio.Future[SpawnedChild]] = {}
         self._exits: dict[int, asyncio.Future[Exit]] = {}
         memory.taken = memory.epoch
         self._spawns = asyncio.Semaphore(_SPAWNS_AT_ONCE)
@@ -204,7 +204,7 @@ class Guardian:
             await self._bounded(self.wait_fenced(), "to kill all children", FENCE_SECONDS)
         self._memory.note_self_fenced()
 
-    async def spawn(self, launch: Launch) -> Spawned:
+    async def spawn(self, launch: Launch) -> SpawnedChild:
         """Starts a child below the guardian. Raises OSError when it could not be started."""
         async with self._spawns:
             key = next(self._keys)
@@ -285,7 +285,7 @@ class Guardian:
                     self._tell_fenced()
             case messages.Spawned(key, pid):
                 self._on_spawned(key, pid, *(socket.socket(fileno=descriptor) for descriptor in descriptors))
-            case messages.Refused(key, why):
+            case messages.NotSpawned(key, why):
                 started = self._spawning.pop(key, None)
                 if started is not None and not started.done():
                     started.set_exception(OSError(f"The child could not be started: {why}"))
@@ -297,14 +297,14 @@ class Guardian:
 
     def _on_spawned(self, key: int, pid: int, channel: socket.socket, output: socket.socket) -> None:
         exited = self._exits[key] = self._loop.create_future()
-        spawned = Spawned(key, pid, channel, output, exited)
+        spawned = SpawnedChild(key, pid, channel, output, exited)
         started = self._spawning.pop(key, None)
         if started is None or started.done():
             self._discard(spawned)
         else:
             started.set_result(spawned)
 
-    def _discard(self, spawned: Spawned) -> None:
+    def _discard(self, spawned: SpawnedChild) -> None:
         """Whoever asked for it has gone; it ends with its channel, but not on our word alone."""
         spawned.output.close()
         spawned.channel.close()

@@ -1,7 +1,7 @@
 """Children that call one function, each one call at a time; a crash, a hang or an excess costs one call.
 
 Who waits for a child is served by the time that each owner had of them, and long work that keeps all of them is put back for who
-waits (``core.line``).
+waits (``core.fair_queue``).
 
 A child is kept warm between calls and replaced after a number of them, or when it has grown. Children start when they
 are needed, so none is started for lanes that wait.
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from msgspec.msgpack import Decoder
 
 from doctrain_worker import metrics
-from doctrain_worker.core.line import Line, Turn
+from doctrain_worker.core.fair_queue import FairQueue, Turn
 from doctrain_worker.sandbox.main.channel import Child, ChildBrokenError
 from doctrain_worker.sandbox.main.isolation import Isolation
 from doctrain_worker.sandbox.main.link import Guardian, GuardianLostError
@@ -192,7 +192,7 @@ class ChildPool:
         self._isolation = shut_in
         self._idle: list[Child] = []
         self._loop = asyncio.get_running_loop()
-        self._line: Line[asyncio.Future[Turn]] = Line(size)
+        self._line: FairQueue[asyncio.Future[Turn]] = FairQueue(size)
         self._calls: dict[Turn, Calls] = {}
         self._look: asyncio.TimerHandle | None = None
         self.running: set[Child] = set()
@@ -224,7 +224,7 @@ class ChildPool:
     async def calls(self, *, owner: Hashable = None, patient: bool = False, again: bool = False) -> AsyncIterator[Calls]:
         """A child for several calls; waits for a free one without limit, with ``patient`` until nobody waits who is not.
 
-        Whose calls take long (``owner``: a tenant) keeps those of others waiting no longer than ``core.line`` says. ``again``: after
+        Whose calls take long (``owner``: a tenant) keeps those of others waiting no longer than ``core.fair_queue`` says. ``again``: after
         a PutBackError. Raises FencedError, GuardianLostError, ChildStartError.
         """
         if self._line.is_full:

@@ -58,7 +58,7 @@ class Spawned:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotSpawned:
     """An event: a child was not started."""
 
     key: int
@@ -84,10 +84,10 @@ class Fenced:
 
 
 Order: TypeAlias = Spawn | Kill | Fence
-Event: TypeAlias = Spawned | Refused | Exited | Fenced
+Event: TypeAlias = Spawned | NotSpawned | Exited | Fenced
 
 _ORDERS: dict[str, type[Order]] = {"spawn": Spawn, "kill": Kill, "fence": Fence}
-_EVENTS: dict[str, type[Event]] = {"spawned": Spawned, "refused": Refused, "exited": Exited, "fenced": Fenced}
+_EVENTS: dict[str, type[Event]] = {"spawned": Spawned, "refused": NotSpawned, "exited": Exited, "fenced": Fenced}
 _NAMES = {kind: name for name, kind in [*_ORDERS.items(), *_EVENTS.items()]}
 
 

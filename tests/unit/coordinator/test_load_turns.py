@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_coordinator.core.turns import LoadFailures, LoadTurn, Rota, choose
+from doctrain_coordinator.core.load_turns import LoadFailures, LoadTurn, Rota, choose
 
 
 def test_a_tenant_with_many_loads_delays_no_other() -> None:

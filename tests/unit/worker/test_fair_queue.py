@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctrain_worker.core.line import PATIENCE_SECONDS, Line, Turn
+from doctrain_worker.core.fair_queue import PATIENCE_SECONDS, FairQueue, Turn
 
 
-def served(line: Line[str], count: int, seconds: float = 1.0, now: float = 0.0) -> list[str]:
+def served(line: FairQueue[str], count: int, seconds: float = 1.0, now: float = 0.0) -> list[str]:
     """Who has a turn, one after the other, each for so long."""
     found = []
     for place in range(count):
@@ -20,7 +20,7 @@ def served(line: Line[str], count: int, seconds: float = 1.0, now: float = 0.0) 
 
 
 def test_equal_turns_go_round_and_an_owners_own_come_in_order() -> None:
-    line = Line[str](1)
+    line = FairQueue[str](1)
     for item in ("a1", "a2", "a3", "b1", "c1", "c2"):
         line.join(item[0], item, 0.0)
     assert served(line, 6) == ["a1", "b1", "c1", "a2", "c2", "a3"]
@@ -30,7 +30,7 @@ def test_equal_turns_go_round_and_an_owners_own_come_in_order() -> None:
 
 
 def test_long_turns_are_paid_for_with_many_short_ones_of_others() -> None:
-    line = Line[str](1)
+    line = FairQueue[str](1)
     for item in ("long 1", "long 2", *(f"short {number}" for number in range(10))):
         line.join(item.split()[0], item, 0.0)
     long, turn = line.next(0.0)
@@ -41,7 +41,7 @@ def test_long_turns_are_paid_for_with_many_short_ones_of_others() -> None:
 
 
 def test_a_turn_that_lasts_counts_already() -> None:
-    line = Line[str](2)
+    line = FairQueue[str](2)
     line.begin("a", 0.0)
     line.begin("b", 0.0)
     line.join("a", "a", 1.0)
@@ -51,7 +51,7 @@ def test_a_turn_that_lasts_counts_already() -> None:
 
 
 def test_who_was_away_saved_nothing_up() -> None:
-    line = Line[str](1)
+    line = FairQueue[str](1)
     for number in range(6):
         line.join("busy", f"busy {number}", 0.0)
     assert served(line, 4, seconds=100.0) == ["busy 0", "busy 1", "busy 2", "busy 3"]
@@ -61,7 +61,7 @@ def test_who_was_away_saved_nothing_up() -> None:
 
 
 def test_who_leaves_and_comes_back_still_owes() -> None:
-    line = Line[str](1)
+    line = FairQueue[str](1)
     line.join("a", "a 1", 0.0)
     for number in range(5):
         line.join("b", f"b {number}", 0.0)
@@ -72,7 +72,7 @@ def test_who_leaves_and_comes_back_still_owes() -> None:
 
 
 def test_nobody_owes_to_a_line_that_was_empty() -> None:
-    line = Line[str](1)
+    line = FairQueue[str](1)
     line.end(line.begin("a", 0.0), 100.0)
     assert line.seconds("a", 100.0) == 0.0
 
@@ -94,7 +94,7 @@ def test_what_nobody_else_wanted_is_free() -> None:
 
 
 def test_who_is_patient_comes_after_all_who_are_not() -> None:
-    line = Line[str](1)
+    line = FairQueue[str](1)
     line.join("a", "patient", 0.0, patient=True)
     line.join("b", "b", 1.0)
     line.join("b", "gone", 1.0)
@@ -102,9 +102,9 @@ def test_who_is_patient_comes_after_all_who_are_not() -> None:
     assert served(line, 2, now=1.0) == ["b", "patient"]
 
 
-def full(*owners: str, anew: bool = False) -> tuple[Line[str], list[Turn]]:
+def full(*owners: str, anew: bool = False) -> tuple[FairQueue[str], list[Turn]]:
     """A line whose places are taken by these owners, one second after the other."""
-    line = Line[str](len(owners))
+    line = FairQueue[str](len(owners))
     return line, [line.begin(owner, float(number), anew=anew) for number, owner in enumerate(owners)]
 
 
@@ -149,7 +149,7 @@ def test_what_began_anew_holds_each_place_but_one_in_peace() -> None:
     owners=st.lists(st.lists(st.floats(0.01, 300.0), min_size=1, max_size=12), min_size=2, max_size=4),
 )
 def test_owners_who_wait_all_the_time_are_no_further_apart_than_one_longest_turn_a_place(places: int, owners: list[list[float]]) -> None:
-    line = Line[float](places)
+    line = FairQueue[float](places)
     left = {owner: len(turns) for owner, turns in enumerate(owners)}
     for owner, turns in enumerate(owners):
         for seconds in turns:
@@ -170,7 +170,7 @@ def test_owners_who_wait_all_the_time_are_no_further_apart_than_one_longest_turn
 
 @pytest.mark.parametrize(("places", "loops", "each"), [(2, 1, 12), (2, 3, 4), (4, 3, 12)])
 def test_a_newcomer_never_waits_long_however_many_loops_others_have(places: int, loops: int, each: int) -> None:
-    line = Line[None](places)
+    line = FairQueue[None](places)
     for owner in range(loops * each):
         line.join(f"loop {owner % loops}", None, 0.0)
     running, came, waited = list[Turn](), 0.0, list[float]()

@@ -18,7 +18,7 @@ from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.core.concurrency import BurstPlan, ConcurrencyPolicy, Decision, Fleet, Marks
 from doctrain_coordinator.core.load import Load
 from doctrain_coordinator.core.states import ShardState
-from doctrain_coordinator.tracking.worker_records import Loads, WorkerRecords
+from doctrain_coordinator.tracking.worker_records import WorkerLoads, WorkerRecords
 from doctrain_mesh import postgres
 from doctrain_mesh.errors import UnavailableError
 from doctrain_mesh.observability import telemetry
@@ -125,7 +125,7 @@ def _plan(plan: Record, demand: Record | None) -> BurstPlan:
     return BurstPlan(**plan, **seen)
 
 
-def _fleet(workers: Sequence[Record], loads: Loads, dependencies: Dependencies, *, busy: int, deprived: int) -> Fleet:
+def _fleet(workers: Sequence[Record], loads: WorkerLoads, dependencies: Dependencies, *, busy: int, deprived: int) -> Fleet:
     said = [(worker["lanes"], loads.of(worker["worker_id"], worker["id"]) or Load()) for worker in workers]
     of_cpu = [(count, load.cpu) for count, load in said if load.cpu is not None]
     return Fleet(

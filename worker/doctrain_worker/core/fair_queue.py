@@ -64,7 +64,7 @@ class _Owner(Generic[T]):
         return bool(self.queue or self.patient)
 
 
-class Line(Generic[T]):
+class FairQueue(Generic[T]):
     """The turns, ``places`` at most, and who waits for one. False while nobody waits."""
 
     def __init__(self, places: int) -> None:
