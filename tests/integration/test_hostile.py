@@ -56,7 +56,7 @@ async def test_the_corpus_is_large_and_of_many_kinds() -> None:
 
 
 async def test_changed_documents_end_with_a_reason_too(opened: Parsers) -> None:
-    for name, content in mutations(60, seed=3):
+    for name, content in mutations(30, seed=3):
         outcome = await opened.read(content, name, media_type(name))
         assert outcome.failure is None or outcome.failure.sentence.endswith("."), name
     assert await good(opened)

@@ -84,8 +84,9 @@ async def test_an_operator_sees_and_steers_a_training_for_the_tenant_that_it_nam
     entries = [entry async for entry in (await served.client(await served.key(3))).fleet.list_audit_log(tenant_id="acme")]
     retried = [(entry.role, entry.subject, entry.sentence) for entry in entries if entry.call == "RetryFailedDocuments"]
     sentence = "Training 3 (again) was started, to train again what was not trained"
-    started = (fleet_pb2.ROLE_OPERATOR, "training again", sentence)
-    assert retried == [started], "once, by whom"
+    refused = "There is nothing to retry: no document failed or was cancelled in 'again'."
+    told = [(fleet_pb2.ROLE_OPERATOR, "training again", said) for said in (refused, sentence)]
+    assert retried == told, "each once, by whom, and of which training"
     with pytest.raises(grpc.aio.AioRpcError) as other:
         await stub.GetTraining(training_pb2.GetTrainingRequest(training_task_id="of-zebra"), metadata=asked)
     assert other.value.code() is grpc.StatusCode.NOT_FOUND
