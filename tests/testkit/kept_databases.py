@@ -1,4 +1,7 @@
-"""A test's database is emptied for the next, which costs a fifth of making another: unless its schema or settings were changed."""
+"""A test's database is emptied for the next, which costs a fifth of making another: unless its schema or settings were changed.
+
+An index that a coordinator makes of its model's vectors is dropped.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ begin
     end loop;
 end $$;
 
-create table kept.change (tag text);
+create table kept.change (tag text, made text);
 
 create function kept.note() returns event_trigger language plpgsql security definer as $$
 begin
-    insert into kept.change values (tg_tag);
+    insert into kept.change select tg_tag, object_identity from (values (1)) always left join pg_event_trigger_ddl_commands() on true;
 end $$;
 
 create event trigger kept on ddl_command_end execute function kept.note();
@@ -32,16 +35,21 @@ create event trigger kept on ddl_command_end execute function kept.note();
 """Run in what is copied: keeps the rows that a new database has, and notes once anything of the schema is another."""
 
 _IS_CHANGED = """
-select exists (select from kept.change)
+select exists (select from kept.change where tag <> 'CREATE INDEX')
     or exists (select from pg_db_role_setting join pg_database on pg_database.oid = setdatabase and datname = current_database())
 """
 
 _EMPTY = """
 set session_replication_role = replica; -- no reference is looked up: all rows go
+set event_triggers = off;
 do $$
 declare
     known record;
 begin
+    for known in select made from kept.change loop
+        execute format('drop index if exists %s', known.made);
+    end loop;
+    delete from kept.change;
     for known in select relname, oid from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' loop
         if pg_relation_size(known.oid) <= 2 * 8192 then -- else what is dead would change plans
             execute format('delete from public.%I', known.relname);
