@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from doctrain_coordinator.core.blocks import Failure
+from doctrain_coordinator.core.blocks import Block, Failure
 from doctrain_coordinator.core.ledger import Begun
 from doctrain_coordinator.core.states import ShardState, TrainingState
 from doctrain_coordinator.dispatch import dispatcher, grants
@@ -313,7 +313,7 @@ async def _when(hot: object, table: str) -> dict[str, float] | None:
 
 
 async def test_what_came_at_once_is_committed_in_bounded_parts(one: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "MOST_WEIGHT", 10)
+    monkeypatch.setattr(commits, "MOST_WEIGHT", 60)
     sizes, run = list[int](), GroupTransaction.run
 
     async def counted(self: GroupTransaction, c: mesh_postgres.OwnConnection, items: Sequence[Item]) -> Batch:
@@ -322,10 +322,18 @@ async def test_what_came_at_once_is_committed_in_bounded_parts(one: Core, monkey
 
     monkeypatch.setattr(GroupTransaction, "run", counted)
     session, answered = await one.open("w"), list[Begun]()
-    one.committer.submit([Begin(session.session, number, 1, lambda outcome, _: answered.append(outcome)) for number in range(1000, 1035)])
-    await wait_until(lambda: len(answered) == 35)
+    one.committer.submit([Begin(session.session, number, 1, lambda outcome, _: answered.append(outcome)) for number in range(1000, 1135)])
+    await wait_until(lambda: len(answered) == 135)
     assert set(answered) == {Begun.NOT_YOURS}
-    assert sizes == [10, 10, 10, 5]
+    assert sizes == [60, 60, 15]
+    sizes.clear()
+    # Blocks without a result cost something, too, and so does each document of which they say that it runs.
+    shard, number = await one.running_shard(session.session, await one.training(await one.tenant("a"), "t", 10))
+    await one.reports([(session.session, shard, number, Block(0, NOW_MS, [], [])) for _ in range(12)])
+    assert sizes == [1, 6, 6], "the begin, and what came at once"
+    sizes.clear()
+    await one.reports([(session.session, shard, number, Block(0, NOW_MS, [], [], running=list(range(10)))) for _ in range(7)])
+    assert sizes == [3, 3, 1]
 
 
 async def test_as_many_items_as_are_enough_wait_for_no_others(one: Core) -> None:

@@ -217,7 +217,11 @@ async def test_suspects_run_alone_each_announced_before(broker: MemoryBroker) ->
         assert order == []  # another's document still runs
         documents.started.clear()
         documents.end(1)
-        await wait_until(lambda: documents.started[:2] == [1, 3] and order == [("trial", 1), ("trial", 3)])
+        await wait_until(lambda: documents.running == {2})  # which waited meanwhile
+        assert (documents.started, order) == ([1, 2], [("trial", 1)])
+        documents.end(2)
+        await wait_until(lambda: documents.started == [1, 2, 3])
+        assert order == [("trial", 1), ("trial", 3)]
         assert documents.running == {3}
         documents.end_all()
         await wait_until(lambda: script.is_done((1, 1)) and script.is_done((2, 1)))

@@ -76,6 +76,26 @@ async def test_a_suspect_that_is_to_wait_sends_its_shard_back_and_lets_the_other
     assert await settled(broker)
 
 
+async def test_what_waits_runs_between_two_trials_and_alone_is_who_is_on_trial(broker: MemoryBroker) -> None:
+    suspects = tuple(range(50))
+    script, shards = Script({(1, 3): begun(1, 3, 50, suspects=suspects), (2, 1): begun(2, 1, 2)}), Shards()
+    async with tracker_server(script) as tracker, worker(broker, shards, tracker.address) as running:
+        await broker.publish([message(1, 3)])
+        await wait_until(lambda: shards.of(1) == [0])
+        await broker.publish([message(2, 1)])
+        await wait_until(lambda: running.holds.lanes_in_use == 2)
+        assert shards.of(2) == []
+        shards.let_go(1)
+        await wait_until(lambda: len(shards.of(2)) == 2)
+        tried = shards.of(1)
+        assert len(tried) < len(suspects), "it did not wait for all of them"
+        shards.let_go(2)
+        await wait_until(lambda: script.is_done((1, 3)) and script.is_done((2, 1)) and not running.holds.named())
+    place = shards.started.index((1, tried[-1]))
+    assert shards.started[place + 1 : place + 3] == [(2, 0), (2, 1)], "nothing else started while they ran"
+    assert shards.of(1) == list(suspects)
+
+
 async def test_a_suspect_that_crashed_its_process_is_tried_again_at_once(broker: MemoryBroker) -> None:
     script = Script({(1, 3): begun(1, 3, 2, suspects=(0,))})
     shards = Shards({1: Failure(ErrorClass.CRASH, "CRASHED", "It crashed.")})

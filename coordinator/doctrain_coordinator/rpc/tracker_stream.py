@@ -36,8 +36,8 @@ from doctrain_mesh.v1 import tracker_pb2 as pb
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.25
 STALL_SECONDS = 20.0
-MOST_UNANSWERED = 20_000
-"""Begins, blocks and hand-backs of a stream that wait for their commit before more is read of it."""
+MOST_UNANSWERED = 10_000
+"""Weight of begins and blocks, and hand-backs, of a stream that wait for their commit before more is read of it."""
 LOOKS = 4
 """So many looks a lease, one after the other, must find a worker silent: one long pause of this process is one look."""
 
@@ -99,8 +99,8 @@ class Stream:
             self._answered.clear()
             await self._answered.wait()
 
-    def _is_answered(self) -> None:
-        self._unanswered -= 1
+    def _is_answered(self, weight: int) -> None:
+        self._unanswered -= weight
         self._answered.set()
 
     async def _write(self) -> StreamEnd:
@@ -136,7 +136,7 @@ class Stream:
             items: list[Begin | Report] = [self._begin(begin.shard) for begin in request.begins]
             blocks = zip(request.blocks, await tracker_requests.blocks(request), strict=True)
             items += [self._report(given, block) for given, block in blocks]
-            self._unanswered += len(items)
+            self._unanswered += sum(item.weight for item in items)
             self._parts.committer.submit(items)
         self._hand_backs.add(request)
 
@@ -145,7 +145,7 @@ class Stream:
         self._asked.ask(shard)
 
         def answer(outcome: Begun, begun: BegunShard | None) -> None:
-            self._is_answered()
+            self._is_answered(weight)
             self._asked.answered(shard)
             if begun is None:
                 self.outbox.begin(tracker_answers.not_begun((shard, number), outcome))
@@ -155,7 +155,9 @@ class Stream:
                 self._reading.add((shard, begun.number))
                 self._to_read.put_nowait(begun)
 
-        return Begin(self._session, shard, number, answer)
+        begin = Begin(self._session, shard, number, answer)
+        weight = begin.weight
+        return begin
 
     async def _tell_begun(self) -> StreamEnd:
         """Answers begins whose documents have to be read first, at once and beside each other."""
@@ -179,10 +181,12 @@ class Stream:
         sequence, shard, number = given.sequence, given.shard.shard, given.shard.number  # the message itself is let go
 
         def answer(outcome: Recorded, done: bool, invalid: Sequence[int]) -> None:
-            self._is_answered()
+            self._is_answered(weight)
             self.outbox.block(tracker_answers.block(sequence, (shard, number), outcome, done, invalid))
 
-        return Report(self._session, shard, number, block, answer, urgent=given.urgent)
+        report = Report(self._session, shard, number, block, answer, urgent=given.urgent)
+        weight = report.weight  # as it was submitted: its block may be mended
+        return report
 
     def _beat(self, heartbeat: pb.Heartbeat) -> None:
         count, sequence = self._asked.heartbeat(), heartbeat.sequence

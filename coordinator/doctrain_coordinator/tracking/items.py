@@ -63,6 +63,8 @@ class Begin:
 
 
 Answer = Callable[[Recorded, bool, Sequence[int]], None]
+BLOCK_WEIGHT = 10
+"""What a block costs beside its documents, in documents."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Report:
     @property
     def weight(self) -> int:
         """What it adds to a commit, in documents."""
-        return 1 + len(self.block.started)
+        return BLOCK_WEIGHT + len(self.block.started) + len(self.block.running)
 
 
 Item = Begin | Report

@@ -1,13 +1,13 @@
 """The stage ``embed`` as the worker sees it: a document's chunks, batch after batch, to where vectors are made.
 
-Several batches of one document run at once while no other document waits: the first goes its turn, the others are
-patient. Documents with so many chunks that they take minutes take turns, so that some end soon instead of all late.
+Its batches go their turn one after the other, and others beside them where no other document waits. Documents with so many
+chunks that they take minutes take turns, so that some end soon instead of all late.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from doctrain_mesh.supervise import unwrapped_group
@@ -15,6 +15,7 @@ from doctrain_worker.pipeline.chunk_store import ChunkStore
 from doctrain_worker.pipeline.passage import Facts, Passage
 from doctrain_worker.pipeline.turns import Turns
 from doctrain_worker.pipeline.vectors import Vectors
+from doctrain_worker.pipeline.wire import Embedded
 from doctrain_worker.text.chunking import embedded_text
 
 LONG_CHUNKS = 2000
@@ -33,7 +34,9 @@ class Embedding:
         """The model's name, as it was last; the first who asks has a word embedded to hear it. Raises what ``Vectors.of`` does."""
         async with self._learning:
             if not self._model:
-                self._model, _ = await self._vectors.of(["word"], passage, patient=False)
+                asked = await self._vectors.of(lambda: ["word"], passage, patient=False)
+                assert asked is not None, "there is a word left"
+                self._model, _ = asked
         return self._model
 
     async def embed(self, store: ChunkStore, passage: Passage) -> str:
@@ -51,32 +54,47 @@ class Embedding:
         return model
 
     async def _all(self, store: ChunkStore, passage: Passage, facts: Facts) -> str:
-        batches = _telling(store, passage, facts)
-        at_once = min(self._vectors.at_once, store.batches)
-        if at_once <= 1:
-            return await self._some(batches, store, passage, patient=False)
+        if not store.batches:
+            return ""
+        batches = _Batches(store, passage, facts)
         async with unwrapped_group() as group:
-            runs = [group.create_task(self._part(batches, store, passage, patient=place > 0)) for place in range(at_once)]
-        return next((model for model in (run.result() for run in runs) if model), "")
+            others = [
+                group.create_task(self._part(batches, passage, patient=True)) for _ in range(1, min(self._vectors.at_once, store.batches))
+            ]
+            await self._part(batches, passage, patient=False)
+            for other in others:
+                if other not in batches.taken_up:
+                    other.cancel()
+        return self._model
 
-    async def _part(self, batches: Iterator[int], store: ChunkStore, passage: Passage, *, patient: bool) -> str:
+    async def _part(self, batches: _Batches, passage: Passage, *, patient: bool) -> None:
+        """Embeds batch after batch until none is left."""
         with passage.part():
-            return await self._some(batches, store, passage, patient=patient)
+            while (vectors := await self._vectors.of(batches.take_up, passage, patient=patient)) is not None:
+                self._model = batches.done(vectors)
 
-    async def _some(self, batches: Iterator[int], store: ChunkStore, passage: Passage, *, patient: bool) -> str:
-        """Embeds batch after batch; answers the model's name, or nothing when there was none left."""
-        model = ""
-        for batch in batches:
-            texts = [embedded_text(chunk.heading, chunk.text) for chunk in store.chunks(batch)]
-            self._model, vectors = await self._vectors.of(texts, passage, patient=patient)
-            model = self._model
-            store.set_vectors(batch, vectors)
+
+class _Batches:
+    """Those of one document: each is taken up by one task, which is among ``taken_up`` until it is done; tells how far the document is."""
+
+    def __init__(self, store: ChunkStore, passage: Passage, facts: Facts) -> None:
+        self._store, self._passage, self._facts = store, passage, facts
+        self._next = 0
+        self.taken_up: dict[asyncio.Task[None] | None, int] = {}
+
+    def take_up(self) -> Sequence[str] | None:
+        """The texts of the next batch, for the task that runs."""
+        batch, store = self._next, self._store
+        if batch == store.batches:
+            return None
+        self._next += 1
+        self.taken_up[asyncio.current_task()] = batch
+        self._facts["chunks"] = len(store) * batch // store.batches
+        self._passage.tell()
+        return [embedded_text(chunk.heading, chunk.text) for chunk in store.chunks(batch)]
+
+    def done(self, embedded: Embedded) -> str:
+        """Keeps the vectors of what the task that runs has taken up; answers the model's name."""
+        model, vectors = embedded
+        self._store.set_vectors(self.taken_up.pop(asyncio.current_task()), vectors)
         return model
-
-
-def _telling(store: ChunkStore, passage: Passage, facts: Facts) -> Iterator[int]:
-    """The batches; tells how far the document is as each is taken up."""
-    for batch in range(store.batches):
-        facts["chunks"] = len(store) * batch // store.batches
-        passage.tell()
-        yield batch

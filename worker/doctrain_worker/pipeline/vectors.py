@@ -6,9 +6,9 @@ Children have no network, so an endpoint is asked by the worker itself, which on
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from doctrain_mesh.embedding import Embedder
 from doctrain_worker.pipeline import failures
@@ -27,6 +27,10 @@ _TRIES = 2
 _REQUESTS = 4
 
 
+Take: TypeAlias = Callable[[], "Sequence[str] | None"]
+"""Takes up the next texts, once there is a place for them; None: none are left."""
+
+
 class Vectors(Protocol):
     """Makes vectors.
 
@@ -36,8 +40,8 @@ class Vectors(Protocol):
 
     at_once: int
 
-    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Embedded:
-        """The model's name, and the vectors as the index takes them. ``patient``: others go first.
+    async def of(self, take: Take, passage: Passage, *, patient: bool) -> Embedded | None:
+        """The model's name, and the vectors as the index takes them; None where none are left. ``patient``: others are given a place first.
 
         Raises DocumentFailedError, ChildStartError, FencedError, EmbeddingUnavailableError.
         """
@@ -51,15 +55,17 @@ class ChildVectors:
         self._call_seconds = limits.call_seconds
         self.at_once = limits.children
 
-    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Embedded:
+    async def of(self, take: Take, passage: Passage, *, patient: bool) -> Embedded | None:
         """See ``Vectors``."""
-        left = _TRIES
+        batch, left = _Batch(take, patient), _TRIES
         while True:
-            end = await self._called(texts, passage, patient=patient)
+            end = await self._called(batch, passage)
+            if end is None:
+                return None
             passage.note(end)
             if isinstance(end, Result):
                 model, vectors = end.value
-                if vectors and len(vectors) % (len(texts) * NUMBER_BYTES) == 0:
+                if vectors and len(vectors) % (len(batch.texts) * NUMBER_BYTES) == 0:
                     return model, vectors
                 end = NO_ANSWER
             left -= 1
@@ -67,18 +73,34 @@ class ChildVectors:
                 raise DocumentFailedError(_failure(end))
             log.warning("The embedding model failed (%s); the batch is tried again.", type(end).__name__)
 
-    async def _called(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Result[Embedded] | Failed:
+    async def _called(self, batch: _Batch, passage: Passage) -> Result[Embedded] | Failed | None:
         again = False
         while True:
             try:
                 async with AsyncExitStack() as stack:
                     with passage.waiting():
                         calls = await stack.enter_async_context(
-                            self._children.calls(owner=passage.shard.tenant, patient=patient, again=again)
+                            self._children.calls(owner=passage.shard.tenant, patient=batch.patient, again=again)
                         )
-                    return await calls.run(texts, self._call_seconds, EMBED.answer, passage.shard.traceparent)
+                    if not batch.take_up():
+                        return None
+                    return await calls.run(batch.texts, self._call_seconds, EMBED.answer, passage.shard.traceparent)
             except PutBackError:
                 again = True
+
+
+class _Batch:
+    """Texts that are taken up once there is a child for them; from then on they wait as others do: they would be overtaken for ever."""
+
+    def __init__(self, take: Take, patient: bool) -> None:
+        self._take, self.patient = take, patient
+        self.texts: Sequence[str] = ()
+
+    def take_up(self) -> bool:
+        """Whether there are any."""
+        self.texts = self.texts or self._take() or ()
+        self.patient = False
+        return bool(self.texts)
 
 
 class EndpointVectors:
@@ -89,9 +111,10 @@ class EndpointVectors:
     def __init__(self, endpoint: Embedder) -> None:
         self._endpoint = endpoint
 
-    async def of(self, texts: Sequence[str], passage: Passage, *, patient: bool) -> Embedded:
+    async def of(self, take: Take, passage: Passage, *, patient: bool) -> Embedded | None:
         """See ``Vectors``."""
-        return self._endpoint.name, halves(await self._endpoint.embed(texts))
+        texts = take()
+        return None if texts is None else (self._endpoint.name, halves(await self._endpoint.embed(texts)))
 
 
 def _failure(end: Failed) -> Failure:

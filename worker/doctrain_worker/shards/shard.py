@@ -143,6 +143,8 @@ class ShardRun:
             self._try_alone,
             self._settle,
             lambda: self._orders.starts_no_more,
+            self._orders.changed,
+            self._setup.clock,
         )
         if (seconds := await trials.run()) > 0:
             self._orders.hand_back(COOL_DOWN_REASON, seconds)

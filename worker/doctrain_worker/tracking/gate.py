@@ -29,7 +29,13 @@ class Gate:
         self.shut = False
         self._reasons: set[Shut] = set()
         self._trial = False
+        self._waiting = 0
         self._changed = asyncio.Event()
+
+    @property
+    def is_waited_at(self) -> bool:
+        """Whether a document waits to be started, or to be tried."""
+        return self._waiting > 0
 
     def close(self, reason: Shut) -> None:
         """Nothing new starts until every reason is gone."""
@@ -61,6 +67,13 @@ class Gate:
 
     async def changed(self) -> None:
         """Waits until whoever waits is to look again: a reason is gone, nothing runs any more, or somebody says so (``wake``)."""
+        self._waiting += 1
+        try:
+            await self._wait()
+        finally:
+            self._waiting -= 1
+
+    async def _wait(self) -> None:
         self._changed.clear()
         await self._changed.wait()
 
@@ -90,7 +103,7 @@ class Gate:
         self.close(Shut.TRIAL)
         try:
             while self.running and not given_up():
-                await self.changed()
+                await self._wait()
             yield
         finally:
             self._trial = False
