@@ -151,6 +151,11 @@ async def test_the_stages_of_documents(shell: Shell, service: ScriptedService) -
         "  fetch        +0.00 s      0.02 s  4,000 bytes",
         "  extract      +0.02 s      1.50 s  40 pages, 1 pages without text",
     ]
+    stage.unread = "letter.pdf: ENCRYPTED"
+    told = "completed   d5  without what could not be read: letter.pdf: ENCRYPTED"
+    assert (await shell("documents", "t1")).stdout == f"{told}\n"
+    service.watch = ends_as(pb.TRAINING_STATE_COMPLETED)
+    assert (await shell("watch", "t1")).stdout.splitlines()[-1] == f"  {told}", "also who shows no documents is told of it"
 
 
 async def test_reading_trainings_and_documents(shell: Shell, service: ScriptedService) -> None:

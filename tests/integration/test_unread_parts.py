@@ -11,6 +11,7 @@ import pytest
 
 from doctrain_worker.pipeline.plugins import Stages
 from doctrain_worker.pipeline.processor import Done, ErrorClass, Failure
+from doctrain_worker.shards.reports import passed
 from testkit import pictures
 from testkit.limits import LIMITS
 from testkit.pipelines import TESTS, Bench, replaced
@@ -46,6 +47,7 @@ async def test_the_rest_of_a_mail_is_indexed(bench: Bench, name: str, code: str)
         done = await own.train("parts.eml", mail(["before.txt", name, "after.txt"], scan=scan))
     assert isinstance(done, Done), done
     assert facts(done)["extract"]["unread"] == f"{name}: {code}"
+    assert {stage.name: stage.unread for stage in passed(done.stages, 0.0) if stage.unread} == {"extract": f"{name}: {code}"}
     assert facts(done)["ocr"] == {"pages": 1}
     rows = await bench.rows("parts.eml")
     assert [row["part"] for row in rows] == ["", "before.txt", "after.txt", "scan.png"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from doctrain_mesh.shown import printable
+from doctrain_mesh.stages import MOST_UNREAD_LETTERS
 
 MOST_DOCUMENTS = 32
 MOST_STAGES = 32
@@ -27,12 +28,13 @@ MOST_COUNTED = 10**12
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage; ``start_ms`` is after the document's try began."""
+    """One stage; ``start_ms`` is after the document's try began. ``unread``: parts that could not be read, and why."""
 
     name: str
     start_ms: int
     took_ms: int
     counts: Mapping[str, int]
+    unread: str = ""
 
 
 def stored(stages: Iterable[Stage]) -> str:
@@ -53,7 +55,8 @@ def _array(elements: Iterable[str], most_bytes: int) -> str:
 
 def _row(stage: Stage) -> list[object]:
     counts = {_name(name): min(max(0, count), MOST_COUNTED) for name, count in sorted(islice(stage.counts.items(), MOST_COUNTS))}
-    return [_name(stage.name), max(0, stage.start_ms), max(0, stage.took_ms), dict(sorted(counts.items()))]
+    row = [_name(stage.name), max(0, stage.start_ms), max(0, stage.took_ms), dict(sorted(counts.items()))]
+    return [*row, printable(stage.unread[:MOST_UNREAD_LETTERS])] if stage.unread else row
 
 
 def _name(said: str) -> str:

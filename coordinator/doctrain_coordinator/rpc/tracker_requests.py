@@ -111,4 +111,4 @@ def _under_way(given: pb.UnderWay) -> list[tuple[int, int, str]]:
 
 
 def _stages(stages: Iterable[pb.Stage]) -> str:
-    return stored(Stage(s.name, s.start_ms, s.took_ms, s.counts) for s in stages)
+    return stored(Stage(s.name, s.start_ms, s.took_ms, s.counts, s.unread) for s in stages)

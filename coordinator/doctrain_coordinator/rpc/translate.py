@@ -90,7 +90,7 @@ def document(view: DocumentView, of: TrainingView, under_way: UnderWay | None = 
 def _add_stages(message: pb.Document, began: datetime, stages: Iterable[Stage]) -> None:
     message.start_time.FromDatetime(began)
     for stage in stages:
-        passed = message.stages.add(name=stage.name, counts=stage.counts)
+        passed = message.stages.add(name=stage.name, counts=stage.counts, unread=stage.unread)
         passed.start_time.FromDatetime(began + timedelta(milliseconds=stage.start_ms))
         passed.duration.FromTimedelta(timedelta(milliseconds=stage.took_ms))
 

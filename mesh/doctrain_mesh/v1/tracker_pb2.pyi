@@ -963,12 +963,15 @@ class Stage(_message.Message):
     START_MS_FIELD_NUMBER: _builtins.int
     TOOK_MS_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Such as `fetch`."""
     start_ms: _builtins.int
     """When it began, in milliseconds after the try began."""
     took_ms: _builtins.int
     """How long it took, in milliseconds."""
+    unread: _builtins.str
+    """Parts of the document that could not be read, and why, such as `letter.pdf: ENCRYPTED`; at most 300 characters, the rest is cut off."""
     @_builtins.property
     def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """What it did, such as `bytes`, `pages` and `chunks`; at most 16, the coordinator drops more."""
@@ -980,10 +983,11 @@ class Stage(_message.Message):
         start_ms: _builtins.int = ...,
         took_ms: _builtins.int = ...,
         counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        unread: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "name", b"name", "start_ms", b"start_ms", "took_ms", b"took_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "name", b"name", "start_ms", b"start_ms", "took_ms", b"took_ms", "unread", b"unread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,16 +22,22 @@ from doctrain_coordinator.core.stages import (
     stored,
     stored_under_way,
 )
+from doctrain_mesh.stages import MOST_UNREAD_LETTERS
 
 LONGEST_STAGE = 12 * MOST_LETTERS * (1 + MOST_COUNTS) + 1_000
 INTS = st.integers(-(2**31), 2**31 - 1)
 STAGES = st.builds(
-    Stage, st.text(max_size=80), INTS, INTS, st.dictionaries(st.text(max_size=80), st.integers(-(2**63), 2**63 - 1), max_size=20)
+    Stage,
+    st.text(max_size=80),
+    INTS,
+    INTS,
+    st.dictionaries(st.text(max_size=80), st.integers(-(2**63), 2**63 - 1), max_size=20),
+    st.text(max_size=400),
 )
 
 
 def test_stages_come_back_as_they_were() -> None:
-    stages = [Stage("fetch", 0, 12, {"bytes": 4_000}), Stage("extract", 12, 900, {"pages": 40})]
+    stages = [Stage("fetch", 0, 12, {"bytes": 4_000}), Stage("extract", 12, 900, {"pages": 40}, "a.pdf: ENCRYPTED")]
     assert list(restored(stored(stages))) == stages
     assert list(restored(None)) == []
 
@@ -54,6 +60,8 @@ def test_any_stages_are_stored_within_bounds_as_text_that_postgres_takes(stages:
         assert len(stage.counts) <= MOST_COUNTS
         assert all(len(name) <= MOST_LETTERS and name.isprintable() for name in (stage.name, *stage.counts))
         assert all(0 <= count <= MOST_COUNTED for count in stage.counts.values())
+        assert len(stage.unread) <= MOST_UNREAD_LETTERS
+        assert stage.unread.isprintable()
     assert stored(found) == text
 
 

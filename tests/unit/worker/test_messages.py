@@ -74,11 +74,11 @@ def test_each_question_goes_where_the_tracker_looks_for_it() -> None:
 
 
 def test_a_block_is_told_whole() -> None:
-    stage = Stage("fetch", 1, 2, {"bytes": 3})
+    stage = Stage("fetch", 1, 2, {"bytes": 3}, "a.pdf: ENCRYPTED")
     columns = Columns(4, [1, 2], [3, 4], [FailedResult(5, 2, "CODE", "A sentence.")], [(5, 3)], [(4, [stage])], [4])
     (made,) = messages.requests(Said(blocks=[Block(8, (5, 2), 1000, columns, [6], [UnderWay(6, 50, [stage])])]), None, None)
     (block,) = made.blocks
-    told = pb.Stage(name="fetch", start_ms=1, took_ms=2, counts={"bytes": 3})
+    told = pb.Stage(name="fetch", start_ms=1, took_ms=2, counts={"bytes": 3}, unread="a.pdf: ENCRYPTED")
     assert block == pb.Block(
         sequence=8,
         shard=REF,

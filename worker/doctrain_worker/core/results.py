@@ -28,12 +28,16 @@ class FailedResult:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of one document; ``start_ms`` is after its try began, ``counts`` are what it did, such as ``pages``."""
+    """A stage of one document; ``start_ms`` is after its try began, ``counts`` are what it did, such as ``pages``.
+
+    ``unread``: parts that could not be read, and why.
+    """
 
     name: str
     start_ms: int
     took_ms: int
     counts: Mapping[str, int]
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from doctrain_mesh.stages import MOST_UNREAD_LETTERS, UNREAD
 from doctrain_worker.core.results import Results, Stage
 from doctrain_worker.pipeline.processor import StageTiming
 from doctrain_worker.shards import measures
@@ -112,6 +113,7 @@ def passed(stages: Sequence[StageTiming], began: float) -> list[Stage]:
             _milliseconds(stage.start - began),
             _milliseconds(stage.seconds),
             {name: fact for name, fact in stage.attributes.items() if isinstance(fact, int) and 0 <= fact <= MOST_COUNTED},
+            str(stage.attributes.get(UNREAD, ""))[:MOST_UNREAD_LETTERS],
         )
         for stage in stages
     ]

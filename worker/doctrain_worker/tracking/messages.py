@@ -93,7 +93,7 @@ def requests(said: Said | None, heartbeat: Heartbeat | None, goodbye: str | None
 def _fields(block: Block) -> int:
     """About how many fields its message has, as a coordinator counts them."""
     columns = block.columns
-    of_stages = sum(2 + sum(4 + len(stage.counts) for stage in stages) for _, stages in columns.passed)
+    of_stages = sum(2 + sum(5 + len(stage.counts) for stage in stages) for _, stages in columns.passed)
     return 2 * len(columns.started) + 5 * len(columns.failed) + 2 * len(columns.tries) + len(block.running) + of_stages
 
 
@@ -142,7 +142,7 @@ def _under_way(block: Block) -> pb.UnderWay | None:
 
 
 def _stages(stages: Sequence[Stage]) -> list[pb.Stage]:
-    return [pb.Stage(name=s.name, start_ms=s.start_ms, took_ms=s.took_ms, counts=s.counts) for s in stages]
+    return [pb.Stage(name=s.name, start_ms=s.start_ms, took_ms=s.took_ms, counts=s.counts, unread=s.unread) for s in stages]
 
 
 # What a coordinator answers

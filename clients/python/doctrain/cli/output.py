@@ -150,7 +150,13 @@ def document_sentence(document: Document) -> str:
     tried = f"  {document.tries} tries" if document.tries > 1 else ""
     unchanged = "  unchanged" if document.unchanged else ""
     error = f"  {document.error.code}: {document.error.message}" if document.HasField("error") else ""
-    return printable(f"{state_of(document):<10}  {document.document_id}{took}{tried}{unchanged}{error}")
+    without = f"  without what could not be read: {parts}" if (parts := unread(document)) else ""
+    return printable(f"{state_of(document):<10}  {document.document_id}{took}{tried}{unchanged}{without}{error}")
+
+
+def unread(document: Document) -> str:
+    """Parts of the document that could not be read, and why; empty where all were."""
+    return "; ".join(stage.unread for stage in document.stages if stage.unread)
 
 
 def under_way_sentence(document: Document) -> str:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from doctrain.v1.training_pb2 import StartTrainingResponse, Training, TrainingSummary
 
 FAILURES_SHOWN = 10
-"""Failed documents that are named at the end of a watch."""
+"""Documents that are named at the end of a watch, of those that failed and of those that were trained without some of their parts."""
+LOOKED_THROUGH = 1_000
+"""Of so many trained documents those are looked for that were trained without some of their parts: one page."""
 
 
 @click.command()
@@ -227,16 +229,31 @@ async def _tell_end(client: AsyncClient, session: Session, training: Training) -
     unchanged = f" ({training.unchanged:,} unchanged)" if training.unchanged else ""
     trained = f"{output.count(training.completed)} trained{unchanged}, {training.failed:,} failed"
     click.echo(f"{output.training_state(training).capitalize()}: {trained}{time}.{reason}")
-    if not training.failed:
-        return
-    shown = 0
-    async for document in client.list_documents(training.training_task_id, [DOCUMENT_STATE_FAILED], page_size=FAILURES_SHOWN):
-        click.echo(f"  {output.document_sentence(document)}")
-        shown += 1
-        if shown == FAILURES_SHOWN:
-            break
-    if training.failed > shown:
-        click.echo(f"All that failed: {session.command('documents', training.training_task_id, '--state', 'failed')}")
+    if training.failed:
+        shown = 0
+        async for document in client.list_documents(training.training_task_id, [DOCUMENT_STATE_FAILED], page_size=FAILURES_SHOWN):
+            click.echo(f"  {output.document_sentence(document)}")
+            shown += 1
+            if shown == FAILURES_SHOWN:
+                break
+        if training.failed > shown:
+            click.echo(f"All that failed: {session.command('documents', training.training_task_id, '--state', 'failed')}")
+    if 0 < training.completed <= LOOKED_THROUGH:
+        await _tell_unread(client, training)
+
+
+async def _tell_unread(client: AsyncClient, training: Training) -> None:
+    """Names documents that were trained without some of their parts."""
+    from doctrain.v1.training_pb2 import DOCUMENT_STATE_COMPLETED
+
+    found = 0
+    async for document in client.list_documents(training.training_task_id, [DOCUMENT_STATE_COMPLETED], page_size=LOOKED_THROUGH):
+        if output.unread(document):
+            found += 1
+            if found <= FAILURES_SHOWN:
+                click.echo(f"  {output.document_sentence(document)}")
+    if found > FAILURES_SHOWN:
+        click.echo(f"  and {found - FAILURES_SHOWN:,} more that were trained without some of their parts")
 
 
 @click.command()

@@ -883,9 +883,14 @@ class DocumentStage(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`fetch`, `detect`, `extract`, `ocr`, `chunk`, `embed` or `index`; `wait` while it waited for others, for more than 10 ms. Later
     versions may have others, and a processor of the operator's own has the names that it gives.
+    """
+    unread: _builtins.str
+    """Attachments of a mail and members of an archive that could not be read, and why: `letter.pdf: ENCRYPTED; notes.docx: CORRUPT`. The
+    first five, in at most 300 characters; `unread_parts` of the counts is how many there are. The document is trained without them.
     """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -908,10 +913,11 @@ class DocumentStage(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         duration: _duration_pb2.Duration | None = ...,
         counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        unread: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "duration", b"duration", "name", b"name", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "duration", b"duration", "name", b"name", "start_time", b"start_time", "unread", b"unread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from doctrain_mesh.stages import UNREAD
 from doctrain_worker.pipeline.child.source import Timeline
 from doctrain_worker.pipeline.processor import StageTiming
 from doctrain_worker.pipeline.wire import Slice, UnreadPart
@@ -74,7 +75,7 @@ class Facts:
         if self._parts or self.unread:
             extract |= {"parts": len(self._parts), "unread_parts": len(self.unread)}
         if self.unread:
-            extract["unread"] = "; ".join(f"{one.part}: {one.code}" for one in self.unread[:UNREAD_NAMED])[:LONGEST_FACT]
+            extract[UNREAD] = "; ".join(f"{one.part}: {one.code}" for one in self.unread[:UNREAD_NAMED])[:LONGEST_FACT]
         facts: dict[str, dict[str, str | int | float]] = {
             "detect": {"media_type": self.media_type},
             "extract": extract,

@@ -91,7 +91,10 @@ function stages(one) {
     h("th", { scope: "row" }, stage.name),
     h("td", { class: "number" }, `+${((Date.parse(stage.start_time) - began) / 1000).toFixed(2)} s`),
     h("td", { class: "number" }, `${(seconds(stage.duration) ?? 0).toFixed(2)} s`),
-    h("td", null, Object.entries(stage.counts).sort().map(([name, count]) => `${number(count)} ${name.replaceAll("_", " ")}`).join(", "))));
+    h("td", null, [
+      ...Object.entries(stage.counts).sort().map(([name, count]) => `${number(count)} ${name.replaceAll("_", " ")}`),
+      ...(stage.unread ? [`not read: ${stage.unread}`] : []),
+    ].join(", "))));
   return h("div", { class: "scroll" }, h("table", null,
     h("thead", null, h("tr", null, ["Stage", "Began", "Took", "Did"].map((column, at) =>
       h("th", { scope: "col", class: at === 1 || at === 2 ? "number" : null }, column)))),
