@@ -47,12 +47,18 @@ def dev(data: Path, workers: int, listen: str, dashboard: str) -> None:
         asyncio.run(run_dev(settings_module.load(listen=listen, dashboard_listen=dashboard), data, workers))
 
 
+def _folder_of_profile() -> Path:
+    """Where the `doctrain dev` keeps its data that this shell was told of."""
+    profile = os.environ.get("DOCTRAIN_PROFILE", "")
+    return Path(profile).parent if profile else Path("doctrain-data")
+
+
 @click.command()
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("doctrain-data"),
-    show_default=True,
+    default=_folder_of_profile,
+    show_default="that of DOCTRAIN_PROFILE, else doctrain-data",
     help="Folder of a `doctrain dev` that runs, which is looked at when DOCTRAIN_DATABASE_URL is not set.",
 )
 @click.option(

@@ -125,7 +125,8 @@ async def test_one_process_at_a_time_has_a_folder_and_a_killed_one_leaves_nothin
             assert f"doctrain dev (pid {first.process.pid}) already runs on this folder, at 127.0.0.1:" in said
             assert "another folder with --data" in said
         assert (tmp_path / "doctrain-data/client.json").read_text() == profile
-        status, said = await run(tmp_path, "doctor")
+        (tmp_path / "elsewhere").mkdir()
+        status, said = await run(tmp_path / "elsewhere", "doctor", DOCTRAIN_PROFILE=str(tmp_path / "doctrain-data/client.json"))
         assert f"ok   dev: doctrain dev (pid {first.process.pid}) already runs on this folder, at " in said
         assert "ok   database: PostgreSQL 18" in said
         assert "ok   worker key: Is known, of role worker." in said
