@@ -149,7 +149,7 @@ async def test_the_stages_of_documents(shell: Shell, service: ScriptedService) -
     assert (await shell("documents", "t1")).stdout == "completed   d5\n"
     assert (await shell("documents", "t1", "--stages")).stdout.splitlines()[1:] == [
         "  fetch        +0.00 s      0.02 s  4,000 bytes",
-        "  extract      +0.02 s      1.50 s  40 pages, 1 pages without text",
+        "  extract      +0.02 s      1.50 s  40 pages, 1 page without text",
     ]
     stage.unread = "letter.pdf: ENCRYPTED"
     told = "completed   d5  without what could not be read: letter.pdf: ENCRYPTED"

@@ -7,6 +7,7 @@ are strings there; fields without a value print their default, times and message
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from doctrain.watch import Update
 
 WAIT = "wait"
+_PLURAL = re.compile(r"s\b")
 """The stage of a document that waits for others; see ``DocumentStage.name``."""
 
 
@@ -174,8 +176,13 @@ def stage_lines(document: Document) -> Iterator[str]:
     """The stages that a document passed, a line each: when it began, how long it took, and what it did."""
     for stage in document.stages:
         after = (stage.start_time.ToNanoseconds() - document.start_time.ToNanoseconds()) / 1e9
-        did = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in sorted(stage.counts.items()))
+        did = ", ".join(_counted(number, name.replace("_", " ")) for name, number in sorted(stage.counts.items()))
         yield printable(f"  {stage.name:<8}  {after:+8.2f} s  {times.seconds(stage.duration):8.2f} s  {did}").rstrip()
+
+
+def _counted(number: int, things: str) -> str:
+    """Such as ``1 page without text``."""
+    return f"{number:,} {_PLURAL.sub('', things, count=1) if number == 1 else things}"
 
 
 def explanation(explained: ExplainTrainingResponse) -> Iterator[str]:
