@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from doctrain.watch import Update
 
 WAIT = "wait"
-_PLURAL = re.compile(r"s\b")
 """The stage of a document that waits for others; see ``DocumentStage.name``."""
+_PLURAL = re.compile(r"s\b")
 
 
 def as_dict(message: Message) -> dict[str, Any]:
