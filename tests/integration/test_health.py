@@ -154,7 +154,7 @@ async def test_a_worker_says_how_late_its_loop_is(served: Coordinators, acme: do
             lags.append((await shown(operator, "blocked")).loop_lag_seconds)
             return lags[-1] > 1.0
 
-        await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://test/{n}", first=0, count=12), training_task_id="t")
+        await acme.start_training(numbered=pb.NumberedDocuments(uri_template="s3://test/{n}", first=0, count=4), training_task_id="t")
         await wait_until(late, 30)
 
 

@@ -21,6 +21,7 @@ FAR = datetime(2100, 1, 1, tzinfo=UTC)
 DOCUMENTS, SHARD = 24, 4
 UNORDERED = {
     "in_flight",
+    "pending",
     "in_lanes",
     "workers",
     "running",

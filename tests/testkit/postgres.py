@@ -71,7 +71,8 @@ def _reachable_copy(package: Path) -> Path:
 class PostgresServer(Server):
     """A Postgres server; ``settings`` go on its command line (``max_connections="20"``), from its next start on.
 
-    ``fsync`` is off: what a killed process leaves is safe with the kernel, and no test cuts the power.
+    ``fsync`` is off: what a killed process leaves is safe with the kernel, and no test cuts the power. So is ``autovacuum``: what it
+    finds out in the middle of a test has a place in plans, and in the order of answers that have none.
     """
 
     name = "Postgres"
@@ -79,7 +80,14 @@ class PostgresServer(Server):
     def __init__(self, folder: Path, users_lock: Path, port: int | None = None, **settings: str) -> None:
         super().__init__(folder, users_lock, port)
         self._emptied: list[str] = []
-        self.settings = {"fsync": "off", "max_connections": "200", "shared_buffers": "64MB", "listen_addresses": "127.0.0.1", **settings}
+        self.settings = {
+            "fsync": "off",
+            "autovacuum": "off",
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            "listen_addresses": "127.0.0.1",
+            **settings,
+        }
 
     def url(self, database: str = "postgres") -> str:
         """Where that database is, as a libpq URL."""
