@@ -37,10 +37,12 @@ class Crowded:
     """Vectors whose places are all taken for who is patient, for ever."""
 
     at_once = 3
+    asked = 0
 
     async def of(self, take: Take, passage: Passage, *, patient: bool) -> tuple[str, bytes] | None:
         if patient:
             await asyncio.Event().wait()
+        self.asked += 1
         await asyncio.sleep(0)
         return None if take() is None else ("m-1", b"v")
 
@@ -50,9 +52,11 @@ async def test_a_document_whose_other_places_never_come_goes_on_in_its_own() -> 
     with ChunkStore() as store:
         for batch in range(5):
             store.add([Chunk(0, 7, 0, "", f"Text {batch}.")])
+        vectors = Crowded()
         async with asyncio.timeout(20):
-            assert await Embedding(Crowded()).embed(store, passage) == "m-1"
-        assert [vectors for _, vectors in store] == [b"v"] * 5
+            assert await Embedding(vectors).embed(store, passage) == "m-1"
+        assert [made for _, made in store] == [b"v"] * 5
+        assert vectors.asked == 5, "and waits for no place once nothing is left"
 
 
 class Shared(Crowded):

@@ -68,9 +68,9 @@ class Embedding:
         return self._model
 
     async def _part(self, batches: _Batches, passage: Passage, *, patient: bool) -> None:
-        """Embeds batch after batch until none is left."""
+        """Embeds batch after batch until none is left, and waits for no place when that is known before."""
         with passage.part():
-            while (vectors := await self._vectors.of(batches.take_up, passage, patient=patient)) is not None:
+            while batches.are_left and (vectors := await self._vectors.of(batches.take_up, passage, patient=patient)) is not None:
                 self._model = batches.done(vectors)
 
 
@@ -82,10 +82,15 @@ class _Batches:
         self._next = 0
         self.taken_up: dict[asyncio.Task[None] | None, int] = {}
 
+    @property
+    def are_left(self) -> bool:
+        """Whether there are batches that nobody has taken up."""
+        return self._next < self._store.batches
+
     def take_up(self) -> Sequence[str] | None:
         """The texts of the next batch, for the task that runs."""
         batch, store = self._next, self._store
-        if batch == store.batches:
+        if not self.are_left:
             return None
         self._next += 1
         self.taken_up[asyncio.current_task()] = batch
