@@ -71,7 +71,7 @@ class Changes:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: dict[Listener, None] = {}
-        self._work = asyncio.Event()
+        self._work = Bell()
         self._untold_trainings: set[int] = set()
         self._untold_work, self._untold_state = False, False
         self._untold = Bell()
@@ -87,18 +87,13 @@ class Changes:
 
     def work(self) -> None:
         """Shards may be granted now: a load, a freed slot, a new session."""
-        self._work.set()
+        self._work.ring()
         self._untold_work = True
         self._untold.ring()
 
     async def wait_for_work(self, timeout_seconds: float) -> bool:
         """Waits to be woken; answers False at the timeout. What came since the last call counts."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self._work.wait()
-        woken = self._work.is_set()
-        self._work.clear()
-        return woken
+        return await self._work.wait(asyncio.get_running_loop().time() + timeout_seconds)
 
     @contextlib.contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
@@ -126,7 +121,7 @@ class Changes:
             async with postgres.available("listening for changes", connection):
                 await connection.add_listener(CHANNEL, self._heard)
                 self._tell(None, False)
-                self._work.set()
+                self._work.ring()
                 while not ended.is_set():
                     await self._tell_others(connection)
         finally:
@@ -154,7 +149,7 @@ class Changes:
             return
         words = str(payload).split()
         if WORK in words:
-            self._work.set()
+            self._work.ring()
         only_counts = COUNTS in words
         if ANY in words:
             self._tell(None, only_counts)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from doctrain.cli.connection import DEFAULT_PROFILE, PROFILE_VARIABLE
 from doctrain.cli.session import json_wanted
 from doctrain_mesh import settings as settings_module
 from doctrain_server.sentences import told
@@ -49,8 +50,7 @@ def dev(data: Path, workers: int, listen: str, dashboard: str) -> None:
 
 def _folder_of_profile() -> Path:
     """Where the `doctrain dev` keeps its data that this shell was told of."""
-    profile = os.environ.get("DOCTRAIN_PROFILE", "")
-    return Path(profile).parent if profile else Path("doctrain-data")
+    return Path(os.environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE).parent
 
 
 @click.command()

@@ -15,7 +15,7 @@ from doctrain_worker.pipeline.processor import DocumentTask, Done, ErrorClass, F
 from testkit import documents
 from testkit.limits import LIMITS, MIB
 from testkit.pictures import page, saved
-from testkit.pipelines import STAGES, Bench, replaced, running_shard, worked
+from testkit.pipelines import STAGES_OF_TEXT, Bench, replaced, running_shard, worked
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("pipeline")]
 
@@ -46,7 +46,7 @@ async def test_rows_say_where_in_the_document_a_chunk_stands(bench: Bench) -> No
     rows = await bench.rows("pages.pdf")
     assert isinstance(outcome, Done)
     assert outcome.chunks == len(rows) > 5
-    assert worked(outcome) == STAGES
+    assert worked(outcome) == STAGES_OF_TEXT
     starts = [stage.start for stage in outcome.stages]
     assert starts == sorted(starts)
     assert before <= starts[0] <= starts[-1] <= time.time()
@@ -190,5 +190,5 @@ async def test_large_documents_are_read_too(bench: Bench) -> None:
     async with replaced(bench, replace(LIMITS, call_seconds=100)) as own:
         outcome = await own.train("spacious.txt", b"The only words." + b" " * (36 * MIB))
     assert isinstance(outcome, Done)
-    assert worked(outcome) == STAGES
+    assert worked(outcome) == STAGES_OF_TEXT
     assert [row["text"] for row in await bench.rows("spacious.txt")] == ["The only words."]

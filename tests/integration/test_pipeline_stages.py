@@ -30,7 +30,7 @@ from doctrain_worker.sandbox.main.link import Guardian
 from doctrain_worker.text.chunking import embedded_text
 from testkit import embedding_server
 from testkit.limits import LIMITS
-from testkit.pipelines import STAGES, TESTS, Bench, changed, replaced, worked
+from testkit.pipelines import STAGES_OF_TEXT, TESTS, Bench, changed, replaced, worked
 from testkit.stages import digest
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("pipeline stages")]
@@ -56,7 +56,7 @@ async def test_a_postgres_that_is_away_costs_a_document_no_try(bench: Bench) -> 
 
     outcome = await changed(bench, index=index).train("patient.txt", b"Words.")
     assert isinstance(outcome, Done)
-    assert worked(outcome) == STAGES
+    assert worked(outcome) == STAGES_OF_TEXT
     assert [row["text"] for row in await bench.rows("patient.txt")] == ["Words."]
 
 
@@ -103,7 +103,7 @@ async def test_a_document_of_many_chunks_is_indexed_whole_and_in_order(bench: Be
         for version in (text.replace("long", "short"), text):
             outcome = await own.train("long.md", version.encode())
             assert isinstance(outcome, Done), outcome
-            assert worked(outcome) == STAGES
+            assert worked(outcome) == STAGES_OF_TEXT
     rows = await bench.rows("long.md")
     assert len(rows) >= 3000
     assert isinstance(outcome, Done)

@@ -12,7 +12,7 @@ import pytest
 import doctrain
 from doctrain.v1 import training_pb2 as pb
 from doctrain.v1 import training_pb2_grpc
-from doctrain_coordinator.changes import Changes, Listener
+from doctrain_coordinator.changes import Changes
 from doctrain_coordinator.store.database import Database
 from doctrain_coordinator.trainings import watchers
 from doctrain_coordinator.trainings.reading import Seen, Trainings
@@ -194,7 +194,10 @@ async def test_who_watches_a_training_that_is_removed_hears_so(served: Coordinat
 async def test_what_could_not_be_told_is_told_on_the_next_connection(postgres: str) -> None:
     here, there = Changes(Database(postgres)), Changes(Database(postgres))
     heard: list[frozenset[int] | None] = []
-    hear: Listener = lambda trainings, only_counts: heard.append(trainings)  # noqa: E731
+
+    def hear(trainings: frozenset[int] | None, only_counts: bool) -> None:
+        heard.append(trainings)
+
     pool = await database_pool.create_pool(postgres, size=1, name="test")
     backends = "select pid from pg_stat_activity where application_name = 'doctrain changes' and datname = current_database()"
     try:

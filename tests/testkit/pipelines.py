@@ -12,6 +12,7 @@ from doctrain_mesh import postgres as database
 from doctrain_mesh.documents.blobs import BlobStore
 from doctrain_mesh.documents.sources import Sources
 from doctrain_mesh.network.uris import UriRules
+from doctrain_mesh.stages import STAGES, WAIT
 from doctrain_worker.pipeline.limits import Limits
 from doctrain_worker.pipeline.pipeline import Pipeline, open_pipeline
 from doctrain_worker.pipeline.processor import DocumentTask, Done, Outcome, ShardContext
@@ -21,12 +22,12 @@ from testkit.limits import LIMITS
 from testkit.postgres import PostgresServer
 
 TESTS = str(Path(__file__).resolve().parents[1])
-STAGES = ["fetch", "detect", "extract", "chunk", "embed", "index"]
+STAGES_OF_TEXT = [name for name in STAGES if name != "ocr"]
 
 
 def worked(outcome: Done) -> list[str]:
     """The stages that a document passed, without its time in line for a child, which a busy machine may add."""
-    return [stage.name for stage in outcome.stages if stage.name != "wait"]
+    return [stage.name for stage in outcome.stages if stage.name != WAIT]
 
 
 @dataclass

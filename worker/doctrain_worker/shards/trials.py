@@ -46,8 +46,8 @@ class Trials:
         """
         longest, left = 0.0, deque(self.suspects)
         while left and not self.given_up():
-            began, others = self.clock(), False
             async with self.gate.alone(self.given_up):
+                began, others = self.clock(), False
                 while left and not others:
                     seconds = await self._try(left.popleft())
                     longest, others = max(longest, seconds), seconds == 0.0 and self.gate.is_waited_at
